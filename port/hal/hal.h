@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: MIT
+// The one interface between the machine and everything above it. Implementations: port/hal/*.c, one
+// topic a file. Owns nothing itself. Not here: devices (modules/), MicroPython's names (mphalport.h).
+//
+// Context: all of it runs in ring 3, single-threaded, in the main loop; nothing here may be called from
+// an interrupt, because ring 3 never sees one. An interrupt does two things only: it wakes hal_idle()
+// and it sets its bit in the pending word.
+//
+// Errors: our own bug -> hal_assert() (a PANIC line, exit code 120). The host refused -> -errno.
+// Not now -> -EAGAIN, nothing changed. Addresses are identity mapped: physical == virtual.
+
+#ifndef FLOE_HAL_H
+#define FLOE_HAL_H
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define HAL_PAGE_SIZE 4096u
+#define BIT64(n) (1ull << (n))
+#define HAL_ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
+
+// ---- clock.c ------------------------------------------------------------------------------------
+// Nanoseconds since kernel entry. Monotonic, never set back, 64 bits (584 years).
+uint64_t hal_clock_ns(void);
+// Nanoseconds since 1970-01-01 UTC. Host's wall clock at boot plus hal_clock_ns(); 0 where none exists.
+uint64_t hal_clock_wall_ns(void);
+// Raw cycle counter, for time.ticks_cpu() and measurements.
+uint64_t hal_clock_cycles(void);
+// Name of the source in use: "kvmclock", "cpuid", "lapic", "pvclock".
+const char *hal_clock_source(void);
+
+// ---- power.c ------------------------------------------------------------------------------------
+// End the VM; never return. code: 0..119 the script's own, 120 panic, 121 out of memory.
+_Noreturn void hal_exit(int code);
+// Hardware reset of the VM.
+_Noreturn void hal_reset(void);
+
+// ---- panic.c ------------------------------------------------------------------------------------
+// Print "PANIC: cause, registers, symbol", what the panic hook adds, and end with exit code 120.
+_Noreturn void hal_panic(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+#define hal_assert(e) ((e) ? (void)0 : hal_panic("assertion failed: %s, %s:%d", #e, __FILE__, __LINE__))
+// Called once inside a panic, after the registers are out (main.c adds the Python traceback).
+extern void (*hal_panic_hook)(void);
+
+// ---- cpu.c --------------------------------------------------------------------------------------
+typedef enum { HAL_HV_NONE, HAL_HV_KVM, HAL_HV_TCG, HAL_HV_XEN, HAL_HV_OTHER } hal_hv_t;
+hal_hv_t hal_cpu_hypervisor(void);
+void hal_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t out[4]); // eax, ebx, ecx, edx
+
+static inline void hal_out8(uint16_t port, uint8_t v) { __asm__ volatile("outb %0, %1" ::"a"(v), "Nd"(port)); }
+static inline void hal_out32(uint16_t port, uint32_t v) { __asm__ volatile("outl %0, %1" ::"a"(v), "Nd"(port)); }
+static inline uint8_t hal_in8(uint16_t port) {
+    uint8_t v;
+    __asm__ volatile("inb %1, %0" : "=a"(v) : "Nd"(port));
+    return v;
+}
+static inline uint32_t hal_in32(uint16_t port) {
+    uint32_t v;
+    __asm__ volatile("inl %1, %0" : "=a"(v) : "Nd"(port));
+    return v;
+}
+// One access of exactly this width to a device register; never merged, never reordered by the compiler.
+static inline uint8_t hal_mmio_read8(const volatile void *p) { return *(const volatile uint8_t *)p; }
+static inline uint16_t hal_mmio_read16(const volatile void *p) { return *(const volatile uint16_t *)p; }
+static inline uint32_t hal_mmio_read32(const volatile void *p) { return *(const volatile uint32_t *)p; }
+static inline void hal_mmio_write8(volatile void *p, uint8_t v) { *(volatile uint8_t *)p = v; }
+static inline void hal_mmio_write16(volatile void *p, uint16_t v) { *(volatile uint16_t *)p = v; }
+static inline void hal_mmio_write32(volatile void *p, uint32_t v) { *(volatile uint32_t *)p = v; }
+
+// ---- barriers: each use says in a comment which write it orders before which --------------------
+static inline void hal_mb(void) { __atomic_thread_fence(__ATOMIC_SEQ_CST); } // store before later load
+static inline void hal_wmb(void) { __atomic_thread_fence(__ATOMIC_RELEASE); } // store before store
+static inline void hal_rmb(void) { __atomic_thread_fence(__ATOMIC_ACQUIRE); } // load before load
+
+// ---- irq.c --------------------------------------------------------------------------------------
+// An irq is a small number, 0..HAL_IRQ_MAX-1, that names one pending bit.
+enum { HAL_IRQ_MAX = 48 };
+// Route an I/O APIC input to a fresh irq, edge triggered. Returns the irq, -ENOSPC or -ENODEV.
+int hal_irq_gsi(unsigned gsi);
+// Message address and data for a fresh MSI/MSI-X irq. Returns the irq or -ENOSPC.
+int hal_irq_msi(uint64_t *addr, uint32_t *data);
+// Whether the irq came since the last call for it; clears it.
+bool hal_irq_take(int irq);
+
+// ---- events.c: what the main loop runs between bytecodes and while it waits ----------------------
+// A poll source. run: do what is pending, return true if anything was done. deadline: absolute
+// hal_clock_ns() by which run must be called again, UINT64_MAX for none; NULL means none.
+// The struct is the caller's and stays linked for ever.
+typedef struct hal_event_source {
+    bool (*run)(void *arg);
+    uint64_t (*deadline)(void *arg);
+    void *arg;
+    struct hal_event_source *next;
+} hal_event_source_t;
+void hal_event_add(hal_event_source_t *s);
+// Run every source once. True if any did work. Never sleeps. Not reentrant: a nested call returns false.
+bool hal_event_run(void);
+// Run the sources; if none did work, halt until an interrupt or the earlier of deadline_ns and the
+// sources' own deadlines. Returns after at most one sleep: the caller looks at its condition and calls again.
+void hal_event_wait(uint64_t deadline_ns);
+
+// ---- mem.c --------------------------------------------------------------------------------------
+// Device-visible memory, zeroed, never freed: rings and other things that live as long as the VM.
+// align: a power of two. NULL when RAM is exhausted.
+void *hal_mem_dma(size_t bytes, size_t align);
+// RAM in bytes: what the machine has, what no one has taken yet (C heap and GC heap grow into it).
+size_t hal_mem_total(void);
+size_t hal_mem_free(void);
+
+// ---- boot arguments (cmdline.c) -----------------------------------------------------------------
+// The whole kernel command line, NUL terminated, never NULL, at most 4095 bytes; read-only.
+const char *hal_cmdline(void);
+// Iterate over values of KEY=VALUE words before "--". *pos starts at 0. Copies at most size-1 bytes.
+// Returns the value's full length, or -ENOENT when there is no further one.
+int hal_cmdline_next(const char *key, size_t *pos, char *out, size_t size);
+
+// ---- pci.c: configuration mechanism 1 (ports 0xcf8/0xcfc), bus 0..255; PCI Local Bus 3.0 ----------
+typedef struct {
+    uint8_t bus, dev, fn;
+    uint16_t vendor, device;
+} hal_pci_t;
+// Visit functions in bus order until visit returns true. Returns whether one did.
+bool hal_pci_scan(bool (*visit)(const hal_pci_t *d, void *arg), void *arg);
+uint32_t hal_pci_read32(const hal_pci_t *d, unsigned offset); // offset is rounded down to 4
+uint8_t hal_pci_read8(const hal_pci_t *d, unsigned offset);
+uint16_t hal_pci_read16(const hal_pci_t *d, unsigned offset);
+void hal_pci_write32(const hal_pci_t *d, unsigned offset, uint32_t v);
+void hal_pci_write16(const hal_pci_t *d, unsigned offset, uint16_t v);
+// Address of a memory BAR, assigned inside the 32-bit MMIO window if firmware left it empty or out of
+// reach, and its size in bytes. Enables memory decoding and bus mastering. NULL: not a memory BAR or no room.
+volatile void *hal_pci_bar(const hal_pci_t *d, unsigned bar, size_t *size);
+
+// ---- entropy.c ----------------------------------------------------------------------------------
+// Mix bytes into the pool (a driver that found some calls this).
+void hal_entropy_add(const void *data, size_t len);
+// Fill out from a CSPRNG. False, and out zeroed, when no source has ever fed it.
+bool hal_entropy_get(void *out, size_t len);
+
+// ---- console.c ----------------------------------------------------------------------------------
+// The console is one byte stream. Output goes to a ring buffer; sinks drain it.
+// write never blocks longer than it takes the sink to make room, and never over 100 ms; what does not
+// fit by then is counted and dropped.
+void hal_console_write(const void *data, size_t len);
+size_t hal_console_read(void *out, size_t size); // what is there, 0 if nothing; never waits
+bool hal_console_readable(void);
+// Write out everything buffered, at most for timeout_ns. Called before exit and panic.
+void hal_console_flush(uint64_t timeout_ns);
+// A better transport takes over from the 16550. All verbs never wait. send returns how many bytes
+// it took (0: full). deliver received bytes with hal_console_input().
+typedef struct {
+    size_t (*send)(void *ctx, const void *data, size_t len);
+    bool (*send_idle)(void *ctx); // all accepted bytes have left
+    void *ctx;
+} hal_console_sink_t;
+void hal_console_attach(const hal_console_sink_t *sink); // the struct stays the caller's
+size_t hal_console_input(const void *data, size_t len);  // bytes taken; the rest did not fit
+size_t hal_console_input_room(void);
+
+// ---- drivers ------------------------------------------------------------------------------------
+// A driver an image can hold; the generated floe_app.c lists those that it does. probe() finds and
+// starts every device of its kind. Returns how many came up, or -errno of the first that failed.
+typedef struct {
+    const char *name;
+    int (*probe)(void);
+} hal_driver_t;
+
+#endif
