@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: MIT
+"""Every exception floe raises on purpose, and the exit code each ends the command with.
+
+A message says the cause, `evidence` what was seen (whole lines, each with its own label), `hint` the next
+step. Uses the standard library only: `upstream.py` runs before any third-party package is installed.
+"""
+
+from __future__ import annotations
+
+EXIT_OK = 0
+EXIT_SCRIPT_ERROR = 1
+EXIT_PANIC = 120
+EXIT_OUT_OF_MEMORY = 121
+EXIT_TIMED_OUT = 124
+EXIT_FLOE = 125
+EXIT_REFUSED = 126
+EXIT_NOT_FOUND = 127
+EXIT_INTERRUPTED = 130
+
+
+class FloeError(Exception):
+    """floe's own failure: bad flag, bad file, build failed."""
+
+    exit_code = EXIT_FLOE
+
+    def __init__(self, message: str, *, evidence: str = "", hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.evidence = evidence
+        self.hint = hint
+
+    def render(self) -> str:
+        """The text for standard error: cause, evidence, next step."""
+        lines = [f"floe: {self.message}"]
+        lines += [f"  {line}" for line in self.evidence.splitlines()]
+        first, *rest = self.hint.splitlines() or [""]
+        if first:
+            lines.append(f"  try: {first}")
+            lines += [f"       {line}" for line in rest]
+        return "\n".join(lines)
+
+
+class UsageError(FloeError):
+    """A flag or argument that makes no sense."""
+
+
+class ConfigError(FloeError):
+    """image.toml or upstream.toml is wrong: `file[:line]: key: problem`."""
+
+    def __init__(self, path: str, key: str, problem: str, *, line: int | None = None, hint: str = "") -> None:
+        place = path if line is None else f"{path}:{line}"
+        super().__init__(": ".join(part for part in (place, key, problem) if part), hint=hint)
+
+
+class UpstreamError(FloeError):
+    """An upstream source could not be fetched, verified or unpacked."""
+
+
+class BuildError(FloeError):
+    """The script could not be turned into an image."""
+
+
+class ImageRefused(FloeError):
+    """The ELF is not one that floe boots."""
+
+    exit_code = EXIT_REFUSED
+
+
+class VmError(FloeError):
+    """The hypervisor failed or refused."""
+
+    exit_code = EXIT_REFUSED
+
+
+class NotFound(FloeError):
+    """A tool, VM or file does not exist."""
+
+    exit_code = EXIT_NOT_FOUND
+
+
+class TimedOut(FloeError):
+    """What was waited for did not come within --timeout."""
+
+    exit_code = EXIT_TIMED_OUT
+
+
+class Interrupted(FloeError):
+    """Ctrl-C."""
+
+    exit_code = EXIT_INTERRUPTED
