@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: MIT
+"""Fetch, verify and unpack the sources pinned in port/upstream.toml.
+
+Standard library only: `python3 -m floe.upstream` runs before anything is installed. Each source ends up as
+build/upstream/<name>, complete and verified or not at all; a second run does nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import shutil
+import sys
+import tempfile
+import tomllib
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from floe.apt import AptState
+from floe.archive import unpack
+from floe.errors import ConfigError, FloeError, UpstreamError
+
+STAMP = ".floe-pin"
+NET_TIMEOUT_S = 30.0
+CHUNK = 1 << 16
+Say = Callable[[str], None]
+
+
+class HashMismatch(UpstreamError):
+    """A fetched file is not the pinned one. No other origin is tried: a wrong file is never 'unavailable'."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a file comes from. kind is "debian" (suite, source) or "url" (url)."""
+
+    kind: str
+    file: str
+    sha256: str
+    suite: str = ""
+    source: str = ""
+    url: str = ""
+
+    def __str__(self) -> str:
+        return f"Debian {self.suite}" if self.kind == "debian" else self.url
+
+
+@dataclass(frozen=True)
+class Pin:
+    """One pinned source. modules: empty if it is part of every image."""
+
+    name: str
+    version: str
+    licence: str
+    modules: tuple[str, ...]
+    origins: tuple[Origin, ...]
+
+
+def load_pins(path: Path) -> list[Pin]:
+    """Read upstream.toml. Raises ConfigError naming file, entry and problem."""
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(str(path), "", "no such file") from None
+    except tomllib.TOMLDecodeError as e:
+        raise ConfigError(str(path), "", str(e)) from e
+    entries = data.get("upstream")
+    if not isinstance(entries, list) or not entries:
+        raise ConfigError(str(path), "upstream", "no [[upstream]] entry")
+    return [_pin(path, i, entry) for i, entry in enumerate(entries)]
+
+
+def _pin(path: Path, index: int, entry: dict[str, Any]) -> Pin:
+    key = f"upstream[{index}]"
+
+    def text(table: dict[str, Any], name: str, where: str) -> str:
+        value = table.get(name)
+        if not isinstance(value, str) or not value:
+            raise ConfigError(str(path), f"{where}.{name}", "must be a non-empty string")
+        return value
+
+    name = text(entry, "name", key)
+    if name != os.path.basename(name) or name.startswith("."):
+        raise ConfigError(str(path), f"{key}.name", f"'{name}' is no folder name")
+    origins = []
+    for j, raw in enumerate(entry.get("origin", [])):
+        where = f"{key}.origin[{j}]"
+        kind = text(raw, "kind", where)
+        if kind not in ("debian", "url"):
+            raise ConfigError(str(path), f"{where}.kind", f"'{kind}' is neither 'debian' nor 'url'")
+        sha256 = text(raw, "sha256", where)
+        if len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef"):
+            raise ConfigError(str(path), f"{where}.sha256", "must be 64 lower-case hexadecimal digits")
+        needed = ("suite", "source") if kind == "debian" else ("url",)
+        more = {name: text(raw, name, where) for name in needed}
+        origins.append(Origin(kind=kind, file=os.path.basename(text(raw, "file", where)), sha256=sha256, **more))
+    if not origins:
+        raise ConfigError(str(path), f"{key}.origin", "no origin")
+    version, licence = text(entry, "version", key), text(entry, "licence", key)
+    return Pin(name, version, licence, tuple(entry.get("modules", [])), tuple(origins))
+
+
+class Fetcher:
+    """Brings pins under one root folder (build/upstream). Owns root/.download and the apt state in root/.apt."""
+
+    def __init__(self, root: Path, say: Say) -> None:
+        self.root = root
+        self.downloads = root / ".download"
+        self.say = say
+        self.apt = AptState(root / ".apt", say)
+
+    def bring(self, pin: Pin) -> bool:
+        """Make root/<name> hold the pinned source. False: it already did. Raises UpstreamError."""
+        target = self.root / pin.name
+        if _stamped(target, pin):
+            return False
+        self.downloads.mkdir(parents=True, exist_ok=True)
+        origin, archive = self._fetch(pin)
+        self.say(f"{pin.name} {pin.version}: unpacking {archive.name}")
+        self._install(pin, origin, archive, target)
+        return True
+
+    def _fetch(self, pin: Pin) -> tuple[Origin, Path]:
+        for origin in pin.origins:
+            archive = self.downloads / origin.file
+            if archive.exists():
+                if _sha256(archive) == origin.sha256:
+                    return origin, archive
+                archive.unlink()
+        reasons = []
+        for origin in pin.origins:
+            archive = self.downloads / origin.file
+            self.say(f"{pin.name} {pin.version}: fetching {origin.file} from {origin}")
+            try:
+                if origin.kind == "debian":
+                    self.apt.download(origin.suite, origin.source, archive)
+                else:
+                    self._download_url(origin, archive)
+            except UpstreamError as e:
+                if isinstance(e, HashMismatch):
+                    raise
+                reasons.append(f"{origin}: {e.message}")
+                self.say(f"{pin.name} {pin.version}: {e.message}")
+                continue
+            self._verify(pin, origin, archive)
+            return origin, archive
+        raise UpstreamError(
+            f"cannot fetch {pin.name} {pin.version}",
+            evidence="\n".join(reasons),
+            hint="check the network and the machine's apt sources, then run the same command again",
+        )
+
+    def _verify(self, pin: Pin, origin: Origin, archive: Path) -> None:
+        actual = _sha256(archive)
+        if actual != origin.sha256:
+            archive.unlink()
+            raise HashMismatch(
+                f"{origin.file} is not the pinned {pin.name} {pin.version}",
+                evidence=f"sha256 pinned:  {origin.sha256}\nsha256 fetched: {actual}\nfrom: {origin}",
+                hint="do not use the file; if the release was replaced on purpose, change port/upstream.toml",
+            )
+
+    def _download_url(self, origin: Origin, archive: Path) -> None:
+        """Fetch to archive, through a .part file that a later run continues where the server allows it."""
+        part = archive.with_name(archive.name + ".part")
+        have = part.stat().st_size if part.exists() else 0
+        request = urllib.request.Request(origin.url, headers={"Range": f"bytes={have}-"} if have else {})
+        try:
+            with urllib.request.urlopen(request, timeout=NET_TIMEOUT_S) as answer:
+                mode = "ab" if answer.status == 206 else "wb"
+                expected = answer.headers.get("Content-Length")
+                with part.open(mode) as out:
+                    got = sum(out.write(block) for block in iter(lambda: answer.read(CHUNK), b""))
+        except urllib.error.HTTPError as e:
+            if e.code == 416:  # the part is as long as the file, or longer: start over next time
+                part.unlink(missing_ok=True)
+            raise UpstreamError(f"the server answered {e.code} {e.reason}") from e
+        except (OSError, urllib.error.URLError) as e:
+            raise UpstreamError(f"not reachable: {getattr(e, 'reason', None) or e}") from e
+        if expected is not None and got < int(expected):
+            raise UpstreamError(f"the connection ended after {got} of {expected} bytes")
+        part.replace(archive)
+
+    def _install(self, pin: Pin, origin: Origin, archive: Path, target: Path) -> None:
+        """Unpack beside target, then rename: target is whole or absent."""
+        with tempfile.TemporaryDirectory(prefix=f".{pin.name}-", dir=self.root) as scratch:
+            tree = Path(scratch) / "tree"
+            unpack(archive, tree)
+            (tree / STAMP).write_text(f"{pin.version} {origin.sha256}\n")
+            if target.exists():
+                target.rename(Path(scratch) / "old")
+            tree.rename(target)
+
+
+def _stamped(target: Path, pin: Pin) -> bool:
+    try:
+        words = (target / STAMP).read_text().split()
+    except (OSError, UnicodeDecodeError):
+        return False
+    return any(words == [pin.version, origin.sha256] for origin in pin.origins)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+def _stale(root: Path, pins: list[Pin]) -> Iterator[Path]:
+    """What an interrupted run left behind."""
+    names = {pin.name for pin in pins}
+    for path in root.iterdir() if root.exists() else ():
+        if path.is_dir() and path.name.startswith(".") and path.name[1:].rpartition("-")[0] in names:
+            yield path
+
+
+def bring_all(pins: list[Pin], root: Path, say: Say) -> int:
+    """Bring every pin under root; the number of sources that were not there yet."""
+    for leftover in _stale(root, pins):
+        shutil.rmtree(leftover, ignore_errors=True)
+    fetcher = Fetcher(root, say)
+    return sum(fetcher.bring(pin) for pin in pins)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line of `python3 -m floe.upstream`; exit code 0 or that of the error."""
+    parser = argparse.ArgumentParser(prog="floe.upstream", description="Fetch the pinned upstream sources.")
+    parser.add_argument("--pins", type=Path, default=Path("port/upstream.toml"))
+    parser.add_argument("--root", type=Path, default=Path("build/upstream"))
+    args = parser.parse_args(argv)
+    try:
+        bring_all(load_pins(args.pins), args.root, lambda text: print(f"upstream: {text}", file=sys.stderr, flush=True))
+    except FloeError as e:
+        print(e.render(), file=sys.stderr)
+        return e.exit_code
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
