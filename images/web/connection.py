@@ -1,0 +1,317 @@
+# SPDX-License-Identifier: MIT
+"""One HTTP/1.1 connection: a state machine that the poll loop calls when its socket is ready.
+
+At most one request is with the handler at a time and nothing is read meanwhile, nor while answers wait
+for the client to read them: a client that does not read stops being served, not the server. Every
+state has a deadline, which the server's clock checks once a second.
+"""
+
+import errno
+import select
+from asyncio import core
+
+from http1 import CONTINUE, MAX_HEAD, MAX_TARGET, Body, Head, parse_head
+from message import HttpError, Prepared, Request, Response
+
+_IN = select.POLLIN
+_OUT = select.POLLOUT
+_RECEIVE = 4096  # bytes asked of the socket at once
+_OUT_HIGH = 65536  # bytes of answers to pipelined requests after which they must leave first
+_JOIN = 16384  # answers up to this size together are sent in one piece
+_FOREVER = 1 << 30
+
+# IDLE: nothing of a request is here. LINGER: the last answer has left, input is thrown away.
+IDLE, HEAD, BODY, HANDLER, WRITE, LINGER, CLOSED = range(7)
+
+
+class Connection:
+    """Owns its socket and, while a coroutine works on the answer, that task."""
+
+    def __init__(self, server: object, sock: object) -> None:
+        self.server = server
+        self.sock = sock
+        self.state = CLOSED
+        self.since = 0  # tick when the state was entered, or when an idle client last got an answer
+        self.limit_s = 0  # seconds after which the state has lasted too long
+        self.mask = 0  # events watched for
+        self.pending = b""  # received, not yet taken
+        self.head: Head | None = None  # whose body is being received
+        self.body: Body | None = None
+        self.out: list = []  # bytes-like pieces to send
+        self.out_size = 0
+        self.closing = False  # no further request is taken; ends when out is empty
+        self.unread = False  # the client may still be sending
+        self.task: object = None
+        server.accepted += 1
+        server.connections[id(self)] = self
+        self._wait(IDLE, server.limits.idle_s, _IN)
+
+    # ---- called by the server -------------------------------------------------------------------
+
+    def ready(self, events: int) -> None:
+        """The socket is ready. May raise OSError."""
+        if not events & _IN:
+            if events & _OUT:
+                self._advance()
+            else:
+                self.close()
+            return
+        try:
+            data = self.sock.recv(_RECEIVE)
+        except OSError as exc:
+            if exc.errno != errno.EAGAIN:
+                self.close()
+            return
+        server = self.server
+        answer = server.fixed.get(data)
+        if answer is not None and self.state == IDLE:
+            # By far the most frequent case: one whole request, known, with a Prepared answer.
+            if answer.date is not server.date:
+                answer.stamp(server.date)
+            server.served += 1
+            self.since = server.tick
+            wire = answer.wire
+            sent = self.sock.write(wire)
+            if sent == len(wire):
+                return
+            self._queue(memoryview(wire)[sent or 0 :])
+        elif not data:
+            self.close()  # nothing is owed: while answers wait, nothing is read
+            return
+        elif self.state == LINGER:
+            return
+        else:
+            self.pending = self.pending + data if self.pending else data
+        self._advance()
+
+    def failed(self, exc: Exception) -> None:
+        """Something raised on behalf of this connection."""
+        if not isinstance(exc, OSError):
+            self.server.error_answer(exc)
+        self.close()
+
+    def check_deadline(self, tick: int) -> None:
+        if tick - self.since <= self.limit_s:
+            return
+        if self.state == HEAD or self.state == BODY:
+            self._refuse(HttpError(408))
+            try:
+                self._advance()
+            except OSError:
+                self.close()
+        else:
+            self.close()
+
+    def stop(self) -> None:
+        """The server stops: close now if idle, else after the request in flight."""
+        if self.state == IDLE:
+            try:
+                self.ready(_IN)  # a request may have come that nobody has looked at yet
+            except OSError as exc:
+                self.failed(exc)
+        if self.state == IDLE or self.state == LINGER:
+            self.close()
+        elif self.state == WRITE and not self.pending and self.body is None:
+            self.closing = True
+
+    def close(self) -> None:
+        if self.state == CLOSED:
+            return
+        self.state = CLOSED
+        self.server.events.unwatch(self.sock)
+        self.sock.close()
+        self.out = []
+        self.pending = b""
+        self.body = None
+        self.server.removed(self)
+        if self.task is not None:
+            self.task.cancel()
+            self.task = None
+
+    # ---- one step after the other ---------------------------------------------------------------
+
+    def _advance(self) -> None:
+        """Take requests and send answers until one side has to wait."""
+        limits = self.server.limits
+        hungry = False
+        while not hungry:
+            hungry = self._take_requests()
+            if self.out and not self._send():
+                self._wait(WRITE, limits.write_s + (self.out_size >> 14), _OUT)
+                return
+            if self.task is not None:
+                return
+            if self.closing:
+                self._finish()
+                return
+        if self.body is not None:
+            self._wait(BODY, limits.body_s, _IN)
+        elif self.pending:
+            self._wait(HEAD, limits.head_s, _IN)
+        else:
+            self._wait(IDLE, limits.idle_s, _IN)
+
+    def _wait(self, state: int, limit_s: int, mask: int) -> None:
+        if state != self.state or state == IDLE:
+            self.state = state
+            self.since = self.server.tick
+            self.limit_s = limit_s
+        if mask != self.mask:
+            self.mask = mask
+            if mask:
+                self.server.events.watch(self.sock, self, mask)
+            else:
+                self.server.events.unwatch(self.sock)
+
+    def _finish(self) -> None:
+        """The last answer has left. A socket closed over unread input would reset it away."""
+        if self.pending or self.unread:
+            self.pending = b""
+            self._wait(LINGER, self.server.limits.linger_s, _IN)
+        else:
+            self.close()
+
+    # ---- input ----------------------------------------------------------------------------------
+
+    def _take_requests(self) -> bool:
+        """Take what is pending. True: more input is needed to go on."""
+        try:
+            while self.task is None and not self.closing and self.out_size < _OUT_HIGH:
+                if not self.pending:
+                    return True
+                if self.body is None:
+                    if not self._take_head(self.pending):
+                        return True
+                    continue
+                done, self.pending = self.body.feed(self.pending)
+                if not done:
+                    return True
+                self._dispatch_body()
+        except HttpError as exc:
+            self._refuse(exc)
+        return False
+
+    def _take_head(self, buf: bytes) -> bool:
+        """Take one request head, and the request if it has no body. False: it is not whole yet."""
+        while buf[:2] == b"\r\n":  # RFC 9112, section 2.2
+            buf = self.pending = buf[2:]
+        size = buf.find(b"\r\n\r\n") + 4
+        if size < 4 or size > MAX_HEAD:
+            _check_size(buf)
+            return False
+        key = buf
+        self.pending = b""
+        if len(buf) > size:
+            key = buf[:size]
+            self.pending = buf[size:]
+        server = self.server
+        answer = server.fixed.get(key)
+        if answer is not None:
+            server.served += 1
+            self._answer_prepared(answer)
+            return True
+        head = server.heads.get(key)
+        if head is None:
+            head = parse_head(key[:-4])
+            server.remember(server.heads, key, head)
+        if head.length == 0:
+            self._dispatch(head, b"", key)
+            return True
+        self.head = head
+        self.body = Body(head.length, server.limits.body)
+        if head.expects and not self.pending:
+            self._queue(CONTINUE)
+        return True
+
+    def _dispatch_body(self) -> None:
+        head, body = self.head, self.body
+        self.head = self.body = None
+        self._dispatch(head, body.data, None)
+
+    def _dispatch(self, head: Head, body: bytes, key: bytes | None) -> None:
+        self.state = IDLE  # whatever comes next starts its own time
+        answer = self.server.call(Request(head, body))
+        if isinstance(answer, Response):
+            self._answer(head, answer, key)
+        else:
+            self._wait(HANDLER, _FOREVER, 0)
+            self.task = core.create_task(self._run_handler(head, answer))
+
+    async def _run_handler(self, head: Head, coroutine: object) -> None:
+        try:
+            answer = await coroutine
+            if not isinstance(answer, Response):
+                raise TypeError("the handler returned no Response")
+        except Exception as exc:
+            answer = self.server.error_answer(exc)
+        self.task = None
+        try:
+            self._answer(head, answer, None)
+            self._advance()
+        except Exception as exc:
+            self.failed(exc)
+
+    # ---- output ---------------------------------------------------------------------------------
+
+    def _queue(self, piece: bytes) -> None:
+        self.out.append(piece)
+        self.out_size += len(piece)
+
+    def _answer(self, head: Head, answer: Response, key: bytes | None) -> None:
+        server = self.server
+        server.served += 1
+        keep = head.keep_alive and not server.stopping
+        if keep and head.minor == 1 and isinstance(answer, Prepared):
+            self._answer_prepared(answer)
+            if key is not None and answer.tail is None:
+                server.remember(server.fixed, key, answer)
+            return
+        self.closing = not keep
+        self._queue(answer.head("close" if not keep else "keep-alive" if head.minor == 0 else "", server.date))
+        if answer.has_body(head.method):
+            self._queue(answer.body)
+
+    def _answer_prepared(self, answer: Prepared) -> None:
+        if answer.date is not self.server.date:
+            answer.stamp(self.server.date)
+        self._queue(answer.wire)
+        if answer.tail is not None:
+            self._queue(answer.tail)
+
+    def _refuse(self, error: HttpError) -> None:
+        """Answer, and believe nothing more that comes on this connection."""
+        self.head = self.body = None
+        self.pending = b""
+        self.closing = self.unread = True
+        answer = error.answer()
+        self._queue(answer.head("close", self.server.date))
+        self._queue(answer.body)
+
+    def _send(self) -> bool:
+        """Send what is queued. False: the client has to read first. May raise OSError."""
+        out = self.out
+        if len(out) > 1 and self.out_size <= _JOIN:
+            joined = bytearray()
+            for piece in out:
+                joined.extend(piece)
+            out[:] = [joined]
+        while out:
+            piece = out[0]
+            sent = self.sock.write(piece) or 0
+            self.out_size -= sent
+            if sent < len(piece):
+                out[0] = memoryview(piece)[sent:]
+                return False
+            out.pop(0)
+        return True
+
+
+def _check_size(buf: bytes) -> None:
+    """An unfinished request head: raise HttpError if it can never be served."""
+    line = buf.find(b"\r\n")
+    if line < 0 and len(buf) > MAX_TARGET + 32 or line > MAX_TARGET + 32:
+        raise HttpError(414)
+    if len(buf) > MAX_HEAD:
+        raise HttpError(431)
+    if b"\n\n" in buf or buf[:1] == b"\n":
+        raise HttpError(400, "bad line ending")

@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: MIT
+"""An HTTP/1.1 server on asyncio: listening, limits, the clock, graceful stop.
+
+    server = Server(handler)    # handler(request) -> Response, or a coroutine that returns one
+    server.start(80)
+    ...
+    await server.stop(5)        # refuse new connections, finish requests in flight, at most 5 s
+
+A connection costs no task: the poll loop calls it when its socket is ready. Not here: what happens on
+one connection (connection.py), the bytes of HTTP (http1.py), files and routes (site.py).
+"""
+
+import asyncio
+import errno
+import select
+import socket
+import sys
+import time
+from asyncio import core
+
+from connection import IDLE, Connection
+from message import HttpError, Response, date_line
+
+_IN = select.POLLIN
+_MEMO_HEADS = 128  # request heads remembered
+_MEMO_SIZE = 1024  # bytes of the longest one
+
+
+class Limits:
+    """What one client may cost. Times in seconds, sizes in bytes."""
+
+    def __init__(self) -> None:
+        self.connections = 512
+        self.body = 65536
+        self.idle_s = 15  # kept alive without a request
+        self.head_s = 10  # from the first byte of a request to its last header line
+        self.body_s = 30  # from there to the end of its body
+        self.write_s = 30  # until the answers have left, plus a second for each 16 KiB
+        self.linger_s = 2  # reading on after a refusal, so that the client sees it
+
+
+class EventQueue(core.IOQueue):
+    """asyncio's poll loop, and beside its tasks objects whose ready(events) it calls directly.
+
+    A task per connection would register, wake and unregister its socket for every request.
+    """
+
+    def __init__(self, previous: core.IOQueue) -> None:
+        self.poller = previous.poller
+        self.map = previous.map
+        self.watched: dict = {}
+
+    def watch(self, sock: socket.socket, target: object, events: int) -> None:
+        self.watched[id(sock)] = target
+        self.poller.register(sock, events)
+
+    def unwatch(self, sock: socket.socket) -> None:
+        if self.watched.pop(id(sock), None) is not None:
+            self.poller.unregister(sock)
+
+    def wait_io_event(self, dt: int) -> None:
+        watched = self.watched
+        target = None
+        try:
+            for sock, events in self.poller.ipoll(dt):
+                target = watched.get(id(sock))
+                if target is None:
+                    self._wake(sock, events)
+                else:
+                    target.ready(events)
+        except Exception as exc:  # a failure of one connection stays its own
+            if target is None:
+                raise
+            target.failed(exc)
+
+    def _wake(self, sock: object, events: int) -> None:
+        """Make the tasks runnable that wait for these events."""
+        waiting = self.map.get(id(sock))
+        if waiting is None:
+            return
+        for side, other in ((0, select.POLLOUT), (1, _IN)):
+            if waiting[side] is not None and events & ~other:
+                core._task_queue.push(waiting[side])
+                waiting[side] = None
+        if waiting[0] is None and waiting[1] is None:
+            self._dequeue(sock)
+        else:
+            self.poller.modify(sock, select.POLLOUT if waiting[0] is None else _IN)
+
+
+class _Listener:
+    """A listening socket in the poll loop; paused while the server is full."""
+
+    def __init__(self, server: "Server", family: int, address: object) -> None:
+        self.server = server
+        self.sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self.sock.bind(address)
+            self.sock.listen(min(255, server.limits.connections))
+            self.sock.setblocking(False)
+            self.resume()
+        except OSError:
+            self.sock.close()
+            raise
+
+    def resume(self) -> None:
+        self.server.events.watch(self.sock, self, _IN)
+
+    def ready(self, events: int) -> None:
+        server = self.server
+        if len(server.connections) >= server.limits.connections and not server.make_room():
+            server.events.unwatch(self.sock)
+            return
+        sock = self.sock.accept()[0]
+        sock.setblocking(False)
+        if server.nodelay is not None:
+            sock.setsockopt(server.nodelay[0], server.nodelay[1], 1)
+        Connection(server, sock)
+
+    def failed(self, exc: Exception) -> None:
+        if not isinstance(exc, OSError) or exc.errno != errno.EAGAIN:
+            self.server.events.unwatch(self.sock)  # out of memory or sockets: the clock tries again
+
+    def close(self) -> None:
+        self.server.events.unwatch(self.sock)
+        self.sock.close()
+
+
+class Server:
+    """Owns its listeners and connections. handler: called with each Request."""
+
+    def __init__(self, handler: object, limits: Limits | None = None) -> None:
+        self.handler = handler
+        self.limits = limits or Limits()
+        self.connections: dict = {}  # id(connection) -> Connection
+        self.fixed: dict = {}  # request head as received -> Prepared answer
+        self.heads: dict = {}  # request head as received -> Head
+        self.served = 0  # requests answered
+        self.accepted = 0  # connections
+        self.tick = 0  # seconds since start
+        self.date = b""  # the Date line of this second; empty without a clock
+        self.stopping = False
+        self.nodelay = None
+        self._listeners: list = []
+        self._clock: object = None
+
+    def start(self, port: int) -> list:
+        """Listen on every address family there is. Returns their names. Raises OSError if there is none."""
+        if hasattr(socket, "TCP_NODELAY"):
+            self.nodelay = (socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        if not isinstance(core._io_queue, EventQueue):
+            core._io_queue = EventQueue(core._io_queue)
+        self.events = core._io_queue
+        names = []
+        for name, family, host in (("IPv6", "AF_INET6", "::"), ("IPv4", "AF_INET", "0.0.0.0")):
+            try:
+                number = getattr(socket, family)
+                address = socket.getaddrinfo(host, port, number, socket.SOCK_STREAM)[0][-1]
+                self._listeners.append(_Listener(self, number, address))
+                names.append(name)
+            except (AttributeError, OSError) as exc:  # no such family, or the other one serves it too
+                if name == "IPv4" and not names:
+                    raise exc
+        self._set_date()
+        self._clock = asyncio.create_task(self._run_clock())
+        return names
+
+    async def stop(self, deadline_s: int) -> int:
+        """Stop accepting, let requests in flight finish. Returns how many connections had to be cut."""
+        self.stopping = True
+        self.fixed.clear()
+        while self._listeners:
+            self._listeners.pop().close()
+        for connection in list(self.connections.values()):
+            connection.stop()
+        start = time.ticks_ms()
+        while self.connections and time.ticks_diff(time.ticks_ms(), start) < deadline_s * 1000:
+            await asyncio.sleep_ms(10)
+        cut = list(self.connections.values())
+        for connection in cut:
+            connection.close()
+        if self._clock is not None:
+            self._clock.cancel()
+        return len(cut)
+
+    def make_room(self) -> bool:
+        """Close the connection that has been idle longest. False: none is idle."""
+        oldest = None
+        for connection in self.connections.values():
+            if connection.state == IDLE and (oldest is None or connection.since < oldest.since):
+                oldest = connection
+        if oldest is None:
+            return False
+        oldest.close()
+        return True
+
+    def removed(self, connection: Connection) -> None:
+        """A connection has closed: there is room for another."""
+        self.connections.pop(id(connection), None)
+        if len(self.connections) == self.limits.connections - 1:
+            for listener in self._listeners:
+                listener.resume()
+
+    def call(self, request: object) -> object:
+        """The handler's answer, or a coroutine that will return it. Never raises Exception."""
+        try:
+            answer = self.handler(request)
+            if not isinstance(answer, Response) and not hasattr(answer, "send"):
+                raise TypeError("the handler returned no Response")
+            return answer
+        except Exception as exc:
+            return self.error_answer(exc)
+
+    def remember(self, memo: dict, key: bytes, value: object) -> None:
+        """Keep what a request head came to, so that the same bytes need no parsing again."""
+        if len(key) <= _MEMO_SIZE and not self.stopping:
+            if len(memo) >= _MEMO_HEADS:
+                memo.clear()
+            memo[key] = value
+
+    def error_answer(self, exc: Exception) -> Response:
+        if isinstance(exc, HttpError):
+            return exc.answer()
+        sys.print_exception(exc)
+        return HttpError(500).answer()
+
+    def _set_date(self) -> None:
+        now = time.time()
+        # A host without a wall clock: better no Date than a wrong one (RFC 9110, section 6.6.1).
+        self.date = date_line(time.gmtime(now)) if now > 1_600_000_000 else b""
+
+    async def _run_clock(self) -> None:
+        while True:
+            await asyncio.sleep_ms(1000)
+            self.tick += 1
+            self._set_date()
+            for connection in list(self.connections.values()):
+                connection.check_deadline(self.tick)
+            for listener in self._listeners:
+                listener.resume()

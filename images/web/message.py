@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: MIT
+"""What a handler gets and gives: Request, Response, Prepared, HttpError; and how an answer looks on the wire."""
+
+import json
+
+REASONS = {
+    100: "Continue",
+    200: "OK",
+    201: "Created",
+    204: "No Content",
+    206: "Partial Content",
+    304: "Not Modified",
+    400: "Bad Request",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    408: "Request Timeout",
+    413: "Content Too Large",
+    414: "URI Too Long",
+    415: "Unsupported Media Type",
+    416: "Range Not Satisfiable",
+    417: "Expectation Failed",
+    422: "Unprocessable Content",
+    431: "Request Header Fields Too Large",
+    500: "Internal Server Error",
+    501: "Not Implemented",
+    503: "Service Unavailable",
+    505: "HTTP Version Not Supported",
+    507: "Insufficient Storage",
+}
+
+_INLINE = 4096  # bytes of a body that Prepared keeps a copy of, to send it with its head in one piece
+
+
+class Request:
+    """One request, whole. body: at most Limits.body bytes."""
+
+    def __init__(self, head: object, body: bytes) -> None:
+        self.head = head
+        self.method = head.method
+        self.path = head.path  # percent-decoded
+        self.body = body
+
+    def field(self, name: bytes) -> bytes:
+        """A header field by its lower-case name; empty if absent."""
+        return self.head.fields.get(name, b"")
+
+    def json(self) -> object:
+        """The body as JSON. Raises HttpError 415 or 400."""
+        if self.field(b"content-type").partition(b";")[0].strip().lower() != b"application/json":
+            raise HttpError(415, "the body must be application/json")
+        try:
+            return json.loads(str(self.body, "utf-8"))
+        except ValueError:
+            raise HttpError(400, "the body is not JSON")
+
+
+class Response:
+    """An answer. body: bytes-like and not changed later; fields: (name, value) pairs of bytes."""
+
+    def __init__(self, status: int, body: bytes = b"", kind: bytes = b"", fields: tuple = ()) -> None:
+        self.status = status
+        self.body = body
+        self.fields = ((b"Content-Type", kind),) + fields if kind else fields
+
+    def head(self, closing: str, date: bytes) -> bytes:
+        """Status line and header. closing: "", "close" or "keep-alive"; date: a whole Date line or nothing."""
+        out = ("HTTP/1.1 %d %s\r\n" % (self.status, REASONS.get(self.status, "Status"))).encode() + date
+        for name, value in self.fields:
+            out += name + b": " + value + b"\r\n"
+        if self.status >= 200 and self.status != 204 and self.status != 304:
+            out += b"Content-Length: %d\r\n" % len(self.body)
+        if closing:
+            out += b"Connection: " + closing.encode() + b"\r\n"
+        return out + b"\r\n"
+
+    def has_body(self, method: str) -> bool:
+        return method != "HEAD" and len(self.body) > 0
+
+
+class Prepared(Response):
+    """An answer that is the same for every request with the same head: found again without a handler."""
+
+    def __init__(self, method: str, status: int, body: bytes, kind: bytes, fields: tuple) -> None:
+        super().__init__(status, body, kind, fields)
+        self.method = method
+        self.wire = b""  # the answer to send; without the body when that is large
+        self.tail: bytes | None = body if method != "HEAD" and len(body) > _INLINE else None
+        self.date: bytes | None = None  # the Date line in wire
+
+    def stamp(self, date: bytes) -> None:
+        """Make wire, with this Date line."""
+        self.date = date
+        self.wire = self.head("", date)
+        if self.tail is None and self.has_body(self.method):
+            self.wire += self.body
+
+
+def json_response(value: object, status: int = 200, fields: tuple = ()) -> Response:
+    return Response(status, (json.dumps(value) + "\n").encode(), b"application/json", fields)
+
+
+class HttpError(Exception):
+    """A request to be answered with an error. fields: further header (name, value) pairs of bytes."""
+
+    def __init__(self, status: int, detail: str = "", fields: tuple = ()) -> None:
+        self.status = status
+        self.detail = detail
+        self.fields = fields
+
+    def answer(self) -> Response:
+        text = "%d %s\n" % (self.status, self.detail or REASONS.get(self.status, ""))
+        return Response(self.status, text.encode(), b"text/plain; charset=utf-8", self.fields)
+
+
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def date_line(now: tuple) -> bytes:
+    """A Date header line (RFC 9110, section 5.6.7) of time.gmtime(); always the same length."""
+    year, month, day, hour, minute, second, weekday = now[:7]
+    text = "Date: %s, %02d %s %04d " % (_DAYS[weekday], day, _MONTHS[month - 1], year)
+    return (text + "%02d:%02d:%02d GMT\r\n" % (hour, minute, second)).encode()
