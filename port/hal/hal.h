@@ -86,11 +86,13 @@ bool hal_irq_take(int irq);
 
 // ---- events.c: what the main loop runs between bytecodes and while it waits ----------------------
 // A poll source. run: do what is pending, return true if anything was done. deadline: absolute
-// hal_clock_ns() by which run must be called again, UINT64_MAX for none; NULL means none.
+// hal_clock_ns() by which run must be called again, UINT64_MAX for none; NULL means none. arm: called
+// right before halting, to let the device interrupt; true if there is work after all; NULL means nothing to arm.
 // The struct is the caller's and stays linked for ever.
 typedef struct hal_event_source {
     bool (*run)(void *arg);
     uint64_t (*deadline)(void *arg);
+    bool (*arm)(void *arg);
     void *arg;
     struct hal_event_source *next;
 } hal_event_source_t;
@@ -157,6 +159,9 @@ typedef struct {
 void hal_console_attach(const hal_console_sink_t *sink); // the struct stays the caller's
 size_t hal_console_input(const void *data, size_t len);  // bytes taken; the rest did not fit
 size_t hal_console_input_room(void);
+// A received byte equal to interrupt_char (-1: none) is not queued; on_interrupt is called instead.
+extern int hal_console_interrupt_char;
+extern void (*hal_console_on_interrupt)(void);
 
 // ---- drivers ------------------------------------------------------------------------------------
 // A driver an image can hold; the generated floe_app.c lists those that it does. probe() finds and

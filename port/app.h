@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: MIT
+// What an image is, apart from the port: the generated floe_app.c defines it (tools/floe/freeze.py).
+
+#ifndef FLOE_APP_H
+#define FLOE_APP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "hal/hal.h"
+
+typedef struct {
+    const char *main_module;            // frozen script run as __main__, e.g. "main.py"
+    const hal_driver_t *const *drivers; // NULL terminated, probed in this order
+    int (*repl)(int code);              // dev image: floe_repl, runs after the script; NULL in sealed ones
+    const void *romfs;                  // ROMFS image, NULL without data
+    size_t romfs_size;
+    const char *name, *version;
+    size_t arena_pages; // pages for native code made at run time; 0 in sealed images
+} floe_app_t;
+
+extern const floe_app_t floe_app;
+
+#endif

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: MIT
+// First C code: reads the PVH start info (Xen public/arch-x86/hvm/start_info.h describes it), copies what
+// is needed out of memory that is about to be reused, and enters main(). Owns boot_ram and boot_cmdline.
+// Not here: page tables (paging.c), devices. Context: ring 3, once, on the boot page tables.
+
+#include "boot.h"
+
+#include <string.h>
+
+#include "../app.h"
+#include "../hal/hal.h"
+#include "../monitor/monitor.h"
+
+enum { PVH_MAGIC = 0x336ec578, PVH_RAM = 1, LOW_MEMORY_END = 0x100000 };
+
+typedef struct {
+    uint32_t magic, version, flags, nr_modules;
+    uint64_t modlist, cmdline, rsdp;
+    uint64_t memmap; // from version 1 on
+    uint32_t memmap_entries, reserved;
+} pvh_start_info_t;
+_Static_assert(sizeof(pvh_start_info_t) == 56, "hvm_start_info version 1");
+
+typedef struct {
+    uint64_t addr, size;
+    uint32_t type, reserved;
+} pvh_memmap_entry_t;
+
+boot_ram_t boot_ram[BOOT_RAM_MAX];
+unsigned boot_ram_count;
+uint64_t boot_ram_total;
+uint64_t boot_rsdp;
+char boot_cmdline[BOOT_CMDLINE_MAX];
+
+int main(void);
+_Noreturn void boot_start(void);
+
+static void add_ram(uint64_t start, uint64_t end) {
+    boot_ram_total += end - start;
+    uint64_t image_end = (uint64_t)link_end;
+    if (start <= (uint64_t)link_start && end > (uint64_t)link_start) {
+        start = image_end;
+    }
+    if (start < LOW_MEMORY_END) {
+        start = LOW_MEMORY_END;
+    }
+    start = (start + HAL_PAGE_SIZE - 1) & ~(uint64_t)(HAL_PAGE_SIZE - 1);
+    end &= ~(uint64_t)(HAL_PAGE_SIZE - 1);
+    if (start < end && boot_ram_count < BOOT_RAM_MAX) {
+        boot_ram[boot_ram_count++] = (boot_ram_t){start, end};
+    }
+}
+
+static void sort_ram(void) {
+    for (unsigned i = 1; i < boot_ram_count; i++) {
+        for (unsigned j = i; j > 0 && boot_ram[j].start < boot_ram[j - 1].start; j--) {
+            boot_ram_t t = boot_ram[j];
+            boot_ram[j] = boot_ram[j - 1];
+            boot_ram[j - 1] = t;
+        }
+    }
+}
+
+_Noreturn void boot_start(void) {
+    monitor_idt_init();
+    const pvh_start_info_t *si = (const pvh_start_info_t *)boot_start_info;
+    hal_assert(si != NULL && si->magic == PVH_MAGIC && si->version >= 1);
+    if (si->cmdline != 0) {
+        strncpy(boot_cmdline, (const char *)si->cmdline, sizeof(boot_cmdline) - 1);
+    }
+    boot_rsdp = si->rsdp;
+    const pvh_memmap_entry_t *map = (const pvh_memmap_entry_t *)si->memmap;
+    for (uint32_t i = 0; i < si->memmap_entries; i++) {
+        if (map[i].type == PVH_RAM) {
+            add_ram(map[i].addr, map[i].addr + map[i].size);
+        }
+    }
+    sort_ram();
+    hal_assert(boot_ram_count > 0);
+    boot_paging(floe_app.arena_pages);
+    main();
+    hal_exit(0);
+}

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MIT
+// PVH entry: 32-bit protected mode, paging off, ebx = start info (Xen's x86/HVM direct boot ABI) -> long
+// mode, ring 0, about sixty instructions -> ring 3, boot_start(). Owns the boot page tables and the stacks.
+// Not here: anything that loops (boot.c does it at native speed). Context: once, at reset.
+
+#include "../monitor/monitor.h"
+
+#define CR0_PG_WP_NE_MP_PE 0x80010023
+#define CR4_PAE_OSFXSR_OSXMMEXCPT 0x620
+#define MSR_EFER 0xc0000080
+#define EFER_LME_NXE 0x900
+
+    .section .note.pvh, "a", @note
+    .align 4
+    .long 4, 4, 18             // name size, descriptor size, XEN_ELFNOTE_PHYS32_ENTRY
+    .asciz "Xen"
+    .long boot_entry
+
+    .section .boot.text, "ax"
+    .code32
+    .globl boot_entry
+boot_entry:
+    cli
+    cld
+    movl %ebx, boot_start_info
+    rdtsc
+    movl %eax, boot_entry_tsc
+    movl %edx, boot_entry_tsc+4
+    movl $boot_pml4, %eax
+    movl %eax, %cr3
+    movl %cr4, %eax
+    orl $CR4_PAE_OSFXSR_OSXMMEXCPT, %eax
+    movl %eax, %cr4
+    movl $MSR_EFER, %ecx
+    rdmsr
+    orl $EFER_LME_NXE, %eax
+    wrmsr
+    movl $CR0_PG_WP_NE_MP_PE, %eax
+    movl %eax, %cr0
+    lgdtl monitor_gdtr
+    ljmp $MONITOR_CODE0, $1f
+    .code64
+1:  movl $MONITOR_DATA3, %eax
+    movl %eax, %ds
+    movl %eax, %es
+    xorl %eax, %eax
+    movl %eax, %fs
+    movl %eax, %gs
+    movl $MONITOR_DATA0, %eax
+    movl %eax, %ss
+    movl $monitor_tss, %eax    // TSS descriptor: base 15:0, 23:16, 31:24
+    movw %ax, monitor_gdt+MONITOR_TSS+2
+    shrl $16, %eax
+    movb %al, monitor_gdt+MONITOR_TSS+4
+    movb %ah, monitor_gdt+MONITOR_TSS+7
+    movl $MONITOR_TSS, %eax
+    ltr %ax
+    lidt monitor_idtr
+    movl $boot_stack0_tmp, %esp // iretq needs a stack of its own for these five words
+    pushq $MONITOR_DATA3
+    pushq $boot_stack_top-8
+    pushq $2                   // ring 3 runs with interrupts off, IOPL 0
+    pushq $MONITOR_CODE3
+    pushq $boot_start
+    iretq
+
+// Identity map of the first GiB with 2 MiB pages, reachable from ring 3: only until MONITOR_LOCK.
+    .section .boot.data, "aw"
+    .align 4096
+boot_pml4:
+    .quad boot_pdpt + 7
+    .fill 511, 8, 0
+boot_pdpt:
+    .quad boot_pd + 7
+    .fill 511, 8, 0
+boot_pd:
+    .set i, 0
+    .rept 512
+    .quad (i << 21) | 0x87
+    .set i, i+1
+    .endr
+
+    .section .bss.boot, "aw", @nobits
+    .align 16
+    .globl boot_start_info, boot_entry_tsc
+boot_start_info: .skip 8
+boot_entry_tsc: .skip 8
+    .skip 64
+boot_stack0_tmp:
+
+// Stacks, each with an unmapped guard page below; link.ld places the section, boot.c unmaps the guards.
+    .section .stacks, "aw", @nobits
+    .align 4096
+    .globl boot_guard0, boot_guard1, boot_stack_bottom, boot_stack_top, boot_panic_stack_top
+boot_guard0: .skip 4096
+boot_stack_bottom: .skip 256 * 1024
+boot_stack_top:
+boot_guard1: .skip 4096
+    .skip 16 * 1024
+boot_panic_stack_top:

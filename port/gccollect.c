@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: MIT
+// The GC heap: its roots on the stack, and the areas it grows by (MicroPython's split heap). Owns the areas
+// that have become free. Not here: the C heap (libc/malloc.c). Context: main loop.
+
+#include "hal/internal.h"
+#include "port.h"
+#include "py/gc.h"
+#include "py/mpstate.h"
+#include "shared/runtime/gchelper.h"
+
+enum { SPARE_MAX = 16, FIRST_DIVISOR = 4, RESERVE_DIVISOR = 4 };
+#define FIRST_MAX (8u << 20)
+#define FIRST_MIN (64u << 10)
+
+// An area MicroPython gave back; its first word says how large it is, also while in use.
+static size_t *spare[SPARE_MAX];
+static size_t reserve; // RAM that stays with the C heap
+
+void gc_collect(void) {
+    gc_collect_start();
+    gc_helper_collect_regs_and_stack();
+    gc_collect_end();
+}
+
+static size_t largest_spare(unsigned *index) {
+    size_t best = 0;
+    for (unsigned i = 0; i < SPARE_MAX; i++) {
+        if (spare[i] != NULL && *spare[i] > best) {
+            best = *spare[i];
+            *index = i;
+        }
+    }
+    return best;
+}
+
+size_t gc_get_max_new_split(void) {
+    unsigned unused;
+    size_t fresh = hal_mem_largest(reserve), used = largest_spare(&unused);
+    size_t best = fresh > used ? fresh : used;
+    return best > sizeof(size_t) ? best - sizeof(size_t) : 0;
+}
+
+void *floe_heap_alloc(size_t bytes) {
+    bytes = (bytes + sizeof(size_t) + HAL_PAGE_SIZE - 1) & ~(size_t)(HAL_PAGE_SIZE - 1);
+    unsigned i;
+    size_t *area;
+    if (largest_spare(&i) >= bytes) {
+        area = spare[i];
+        spare[i] = NULL;
+    } else {
+        area = hal_mem_take(bytes, HAL_PAGE_SIZE, reserve);
+        if (area == NULL) {
+            return NULL;
+        }
+        *area = bytes;
+    }
+    return area + 1;
+}
+
+void floe_heap_free(void *p) {
+    size_t *area = (size_t *)p - 1;
+    for (unsigned i = 0; i < SPARE_MAX; i++) {
+        if (spare[i] == NULL) {
+            spare[i] = area;
+            return;
+        }
+    }
+    // More areas than slots: this one stays unused until reboot. Areas double, so 16 cover any RAM.
+}
+
+void floe_heap_init(void) {
+    size_t ram = hal_mem_free();
+    reserve = ram / RESERVE_DIVISOR;
+    size_t first = ram / FIRST_DIVISOR;
+    first = first > FIRST_MAX ? FIRST_MAX : first < FIRST_MIN ? FIRST_MIN : first;
+    first &= ~(size_t)(HAL_PAGE_SIZE - 1);
+    char *p = hal_mem_take(first, HAL_PAGE_SIZE, 0);
+    hal_assert(p != NULL);
+    gc_init(p, p + first);
+}

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: MIT
+// Monotonic and wall clock. KVM: pvclock pages (Linux Documentation/virt/kvm/x86/msr.rst). Elsewhere the TSC,
+// its frequency from CPUID (leaves 0x15, 0x40000010) or measured against the LAPIC timer; the date from the
+// CMOS clock (MC146818A). Owns the calibration. Not here: sleeping. Context: ring 3; init once, before all else.
+
+#include "../boot/boot.h"
+#include "../monitor/monitor.h"
+#include "internal.h"
+
+#define NS_PER_S 1000000000ull
+
+enum {
+    MSR_KVM_WALL_CLOCK_NEW = 0x4b564d00,
+    MSR_KVM_SYSTEM_TIME_NEW = 0x4b564d01,
+    CPUID_KVM_FEATURES = 0x40000001,
+    CPUID_KVM_CLOCKSOURCE2_BIT = 3,
+    CPUID_TIMING = 0x40000010,
+    CALIBRATE_TICKS = 1000000, // 1 ms of the LAPIC timer at 1 GHz
+    CMOS_INDEX = 0x70,
+    CMOS_DATA = 0x71,
+    CMOS_STATUS_A = 0x0a,
+    CMOS_STATUS_B = 0x0b,
+    CMOS_UPDATING = 0x80,
+    CMOS_BINARY = 0x04,
+    CMOS_24H = 0x02,
+};
+
+static uint64_t entry_tsc;
+static uint64_t tsc_mul;    // ns = (tsc - entry_tsc) * tsc_mul >> 32
+static uint64_t wall_at_entry; // ns since the epoch
+static const char *source = "none";
+
+static inline uint64_t rdtsc(void) {
+    uint32_t lo, hi;
+    __asm__ volatile("rdtsc" : "=a"(lo), "=d"(hi));
+    return (uint64_t)hi << 32 | lo;
+}
+
+uint64_t hal_clock_cycles(void) {
+    return rdtsc();
+}
+
+uint64_t hal_clock_ns(void) {
+    return (uint64_t)(((unsigned __int128)(rdtsc() - entry_tsc) * tsc_mul) >> 32);
+}
+
+uint64_t hal_clock_wall_ns(void) {
+    return wall_at_entry == 0 ? 0 : wall_at_entry + hal_clock_ns();
+}
+
+const char *hal_clock_source(void) {
+    return source;
+}
+
+static void set_frequency(uint64_t hz, const char *name) {
+    tsc_mul = (uint64_t)(((unsigned __int128)NS_PER_S << 32) / hz);
+    source = name;
+}
+
+// ---- KVM ------------------------------------------------------------------------------------------
+
+static bool kvm_clock(void) {
+    uint32_t r[4];
+    hal_cpuid(CPUID_KVM_FEATURES, 0, r);
+    if (!(r[0] & (1u << CPUID_KVM_CLOCKSOURCE2_BIT)) ||
+        monitor_call(MONITOR_KVMCLOCK, MSR_KVM_SYSTEM_TIME_NEW, 0, 0) != 0 || monitor_pvclock.tsc_to_system_mul == 0) {
+        return false;
+    }
+    // ns = (cycles << shift) * mul >> 32, so that a fixed 32.32 factor serves from here on: the host keeps
+    // it as long as the VM stays on one machine.
+    int shift = monitor_pvclock.tsc_shift;
+    uint64_t mul = monitor_pvclock.tsc_to_system_mul;
+    tsc_mul = shift >= 0 ? mul << shift : mul >> -shift;
+    source = "kvmclock";
+    if (monitor_call(MONITOR_KVMCLOCK, MSR_KVM_WALL_CLOCK_NEW, 0, 0) == 0 && monitor_wallclock.sec != 0) {
+        uint64_t now = monitor_pvclock.system_time +
+            (uint64_t)(((unsigned __int128)(rdtsc() - monitor_pvclock.tsc_timestamp) * tsc_mul) >> 32);
+        wall_at_entry = monitor_wallclock.sec * NS_PER_S + monitor_wallclock.nsec + now - hal_clock_ns();
+    }
+    return true;
+}
+
+// ---- CPUID ----------------------------------------------------------------------------------------
+
+static uint64_t cpuid_frequency(void) {
+    uint32_t r[4];
+    hal_cpuid(0x40000000, 0, r);
+    if (hal_cpu_hypervisor() != HAL_HV_NONE && r[0] >= CPUID_TIMING) {
+        hal_cpuid(CPUID_TIMING, 0, r);
+        if (r[0] != 0) {
+            return r[0] * 1000ull;
+        }
+    }
+    hal_cpuid(0, 0, r);
+    if (r[0] >= 0x15) {
+        hal_cpuid(0x15, 0, r); // TSC = crystal * numerator / denominator
+        if (r[0] != 0 && r[1] != 0 && r[2] != 0) {
+            return (uint64_t)r[2] * r[1] / r[0];
+        }
+    }
+    return 0;
+}
+
+// ---- LAPIC timer ----------------------------------------------------------------------------------
+
+// One reading of both clocks, with the shortest gap of several tries: a preempted try has a long one.
+static uint32_t read_pair(uint64_t *tsc) {
+    uint64_t best = UINT64_MAX;
+    uint32_t count = 0;
+    for (int i = 0; i < 5; i++) {
+        uint64_t before = rdtsc();
+        uint32_t c = hal_irq_timer_count();
+        uint64_t after = rdtsc();
+        if (after - before < best) {
+            best = after - before;
+            *tsc = before + best / 2;
+            count = c;
+        }
+    }
+    return count;
+}
+
+static uint64_t lapic_frequency(void) {
+    uint64_t start = 0, end = 0;
+    hal_irq_timer_start(UINT32_MAX);
+    uint32_t from = read_pair(&start);
+    uint32_t to;
+    do {
+        to = read_pair(&end);
+    } while (from - to < CALIBRATE_TICKS && end - start < (1ull << 34));
+    hal_irq_timer_start(0);
+    hal_assert(from != to);
+    return (uint64_t)((unsigned __int128)(end - start) * NS_PER_S / (from - to));
+}
+
+// ---- CMOS -----------------------------------------------------------------------------------------
+
+static uint8_t cmos(uint8_t reg) {
+    hal_out8(CMOS_INDEX, reg);
+    return hal_in8(CMOS_DATA);
+}
+
+static unsigned from_bcd(unsigned v) {
+    return (v >> 4) * 10 + (v & 15);
+}
+
+// Days since 1970-01-01 of a date in the proleptic Gregorian calendar; years counted from March.
+static uint64_t days_since_epoch(unsigned year, unsigned month, unsigned day) {
+    unsigned y = month <= 2 ? year - 1 : year;
+    unsigned m = (month + 9) % 12;
+    return 365ull * y + y / 4 - y / 100 + y / 400 + (m * 306 + 5) / 10 + day - 1 - 719468;
+}
+
+static uint64_t cmos_time(void) {
+    enum { SEC, MIN, HOUR, DAY, MONTH, YEAR, FIELDS };
+    static const uint8_t regs[FIELDS] = {0x00, 0x02, 0x04, 0x07, 0x08, 0x09};
+    unsigned v[FIELDS];
+    if (cmos(CMOS_STATUS_A) == 0xff) {
+        return 0; // no such device: the bus floats
+    }
+    uint64_t give_up = rdtsc() + (1ull << 32);
+    while ((cmos(CMOS_STATUS_A) & CMOS_UPDATING) && rdtsc() < give_up) {
+    }
+    uint8_t b = cmos(CMOS_STATUS_B);
+    for (unsigned i = 0; i < FIELDS; i++) {
+        v[i] = cmos(regs[i]);
+        bool pm = i == HOUR && !(b & CMOS_24H) && (v[i] & 0x80);
+        v[i] &= i == HOUR ? 0x7f : 0xff;
+        v[i] = b & CMOS_BINARY ? v[i] : from_bcd(v[i]);
+        if (i == HOUR && !(b & CMOS_24H)) {
+            v[i] = v[i] % 12 + (pm ? 12 : 0);
+        }
+    }
+    uint64_t days = days_since_epoch(2000 + v[YEAR], v[MONTH], v[DAY]);
+    return ((days * 24 + v[HOUR]) * 60 + v[MIN]) * 60 + v[SEC];
+}
+
+void hal_clock_init(void) {
+    entry_tsc = boot_entry_tsc;
+    if (hal_cpu_hypervisor() != HAL_HV_KVM || !kvm_clock()) {
+        uint64_t hz = cpuid_frequency();
+        if (hz != 0) {
+            set_frequency(hz, "cpuid");
+        } else {
+            set_frequency(lapic_frequency(), "lapic");
+        }
+    }
+    if (wall_at_entry == 0) {
+        uint64_t seconds = cmos_time();
+        wall_at_entry = seconds == 0 ? 0 : seconds * NS_PER_S - hal_clock_ns();
+    }
+}

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: MIT
+// The console's two ring buffers and where they drain to: an attached sink (virtio-console, Xen's ring) or the
+// 16550. Owns the buffers and the count of dropped bytes. Not here: line editing, the transports. Context: main loop.
+
+#include <string.h>
+
+#include "internal.h"
+
+enum { OUT_SIZE = 16384, IN_SIZE = 4096, UART_POLL_MS = 10 }; // powers of two
+#define WRITE_MAX_NS 100000000ull
+
+typedef struct {
+    char *data;
+    uint32_t size, head, tail; // head: next to write, tail: next to read; both run freely
+} ring_t;
+
+static char out_data[OUT_SIZE], in_data[IN_SIZE];
+static ring_t out = {out_data, OUT_SIZE, 0, 0}, in = {in_data, IN_SIZE, 0, 0};
+static const hal_console_sink_t *sink;
+static uint64_t dropped;
+int hal_console_interrupt_char = -1;
+void (*hal_console_on_interrupt)(void);
+static bool stuck; // the sink made no room within a deadline: do not wait again before it does
+
+static size_t ring_used(const ring_t *r) {
+    return r->head - r->tail;
+}
+
+static size_t ring_put(ring_t *r, const char *p, size_t len) {
+    size_t room = r->size - ring_used(r), n = len < room ? len : room;
+    size_t at = r->head & (r->size - 1), first = n < r->size - at ? n : r->size - at;
+    memcpy(r->data + at, p, first);
+    memcpy(r->data, p + first, n - first);
+    r->head += (uint32_t)n;
+    return n;
+}
+
+// The longest contiguous piece that can be read.
+static size_t ring_peek(const ring_t *r, const char **p) {
+    size_t used = ring_used(r), at = r->tail & (r->size - 1);
+    *p = r->data + at;
+    return used < r->size - at ? used : r->size - at;
+}
+
+static bool drain(void) {
+    bool moved = false;
+    const char *p;
+    size_t len;
+    while ((len = ring_peek(&out, &p)) > 0) {
+        size_t n = len;
+        if (sink != NULL) {
+            n = sink->send(sink->ctx, p, len);
+        } else {
+            hal_uart_write(p, len);
+        }
+        if (n == 0) {
+            break;
+        }
+        out.tail += (uint32_t)n;
+        moved = true;
+        stuck = false;
+    }
+    return moved;
+}
+
+static bool console_run(void *arg) {
+    (void)arg;
+    bool moved = drain();
+    if (sink == NULL) {
+        char buf[16];
+        size_t room = hal_console_input_room();
+        size_t n = hal_uart_read(buf, room < sizeof(buf) ? room : sizeof(buf));
+        moved |= hal_console_input(buf, n) > 0;
+    }
+    return moved;
+}
+
+static uint64_t console_deadline(void *arg) {
+    (void)arg;
+    return sink == NULL ? hal_clock_ns() + UART_POLL_MS * 1000000ull : UINT64_MAX; // the 16550 is polled
+}
+
+static hal_event_source_t console_source = {.run = console_run, .deadline = console_deadline};
+
+static void ensure_source(void) {
+    static bool added;
+    if (!added) {
+        added = true;
+        hal_event_add(&console_source);
+    }
+}
+
+void hal_console_attach(const hal_console_sink_t *s) {
+    sink = s;
+    ensure_source();
+    drain();
+}
+
+void hal_console_write(const void *data, size_t len) {
+    const char *p = data;
+    ensure_source();
+    size_t n = ring_put(&out, p, len);
+    uint64_t give_up = 0;
+    while (n < len) {
+        if (!drain() && !hal_event_run()) {
+            uint64_t now = hal_clock_ns();
+            give_up = give_up != 0 ? give_up : now + WRITE_MAX_NS;
+            if (stuck || now >= give_up) {
+                stuck = true;
+                dropped += len - n;
+                return;
+            }
+        }
+        n += ring_put(&out, p + n, len - n);
+    }
+}
+
+size_t hal_console_read(void *data, size_t size) {
+    size_t total = 0, n;
+    const char *p;
+    while (total < size && (n = ring_peek(&in, &p)) > 0) {
+        n = n < size - total ? n : size - total;
+        memcpy((char *)data + total, p, n);
+        in.tail += (uint32_t)n;
+        total += n;
+    }
+    return total;
+}
+
+size_t hal_console_input(const void *data, size_t len) {
+    const char *p = data;
+    size_t taken = 0;
+    while (taken < len && hal_console_input_room() > 0) {
+        if ((unsigned char)p[taken] == hal_console_interrupt_char && hal_console_on_interrupt != NULL) {
+            hal_console_on_interrupt();
+        } else {
+            ring_put(&in, p + taken, 1);
+        }
+        taken++;
+    }
+    return taken;
+}
+
+bool hal_console_readable(void) {
+    return ring_used(&in) > 0;
+}
+
+size_t hal_console_input_room(void) {
+    return IN_SIZE - ring_used(&in);
+}
+
+void hal_console_flush(uint64_t timeout_ns) {
+    uint64_t give_up = hal_clock_ns() + timeout_ns;
+    while (hal_clock_ns() < give_up) {
+        bool moved = drain();
+        if (ring_used(&out) == 0 && (sink == NULL || sink->send_idle(sink->ctx))) {
+            return;
+        }
+        if (!moved) {
+            hal_event_run();
+        }
+    }
+}

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT
+// The main loop's event sources and the one place where the VM sleeps. Owns the list, not its members.
+// Not here: what a source does. Context: main loop; hal_event_run() does not nest.
+
+#include "internal.h"
+
+static hal_event_source_t *sources;
+static bool running;
+
+void hal_event_add(hal_event_source_t *s) {
+    hal_event_source_t **end = &sources;
+    while (*end != NULL) {
+        end = &(*end)->next;
+    }
+    s->next = NULL;
+    *end = s;
+}
+
+bool hal_event_run(void) {
+    if (running) {
+        return false;
+    }
+    running = true;
+    bool worked = false;
+    for (hal_event_source_t *s = sources; s != NULL; s = s->next) {
+        worked |= s->run(s->arg);
+    }
+    running = false;
+    return worked;
+}
+
+static bool arm_sources(uint64_t *deadline_ns) {
+    bool work = false;
+    for (hal_event_source_t *s = sources; s != NULL; s = s->next) {
+        if (s->deadline != NULL) {
+            uint64_t d = s->deadline(s->arg);
+            *deadline_ns = d < *deadline_ns ? d : *deadline_ns;
+        }
+        if (s->arm != NULL) {
+            work |= s->arm(s->arg);
+        }
+    }
+    return work;
+}
+
+void hal_event_wait(uint64_t deadline_ns) {
+    if (hal_event_run() || running) {
+        return; // something changed: the caller looks at its condition before anyone sleeps
+    }
+    if (arm_sources(&deadline_ns)) {
+        hal_event_run();
+        return;
+    }
+    if (deadline_ns > hal_clock_ns()) {
+        hal_irq_timer(deadline_ns);
+        hal_irq_halt();
+    }
+    hal_event_run();
+}

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: MIT
+// Local APIC and I/O APIC: routing, the one-shot timer, halting (Intel SDM vol. 3, ch. 11; 82093AA data
+// sheet). Owns both and the table of irqs. Not here: the stubs, which set a bit and acknowledge (monitor.S).
+// Context: ring 3. Interrupts reach the processor only inside hal_irq_halt().
+
+#include "../monitor/monitor.h"
+#include "internal.h"
+
+#define LAPIC_BASE 0xfee00000ul
+#define IOAPIC_BASE 0xfec00000ul
+#define LAPIC_HZ 1000000000ull // QEMU and KVM: the APIC bus runs at 1 GHz; hal/clock.c measures against it
+
+enum {
+    LAPIC_ID = 0x20,
+    LAPIC_TPR = 0x80,
+    LAPIC_SVR = 0xf0,
+    LAPIC_LVT_TIMER = 0x320,
+    LAPIC_LVT_LINT0 = 0x350,
+    LAPIC_LVT_LINT1 = 0x360,
+    LAPIC_TIMER_INITIAL = 0x380,
+    LAPIC_TIMER_CURRENT = 0x390,
+    LAPIC_TIMER_DIVIDE = 0x3e0,
+    LAPIC_ENABLE = 0x100,
+    LAPIC_MASKED = 0x10000,
+    LAPIC_DIVIDE_BY_1 = 0xb,
+    IOAPIC_VERSION = 1,
+    IOAPIC_REDIRECTION = 0x10,
+    PIC1_DATA = 0x21,
+    PIC2_DATA = 0xa1,
+};
+
+static unsigned irqs_used;
+static uint64_t timer_armed = UINT64_MAX;
+
+static volatile uint32_t *lapic(unsigned reg) {
+    return (volatile uint32_t *)(LAPIC_BASE + reg);
+}
+
+static uint32_t ioapic_read(unsigned reg) {
+    hal_mmio_write32((void *)IOAPIC_BASE, reg);
+    return hal_mmio_read32((void *)(IOAPIC_BASE + 0x10));
+}
+
+static void ioapic_write(unsigned reg, uint32_t v) {
+    hal_mmio_write32((void *)IOAPIC_BASE, reg);
+    hal_mmio_write32((void *)(IOAPIC_BASE + 0x10), v);
+}
+
+void hal_irq_init(void) {
+    hal_out8(PIC1_DATA, 0xff); // firmware leaves the PIT on vector 8, which is the double fault's
+    hal_out8(PIC2_DATA, 0xff);
+    hal_mmio_write32(lapic(LAPIC_SVR), LAPIC_ENABLE | MONITOR_SPURIOUS);
+    hal_mmio_write32(lapic(LAPIC_TPR), 0);
+    hal_mmio_write32(lapic(LAPIC_LVT_LINT0), LAPIC_MASKED);
+    hal_mmio_write32(lapic(LAPIC_TIMER_DIVIDE), LAPIC_DIVIDE_BY_1);
+    hal_mmio_write32(lapic(LAPIC_LVT_TIMER), MONITOR_IRQ_BASE + MONITOR_TIMER_IRQ);
+}
+
+static int irq_alloc(void) {
+    return irqs_used < MONITOR_TIMER_IRQ ? (int)irqs_used++ : -ENOSPC;
+}
+
+int hal_irq_gsi(unsigned gsi) {
+    unsigned inputs = ((ioapic_read(IOAPIC_VERSION) >> 16) & 0xff) + 1;
+    if (gsi >= inputs) {
+        return -ENODEV;
+    }
+    int irq = irq_alloc();
+    if (irq >= 0) {
+        ioapic_write(IOAPIC_REDIRECTION + 2 * gsi + 1, hal_mmio_read32(lapic(LAPIC_ID)));
+        ioapic_write(IOAPIC_REDIRECTION + 2 * gsi, (uint32_t)(MONITOR_IRQ_BASE + irq));
+    }
+    return irq;
+}
+
+int hal_irq_msi(uint64_t *addr, uint32_t *data) {
+    int irq = irq_alloc();
+    if (irq >= 0) {
+        *addr = LAPIC_BASE | (uint64_t)(hal_mmio_read32(lapic(LAPIC_ID)) >> 24) << 12;
+        *data = (uint32_t)(MONITOR_IRQ_BASE + irq);
+    }
+    return irq;
+}
+
+bool hal_irq_take(int irq) {
+    uint64_t bit = BIT64(irq);
+    bool was = (monitor_pending & bit) != 0;
+    monitor_pending &= ~bit;
+    return was;
+}
+
+void hal_irq_timer_start(uint32_t count) {
+    hal_mmio_write32(lapic(LAPIC_TIMER_INITIAL), count);
+}
+
+uint32_t hal_irq_timer_count(void) {
+    return hal_mmio_read32(lapic(LAPIC_TIMER_CURRENT));
+}
+
+void hal_irq_timer(uint64_t deadline_ns) {
+    bool fired = hal_irq_take(MONITOR_TIMER_IRQ);
+    if (deadline_ns == timer_armed && !fired) {
+        return; // each access to the LAPIC costs an exit
+    }
+    timer_armed = deadline_ns;
+    uint32_t count = 0; // 0 stops it
+    if (deadline_ns != UINT64_MAX) {
+        uint64_t now = hal_clock_ns();
+        uint64_t ns = deadline_ns > now ? deadline_ns - now : 1;
+        uint64_t longest = UINT32_MAX; // 4.3 s at 1 GHz: the event loop arms again
+        count = (uint32_t)(ns < longest ? ns : longest);
+        if (ns > longest) {
+            timer_armed = now + longest;
+        }
+    }
+    hal_irq_timer_start(count);
+}
+
+void hal_irq_halt(void) {
+    monitor_call(MONITOR_IDLE, 0, 0, 0);
+}

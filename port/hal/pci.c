@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: MIT
+// PCI configuration space by mechanism 1 and assignment of memory BARs (PCI Local Bus 3.0, 3.2.2.3, 6.2.5).
+// Owns the part of the 32-bit MMIO window it hands out. Not here: capabilities (the drivers'). Context: ring 3, at probe.
+
+#include "internal.h"
+
+enum {
+    CONFIG_ADDRESS = 0xcf8,
+    CONFIG_DATA = 0xcfc,
+    REG_ID = 0x00,
+    REG_COMMAND = 0x04,
+    REG_HEADER = 0x0c,
+    REG_BAR0 = 0x10,
+    REG_BRIDGE_BUSES = 0x18,
+    COMMAND_MEMORY = 2,
+    COMMAND_MASTER = 4,
+    HEADER_BRIDGE = 1,
+    BAR_IO = 1,
+    BAR_64BIT = 4,
+    SCAN_BUSES = 32, // plenty for the bridges of q35
+};
+#define WINDOW_START 0xe0000000ull
+#define WINDOW_END 0xfeb00000ull // below it: PCI; from there on: virtio-mmio, I/O APIC, LAPIC
+
+static uint64_t window_next = WINDOW_START;
+
+static void select_register(const hal_pci_t *d, unsigned offset) {
+    hal_out32(CONFIG_ADDRESS, 1u << 31 | (uint32_t)d->bus << 16 | (uint32_t)d->dev << 11 | (uint32_t)d->fn << 8 |
+              (offset & 0xfc));
+}
+
+uint32_t hal_pci_read32(const hal_pci_t *d, unsigned offset) {
+    select_register(d, offset);
+    return hal_in32(CONFIG_DATA);
+}
+
+uint16_t hal_pci_read16(const hal_pci_t *d, unsigned offset) {
+    return (uint16_t)(hal_pci_read32(d, offset) >> (8 * (offset & 2)));
+}
+
+uint8_t hal_pci_read8(const hal_pci_t *d, unsigned offset) {
+    return (uint8_t)(hal_pci_read32(d, offset) >> (8 * (offset & 3)));
+}
+
+void hal_pci_write32(const hal_pci_t *d, unsigned offset, uint32_t v) {
+    select_register(d, offset);
+    hal_out32(CONFIG_DATA, v);
+}
+
+void hal_pci_write16(const hal_pci_t *d, unsigned offset, uint16_t v) {
+    uint32_t word = hal_pci_read32(d, offset);
+    unsigned shift = 8 * (offset & 2);
+    hal_pci_write32(d, offset, (word & ~(0xffffu << shift)) | (uint32_t)v << shift);
+}
+
+static bool scan_bus(unsigned bus, bool (*visit)(const hal_pci_t *, void *), void *arg, unsigned *last_bus) {
+    for (unsigned dev = 0; dev < 32; dev++) {
+        for (unsigned fn = 0; fn < 8; fn++) {
+            hal_pci_t d = {.bus = (uint8_t)bus, .dev = (uint8_t)dev, .fn = (uint8_t)fn};
+            uint32_t id = hal_pci_read32(&d, REG_ID);
+            if (id == UINT32_MAX || id == 0) {
+                if (fn == 0) {
+                    break;
+                }
+                continue;
+            }
+            d.vendor = (uint16_t)id;
+            d.device = (uint16_t)(id >> 16);
+            if (visit(&d, arg)) {
+                return true;
+            }
+            uint8_t header = (uint8_t)(hal_pci_read32(&d, REG_HEADER) >> 16);
+            if ((header & 0x7f) == HEADER_BRIDGE) {
+                unsigned subordinate = hal_pci_read8(&d, REG_BRIDGE_BUSES + 2);
+                if (subordinate > *last_bus && subordinate < SCAN_BUSES) {
+                    *last_bus = subordinate;
+                }
+            }
+            if (fn == 0 && !(header & 0x80)) {
+                break; // not a multi-function device
+            }
+        }
+    }
+    return false;
+}
+
+bool hal_pci_scan(bool (*visit)(const hal_pci_t *d, void *arg), void *arg) {
+    hal_pci_t host = {0};
+    if (hal_pci_read32(&host, REG_ID) == UINT32_MAX) {
+        return false; // no PCI here (microvm)
+    }
+    unsigned last_bus = 0;
+    for (unsigned bus = 0; bus <= last_bus; bus++) {
+        if (scan_bus(bus, visit, arg, &last_bus)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+volatile void *hal_pci_bar(const hal_pci_t *d, unsigned bar, size_t *size) {
+    unsigned reg = REG_BAR0 + 4 * bar;
+    if (bar > 5) {
+        return NULL;
+    }
+    uint32_t low = hal_pci_read32(d, reg);
+    if (low & BAR_IO) {
+        return NULL;
+    }
+    bool wide = (low & 6) == BAR_64BIT;
+    uint16_t command = hal_pci_read16(d, REG_COMMAND);
+    hal_pci_write16(d, REG_COMMAND, command & (uint16_t) ~(COMMAND_MEMORY | COMMAND_MASTER)); // no decoding while sizing
+    hal_pci_write32(d, reg, UINT32_MAX);
+    uint32_t mask = hal_pci_read32(d, reg) & ~0xfu;
+    uint64_t bytes = mask == 0 ? 0 : (uint64_t)(~mask + 1u);
+    uint64_t addr = low & ~0xfu;
+    if (wide) {
+        addr |= (uint64_t)hal_pci_read32(d, reg + 4) << 32;
+    }
+    if (bytes != 0 && (addr < 0xc0000000ull || addr + bytes > WINDOW_END)) {
+        uint64_t at = (window_next + bytes - 1) & ~(bytes - 1);
+        addr = 0;
+        if (at + bytes <= WINDOW_END) {
+            addr = at;
+            window_next = at + bytes;
+        }
+    }
+    hal_pci_write32(d, reg, (uint32_t)addr | (low & 0xf));
+    if (wide) {
+        hal_pci_write32(d, reg + 4, (uint32_t)(addr >> 32));
+    }
+    hal_pci_write16(d, REG_COMMAND, command | COMMAND_MEMORY | COMMAND_MASTER);
+    *size = bytes;
+    return addr == 0 || bytes == 0 ? NULL : (volatile void *)addr;
+}

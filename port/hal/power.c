@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: MIT
+// Ending and resetting the VM. Owns nothing. Not here: what led to it. Context: any, once.
+//
+// The exit code leaves by QEMU's isa-debug-exit (port 0xf4) as code + 1, so that QEMU's own status,
+// (value << 1) | 1, is 3 for success and never 1, which is QEMU's own failure. Where that device is not there, the
+// VM powers off (ACPI on pc and q35) or resets, and only the console says how it ended.
+
+#include "../monitor/monitor.h"
+#include "internal.h"
+
+enum {
+    DEBUG_EXIT_PORT = 0xf4,
+    KBD_STATUS_COMMAND = 0x64,
+    KBD_PULSE_RESET = 0xfe,
+    RESET_CONTROL = 0xcf9,
+    RESET_FULL = 0x06,
+};
+#define FLUSH_NS 2000000000ull
+
+_Noreturn void hal_reset(void) {
+    hal_console_flush(FLUSH_NS);
+    hal_out8(KBD_STATUS_COMMAND, KBD_PULSE_RESET);
+    hal_out8(RESET_CONTROL, RESET_FULL);
+    for (;;) {
+        monitor_call(MONITOR_TRIPLE_FAULT, 0, 0, 0);
+    }
+}
+
+_Noreturn void hal_exit(int code) {
+    hal_console_flush(FLUSH_NS);
+    hal_out32(DEBUG_EXIT_PORT, (uint32_t)code + 1);
+    monitor_call(MONITOR_POWER_OFF, 0, 0, 0);
+    hal_reset();
+}

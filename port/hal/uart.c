@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: MIT
+// The 16550 at 0x3f8 (National PC16550D), polled: early boot, panics, and the console of a VM that has no
+// better one. Owns the port. Not here: buffering (console.c). Context: ring 3, any, also inside a panic.
+
+#include "internal.h"
+
+enum {
+    UART = 0x3f8,
+    UART_LSR = 5,
+    LSR_DATA = 1,
+    LSR_THR_EMPTY = 0x20,
+    TRIES = 100000, // then the byte is dropped: a panic must end
+};
+
+static bool present;
+
+void hal_uart_init(void) {
+    present = hal_in8(UART + UART_LSR) != 0xff;
+}
+
+void hal_uart_write(const char *data, size_t len) {
+    for (size_t i = 0; i < len; i++) {
+        for (int t = 0; t < TRIES && !(hal_in8(UART + UART_LSR) & LSR_THR_EMPTY); t++) {
+        }
+        hal_out8(UART, (uint8_t)data[i]);
+    }
+}
+
+size_t hal_uart_read(char *out, size_t size) {
+    size_t n = 0;
+    while (present && n < size && (hal_in8(UART + UART_LSR) & LSR_DATA)) {
+        out[n++] = (char)hal_in8(UART);
+    }
+    return n;
+}

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT
+// Start order, and nothing else. Entered from boot_start() in ring 3 on the final page tables. Owns the order.
+// Not here: what each step does. Context: once.
+
+#include "app.h"
+#include "boot/boot.h"
+#include "hal/internal.h"
+#include "monitor/monitor.h"
+#include "port.h"
+#include "py/cstack.h"
+#include "py/gc.h"
+#include "py/mphal.h"
+#include "py/runtime.h"
+
+int main(void);
+
+static void keyboard_interrupt(void) {
+    mp_sched_keyboard_interrupt();
+}
+
+void mp_hal_set_interrupt_char(int c) {
+    hal_console_interrupt_char = c;
+    hal_console_on_interrupt = keyboard_interrupt;
+}
+
+static void panic_frames(void) {
+    floe_print_frames(monitor_fault.rsp != 0 ? monitor_fault.rsp : (uintptr_t)__builtin_frame_address(0));
+}
+
+static void start_machine(void) {
+    hal_uart_init();
+    hal_irq_init();
+    hal_clock_init();
+    hal_entropy_init();
+    floe_stamp("machine");
+    for (const hal_driver_t *const *d = floe_app.drivers; *d != NULL; d++) {
+        (*d)->probe();
+    }
+    floe_stamp("drivers");
+}
+
+static void start_python(void) {
+    mp_cstack_init_with_top(boot_stack_top, (size_t)(boot_stack_top - boot_stack_bottom));
+    floe_heap_init();
+    mp_init();
+    floe_bootargs_init();
+    hal_panic_hook = panic_frames;
+    floe_stamp("python");
+    floe_stamps_print();
+}
+
+int main(void) {
+    start_machine();
+    start_python();
+    int code = floe_run_frozen("boot.py");
+    if (code == 0) {
+        code = floe_run_frozen(floe_app.main_module);
+    }
+    if (floe_app.repl != NULL) {
+        code = floe_app.repl(code);
+    }
+    gc_sweep_all();
+    mp_deinit();
+    hal_exit(code);
+}
+
+void nlr_jump_fail(void *val) {
+    hal_panic("exception outside of Python, %p", val);
+}

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: MIT
+// The small hooks MicroPython expects of a port: the read-only data segment and the seed of `random`.
+// Owns nothing. Context: main loop.
+
+#include "app.h"
+#include "extmod/vfs.h"
+#include "py/mperrno.h"
+#include "py/objarray.h"
+#include "py/runtime.h"
+
+// vfs.rom_ioctl: one segment, the image's data/ folder, where there is one.
+mp_obj_t mp_vfs_rom_ioctl(size_t n_args, const mp_obj_t *args) {
+    mp_int_t segments = floe_app.romfs != NULL ? 1 : 0;
+    switch (mp_obj_get_int(args[0])) {
+        case MP_VFS_ROM_IOCTL_GET_NUMBER_OF_SEGMENTS:
+            return MP_OBJ_NEW_SMALL_INT(segments);
+        case MP_VFS_ROM_IOCTL_GET_SEGMENT:
+            if (n_args < 2 || mp_obj_get_int(args[1]) >= segments || mp_obj_get_int(args[1]) < 0) {
+                return MP_OBJ_NEW_SMALL_INT(-MP_EINVAL);
+            }
+            return mp_obj_new_memoryview('B', floe_app.romfs_size, (void *)floe_app.romfs);
+        default:
+            return MP_OBJ_NEW_SMALL_INT(-MP_EINVAL);
+    }
+}
+
+unsigned long floe_random_seed(void) {
+    unsigned long seed;
+    if (!hal_entropy_get(&seed, sizeof(seed))) {
+        seed = hal_clock_cycles(); // `random` promises variety, not secrecy; os.urandom refuses instead
+    }
+    return seed;
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT
+// Port's part of `machine`, included by extmod/modmachine.c: reset, identity, sleep.
+
+#include "hal/hal.h"
+#include "py/mphal.h"
+
+#define MICROPY_PY_MACHINE_EXTRA_GLOBALS                                          \
+    { MP_ROM_QSTR(MP_QSTR_PWRON_RESET), MP_ROM_INT(MACHINE_PWRON_RESET) },
+
+enum { MACHINE_PWRON_RESET = 1 };
+#define NS_PER_MS 1000000ull
+
+NORETURN static void mp_machine_reset(void) {
+    hal_reset();
+}
+
+static mp_int_t mp_machine_reset_cause(void) {
+    return MACHINE_PWRON_RESET; // a VM's memory does not survive a reset, so that every start is the first
+}
+
+static void mp_machine_idle(void) {
+    mp_event_wait_ms(1);
+}
+
+// The identity of the VM, where the host gave one (floe.id=HEX on the command line); empty otherwise.
+static mp_obj_t mp_machine_unique_id(void) {
+    char id[65];
+    size_t pos = 0;
+    int len = hal_cmdline_next("floe.id", &pos, id, sizeof(id));
+    return mp_obj_new_bytes((const byte *)id, len > 0 ? MIN((size_t)len, sizeof(id) - 1) : 0);
+}
+
+static mp_obj_t mp_machine_get_freq(void) {
+    uint64_t c0 = hal_clock_cycles(), t0 = hal_clock_ns();
+    while (hal_clock_ns() - t0 < NS_PER_MS) {
+    }
+    return mp_obj_new_int_from_ull((hal_clock_cycles() - c0) * 1000000000ull / (hal_clock_ns() - t0));
+}
+
+static void mp_machine_set_freq(size_t n_args, const mp_obj_t *args) {
+    (void)n_args;
+    (void)args;
+    mp_raise_NotImplementedError(MP_ERROR_TEXT("the host sets the frequency"));
+}
+
+static void mp_machine_lightsleep(size_t n_args, const mp_obj_t *args) {
+    if (n_args == 0) {
+        mp_event_wait_indefinite();
+    } else {
+        mp_hal_delay_ms((mp_uint_t)mp_obj_get_int(args[0]));
+    }
+}
+
+NORETURN static void mp_machine_deepsleep(size_t n_args, const mp_obj_t *args) {
+    if (n_args == 0) {
+        hal_exit(0);
+    }
+    mp_hal_delay_ms((mp_uint_t)mp_obj_get_int(args[0]));
+    hal_reset();
+}

@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: MIT
+// All of ring 0 after entry: fault stubs, interrupt stubs, services. Intel SDM vol. 3, ch. 6.
+// Owns the tables in .monitor.data. Not here: the way into long mode (boot/entry.S).
+// Context: ring 0, interrupts off except in the idle service. On hosts that emulate ring 0 each
+// instruction costs about 700 cycles, so that every path is as short as it can be.
+
+#include "monitor.h"
+
+    .section .monitor.text, "ax"
+    .code64
+
+// ---- services -------------------------------------------------------------------------------------
+    .globl monitor_service
+monitor_service:
+    cmpl $MONITOR_SERVICES, %eax
+    jae service_bad
+    movl %eax, %eax
+    jmp *service_table(, %rax, 8)
+service_nop:
+    xorl %eax, %eax
+    iretq
+service_bad:
+    movq $-1, %rax
+    iretq
+
+service_idle:
+    sti
+    hlt                       // sti takes effect after hlt has begun: no interrupt is lost in between
+    cli
+    iretq
+
+service_lock:
+    cmpb $0, monitor_locked
+    jne service_bad
+    movb $1, monitor_locked
+    movq %rdi, %cr3
+    xorl %eax, %eax
+    iretq
+
+service_protect:
+    cmpl $1, %edx
+    ja service_bad
+    testl $0xfff, %edi
+    jnz service_bad
+    cmpq monitor_arena_start, %rdi
+    jb service_bad
+    cmpq $0x100000, %rsi      // 4 GiB worth of pages: no overflow in the sum below
+    ja service_bad
+    movq %rsi, %rcx
+    shlq $12, %rcx
+    addq %rdi, %rcx
+    cmpq monitor_arena_end, %rcx
+    ja service_bad
+    movq %rdi, %r8            // r8: page table entry of the page
+    subq monitor_arena_start, %r8
+    shrq $9, %r8
+    addq monitor_arena_ptes, %r8
+    leaq 0x5(%rdi), %r9       // present, user, read-only, executable
+    testl %edx, %edx
+    jnz 1f
+    movabsq $0x8000000000000007, %r9 // present, user, writable, not executable
+    addq %rdi, %r9
+1:  testq %rsi, %rsi
+    jz 3f
+2:  movq %r9, (%r8)
+    invlpg (%rdi)
+    addq $4096, %r9
+    addq $4096, %rdi
+    addq $8, %r8
+    decq %rsi
+    jnz 2b
+3:  xorl %eax, %eax
+    iretq
+
+service_kvmclock:
+    movl %edi, %ecx
+    movl $monitor_pvclock, %eax
+    orl $1, %eax
+    xorl %edx, %edx
+    cmpl $0x4b564d01, %ecx    // MSR_KVM_SYSTEM_TIME_NEW
+    je 1f
+    movl $monitor_wallclock, %eax
+    cmpl $0x4b564d00, %ecx    // MSR_KVM_WALL_CLOCK_NEW
+    jne service_bad
+1:  wrmsr
+    xorl %eax, %eax
+    iretq
+
+service_triple_fault:
+    lidt empty_idtr
+    ud2
+
+service_power_off:
+    movl $0x604, %edx         // PM1a_CNT: SLP_EN, SLP_TYP 0
+    movl $0x2000, %eax
+    outw %ax, %dx
+    xorl %eax, %eax
+    iretq
+
+// ---- interrupts: set the bit, acknowledge, return --------------------------------------------------
+    .altmacro
+    .macro IRQ_STUB n
+irq_stub_\n:
+    btsq $\n, monitor_pending
+    addr32 movl $0, 0xfee000b0 // LAPIC EOI
+    iretq
+    .endm
+    .set v, 0
+    .rept MONITOR_IRQS
+    IRQ_STUB %v
+    .set v, v+1
+    .endr
+    .globl monitor_spurious
+monitor_spurious:
+    iretq
+
+// ---- faults: save everything, go on in ring 3 at hal_fault_entry ------------------------------------
+    .macro FAULT_STUB n
+fault_stub_\n:
+    .if (\n == 8) || ((\n >= 10) && (\n <= 14)) || (\n == 17) || (\n == 21) || (\n == 29) || (\n == 30)
+    .else
+    pushq $0
+    .endif
+    pushq $\n
+    jmp fault_common
+    .endm
+    .set v, 0
+    .rept 32
+    FAULT_STUB %v
+    .set v, v+1
+    .endr
+
+fault_common:
+    movq %rax, monitor_fault+0
+    movq %rbx, monitor_fault+8
+    movq %rcx, monitor_fault+16
+    movq %rdx, monitor_fault+24
+    movq %rsi, monitor_fault+32
+    movq %rdi, monitor_fault+40
+    movq %rbp, monitor_fault+48
+    movq %r8, monitor_fault+56
+    movq %r9, monitor_fault+64
+    movq %r10, monitor_fault+72
+    movq %r11, monitor_fault+80
+    movq %r12, monitor_fault+88
+    movq %r13, monitor_fault+96
+    movq %r14, monitor_fault+104
+    movq %r15, monitor_fault+112
+    popq monitor_fault+120     // vector
+    popq monitor_fault+128     // error code
+    movq (%rsp), %rax
+    movq %rax, monitor_fault+136 // rip
+    movq 8(%rsp), %rax
+    movq %rax, monitor_fault+144 // cs
+    movq 16(%rsp), %rax
+    movq %rax, monitor_fault+152 // rflags
+    movq 24(%rsp), %rax
+    movq %rax, monitor_fault+160 // rsp
+    movq 32(%rsp), %rax
+    movq %rax, monitor_fault+168 // ss
+    movq %cr2, %rax
+    movq %rax, monitor_fault+176
+    incl monitor_depth
+    cmpl $2, monitor_depth
+    ja fault_in_panic
+    movq $hal_fault_entry, (%rsp)
+    movq $MONITOR_CODE3, 8(%rsp)
+    movq $2, 16(%rsp)
+    movq $boot_panic_stack_top-8, 24(%rsp)
+    movq $MONITOR_DATA3, 32(%rsp)
+    iretq
+fault_in_panic:                // even the panic path faults: end the VM from here
+    movl $(120 + 1), %eax      // hal/power.c: code + 1 at isa-debug-exit's port
+    movl $0xf4, %edx
+    outl %eax, %dx
+    jmp service_triple_fault
+
+// ---- read-only tables ------------------------------------------------------------------------------
+    .align 8
+service_table:
+    .quad service_nop, service_idle, service_lock, service_protect, service_kvmclock, service_triple_fault
+    .quad service_power_off
+empty_idtr:
+    .word 0
+    .quad 0
+    .globl monitor_fault_stubs, monitor_irq_stubs
+    .align 8
+    .macro QUAD_FAULT n
+    .quad fault_stub_\n
+    .endm
+    .macro QUAD_IRQ n
+    .quad irq_stub_\n
+    .endm
+monitor_fault_stubs:
+    .set v, 0
+    .rept 32
+    QUAD_FAULT %v
+    .set v, v+1
+    .endr
+monitor_irq_stubs:
+    .set v, 0
+    .rept MONITOR_IRQS
+    QUAD_IRQ %v
+    .set v, v+1
+    .endr
+
+// ---- tables and state, supervisor only after the lock -----------------------------------------------
+    .section .monitor.data, "aw"
+    .align 16
+    .globl monitor_gdt, monitor_gdtr, monitor_idtr, monitor_tss
+monitor_gdt:                   // Linux's order: others were not tested on page-table based KVM
+    .quad 0, 0
+    .quad 0x00af9b000000ffff   // 0x10 code, ring 0, 64 bit
+    .quad 0x00cf93000000ffff   // 0x18 data, ring 0
+    .quad 0x00cffb000000ffff   // 0x23 code, ring 3, 32 bit
+    .quad 0x00cff3000000ffff   // 0x2b data, ring 3
+    .quad 0x00affb000000ffff   // 0x33 code, ring 3, 64 bit
+    .quad 0
+    .quad 0x0000890000000000 + (tss_end - monitor_tss - 1), 0 // 0x40 TSS; entry.S adds the base
+gdt_end:
+monitor_gdtr:
+    .word gdt_end - monitor_gdt - 1
+    .quad monitor_gdt
+monitor_idtr:
+    .word 4095
+    .quad monitor_idt
+    .align 16
+monitor_tss:
+    .long 0
+    .quad stack0_top, 0, 0     // RSP0..2
+    .quad 0
+    .quad stack_df_top         // IST1: double fault
+    .fill 6, 8, 0
+    .quad 0
+    .word 0
+    .word iobitmap - monitor_tss
+iobitmap:
+    .fill 0xd00 / 8, 1, 0      // ports 0..0xcff are ring 3's; higher ones lie past the limit: denied
+    .byte 0xff
+tss_end:
+    .align 8
+    .globl monitor_arena_start, monitor_arena_end, monitor_arena_ptes
+monitor_arena_start: .quad 0
+monitor_arena_end: .quad 0
+monitor_arena_ptes: .quad 0
+monitor_depth: .long 0         // faults so far: one, and one inside the panic that it led to
+monitor_locked: .byte 0
+
+    .section .monitor.bss, "aw", @nobits
+    .align 4096
+    .globl monitor_idt
+monitor_idt:
+    .skip 4096
+    .skip 4096
+stack0_top:
+    .skip 4096
+stack_df_top:
+
+// ---- written by the hypervisor, read-only for ring 3, on a page of its own --------------------------
+    .section .monitor.ro, "aw", @nobits
+    .align 4096
+    .globl monitor_pvclock, monitor_wallclock
+monitor_pvclock: .skip 64
+monitor_wallclock: .skip 64
+    .align 4096
+
+// ---- what the monitor tells ring 3: nothing in ring 0 depends on it, ring 3 may write it ------------
+    .section .bss.monitor_shared, "aw", @nobits
+    .align 64
+    .globl monitor_pending, monitor_fault
+monitor_pending: .skip 8
+monitor_fault: .skip 184

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MIT
+// MicroPython's HAL over hal.h. Owns nothing but the cooked flag. Not here: the console's buffers. Context: main loop.
+
+#include "py/mphal.h"
+
+#include <string.h>
+
+#include "py/runtime.h"
+#include "py/stream.h"
+
+#define NS_PER_MS 1000000ull
+#define NS_PER_US 1000ull
+enum { SPIN_US = 100 }; // shorter waits than this are not worth an interrupt
+
+bool mp_hal_stdout_cooked;
+
+void mp_hal_wait_ms(int timeout_ms) {
+    hal_event_wait(timeout_ms < 0 ? UINT64_MAX : hal_clock_ns() + (uint64_t)timeout_ms * NS_PER_MS);
+}
+
+static void delay_until(uint64_t end) {
+    for (;;) {
+        mp_handle_pending(true);
+        if (hal_clock_ns() >= end) {
+            return;
+        }
+        hal_event_wait(end);
+    }
+}
+
+void mp_hal_delay_ms(mp_uint_t ms) {
+    delay_until(hal_clock_ns() + ms * NS_PER_MS);
+}
+
+void mp_hal_delay_us(mp_uint_t us) {
+    uint64_t end = hal_clock_ns() + us * NS_PER_US;
+    if (us >= SPIN_US) {
+        delay_until(end);
+    }
+    while (hal_clock_ns() < end) {
+    }
+}
+
+int mp_hal_stdin_rx_chr(void) {
+    for (;;) {
+        unsigned char c;
+        if (hal_console_read(&c, 1) == 1) {
+            return c;
+        }
+        mp_event_wait_indefinite();
+    }
+}
+
+uintptr_t mp_hal_stdio_poll(uintptr_t flags) {
+    uintptr_t ready = flags & MP_STREAM_POLL_WR;
+    if ((flags & MP_STREAM_POLL_RD) && hal_console_readable()) {
+        ready |= MP_STREAM_POLL_RD;
+    }
+    return ready;
+}
+
+mp_uint_t mp_hal_stdout_tx_strn(const char *str, size_t len) {
+    hal_console_write(str, len);
+    return len;
+}
+
+void mp_hal_stdout_tx_str(const char *str) {
+    hal_console_write(str, strlen(str));
+}
+
+void mp_hal_stdout_tx_strn_cooked(const char *str, size_t len) {
+    while (mp_hal_stdout_cooked && len > 0) {
+        const char *nl = memchr(str, '\n', len);
+        size_t n = nl != NULL ? (size_t)(nl - str) : len;
+        hal_console_write(str, n);
+        if (nl == NULL) {
+            return;
+        }
+        hal_console_write("\r\n", 2);
+        str += n + 1;
+        len -= n + 1;
+    }
+    hal_console_write(str, len);
+}

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: MIT
+# The port archive: make -f port/port.mk PROFILE=sealed|dev, from the top folder. Makes build/port/PROFILE/:
+# libfloe.a, genhdr/, link.ld, app.cflags, app.ldflags; and build/mpy-cross. Everything an image may need is
+# compiled here once; freezing an app is a link against it (tools/floe/freeze.py).
+
+PROFILE ?= sealed
+UP := build/upstream
+BUILD := build/port/$(PROFILE)
+
+include $(UP)/micropython/py/mkenv.mk
+
+QSTR_DEFS = port/qstrdefsport.h
+vpath mpconfigport.h port
+MICROPY_ROM_TEXT_COMPRESSION = 1
+include $(TOP)/py/py.mk
+include $(TOP)/extmod/extmod.mk
+-include modules/lwip/lwip.mk
+
+# ---- flags ----
+INC := -nostdinc -isystem port/libc/include -isystem $(shell $(CC) -print-file-name=include) \
+    -I. -Iport -I$(TOP) -I$(BUILD) -Iport/hal -Imodules/netdev -I$(UP) \
+    -Imodules/lwip -I$(UP)/lwip/src/include
+CFLAGS_ARCH := -m64 -march=x86-64 -mcmodel=small -ffreestanding -fbuiltin -fno-pic -fno-pie -fno-stack-protector -fcf-protection=none \
+    -fno-asynchronous-unwind-tables -fno-delete-null-pointer-checks -fno-strict-aliasing
+CFLAGS += $(INC) $(CFLAGS_ARCH) -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Werror -Wpointer-arith \
+    -ffunction-sections -fdata-sections -Os
+CFLAGS_UPSTREAM = -w
+# The paths of this machine stay out of the objects, so that the same inputs give the same bytes.
+CFLAGS += -ffile-prefix-map=$(CURDIR)/=
+# What runs per bytecode, per packet or per byte is compiled for speed.
+FAST_OPT := -O2 -fno-tree-loop-distribute-patterns
+CSUPEROPT = -O3
+
+ifeq ($(PROFILE),dev)
+CFLAGS += -DFLOE_DEV=1
+endif
+
+# ---- sources ----
+SRC_PORT_C = \
+    port/bootargs.c port/gccollect.c port/main.c port/misc.c port/mod_floe.c port/mphalport.c port/script.c \
+    port/traceback.c port/boot/boot.c port/boot/paging.c port/monitor/idt.c \
+    $(addprefix port/hal/, clock.c cmdline.c console.c cpu.c entropy.c events.c irq.c mem.c panic.c pci.c power.c uart.c) \
+    $(addprefix port/libc/, malloc.c stdlib.c string.c)
+SRC_PORT_S = port/boot/entry.S port/monitor/monitor.S
+ifeq ($(PROFILE),dev)
+SRC_PORT_C += port/native.c port/repl.c
+endif
+SRC_MODULES_C = modules/netdev/netdev.c $(sort $(wildcard modules/virtio/*.c)) $(FLOE_LWIP_C)
+SRC_SHARED_C = shared/readline/readline.c shared/runtime/gchelper_generic.c shared/runtime/interrupt_char.c \
+    shared/runtime/pyexec.c shared/runtime/sys_stdio_mphal.c shared/timeutils/timeutils.c
+SRC_THIRDPARTY_C += $(SRC_LIB_LIBM_DBL_C) $(SRC_LIB_LIBM_DBL_SQRT_SW_C)
+
+SRC_C = $(SRC_PORT_C) $(SRC_MODULES_C) $(SRC_SHARED_C)
+SRC_QSTR += $(SRC_PORT_C) $(SRC_MODULES_C) $(SRC_SHARED_C)
+
+# objmodule.o is compiled per app, with the app's module table.
+OBJ = $(filter-out $(BUILD)/py/objmodule.o, $(PY_O))
+OBJ += $(addprefix $(BUILD)/, $(SRC_C:.c=.o) $(SRC_PORT_S:.S=.o) $(SRC_THIRDPARTY_C:.c=.o))
+OBJ += $(addprefix $(BUILD)/lwip/, $(LWIP_SRC_C:.c=.o))
+
+FAST = $(addprefix $(BUILD)/, $(SRC_MODULES_C:.c=.o) port/libc/string.o port/libc/malloc.o port/hal/console.o port/hal/events.o \
+    port/hal/clock.o py/runtime.o py/map.o py/obj.o py/objfun.o py/objlist.o py/objdict.o py/objstr.o py/objint.o \
+    py/objgenerator.o py/objtype.o py/bc.o py/qstr.o py/nlr.o py/argcheck.o py/malloc.o py/stream.o py/scheduler.o \
+    extmod/modselect.o extmod/modasyncio.o) $(addprefix $(BUILD)/lwip/, $(LWIP_SRC_C:.c=.o))
+$(FAST): CFLAGS += $(FAST_OPT)
+$(BUILD)/port/libc/string.o $(BUILD)/port/libc/stdlib.o: CFLAGS += -O2 -fno-builtin -fno-tree-loop-distribute-patterns
+# Warnings are for our code; upstream's is not ours to change. libc/malloc.c includes dlmalloc.
+$(PY_O) $(addprefix $(BUILD)/, $(SRC_SHARED_C:.c=.o) $(SRC_THIRDPARTY_C:.c=.o) port/libc/malloc.o) \
+    $(addprefix $(BUILD)/lwip/, $(LWIP_SRC_C:.c=.o)): CFLAGS += $(CFLAGS_UPSTREAM)
+
+# ---- products ----
+all: $(BUILD)/libfloe.a $(BUILD)/link.ld $(BUILD)/app.cflags $(BUILD)/app.ldflags $(HEADER_BUILD)/moduledefs.collected build/mpy-cross
+
+include $(TOP)/py/mkrules.mk
+
+$(BUILD)/lwip/%.o: $(UP)/lwip/%.c
+	$(ECHO) "CC $<"
+	$(Q)$(MKDIR) -p $(dir $@)
+	$(Q)$(CC) $(CFLAGS) -c -o $@ $<
+
+$(BUILD)/libfloe.a: $(OBJ) port/port.mk
+	$(ECHO) "AR $@"
+	$(Q)$(RM) -f $@
+	$(Q)$(AR) rcsD $@ $(OBJ)
+
+$(BUILD)/link.ld: port/boot/link.ld
+	$(Q)$(CP) $< $@
+
+$(BUILD)/app.cflags: port/port.mk $(lastword $(MAKEFILE_LIST))
+	$(Q)echo '$(subst ",\",$(filter-out -Werror,$(CFLAGS))) $(CFLAGS_UPSTREAM)' > $@
+
+$(BUILD)/app.ldflags: port/port.mk
+	$(Q)echo '-nostdlib -static -no-pie -z max-page-size=4096 -Wl,-z,noexecstack -Wl,--gc-sections -Wl,--build-id=none -T $(BUILD)/link.ld' > $@
+
+build/mpy-cross:
+	$(Q)$(MAKE) --no-print-directory -C $(TOP)/mpy-cross BUILD=$(abspath build/mpy-cross.d) PROG=mpy-cross CFLAGS_EXTRA=-w >/dev/null
+	$(Q)$(CP) build/mpy-cross.d/mpy-cross $@
