@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: MIT
+"""What an image is: image.toml, or the defaults for a bare script. Read once, checked, frozen."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from floe.errors import ConfigError, NotFound
+
+FILE_NAME = "image.toml"
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_PORT = re.compile(r"(?:(?:tcp|udp):)?(?:[0-9.]+:)?(\d{1,5}):(\d{1,5})")
+
+
+class Package(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A package from PyPI, pinned. sha256 of the file, if given, must match."""
+
+    version: str
+    sha256: str = ""
+
+
+class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Upper limits; a build over one of them fails."""
+
+    elf: str = ""
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """image.toml as it is written."""
+
+    name: str = ""
+    version: str = "0"
+    main: str = "main.py"
+    description: str = ""
+    memory: str = "32M"
+    profile: Literal["sealed", "dev"] = "sealed"
+    ports: list[str] = []
+    env: dict[str, str] = {}
+    args: list[str] = []
+    imports: list[str] = []
+    data: str = ""
+    packages: dict[str, str | Package] = {}
+    budget: Budget = Budget()
+
+
+class ImageConfig(msgspec.Struct, frozen=True):
+    """One image, checked. Paths are absolute; sizes are bytes; 0 or None where there is none."""
+
+    name: str
+    version: str
+    description: str
+    folder: Path
+    main: Path
+    memory: int
+    profile: Literal["sealed", "dev"]
+    ports: tuple[str, ...]
+    env: dict[str, str]
+    args: tuple[str, ...]
+    imports: tuple[str, ...]
+    data: Path | None
+    packages: dict[str, Package]
+    budget_elf: int
+    file: Path | None  # image.toml, None for a bare script
+
+
+def parse_size(text: str) -> int:
+    """Bytes of "300K", "32M", "1G" or a plain number (powers of 1024). Raises ValueError."""
+    match = re.fullmatch(r"(\d+)([KMG]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    if match is None:
+        raise ValueError(f"{text!r} is no size; write for example 600K or 32M")
+    return int(match[1]) * _UNITS[match[2].upper()]
+
+
+def load(app: Path) -> ImageConfig:
+    """The image that APP names: a .py file, or a folder with image.toml. A script that is the `main` of the
+    image.toml beside it is that image. Raises NotFound or ConfigError."""
+    if app.is_dir():
+        file = app / FILE_NAME
+        if file.exists():
+            return _load_file(file)
+        raise NotFound(f"no {FILE_NAME} in {app}", hint=f"name the script, or make a folder with: floe new {app.name}")
+    if not app.exists():
+        raise NotFound(f"no such file: {app}", hint="APP is a .py file or a folder with image.toml")
+    if app.suffix != ".py":
+        raise ConfigError(str(app), "", "neither a .py file nor a folder with image.toml")
+    beside = app.resolve().parent / FILE_NAME
+    if beside.exists():
+        config = _load_file(beside)
+        if config.main == app.resolve():
+            return config
+    name = re.sub(r"[^A-Za-z0-9._-]", "-", app.stem).lstrip("._-")[:64] or "app"
+    return _checked(_File(name=name, main=app.name), app.resolve().parent, None, "")
+
+
+def _load_file(file: Path) -> ImageConfig:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as e:
+        raise ConfigError(str(file), "", f"not UTF-8: {e.reason} at byte {e.start}") from e
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as e:
+        line = re.search(r"at line (\d+)", str(e))
+        problem = re.sub(r" \(at .*\)", "", str(e))
+        raise ConfigError(str(file), "", problem, line=int(line[1]) if line else None) from e
+    try:
+        parsed = msgspec.convert(raw, _File)
+    except msgspec.ValidationError as e:
+        key, problem = _explain(str(e))
+        raise ConfigError(str(file), key, problem, line=line_of(text, key), hint=_known_keys(key, problem)) from e
+    return _checked(parsed, file.resolve().parent, file, text)
+
+
+def _checked(parsed: _File, folder: Path, file: Path | None, text: str) -> ImageConfig:
+    def fail(key: str, problem: str, hint: str = "") -> ConfigError:
+        return ConfigError(str(file or parsed.main), key, problem, line=line_of(text, key), hint=hint)
+
+    def size(key: str, value: str) -> int:
+        try:
+            return parse_size(value)
+        except ValueError as e:
+            raise fail(key, str(e)) from None
+
+    def inside(key: str, value: str) -> Path:
+        path = (folder / value).resolve()
+        if not path.is_relative_to(folder):
+            raise fail(key, f"'{value}' is outside the image's folder")
+        return path
+
+    name = parsed.name or folder.name
+    if not _NAME.fullmatch(name):
+        raise fail("name", f"'{name}' is no image name", "letters, digits, '.', '_' and '-', 64 at most")
+    main = inside("main", parsed.main)
+    if main.suffix != ".py":
+        raise fail("main", f"'{parsed.main}' is not a .py file")
+    if not main.is_file():
+        raise fail("main", f"no such file: {parsed.main}")
+    for port in parsed.ports:
+        match = _PORT.fullmatch(port)
+        if match is None or not all(0 < int(p) < 65536 for p in match.groups()):
+            raise fail("ports", f"'{port}' is no port forwarding", 'HOST:GUEST, for example ports = ["8080:80"]')
+    for key in parsed.env:
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key):
+            raise fail(f"env.{key}", "no name of an environment variable")
+    data = inside("data", parsed.data or "data")
+    if parsed.data and not data.is_dir():
+        raise fail("data", f"no such folder: {parsed.data}")
+    return ImageConfig(
+        name=name,
+        version=parsed.version,
+        description=parsed.description,
+        folder=folder,
+        main=main,
+        memory=size("memory", parsed.memory),
+        profile=parsed.profile,
+        ports=tuple(parsed.ports),
+        env=parsed.env,
+        args=tuple(parsed.args),
+        imports=tuple(parsed.imports),
+        data=data if file is not None and data.is_dir() else None,
+        packages={key: _package(key, value, fail) for key, value in sorted(parsed.packages.items())},
+        budget_elf=size("budget.elf", parsed.budget.elf) if parsed.budget.elf else 0,
+        file=file,
+    )
+
+
+def _package(key: str, value: str | Package, fail: Any) -> Package:
+    package = Package(value) if isinstance(value, str) else value
+    version = package.version.removeprefix("==").strip()
+    if not re.fullmatch(r"[0-9][0-9A-Za-z.!+_-]*", version):
+        raise fail(f"packages.{key}", f"'{package.version}' pins no version", f'one exact version: {key} = "1.2.3"')
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", key):
+        raise fail(f"packages.{key}", "no package name")
+    if package.sha256 and not re.fullmatch(r"[0-9a-f]{64}", package.sha256):
+        raise fail(f"packages.{key}.sha256", "must be 64 lower-case hexadecimal digits")
+    return Package(version, package.sha256)
+
+
+def _explain(text: str) -> tuple[str, str]:
+    """Key and problem from msgspec's words: "Expected `str`, got `int` - at `$.memory`"."""
+    problem, _, where = text.partition(" - at `$")
+    key = re.sub(r"\[\.\.\.\]|\[\d+\]", "", where.rstrip("`")).lstrip(".")
+    unknown = re.fullmatch(r"Object contains unknown field `(.+)`", problem)
+    if unknown:
+        return ".".join(part for part in (key, unknown[1]) if part), "unknown key"
+    return key, problem[:1].lower() + problem[1:]
+
+
+def _known_keys(key: str, problem: str) -> str:
+    if problem != "unknown key":
+        return ""
+    tables: dict[str, tuple[str, ...]] = {"budget": Budget.__struct_fields__, "packages": Package.__struct_fields__}
+    return "known keys: " + ", ".join(tables.get(key.partition(".")[0], _File.__struct_fields__))
+
+
+def line_of(text: str, key: str) -> int | None:
+    """Line of a dotted key in TOML text, as good as a search can tell; None if it is not spelt out."""
+    table = ""
+    best: tuple[int, int] | None = None
+    for number, line in enumerate(text.splitlines(), 1):
+        header = re.match(r"\s*\[+\s*([^\]]+?)\s*\]", line)
+        entry = re.match(r"""\s*(["']?)([^"'=\[\]#]+?)\1\s*=""", line)
+        if header:
+            table = header[1]
+            found = table
+        elif entry:
+            found = f"{table}.{entry[2]}" if table else entry[2]
+        else:
+            continue
+        if key and (key == found or key.startswith(found + ".")) and (best is None or len(found) > best[0]):
+            best = (len(found), number)
+    return best[1] if best else None

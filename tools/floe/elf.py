@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: MIT
+"""Is this ELF an image that floe boots, and what is in it?
+
+Checked: ELF64 for x86-64, whole; a PVH note ("Xen", type 18: Xen's xen/include/public/elfnote.h) whose 32-bit
+entry lies in an executable segment; no segment writable and executable; Floe's own notes, with the digest
+of every other byte of the file. Anything else is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from elftools.common.exceptions import ELFError
+from elftools.construct import ConstructError
+from elftools.elf.elffile import ELFFile
+
+from floe.errors import ImageRefused, NotFound
+
+PVH_NOTE = ("Xen", 18)
+CONTENT_NOTE = ("Floe", 1)  # JSON: what is inside
+DIGEST_NOTE = ("Floe", 2)  # SHA-256 of the file with these 32 bytes as zeros
+DIGEST_BYTES = 32
+_PF_X, _PF_W, _PF_R = 1, 2, 4
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One PT_LOAD. address: physical; sizes in bytes; protection: "r-x"."""
+
+    address: int
+    file_bytes: int
+    memory_bytes: int
+    protection: str
+
+
+@dataclass(frozen=True)
+class Image:
+    """A checked image. content: the JSON of its note (freeze.describe)."""
+
+    path: Path
+    size: int
+    entry: int
+    segments: tuple[Segment, ...]
+    sections: dict[str, int]
+    content: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Note:
+    owner: str
+    kind: int
+    offset: int  # of the descriptor, in the file
+    data: bytes
+
+
+def read(path: Path) -> Image:
+    """Read and check an image. Raises NotFound, or ImageRefused that says what is wrong with it."""
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        raise NotFound(f"no such file: {path}") from None
+    except OSError as e:
+        raise NotFound(f"cannot read {path}: {e.strerror}") from e
+    if raw[:4] != b"\x7fELF":
+        raise _refused(path, "it is no ELF file")
+    try:
+        with path.open("rb") as f:
+            return _read(path, raw, ELFFile(f))
+    except (ELFError, ConstructError, ValueError, LookupError, ArithmeticError, AttributeError, TypeError, struct.error) as e:
+        # pyelftools lets what a damaged file does to its parser through as it comes.
+        raise _refused(path, "its ELF structure is damaged or cut short", f"{type(e).__name__}: {e}") from e
+
+
+def seal(path: Path) -> None:
+    """Write the digest into a freshly linked image. Raises ImageRefused when it has no room for it."""
+    raw = bytearray(path.read_bytes())
+    with path.open("rb") as f:
+        note = _find(list(_notes(ELFFile(f), bytes(raw))), DIGEST_NOTE)
+    if note is None or len(note.data) != DIGEST_BYTES:
+        raise _refused(path, "it has no digest note")
+    raw[note.offset : note.offset + DIGEST_BYTES] = _digest(bytes(raw), note)
+    path.write_bytes(raw)
+
+
+def _refused(path: Path, why: str, evidence: str = "") -> ImageRefused:
+    return ImageRefused(f"{path} is not an image that floe boots: {why}", evidence=evidence, hint="floe build APP")
+
+
+def _read(path: Path, raw: bytes, elf: ELFFile) -> Image:
+    if elf.elfclass != 64 or not elf.little_endian or elf["e_machine"] != "EM_X86_64" or elf["e_type"] != "ET_EXEC":
+        raise _refused(path, f"it is {elf['e_type']} for {elf['e_machine']}, not a 64-bit x86 executable")
+    segments = tuple(_segments(path, raw, elf))
+    notes = list(_notes(elf, raw))
+    entry = _entry(path, notes, segments)
+    content = _find(notes, CONTENT_NOTE)
+    stamp = _find(notes, DIGEST_NOTE)
+    if content is None or stamp is None or len(stamp.data) != DIGEST_BYTES:
+        raise _refused(path, "it holds no Floe note: floe did not build it")
+    if stamp.data != _digest(raw, stamp):
+        raise _refused(path, "its bytes are not those that floe linked", "the digest in its Floe note differs")
+    sections = {s.name: s["sh_size"] for s in elf.iter_sections() if s.name and s["sh_size"]}
+    return Image(path, len(raw), entry, segments, sections, json.loads(content.data))
+
+
+def _segments(path: Path, raw: bytes, elf: ELFFile) -> Iterator[Segment]:
+    loads = [s for s in elf.iter_segments() if s["p_type"] == "PT_LOAD"]
+    if not loads:
+        raise _refused(path, "it has nothing to load")
+    for s in loads:
+        flags = s["p_flags"]
+        protection = "".join(c if flags & bit else "-" for c, bit in (("r", _PF_R), ("w", _PF_W), ("x", _PF_X)))
+        place = f"segment at {s['p_paddr']:#x}"
+        if flags & _PF_W and flags & _PF_X:
+            raise _refused(path, f"its {place} is writable and executable")
+        if s["p_offset"] + s["p_filesz"] > len(raw):
+            raise _refused(path, f"its {place} ends beyond the end of the file: the file is cut short")
+        if s["p_filesz"] > s["p_memsz"]:
+            raise _refused(path, f"its {place} is larger in the file than in memory")
+        yield Segment(s["p_paddr"], s["p_filesz"], s["p_memsz"], protection)
+
+
+def _entry(path: Path, notes: list[_Note], segments: tuple[Segment, ...]) -> int:
+    note = _find(notes, PVH_NOTE)
+    if note is None:
+        raise _refused(path, "it has no PVH note")
+    if len(note.data) not in (4, 8):
+        raise _refused(path, f"its PVH note holds {len(note.data)} bytes, not an address")
+    entry = int.from_bytes(note.data, "little")
+    inside = [s for s in segments if s.address <= entry < s.address + s.file_bytes]
+    if entry >= 1 << 32 or not inside or not inside[0].protection.endswith("x"):
+        raise _refused(path, f"its PVH entry {entry:#x} is in no executable segment")
+    return entry
+
+
+def _notes(elf: ELFFile, raw: bytes) -> Iterator[_Note]:
+    """Every note of the PT_NOTE segments (gABI: three 32-bit words, owner and descriptor padded to 4)."""
+    for segment in elf.iter_segments():
+        if segment["p_type"] != "PT_NOTE":
+            continue
+        at, end = segment["p_offset"], min(segment["p_offset"] + segment["p_filesz"], len(raw))
+        while at + 12 <= end:
+            owner_size, size, kind = struct.unpack_from("<III", raw, at)
+            data_at = at + 12 + (owner_size + 3 & ~3)
+            if data_at + size > end:
+                return
+            owner = raw[at + 12 : at + 12 + owner_size].rstrip(b"\0").decode("latin-1")
+            yield _Note(owner, kind, data_at, raw[data_at : data_at + size])
+            at = data_at + (size + 3 & ~3)
+
+
+def _find(notes: list[_Note], which: tuple[str, int]) -> _Note | None:
+    return next((note for note in notes if (note.owner, note.kind) == which), None)
+
+
+def _digest(raw: bytes, note: _Note) -> bytes:
+    h = hashlib.sha256(raw[: note.offset])
+    h.update(bytes(DIGEST_BYTES))
+    h.update(raw[note.offset + DIGEST_BYTES :])
+    return h.digest()

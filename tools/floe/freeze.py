@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: MIT
+"""What goes into an image, decided and compiled: imports followed, bytecode made by upstream's mpy-cross and
+mpy-tool, the module table filtered, the application's own C file and description written.
+
+The files of one application lie in one folder (build/apps/<name>-<hash>), ready for image.py to link.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from floe import __version__, port, pypi, romfs
+from floe.config import ImageConfig, line_of
+from floe.errors import BuildError
+from floe.resolve import Closure, Frozen, Resolver, Root, show
+from floe.upstream import load_pins
+
+ALWAYS_MODULES = {"__main__", "builtins", "sys"}
+# Whoever reaches one of them needs both and a driver: sockets do nothing before an interface is up.
+NETWORK_MODULES = {"network", "socket"}
+DRIVERS = ("virtio_console_driver", "virtio_rng_driver")
+NETWORK_DRIVERS = ("virtio_net_driver",)
+ARENA_PAGES_DEV = 256  # 1 MiB for native code made at the REPL
+TOOL_TIMEOUT_S = 120
+_MPY_CROSS_FLAGS = ("-march=x64", "-msmall-int-bits=63")
+_MPY_TOOL_FLAGS = ("-f", "-mlongint-impl=mpz", "-mmpz-dig-size=32")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything an image will hold. repl: a dev image. archive: "dev" too when the script needs the compiler."""
+
+    config: ImageConfig
+    archive: port.Archive
+    closure: Closure
+    packages: list[pypi.Unpacked]
+    data: romfs.Romfs | None
+    repl: bool
+
+    @property
+    def drivers(self) -> tuple[str, ...]:
+        return DRIVERS + (NETWORK_DRIVERS if self.closure.modules & NETWORK_MODULES else ())
+
+
+def plan(config: ImageConfig, profile: str, say: Callable[[str], None]) -> Plan:
+    """Follow the imports of a script. Raises BuildError, NotFound."""
+    archive = port.load(profile)
+    packages = [pypi.fetch(name, pin, port.BUILD / "pypi", say) for name, pin in config.packages.items()]
+    base = base_root()
+    own = Root.of_folder(config.main.parent, f"{show(config.main.parent)}/", "app")
+    resolver = Resolver([own, *(package.root for package in packages), base], archive.modules)
+    resolver.add(base.files["boot.py"])
+    resolver.add(Frozen(config.main.name, config.main, "app"))
+    if config.file is not None:
+        resolver.require(config.imports, show(config.file), line_of(config.file.read_text(), "imports"))
+    dev = profile == "dev"
+    if dev:
+        resolver.require(sorted({t.split("/")[0].removesuffix(".py") for t in base.files}), "frozen/manifest.py", None)
+    closure = resolver.closure
+    closure.modules |= set(archive.modules) if dev else ALWAYS_MODULES
+    if closure.modules & NETWORK_MODULES:
+        closure.modules |= NETWORK_MODULES & set(archive.modules)
+    if (closure.compiler or closure.native) and not dev:
+        archive = port.load("dev")
+    data = romfs.make(config.data) if config.data else None
+    return Plan(config, archive, closure, packages, data, repl=dev)
+
+
+def base_root() -> Root:
+    """The files of frozen/manifest.py, read by upstream's own manifest reader."""
+    path = port.MICROPYTHON / "tools" / "manifestfile.py"
+    spec = importlib.util.spec_from_file_location("floe_upstream_manifestfile", path)
+    assert spec is not None and spec.loader is not None
+    reader: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(reader)
+    variables = {"MPY_DIR": str(port.MICROPYTHON), "FLOE_DIR": str(port.ROOT), "MPY_LIB_DIR": ""}
+    manifest = reader.ManifestFile(reader.MODE_FREEZE, variables)
+    manifest.execute(str(port.ROOT / "frozen" / "manifest.py"))
+    files = {}
+    for item in manifest.files():
+        origin = "micropython" if Path(item.full_path).is_relative_to(port.MICROPYTHON) else "floe"
+        files[item.target_path] = Frozen(item.target_path, Path(item.full_path), origin, item.opt or 0)
+    return Root("frozen/", "floe", files)
+
+
+def digest(p: Plan) -> str:
+    """A name for the bytes of the image: changes when anything that goes into it does."""
+    h = hashlib.sha256()
+
+    def add(*parts: str | bytes) -> None:
+        for part in parts:
+            raw = part.encode() if isinstance(part, str) else part
+            h.update(len(raw).to_bytes(8, "little") + raw)
+
+    for target, file in sorted(p.closure.frozen.items()):
+        add(target, str(file.optimise), file.path.read_bytes())
+    for path in (p.archive.library, p.archive.folder / "link.ld", p.archive.mpy_cross):
+        with path.open("rb") as f:
+            add(hashlib.file_digest(f, "sha256").digest())
+    add(*p.archive.cflags, *p.archive.ldflags, *_MPY_CROSS_FLAGS, *_MPY_TOOL_FLAGS)
+    add(p.data.image if p.data else b"", json.dumps(describe(p, {}), sort_keys=True), _app_c(p), _app_s(p, 0))
+    return h.hexdigest()
+
+
+def write(p: Plan, folder: Path) -> None:
+    """Fill an application's folder: frozen_content.c, genhdr/moduledefs.h, floe_app.c, floe_app.S and what
+    it includes. Raises BuildError, naming file and line for a syntax error."""
+    (folder / "genhdr").mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        mpy = dict(zip(sorted(p.closure.frozen), pool.map(lambda t: _compile(p, t), sorted(p.closure.frozen)), strict=True))
+    tool = str(port.MICROPYTHON / "tools" / "mpy-tool.py")
+    qstrs = str(p.archive.folder / "genhdr" / "qstrdefs.preprocessed.h")
+    frozen = _tool([sys.executable, tool, *_MPY_TOOL_FLAGS, "-q", qstrs, *map(str, mpy.values())], "mpy-tool")
+    (folder / "frozen_content.c").write_text(frozen)
+    definitions = folder / "moduledefs.collected"
+    definitions.write_text(p.archive.module_definitions(p.closure.modules))
+    table = _tool([sys.executable, str(port.MICROPYTHON / "py" / "makemoduledefs.py"), str(definitions)], "makemoduledefs")
+    (folder / "genhdr" / "moduledefs.h").write_text(table)
+    note = json.dumps(describe(p, {t: path.stat().st_size for t, path in mpy.items()}), separators=(",", ":"), sort_keys=True)
+    (folder / "note.json").write_text(note)
+    if p.data:
+        (folder / "romfs.img").write_bytes(p.data.image)
+    (folder / "floe_app.c").write_text(_app_c(p))
+    (folder / "floe_app.S").write_text(_app_s(p, len(note)))
+
+
+def _compile(p: Plan, target: str) -> Path:
+    """One Python file to .mpy, from the cache if these bytes were compiled before."""
+    file = p.closure.frozen[target]
+    source = file.path.read_bytes()
+    flags = [*_MPY_CROSS_FLAGS, f"-O{file.optimise}", "-s", target]
+    key = hashlib.sha256(b"\0".join([p.archive.mpy_cross.read_bytes(), *map(str.encode, flags), source])).hexdigest()
+    cached = port.BUILD / "mpy" / f"{key}.mpy"
+    if not cached.exists():
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        part = cached.with_name(f"{key}.{os.getpid()}.part")
+        argv = [str(p.archive.mpy_cross), *flags, "-o", str(part), str(file.path)]
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=TOOL_TIMEOUT_S)
+        if done.returncode:
+            part.unlink(missing_ok=True)
+            raise _syntax_error(file, done.stderr)
+        part.replace(cached)
+    return cached
+
+
+def _syntax_error(file: Frozen, stderr: str) -> BuildError:
+    """mpy-cross's traceback as `file:line: message`."""
+    lines = stderr.strip().splitlines()
+    line = ""
+    for text in lines:
+        if text.startswith("  File ") and ", line " in text:
+            line = ":" + text.rpartition(", line ")[2].split(",")[0].strip()
+    problem = lines[-1] if lines else "mpy-cross failed"
+    return BuildError(f"{show(file.path)}{line}: {problem}", hint="MicroPython's compiler says so; CPython may accept more")
+
+
+def _tool(argv: list[str], name: str) -> str:
+    """Output of one of upstream's own scripts."""
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=TOOL_TIMEOUT_S)
+    if done.returncode:
+        raise BuildError(f"{name} failed", evidence="\n".join(done.stderr.strip().splitlines()[-5:]), hint="make clean setup")
+    return done.stdout
+
+
+def describe(p: Plan, mpy_sizes: dict[str, int]) -> dict[str, Any]:
+    """What the image holds, as `floe inspect` shows it: the content of the ELF's Floe note."""
+    c = p.config
+    held = p.closure.modules
+    pins = load_pins(port.ROOT / "port" / "upstream.toml")
+    upstream = [pin for pin in pins if not pin.modules or held & set(pin.modules)]
+    return {
+        "format": 1,
+        "floe": __version__,
+        "name": c.name,
+        "version": c.version,
+        "profile": "dev" if p.repl else "sealed",
+        "compiler": p.archive.profile == "dev",
+        "main": c.main.name,
+        "memory": c.memory,
+        "modules": sorted(held),
+        "drivers": [name.removesuffix("_driver").replace("_", "-") for name in p.drivers],
+        "frozen": [
+            {"name": t, "origin": f.origin, "mpy_bytes": mpy_sizes.get(t, 0), "sha256": hashlib.sha256(f.path.read_bytes()).hexdigest()}
+            for t, f in sorted(p.closure.frozen.items())
+        ],
+        "data": p.data.files if p.data else {},
+        "packages": [{"name": k.name, "version": k.version, "licence": k.licence, "sha256": k.sha256} for k in p.packages],
+        "upstream": [{"name": pin.name, "version": pin.version, "licence": pin.licence} for pin in upstream],
+    }
+
+
+def _c_string(text: str) -> str:
+    """A C string literal: printable ASCII stands for itself, every other byte is octal."""
+    keep = (chr(b) if 32 <= b < 127 and b not in b'"\\?' else f"\\{b:03o}" for b in text.encode())
+    return '"' + "".join(keep) + '"'
+
+
+def _app_c(p: Plan) -> str:
+    drivers = "".join(f"    &{name},\n" for name in p.drivers)
+    declared = "".join(f"extern const hal_driver_t {name};\n" for name in p.drivers)
+    romfs_fields = "    .romfs = floe_romfs,\n    .romfs_size = %d,\n" % len(p.data.image) if p.data else ""
+    repl = f"    .repl = floe_repl,\n    .arena_pages = {ARENA_PAGES_DEV},\n" if p.repl else ""
+    return (
+        "// Generated by floe.\n"
+        '#include "app.h"\n\n'
+        "int floe_repl(int code);\n"
+        f"extern const unsigned char floe_romfs[];\n{declared}"
+        f"static const hal_driver_t *const drivers[] = {{\n{drivers}    0,\n}};\n\n"
+        "const floe_app_t floe_app = {\n"
+        f"    .main_module = {_c_string(p.config.main.name)},\n"
+        "    .drivers = drivers,\n"
+        f"{repl}{romfs_fields}"
+        f"    .name = {_c_string(p.config.name)},\n"
+        f"    .version = {_c_string(p.config.version)},\n"
+        "};\n"
+    )
+
+
+def _app_s(p: Plan, note_bytes: int) -> str:
+    data = (
+        '    .section .romfs, "a", @progbits\n    .balign 4096\n    .global floe_romfs\nfloe_romfs:\n    .incbin "romfs.img"\n'
+        if p.data
+        else ""
+    )
+    return (
+        "// Generated by floe: ELF notes of owner Floe: 1, what is inside, as JSON; 2, the file's digest.\n"
+        '    .section .note.floe, "a", @note\n    .balign 4\n'
+        f'    .long 5, {note_bytes}, 1\n    .asciz "Floe"\n    .balign 4\n    .incbin "note.json"\n    .balign 4\n'
+        '    .long 5, 32, 2\n    .asciz "Floe"\n    .balign 4\n    .fill 32\n'
+        f"{data}"
+        '    .section .note.GNU-stack, "", @progbits\n'
+    )

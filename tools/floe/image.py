@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: MIT
+"""From APP to a checked ELF: plan, compile, link, seal, check, budget. A build whose inputs did not change
+is found again by its digest and costs no compiler.
+
+Owns build/apps: one folder per image and content, complete or not there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from floe import config, elf, freeze, port
+from floe.errors import BuildError, NotFound
+
+KEPT_BUILDS = 4  # folders of one image's older contents
+TOOL_TIMEOUT_S = 300
+ELF_NAME = "image.elf"
+Profile = Literal["sealed", "dev"]
+
+
+@dataclass(frozen=True)
+class Built:
+    """An image on disk. objects: bytes in the ELF by object file. reused: the inputs had not changed."""
+
+    config: config.ImageConfig
+    image: elf.Image
+    objects: dict[str, int]
+    warnings: tuple[str, ...]
+    reused: bool
+    seconds: float
+
+    @property
+    def path(self) -> Path:
+        return self.image.path
+
+
+def build(app: Path, *, profile: Profile | None = None, say: Callable[[str], None] = lambda text: None) -> Built:
+    """Build APP (a .py file or a folder with image.toml) and return the checked image in build/apps.
+
+    profile: the one of image.toml if None. Raises NotFound, ConfigError, BuildError, ImageRefused.
+    """
+    started = time.monotonic()
+    settings = config.load(app)
+    plan = freeze.plan(settings, profile or settings.profile, say)
+    apps = port.BUILD / "apps"
+    folder = apps / f"{settings.name}-{freeze.digest(plan)[:16]}"
+    reused = (folder / ELF_NAME).exists()
+    if not reused:
+        apps.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{settings.name}-", dir=apps) as scratch:
+            work = Path(scratch) / "work"
+            _make(plan, work)
+            # Another build of the same content may have been faster: its folder is as good.
+            if not folder.exists():
+                work.rename(folder)
+        _forget_old(apps, settings.name, folder)
+    image = elf.read(folder / ELF_NAME)
+    objects = json.loads((folder / "objects.json").read_text())
+    _check_budget(settings, image, objects)
+    return Built(settings, image, objects, tuple(plan.closure.warnings), reused, time.monotonic() - started)
+
+
+def export(built: Built, out: Path) -> elf.Image:
+    """Copy the image to `out`, at once or not at all, and return it as it is there."""
+    part = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        shutil.copyfile(built.path, part)
+        part.chmod(0o755)
+        part.replace(out)
+    except OSError as e:
+        part.unlink(missing_ok=True)
+        raise NotFound(f"cannot write {out}: {e.strerror}", hint="name another file with -o") from e
+    return elf.read(out)
+
+
+def _make(plan: freeze.Plan, folder: Path) -> None:
+    freeze.write(plan, folder)
+    include = [f"-I{folder}", f"-ffile-prefix-map={folder}/="]
+    sources = {
+        "frozen_content": folder / "frozen_content.c",
+        "objmodule": port.MICROPYTHON / "py" / "objmodule.c",
+        "floe_app": folder / "floe_app.c",
+        "floe_data": folder / "floe_app.S",
+    }
+
+    def compile_one(item: tuple[str, Path]) -> Path:
+        name, source = item
+        out = folder / f"{name}.o"
+        extra = ["-Wa,-I," + str(folder)] if source.suffix == ".S" else ["-w"] if "upstream" in str(source) else []
+        _run(["gcc", *include, *plan.archive.cflags, *extra, "-c", "-o", str(out), str(source)], f"compiling {source.name}")
+        return out
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        objects = list(pool.map(compile_one, sources.items()))
+    out = folder / ELF_NAME
+    link_map = folder / "link.map"
+    flags = [*plan.archive.ldflags, f"-Wl,-Map={link_map}"]
+    _run(["gcc", "-m64", *flags, *map(str, objects), str(plan.archive.library), "-lgcc", "-o", str(out)], "linking")
+    elf.seal(out)
+    (folder / "objects.json").write_text(json.dumps(sizes(link_map.read_text()), indent=1, sort_keys=True))
+
+
+def _run(argv: list[str], step: str) -> None:
+    try:
+        done = subprocess.run(
+            argv, cwd=port.ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=TOOL_TIMEOUT_S
+        )
+    except FileNotFoundError:
+        raise NotFound(f"{argv[0]} is not installed", hint="floe doctor") from None
+    except subprocess.TimeoutExpired as e:
+        raise BuildError(f"{step}: {argv[0]} did not end within {TOOL_TIMEOUT_S} s") from e
+    if done.returncode:
+        said = [line for line in done.stderr.splitlines() if "error" in line or "undefined" in line] or done.stderr.splitlines()
+        raise BuildError(f"{step} failed", evidence="\n".join(said[:8]), hint="make setup brings the port archive up to date")
+
+
+def sizes(link_map: str) -> dict[str, int]:
+    """Bytes that each object file brings into the ELF's file, from GNU ld's map; largest first.
+
+    Sections without content in the file (.bss, stacks) are not counted.
+    """
+    total: dict[str, int] = {}
+    started = False
+    output = ""
+    pending = ""
+    for line in link_map.splitlines():
+        started = started or line.startswith("Linker script and memory map")
+        if not started:
+            continue
+        if re.match(r"[./]\S", line):
+            output = line.split()[0]
+        text, pending = pending + line, ""
+        if re.fullmatch(r" \.\S+", text):
+            pending = text  # the name was too long: the rest is on the next line
+            continue
+        match = re.match(r" (\.\S+)\s+0x([0-9a-f]+)\s+0x([0-9a-f]+)\s+(\S.*)", text)
+        if match and not re.search(r"bss|stacks|\.monitor\.ro|DISCARD|COMMON", output):
+            file = re.sub(r".*[(/]([^()/]+)\)?$", r"\1", match[4])
+            total[file] = total.get(file, 0) + int(match[3], 16)
+    return dict(sorted(((k, v) for k, v in total.items() if v), key=lambda item: (-item[1], item[0])))
+
+
+def _check_budget(settings: config.ImageConfig, image: elf.Image, objects: dict[str, int]) -> None:
+    if settings.budget_elf and image.size > settings.budget_elf:
+        top = sorted(objects.items(), key=lambda item: -item[1])[:5]
+        raise BuildError(
+            f"{settings.name} is {image.size} bytes, {image.size - settings.budget_elf} over the budget of {settings.budget_elf}",
+            evidence="\n".join(f"{size:>8}  {name}" for name, size in top),
+            hint=f"raise budget.elf in {settings.file}, or leave something out (see: floe build --json)",
+        )
+
+
+def _forget_old(apps: Path, name: str, current: Path) -> None:
+    """Remove all but the newest folders of this image, and what interrupted builds left."""
+    pattern = re.compile(re.escape(name) + r"-[0-9a-f]{16}")
+    others = [p for p in apps.iterdir() if pattern.fullmatch(p.name) and p != current]
+    for old in sorted(others, key=lambda p: p.stat().st_mtime, reverse=True)[KEPT_BUILDS:]:
+        shutil.rmtree(old, ignore_errors=True)

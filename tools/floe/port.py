@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: MIT
+"""The port archive of one profile, as port/port.mk leaves it under build/port/<profile>."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from floe.errors import BuildError, NotFound
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = ROOT / "build"
+UPSTREAM = BUILD / "upstream"
+MICROPYTHON = UPSTREAM / "micropython"
+
+_REGISTER = re.compile(r"(MP_REGISTER_MODULE|MP_REGISTER_EXTENSIBLE_MODULE)\(MP_QSTR_(\w+),\s*(\w+)\);")
+_DELEGATE = re.compile(r"MP_REGISTER_MODULE_DELEGATION\((\w+),\s*(\w+)\);")
+
+
+@dataclass(frozen=True)
+class CModule:
+    """A module written in C. extensible: a Python module of the same name takes its place."""
+
+    name: str
+    symbol: str
+    extensible: bool
+
+
+@dataclass(frozen=True)
+class Archive:
+    """libfloe.a and what is needed to link an application with it. profile: "sealed" or "dev"."""
+
+    profile: str
+    folder: Path
+    modules: dict[str, CModule]
+    cflags: tuple[str, ...]
+    ldflags: tuple[str, ...]
+
+    @property
+    def library(self) -> Path:
+        return self.folder / "libfloe.a"
+
+    @property
+    def mpy_cross(self) -> Path:
+        return self.folder.parent.parent / "mpy-cross"
+
+    def module_definitions(self, names: set[str]) -> str:
+        """The lines of moduledefs.collected for these modules only, sorted: input of makemoduledefs.py."""
+        text = (self.folder / "genhdr" / "moduledefs.collected").read_text()
+        kept = {match[0] for match in _REGISTER.finditer(text) if match[2] in names}
+        symbols = {self.modules[name].symbol for name in names}
+        kept |= {match[0] for match in _DELEGATE.finditer(text) if match[1] in symbols}
+        return "".join(f"{line}\n" for line in sorted(kept))
+
+
+def load(profile: str, build: Path = BUILD) -> Archive:
+    """The archive of a profile. Raises NotFound when it was never built."""
+    folder = build / "port" / profile
+    for path in (folder / "libfloe.a", folder / "app.cflags", folder / "app.ldflags", build / "mpy-cross"):
+        if not path.exists():
+            raise NotFound(f"the {profile} port archive is not built", evidence=f"missing: {path}", hint="make setup")
+    text = (folder / "genhdr" / "moduledefs.collected").read_text()
+    modules = {m[2]: CModule(m[2], m[3], m[1] == "MP_REGISTER_EXTENSIBLE_MODULE") for m in _REGISTER.finditer(text)}
+    if "sys" not in modules:
+        raise BuildError(f"{folder}/genhdr/moduledefs.collected lists no module 'sys'", hint="make clean setup")
+    flags = [tuple(shlex.split((folder / name).read_text())) for name in ("app.cflags", "app.ldflags")]
+    return Archive(profile, folder, modules, flags[0], flags[1])

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: MIT
+"""A folder as a ROMFS image (format: upstream's extmod/vfs_rom.c), written by mpremote's own writer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mpremote.romfs import VfsRomWriter
+
+from floe.errors import BuildError
+from floe.resolve import show
+
+
+@dataclass(frozen=True)
+class Romfs:
+    """The image, and what is in it: path below the folder -> size in bytes."""
+
+    image: bytes
+    files: dict[str, int]
+
+
+def make(folder: Path) -> Romfs:
+    """Everything below `folder`, sorted by name; __pycache__ is left out. Raises BuildError for what ROMFS
+    cannot hold: names that are not ASCII, and entries that are neither file nor folder."""
+    writer = VfsRomWriter()
+    files: dict[str, int] = {}
+    _add(writer, folder, folder, files)
+    return Romfs(bytes(writer.finalise()), files)
+
+
+def _add(writer: VfsRomWriter, top: Path, folder: Path, files: dict[str, int]) -> None:
+    for path in sorted(folder.iterdir(), key=lambda p: p.name):
+        if path.name == "__pycache__":
+            continue
+        if not path.name.isascii():
+            raise BuildError(f"{show(path)}: ROMFS holds ASCII names only", hint="rename the file")
+        if not path.resolve().is_relative_to(top.resolve()):
+            raise BuildError(f"{show(path)}: a link that leaves the data folder", hint="copy the file there")
+        if path.is_dir():
+            writer.opendir(path.name)
+            _add(writer, top, path, files)
+            writer.closedir()
+        elif path.is_file():
+            content = path.read_bytes()
+            writer.mkfile(path.name, content)
+            files[path.relative_to(top).as_posix()] = len(content)
+        else:
+            raise BuildError(f"{show(path)}: neither a file nor a folder", hint="remove it from the data folder")
