@@ -7,6 +7,8 @@ step. Uses the standard library only: `upstream.py` runs before any third-party 
 
 from __future__ import annotations
 
+import shlex
+
 EXIT_OK = 0
 EXIT_SCRIPT_ERROR = 1
 EXIT_PANIC = 120
@@ -70,6 +72,15 @@ class VmError(FloeError):
     """The hypervisor failed or refused."""
 
     exit_code = EXIT_REFUSED
+
+
+class VmExitedEarly(VmError):
+    """QEMU ended by itself, not by its guest. Carries what a person would ask for next."""
+
+    def __init__(self, problem: str, *, argv: list[str], tail: str) -> None:
+        """`tail`: the last lines of what QEMU and the guest said."""
+        command = f"command: {shlex.join(argv)}"
+        super().__init__(problem, evidence=f"{tail.rstrip()}\n{command}" if tail.strip() else command, hint="floe doctor")
 
 
 class NotFound(FloeError):

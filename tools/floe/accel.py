@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: MIT
+"""Which accelerators serve on this host: KVM where /dev/kvm really makes a VM, else TCG. Prints nothing."""
+
+from __future__ import annotations
+
+import fcntl
+import getpass
+import grp
+import os
+import stat
+from pathlib import Path
+
+from floe.errors import UsageError, VmError
+
+ACCELS = ("auto", "kvm", "tcg")
+KVM_DEVICE = Path("/dev/kvm")
+
+# linux/kvm.h: _IO(KVMIO, 0) and _IO(KVMIO, 1); the version has been 12 since Linux 2.6.22.
+_KVM_GET_API_VERSION = 0xAE00
+_KVM_CREATE_VM = 0xAE01
+_KVM_API_VERSION = 12
+
+# -arch-capabilities: on a KVM without hardware virtualisation MSR 0x10a cannot be set, and a guest of ours never reads it.
+_CPU = {"kvm": "host,-arch-capabilities", "tcg": "max"}
+
+
+class KvmNotPermitted(VmError):
+    """/dev/kvm is there and this user may not open it."""
+
+
+def check_kvm(device: Path = KVM_DEVICE) -> None:
+    """Make a VM and close it again. Raises VmError saying what is missing, KvmNotPermitted for lack of rights."""
+    try:
+        kvm = os.open(device, os.O_RDWR | os.O_CLOEXEC)
+    except PermissionError:
+        raise KvmNotPermitted(
+            f"KVM not permitted: no right to open {device}",
+            evidence=_rights(device),
+            hint=f"sudo usermod -aG {_group(device)} {getpass.getuser()}, then log in again\nor without KVM: --accel tcg",
+        ) from None
+    except OSError as e:
+        raise VmError(
+            f"KVM is not available: {device}: {e.strerror}",
+            hint="sudo modprobe kvm_intel (or kvm_amd); in a VM, switch on nested virtualisation\nor without KVM: --accel tcg",
+        ) from None
+    try:
+        if (version := fcntl.ioctl(kvm, _KVM_GET_API_VERSION)) != _KVM_API_VERSION:
+            raise VmError(f"KVM is not usable: {device} speaks API {version}, not {_KVM_API_VERSION}", hint="--accel tcg")
+        os.close(fcntl.ioctl(kvm, _KVM_CREATE_VM, 0))
+    except OSError as e:
+        raise VmError(f"KVM is not usable: {device} makes no VM: {e.strerror}", hint="--accel tcg") from None
+    finally:
+        os.close(kvm)
+
+
+def choose(wanted: str) -> tuple[str, str]:
+    """Accelerator to use for --accel, and why KVM was passed over ("" where it was not).
+
+    Raises VmError when `kvm` was asked for by name and does not serve."""
+    if wanted not in ACCELS:
+        raise UsageError(f"--accel {wanted}: no such accelerator", hint=f"one of {', '.join(ACCELS)}")
+    if wanted == "tcg":
+        return "tcg", ""
+    try:
+        check_kvm()
+    except VmError as e:
+        if wanted == "kvm":
+            raise
+        return "tcg", e.message
+    return "kvm", ""
+
+
+def arguments(accel: str) -> list[str]:
+    """QEMU's arguments for an accelerator returned by choose()."""
+    return ["-accel", accel, "-cpu", _CPU[accel]]
+
+
+def _rights(device: Path) -> str:
+    st = device.stat()
+    return f"{stat.filemode(st.st_mode)} owner uid {st.st_uid}, group {_group(device)}; you are uid {os.geteuid()}"
+
+
+def _group(device: Path) -> str:
+    gid = device.stat().st_gid
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)

@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: MIT
+"""Byte streams from and to a guest, and the relay between its console and this process's standard streams.
+
+stdout carries exactly the guest's bytes. Everything runs as callbacks of the event loop that owns the VM;
+nothing here waits. Why a wait ended is one of Matched, TimedOut, Closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import os
+import socket
+import termios
+import tty
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+_CHUNK = 65536
+_PIPE_CHUNK = 4096  # PIPE_BUF: a pipe that polls writable takes this much without blocking
+_HIGH_WATER = 1 << 18  # bytes held back before the source is paused
+
+INTERRUPT = b"\x03"  # Ctrl-C
+ESCAPE = b"\x1d"  # Ctrl-], as in mpremote and telnet
+
+
+class Ended(enum.Enum):
+    """Why a wait ended."""
+
+    MATCHED = "matched"
+    TIMED_OUT = "timed out"
+    CLOSED = "closed"
+
+
+Matched = Ended.MATCHED
+TimedOut = Ended.TIMED_OUT
+Closed = Ended.CLOSED
+
+
+class Stream:
+    """One connected socket to QEMU: keeps the last `keep` bytes received, and sends without waiting. Owns the socket."""
+
+    def __init__(self, sock: socket.socket, loop: asyncio.AbstractEventLoop, changed: Callable[[], None], keep: int) -> None:
+        sock.setblocking(False)
+        self._sock = sock
+        self._loop = loop
+        self._changed = changed
+        self._keep = keep
+        self._outgoing = bytearray()
+        self._searched = 0  # data before this offset has matched an earlier find()
+        self.data = bytearray()
+        self.on_data: Callable[[bytes], None] = lambda data: None
+        self.on_room: Callable[[], None] = lambda: None
+        self.closed = False
+        loop.add_reader(sock, self._readable)
+
+    @property
+    def text(self) -> str:
+        """What was received, as text."""
+        return self.data.decode(errors="replace")
+
+    @property
+    def full(self) -> bool:
+        """Whether more should be sent only after on_room was called."""
+        return len(self._outgoing) >= _HIGH_WATER
+
+    def find(self, text: str) -> bool:
+        """Whether `text` came since the last one found; what precedes its end is then done with."""
+        at = self.data.find(text.encode(), self._searched)
+        if at < 0:
+            return False
+        self._searched = at + len(text.encode())
+        return True
+
+    def send(self, data: bytes) -> None:
+        """Queue bytes for the guest. They are dropped when the stream is closed."""
+        if self.closed or not data:
+            return
+        if not self._outgoing:
+            self._loop.add_writer(self._sock, self._writable)
+        self._outgoing += data
+
+    def pause(self) -> None:
+        """Leave what arrives with QEMU until resume()."""
+        self._loop.remove_reader(self._sock)
+
+    def resume(self) -> None:
+        """Undo pause()."""
+        if not self.closed:
+            self._loop.add_reader(self._sock, self._readable)
+
+    def close(self) -> None:
+        """Let go of the socket; what was received stays."""
+        if not self.closed:
+            self.closed = True
+            self._loop.remove_reader(self._sock)
+            self._loop.remove_writer(self._sock)
+            self._sock.close()
+            self._changed()
+
+    def _readable(self) -> None:
+        try:
+            data = self._sock.recv(_CHUNK)
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            data = b""
+        if not data:
+            self.close()
+            return
+        self.data += data
+        if (excess := len(self.data) - self._keep) > 0:
+            del self.data[:excess]
+            self._searched = max(0, self._searched - excess)
+        self.on_data(data)
+        self._changed()
+
+    def _writable(self) -> None:
+        was_full = self.full
+        try:
+            del self._outgoing[: self._sock.send(self._outgoing)]
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            self._outgoing.clear()  # the reader sees the end too, after what is still to be received
+        if not self._outgoing:
+            self._loop.remove_writer(self._sock)
+        if was_full and not self.full:
+            self.on_room()
+
+
+class Output:
+    """A file descriptor that takes bytes as fast as its reader does; `source` is paused while it lags behind."""
+
+    def __init__(self, fd: int, loop: asyncio.AbstractEventLoop, source: Stream) -> None:
+        self._fd = fd
+        self._loop = loop
+        self._source = source
+        self._pending = bytearray()
+        self._paused = False
+        self.broken = False  # the reader has left
+
+    def put(self, data: bytes) -> None:
+        """Write, or queue while the reader is behind."""
+        if self.broken or not data:
+            return
+        self._pending += data
+        if len(self._pending) == len(data):
+            try:
+                self._loop.add_writer(self._fd, self._write)
+            except PermissionError:  # a regular file never makes anyone wait
+                self.drain()
+                return
+        if len(self._pending) >= _HIGH_WATER and not self._paused:
+            self._paused = True
+            self._source.pause()
+
+    def drain(self) -> None:
+        """Write everything that is queued, however long the reader takes."""
+        self._loop.remove_writer(self._fd) if self._pending else None
+        while self._pending:
+            self._write_some(len(self._pending))
+
+    def _write(self) -> None:
+        self._write_some(_PIPE_CHUNK)
+        if not self._pending:
+            self._loop.remove_writer(self._fd)
+        if self._paused and len(self._pending) < _HIGH_WATER // 2:
+            self._paused = False
+            self._source.resume()
+
+    def _write_some(self, size: int) -> None:
+        try:
+            del self._pending[: os.write(self._fd, self._pending[:size])]
+        except BlockingIOError:
+            return
+        except BrokenPipeError:
+            self.broken = True
+            self._pending.clear()
+
+
+class Input:
+    """This process's standard input, sent to the guest. Its end does not end the VM."""
+
+    def __init__(self, fd: int, loop: asyncio.AbstractEventLoop, sink: Stream, keys: dict[bytes, Callable[[], None]]) -> None:
+        """`keys`: single bytes that call a function instead of being sent; for terminals only."""
+        self._fd = fd
+        self._loop = loop
+        self._sink = sink
+        self._keys = keys
+        self._ended = False
+        self._polled = True
+        sink.on_room = self._start
+        self._start()
+
+    def stop(self) -> None:
+        """Read no more."""
+        self._ended = True
+        if self._polled:
+            self._loop.remove_reader(self._fd)
+
+    def _start(self) -> None:
+        if self._ended:
+            return
+        try:
+            self._loop.add_reader(self._fd, self._readable)
+        except PermissionError:  # a regular file or /dev/null: always readable
+            self._polled = False
+            self._loop.call_soon(self._readable)
+
+    def _readable(self) -> None:
+        if self._ended:
+            return
+        try:
+            data = os.read(self._fd, _CHUNK)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""  # the terminal is gone
+        if not data:
+            self.stop()
+            return
+        for key, action in self._keys.items():
+            if key in data:
+                data = data.replace(key, b"")
+                self._loop.call_soon(action)
+        self._sink.send(data)
+        if self._sink.full:
+            self._loop.remove_reader(self._fd) if self._polled else None
+        elif not self._polled:
+            self._loop.call_soon(self._readable)
+
+
+def is_foreground_terminal(fd: int) -> bool:
+    """Whether fd is a terminal that this process may read and set."""
+    try:
+        return os.isatty(fd) and os.tcgetpgrp(fd) == os.getpgrp()
+    except OSError:
+        return False
+
+
+class RawTerminal:
+    """Keys reach the guest one by one and unechoed; the terminal's modes come back on leaving."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._saved = termios.tcgetattr(fd)
+
+    def __enter__(self) -> Self:
+        tty.setraw(self._fd, termios.TCSADRAIN)
+        modes = termios.tcgetattr(self._fd)
+        modes[1] = self._saved[1]  # output processing stays: a guest may send bare line feeds
+        termios.tcsetattr(self._fd, termios.TCSADRAIN, modes)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        termios.tcsetattr(self._fd, termios.TCSADRAIN, self._saved)

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: MIT
+"""Network cards: what --net means, and QEMU's and the guest's words for it. Forwarded ports: ports.py.
+
+A card is `user` (QEMU's own network, no rights needed), `tap:NAME` (a tap device of the host), `listen:PATH` or
+`connect:PATH` (two VMs, or a VM and a program, joined by a UNIX socket that carries each frame behind its
+length, 4 bytes big endian), or `none`. Prints nothing.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from floe.errors import FloeError, NotFound, UsageError
+from floe.ports import Forward
+
+MAX_CARDS = 8  # NETDEV_MAX in modules/netdev/netdev.h
+_HINT = "--net user | none | tap:NAME | listen:PATH | connect:PATH, then [,ip=ADDR/BITS][,gw=ADDR][,dns=ADDR][,mac=MAC]"
+_MAC = re.compile(r"[0-9a-f][02468ace](:[0-9a-f]{2}){5}")
+_SYS_NET = Path("/sys/class/net")
+
+
+@dataclass(frozen=True)
+class Card:
+    """One network card. `ip` is the guest's setting: "ADDR/BITS", "dhcp", "none", or "" for the kind's default."""
+
+    kind: str = "user"
+    name: str = ""
+    ip: str = ""
+    gateway: str = ""
+    dns: str = ""
+    mac: str = ""
+
+
+def parse_cards(values: Sequence[str]) -> tuple[Card, ...]:
+    """The cards of all --net options together; one `user` card when there is none. Raises UsageError."""
+    if not values:
+        return (Card(),)
+    if "none" in values:
+        if len(values) > 1:
+            raise UsageError("--net none does not go with another --net", hint=_HINT)
+        return ()
+    if len(values) > MAX_CARDS:
+        raise UsageError(f"{len(values)} network cards; a guest has at most {MAX_CARDS}")
+    return tuple(parse_card(value) for value in values)
+
+
+def parse_card(text: str) -> Card:
+    """One --net option that is not `none`. Raises UsageError."""
+    what, *options = text.split(",")
+    kind, colon, name = what.partition(":")
+    if kind not in ("user", "tap", "listen", "connect") or bool(colon) != (kind != "user") or bool(colon) != bool(name):
+        raise UsageError(f"--net {text}: no such kind of network card", hint=_HINT)
+    values = {"ip": "", "gw": "", "dns": "", "mac": ""}
+    for option in options:
+        key, _, value = option.partition("=")
+        if key not in values or not value:
+            raise UsageError(f"--net {text}: {option!r} is not an option of a network card", hint=_HINT)
+        values[key] = value
+    _check_values(text, values)
+    # QEMU numbers the cards of one VM; where frames reach other VMs, each needs an address of its own.
+    mac = values["mac"] or ("" if kind == "user" else "52:54:00:" + secrets.token_bytes(3).hex(":"))
+    return Card(kind, name, values["ip"], values["gw"], values["dns"], mac)
+
+
+def _check_values(text: str, values: dict[str, str]) -> None:
+    try:
+        if values["ip"] not in ("", "dhcp", "none"):
+            if "/" not in values["ip"]:
+                raise ValueError(f"{values['ip']} lacks its prefix length, as in 192.168.1.2/24")
+            ipaddress.IPv4Interface(values["ip"])
+        elif values["gw"] or values["dns"]:
+            raise ValueError("gw= and dns= go with ip=ADDR/BITS")
+        for key in ("gw", "dns"):
+            if values[key]:
+                ipaddress.IPv4Address(values[key])
+    except ValueError as e:
+        raise UsageError(f"--net {text}: {e}", hint=_HINT) from None
+    if values["mac"] and not _MAC.fullmatch(values["mac"]):
+        raise UsageError(f"--net {text}: {values['mac']} is not a unicast MAC address in lower case", hint=_HINT)
+
+
+def check_host(cards: Sequence[Card]) -> None:
+    """Whether the host has what the cards name. Raises FloeError or NotFound with the command that mends it."""
+    for card in cards:
+        if card.kind == "tap":
+            device = _SYS_NET / card.name
+            make = f"sudo ip tuntap add dev {card.name} mode tap user $USER && sudo ip link set {card.name} up"
+            if not device.exists():
+                raise FloeError(f"there is no tap device {card.name}", hint=make)
+            if not (device / "tun_flags").exists():
+                raise FloeError(f"{card.name} is a network device, but not a tap", hint=make.replace(card.name, "tap0"))
+        elif card.kind == "connect" and not Path(card.name).exists():
+            raise NotFound(f"no socket {card.name} to connect a network card to", hint=f"start the other VM first, with --net listen:{card.name}")
+        elif card.kind == "listen" and not Path(card.name).parent.is_dir():
+            raise NotFound(f"--net listen:{card.name}: its folder does not exist")
+
+
+def guest_words(cards: Sequence[Card]) -> list[str]:
+    """The `ip=` words of the guest's command line, one per card in order.
+
+    A user card gets the address that QEMU's network expects, so that no DHCP round trip is needed."""
+    words = []
+    for index, card in enumerate(cards):
+        if card.ip in ("dhcp", "none") or (not card.ip and card.kind != "user"):
+            words.append(f"ip={card.ip or 'dhcp'}")
+            continue
+        net = _UserNet.of(card, index)
+        gateway, dns = (net.gateway, net.dns) if card.kind == "user" else (card.gateway, card.dns)
+        words.append(f"ip={net.guest}" + (f",gw={gateway}" if gateway else "") + (f",dns={dns}" if dns else ""))
+    return words
+
+
+def netdev(card: Card, index: int, forwards: Sequence[Forward], *, vhost: bool) -> str:
+    """The value of QEMU's -netdev for a card; `forwards` is empty for all but the first user card."""
+    ident = f"id=net{index}"
+    if card.kind == "tap":
+        on = "on" if vhost and os.access("/dev/vhost-net", os.R_OK | os.W_OK) else "off"
+        return f"tap,{ident},ifname={card.name},script=no,downscript=no,vhost={on}"
+    if card.kind in ("listen", "connect"):
+        server = "on" if card.kind == "listen" else "off"
+        return f"stream,{ident},server={server},addr.type=unix,addr.path={card.name}"
+    net = _UserNet.of(card, index)
+    guest = net.guest.ip
+    words = ["user", ident, f"net={net.guest.network}", f"host={net.gateway}", f"dns={net.dns}", f"dhcpstart={guest}"]
+    if index:
+        words.append(f"ipv6-net=fec0:0:0:{index:x}::/64")
+    words += [f"hostfwd={f.protocol}:{f.address}:{f.host_port}-{guest}:{f.guest_port}" for f in forwards]
+    return ",".join(words)
+
+
+def socket_paths(cards: Sequence[Card]) -> list[Path]:
+    """Sockets that QEMU makes and does not remove."""
+    return [Path(card.name) for card in cards if card.kind == "listen"]
+
+
+@dataclass(frozen=True)
+class _UserNet:
+    """The addresses of a QEMU user network: 10.0.2.0/24 for the first card, 10.0.3.0/24 for the second, ..."""
+
+    guest: ipaddress.IPv4Interface
+    gateway: ipaddress.IPv4Address
+    dns: ipaddress.IPv4Address
+
+    @classmethod
+    def of(cls, card: Card, index: int) -> _UserNet:
+        own = card.ip if card.ip not in ("", "dhcp", "none") else f"10.0.{2 + index}.15/24"
+        guest = ipaddress.IPv4Interface(own)
+        base = guest.network.network_address
+        return cls(guest, ipaddress.IPv4Address(card.gateway or base + 2), ipaddress.IPv4Address(card.dns or base + 3))

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: MIT
+"""QEMU's command line for a VM, and the guest's. Starts nothing: vm.py does. Prints nothing.
+
+Order of devices is the order in which guests see them: console, entropy, network cards as given.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from floe import accel, net
+from floe.errors import NotFound, UsageError
+from floe.net import Card
+from floe.ports import Forward
+
+QEMU = "qemu-system-x86_64"
+MACHINES = ("microvm", "q35", "pc")
+DEFAULT_MEMORY = 32 << 20
+MIN_MEMORY = 2 << 20
+
+# What the machine need not have costs start time. rtc=auto: a KVM guest reads the host's clock through kvmclock,
+# and an emulated RTC costs it 7 ms at start. The words virtio_mmio.device= reach the guest by auto-kernel-cmdline.
+_MACHINE = {
+    "microvm": ["-M", "microvm,acpi=off,pit=off,pic=off,rtc=auto,isa-serial=on,auto-kernel-cmdline=on,x-option-roms=off"],
+    "q35": ["-M", "q35,usb=off,sata=off,smbus=off,vmport=off,hpet=off", "-bios", "qboot.rom"],
+    "pc": ["-M", "pc,usb=off,vmport=off,hpet=off", "-bios", "qboot.rom"],
+}
+_SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
+_MAX_CMDLINE = 4095 - 64 * (net.MAX_CARDS + 2)  # hal_cmdline()'s limit, less one virtio_mmio.device= word per device
+_UNITS = {"K": 10, "M": 20, "G": 30}
+
+
+@dataclass(frozen=True)
+class VmSpec:
+    """What to boot and with what. `accel` is "kvm" or "tcg", chosen by accel.choose(); host ports are free ones."""
+
+    elf: Path
+    memory: int = DEFAULT_MEMORY  # bytes
+    machine: str = "microvm"
+    accel: str = "tcg"
+    cards: tuple[Card, ...] = (Card(),)
+    forwards: tuple[Forward, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    args: tuple[str, ...] = ()
+    switches: tuple[str, ...] = ()  # further words for the guest, as "floe.stamps=1"
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """QEMU's character devices behind the guest's console, its 16550 and QMP ("" for no QMP), as -chardev has them."""
+
+    console: str
+    serial: str
+    qmp: str = ""
+
+    @classmethod
+    def for_paste(cls) -> Endpoints:
+        """For a command line that a person pastes into a shell: console on the terminal, 16550 on standard error."""
+        return cls("stdio,id=console,signal=off", "file,id=serial,path=/dev/stderr")
+
+    @classmethod
+    def for_sockets(cls, console: int, serial: int, qmp: int) -> Endpoints:
+        """For connected sockets that QEMU inherits under these numbers."""
+        return cls(f"socket,id=console,fd={console}", f"socket,id=serial,fd={serial}", f"socket,id=qmp,fd={qmp}")
+
+
+def parse_memory(text: str) -> int:
+    """--memory's value in bytes: a number with K, M or G (powers of 1024). Raises UsageError."""
+    match = re.fullmatch(r"(\d{1,9})([KMG])(?:i?B)?", text.strip().upper().replace("IB", "iB"))
+    if match is None:
+        raise UsageError(f"--memory {text}: not a size", hint="--memory 32M")
+    size = int(match[1]) << _UNITS[match[2]]
+    if size < MIN_MEMORY:
+        raise UsageError(f"--memory {text}: less than the {MIN_MEMORY >> 20} MiB below which no image loads", hint="--memory 4M")
+    if size % 4096:
+        raise UsageError(f"--memory {text}: not a multiple of 4K", hint=f"--memory {size // 4096 * 4}K")
+    return size
+
+
+def find_qemu() -> str:
+    """Path of QEMU. Raises NotFound."""
+    path = shutil.which(QEMU)
+    if path is None:
+        raise NotFound(f"{QEMU} is not installed", hint="sudo apt-get install qemu-system-x86")
+    return path
+
+
+def command_line(spec: VmSpec, endpoints: Endpoints) -> list[str]:
+    """The command that boots `spec`. Raises NotFound without QEMU, UsageError when the arguments are too long."""
+    argv = [find_qemu(), "-nodefaults", "-no-user-config", "-display", "none", *_MACHINE[spec.machine]]
+    argv += accel.arguments(spec.accel)
+    argv += ["-smp", "1", "-m", f"{spec.memory >> 10}K", "-sandbox", _SANDBOX]
+    # A reset ends QEMU: vm.py tells one that was asked for from a crash, and starts QEMU again for the former.
+    argv += ["-no-reboot", "-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
+    argv += ["-chardev", endpoints.serial, "-serial", "chardev:serial"]
+    argv += ["-chardev", endpoints.console, *_virtio(spec.machine, "serial", "max_ports=1"), "-device", "virtconsole,chardev=console"]
+    argv += _virtio(spec.machine, "rng")
+    if endpoints.qmp:
+        argv += ["-chardev", endpoints.qmp, "-mon", "chardev=qmp,mode=control"]
+    first_user = next((i for i, card in enumerate(spec.cards) if card.kind == "user"), -1)
+    for index, card in enumerate(spec.cards):
+        forwards = spec.forwards if index == first_user else ()
+        argv += ["-netdev", net.netdev(card, index, forwards, vhost=spec.accel == "kvm")]
+        argv += _virtio(spec.machine, "net", f"netdev=net{index}" + (f",mac={card.mac}" if card.mac else ""))
+    if spec.machine == "microvm":
+        argv += ["-global", "virtio-mmio.force-legacy=false"]
+    return [*argv, "-kernel", str(spec.elf), "-append", guest_command_line(spec)]
+
+
+def _virtio(machine: str, device: str, options: str = "") -> list[str]:
+    """A modern virtio device on the machine's own bus."""
+    words = [f"virtio-{device}-device"] if machine == "microvm" else [f"virtio-{device}-pci", "disable-legacy=on"]
+    if machine != "microvm" and device == "net":
+        words.append("romfile=")
+    return ["-device", ",".join([*words, options] if options else words)]
+
+
+def guest_command_line(spec: VmSpec) -> str:
+    """The kernel command line: ip= words, env., switches, `--`, arguments. Raises UsageError when too long."""
+    words = net.guest_words(spec.cards)
+    words += [f"env.{key}={encode(value)}" for key, value in spec.env]
+    words += spec.switches
+    words += ["--", *map(encode_argument, spec.args)] if spec.args else []
+    line = " ".join(words)
+    if len(line.encode()) > _MAX_CMDLINE:
+        raise UsageError(f"arguments and environment take {len(line.encode())} bytes of the kernel's command line, which has {_MAX_CMDLINE}")
+    return line
+
+
+def encode(value: str) -> str:
+    """Percent-encode what would not survive as one word: blanks, quotes, `%`, control characters, and all beyond ASCII."""
+    keep = "".join(chr(c) for c in range(0x21, 0x7F) if chr(c) not in "\"'%")
+    return quote(value, safe=keep)
+
+
+def encode_argument(value: str) -> str:
+    """As encode(); an empty argument is `""`, and none looks like the words that QEMU puts behind ours."""
+    if value.startswith("virtio_mmio."):
+        return f"%{ord('v'):02X}{encode(value[1:])}"
+    return encode(value) or '""'

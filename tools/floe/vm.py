@@ -1,0 +1,307 @@
+# SPDX-License-Identifier: MIT
+"""One VM: starts QEMU, owns it, ends it, and says how the guest ended. Prints nothing.
+
+QEMU inherits connected sockets for the console, the 16550, QMP and its own messages: there are no names to
+clash, no files to leave behind, and the end of a stream is the end of QEMU. The kernel ends QEMU when the
+thread that started it ends in any way (PR_SET_PDEATHSIG, prctl(2)): start a VM from a thread that outlives it.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from floe import net, qmp
+from floe.console import INTERRUPT, Closed, Ended, Matched, Stream, TimedOut
+from floe.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_OUT_OF_MEMORY, EXIT_PANIC, EXIT_TIMED_OUT, VmError, VmExitedEarly
+from floe.qemu import Endpoints, VmSpec, command_line
+
+if TYPE_CHECKING:
+    import asyncio
+
+STOP_GRACE_S = 5.0  # how long a guest may take over an orderly end
+_KILL_GRACE_S = 2.0  # how long QEMU may
+_KEEP = 4 << 20  # bytes of each stream that are kept for whoever asks later
+_QEMU_LINES = 20  # of QEMU's messages, the first: the cause comes before the register dump
+_GUEST_LINES = 10  # of the guest's, the last
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+# The guest writes its code + 1 to isa-debug-exit, and QEMU then ends with (value << 1) | 1.
+_CODE_RESET = 122  # machine.reset(): the guest asks to be started again
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a VM ended: floe's exit code, and one word: exit, panic, memory, poweroff, crash, timeout, interrupt."""
+
+    code: int
+    cause: str
+
+
+class Vm:
+    """A VM as a context manager: entering boots it, leaving ends it.
+
+        with Vm(spec) as vm:
+            assert vm.expect("ready", deadline_s=10) is Matched
+            vm.send(b"x")
+            assert vm.wait(deadline_s=10) == 0
+
+    Everything happens inside the calls that wait. `loop` lets several VMs share one event loop, so that a wait
+    on one of them serves the others too."""
+
+    def __init__(self, spec: VmSpec, *, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        self.spec = spec
+        self.argv: list[str] = []
+        self.outcome: Outcome | None = None
+        self.resets = 0
+        self.started_at = 0.0  # time.monotonic() right before QEMU was last started
+        self.on_launch: Callable[[], None] = lambda: None  # QEMU runs, the streams are new ones
+        self._loop = loop
+        self._owns_loop = loop is None
+        self._failure: VmError | None = None
+        self._shutdown_reason = ""
+        self._ending: Outcome | None = None  # set when the VM is ended from out here
+        self._process: subprocess.Popen[bytes] | None = None
+        self._past = ["", ""]  # console and 16550 before the last reset
+
+    # ---- what a caller may look at ------------------------------------------------------------------
+
+    @property
+    def ports(self) -> dict[int, int]:
+        """Port of the host for each forwarded port of the guest."""
+        return {forward.guest_port: forward.host_port for forward in self.spec.forwards}
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop that serves the VM; there is one from start() on."""
+        assert self._loop is not None
+        return self._loop
+
+    @property
+    def pid(self) -> int:
+        """QEMU's process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def console_text(self) -> str:
+        """All the guest said: its console, then its 16550 (early boot and panics)."""
+        return self._past[0] + self.console.text + self._past[1] + self.serial.text
+
+    # ---- starting -----------------------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Start QEMU. Raises what qemu.command_line() and net.check_host() do, VmError when QEMU cannot be run."""
+        net.check_host(self.spec.cards)
+        sockets = self._spawn()
+        import asyncio  # after QEMU was started: the two take about as long
+
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+        self._changed = asyncio.Event()
+        self._attach(sockets)
+
+    def _spawn(self) -> list[socket.socket]:
+        """Start QEMU and return our ends of its sockets: console, 16550, QMP, messages."""
+        pairs = [socket.socketpair() for _ in range(4)]
+        theirs = [pair[1] for pair in pairs]
+        qmp.negotiate(pairs[2][0])
+        try:
+            self.argv = command_line(self.spec, Endpoints.for_sockets(*(s.fileno() for s in theirs[:3])))
+            self.started_at = time.monotonic()
+            self._process = subprocess.Popen(
+                self.argv,
+                pass_fds=[s.fileno() for s in theirs[:3]],
+                stdin=subprocess.DEVNULL,
+                stdout=theirs[3].fileno(),
+                stderr=theirs[3].fileno(),
+                start_new_session=True,  # a terminal's Ctrl-C is for floe alone
+                preexec_fn=_die_with_parent(),  # noqa: PLW1509 - a few system calls, no lock is taken
+            )
+        except OSError as e:
+            raise VmError(f"cannot start QEMU: {e.strerror}", evidence=f"command: {shlex.join(self.argv)}") from e
+        finally:
+            for s in theirs:
+                s.close()
+        return [pair[0] for pair in pairs]
+
+    def _attach(self, sockets: list[socket.socket]) -> None:
+        console, serial, monitor, messages = sockets
+        self.console, self.serial, self.messages = (Stream(s, self.loop, self._progress, _KEEP) for s in (console, serial, messages))
+        self._shutdown_reason = ""
+        self._pidfd = os.pidfd_open(self.pid)
+        self._exited = False
+        self.loop.add_reader(self._pidfd, self._reap)
+        self._monitor = qmp.Monitor(monitor, self._on_event)
+        self._monitor_task = self.loop.create_task(self._monitor.run())
+        self._monitor_task.add_done_callback(lambda task: self._progress())
+        self.on_launch()
+
+    # ---- what happens meanwhile ---------------------------------------------------------------------
+
+    def _on_event(self, name: str, data: Mapping[str, Any]) -> None:
+        if name == "SHUTDOWN":
+            self._shutdown_reason = str(data.get("reason", ""))
+        elif name == "STOP" and self._ending is None:
+            # Nobody out here stops a VM: KVM met something that it cannot run, and QEMU would wait for ever.
+            self._ending = Outcome(0, "stopped")
+            self._kill(signal.SIGKILL)
+
+    def _reap(self) -> None:
+        assert self._process is not None
+        self.loop.remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        self._process.wait()
+        self._exited = True
+        self._progress()
+
+    def _progress(self) -> None:
+        """Look whether the VM is at its end: QEMU gone, and every stream read to its last byte."""
+        self._changed.set()
+        streams_done = self.console.closed and self.serial.closed and self.messages.closed
+        if self.outcome or self._failure or not (self._exited and streams_done and self._monitor_task.done()):
+            return
+        assert self._process is not None
+        status = self._process.returncode
+        try:
+            if self._ending is None and status == _status(_CODE_RESET):
+                self._past = [self._past[0] + self.console.text, self._past[1] + self.serial.text]
+                self.resets += 1
+                self._attach(self._spawn())
+            else:
+                self.outcome = self._judge(status)
+        except VmError as e:
+            self._failure = e
+
+    def _judge(self, status: int) -> Outcome:
+        """How the guest ended, from QEMU's exit status. Raises VmExitedEarly when it was QEMU that ended."""
+        if status >= 3 and status % 2 and not (self._ending and status == _status(_CODE_RESET)):
+            code = (status >> 1) - 1
+            return Outcome(code, {EXIT_PANIC: "panic", EXIT_OUT_OF_MEMORY: "memory"}.get(code, "exit"))
+        if self._ending is not None and self._ending.cause != "stopped":
+            return self._ending
+        if self._ending is not None:
+            raise VmExitedEarly("the hypervisor could not go on running the guest", argv=self.argv, tail=self._tail())
+        if status == 0 and self._shutdown_reason == "guest-shutdown":
+            return Outcome(EXIT_OK, "poweroff")
+        if status == 0 and self._shutdown_reason == "host-signal":
+            raise VmExitedEarly("QEMU was ended by a signal from outside", argv=self.argv, tail=self._tail())
+        if status == 0:  # a reset that no one asked for is a triple fault
+            return Outcome(EXIT_PANIC, "crash")
+        how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"failed with status {status}"
+        raise VmExitedEarly(f"QEMU {how}", argv=self.argv, tail=self._tail())
+
+    def _tail(self) -> str:
+        lines = [f"QEMU: {line}" for line in self.messages.text.splitlines()[:_QEMU_LINES]]
+        lines += [f"guest: {line}" for line in self.console_text.splitlines()[-_GUEST_LINES:]]
+        return "\n".join(lines)
+
+    # ---- waiting ------------------------------------------------------------------------------------
+
+    def pump(self, until: Callable[[], bool], deadline_s: float | None) -> Ended:
+        """Serve the VM until `until()` holds (Matched), the time is over (TimedOut) or the VM has ended (Closed)."""
+        return self.loop.run_until_complete(self._pump(until, deadline_s))
+
+    async def _pump(self, until: Callable[[], bool], deadline_s: float | None) -> Ended:
+        import asyncio
+
+        deadline = None if deadline_s is None else self.loop.time() + deadline_s
+        while not until():
+            if self.outcome or self._failure:
+                return Closed
+            self._changed.clear()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await self._changed.wait()
+            except TimeoutError:
+                return Matched if until() else TimedOut
+        return Matched
+
+    def expect(self, text: str, *, deadline_s: float) -> Ended:
+        """Wait for text on the console or the 16550, behind what an earlier call found."""
+        return self.pump(lambda: self.console.find(text) or self.serial.find(text), deadline_s)
+
+    def send(self, data: bytes) -> None:
+        """Type on the console. The bytes leave with the next call that waits."""
+        self.console.send(data)
+
+    def wait(self, *, deadline_s: float | None = None) -> int:
+        """Wait for the VM's end and return floe's exit code; over the deadline the VM is ended: 124.
+
+        Raises VmExitedEarly when QEMU failed."""
+        if self.pump(lambda: False, deadline_s) is TimedOut:
+            self._end(Outcome(EXIT_TIMED_OUT, "timeout"))
+        return self._result()
+
+    def stop(self, *, grace_s: float = STOP_GRACE_S) -> int:
+        """Ask the guest to end by Ctrl-C, end it after grace_s, and return floe's exit code."""
+        if self.outcome is None and self._failure is None:
+            self.send(INTERRUPT)
+            if self.pump(lambda: False, grace_s) is TimedOut:
+                self._end(Outcome(EXIT_INTERRUPTED, "interrupt"))
+        return self._result()
+
+    def kill(self) -> None:
+        """End the VM at once."""
+        self._end(Outcome(EXIT_INTERRUPTED, "interrupt"))
+
+    def close(self) -> None:
+        """End the VM if it still runs, and let go of everything. May be called more than once."""
+        if self._process is not None and self._loop is not None:
+            if self.outcome is None and self._failure is None:
+                self.kill()
+            if self._owns_loop and not self._loop.is_closed():
+                self._loop.close()
+
+    def _result(self) -> int:
+        if self._failure is not None:
+            raise self._failure
+        assert self.outcome is not None
+        return self.outcome.code
+
+    def _end(self, why: Outcome) -> None:
+        self._ending = why
+        self._kill(signal.SIGTERM)
+        if self.pump(lambda: False, _KILL_GRACE_S) is TimedOut:
+            self._kill(signal.SIGKILL)
+            self.pump(lambda: False, None)  # the kernel's word: a killed process ends
+
+    def _kill(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        if not self._exited:
+            self._process.send_signal(number)
+
+
+def _status(code: int) -> int:
+    """QEMU's exit status when the guest ends with `code`."""
+    return (code + 1) << 1 | 1
+
+
+def _die_with_parent() -> Callable[[], None]:
+    """A function for the new process to call: the kernel kills it when the thread that made it ends."""
+    import ctypes
+
+    prctl = ctypes.CDLL(None).prctl
+    parent = os.getpid()
+
+    def die_with_parent() -> None:
+        prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+        if os.getppid() != parent:  # it ended before prctl took effect
+            os._exit(1)
+
+    return die_with_parent
