@@ -142,11 +142,9 @@ class Resolver:
         self.sources[file.target] = source
         self.closure.compiler += [f"{file.target}: {name}" for name in source.compiler]
         self.closure.native += [file.target] if source.native else []
-        if file.origin not in ("micropython", "floe"):
-            self.closure.warnings += [
-                f"{show(file.path)}:{line}: the imported name is computed: list what it can be as `imports` in image.toml"
-                for line in source.computed
-            ]
+        if file.origin == "app":
+            for line in source.computed:
+                self._warn(f"{show(file.path)}:{line}: the imported name is computed: list what it can be as `imports` in image.toml")
         failed: set[int] = set()
         for wanted in source.imports:
             missing = self._import(wanted, file)
@@ -161,7 +159,8 @@ class Resolver:
         error = self._missing(wanted, missing, show(file.path))
         if wanted.need is Need.REQUIRED:
             raise error
-        self.closure.warnings.append(f"{error.message}; it fails if the script gets there")
+        if file.origin == "app":
+            self._warn(f"{error.message}; it fails if the script gets there")
 
     def _import(self, wanted: Import, file: Frozen) -> str | None:
         """Bring in what one import names. None, or the dotted name that does not exist."""

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: MIT
+"""`floe build`: freeze a script or an image folder into an ELF."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from floe import image, report
+from floe.errors import UsageError
+
+
+@click.command(short_help="Freeze a script or an image folder into an ELF.")
+@click.argument("app", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The ELF to write; NAME.elf here if not given.")
+@click.option("--dev", is_flag=True, help="With REPL, compiler and every module.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was built as JSON.")
+def command(app: Path, output: Path | None, dev: bool, as_json: bool) -> None:
+    """Build APP, a .py file or a folder with image.toml, and print what the image holds."""
+    built = image.build(app, profile="dev" if dev else None, say=progress)
+    for warning in built.warnings:
+        click.echo(f"floe: warning: {warning}", err=True)
+    out = output or Path(f"{built.config.name}.elf")
+    if out.is_dir():
+        raise UsageError(f"{out} is a folder", hint=f"floe build {app} -o {out / built.config.name}.elf")
+    exported = image.export(built, out)
+    click.echo(report.to_json(report.built_data(built, exported)) if as_json else report.built_text(built, exported))
+
+
+def progress(text: str) -> None:
+    click.echo(f"floe: {text}", err=True)
