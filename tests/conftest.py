@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from floe import accel as accelerators
+from floe import image
 from floe.console import Ended
 from floe.errors import VmError
 from floe.net import parse_cards
@@ -66,9 +67,7 @@ def build() -> Callable[..., Path]:
         if path.suffix == ".elf":
             return path
         if (path, dev) not in built:
-            from floe.image import build as build_image
-
-            built[path, dev] = build_image(path, profile="dev" if dev else "sealed").elf
+            built[path, dev] = image.build(path, profile="dev" if dev else "sealed").path
         return built[path, dev]
 
     return build_once
