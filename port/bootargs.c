@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // sys.argv and the environment from the kernel command line: env.K=V words, and what follows "--"; both
-// percent-encoded where they hold blanks. Owns the environment (a dict, a root pointer). Context: start; then os.getenv.
+// percent-encoded where they hold blanks; "" stands for an empty argument. Owns the environment (a dict, a root
+// pointer). Context: start; then os.getenv.
 
 #include <string.h>
 
@@ -38,12 +39,21 @@ static void add_word(const char *word, size_t len, mp_obj_t env) {
     }
 }
 
+static void add_argument(const char *word, size_t len) {
+    static const char device[] = "virtio_mmio.device="; // QEMU's word, not the user's: floe encodes theirs
+    if (len >= sizeof(device) - 1 && memcmp(word, device, sizeof(device) - 1) == 0) {
+        return;
+    }
+    bool empty = len == 2 && memcmp(word, "\"\"", 2) == 0;
+    mp_obj_list_append(mp_sys_argv, decoded(word, empty ? 0 : len));
+}
+
 static void parse(mp_obj_t env) {
     bool args = false;
     for (const char *p = hal_cmdline() + strspn(hal_cmdline(), " "); *p != '\0'; p += strspn(p, " ")) {
         size_t len = strcspn(p, " ");
         if (args) {
-            mp_obj_list_append(mp_sys_argv, decoded(p, len));
+            add_argument(p, len);
         } else if (len == 2 && memcmp(p, "--", 2) == 0) {
             args = true;
         } else {
