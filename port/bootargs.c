@@ -40,10 +40,6 @@ static void add_word(const char *word, size_t len, mp_obj_t env) {
 }
 
 static void add_argument(const char *word, size_t len) {
-    static const char device[] = "virtio_mmio.device="; // QEMU's word, not the user's: floe encodes theirs
-    if (len >= sizeof(device) - 1 && memcmp(word, device, sizeof(device) - 1) == 0) {
-        return;
-    }
     bool empty = len == 2 && memcmp(word, "\"\"", 2) == 0;
     mp_obj_list_append(mp_sys_argv, decoded(word, empty ? 0 : len));
 }

@@ -7,6 +7,10 @@ PROFILE ?= sealed
 UP := build/upstream
 BUILD := build/port/$(PROFILE)
 
+# Version and date of the header are MicroPython's, whatever repository and day this is: same inputs, same bytes.
+export GIT_CEILING_DIRECTORIES := $(abspath $(UP))
+export SOURCE_DATE_EPOCH := 1744675200
+
 include $(UP)/micropython/py/mkenv.mk
 
 QSTR_DEFS = port/qstrdefsport.h
@@ -23,7 +27,7 @@ INC := -nostdinc -isystem port/libc/include -isystem $(shell $(CC) -print-file-n
 CFLAGS_ARCH := -m64 -march=x86-64 -mcmodel=small -ffreestanding -fbuiltin -fno-pic -fno-pie -fno-stack-protector -fcf-protection=none \
     -fno-asynchronous-unwind-tables -fno-delete-null-pointer-checks -fno-strict-aliasing
 CFLAGS += $(INC) $(CFLAGS_ARCH) -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Werror -Wpointer-arith \
-    -ffunction-sections -fdata-sections -Os
+    -ffunction-sections -fdata-sections -DNDEBUG -Os
 CFLAGS_UPSTREAM = -w
 # The paths of this machine stay out of the objects, so that the same inputs give the same bytes.
 CFLAGS += -ffile-prefix-map=$(CURDIR)/=

@@ -32,6 +32,8 @@ uint64_t boot_ram_total;
 uint64_t boot_rsdp;
 char boot_cmdline[BOOT_CMDLINE_MAX];
 
+static const char hypervisor_word[] = "virtio_mmio.device=";
+
 int main(void);
 _Noreturn void boot_start(void);
 
@@ -51,6 +53,27 @@ static void add_ram(uint64_t start, uint64_t end) {
     }
 }
 
+// QEMU's microvm appends its devices to the end, behind the script's arguments: they are put in front.
+static void copy_cmdline(const char *from) {
+    size_t end = strnlen(from, sizeof(boot_cmdline) - 2), tail = end;
+    while (tail > 0) {
+        size_t word = tail;
+        while (word > 0 && from[word - 1] == ' ') {
+            word--;
+        }
+        while (word > 0 && from[word - 1] != ' ') {
+            word--;
+        }
+        if (strncmp(from + word, hypervisor_word, sizeof(hypervisor_word) - 1) != 0) {
+            break;
+        }
+        tail = word;
+    }
+    memcpy(boot_cmdline, from + tail, end - tail);
+    boot_cmdline[end - tail] = ' ';
+    memcpy(boot_cmdline + end - tail + 1, from, tail);
+}
+
 static void sort_ram(void) {
     for (unsigned i = 1; i < boot_ram_count; i++) {
         for (unsigned j = i; j > 0 && boot_ram[j].start < boot_ram[j - 1].start; j--) {
@@ -66,7 +89,7 @@ _Noreturn void boot_start(void) {
     const pvh_start_info_t *si = (const pvh_start_info_t *)boot_start_info;
     hal_assert(si != NULL && si->magic == PVH_MAGIC && si->version >= 1);
     if (si->cmdline != 0) {
-        strncpy(boot_cmdline, (const char *)si->cmdline, sizeof(boot_cmdline) - 1);
+        copy_cmdline((const char *)si->cmdline);
     }
     boot_rsdp = si->rsdp;
     const pvh_memmap_entry_t *map = (const pvh_memmap_entry_t *)si->memmap;

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 // Kernel command line: KEY=VALUE words separated by blanks, then "--" and the script's arguments.
-// QEMU's microvm puts its virtio_mmio.device= words behind all of it, so that key alone is looked for there too.
 // Owns nothing: the text is boot's copy. Not here: what the words mean. Context: ring 3, any time.
 
 #include <string.h>
@@ -18,7 +17,7 @@ int hal_cmdline_next(const char *key, size_t *pos, char *out, size_t size) {
         const char *word = boot_cmdline + *pos + strspn(boot_cmdline + *pos, " ");
         size_t len = strcspn(word, " ");
         *pos = (size_t)(word - boot_cmdline) + len;
-        if (len == 2 && memcmp(word, "--", 2) == 0 && strcmp(key, "virtio_mmio.device") != 0) {
+        if (len == 2 && memcmp(word, "--", 2) == 0) {
             *pos = strlen(boot_cmdline);
         } else if (len > key_len && memcmp(word, key, key_len) == 0 && word[key_len] == '=') {
             size_t value_len = len - key_len - 1;

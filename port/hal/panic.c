@@ -35,7 +35,7 @@ _Noreturn void hal_panic(const char *fmt, ...) {
     n += vsnprintf(line + n, sizeof(line) - (size_t)n, fmt, ap);
     va_end(ap);
     n = n < LINE_MAX - 40 ? n : LINE_MAX - 40;
-    n += snprintf(line + n, sizeof(line) - (size_t)n, " rip=%#lx\n", (unsigned long)__builtin_return_address(0));
+    n += snprintf(line + n, sizeof(line) - (size_t)n, " rip=0x%lx\n", (unsigned long)__builtin_return_address(0));
     end(line, n);
 }
 
@@ -65,9 +65,9 @@ _Noreturn void hal_fault_entry(void) {
     char line[LINE_MAX];
     int n = snprintf(
         line, sizeof(line),
-        "PANIC: %s, vector %lu error %#lx rip=%#lx cr2=%#lx rsp=%#lx rbp=%#lx cs=%#lx rflags=%#lx "
-        "rax=%#lx rbx=%#lx rcx=%#lx rdx=%#lx rsi=%#lx rdi=%#lx r8=%#lx r9=%#lx r10=%#lx r11=%#lx "
-        "r12=%#lx r13=%#lx r14=%#lx r15=%#lx\n",
+        "PANIC: %s, vector %lu error 0x%lx rip=0x%lx cr2=0x%lx rsp=0x%lx rbp=0x%lx cs=0x%lx rflags=0x%lx "
+        "rax=0x%lx rbx=0x%lx rcx=0x%lx rdx=0x%lx rsi=0x%lx rdi=0x%lx r8=0x%lx r9=0x%lx r10=0x%lx r11=0x%lx "
+        "r12=0x%lx r13=0x%lx r14=0x%lx r15=0x%lx\n",
         cause(f), f->vector, f->error, f->rip, f->cr2, f->rsp, f->rbp, f->cs, f->rflags, f->rax, f->rbx, f->rcx,
         f->rdx, f->rsi, f->rdi, f->r8, f->r9, f->r10, f->r11, f->r12, f->r13, f->r14, f->r15
     );
