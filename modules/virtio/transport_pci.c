@@ -9,7 +9,7 @@ enum { VENDOR_VIRTIO = 0x1af4, DEVICE_TRANSITIONAL = 0x1000, DEVICE_MODERN = 0x1
 enum { PCI_STATUS = 0x06, PCI_SUBSYSTEM = 0x2e, PCI_CAP_POINTER = 0x34, PCI_STATUS_CAPS_BIT = 4 };
 enum { CAP_VENDOR = 0x09, CAP_MSIX = 0x11, CAP_FIRST = 0x40, CAP_MOST = 48 }; // 48 fill the 192 bytes there are
 enum { CFG_COMMON = 1, CFG_NOTIFY = 2, CFG_DEVICE = 4 };                      // 4.1.4
-enum { CAP_BAR = 4, CAP_OFFSET = 8, CAP_LENGTH = 12, CAP_MULTIPLIER = 16 };
+enum { CAP_BAR = 4, CAP_OFFSET = 8, CAP_LENGTH = 12, CAP_MULTIPLIER = 16, PCI_SPACE = 256 };
 enum { MSIX_ENABLE_BIT = 31, MSIX_ENTRY = 16, MSIX_COUNT_SHIFT = 16, MSIX_COUNT_MASK = 0x7ff, NO_VECTOR = 0xffff };
 enum { // 4.1.4.3
     COMMON_DEVICE_FEATURE_SEL = 0x00,
@@ -168,6 +168,9 @@ static const char *take_structure(virtio_dev_t *v, bars_t *b, unsigned cap, unsi
         (kind == CFG_DEVICE && p->config != NULL)) {
         return NULL;
     }
+    if (cap + CAP_MULTIPLIER + (kind == CFG_NOTIFY ? 4 : 0) > PCI_SPACE) {
+        return "capability beyond the configuration space";
+    }
     unsigned bar = hal_pci_read8(&p->fn, cap + CAP_BAR);
     uint32_t offset = hal_pci_read32(&p->fn, cap + CAP_OFFSET), length = hal_pci_read32(&p->fn, cap + CAP_LENGTH);
     volatile uint8_t *at = locate(b, bar, offset, length, kind == CFG_NOTIFY ? 2 : 4);
@@ -189,7 +192,7 @@ static const char *take_structure(virtio_dev_t *v, bars_t *b, unsigned cap, unsi
 
 static const char *take_msix(virtio_dev_t *v, bars_t *b, unsigned cap, uint32_t head) {
     virtio_pci_t *p = &v->bus.pci;
-    uint32_t table = hal_pci_read32(&p->fn, cap + 4);
+    uint32_t table = cap + 8 <= PCI_SPACE ? hal_pci_read32(&p->fn, cap + 4) : UINT32_MAX;
     p->msix_cap = cap;
     p->msix_vectors = (head >> MSIX_COUNT_SHIFT & MSIX_COUNT_MASK) + 1;
     p->msix = locate(b, table & 7, table & ~7u, (uint64_t)p->msix_vectors * MSIX_ENTRY, 8);

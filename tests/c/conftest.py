@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: MIT
+"""Fixtures: the program is built once a session, a process of it is started for each test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from harness import Device, Harness, build
+
+
+@pytest.fixture(scope="session")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("harness"))
+
+
+@pytest.fixture
+def h(program: Path) -> Iterator[Harness]:
+    with Harness(program) as harness:
+        yield harness
+
+
+@pytest.fixture(params=["mmio", "pci"])
+def bus(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def device(h: Harness, bus: str) -> Callable[[int], Device]:
+    """Make a device of a type on the transport under test."""
+    return lambda kind: Device(h, bus, kind)
