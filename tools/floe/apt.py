@@ -38,7 +38,9 @@ class AptState:
             self._update(suite)
             offered = self._offered(suite, source)
             if archive.name not in offered:
-                raise UpstreamError(f"{suite} has {', '.join(offered) or 'no source package ' + source}, not {archive.name}")
+                raise UpstreamError(
+                    f"{suite} has {', '.join(offered) or 'no source package ' + source}, not {archive.name}"
+                )
         try:
             self._get(suite, "source", "--download-only", "--tar-only", source, cwd=archive.parent)
         except UpstreamError:
@@ -105,7 +107,13 @@ def _run(argv: list[str], cwd: Path | None) -> str:
     """Output of a command in the C locale. Raises UpstreamError with its last words when it fails."""
     try:
         done = subprocess.run(
-            ["env", "LC_ALL=C", *argv], cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=APT_TIMEOUT_S
+            ["env", "LC_ALL=C", *argv],
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=APT_TIMEOUT_S,
+            check=False,
         )
     except subprocess.TimeoutExpired as e:
         raise UpstreamError(f"apt-get did not end within {APT_TIMEOUT_S} s: {shlex.join(argv)}") from e

@@ -30,7 +30,9 @@ def unpack(archive: Path, into: Path) -> None:
         else:
             _untar(archive, into)
     except _DAMAGED as e:
-        raise UpstreamError(f"{archive.name} is damaged: {e}", hint=f"remove {archive} and run the same command again") from e
+        raise UpstreamError(
+            f"{archive.name} is damaged: {e}", hint=f"remove {archive} and run the same command again"
+        ) from e
 
 
 def _inner(archive: Path, name: str, top: list[str]) -> PurePosixPath | None:
@@ -63,7 +65,9 @@ def _untar(archive: Path, into: Path) -> None:
             elif member.issym():
                 _symlink(archive, into, inner, member.linkname)
             else:
-                raise UpstreamError(f"{archive.name} has an entry that is no file, folder or symbolic link: {member.name!r}")
+                raise UpstreamError(
+                    f"{archive.name} has an entry that is no file, folder or symbolic link: {member.name!r}"
+                )
 
 
 def _unzip(archive: Path, into: Path) -> None:

@@ -80,6 +80,8 @@ def run(argv: list[str] | None = None) -> int:
     except Exception as e:
         if os.environ.get("FLOE_DEBUG"):
             raise
-        bug = FloeError(f"internal error: {type(e).__name__}: {e}", hint="again with FLOE_DEBUG=1, and report what it prints")
+        bug = FloeError(
+            f"internal error: {type(e).__name__}: {e}", hint="again with FLOE_DEBUG=1, and report what it prints"
+        )
         click.echo(bug.render(), err=True)
         return EXIT_FLOE

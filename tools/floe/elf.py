@@ -72,7 +72,16 @@ def read(path: Path) -> Image:
     try:
         with path.open("rb") as f:
             return _read(path, raw, ELFFile(f))
-    except (ELFError, ConstructError, ValueError, LookupError, ArithmeticError, AttributeError, TypeError, struct.error) as e:
+    except (
+        ELFError,
+        ConstructError,
+        ValueError,
+        LookupError,
+        ArithmeticError,
+        AttributeError,
+        TypeError,
+        struct.error,
+    ) as e:
         # pyelftools lets what a damaged file does to its parser through as it comes.
         raise _refused(path, "its ELF structure is damaged or cut short", f"{type(e).__name__}: {e}") from e
 

@@ -80,7 +80,9 @@ class VmExitedEarly(VmError):
     def __init__(self, problem: str, *, argv: list[str], tail: str) -> None:
         """`tail`: the last lines of what QEMU and the guest said."""
         command = f"command: {shlex.join(argv)}"
-        super().__init__(problem, evidence=f"{tail.rstrip()}\n{command}" if tail.strip() else command, hint="floe doctor")
+        super().__init__(
+            problem, evidence=f"{tail.rstrip()}\n{command}" if tail.strip() else command, hint="floe doctor"
+        )
 
 
 class NotFound(FloeError):

@@ -117,16 +117,22 @@ def write(p: Plan, folder: Path) -> None:
     it includes. Raises BuildError, naming file and line for a syntax error."""
     (folder / "genhdr").mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        mpy = dict(zip(sorted(p.closure.frozen), pool.map(lambda t: _compile(p, t), sorted(p.closure.frozen)), strict=True))
+        mpy = dict(
+            zip(sorted(p.closure.frozen), pool.map(lambda t: _compile(p, t), sorted(p.closure.frozen)), strict=True)
+        )
     tool = str(port.MICROPYTHON / "tools" / "mpy-tool.py")
     qstrs = str(p.archive.folder / "genhdr" / "qstrdefs.preprocessed.h")
     frozen = _tool([sys.executable, tool, *_MPY_TOOL_FLAGS, "-q", qstrs, *map(str, mpy.values())], "mpy-tool")
     (folder / "frozen_content.c").write_text(frozen)
     definitions = folder / "moduledefs.collected"
     definitions.write_text(p.archive.module_definitions(p.closure.modules))
-    table = _tool([sys.executable, str(port.MICROPYTHON / "py" / "makemoduledefs.py"), str(definitions)], "makemoduledefs")
+    table = _tool(
+        [sys.executable, str(port.MICROPYTHON / "py" / "makemoduledefs.py"), str(definitions)], "makemoduledefs"
+    )
     (folder / "genhdr" / "moduledefs.h").write_text(table)
-    note = json.dumps(describe(p, {t: path.stat().st_size for t, path in mpy.items()}), separators=(",", ":"), sort_keys=True)
+    note = json.dumps(
+        describe(p, {t: path.stat().st_size for t, path in mpy.items()}), separators=(",", ":"), sort_keys=True
+    )
     (folder / "note.json").write_text(note)
     if p.data:
         (folder / "romfs.img").write_bytes(p.data.image)
@@ -145,7 +151,9 @@ def _compile(p: Plan, target: str) -> Path:
         cached.parent.mkdir(parents=True, exist_ok=True)
         part = cached.with_name(f"{key}.{os.getpid()}.part")
         argv = [str(p.archive.mpy_cross), *flags, "-o", str(part), str(file.path)]
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=TOOL_TIMEOUT_S)
+        done = subprocess.run(
+            argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=TOOL_TIMEOUT_S, check=False
+        )
         if done.returncode:
             part.unlink(missing_ok=True)
             raise _syntax_error(file, done.stderr)
@@ -161,14 +169,20 @@ def _syntax_error(file: Frozen, stderr: str) -> BuildError:
         if text.startswith("  File ") and ", line " in text:
             line = ":" + text.rpartition(", line ")[2].split(",")[0].strip()
     problem = lines[-1] if lines else "mpy-cross failed"
-    return BuildError(f"{show(file.path)}{line}: {problem}", hint="MicroPython's compiler says so; CPython may accept more")
+    return BuildError(
+        f"{show(file.path)}{line}: {problem}", hint="MicroPython's compiler says so; CPython may accept more"
+    )
 
 
 def _tool(argv: list[str], name: str) -> str:
     """Output of one of upstream's own scripts."""
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=TOOL_TIMEOUT_S)
+    done = subprocess.run(
+        argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=TOOL_TIMEOUT_S, check=False
+    )
     if done.returncode:
-        raise BuildError(f"{name} failed", evidence="\n".join(done.stderr.strip().splitlines()[-5:]), hint="make clean setup")
+        raise BuildError(
+            f"{name} failed", evidence="\n".join(done.stderr.strip().splitlines()[-5:]), hint="make clean setup"
+        )
     return done.stdout
 
 
@@ -190,11 +204,18 @@ def describe(p: Plan, mpy_sizes: dict[str, int]) -> dict[str, Any]:
         "modules": sorted(held),
         "drivers": [name.removesuffix("_driver").replace("_", "-") for name in p.drivers],
         "frozen": [
-            {"name": t, "origin": f.origin, "mpy_bytes": mpy_sizes.get(t, 0), "sha256": hashlib.sha256(f.path.read_bytes()).hexdigest()}
+            {
+                "name": t,
+                "origin": f.origin,
+                "mpy_bytes": mpy_sizes.get(t, 0),
+                "sha256": hashlib.sha256(f.path.read_bytes()).hexdigest(),
+            }
             for t, f in sorted(p.closure.frozen.items())
         ],
         "data": p.data.files if p.data else {},
-        "packages": [{"name": k.name, "version": k.version, "licence": k.licence, "sha256": k.sha256} for k in p.packages],
+        "packages": [
+            {"name": k.name, "version": k.version, "licence": k.licence, "sha256": k.sha256} for k in p.packages
+        ],
         "upstream": [{"name": pin.name, "version": pin.version, "licence": pin.licence} for pin in upstream],
     }
 
@@ -208,7 +229,7 @@ def _c_string(text: str) -> str:
 def _app_c(p: Plan) -> str:
     drivers = "".join(f"    &{name},\n" for name in p.drivers)
     declared = "".join(f"extern const hal_driver_t {name};\n" for name in p.drivers)
-    romfs_fields = "    .romfs = floe_romfs,\n    .romfs_size = %d,\n" % len(p.data.image) if p.data else ""
+    romfs_fields = f"    .romfs = floe_romfs,\n    .romfs_size = {len(p.data.image)},\n" if p.data else ""
     repl = f"    .repl = floe_repl,\n    .arena_pages = {ARENA_PAGES_DEV},\n" if p.repl else ""
     return (
         "// Generated by floe.\n"
@@ -228,7 +249,8 @@ def _app_c(p: Plan) -> str:
 
 def _app_s(p: Plan, note_bytes: int) -> str:
     data = (
-        '    .section .romfs, "a", @progbits\n    .balign 4096\n    .global floe_romfs\nfloe_romfs:\n    .incbin "romfs.img"\n'
+        '    .section .romfs, "a", @progbits\n    .balign 4096\n'
+        '    .global floe_romfs\nfloe_romfs:\n    .incbin "romfs.img"\n'
         if p.data
         else ""
     )

@@ -98,7 +98,10 @@ def _make(plan: freeze.Plan, folder: Path) -> None:
         name, source = item
         out = folder / f"{name}.o"
         extra = ["-Wa,-I," + str(folder)] if source.suffix == ".S" else ["-w"] if "upstream" in str(source) else []
-        _run(["gcc", *include, *plan.archive.cflags, *extra, "-c", "-o", str(out), str(source)], f"compiling {source.name}")
+        _run(
+            ["gcc", *include, *plan.archive.cflags, *extra, "-c", "-o", str(out), str(source)],
+            f"compiling {source.name}",
+        )
         return out
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -114,15 +117,25 @@ def _make(plan: freeze.Plan, folder: Path) -> None:
 def _run(argv: list[str], step: str) -> None:
     try:
         done = subprocess.run(
-            argv, cwd=port.ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=TOOL_TIMEOUT_S
+            argv,
+            cwd=port.ROOT,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=TOOL_TIMEOUT_S,
+            check=False,
         )
     except FileNotFoundError:
         raise NotFound(f"{argv[0]} is not installed", hint="floe doctor") from None
     except subprocess.TimeoutExpired as e:
         raise BuildError(f"{step}: {argv[0]} did not end within {TOOL_TIMEOUT_S} s") from e
     if done.returncode:
-        said = [line for line in done.stderr.splitlines() if "error" in line or "undefined" in line] or done.stderr.splitlines()
-        raise BuildError(f"{step} failed", evidence="\n".join(said[:8]), hint="make setup brings the port archive up to date")
+        said = [
+            line for line in done.stderr.splitlines() if "error" in line or "undefined" in line
+        ] or done.stderr.splitlines()
+        raise BuildError(
+            f"{step} failed", evidence="\n".join(said[:8]), hint="make setup brings the port archive up to date"
+        )
 
 
 def sizes(link_map: str) -> dict[str, int]:
@@ -154,8 +167,9 @@ def sizes(link_map: str) -> dict[str, int]:
 def _check_budget(settings: config.ImageConfig, image: elf.Image, objects: dict[str, int]) -> None:
     if settings.budget_elf and image.size > settings.budget_elf:
         top = sorted(objects.items(), key=lambda item: -item[1])[:5]
+        over = image.size - settings.budget_elf
         raise BuildError(
-            f"{settings.name} is {image.size} bytes, {image.size - settings.budget_elf} over the budget of {settings.budget_elf}",
+            f"{settings.name} is {image.size} bytes, {over} over the budget of {settings.budget_elf}",
             evidence="\n".join(f"{size:>8}  {name}" for name, size in top),
             hint=f"raise budget.elf in {settings.file}, or leave something out (see: floe build --json)",
         )

@@ -200,4 +200,3 @@ class _Visitor(ast.NodeVisitor):
             self.source.bare.add(self.alias.get(node.id, node.id))
             if node.id in _COMPILER and node.id not in self.bound:
                 self.source.compiler.append(node.id)
-

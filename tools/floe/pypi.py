@@ -90,7 +90,7 @@ def _pip(wanted: str, work: Path, kind: str) -> str:
     try:
         done = subprocess.run(
             [*_PIP, kind, "--dest", str(work / "file"), wanted],
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PIP_TIMEOUT_S,
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PIP_TIMEOUT_S, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         return f"pip did not end within {PIP_TIMEOUT_S} s"

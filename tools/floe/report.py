@@ -29,7 +29,12 @@ def image_data(image: Image) -> dict[str, Any]:
         "elf_bytes": image.size,
         "entry": image.entry,
         "segments": [
-            {"address": s.address, "file_bytes": s.file_bytes, "memory_bytes": s.memory_bytes, "protection": s.protection}
+            {
+                "address": s.address,
+                "file_bytes": s.file_bytes,
+                "memory_bytes": s.memory_bytes,
+                "protection": s.protection,
+            }
             for s in image.segments
         ],
         "sections": image.sections,
@@ -70,7 +75,11 @@ def image_text(image: Image) -> str:
     lines.append(_row("memory", kib(c["memory"])))
     lines.append(_row("entry", f"{image.entry:#x} (PVH)"))
     for s in image.segments:
-        lines.append(_row("segment", f"{s.protection}  {s.address:#010x}  {kib(s.memory_bytes)} ({kib(s.file_bytes)} in the file)"))
+        lines.append(
+            _row(
+                "segment", f"{s.protection}  {s.address:#010x}  {kib(s.memory_bytes)} ({kib(s.file_bytes)} in the file)"
+            )
+        )
     lines.append(_row("sections", ", ".join(f"{name} {kib(size)}" for name, size in image.sections.items())))
     lines += _held(c)
     for f in c["frozen"]:

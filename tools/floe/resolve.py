@@ -144,7 +144,8 @@ class Resolver:
         self.closure.native += [file.target] if source.native else []
         if file.origin == "app":
             for line in source.computed:
-                self._warn(f"{show(file.path)}:{line}: the imported name is computed: list what it can be as `imports` in image.toml")
+                place = f"{show(file.path)}:{line}"
+                self._warn(f"{place}: the imported name is computed: list what it can be as `imports` in image.toml")
         failed: set[int] = set()
         for wanted in source.imports:
             missing = self._import(wanted, file)
@@ -263,7 +264,9 @@ class Resolver:
             hint = "put the file beside the script, or pin the package under [packages] in image.toml"
         searched = [root.label for root in self.roots] + [f"{len(self.c_modules)} built-in modules"]
         place = f"{shown}:{wanted.line}" if wanted.line else shown
-        return BuildError(f"{place}: no module named '{missing}'", evidence=f"searched: {', '.join(searched)}", hint=hint)
+        return BuildError(
+            f"{place}: no module named '{missing}'", evidence=f"searched: {', '.join(searched)}", hint=hint
+        )
 
 
 def show(path: Path) -> str:

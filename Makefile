@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: MIT
+# Verbs only; each does what is missing first. What they do is in tools/floe and port/port.mk.
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-tests build run test check bench clean
+PYTHON ?= python3
+PY := .venv/bin/python
+export PYTHONPATH :=
+
+help: ## show these verbs
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+setup: ## install packages, .venv, upstream sources and the port archives: all that is missing
+	@PYTHONPATH=tools $(PYTHON) -m floe.setup
+
+setup-tests:
+	@PYTHONPATH=tools $(PYTHON) -m floe.setup --tests
+
+build: setup ## build every image of images/ into build/images/
+	@mkdir -p build/images
+	@for d in images/*/image.toml; do n=$$(basename $$(dirname $$d)); \
+	    .venv/bin/floe build images/$$n -o build/images/$$n.elf || exit $$?; done
+
+run: setup ## boot images/web, fetch a page from it, go on serving until Ctrl-C
+	@$(PY) -m floe.demo
+
+test: setup-tests ## run all tests
+	@$(PY) -m pytest -c tools/pyproject.toml --rootdir=. tests
+
+check: setup-tests ## format, lint, types, layering, size limits, docs
+	.venv/bin/clang-format --dry-run -Werror $$(git ls-files '*.c' '*.h')
+	$(PY) -m ruff check --config tools/pyproject.toml .
+	$(PY) -m ruff format --check --config tools/pyproject.toml .
+	$(PY) -m mypy --config-file tools/pyproject.toml tools/floe
+	@$(PY) -m pytest -q -c tools/pyproject.toml --rootdir=. tests/check
+
+bench: setup-tests ## measure, print JSON (minutes)
+	@$(PY) -m tests.bench
+
+clean: ## remove what was built; fetched sources and .venv stay
+	@[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name upstream ! -name pypi -exec rm -rf {} +
