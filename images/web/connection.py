@@ -18,6 +18,7 @@ _OUT = select.POLLOUT
 _RECEIVE = 4096  # bytes asked of the socket at once
 _OUT_HIGH = 65536  # bytes of answers to pipelined requests after which they must leave first
 _JOIN = 16384  # answers up to this size together are sent in one piece
+_QUIET_MS = 300  # a refused client that sends nothing for so long has seen the answer
 _FOREVER = 1 << 30
 
 # IDLE: nothing of a request is here. LINGER: the last answer has left, input is thrown away.
@@ -79,6 +80,7 @@ class Connection:
             self.close()  # nothing is owed: while answers wait, nothing is read
             return
         elif self.state == LINGER:
+            self.unread = True
             return
         else:
             self.pending = self.pending + data if self.pending else data
@@ -168,8 +170,17 @@ class Connection:
         if self.pending or self.unread:
             self.pending = b""
             self._wait(LINGER, self.server.limits.linger_s, _IN)
+            self.task = core.create_task(self._linger())
         else:
             self.close()
+
+    async def _linger(self) -> None:
+        """Close once the client has been silent for a while."""
+        while self.unread:
+            self.unread = False
+            await core.sleep_ms(_QUIET_MS)
+        self.task = None
+        self.close()
 
     # ---- input ----------------------------------------------------------------------------------
 

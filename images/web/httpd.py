@@ -61,6 +61,7 @@ class EventQueue(core.IOQueue):
     def wait_io_event(self, dt: int) -> None:
         watched = self.watched
         target = None
+        core.cur_task = None  # what a target does is done by no task, so it may cancel any
         try:
             for sock, events in self.poller.ipoll(dt):
                 target = watched.get(id(sock))

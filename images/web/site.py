@@ -73,7 +73,7 @@ def refuse_method(method: str, methods: dict) -> Response:
     allow = ((b"Allow", ", ".join(sorted(names)).encode()),)
     if method == "OPTIONS":
         return Response(204, fields=allow)
-    raise HttpError(405, fields=allow)
+    raise HttpError(405, "", allow)
 
 
 class Files:
@@ -164,7 +164,7 @@ def _parse_range(field: bytes, size: int) -> tuple | None:
         if last and int(last) < start:
             return None
     if start >= size:
-        raise HttpError(416, fields=((b"Content-Range", b"bytes */%d" % size),))
+        raise HttpError(416, "", ((b"Content-Range", b"bytes */%d" % size),))
     return start, end
 
 
