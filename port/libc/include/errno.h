@@ -20,6 +20,7 @@ extern int errno;
 #define EFBIG 27
 #define ENOSPC 28
 #define EROFS 30
+#define EPIPE 32
 #define ERANGE 34
 #define ENOSYS 38
 #define EPROTO 71

@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: MIT
+# The network stack's source lists. LWIP_SRC_C is upstream's, relative to build/upstream/lwip; FLOE_LWIP_C is
+# ours, relative to the top folder (the mod_*.c among them define qstrs and modules).
+
+LWIP_SRC_C := $(addprefix src/, \
+    $(addprefix core/, def.c dns.c inet_chksum.c init.c ip.c mem.c memp.c netif.c pbuf.c stats.c tcp.c tcp_in.c tcp_out.c udp.c) \
+    $(addprefix core/ipv4/, dhcp.c etharp.c icmp.c igmp.c ip4.c ip4_addr.c ip4_frag.c) \
+    $(addprefix core/ipv6/, ethip6.c icmp6.c inet6.c ip6.c ip6_addr.c ip6_frag.c mld6.c nd6.c) \
+    netif/ethernet.c)
+
+FLOE_LWIP_C := $(addprefix modules/lwip/, \
+    mod_netaddr.c mod_network.c mod_socket.c \
+    netcfg.c netglue.c netmem.c netpoll.c netrand.c netsum.c nettimer.c nettx.c \
+    sock.c sock_dns.c sock_listen.c sock_tcp.c sock_udp.c)

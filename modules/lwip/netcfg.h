@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: MIT
+// Addresses of the interfaces, from the kernel command line or by DHCP and router advertisements. Owns
+// nothing. Not here: the Python names (mod_network.c). Context: main loop.
+
+#ifndef FLOE_NETCFG_H
+#define FLOE_NETCFG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "lwip/ip_addr.h"
+#include "lwip/netif.h"
+
+enum { NETCFG_HOSTNAME_MAX = 32 };
+
+// Apply ip=, ip6= and hostname= to every interface in order. Called by netpoll_start().
+void netcfg_init(void);
+
+// "10.0.0.2/24" -> address and prefix length; *bits is left alone without a slash. False: not an address.
+bool netcfg_parse(const char *s, size_t len, ip_addr_t *addr, unsigned *bits);
+// Give up DHCP and set a fixed IPv4 address; any address clears it.
+void netcfg_set_ip4(struct netif *n, const ip4_addr_t *addr, const ip4_addr_t *mask, const ip4_addr_t *gw);
+// Replace the fixed IPv6 addresses by this one; NULL clears them. False: no room.
+bool netcfg_set_ip6(struct netif *n, const ip6_addr_t *addr);
+bool netcfg_start_dhcp(struct netif *n);
+void netcfg_stop_dhcp(struct netif *n);
+bool netcfg_dhcp_on(const struct netif *n);
+ip4_addr_t netcfg_mask(unsigned bits);
+
+const char *netcfg_hostname(void);
+void netcfg_set_hostname(const char *name, size_t len); // at most NETCFG_HOSTNAME_MAX bytes
+
+// Whether an interface can reach others: has an address that is not link-local.
+bool netcfg_is_up(const struct netif *n);
+bool netcfg_any_up(void);
+// Whether an IPv6 address that is not link-local is in use.
+bool netcfg_has_ip6(void);
+// Whether it is worth waiting for one: a lease is being asked for and the carrier is there.
+bool netcfg_pending(void);
+
+#endif

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT
+// One lwIP interface per network device: netglue.c joins the two and receives, nettx.c sends. Owns what is
+// in flight between them. Not here: when it runs (netpoll.c), addresses (netcfg.c). Context: main loop.
+
+#ifndef FLOE_NETGLUE_H
+#define FLOE_NETGLUE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lwip/netif.h"
+#include "netdev.h"
+
+enum { NETTX_QUEUE = 512 }; // frames that wait for room in the device's ring; a power of two
+
+typedef struct {
+    struct pbuf *queue[NETTX_QUEUE]; // each holds one reference
+    uint16_t head, count;
+    uint16_t in_flight; // frames the device has
+    bool refused;       // lwIP was told ERR_MEM and waits for tcp_txnow()
+} nettx_t;
+
+typedef struct netglue {
+    struct netif netif; // netif.state points back here
+    netdev_t *dev;
+    uint16_t rx_held, rx_held_max; // receive buffers lwIP and sockets have, and may have
+    uint16_t gen_flags;            // the NETIF_CHECKSUM_GEN_* part of netif.chksum_flags
+    bool kick;                     // something was provided or returned since the last kick
+    nettx_t tx;
+} netglue_t;
+
+// Attach every registered device, in order; names them en0, en1, ... Once, after lwip_init().
+void netglue_init(void);
+unsigned netglue_count(void);
+netglue_t *netglue_get(unsigned index); // NULL past the last
+
+// Take and deliver up to budget frames. True: there may be more.
+bool netglue_rx(netglue_t *g, unsigned budget);
+// Look at the carrier. True when it changed.
+bool netglue_check_link(netglue_t *g);
+// A received pbuf that will be kept for a while: gives up the driver's buffer for a copy when the packet is
+// small or the driver runs short. Takes p, returns what to keep instead.
+struct pbuf *netglue_keep(struct pbuf *p);
+
+// lwIP's linkoutput: queue a frame. ERR_MEM: the queue is full, the caller keeps p.
+err_t nettx_push(struct netif *netif, struct pbuf *p);
+// Hand queued frames to the device, joining TCP segments where it cuts them itself.
+void nettx_flush(netglue_t *g);
+// Take back what has left.
+void nettx_reclaim(netglue_t *g);
+
+#endif

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: MIT
+// What lwIP calls back into while it works on a packet. Owns nothing. Not here: the functions themselves
+// (netrand.c, netmem.c). Context: inside lwIP, in the main loop.
+
+#ifndef FLOE_NETHOOKS_H
+#define FLOE_NETHOOKS_H
+
+#include "lwip/err.h"
+#include "lwip/ip_addr.h"
+
+struct tcp_pcb;
+struct tcp_hdr;
+
+// Initial sequence number of a connection, RFC 6528.
+u32_t netrand_isn(const ip_addr_t *local, u16_t local_port, const ip_addr_t *remote, u16_t remote_port);
+#define LWIP_HOOK_TCP_ISN netrand_isn
+
+// A segment for a listening or a TIME_WAIT connection: may it go on? Makes room for a new connection first.
+err_t netlimit_admit(struct tcp_pcb *pcb, const struct tcp_hdr *hdr);
+#define LWIP_HOOK_TCP_INPACKET_PCB(pcb, hdr, optlen, opt1len, opt2, p)                                               \
+    ((pcb)->state != LISTEN && (pcb)->state != TIME_WAIT ? ERR_OK : netlimit_admit(pcb, hdr))
+
+#endif

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: MIT
+// When the network runs: one event source that takes received frames, reclaims sent ones, runs lwIP's timers,
+// sends what came of it and tells the device once per batch. Owns the source. Not here: what is done with a
+// frame (netglue.c, nettx.c). Context: main loop.
+
+#include "netpoll.h"
+
+#include "hal.h"
+#include "lwip/init.h"
+#include "lwip/netif.h"
+#include "lwip/priv/tcp_priv.h"
+#include "netcfg.h"
+#include "netglue.h"
+#include "netmem.h"
+#include "netrand.h"
+#include "nettimer.h"
+#include "sock.h"
+
+enum { RX_BUDGET = 64 }; // frames per run, so that Python gets its turn
+
+#define LINK_PERIOD_NS 1000000000ull
+
+static bool started;
+static bool ready;
+static uint64_t timer_due;
+static uint64_t link_due;
+
+void netpoll_ready(void) { ready = true; }
+
+static void send_all(void) {
+    sock_tcp_flush();
+    netglue_t *g;
+    for (unsigned i = 0; (g = netglue_get(i)) != NULL; i++) {
+        nettx_flush(g);
+        if (g->tx.refused && g->tx.count < NETTX_QUEUE / 2) {
+            g->tx.refused = false;
+            tcp_txnow();
+            nettx_flush(g);
+        }
+        if (g->kick) {
+            g->kick = false;
+            g->dev->ops->kick(g->dev);
+        }
+    }
+}
+
+static void run_timers(uint64_t now) {
+    nettimer_run(now);
+    if (now >= link_due) {
+        link_due = now + LINK_PERIOD_NS;
+        netglue_t *g;
+        for (unsigned i = 0; (g = netglue_get(i)) != NULL; i++) {
+            ready |= netglue_check_link(g);
+        }
+    }
+    timer_due = nettimer_deadline(now);
+}
+
+// True when something changed that a caller may wait for, or frames are left.
+static bool run(void *arg) {
+    (void)arg;
+    bool more = false;
+    netglue_t *g;
+    for (unsigned i = 0; (g = netglue_get(i)) != NULL; i++) {
+        nettx_reclaim(g);
+        more |= netglue_rx(g, RX_BUDGET);
+    }
+    netif_poll_all();
+    uint64_t now = hal_clock_ns();
+    if (now >= timer_due) {
+        run_timers(now);
+    }
+    send_all();
+    bool did = ready || more;
+    ready = false;
+    return did;
+}
+
+static uint64_t deadline(void *arg) {
+    (void)arg;
+    timer_due = nettimer_deadline(hal_clock_ns());
+    return timer_due;
+}
+
+static bool arm(void *arg) {
+    (void)arg;
+    bool work = false;
+    netglue_t *g;
+    for (unsigned i = 0; (g = netglue_get(i)) != NULL; i++) {
+        work |= !g->dev->dead && g->dev->ops->arm(g->dev);
+    }
+    return work;
+}
+
+void netpoll_start(void) {
+    static hal_event_source_t source = {.run = run, .deadline = deadline, .arm = arm};
+    if (started) {
+        return;
+    }
+    started = true;
+    netmem_init();
+    netrand_init();
+    lwip_init();
+    netglue_init();
+    netcfg_init();
+    hal_event_add(&source);
+}

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: MIT
+// What sockets of both kinds have in common: life, options, readiness, errors.
+// Owns no state. Not here: the protocols (sock_tcp.c, sock_udp.c). Context: main loop.
+
+#include "sock.h"
+
+#include <string.h>
+
+#include "hal.h"
+#include "lwip/igmp.h"
+#include "lwip/mem.h"
+#include "lwip/mld6.h"
+#include "lwip/pbuf.h"
+#include "lwip/tcp.h"
+#include "lwip/udp.h"
+#include "netmem.h"
+#include "netpoll.h"
+
+sock_t *sock_new(int family, int type) {
+    sock_t *s = mem_malloc(sizeof *s);
+    if (s == NULL) {
+        return NULL;
+    }
+    memset(s, 0, sizeof *s);
+    s->family = (uint8_t)family;
+    s->type = (uint8_t)type;
+    if (!(type == SOCK_TYPE_STREAM ? sock_tcp_open(s) : sock_udp_open(s))) {
+        mem_free(s);
+        return NULL;
+    }
+    return s;
+}
+
+void sock_close(sock_t *s) {
+    s->notify = NULL;
+    if (s->type == SOCK_TYPE_STREAM) {
+        sock_tcp_close(s);
+    } else {
+        sock_udp_close(s);
+    }
+    mem_free(s);
+}
+
+void sock_changed(sock_t *s) {
+    netpoll_ready();
+    if (s->notify != NULL) {
+        s->notify(s->notify_arg);
+    }
+}
+
+int sock_error_of(int lwip_err) {
+    static const int16_t map[] = {
+        [0] = 0,
+        [-ERR_MEM] = EAGAIN,
+        [-ERR_BUF] = ENOBUFS,
+        [-ERR_TIMEOUT] = ETIMEDOUT,
+        [-ERR_RTE] = EHOSTUNREACH,
+        [-ERR_INPROGRESS] = EINPROGRESS,
+        [-ERR_VAL] = EINVAL,
+        [-ERR_WOULDBLOCK] = EAGAIN,
+        [-ERR_USE] = EADDRINUSE,
+        [-ERR_ALREADY] = EALREADY,
+        [-ERR_ISCONN] = EISCONN,
+        [-ERR_CONN] = ENOTCONN,
+        [-ERR_IF] = EIO,
+        [-ERR_ABRT] = ETIMEDOUT, // lwIP gave up on the peer: we never abort a connection we still watch
+        [-ERR_RST] = ECONNRESET,
+        [-ERR_CLSD] = ENOTCONN,
+        [-ERR_ARG] = EINVAL,
+    };
+    hal_assert(lwip_err <= 0 && (size_t)-lwip_err < HAL_ARRAY_LEN(map));
+    return -map[-lwip_err];
+}
+
+int sock_take_error(sock_t *s) {
+    int e = s->error;
+    s->error = 0;
+    return -e;
+}
+
+bool sock_addr_fits(const sock_t *s, const ip_addr_t *a) { return s->family == SOCK_AF_INET6 || IP_IS_V4(a); }
+
+void sock_refuse(sock_t *s) {
+    s->refused = true;
+    s->refused_at = netmem_frees();
+    netmem_watch();
+}
+
+bool sock_still_refused(const sock_t *s) { return s->refused && s->refused_at == netmem_frees(); }
+
+int sock_bind(sock_t *s, const sock_addr_t *a) {
+    if (!sock_addr_fits(s, &a->ip)) {
+        return -EAFNOSUPPORT;
+    }
+    // A v6 socket on the unspecified address serves both kinds.
+    sock_addr_t b = *a;
+    if (s->family == SOCK_AF_INET6 && ip_addr_isany(&b.ip)) {
+        b.ip = *IP_ANY_TYPE;
+    }
+    return s->type == SOCK_TYPE_STREAM ? sock_tcp_bind(s, &b) : sock_udp_bind(s, &b);
+}
+
+ssize_t sock_readable(sock_t *s) {
+    if (s->type == SOCK_TYPE_STREAM) {
+        return s->rx_head != NULL ? (ssize_t)sock_tcp_readable(s) : sock_tcp_recv(s, NULL, 0);
+    }
+    return s->dgram_head != NULL ? s->dgram_head->p->tot_len : -EAGAIN;
+}
+
+ssize_t sock_recv(sock_t *s, void *out, size_t size, sock_addr_t *from) {
+    return s->type == SOCK_TYPE_STREAM ? sock_tcp_recv(s, out, size) : sock_udp_recv(s, out, size, from);
+}
+
+ssize_t sock_send(sock_t *s, const void *data, size_t len, const sock_addr_t *to) {
+    return s->type == SOCK_TYPE_STREAM ? sock_tcp_send(s, data, len) : sock_udp_send(s, data, len, to);
+}
+
+void sock_peer(const sock_t *s, sock_addr_t *out) {
+    *out = (sock_addr_t){*IP4_ADDR_ANY, 0};
+    if (s->state != SOCK_CONNECTED || s->pcb.tcp == NULL) {
+        return;
+    }
+    out->ip = s->pcb.tcp->remote_ip; // first members of both kinds of pcb (IP_PCB)
+    out->port = s->type == SOCK_TYPE_STREAM ? s->pcb.tcp->remote_port : s->pcb.udp->remote_port;
+}
+
+unsigned sock_poll(const sock_t *s) {
+    if (s->type == SOCK_TYPE_STREAM) {
+        return sock_tcp_poll(s);
+    }
+    return SOCK_POLL_OUT | (s->dgram_head != NULL ? SOCK_POLL_IN : 0);
+}
+
+static int set_option(sock_t *s, u8_t option, bool on) {
+    if (s->pcb.tcp == NULL) {
+        return -EINVAL;
+    }
+    // Both kinds of pcb begin with the same members (IP_PCB).
+    struct ip_pcb *pcb = (struct ip_pcb *)(void *)s->pcb.tcp;
+    if (on) {
+        ip_set_option(pcb, option);
+    } else {
+        ip_reset_option(pcb, option);
+    }
+    return 0;
+}
+
+int sock_set_reuse(sock_t *s, bool on) { return set_option(s, SOF_REUSEADDR, on); }
+
+int sock_set_broadcast(sock_t *s, bool on) { return set_option(s, SOF_BROADCAST, on); }
+
+int sock_set_keepalive(sock_t *s, bool on) { return set_option(s, SOF_KEEPALIVE, on); }
+
+int sock_set_nodelay(sock_t *s, bool on) {
+    if (s->type != SOCK_TYPE_STREAM) {
+        return -EINVAL;
+    }
+    if (s->pcb.tcp == NULL || s->state == SOCK_LISTENING) {
+        return 0; // gone already, or set again on each accepted connection by the script
+    }
+    if (on) {
+        tcp_nagle_disable(s->pcb.tcp);
+    } else {
+        tcp_nagle_enable(s->pcb.tcp);
+    }
+    return 0;
+}
+
+int sock_membership(sock_t *s, const ip_addr_t *group, const ip_addr_t *interface, bool join) {
+    if (s->type != SOCK_TYPE_DGRAM || !ip_addr_ismulticast(group)) {
+        return -EINVAL;
+    }
+    err_t err;
+    if (IP_IS_V6(group)) {
+        const ip6_addr_t *from = IP_IS_V6(interface) ? ip_2_ip6(interface) : IP6_ADDR_ANY6;
+        err = join ? mld6_joingroup(from, ip_2_ip6(group)) : mld6_leavegroup(from, ip_2_ip6(group));
+    } else {
+        const ip4_addr_t *from = IP_IS_V4(interface) ? ip_2_ip4(interface) : IP4_ADDR_ANY4;
+        err = join ? igmp_joingroup(from, ip_2_ip4(group)) : igmp_leavegroup(from, ip_2_ip4(group));
+    }
+    return err == ERR_VAL ? -ENODEV : sock_error_of(err);
+}

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: MIT
+// Sockets over lwIP's raw API, without Python. A sock_t lives on the C heap; lwIP's callbacks know it and
+// nothing above it, so an object that points to one may be freed at any time after sock_close().
+// sock.c: life, options, readiness. sock_tcp.c, sock_udp.c: one protocol each. sock_dns.c: names.
+// Owns nothing itself. Not here: waiting (mod_socket.c): every verb returns at once.
+//
+// Errors are -errno; -EAGAIN: not now, nothing changed, try again when sock_poll() or an event says so.
+// Context: main loop.
+
+#ifndef FLOE_SOCK_H
+#define FLOE_SOCK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lwip/ip_addr.h"
+
+struct pbuf;
+struct tcp_pcb;
+struct udp_pcb;
+
+enum { SOCK_AF_INET = 2, SOCK_AF_INET6 = 10 };
+enum { SOCK_TYPE_STREAM = 1, SOCK_TYPE_DGRAM = 2 };
+enum { SOCK_POLL_IN = 1, SOCK_POLL_OUT = 4, SOCK_POLL_ERR = 8, SOCK_POLL_HUP = 16 };
+
+typedef enum {
+    SOCK_NEW,
+    SOCK_LISTENING,
+    SOCK_CONNECTING,
+    SOCK_CONNECTED,
+    SOCK_FAILED, // sock.error says why, until it was reported
+} sock_state_t;
+
+typedef struct {
+    ip_addr_t ip;
+    uint16_t port;
+} sock_addr_t;
+
+// A received datagram and where it came from.
+typedef struct sock_dgram {
+    struct sock_dgram *next;
+    struct pbuf *p;
+    sock_addr_t from;
+} sock_dgram_t;
+
+typedef struct sock {
+    uint8_t family, type;
+    uint8_t state; // sock_state_t
+    bool eof;      // the peer sends no more
+    int error;     // positive errno to report once, 0 for none
+    union {
+        struct tcp_pcb *tcp; // NULL once lwIP has freed it
+        struct udp_pcb *udp;
+    } pcb;
+    uint32_t refused_at; // netmem_frees() when memory was last refused
+    bool refused;            // memory was, and see refused_at
+    bool blocked;            // send queue was full: wait until it is half empty
+    bool dirty;              // in the list of sockets whose data waits for the end of the batch
+    struct sock *dirty_next;
+    // TCP: received and not yet read; each pbuf is ours with one reference, linked by next (tot_len unused).
+    struct pbuf *rx_head, *rx_tail;
+    uint16_t rx_offset; // bytes of rx_head already read
+    // TCP, listening: connections to accept, oldest first. And in such a connection: its listener.
+    struct sock *accept_head, *accept_tail, *accept_next, *listener;
+    uint16_t accept_count, backlog;
+    // UDP: datagrams, oldest first.
+    sock_dgram_t *dgram_head, *dgram_tail;
+    uint32_t dgram_bytes;
+    // Called when the socket may have become readable or writable; cleared by sock_close().
+    void (*notify)(void *arg);
+    void *notify_arg;
+} sock_t;
+
+// ---- sock.c -------------------------------------------------------------------------------------
+// A new socket of a family and type. The caller owns it and ends it with sock_close(). NULL: no memory.
+sock_t *sock_new(int family, int type);
+// Release all. What is queued to be sent still goes out; a connection that makes no progress for 20 s is reset.
+void sock_close(sock_t *s);
+int sock_bind(sock_t *s, const sock_addr_t *a);
+// SOCK_POLL_* that hold now.
+unsigned sock_poll(const sock_t *s);
+int sock_set_reuse(sock_t *s, bool on);
+int sock_set_broadcast(sock_t *s, bool on);
+int sock_set_keepalive(sock_t *s, bool on);
+int sock_set_nodelay(sock_t *s, bool on);
+// Receive from either kind. What can be had at once: sock_readable() > 0 bytes, or an empty datagram, or 0 at
+// the end of a stream; -EAGAIN: nothing yet; -errno.
+ssize_t sock_readable(sock_t *s);
+ssize_t sock_recv(sock_t *s, void *out, size_t size, sock_addr_t *from); // from: NULL, or filled in for UDP
+// The other end of a connected socket; the unspecified address when there is none.
+void sock_peer(const sock_t *s, sock_addr_t *out);
+// to: NULL, or for UDP the destination.
+ssize_t sock_send(sock_t *s, const void *data, size_t len, const sock_addr_t *to);
+// Join or leave a multicast group on the interface with this address (any: the default one).
+int sock_membership(sock_t *s, const ip_addr_t *group, const ip_addr_t *interface, bool join);
+// For the parts below.
+void sock_changed(sock_t *s);
+int sock_error_of(int lwip_err); // err_t -> -errno
+int sock_take_error(sock_t *s);  // -errno to report now, 0 for none
+// Whether an address may be used with this socket, as lwIP wants to see it (a v6 socket takes both kinds).
+bool sock_addr_fits(const sock_t *s, const ip_addr_t *a);
+void sock_refuse(sock_t *s);            // memory was refused
+bool sock_still_refused(const sock_t *s); // and nothing was freed since
+
+// ---- sock_tcp.c ---------------------------------------------------------------------------------
+bool sock_tcp_open(sock_t *s);
+void sock_tcp_close(sock_t *s);
+int sock_tcp_bind(sock_t *s, const sock_addr_t *a);
+int sock_listen(sock_t *s, int backlog);
+// The oldest waiting connection; the caller owns *out. -EAGAIN: none.
+int sock_accept(sock_t *s, sock_t **out, sock_addr_t *peer);
+// -EINPROGRESS: begun. sock_connect_state() tells how it went: 0 connected, -EINPROGRESS, or why it failed.
+int sock_connect(sock_t *s, const sock_addr_t *a);
+int sock_connect_state(sock_t *s);
+// Bytes taken or copied out, 0 at the end of the stream, -errno. Data is copied: the buffer stays the caller's.
+ssize_t sock_tcp_send(sock_t *s, const void *data, size_t len);
+ssize_t sock_tcp_recv(sock_t *s, void *out, size_t size);
+size_t sock_tcp_readable(const sock_t *s); // bytes that can be read at once from the front
+int sock_shutdown_write(sock_t *s);
+// Give lwIP the word to send what was written since the last time: small writes of one batch share segments.
+void sock_tcp_flush(void);
+unsigned sock_tcp_poll(const sock_t *s);
+
+// ---- sock_udp.c ---------------------------------------------------------------------------------
+bool sock_udp_open(sock_t *s);
+void sock_udp_close(sock_t *s);
+int sock_udp_bind(sock_t *s, const sock_addr_t *a);
+int sock_udp_connect(sock_t *s, const sock_addr_t *a);
+// to: NULL for the connected peer.
+ssize_t sock_udp_send(sock_t *s, const void *data, size_t len, const sock_addr_t *to);
+// One datagram; what does not fit is lost. from may be NULL.
+ssize_t sock_udp_recv(sock_t *s, void *out, size_t size, sock_addr_t *from);
+
+// ---- sock_dns.c ---------------------------------------------------------------------------------
+enum { SOCK_DNS_PENDING = 1 };
+typedef struct {
+    int refs;         // the caller's, and one for lwIP while a query runs
+    int v4, v6;       // 0 found, -errno, SOCK_DNS_PENDING, -EAFNOSUPPORT when not asked for
+    ip_addr_t ip4, ip6;
+} sock_query_t;
+// Ask for addresses of name; family 0 means both. The caller owns the result and releases it. NULL: no memory.
+sock_query_t *sock_query_start(const char *name, int family);
+bool sock_query_done(const sock_query_t *q);
+void sock_query_release(sock_query_t *q);
+
+#endif

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MIT
+// Listening TCP sockets: connections wait here, already receiving, until they are accepted. While as many
+// wait as the backlog allows, further SYNs are ignored and their senders repeat them (netlimit_admit).
+// Owns the queues. Not here: connections (sock_tcp.c). Context: main loop, and inside lwIP (on_accept).
+
+#include <string.h>
+
+#include "hal.h"
+#include "lwip/mem.h"
+#include "lwip/tcp.h"
+#include "netmem.h"
+#include "sock.h"
+#include "sock_internal.h"
+
+enum { BACKLOG_DEFAULT = 128, BACKLOG_MAX = 255, HALF_OPEN_MAX = 255 };
+
+static bool queue_full(void *listener) {
+    const sock_t *s = listener;
+    return s != NULL && s->accept_count >= s->backlog;
+}
+
+static void queue_remove(sock_t *l, sock_t *s) {
+    sock_t *before = NULL;
+    for (sock_t *at = l->accept_head; at != s; at = at->accept_next) {
+        before = at;
+    }
+    *(before != NULL ? &before->accept_next : &l->accept_head) = s->accept_next;
+    if (l->accept_tail == s) {
+        l->accept_tail = before;
+    }
+    l->accept_count--;
+    s->accept_next = NULL;
+    s->listener = NULL;
+}
+
+static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err) {
+    sock_t *l = arg;
+    if (err != ERR_OK || pcb == NULL || l == NULL) {
+        return ERR_VAL;
+    }
+    sock_t *s = mem_malloc(sizeof *s);
+    if (s == NULL) {
+        return ERR_MEM; // lwIP resets the connection
+    }
+    memset(s, 0, sizeof *s);
+    s->family = l->family;
+    s->type = SOCK_TYPE_STREAM;
+    s->state = SOCK_CONNECTED;
+    sock_tcp_adopt(s, pcb);
+    tcp_backlog_delayed(pcb);
+    s->listener = l;
+    if (l->accept_tail != NULL) {
+        l->accept_tail->accept_next = s;
+    } else {
+        l->accept_head = s;
+    }
+    l->accept_tail = s;
+    l->accept_count++;
+    sock_changed(l);
+    return ERR_OK;
+}
+
+int sock_listen(sock_t *s, int backlog) {
+    if (s->type != SOCK_TYPE_STREAM) {
+        return -EOPNOTSUPP;
+    }
+    if (s->state != SOCK_NEW && s->state != SOCK_LISTENING) {
+        return -EINVAL;
+    }
+    s->backlog = (uint16_t)(backlog < 0 ? BACKLOG_DEFAULT : backlog == 0 ? 1 : LWIP_MIN(backlog, BACKLOG_MAX));
+    if (s->state == SOCK_LISTENING) {
+        return 0;
+    }
+    netlimit_queue_full = queue_full;
+    struct tcp_pcb *pcb = s->pcb.tcp;
+    err_t err = ERR_OK;
+    if (pcb->local_port == 0) {
+        err = tcp_bind(pcb, s->family == SOCK_AF_INET6 ? IP_ANY_TYPE : IP4_ADDR_ANY, 0);
+    }
+    if (err == ERR_OK) {
+        tcp_setprio(pcb, TCP_PRIO_NORMAL); // half-open connections inherit it
+        pcb = tcp_listen_with_backlog_and_err(pcb, HALF_OPEN_MAX, &err);
+    }
+    if (err != ERR_OK) {
+        return err == ERR_MEM ? -ENOMEM : sock_error_of(err);
+    }
+    s->pcb.tcp = pcb;
+    s->state = SOCK_LISTENING;
+    tcp_arg(pcb, s);
+    tcp_accept(pcb, on_accept);
+    return 0;
+}
+
+int sock_accept(sock_t *s, sock_t **out, sock_addr_t *peer) {
+    if (s->state != SOCK_LISTENING) {
+        return -EINVAL;
+    }
+    sock_t *c = s->accept_head;
+    if (c == NULL) {
+        return -EAGAIN;
+    }
+    queue_remove(s, c);
+    tcp_backlog_accepted(c->pcb.tcp);
+    peer->ip = c->pcb.tcp->remote_ip;
+    peer->port = c->pcb.tcp->remote_port;
+    *out = c;
+    return 0;
+}
+
+void sock_listen_forget(sock_t *s) { queue_remove(s->listener, s); }
+
+void sock_listen_close(sock_t *s, struct tcp_pcb *pcb) {
+    while (s->accept_head != NULL) {
+        sock_t *c = s->accept_head;
+        queue_remove(s, c);
+        struct tcp_pcb *waiting = c->pcb.tcp;
+        tcp_err(waiting, NULL);
+        tcp_recv(waiting, NULL);
+        tcp_sent(waiting, NULL);
+        c->pcb.tcp = NULL;
+        tcp_abort(waiting);
+        sock_close(c);
+    }
+    tcp_arg(pcb, NULL);
+    tcp_close(pcb);
+}
