@@ -2,9 +2,11 @@
 // Module `floe`: what only this port can tell. Owns the boot stamps. Context: main loop.
 
 #include "app.h"
+#include "boot/boot.h"
 #include "hal/internal.h"
 #include "port.h"
 #include "py/gc.h"
+#include "py/objarray.h"
 #include "py/objstr.h"
 #include "py/runtime.h"
 
@@ -78,11 +80,22 @@ static mp_obj_t mod_floe_app(void) {
 }
 static MP_DEFINE_CONST_FUN_OBJ_0(mod_floe_app_obj, mod_floe_app);
 
+// modules() -> tuple of read-only memoryviews: the files the hypervisor loaded beside the kernel, in place.
+static mp_obj_t mod_floe_modules(void) {
+    mp_obj_t views[BOOT_MODULE_MAX];
+    for (unsigned i = 0; i < boot_module_count; i++) {
+        views[i] = mp_obj_new_memoryview('B', boot_module[i].end - boot_module[i].start, (void *)boot_module[i].start);
+    }
+    return mp_obj_new_tuple(boot_module_count, views);
+}
+static MP_DEFINE_CONST_FUN_OBJ_0(mod_floe_modules_obj, mod_floe_modules);
+
 static const mp_rom_map_elem_t mod_floe_globals_table[] = {
     {MP_ROM_QSTR(MP_QSTR___name__), MP_ROM_QSTR(MP_QSTR_floe)},
     {MP_ROM_QSTR(MP_QSTR_boot_times), MP_ROM_PTR(&mod_floe_boot_times_obj)},
     {MP_ROM_QSTR(MP_QSTR_mem_info), MP_ROM_PTR(&mod_floe_mem_info_obj)},
     {MP_ROM_QSTR(MP_QSTR_clock), MP_ROM_PTR(&mod_floe_clock_obj)},
+    {MP_ROM_QSTR(MP_QSTR_modules), MP_ROM_PTR(&mod_floe_modules_obj)},
     {MP_ROM_QSTR(MP_QSTR_app), MP_ROM_PTR(&mod_floe_app_obj)},
 };
 static MP_DEFINE_CONST_DICT(mod_floe_globals, mod_floe_globals_table);

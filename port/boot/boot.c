@@ -26,16 +26,25 @@ typedef struct {
     uint32_t type, reserved;
 } pvh_memmap_entry_t;
 
+typedef struct {
+    uint64_t addr, size, cmdline, reserved;
+} pvh_module_t;
+
 boot_ram_t boot_ram[BOOT_RAM_MAX];
 unsigned boot_ram_count;
 uint64_t boot_ram_total;
 uint64_t boot_rsdp;
 char boot_cmdline[BOOT_CMDLINE_MAX];
+boot_ram_t boot_module[BOOT_MODULE_MAX];
+unsigned boot_module_count;
 
 static const char hypervisor_word[] = "virtio_mmio.device=";
 
 int main(void);
 _Noreturn void boot_start(void);
+
+#define PAGE_DOWN(a) ((a) & ~(uint64_t)(HAL_PAGE_SIZE - 1))
+#define PAGE_UP(a) PAGE_DOWN((a) + HAL_PAGE_SIZE - 1)
 
 static void add_ram(uint64_t start, uint64_t end) {
     boot_ram_total += end - start;
@@ -46,11 +55,44 @@ static void add_ram(uint64_t start, uint64_t end) {
     if (start < LOW_MEMORY_END) {
         start = LOW_MEMORY_END;
     }
-    start = (start + HAL_PAGE_SIZE - 1) & ~(uint64_t)(HAL_PAGE_SIZE - 1);
-    end &= ~(uint64_t)(HAL_PAGE_SIZE - 1);
+    start = PAGE_UP(start);
+    end = PAGE_DOWN(end);
     if (start < end && boot_ram_count < BOOT_RAM_MAX) {
         boot_ram[boot_ram_count++] = (boot_ram_t){start, end};
     }
+}
+
+// Take [start, end) out of the free RAM; it lies inside one region, or outside all.
+static void reserve(uint64_t start, uint64_t end) {
+    for (unsigned i = 0; i < boot_ram_count; i++) {
+        boot_ram_t r = boot_ram[i];
+        if (start >= r.end || end <= r.start) {
+            continue;
+        }
+        boot_ram[i].end = start > r.start ? start : r.start;
+        if (end < r.end && boot_ram_count < BOOT_RAM_MAX) {
+            boot_ram[boot_ram_count++] = (boot_ram_t){end, r.end};
+        }
+    }
+}
+
+static void add_modules(const pvh_module_t *list, uint32_t count) {
+    for (uint32_t i = 0; i < count && boot_module_count < BOOT_MODULE_MAX; i++) {
+        if (list[i].size > 0) {
+            boot_module[boot_module_count++] = (boot_ram_t){list[i].addr, list[i].addr + list[i].size};
+            reserve(PAGE_DOWN(list[i].addr), PAGE_UP(list[i].addr + list[i].size));
+        }
+    }
+}
+
+static void drop_empty_ram(void) {
+    unsigned kept = 0;
+    for (unsigned i = 0; i < boot_ram_count; i++) {
+        if (boot_ram[i].start < boot_ram[i].end) {
+            boot_ram[kept++] = boot_ram[i];
+        }
+    }
+    boot_ram_count = kept;
 }
 
 // QEMU's microvm appends its devices to the end, behind the script's arguments: they are put in front.
@@ -98,6 +140,8 @@ _Noreturn void boot_start(void) {
             add_ram(map[i].addr, map[i].addr + map[i].size);
         }
     }
+    add_modules((const pvh_module_t *)si->modlist, si->nr_modules);
+    drop_empty_ram();
     sort_ram();
     hal_assert(boot_ram_count > 0);
     boot_paging(floe_app.arena_pages);

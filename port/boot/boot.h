@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { BOOT_RAM_MAX = 16, BOOT_CMDLINE_MAX = 4096 };
+enum { BOOT_RAM_MAX = 16, BOOT_MODULE_MAX = 4, BOOT_CMDLINE_MAX = 4096 };
 
 typedef struct {
     uint64_t start, end; // bytes, page aligned, end exclusive
@@ -21,6 +21,10 @@ extern unsigned boot_ram_count;
 extern uint64_t boot_ram_total;                 // bytes of RAM the machine has
 extern uint64_t boot_rsdp;                      // ACPI root pointer from the start info, 0 without ACPI
 extern char boot_cmdline[BOOT_CMDLINE_MAX];
+
+// Files the hypervisor loaded beside the kernel (QEMU's -initrd): exact bounds, mapped read-only, never reused.
+extern boot_ram_t boot_module[BOOT_MODULE_MAX];
+extern unsigned boot_module_count;
 
 // Stack of the interpreter.
 extern char boot_stack_bottom[], boot_stack_top[];

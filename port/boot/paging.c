@@ -130,10 +130,23 @@ static void map_arena(uint64_t *pml4, size_t pages) {
     boot_ram[0].end = start;
 }
 
+// Ring 0 never executes ring-3 pages (SMEP), ring 3 cannot ask where the descriptor tables are (UMIP).
+static uint64_t cr4_hardening(void) {
+    enum { CPUID_SMEP_BIT = 7, CPUID_UMIP_BIT = 2, CR4_SMEP_BIT = 20, CR4_UMIP_BIT = 11 };
+    uint32_t max[4], r[4];
+    hal_cpuid(0, 0, max);
+    if (max[0] < 7) {
+        return 0;
+    }
+    hal_cpuid(7, 0, r);
+    return (r[1] & BIT64(CPUID_SMEP_BIT) ? BIT64(CR4_SMEP_BIT) : 0) |
+        (r[2] & BIT64(CPUID_UMIP_BIT) ? BIT64(CR4_UMIP_BIT) : 0);
+}
+
 void boot_paging(size_t arena_pages) {
     uint64_t ram_end = boot_ram[boot_ram_count - 1].end;
     hal_assert(ram_end <= MAPPED_MAX);
-    uint64_t tables = FIXED_TABLES + 2 * boot_ram_count + (ram_end + GIB - 1) / GIB + arena_pages / ENTRIES + 1;
+    uint64_t tables = FIXED_TABLES + 2 * (boot_ram_count + boot_module_count) + (ram_end + GIB - 1) / GIB + arena_pages / ENTRIES + 1;
     uint64_t pool_start = pool_next = boot_ram[0].start;
     pool_end = pool_start + tables * HAL_PAGE_SIZE;
     hal_assert(pool_end < boot_ram[0].end);
@@ -149,8 +162,11 @@ void boot_paging(size_t arena_pages) {
         }
     }
     map(pml4, mmio_start, MMIO_END, PROT_MMIO);
+    for (unsigned i = 0; i < boot_module_count; i++) {
+        map(pml4, boot_module[i].start & ~(uint64_t)(HAL_PAGE_SIZE - 1), boot_module[i].end, PROT_R);
+    }
     map_image(pml4);
     map_arena(pml4, arena_pages);
     map(pml4, pool_start, pool_end, PROT_MONITOR_RW);
-    hal_assert(monitor_call(MONITOR_LOCK, (long)pml4, 0, 0) == 0);
+    hal_assert(monitor_call(MONITOR_LOCK, (long)pml4, (long)cr4_hardening(), 0) == 0);
 }

@@ -34,6 +34,9 @@ service_lock:
     jne service_bad
     movb $1, monitor_locked
     movq %rdi, %cr3
+    movq %cr4, %rax
+    orq %rsi, %rax
+    movq %rax, %cr4
     xorl %eax, %eax
     iretq
 

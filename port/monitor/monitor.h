@@ -18,7 +18,7 @@
 #define MONITOR_NOP 0
 // sti; hlt; cli: returns after one interrupt was taken.
 #define MONITOR_IDLE 1
-// rdi: physical address of the final PML4. Once only; later calls return -1.
+// rdi: physical address of the final PML4, rsi: CR4 bits to set besides. Once only; later calls return -1.
 #define MONITOR_LOCK 2
 // rdi: page address inside the arena, rsi: pages, rdx: 0 writable, 1 executable. 0, or -1 outside it.
 #define MONITOR_PROTECT 3
