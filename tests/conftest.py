@@ -7,9 +7,9 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import pytest
-
 from floe import accel as accelerators
 from floe import image
 from floe.console import Ended
@@ -40,6 +40,18 @@ class Guest(Vm):
     def wait(self, *, deadline_s: float | None = None) -> int:
         """As Vm.wait; the test's deadline is the default."""
         return super().wait(deadline_s=self.left_s() if deadline_s is None else deadline_s)
+
+
+class BootOptions(TypedDict, total=False):
+    """What `boot` takes beside the image: values as `floe run` takes them."""
+
+    memory: str  # "32M"
+    machine: str
+    net: Sequence[str]  # values of --net
+    ports: Sequence[int | str]  # of the guest; "53/udp" for UDP
+    args: Sequence[str]
+    env: Mapping[str, str]
+    switches: Sequence[str]
 
 
 Boot = Callable[..., Guest]
@@ -83,36 +95,23 @@ def boot(accel: str, build: Callable[..., Path]) -> Iterator[Boot]:
             assert vm.wait() == 0                  # text AND exit code
             assert "PANIC" not in vm.console_text  # AND nothing went wrong quietly
 
-    boot(app, deadline_s=, dev=False, memory="32M", machine="microvm", net=(), ports=(), args=(), env={}, switches=())
-    `app` is what the fixture `build` takes; `net` are values of --net; `ports` are guest ports, and vm.ports[80]
-    is where 80 is reached on 127.0.0.1 ("80/udp" for UDP). All VMs of a test share one event loop: a wait on one serves all.
-    What they said is shown when the test fails; they are ended when it is over."""
+    boot(app, deadline_s=, dev=False, and any of BootOptions). `app` is what the fixture `build` takes. vm.ports[80] is
+    the port of 127.0.0.1 where the guest's port 80 is reached. All VMs of a test share one event loop: a wait on one
+    serves all. They are ended when the test is over, and what they said is shown if it failed."""
     loop = asyncio.new_event_loop()
     guests: list[Guest] = []
 
-    def boot_one(
-        app: str | Path,
-        *,
-        deadline_s: float,
-        dev: bool = False,
-        memory: str = "32M",
-        machine: str = "microvm",
-        net: Sequence[str] = (),
-        ports: Sequence[int | str] = (),
-        args: Sequence[str] = (),
-        env: Mapping[str, str] | None = None,
-        switches: Sequence[str] = (),
-    ) -> Guest:
+    def boot_one(app: str | Path, *, deadline_s: float, dev: bool = False, **options: Unpack[BootOptions]) -> Guest:
         spec = VmSpec(
             elf=build(app, dev=dev),
-            memory=parse_memory(memory),
-            machine=machine,
+            memory=parse_memory(options.get("memory", "32M")),
+            machine=options.get("machine", "microvm"),
             accel=accel,
-            cards=parse_cards(net),
-            forwards=claim([parse_forward(f"0:{port}") for port in ports]),
-            env=tuple((env or {}).items()),
-            args=tuple(args),
-            switches=tuple(switches),
+            cards=parse_cards(options.get("net", ())),
+            forwards=claim([parse_forward(f"0:{port}") for port in options.get("ports", ())]),
+            env=tuple(options.get("env", {}).items()),
+            args=tuple(options.get("args", ())),
+            switches=tuple(options.get("switches", ())),
         )
         guest = Guest(spec, loop, deadline_s)
         guest.start()

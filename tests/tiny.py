@@ -69,6 +69,10 @@ def build(folder: Path, *parts: str, bss: int = 0) -> Path:
     elf = folder / f"tiny-{hashlib.sha256(source.encode()).hexdigest()[:12]}.elf"
     script = elf.with_suffix(".ld")
     script.write_text(_LINK)
-    subprocess.run(["gcc", "-c", "-x", "assembler", "-o", elf.with_suffix(".o"), "-"], input=source.encode(), check=True)
-    subprocess.run(["ld", "-nostdlib", "-static", "-z", "noexecstack", "-T", script, "-o", elf, elf.with_suffix(".o")], check=True)
+    subprocess.run(
+        ["gcc", "-c", "-x", "assembler", "-o", elf.with_suffix(".o"), "-"], input=source.encode(), check=True
+    )
+    subprocess.run(
+        ["ld", "-nostdlib", "-static", "-z", "noexecstack", "-T", script, "-o", elf, elf.with_suffix(".o")], check=True
+    )
     return elf

@@ -12,7 +12,6 @@ import textwrap
 from pathlib import Path
 
 import pytest
-
 import tiny
 from conftest import Boot
 from floe.accel import check_kvm
@@ -156,5 +155,3 @@ def _alive(pid: int) -> bool:
 def _ended(pidfd: int, deadline_s: float) -> bool:
 
     return bool(select.select([pidfd], [], [], deadline_s)[0])
-
-

@@ -20,7 +20,7 @@ _KVM_GET_API_VERSION = 0xAE00
 _KVM_CREATE_VM = 0xAE01
 _KVM_API_VERSION = 12
 
-# -arch-capabilities: on a KVM without hardware virtualisation MSR 0x10a cannot be set, and a guest of ours never reads it.
+# -arch-capabilities: a KVM without hardware virtualisation cannot set MSR 0x10a, which no guest of ours reads.
 _CPU = {"kvm": "host,-arch-capabilities", "tcg": "max"}
 
 
@@ -36,16 +36,18 @@ def check_kvm(device: Path = KVM_DEVICE) -> None:
         raise KvmNotPermitted(
             f"KVM not permitted: no right to open {device}",
             evidence=_rights(device),
-            hint=f"sudo usermod -aG {_group(device)} {getpass.getuser()}, then log in again\nor without KVM: --accel tcg",
+            hint=f"sudo usermod -aG {_group(device)} {getpass.getuser()}, then log in again\nor without: --accel tcg",
         ) from None
     except OSError as e:
         raise VmError(
             f"KVM is not available: {device}: {e.strerror}",
-            hint="sudo modprobe kvm_intel (or kvm_amd); in a VM, switch on nested virtualisation\nor without KVM: --accel tcg",
+            hint="sudo modprobe kvm_intel (or kvm_amd)\nor without: --accel tcg",
         ) from None
     try:
         if (version := fcntl.ioctl(kvm, _KVM_GET_API_VERSION)) != _KVM_API_VERSION:
-            raise VmError(f"KVM is not usable: {device} speaks API {version}, not {_KVM_API_VERSION}", hint="--accel tcg")
+            raise VmError(
+                f"KVM is not usable: {device} speaks API {version}, not {_KVM_API_VERSION}", hint="--accel tcg"
+            )
         os.close(fcntl.ioctl(kvm, _KVM_CREATE_VM, 0))
     except OSError as e:
         raise VmError(f"KVM is not usable: {device} makes no VM: {e.strerror}", hint="--accel tcg") from None

@@ -39,9 +39,11 @@ Closed = Ended.CLOSED
 
 
 class Stream:
-    """One connected socket to QEMU: keeps the last `keep` bytes received, and sends without waiting. Owns the socket."""
+    """One connected socket to QEMU: keeps the last `keep` bytes received, sends without waiting. Owns the socket."""
 
-    def __init__(self, sock: socket.socket, loop: asyncio.AbstractEventLoop, changed: Callable[[], None], keep: int) -> None:
+    def __init__(
+        self, sock: socket.socket, loop: asyncio.AbstractEventLoop, changed: Callable[[], None], keep: int
+    ) -> None:
         sock.setblocking(False)
         self._sock = sock
         self._loop = loop
@@ -140,6 +142,7 @@ class Output:
         self._pending = bytearray()
         self._paused = False
         self.broken = False  # the reader has left
+        self.on_broken: Callable[[], None] = lambda: None
 
     def put(self, data: bytes) -> None:
         """Write, or queue while the reader is behind."""
@@ -178,12 +181,15 @@ class Output:
         except BrokenPipeError:
             self.broken = True
             self._pending.clear()
+            self.on_broken()
 
 
 class Input:
     """This process's standard input, sent to the guest. Its end does not end the VM."""
 
-    def __init__(self, fd: int, loop: asyncio.AbstractEventLoop, sink: Stream, keys: dict[bytes, Callable[[], None]]) -> None:
+    def __init__(
+        self, fd: int, loop: asyncio.AbstractEventLoop, sink: Stream, keys: dict[bytes, Callable[[], None]]
+    ) -> None:
         """`keys`: single bytes that call a function instead of being sent; for terminals only."""
         self._fd = fd
         self._loop = loop
@@ -254,5 +260,7 @@ class RawTerminal:
         termios.tcsetattr(self._fd, termios.TCSADRAIN, modes)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         termios.tcsetattr(self._fd, termios.TCSADRAIN, self._saved)

@@ -96,7 +96,10 @@ def check_host(cards: Sequence[Card]) -> None:
             if not (device / "tun_flags").exists():
                 raise FloeError(f"{card.name} is a network device, but not a tap", hint=make.replace(card.name, "tap0"))
         elif card.kind == "connect" and not Path(card.name).exists():
-            raise NotFound(f"no socket {card.name} to connect a network card to", hint=f"start the other VM first, with --net listen:{card.name}")
+            raise NotFound(
+                f"no socket {card.name} to connect a network card to",
+                hint=f"start the other VM first, with --net listen:{card.name}",
+            )
         elif card.kind == "listen" and not Path(card.name).parent.is_dir():
             raise NotFound(f"--net listen:{card.name}: its folder does not exist")
 

@@ -16,7 +16,9 @@ from pathlib import Path
 from floe.errors import FloeError, UsageError
 
 _HINT = "-p [ADDR:]HOST:GUEST[/udp], for example -p 8080:80"
-_FORWARD = re.compile(r"(?:(?P<address>[^:/]+|\[[^\]]*\]):)?(?P<host>\d{1,5}):(?P<guest>\d{1,5})(?:/(?P<protocol>tcp|udp))?")
+_FORWARD = re.compile(
+    r"(?:(?P<address>[^:/]+|\[[^\]]*\]):)?(?P<host>\d{1,5}):(?P<guest>\d{1,5})(?:/(?P<protocol>tcp|udp))?"
+)
 _LISTENING = {"tcp": "0A", "udp": "07"}  # column st of /proc/net/{tcp,udp}: TCP_LISTEN, TCP_CLOSE
 
 
@@ -32,7 +34,9 @@ class Forward:
     def option(self, host_port: int | None = None) -> str:
         """The -p option that asks for it, or for the same with another port of the host."""
         address = "" if self.address == "127.0.0.1" else f"{self.address}:"
-        return f"-p {address}{host_port or self.host_port}:{self.guest_port}" + ("/udp" if self.protocol == "udp" else "")
+        return f"-p {address}{host_port or self.host_port}:{self.guest_port}" + (
+            "/udp" if self.protocol == "udp" else ""
+        )
 
 
 def parse_forward(text: str) -> Forward:
@@ -105,7 +109,9 @@ def _check_free(forward: Forward) -> None:
                 hint=forward.option(free_port(forward)),
             ) from None
         if e.errno == errno.EACCES:
-            raise FloeError(f"port {port} may be opened by root only", hint=forward.option(8000 + forward.host_port)) from None
+            raise FloeError(
+                f"port {port} may be opened by root only", hint=forward.option(8000 + forward.host_port)
+            ) from None
         raise FloeError(f"{forward.option()}: {forward.address}: {e.strerror}", hint="ip -brief address") from None
 
 

@@ -19,15 +19,16 @@ from floe.ports import Forward
 
 QEMU = "qemu-system-x86_64"
 MACHINES = ("microvm", "q35", "pc")
+FIRMWARE = "qboot.rom"  # PVH without a BIOS's start-up time; part of Debian's qemu-system-data
 DEFAULT_MEMORY = 32 << 20
 MIN_MEMORY = 2 << 20
 
 # What the machine need not have costs start time. rtc=auto: a KVM guest reads the host's clock through kvmclock,
 # and an emulated RTC costs it 7 ms at start. The words virtio_mmio.device= reach the guest by auto-kernel-cmdline.
 _MACHINE = {
-    "microvm": ["-M", "microvm,acpi=off,pit=off,pic=off,rtc=auto,isa-serial=on,auto-kernel-cmdline=on,x-option-roms=off"],
-    "q35": ["-M", "q35,usb=off,sata=off,smbus=off,vmport=off,hpet=off", "-bios", "qboot.rom"],
-    "pc": ["-M", "pc,usb=off,vmport=off,hpet=off", "-bios", "qboot.rom"],
+    "microvm": "microvm,acpi=off,pit=off,pic=off,rtc=auto,isa-serial=on,auto-kernel-cmdline=on,x-option-roms=off",
+    "q35": "q35,usb=off,sata=off,smbus=off,vmport=off,hpet=off",
+    "pc": "pc,usb=off,vmport=off,hpet=off",
 }
 _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 _MAX_CMDLINE = 4095 - 64 * (net.MAX_CARDS + 2)  # hal_cmdline()'s limit, less one virtio_mmio.device= word per device
@@ -75,7 +76,9 @@ def parse_memory(text: str) -> int:
         raise UsageError(f"--memory {text}: not a size", hint="--memory 32M")
     size = int(match[1]) << _UNITS[match[2]]
     if size < MIN_MEMORY:
-        raise UsageError(f"--memory {text}: less than the {MIN_MEMORY >> 20} MiB below which no image loads", hint="--memory 4M")
+        raise UsageError(
+            f"--memory {text}: less than the {MIN_MEMORY >> 20} MiB below which no image loads", hint="--memory 4M"
+        )
     if size % 4096:
         raise UsageError(f"--memory {text}: not a multiple of 4K", hint=f"--memory {size // 4096 * 4}K")
     return size
@@ -91,13 +94,29 @@ def find_qemu() -> str:
 
 def command_line(spec: VmSpec, endpoints: Endpoints) -> list[str]:
     """The command that boots `spec`. Raises NotFound without QEMU, UsageError when the arguments are too long."""
-    argv = [find_qemu(), "-nodefaults", "-no-user-config", "-display", "none", *_MACHINE[spec.machine]]
+    argv = [
+        find_qemu(),
+        "-nodefaults",
+        "-no-user-config",
+        "-display",
+        "none",
+        "-M",
+        _MACHINE[spec.machine],
+        "-bios",
+        FIRMWARE,
+    ]
     argv += accel.arguments(spec.accel)
     argv += ["-smp", "1", "-m", f"{spec.memory >> 10}K", "-sandbox", _SANDBOX]
     # A reset ends QEMU: vm.py tells one that was asked for from a crash, and starts QEMU again for the former.
     argv += ["-no-reboot", "-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
     argv += ["-chardev", endpoints.serial, "-serial", "chardev:serial"]
-    argv += ["-chardev", endpoints.console, *_virtio(spec.machine, "serial", "max_ports=1"), "-device", "virtconsole,chardev=console"]
+    argv += [
+        "-chardev",
+        endpoints.console,
+        *_virtio(spec.machine, "serial", "max_ports=1"),
+        "-device",
+        "virtconsole,chardev=console",
+    ]
     argv += _virtio(spec.machine, "rng")
     if endpoints.qmp:
         argv += ["-chardev", endpoints.qmp, "-mon", "chardev=qmp,mode=control"]
@@ -127,12 +146,14 @@ def guest_command_line(spec: VmSpec) -> str:
     words += ["--", *map(encode_argument, spec.args)] if spec.args else []
     line = " ".join(words)
     if len(line.encode()) > _MAX_CMDLINE:
-        raise UsageError(f"arguments and environment take {len(line.encode())} bytes of the kernel's command line, which has {_MAX_CMDLINE}")
+        raise UsageError(
+            f"arguments and environment take {len(line.encode())} bytes; a kernel command line has {_MAX_CMDLINE} for them"
+        )
     return line
 
 
 def encode(value: str) -> str:
-    """Percent-encode what would not survive as one word: blanks, quotes, `%`, control characters, and all beyond ASCII."""
+    """Percent-encode what would not survive in a word: blanks, quotes, `%`, control characters, all beyond ASCII."""
     keep = "".join(chr(c) for c in range(0x21, 0x7F) if chr(c) not in "\"'%")
     return quote(value, safe=keep)
 

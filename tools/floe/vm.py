@@ -21,7 +21,15 @@ from typing import TYPE_CHECKING, Any, Self
 
 from floe import net, qmp
 from floe.console import INTERRUPT, Closed, Ended, Matched, Stream, TimedOut
-from floe.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_OUT_OF_MEMORY, EXIT_PANIC, EXIT_TIMED_OUT, VmError, VmExitedEarly
+from floe.errors import (
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    EXIT_OUT_OF_MEMORY,
+    EXIT_PANIC,
+    EXIT_TIMED_OUT,
+    VmError,
+    VmExitedEarly,
+)
 from floe.qemu import Endpoints, VmSpec, command_line
 
 if TYPE_CHECKING:
@@ -102,7 +110,9 @@ class Vm:
         self.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def start(self) -> None:
@@ -142,7 +152,9 @@ class Vm:
 
     def _attach(self, sockets: list[socket.socket]) -> None:
         console, serial, monitor, messages = sockets
-        self.console, self.serial, self.messages = (Stream(s, self.loop, self._progress, _KEEP) for s in (console, serial, messages))
+        self.console, self.serial, self.messages = (
+            Stream(s, self.loop, self._progress, _KEEP) for s in (console, serial, messages)
+        )
         self._shutdown_reason = ""
         self._pidfd = os.pidfd_open(self.pid)
         self._exited = False
@@ -245,7 +257,8 @@ class Vm:
 
         Raises VmExitedEarly when QEMU failed."""
         if self.pump(lambda: False, deadline_s) is TimedOut:
-            self._end(Outcome(EXIT_TIMED_OUT, "timeout"))
+            self.end(Outcome(EXIT_TIMED_OUT, "timeout"))
+            self.pump(lambda: False, None)
         return self._result()
 
     def stop(self, *, grace_s: float = STOP_GRACE_S) -> int:
@@ -253,12 +266,13 @@ class Vm:
         if self.outcome is None and self._failure is None:
             self.send(INTERRUPT)
             if self.pump(lambda: False, grace_s) is TimedOut:
-                self._end(Outcome(EXIT_INTERRUPTED, "interrupt"))
+                self.kill()
         return self._result()
 
     def kill(self) -> None:
         """End the VM at once."""
-        self._end(Outcome(EXIT_INTERRUPTED, "interrupt"))
+        self.end(Outcome(EXIT_INTERRUPTED, "interrupt"))
+        self.pump(lambda: False, None)
 
     def close(self) -> None:
         """End the VM if it still runs, and let go of everything. May be called more than once."""
@@ -274,12 +288,12 @@ class Vm:
         assert self.outcome is not None
         return self.outcome.code
 
-    def _end(self, why: Outcome) -> None:
-        self._ending = why
-        self._kill(signal.SIGTERM)
-        if self.pump(lambda: False, _KILL_GRACE_S) is TimedOut:
-            self._kill(signal.SIGKILL)
-            self.pump(lambda: False, None)  # the kernel's word: a killed process ends
+    def end(self, why: Outcome) -> None:
+        """Begin to end the VM with this outcome, unless the guest is faster; a later wait sees it through."""
+        if self.outcome is None and self._failure is None and self._ending is None:
+            self._ending = why
+            self._kill(signal.SIGTERM)
+            self.loop.call_later(_KILL_GRACE_S, self._kill, signal.SIGKILL)
 
     def _kill(self, number: signal.Signals) -> None:
         assert self._process is not None

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: MIT
+"""A VM whose console is this process's standard streams, from start to end: relay, signals, orderly stop.
+
+stdout: the guest's bytes and nothing else. stderr: the guest's 16550 (early boot and panics), and what floe says.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+from floe import errors
+from floe.console import ESCAPE, INTERRUPT, Ended, Input, Output, RawTerminal, is_foreground_terminal
+from floe.errors import EXIT_FLOE, EXIT_INTERRUPTED, EXIT_OUT_OF_MEMORY, EXIT_PANIC, EXIT_TIMED_OUT
+from floe.qemu import VmSpec
+from floe.stamps import SWITCH, BootTimes, StampFilter
+from floe.vm import STOP_GRACE_S, Outcome, Vm
+
+_STDIN, _STDOUT, _STDERR = 0, 1, 2
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Session:
+    """Runs one VM to its end. `say` takes floe's own lines for standard error, without the name in front."""
+
+    def __init__(self, spec: VmSpec, *, interactive: bool, say: Callable[[str], None]) -> None:
+        """interactive: Ctrl-C on the terminal is a key for the guest (a REPL), not a wish to stop."""
+        self.vm = Vm(spec)
+        self.stamps: StampFilter | None = None
+        self.on_stamps: Callable[[BootTimes], None] = lambda times: None
+        self.stop_wanted = False
+        self._interactive = interactive
+        self._say = say
+        self._terminal = is_foreground_terminal(_STDIN)
+        self._input: Input | None = None
+        self._outputs: list[Output] = []
+        if SWITCH in spec.switches:
+            # The line's time of arrival counts: have everything loaded before it comes.
+            import asyncio  # noqa: F401
+
+            import qemu.qmp  # noqa: F401
+
+            self.stamps = StampFilter()
+
+    def run(self, timeout_s: float | None, *, meanwhile: Callable[[], None] = lambda: None) -> int:
+        """Boot, call `meanwhile` once QEMU runs, relay until the VM ends, and return floe's exit code.
+
+        Raises errors.TimedOut, VmError, and BrokenPipeError when nobody reads standard output any more."""
+        self.vm.on_launch = self._relay
+        terminal: AbstractContextManager[object] = RawTerminal(_STDIN) if self._terminal else nullcontext()
+        with terminal, self.vm:
+            for number in _STOP_SIGNALS:
+                self.vm.loop.add_signal_handler(number, self.stop)
+            try:
+                meanwhile()
+                if self.vm.pump(lambda: False, timeout_s) is Ended.TIMED_OUT:
+                    self.vm.end(Outcome(EXIT_TIMED_OUT, "timeout"))
+                code = self.vm.wait()
+            finally:
+                if self._input is not None:
+                    self._input.stop()
+                for output in self._outputs:
+                    output.drain()
+        if any(output.broken for output in self._outputs[:1]):
+            raise BrokenPipeError
+        return self._told(code, timeout_s)
+
+    def stop(self) -> None:
+        """Ask the guest to end, as Ctrl-C does; a second call ends it."""
+        if self.stop_wanted:
+            self._force()
+            return
+        self.stop_wanted = True
+        self.vm.send(INTERRUPT)
+        self.vm.loop.call_later(STOP_GRACE_S, self._force)
+
+    def _force(self) -> None:
+        self.vm.end(Outcome(EXIT_INTERRUPTED, "interrupt"))
+
+    def _relay(self) -> None:
+        """Join our streams to the VM's, which are new ones after every start of QEMU."""
+        vm = self.vm
+        for output in self._outputs:
+            output.drain()
+        out, err = Output(_STDOUT, vm.loop, vm.console), Output(_STDERR, vm.loop, vm.serial)
+        out.on_broken = lambda: vm.end(Outcome(EXIT_FLOE, "unread"))
+        self._outputs = [out, err]
+        vm.console.on_data = lambda data: out.put(self._filtered(data))
+        vm.serial.on_data = err.put
+        if self._input is not None:
+            self._input.stop()
+        self._input = self._open_input()
+
+    def _open_input(self) -> Input | None:
+        keys: dict[bytes, Callable[[], None]] = {}
+        if self._terminal:
+            keys = {ESCAPE: self._force} | ({} if self._interactive else {INTERRUPT: self.stop})
+        elif _is_terminal(_STDIN):
+            return None  # in the background: reading would stop us
+        return Input(_STDIN, self.vm.loop, self.vm.console, keys)
+
+    def _filtered(self, data: bytes) -> bytes:
+        if self.stamps is None or self.stamps.times is not None:
+            return data
+        shown = self.stamps.feed(data, (time.monotonic() - self.vm.started_at) * 1000)
+        if self.stamps.times is not None:
+            self.on_stamps(self.stamps.times)
+        return shown
+
+    def _told(self, code: int, timeout_s: float | None) -> int:
+        outcome = self.vm.outcome
+        assert outcome is not None
+        if outcome.cause == "timeout":
+            raise errors.TimedOut(f"the guest did not end within {timeout_s:g} s", hint="a longer --timeout")
+        if outcome.cause == "crash":
+            self._say("the guest crashed: its machine was reset without its asking (a triple fault)")
+        elif outcome.code == EXIT_PANIC:
+            self._say("the guest panicked")
+        elif outcome.code == EXIT_OUT_OF_MEMORY:
+            self._say(f"the guest ran out of memory; it has {self.vm.spec.memory >> 20} MiB (--memory)")
+        elif self.stop_wanted:
+            return EXIT_INTERRUPTED
+        return code
+
+
+def _is_terminal(fd: int) -> bool:
+    try:
+        return os.isatty(fd)
+    except OSError:
+        return False
