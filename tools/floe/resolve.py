@@ -137,14 +137,13 @@ class Resolver:
         except UnicodeDecodeError as e:
             raise BuildError(f"{show(file.path)}: not UTF-8: {e.reason} at byte {e.start}") from e
         except (SyntaxError, ValueError) as e:
-            line = f":{e.lineno}" if isinstance(e, SyntaxError) and e.lineno else ""
-            raise BuildError(f"{show(file.path)}{line}: {getattr(e, 'msg', None) or e}") from e
+            raise _syntax_error(file, e) from e
         self.sources[file.target] = source
         self.closure.compiler += [f"{file.target}: {name}" for name in source.compiler]
         self.closure.native += [file.target] if source.native else []
         if file.origin == "app":
-            for line in source.computed:
-                place = f"{show(file.path)}:{line}"
+            for number in source.computed:
+                place = f"{show(file.path)}:{number}"
                 self._warn(f"{place}: the imported name is computed: list what it can be as `imports` in image.toml")
         failed: set[int] = set()
         for wanted in source.imports:
@@ -254,6 +253,8 @@ class Resolver:
         near = difflib.get_close_matches(top, sorted(known | set(self.c_modules)), 1, 0.8)
         if missing.startswith("."):
             hint = "relative imports work inside a package (a folder), up to its top"
+        elif "." in missing and (top in known or top in self.c_modules):
+            hint = f"`{top}` is there, but has no module of that name"
         elif top in INSTEAD:
             hint = f"CPython's `{top}` is not in MicroPython; use {INSTEAD[top]}"
         elif top in sys.stdlib_module_names:
@@ -267,6 +268,17 @@ class Resolver:
         return BuildError(
             f"{place}: no module named '{missing}'", evidence=f"searched: {', '.join(searched)}", hint=hint
         )
+
+
+def _syntax_error(file: Frozen, e: SyntaxError | ValueError) -> BuildError:
+    if not isinstance(e, SyntaxError) or not e.lineno:
+        return BuildError(f"{show(file.path)}: {e}")
+    line = (e.text or "").rstrip()
+    return BuildError(
+        f"{show(file.path)}:{e.lineno}: {e.msg}",
+        evidence=line.strip() and f"{e.lineno} | {line}",
+        hint=f"mend line {e.lineno}",
+    )
 
 
 def show(path: Path) -> str:

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: MIT
+"""One bad input a file in cases/: its first comments say the command, the exit code, and words that must be
+on standard error ("says") and in the hint ("hint"). A .py case becomes app.py, a .toml case image.toml beside a
+main.py that runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from floe import cli
+
+CASES = sorted((Path(__file__).parent / "cases").iterdir())
+
+
+def header(text: str, key: str) -> list[str]:
+    marker = f"# {key}: "
+    return [line.removeprefix(marker) for line in text.splitlines() if line.startswith(marker)]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda path: path.stem)
+def test_error(
+    case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    raw = case.read_bytes()
+    text = raw.decode("utf-8", "replace")
+    name = (header(text, "as") or ["app.py" if case.suffix == ".py" else "image.toml"])[0]
+    (tmp_path / name).write_bytes(raw)
+    if case.suffix == ".toml":
+        (tmp_path / "main.py").write_text("print('fine')\n")
+    argv = text.splitlines()[0].removeprefix("# floe ").replace("app.py", name).split()
+    monkeypatch.chdir(tmp_path)
+
+    code = cli.run(argv)
+
+    out, err = capfd.readouterr()
+    said = header(text, "says")
+    assert said, "the case expects no words"
+    assert code == int(header(text, "exit")[0]), err
+    for words in said:
+        assert words in err
+    hints = "\n".join(line.strip() for line in err.partition("  try: ")[2].splitlines())
+    for words in header(text, "hint"):
+        assert words in hints
+    assert err.startswith("floe: ")
+    assert "Traceback" not in err
+    assert "internal error" not in err
+    assert out == ""
+    assert [p.name for p in tmp_path.iterdir() if p.suffix == ".elf"] == []
+
+
+COMMANDS = [
+    ("build nothere.py", 127, "no such file: nothere.py", "APP is a .py file or a folder with image.toml"),
+    ("build text.txt", 125, "text.txt: neither a .py file nor a folder with image.toml", ""),
+    ("build empty", 127, "no image.toml in empty", "floe new empty"),
+    ("build ok.py -o no/such/folder/x.elf", 127, "cannot write no/such/folder/x.elf", "name another file with -o"),
+    ("build ok.py -o empty", 125, "empty is a folder", "floe build ok.py -o empty/ok.elf"),
+    ("build --nonsense ok.py", 125, "No such option", "floe build --help"),
+    ("build", 125, "Missing argument 'APP'", "floe build --help"),
+    ("fly", 125, "No such command 'fly'", "floe --help"),
+    ("inspect nothere.elf", 127, "no such file: nothere.elf", ""),
+    ("inspect empty", 127, "cannot read empty", ""),
+    ("inspect text.txt", 126, "text.txt is not an image that floe boots: it is no ELF file", "floe build APP"),
+    ("new empty", 125, "empty exists already", "another name"),
+    ("new bad*name", 125, "'bad*name' is no image name", "letters, digits"),
+    ("new text.txt/app", 125, "cannot write text.txt/app", ""),
+]
+
+
+@pytest.mark.parametrize(("command", "code", "says", "hint"), COMMANDS, ids=[c[0] for c in COMMANDS])
+def test_command(
+    command: str, code: int, says: str, hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    Path("ok.py").write_text("print('ok')\n")
+    Path("text.txt").write_text("no ELF\n")
+    Path("empty").mkdir()
+
+    assert cli.run(command.split()) == code
+
+    out, err = capfd.readouterr()
+    assert err.startswith("floe: ")
+    assert says in err
+    assert hint in err.partition("  try: ")[2]
+    assert "Traceback" not in err
+    assert "internal error" not in err
+    assert out == ""
