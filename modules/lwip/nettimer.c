@@ -78,6 +78,9 @@ static struct {
 
 u32_t sys_now(void) { return (u32_t)(hal_clock_ns() / MS); }
 
+// lwIP says that it has a connection; nettimer_deadline() sees that for itself.
+void tcp_timer_needed(void) {}
+
 // Due times are multiples of the period, so that timers of one period, and their multiples, share a wake-up.
 static uint64_t next_due(uint64_t now, uint32_t period_ms) {
     uint64_t period = period_ms * MS;
