@@ -146,9 +146,7 @@ def guest_command_line(spec: VmSpec) -> str:
     words += ["--", *map(encode_argument, spec.args)] if spec.args else []
     line = " ".join(words)
     if len(line.encode()) > _MAX_CMDLINE:
-        raise UsageError(
-            f"arguments and environment take {len(line.encode())} bytes; a kernel command line has {_MAX_CMDLINE} for them"
-        )
+        raise UsageError(f"arguments and environment take {len(line.encode())} bytes; there is room for {_MAX_CMDLINE}")
     return line
 
 

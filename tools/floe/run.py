@@ -8,7 +8,7 @@ import os
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import click
@@ -152,7 +152,7 @@ def _check_memory(made: elf.Image, memory: int) -> None:
     if top > memory:
         need = (top >> 20) + 1
         raise UsageError(
-            f"{memory / (1 << 20):g} MiB of memory are too little for {made.path.name}, which is loaded up to {top / (1 << 20):.1f} MiB",
+            f"{memory / (1 << 20):g} MiB of memory are too little: the image reaches up to {top / (1 << 20):.1f} MiB",
             hint=f"--memory {need}M at least, and what the script needs on top",
         )
 
@@ -191,10 +191,7 @@ def _report(session: Session, code: int) -> dict[str, object]:
         "accel": vm.spec.accel,
         "machine": vm.spec.machine,
         "memory": vm.spec.memory,
-        "ports": [
-            {"address": f.address, "host": f.host_port, "guest": f.guest_port, "protocol": f.protocol}
-            for f in vm.spec.forwards
-        ],
+        "ports": [asdict(forward) for forward in vm.spec.forwards],
         "resets": vm.resets,
         "stamps_ms": (times or BootTimes()).as_dict() if session.stamps else None,
     }
