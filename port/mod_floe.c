@@ -10,7 +10,7 @@
 #include "py/objstr.h"
 #include "py/runtime.h"
 
-enum { STAMPS_MAX = 8 };
+enum { STAMPS_MAX = 8, STAMPS_FLUSH_NS = 10000000 };
 
 static struct {
     const char *name;
@@ -35,6 +35,7 @@ void floe_stamps_print(void) {
                 (unsigned)(stamps[i].ns / 1000));
         }
         mp_print_str(&mp_plat_print, "}\n");
+        hal_console_flush(STAMPS_FLUSH_NS); // the host dates kernel entry by this line's arrival
     }
 }
 
