@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import http.client
 import os
 import shutil
 import sys
@@ -180,7 +181,7 @@ class Fetcher:
             if e.code == 416:  # the part is as long as the file, or longer: start over next time
                 part.unlink(missing_ok=True)
             raise UpstreamError(f"the server answered {e.code} {e.reason}") from e
-        except (OSError, urllib.error.URLError) as e:
+        except (OSError, http.client.HTTPException) as e:
             raise UpstreamError(f"not reachable: {getattr(e, 'reason', None) or e}") from e
         if expected is not None and got < int(expected):
             raise UpstreamError(f"the connection ended after {got} of {expected} bytes")

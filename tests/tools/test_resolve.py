@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: MIT
+"""floe.resolve: the files and C modules that an image gets, on trees made for each rule."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from floe.errors import BuildError
+from floe.port import CModule
+from floe.resolve import Closure, Frozen, Resolver, Root
+
+C_MODULES = {
+    name: CModule(name, f"mp_module_{name}", extensible)
+    for name, extensible in [("sys", False), ("network", False), ("time", True), ("socket", True), ("json", True)]
+}
+LAZY = {
+    "lazy/__init__.py": '_attrs = {"Now": "now", "Later": "later"}\ndef __getattr__(a): pass\n',
+    "lazy/now.py": "import time\n",
+    "lazy/later.py": "import socket\n",
+}
+
+
+def resolve(tmp_path: Path, files: dict[str, str], base: dict[str, str] | None = None) -> Closure:
+    """Closure of main.py in a folder with `files`, over a base root with `base`."""
+    roots = []
+    for folder, content, origin in (("app", files, "app"), ("base", base or {}, "floe")):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        for name, text in content.items():
+            path = tmp_path / folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        roots.append(Root.of_folder(tmp_path / folder, folder, origin))
+    resolver = Resolver(roots, C_MODULES)
+    resolver.add(Frozen("main.py", tmp_path / "app" / "main.py", "app"))
+    return resolver.closure
+
+
+def names(closure: Closure) -> list[str]:
+    return sorted(closure.frozen)
+
+
+def test_modules_and_packages(tmp_path: Path) -> None:
+    closure = resolve(
+        tmp_path,
+        {
+            "main.py": "import one\nfrom pack.sub import thing\nimport pack.other.deep\n",
+            "one.py": "import time\n",
+            "pack/__init__.py": "",
+            "pack/sub.py": "from . import sibling\nfrom .sibling import x\n",
+            "pack/sibling.py": "import sys\n",
+            "pack/other/__init__.py": "",
+            "pack/other/deep.py": "from ..sibling import y\n",
+            "unused.py": "import nothing_like_this\n",
+        },
+    )
+    assert names(closure) == [
+        "main.py", "one.py", "pack/__init__.py", "pack/other/__init__.py", "pack/other/deep.py", "pack/sibling.py",
+        "pack/sub.py",
+    ]  # fmt: skip
+    assert closure.modules == {"time", "sys"}
+    assert closure.warnings == []
+
+
+def test_from_import_of_attribute_or_submodule(tmp_path: Path) -> None:
+    closure = resolve(
+        tmp_path, {"main.py": "from p import attribute, module\n", "p/__init__.py": "attribute = 1\n", "p/module.py": ""}
+    )
+    assert names(closure) == ["main.py", "p/__init__.py", "p/module.py"]
+
+
+def test_namespace_package(tmp_path: Path) -> None:
+    assert names(resolve(tmp_path, {"main.py": "import ns.mod\n", "ns/mod.py": ""})) == ["main.py", "ns/mod.py"]
+
+
+def test_import_cycle_ends(tmp_path: Path) -> None:
+    closure = resolve(tmp_path, {"main.py": "import a", "a.py": "import b", "b.py": "import a\nimport main"})
+    assert names(closure) == ["a.py", "b.py", "main.py"]
+
+
+def test_own_module_comes_before_base_and_extensible(tmp_path: Path) -> None:
+    closure = resolve(tmp_path, {"main.py": "import json\nimport lib", "json.py": "", "lib.py": ""}, {"lib.py": "import x"})
+    assert {target: f.origin for target, f in closure.frozen.items()} == {"main.py": "app", "json.py": "app", "lib.py": "app"}
+    assert closure.modules == set()
+    assert closure.warnings == [
+        "json.py beside the script takes the place of the module json (a built-in module)",
+        "lib.py beside the script takes the place of the module lib (base)",
+    ]
+
+
+def test_fixed_built_in_comes_before_own_module(tmp_path: Path) -> None:
+    closure = resolve(tmp_path, {"main.py": "import network", "network.py": "raise SystemExit"})
+    assert names(closure) == ["main.py"]
+    assert closure.modules == {"network"}
+    assert closure.warnings == [
+        "network.py beside the script is never imported: the built-in module network comes first"
+    ]
+
+
+def test_u_prefix_is_the_built_in(tmp_path: Path) -> None:
+    closure = resolve(tmp_path, {"main.py": "import utime\n", "time.py": ""})
+    assert closure.modules == {"time"}
+    assert names(closure) == ["main.py"]
+
+
+def test_u_prefix_of_a_fixed_module_does_not_exist(tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match="no module named 'usys'"):
+        resolve(tmp_path, {"main.py": "import usys\n"})
+
+
+def test_folder_without_python_hides_nothing(tmp_path: Path) -> None:
+    (tmp_path / "app/json").mkdir(parents=True)
+    (tmp_path / "app/json/x.txt").write_text("")
+    assert resolve(tmp_path, {"main.py": "import json\n"}).modules == {"json"}
+
+
+def test_guarded_miss_and_its_fallback(tmp_path: Path) -> None:
+    closure = resolve(
+        tmp_path, {"main.py": "try:\n    import fast\nexcept ImportError:\n    import slow as fast\n", "slow.py": ""}
+    )
+    assert names(closure) == ["main.py", "slow.py"]
+    assert closure.warnings == []
+
+
+def test_fallback_of_a_hit_need_not_exist(tmp_path: Path) -> None:
+    closure = resolve(tmp_path, {"main.py": "try:\n    import json\nexcept ImportError:\n    import simplejson\n"})
+    assert closure.modules == {"json"}
+    assert closure.warnings == []
+
+
+def test_miss_in_a_function_warns(tmp_path: Path) -> None:
+    closure = resolve(tmp_path, {"main.py": "def f():\n    import threading\n"})
+    assert len(closure.warnings) == 1
+    assert "main.py:2: no module named 'threading'; it fails if the script gets there" in closure.warnings[0]
+
+
+def test_computed_import_warns(tmp_path: Path) -> None:
+    closure = resolve(tmp_path, {"main.py": "for n in 'ab':\n    __import__(n)\n"})
+    assert "main.py:2: the imported name is computed" in closure.warnings[0]
+    assert "`imports` in image.toml" in closure.warnings[0]
+
+
+def test_lazy_package_brings_what_is_named(tmp_path: Path) -> None:
+    closure = resolve(tmp_path, {"main.py": "import lazy\nlazy.Now()\n"}, LAZY)
+    assert names(closure) == ["lazy/__init__.py", "lazy/now.py", "main.py"]
+    assert closure.modules == {"time"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["from lazy import Later", "import lazy as l\nl.Later", "import lazy\nf(lazy).Later", "import lazy\nx = lazy"],
+)
+def test_lazy_package_by_every_spelling(tmp_path: Path, text: str) -> None:
+    assert "lazy/later.py" in resolve(tmp_path, {"main.py": text}, LAZY).frozen
+
+
+def test_unused_lazy_package_brings_only_itself(tmp_path: Path) -> None:
+    assert names(resolve(tmp_path, {"main.py": "import lazy\n"}, LAZY)) == ["lazy/__init__.py", "main.py"]
+
+
+def test_relative_import_beyond_the_top(tmp_path: Path) -> None:
+    with pytest.raises(BuildError) as raised:
+        resolve(tmp_path, {"main.py": "import p.m", "p/__init__.py": "", "p/m.py": "from ...x import y"})
+    assert "no module named '...x'" in raised.value.message
+    assert "relative imports work inside a package" in raised.value.hint
+
+
+def test_compiler_and_native_are_reported_with_the_file(tmp_path: Path) -> None:
+    closure = resolve(
+        tmp_path, {"main.py": "import a\nexec('1')\n", "a.py": "@micropython.native\ndef f(): return eval('2')\n"}
+    )
+    assert sorted(closure.compiler) == ["a.py: eval", "main.py: exec"]
+    assert closure.native == ["a.py"]
+
+
+def test_required_names(tmp_path: Path) -> None:
+    (tmp_path / "plug.py").write_text("import time\n")
+    resolver = Resolver([Root.of_folder(tmp_path, "app", "app")], C_MODULES)
+    resolver.require(["plug", "socket"], "image.toml", 3)
+    assert names(resolver.closure) == ["plug.py"]
+    assert resolver.closure.modules == {"time", "socket"}
+    with pytest.raises(BuildError, match="image.toml:3: no module named 'gone'"):
+        resolver.require(["gone"], "image.toml", 3)
