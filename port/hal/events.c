@@ -6,6 +6,7 @@
 
 static hal_event_source_t *sources;
 static bool running;
+static bool news; // a source did work since hal_event_wait() last returned: its caller's condition may hold by now
 
 void hal_event_add(hal_event_source_t *s) {
     hal_event_source_t **end = &sources;
@@ -26,6 +27,7 @@ bool hal_event_run(void) {
         worked |= s->run(s->arg);
     }
     running = false;
+    news |= worked;
     return worked;
 }
 
@@ -44,16 +46,16 @@ static bool arm_sources(uint64_t *deadline_ns) {
 }
 
 void hal_event_wait(uint64_t deadline_ns) {
-    if (hal_event_run() || running) {
-        return; // something changed: the caller looks at its condition before anyone sleeps
-    }
-    if (arm_sources(&deadline_ns)) {
-        hal_event_run();
+    if (running) {
         return;
     }
-    if (deadline_ns > hal_clock_ns()) {
-        hal_irq_timer(deadline_ns);
-        hal_irq_halt();
-    }
     hal_event_run();
+    if (!news) { // else the caller looks at its condition before anyone sleeps
+        if (!arm_sources(&deadline_ns) && deadline_ns > hal_clock_ns()) {
+            hal_irq_timer(deadline_ns);
+            hal_irq_halt();
+        }
+        hal_event_run();
+    }
+    news = false;
 }
