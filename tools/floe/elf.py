@@ -9,6 +9,7 @@ of every other byte of the file. Anything else is refused.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import struct
 from collections.abc import Iterator
@@ -70,8 +71,7 @@ def read(path: Path) -> Image:
     if raw[:4] != b"\x7fELF":
         raise _refused(path, "it is no ELF file")
     try:
-        with path.open("rb") as f:
-            return _read(path, raw, ELFFile(f))
+        return _read(path, raw, ELFFile(io.BytesIO(raw)))
     except (
         ELFError,
         ConstructError,
@@ -89,8 +89,7 @@ def read(path: Path) -> Image:
 def seal(path: Path) -> None:
     """Write the digest into a freshly linked image. Raises ImageRefused when it has no room for it."""
     raw = bytearray(path.read_bytes())
-    with path.open("rb") as f:
-        note = _find(list(_notes(ELFFile(f), bytes(raw))), DIGEST_NOTE)
+    note = _find(list(_notes(ELFFile(io.BytesIO(raw)), bytes(raw))), DIGEST_NOTE)
     if note is None or len(note.data) != DIGEST_BYTES:
         raise _refused(path, "it has no digest note")
     raw[note.offset : note.offset + DIGEST_BYTES] = _digest(bytes(raw), note)

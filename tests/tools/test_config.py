@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: MIT
+"""floe.config: image.toml read, checked, and blamed by line. Error texts: tests/errors."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from floe.config import ImageConfig, Package, line_of, load, parse_size
+from floe.errors import ConfigError
+
+FULL = """
+name = "shop"
+version = "1.2"
+description = "sells"
+main = "src/app.py"
+memory = "8M"
+profile = "dev"
+ports = ["8080:80", "127.0.0.1:2222:22", "udp:5353:53"]
+args = ["-v", "x y"]
+imports = ["plug"]
+data = "site"
+
+[env]
+MODE = "fast"
+
+[packages]
+microdot = "==2.7.0"
+other = { version = "1.0", sha256 = "%s" }
+
+[budget]
+elf = "600K"
+""" % ("a" * 64)
+
+
+def image(folder: Path, text: str) -> ImageConfig:
+    (folder / "image.toml").write_text(text)
+    (folder / "main.py").write_text("")
+    return load(folder)
+
+
+def test_everything(tmp_path: Path) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src/app.py").write_text("")
+    (tmp_path / "site").mkdir()
+    c = image(tmp_path, FULL)
+    assert (c.name, c.version, c.profile, c.memory, c.budget_elf) == ("shop", "1.2", "dev", 8 << 20, 600 << 10)
+    assert c.main == tmp_path / "src/app.py"
+    assert c.data == tmp_path / "site"
+    assert c.ports == ("8080:80", "127.0.0.1:2222:22", "udp:5353:53")
+    assert c.env == {"MODE": "fast"}
+    assert c.args == ("-v", "x y")
+    assert c.packages == {"microdot": Package("2.7.0"), "other": Package("1.0", "a" * 64)}
+
+
+def test_defaults(tmp_path: Path) -> None:
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    c = image(folder, "")
+    assert (c.name, c.version, c.profile, c.memory, c.data, c.budget_elf) == ("tiny", "0", "sealed", 32 << 20, None, 0)
+    (folder / "data").mkdir()
+    assert load(folder).data == folder / "data"
+
+
+def test_bare_script(tmp_path: Path) -> None:
+    script = tmp_path / "my app.py"
+    script.write_text("")
+    (tmp_path / "data").mkdir()
+    c = load(script)
+    assert (c.name, c.main, c.data, c.file) == ("my-app", script, None, None)
+
+
+def test_script_of_an_image_is_that_image(tmp_path: Path) -> None:
+    image(tmp_path, 'name = "shop"\nmemory = "4M"')
+    assert load(tmp_path / "main.py").memory == 4 << 20
+    (tmp_path / "other.py").write_text("")
+    assert load(tmp_path / "other.py").name == "other"
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("0", 0), ("12", 12), ("3k", 3072), ("600K", 614400), ("32M", 32 << 20), ("1G", 1 << 30), ("4MiB", 4 << 20)]
+)
+def test_sizes(text: str, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@given(st.text(max_size=12))
+def test_any_text_is_a_size_or_a_value_error(text: str) -> None:
+    try:
+        assert parse_size(text) >= 0
+    except ValueError as e:
+        assert repr(text) in str(e)
+
+
+@pytest.mark.parametrize(
+    ("key", "line"),
+    [("name", 2), ("ports", 8), ("env.MODE", 14), ("packages.other.sha256", 18), ("budget.elf", 21), ("budget", 20), ("no", None)],
+)
+def test_line_of(key: str, line: int | None) -> None:
+    assert line_of(FULL, key) == line
+
+
+@settings(deadline=None)
+@given(
+    st.dictionaries(
+        st.sampled_from(["name", "main", "memory", "ports", "env", "args", "packages", "budget", "data", "profile", "x"]),
+        st.recursive(
+            st.booleans() | st.integers(-5, 5) | st.sampled_from(["", "a", "../x", "32M", "1:2", "main.py"]),
+            lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["elf", "a"]), inner, max_size=2),
+            max_leaves=4,
+        ),
+        max_size=4,
+    )
+)
+def test_any_toml_is_an_image_or_a_config_error(tmp_path_factory: pytest.TempPathFactory, table: dict[str, object]) -> None:
+    def toml(value: object) -> str:
+        if isinstance(value, dict):
+            return "{" + ", ".join(f"{k} = {toml(v)}" for k, v in value.items()) + "}"
+        if isinstance(value, list):
+            return "[" + ", ".join(map(toml, value)) + "]"
+        return str(value).lower() if isinstance(value, bool) else f'"{value}"' if isinstance(value, str) else str(value)
+
+    text = "".join(f"{key} = {toml(value)}\n" for key, value in table.items())
+    assert tomllib.loads(text) == table
+    folder = tmp_path_factory.mktemp("any")
+    try:
+        assert image(folder, text).memory >= 0
+    except ConfigError as e:
+        assert e.message.startswith(f"{folder}/image.toml")
+        assert len(e.message) > len(f"{folder}/image.toml: ")

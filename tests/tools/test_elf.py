@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: MIT
+"""floe.elf: what is accepted, and that nothing else is."""
+
+from __future__ import annotations
+
+import shutil
+import struct
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from floe import elf, image
+from floe.errors import ImageRefused, NotFound
+
+REPO = Path(__file__).resolve().parents[2]
+PHDR = 56  # sizeof(Elf64_Phdr)
+
+
+@pytest.fixture(scope="module")
+def hello() -> Path:
+    return image.build(REPO / "images" / "hello").path
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("elf") / "image.elf"
+
+
+def phdr(raw: bytes, index: int) -> int:
+    (phoff,) = struct.unpack_from("<Q", raw, 32)
+    return int(phoff) + index * PHDR
+
+
+def refused(path: Path, raw: bytes) -> str:
+    path.write_bytes(raw)
+    with pytest.raises(ImageRefused) as raised:
+        elf.read(path)
+    assert raised.value.exit_code == 126
+    return raised.value.message
+
+
+def test_hello_is_accepted(hello: Path) -> None:
+    read = elf.read(hello)
+    assert read.size == hello.stat().st_size
+    assert [s.protection for s in read.segments] == ["r-x", "r--", "rw-"]
+    assert read.content["name"] == "hello"
+    assert read.content["main"] == "main.py"
+    assert [f["name"] for f in read.content["frozen"]] == ["boot.py", "main.py"]
+    assert [u["name"] for u in read.content["upstream"]] == ["micropython", "libffi"]
+
+
+def test_binutils_sees_the_same(hello: Path) -> None:
+    out = subprocess.run(["readelf", "-nW", str(hello)], capture_output=True, text=True, check=True).stdout
+    assert "Xen" in out
+    assert out.count("Floe") == 2
+
+
+def test_writable_and_executable(hello: Path, scratch: Path) -> None:
+    raw = bytearray(hello.read_bytes())
+    struct.pack_into("<I", raw, phdr(raw, 0) + 4, 7)
+    assert "segment at 0x100000 is writable and executable" in refused(scratch, raw)
+
+
+def test_no_pvh_note(hello: Path, scratch: Path) -> None:
+    raw = hello.read_bytes()
+    at = raw.index(struct.pack("<II", 4, 4) + struct.pack("<I", 18) + b"Xen\0")
+    assert "no PVH note" in refused(scratch, raw[:at] + struct.pack("<III", 4, 4, 19) + raw[at + 12 :])
+
+
+def test_entry_outside(hello: Path, scratch: Path) -> None:
+    raw = hello.read_bytes()
+    at = raw.index(struct.pack("<III", 4, 4, 18) + b"Xen\0") + 16
+    data_segment = elf.read(hello).segments[1].address
+    for entry in (0, data_segment, 0xFFFFFFF0):
+        assert "is in no executable segment" in refused(scratch, raw[:at] + struct.pack("<I", entry) + raw[at + 4 :])
+
+
+def test_no_floe_note(hello: Path, scratch: Path) -> None:
+    raw = hello.read_bytes().replace(b"Floe\0", b"Flow\0")
+    assert "floe did not build it" in refused(scratch, raw)
+
+
+def test_changed_byte(hello: Path, scratch: Path) -> None:
+    raw = bytearray(hello.read_bytes())
+    raw[raw.index(b"hello, world")] ^= 0x20
+    assert "not those that floe linked" in refused(scratch, raw)
+
+
+def test_stripped(hello: Path, scratch: Path) -> None:
+    shutil.copy(hello, scratch)
+    subprocess.run(["strip", str(scratch)], check=True)
+    assert "not those that floe linked" in refused(scratch, scratch.read_bytes())
+
+
+def test_other_files(scratch: Path, tmp_path: Path) -> None:
+    assert "it is no ELF file" in refused(scratch, b"")
+    assert "it is no ELF file" in refused(scratch, b"MZ" * 40)
+    assert "damaged or cut short" in refused(scratch, b"\x7fELF")
+    source = tmp_path / "x.c"
+    source.write_text("int main(void) { return 0; }")
+    subprocess.run(["gcc", "-static", "-no-pie", "-o", str(scratch), str(source)], check=True)
+    assert "no PVH note" in refused(scratch, scratch.read_bytes())
+    subprocess.run(["gcc", "-pie", "-o", str(scratch), str(source)], check=True)
+    assert "it is ET_DYN" in refused(scratch, scratch.read_bytes())
+    with pytest.raises(NotFound):
+        elf.read(tmp_path / "nothing")
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.data())
+def test_every_truncation_is_refused(hello: Path, scratch: Path, data: st.DataObject) -> None:
+    raw = hello.read_bytes()
+    refused(scratch, raw[: data.draw(st.integers(0, len(raw) - 1))])
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.data())
+def test_every_mutant_is_refused(hello: Path, scratch: Path, data: st.DataObject) -> None:
+    raw = bytearray(hello.read_bytes())
+    # Half of the changes go where the structure is: headers, notes, section table.
+    place = st.one_of(st.integers(0, 400), st.integers(len(raw) - 1300, len(raw) - 1), st.integers(0, len(raw) - 1))
+    for at, bit in data.draw(st.sets(st.tuples(place, st.integers(0, 7)), min_size=1, max_size=4)):
+        raw[at] ^= 1 << bit
+    refused(scratch, raw)
