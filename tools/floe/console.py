@@ -214,6 +214,9 @@ class Input:
         except PermissionError:  # a regular file or /dev/null: always readable
             self._polled = False
             self._loop.call_soon(self._readable)
+        except OSError:  # not open
+            self._polled = False
+            self._ended = True
 
     def _readable(self) -> None:
         if self._ended:

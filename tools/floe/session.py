@@ -28,6 +28,7 @@ class Session:
 
     def __init__(self, spec: VmSpec, *, interactive: bool, say: Callable[[str], None]) -> None:
         """interactive: Ctrl-C on the terminal is a key for the guest (a REPL), not a wish to stop."""
+        _ensure_standard_streams()
         self.vm = Vm(spec)
         self.stamps: StampFilter | None = None
         self.on_stamps: Callable[[BootTimes], None] = lambda times: None
@@ -124,6 +125,15 @@ class Session:
         elif self.stop_wanted:
             return EXIT_INTERRUPTED
         return code
+
+
+def _ensure_standard_streams() -> None:
+    """A closed one would be replaced by the next file that is opened, which is a socket of the VM's."""
+    for fd in (_STDIN, _STDOUT, _STDERR):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is fd
 
 
 def _is_terminal(fd: int) -> bool:

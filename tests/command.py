@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: MIT
+"""The command `floe` as a process of its own, with the interpreter that runs the tests."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+FLOE = [sys.executable, "-c", "from floe.cli import main; main()"]
+
+
+def floe(*argv: str | Path, timeout_s: float = 60, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run to the end. Standard input is empty unless `input` or `stdin` says otherwise."""
+    if "input" not in options:
+        options.setdefault("stdin", subprocess.DEVNULL)
+    return subprocess.run(
+        [*FLOE, *map(str, argv)], capture_output=True, text=True, timeout=timeout_s, check=False, **options
+    )
