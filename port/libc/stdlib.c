@@ -46,8 +46,18 @@ double fabs(double x) {
     return __builtin_fabs(x);
 }
 
+// Exact for powers of two: the exponent is split off, and what remains lies around 1.
 double log2(double x) {
-    return log(x) / M_LN2;
+    if (!(x > 0) || isinf(x)) {
+        return log(x);
+    }
+    int exponent;
+    double m = frexp(x, &exponent);
+    if (m < M_SQRT1_2) {
+        m *= 2;
+        exponent--;
+    }
+    return exponent + log(m) / M_LN2;
 }
 
 // The compiler calls it where sin and cos of one argument stand together.

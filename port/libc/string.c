@@ -100,6 +100,7 @@ int memcmp(const void *a, const void *b, size_t n) {
     return 0;
 }
 
+// All n bytes must be readable, also those behind the first match.
 void *memchr(const void *s, int c, size_t n) {
     const unsigned char *p = s;
     __m128i v = _mm_set1_epi8((char)c);
@@ -125,9 +126,13 @@ size_t strlen(const char *s) {
     return (size_t)(p - s);
 }
 
+// Byte by byte: max may be far more than the string's memory, and memchr() looks at 16 bytes at a time.
 size_t strnlen(const char *s, size_t max) {
-    const char *end = memchr(s, 0, max);
-    return end != NULL ? (size_t)(end - s) : max;
+    size_t n = 0;
+    while (n < max && s[n] != '\0') {
+        n++;
+    }
+    return n;
 }
 
 int strcmp(const char *a, const char *b) {

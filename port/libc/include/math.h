@@ -23,6 +23,7 @@ typedef double double_t;
 #define M_E 2.7182818284590452354
 #define M_PI_2 1.57079632679489661923
 #define M_LN2 0.69314718055994530942
+#define M_SQRT1_2 0.70710678118654752440
 double acos(double), acosh(double), asin(double), asinh(double), atan(double), atan2(double, double), atanh(double);
 double ceil(double), copysign(double, double), cos(double), cosh(double), erf(double), erfc(double), exp(double);
 double expm1(double), fabs(double), floor(double), fmod(double, double), frexp(double, int *), ldexp(double, int);

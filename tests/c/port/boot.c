@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: MIT
+// port/boot/boot.c and paging.c run whole on the host: from a PVH start info to the tables that the monitor would
+// get. RAM is identity mapped here too, as far as the tables go. Commands: ram ADDR SIZE TYPE; module ADDR SIZE; cmdline HEX; boot ARENA_PAGES.
+
+#include "talk.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <sys/mman.h>
+
+#include "app.h"
+#include "monitor/monitor.h"
+
+static floe_app_t fake_app;
+static uint64_t locked_pml4;
+
+static long fake_monitor_call(long fn, long a, long b, long c) {
+    (void)b;
+    (void)c;
+    locked_pml4 = fn == MONITOR_LOCK ? (uint64_t)a : locked_pml4;
+    return 0;
+}
+
+#define main floe_main
+#define floe_app fake_app
+#define monitor_call fake_monitor_call
+#include "boot/boot.c"
+#include "boot/paging.c"
+#undef main
+
+enum { MAP_START = 0x110000, MAP_END = 0x30000000, ENTRIES_MAX = 64 };
+
+uint64_t boot_start_info, boot_entry_tsc, monitor_arena_start, monitor_arena_end, monitor_arena_ptes;
+static pvh_start_info_t info = {.magic = PVH_MAGIC, .version = 1};
+static pvh_memmap_entry_t memmap[ENTRIES_MAX];
+static uint64_t modules[ENTRIES_MAX][4];
+static jmp_buf done;
+
+void monitor_idt_init(void) {
+}
+
+void hal_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t r[4]) {
+    (void)leaf;
+    (void)subleaf;
+    memset(r, 0, 16);
+}
+
+int floe_main(void) {
+    return 0;
+}
+
+_Noreturn void hal_exit(int code) {
+    longjmp(done, code + 1);
+}
+
+_Noreturn void hal_panic(const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    printf("PANIC ");
+    vprintf(fmt, ap);
+    printf("\n");
+    va_end(ap);
+    longjmp(done, 121);
+}
+
+typedef struct {
+    uint64_t start, end, flags;
+} range_t;
+
+static void flush(range_t *r) {
+    if (r->start < r->end) {
+        printf("map %llx %llx %llx\n", (unsigned long long)r->start, (unsigned long long)r->end, (unsigned long long)r->flags);
+    }
+    r->start = r->end = 0;
+}
+
+// One leaf: identity or not, joined with its neighbour where both have the same rights.
+static void leaf(range_t *r, uint64_t va, uint64_t size, uint64_t entry) {
+    uint64_t flags = entry & ~(PTE_ADDR | PTE_LARGE);
+    if ((entry & PTE_ADDR) != va) {
+        printf("not identity %llx %llx\n", (unsigned long long)va, (unsigned long long)entry);
+    }
+    if (r->end != va || r->flags != flags) {
+        flush(r);
+        *r = (range_t){va, va, flags};
+    }
+    r->end = va + size;
+}
+
+// A table that an entry points to, and whether the entry leaves all rights to the leaves.
+static uint64_t *below(uint64_t entry) {
+    printf("table %llx\n", (unsigned long long)(entry & PTE_ADDR));
+    if ((entry & 7) != 7 || (entry & PTE_NX)) {
+        printf("narrow %llx\n", (unsigned long long)entry);
+    }
+    return (uint64_t *)(entry & PTE_ADDR);
+}
+
+static void walk_pd(range_t *r, uint64_t *pd, uint64_t base) {
+    for (uint64_t i = 0; i < ENTRIES; i++) {
+        uint64_t va = base + i * MIB2;
+        if (!(pd[i] & PTE_PRESENT)) {
+            continue;
+        }
+        if (pd[i] & PTE_LARGE) {
+            leaf(r, va, MIB2, pd[i]);
+            continue;
+        }
+        uint64_t *pt = below(pd[i]);
+        for (uint64_t k = 0; k < ENTRIES; k++) {
+            if (pt[k] & PTE_PRESENT) {
+                leaf(r, va + k * HAL_PAGE_SIZE, HAL_PAGE_SIZE, pt[k]);
+            }
+        }
+    }
+}
+
+static void walk(uint64_t *pml4) {
+    range_t r = {0};
+    printf("table %llx\n", (unsigned long long)(uintptr_t)pml4);
+    for (uint64_t i = 0; i < ENTRIES; i++) {
+        if (!(pml4[i] & PTE_PRESENT)) {
+            continue;
+        }
+        uint64_t *pdpt = below(pml4[i]);
+        for (uint64_t k = 0; k < ENTRIES; k++) {
+            if (pdpt[k] & PTE_PRESENT) {
+                walk_pd(&r, below(pdpt[k]), i * MAPPED_MAX + k * GIB);
+            }
+        }
+    }
+    flush(&r);
+}
+
+static void boot(size_t arena_pages) {
+    fake_app.arena_pages = arena_pages;
+    info.memmap = (uint64_t)(uintptr_t)memmap;
+    info.modlist = (uint64_t)(uintptr_t)modules;
+    boot_start_info = (uint64_t)(uintptr_t)&info;
+    if (setjmp(done) == 0) {
+        boot_start();
+    }
+    if (locked_pml4 == 0) {
+        return;
+    }
+    walk((uint64_t *)locked_pml4);
+    for (unsigned i = 0; i < boot_ram_count; i++) {
+        printf("free %llx %llx\n", (unsigned long long)boot_ram[i].start, (unsigned long long)boot_ram[i].end);
+    }
+    printf("arena %llx %llx %llx\n", (unsigned long long)monitor_arena_start, (unsigned long long)monitor_arena_end,
+           (unsigned long long)monitor_arena_ptes);
+    printf("total %llx\n", (unsigned long long)boot_ram_total);
+}
+
+static void command(const talk_t *t) {
+    if (talk_is(t, "ram")) {
+        memmap[info.memmap_entries++] =
+            (pvh_memmap_entry_t){talk_number(t, 1), talk_number(t, 2), (uint32_t)talk_number(t, 3), 0};
+    } else if (talk_is(t, "module")) {
+        modules[info.nr_modules][0] = talk_number(t, 1);
+        modules[info.nr_modules++][1] = talk_number(t, 2);
+    } else if (talk_is(t, "cmdline")) {
+        size_t len;
+        unsigned char *p = talk_bytes(t, 1, &len);
+        char *text = malloc(len + 1); // ends where the block does
+        memcpy(text, p, len);
+        text[len] = '\0';
+        memset(boot_cmdline, 0, sizeof(boot_cmdline));
+        copy_cmdline(text);
+        free(text);
+        free(p);
+        talk_print_bytes(boot_cmdline, strnlen(boot_cmdline, sizeof(boot_cmdline)));
+    } else if (talk_is(t, "boot")) {
+        boot(talk_number(t, 1));
+    }
+}
+
+int main(void) {
+    void *want = (void *)MAP_START;
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
+    if (mmap(want, MAP_END - MAP_START, PROT_READ | PROT_WRITE, flags, -1, 0) != want) {
+        perror("mmap");
+        return 1;
+    }
+    return talk(command);
+}

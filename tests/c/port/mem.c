@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT
+// port/hal/mem.c over RAM that is only numbers. Commands: ram START END; sbrk N; take BYTES ALIGN RESERVE;
+// largest RESERVE; free; used.
+
+#include "talk.h"
+
+#include "hal/mem.c"
+
+boot_ram_t boot_ram[BOOT_RAM_MAX];
+unsigned boot_ram_count;
+uint64_t boot_ram_total;
+
+static void command(const talk_t *t) {
+    if (talk_is(t, "ram")) {
+        boot_ram[boot_ram_count++] = (boot_ram_t){talk_number(t, 1), talk_number(t, 2)};
+    } else if (talk_is(t, "sbrk")) {
+        printf("%ld\n", (long)hal_mem_sbrk((ptrdiff_t)strtoll(t->word[1], NULL, 0)));
+    } else if (talk_is(t, "take")) {
+        printf("%ld\n", (long)hal_mem_take(talk_number(t, 1), talk_number(t, 2), talk_number(t, 3)));
+    } else if (talk_is(t, "largest")) {
+        printf("%zu\n", hal_mem_largest(talk_number(t, 1)));
+    } else if (talk_is(t, "free")) {
+        printf("%zu\n", hal_mem_free());
+    } else if (talk_is(t, "used")) {
+        printf("%zu\n", hal_mem_sbrk_used());
+    }
+}
+
+int main(void) {
+    return talk(command);
+}
