@@ -8,7 +8,7 @@
 
 #include "virtio.h"
 
-enum { RX_QUEUE = 0, TX_QUEUE = 1 };             // 5.3.2
+enum { RX_QUEUE = 0, TX_QUEUE = 1 };               // 5.3.2
 enum { RX_COUNT = 4, TX_COUNT = 8, BYTES = 4096 }; // powers of two
 
 typedef struct {

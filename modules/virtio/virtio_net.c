@@ -21,8 +21,8 @@ enum { // 5.1.3
     F_MRG_RXBUF_BIT = 15,
     F_STATUS_BIT = 16,
 };
-#define WANTED                                                                                                      \
-    (BIT64(F_CSUM_BIT) | BIT64(F_GUEST_CSUM_BIT) | BIT64(F_MTU_BIT) | BIT64(F_MAC_BIT) | BIT64(F_HOST_TSO4_BIT) |    \
+#define WANTED \
+    (BIT64(F_CSUM_BIT) | BIT64(F_GUEST_CSUM_BIT) | BIT64(F_MTU_BIT) | BIT64(F_MAC_BIT) | BIT64(F_HOST_TSO4_BIT) | \
      BIT64(F_HOST_TSO6_BIT) | BIT64(F_MRG_RXBUF_BIT) | BIT64(F_STATUS_BIT) | BIT64(VIRTIO_F_EVENT_IDX_BIT))
 #define GUEST_TSO (BIT64(F_GUEST_TSO4_BIT) | BIT64(F_GUEST_TSO6_BIT))
 #define HOST_TSO (BIT64(F_HOST_TSO4_BIT) | BIT64(F_HOST_TSO6_BIT))

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
-from harness import Device, Harness, build
+from harness import NET, Device, Harness, build
+from netcard import Card
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +31,8 @@ def bus(request: pytest.FixtureRequest) -> str:
 def device(h: Harness, bus: str) -> Callable[[int], Device]:
     """Make a device of a type on the transport under test."""
     return lambda kind: Device(h, bus, kind)
+
+
+@pytest.fixture
+def card(h: Harness, device: Callable[[int], Device]) -> Card:
+    return Card(h, device(NET))

@@ -55,9 +55,7 @@ static void set_half(uint64_t *reg, bool high, uint32_t v) {
     *reg = high ? (*reg & 0xffffffff) | (uint64_t)v << 32 : (*reg & ~0xffffffffull) | v;
 }
 
-static fake_queue_t *selected(fake_device_t *d) {
-    return d->queue_sel < FAKE_QUEUES ? &d->queue[d->queue_sel] : NULL;
-}
+static fake_queue_t *selected(fake_device_t *d) { return d->queue_sel < FAKE_QUEUES ? &d->queue[d->queue_sel] : NULL; }
 
 static void notify(fake_device_t *d, uint32_t index) {
     if (index >= FAKE_QUEUES || !d->queue[index].ready || (d->status & 4) == 0) {
@@ -86,16 +84,27 @@ static uint32_t mmio_read(fake_device_t *d, uint64_t off, unsigned width) {
         stray("mmio read", off, width);
     }
     switch (off) {
-    case 0x000: return (uint32_t)d->magic;
-    case 0x004: return (uint32_t)d->version;
-    case 0x008: return (uint32_t)d->type;
-    case 0x010: return read_features(d);
-    case 0x034: return q == NULL ? 0 : (uint32_t)q->max;
-    case 0x044: return q == NULL ? 0 : (uint32_t)q->ready;
-    case 0x060: return (uint32_t)d->irq_status;
-    case 0x070: return (uint32_t)d->status;
-    case 0x0fc: return read_generation(d);
-    default: stray("mmio read", off, width); return 0;
+        case 0x000:
+            return (uint32_t)d->magic;
+        case 0x004:
+            return (uint32_t)d->version;
+        case 0x008:
+            return (uint32_t)d->type;
+        case 0x010:
+            return read_features(d);
+        case 0x034:
+            return q == NULL ? 0 : (uint32_t)q->max;
+        case 0x044:
+            return q == NULL ? 0 : (uint32_t)q->ready;
+        case 0x060:
+            return (uint32_t)d->irq_status;
+        case 0x070:
+            return (uint32_t)d->status;
+        case 0x0fc:
+            return read_generation(d);
+        default:
+            stray("mmio read", off, width);
+            return 0;
     }
 }
 
@@ -105,26 +114,55 @@ static void mmio_write(fake_device_t *d, uint64_t off, unsigned width, uint32_t 
         stray("mmio write", off, width);
     }
     switch (off) {
-    case 0x014: d->feature_sel = v; return;
-    case 0x020: write_features(d, v); return;
-    case 0x024: d->driver_sel = v; return;
-    case 0x030: d->queue_sel = v; return;
-    case 0x050: notify(d, v); return;
-    case 0x064: d->irq_status &= ~(uint64_t)v; return;
-    case 0x070: write_status(d, v); return;
-    default: break;
+        case 0x014:
+            d->feature_sel = v;
+            return;
+        case 0x020:
+            write_features(d, v);
+            return;
+        case 0x024:
+            d->driver_sel = v;
+            return;
+        case 0x030:
+            d->queue_sel = v;
+            return;
+        case 0x050:
+            notify(d, v);
+            return;
+        case 0x064:
+            d->irq_status &= ~(uint64_t)v;
+            return;
+        case 0x070:
+            write_status(d, v);
+            return;
+        default:
+            break;
     }
     if (q == NULL) {
         stray("mmio write without a queue", off, width);
         return;
     }
     switch (off) {
-    case 0x038: q->size = v; return;
-    case 0x044: q->ready = v; return;
-    case 0x080: case 0x084: set_half(&q->desc, off & 4, v); return;
-    case 0x090: case 0x094: set_half(&q->avail, off & 4, v); return;
-    case 0x0a0: case 0x0a4: set_half(&q->used, off & 4, v); return;
-    default: stray("mmio write", off, width);
+        case 0x038:
+            q->size = v;
+            return;
+        case 0x044:
+            q->ready = v;
+            return;
+        case 0x080:
+        case 0x084:
+            set_half(&q->desc, off & 4, v);
+            return;
+        case 0x090:
+        case 0x094:
+            set_half(&q->avail, off & 4, v);
+            return;
+        case 0x0a0:
+        case 0x0a4:
+            set_half(&q->used, off & 4, v);
+            return;
+        default:
+            stray("mmio write", off, width);
     }
 }
 
@@ -143,42 +181,82 @@ enum { BAR4_SIZE = 0x4000, BAR1_AT = 0x8000, BAR1_SIZE = 0x1000 };
 static uint32_t common_read(fake_device_t *d, uint64_t off, unsigned width) {
     fake_queue_t *q = selected(d);
     switch (off << 4 | width) {
-    case 0x044: return read_features(d);
-    case 0x102: return d->refuse_config_vector ? 0xffff : (uint32_t)d->config_vector;
-    case 0x122: return FAKE_QUEUES;
-    case 0x141: return (uint32_t)d->status;
-    case 0x151: return read_generation(d) & 0xff;
-    case 0x182: return q == NULL ? 0 : (uint32_t)q->max;
-    case 0x1a2: return q == NULL || q->refuse_vector ? 0xffff : (uint32_t)q->vector;
-    case 0x1c2: return q == NULL ? 0 : (uint32_t)q->ready;
-    case 0x1e2: return q == NULL ? 0 : (uint32_t)q->notify_off;
-    default: stray("common configuration read", off, width); return 0;
+        case 0x044:
+            return read_features(d);
+        case 0x102:
+            return d->refuse_config_vector ? 0xffff : (uint32_t)d->config_vector;
+        case 0x122:
+            return FAKE_QUEUES;
+        case 0x141:
+            return (uint32_t)d->status;
+        case 0x151:
+            return read_generation(d) & 0xff;
+        case 0x182:
+            return q == NULL ? 0 : (uint32_t)q->max;
+        case 0x1a2:
+            return q == NULL || q->refuse_vector ? 0xffff : (uint32_t)q->vector;
+        case 0x1c2:
+            return q == NULL ? 0 : (uint32_t)q->ready;
+        case 0x1e2:
+            return q == NULL ? 0 : (uint32_t)q->notify_off;
+        default:
+            stray("common configuration read", off, width);
+            return 0;
     }
 }
 
 static void common_write(fake_device_t *d, uint64_t off, unsigned width, uint32_t v) {
     fake_queue_t *q = selected(d);
     switch (off << 4 | width) {
-    case 0x004: d->feature_sel = v; return;
-    case 0x084: d->driver_sel = v; return;
-    case 0x0c4: write_features(d, v); return;
-    case 0x102: d->config_vector = v; return;
-    case 0x141: write_status(d, v); return;
-    case 0x162: d->queue_sel = v; return;
-    default: break;
+        case 0x004:
+            d->feature_sel = v;
+            return;
+        case 0x084:
+            d->driver_sel = v;
+            return;
+        case 0x0c4:
+            write_features(d, v);
+            return;
+        case 0x102:
+            d->config_vector = v;
+            return;
+        case 0x141:
+            write_status(d, v);
+            return;
+        case 0x162:
+            d->queue_sel = v;
+            return;
+        default:
+            break;
     }
     if (q == NULL) {
         stray("common configuration write without a queue", off, width);
         return;
     }
     switch (off << 4 | width) {
-    case 0x182: q->size = v; return;
-    case 0x1a2: q->vector = v; return;
-    case 0x1c2: q->ready = v; return;
-    case 0x204: case 0x244: set_half(&q->desc, off & 4, v); return;
-    case 0x284: case 0x2c4: set_half(&q->avail, off & 4, v); return;
-    case 0x304: case 0x344: set_half(&q->used, off & 4, v); return;
-    default: stray("common configuration write", off, width);
+        case 0x182:
+            q->size = v;
+            return;
+        case 0x1a2:
+            q->vector = v;
+            return;
+        case 0x1c2:
+            q->ready = v;
+            return;
+        case 0x204:
+        case 0x244:
+            set_half(&q->desc, off & 4, v);
+            return;
+        case 0x284:
+        case 0x2c4:
+            set_half(&q->avail, off & 4, v);
+            return;
+        case 0x304:
+        case 0x344:
+            set_half(&q->used, off & 4, v);
+            return;
+        default:
+            stray("common configuration write", off, width);
     }
 }
 
@@ -205,9 +283,7 @@ static void bar_write(fake_device_t *d, uint64_t off, unsigned width, uint32_t v
     }
 }
 
-static void poke(fake_device_t *d, unsigned at, uint32_t v, unsigned width) {
-    memcpy(d->space + at, &v, width);
-}
+static void poke(fake_device_t *d, unsigned at, uint32_t v, unsigned width) { memcpy(d->space + at, &v, width); }
 
 static void vendor_cap(fake_device_t *d, unsigned at, unsigned next, unsigned kind, uint32_t offset, uint32_t length) {
     unsigned size = kind == 2 ? 20 : 16;
@@ -391,6 +467,4 @@ bool fake_wants_irq(const fake_queue_t *q, bool event_idx, uint16_t before) {
     return (uint16_t)(q->used_idx - event - 1) < (uint16_t)(q->used_idx - before); // 2.7.10
 }
 
-void fake_avail_event(fake_queue_t *q, uint16_t at) {
-    memcpy(used_at(q, 4 + 8 * q->size), &at, 2);
-}
+void fake_avail_event(fake_queue_t *q, uint16_t at) { memcpy(used_at(q, 4 + 8 * q->size), &at, 2); }

@@ -52,9 +52,7 @@ void *hal_mem_dma(size_t bytes, size_t align) {
     return memset(p, 0, bytes);
 }
 
-size_t hal_mem_total(void) {
-    return fake_hal.mem_total;
-}
+size_t hal_mem_total(void) { return fake_hal.mem_total; }
 
 int hal_cmdline_next(const char *key, size_t *pos, char *out, size_t size) {
     size_t key_len = strlen(key);
@@ -83,9 +81,7 @@ static int fresh_irq(unsigned gsi) {
     return fake_hal.irqs++;
 }
 
-int hal_irq_gsi(unsigned gsi) {
-    return gsi < 24 ? fresh_irq(gsi) : -ENODEV;
-}
+int hal_irq_gsi(unsigned gsi) { return gsi < 24 ? fresh_irq(gsi) : -ENODEV; }
 
 int hal_irq_msi(uint64_t *addr, uint32_t *data) {
     int irq = fresh_irq(0);
@@ -151,9 +147,7 @@ size_t hal_console_input(const void *data, size_t len) {
     return n;
 }
 
-size_t hal_console_input_room(void) {
-    return fake_hal.input_room;
-}
+size_t hal_console_input_room(void) { return fake_hal.input_room; }
 
 void hal_console_attach(const hal_console_sink_t *sink) {
     printf("ATTACH %s\n", sink == NULL ? "uart" : "sink");

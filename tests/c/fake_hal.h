@@ -22,10 +22,10 @@ typedef struct {
     void (*on_clock)(void); // called at each look at the clock: what happens while someone waits
     const char *cmdline;
     size_t mem_total;
-    int dma_left;       // allocations that still succeed; -1: all
-    int irqs_left;      // the same for interrupts
-    uint64_t pending;   // irqs raised and not taken
-    int irqs;           // irqs handed out
+    int dma_left;     // allocations that still succeed; -1: all
+    int irqs_left;    // the same for interrupts
+    uint64_t pending; // irqs raised and not taken
+    int irqs;         // irqs handed out
     unsigned gsi[HAL_IRQ_MAX];
     bool seeded;
     size_t entropy_bytes;

@@ -67,7 +67,8 @@ static void queue_life(void) {
     uint32_t size = 1u << pick(7);
     bool event_idx = pick(2), lied = false;
     CHECK(virtq_init(&q, 0, size, event_idx) == 0);
-    fake_queue_t dev = {.size = size, .desc = (uintptr_t)q.desc, .avail = (uintptr_t)q.avail, .used = (uintptr_t)q.used};
+    fake_queue_t dev = {
+        .size = size, .desc = (uintptr_t)q.desc, .avail = (uintptr_t)q.avail, .used = (uintptr_t)q.used};
     fake_chain_t held[QUEUE_MAX];
     unsigned holds = 0, out = 0;
     bool with_driver[QUEUE_MAX + 1];
@@ -194,8 +195,8 @@ static void stack_take(world_t *w) {
         s = sum(s, f.seg[i].base, f.seg[i].len); // touches every byte: ASan checks the bounds
         total += f.seg[i].len;
     }
-    CHECK(w->lied || (w->first != w->last && s == w->sum_sent[w->first % FRAMES] &&
-                      total == w->len_sent[w->first % FRAMES]));
+    CHECK(w->lied ||
+          (w->first != w->last && s == w->sum_sent[w->first % FRAMES] && total == w->len_sent[w->first % FRAMES]));
     w->first++;
     w->lent[w->lents++] = f.cookie;
 }
@@ -234,30 +235,35 @@ static void net_life(void) {
     world_t w = {.rx = &d->queue[0], .tx = &d->queue[1], .nic = netdev_get(0)};
     for (int step = 0; step < STEPS; step++) {
         switch (pick(8)) {
-        case 0: case 1:
-            if (!w.lied && w.last - w.first < FRAMES - 1) {
-                device_receive(&w);
-            }
-            break;
-        case 2: case 3:
-            if (w.lents < FRAMES) {
-                stack_take(&w);
-            }
-            break;
-        case 4:
-            if (w.lents > 0) {
-                unsigned k = pick(w.lents);
-                w.nic->ops->rx_return(w.nic, w.lent[k]);
-                w.lent[k] = w.lent[--w.lents];
-            }
-            break;
-        case 5: stack_send(&w); break;
-        case 6:
-            if (!w.lied) {
-                device_send(&w);
-            }
-            break;
-        default: w.nic->ops->arm(w.nic), w.nic->ops->kick(w.nic);
+            case 0:
+            case 1:
+                if (!w.lied && w.last - w.first < FRAMES - 1) {
+                    device_receive(&w);
+                }
+                break;
+            case 2:
+            case 3:
+                if (w.lents < FRAMES) {
+                    stack_take(&w);
+                }
+                break;
+            case 4:
+                if (w.lents > 0) {
+                    unsigned k = pick(w.lents);
+                    w.nic->ops->rx_return(w.nic, w.lent[k]);
+                    w.lent[k] = w.lent[--w.lents];
+                }
+                break;
+            case 5:
+                stack_send(&w);
+                break;
+            case 6:
+                if (!w.lied) {
+                    device_send(&w);
+                }
+                break;
+            default:
+                w.nic->ops->arm(w.nic), w.nic->ops->kick(w.nic);
         }
     }
     if (!w.lied) { // everything back: the device must have every buffer again

@@ -54,9 +54,7 @@ static void hex(const uint8_t *p, size_t len) {
     }
 }
 
-static fake_device_t *device(unsigned i) {
-    return &fake_device[num(i)];
-}
+static fake_device_t *device(unsigned i) { return &fake_device[num(i)]; }
 
 static fake_queue_t *queue(unsigned i) {
     return strcmp(word[i], "raw") == 0 ? &raw_device : &device(i)->queue[num(i + 1)];
@@ -70,13 +68,39 @@ static const struct {
     const char *name;
     size_t at;
 } knobs[] = {
-    KNOB(magic), KNOB(version), KNOB(type), KNOB(features), KNOB(driver_features), KNOB(status), KNOB(irq_status),
-    KNOB(generation), KNOB(reset_stuck), KNOB(features_refused), KNOB(features_toggle), KNOB(generation_moves),
-    KNOB(refuse_config_vector), KNOB(multiplier), KNOB(config_vector), KNOB(accesses), KNOB(resets),
-    KNOB(bar_size[1]), KNOB(bar_size[4]),
-    QKNOB(0, max), QKNOB(0, size), QKNOB(0, ready), QKNOB(0, notified), QKNOB(0, notify_off), QKNOB(0, vector),
-    QKNOB(0, refuse_vector), QKNOB(1, max), QKNOB(1, size), QKNOB(1, ready), QKNOB(1, notified),
-    QKNOB(1, notify_off), QKNOB(1, vector), QKNOB(1, refuse_vector),
+    KNOB(magic),
+    KNOB(version),
+    KNOB(type),
+    KNOB(features),
+    KNOB(driver_features),
+    KNOB(status),
+    KNOB(irq_status),
+    KNOB(generation),
+    KNOB(reset_stuck),
+    KNOB(features_refused),
+    KNOB(features_toggle),
+    KNOB(generation_moves),
+    KNOB(refuse_config_vector),
+    KNOB(multiplier),
+    KNOB(config_vector),
+    KNOB(accesses),
+    KNOB(resets),
+    KNOB(bar_size[1]),
+    KNOB(bar_size[4]),
+    QKNOB(0, max),
+    QKNOB(0, size),
+    QKNOB(0, ready),
+    QKNOB(0, notified),
+    QKNOB(0, notify_off),
+    QKNOB(0, vector),
+    QKNOB(0, refuse_vector),
+    QKNOB(1, max),
+    QKNOB(1, size),
+    QKNOB(1, ready),
+    QKNOB(1, notified),
+    QKNOB(1, notify_off),
+    QKNOB(1, vector),
+    QKNOB(1, refuse_vector),
 };
 
 static uint64_t *knob(fake_device_t *d, const char *name) {
@@ -219,8 +243,8 @@ static void cmd_scribble(void) {
 
 static void cmd_q_init(void) {
     int r = virtq_init(&raw, 0, (uint32_t)num(1), num(2) != 0);
-    raw_device = (fake_queue_t){.size = raw.size, .desc = (uintptr_t)raw.desc, .avail = (uintptr_t)raw.avail,
-                                .used = (uintptr_t)raw.used};
+    raw_device = (fake_queue_t){
+        .size = raw.size, .desc = (uintptr_t)raw.desc, .avail = (uintptr_t)raw.avail, .used = (uintptr_t)raw.used};
     printf("%d\n", r);
 }
 
@@ -312,8 +336,12 @@ static void cmd_rxret(void) { nic()->ops->rx_return(nic(), rx_cookie[num(2)]); }
 
 // NIC COOKIE CSUM GSO GSO_SIZE HDR_LEN CSUM_START CSUM_OFFSET LEN...
 static void cmd_tx(void) {
-    netdev_frame_t f = {.cookie = (void *)(uintptr_t)num(2), .csum_needed = num(3) != 0, .gso = (uint8_t)num(4),
-                        .gso_size = (uint16_t)num(5), .hdr_len = (uint16_t)num(6), .csum_start = (uint16_t)num(7),
+    netdev_frame_t f = {.cookie = (void *)(uintptr_t)num(2),
+                        .csum_needed = num(3) != 0,
+                        .gso = (uint8_t)num(4),
+                        .gso_size = (uint16_t)num(5),
+                        .hdr_len = (uint16_t)num(6),
+                        .csum_start = (uint16_t)num(7),
                         .csum_offset = (uint16_t)num(8)};
     size_t total = 0, at = 0;
     for (unsigned i = 9; i < words; i++) {
@@ -393,15 +421,48 @@ static const struct {
     const char *name;
     void (*run)(void);
 } commands[] = {
-    {"hal", cmd_hal}, {"clock", cmd_clock}, {"mmio", cmd_mmio}, {"pci", cmd_pci}, {"dset", cmd_dset}, {"dget", cmd_dget},
-    {"config", cmd_config}, {"space", cmd_space}, {"msix", cmd_msix}, {"next", cmd_next}, {"read", cmd_read},
-    {"fill", cmd_fill}, {"used", cmd_used}, {"usedidx", cmd_usedidx}, {"availevent", cmd_availevent},
-    {"nonotify", cmd_nonotify}, {"wantirq", cmd_wantirq}, {"scribble", cmd_scribble}, {"q_init", cmd_q_init},
-    {"q_provide", cmd_q_provide}, {"q_take", cmd_q_take}, {"q_state", cmd_q_state}, {"q_kick", cmd_q_kick}, {"q_cycle", cmd_q_cycle},
-    {"q_arm", cmd_q_arm}, {"probe", cmd_probe}, {"rx", cmd_rx}, {"rxret", cmd_rxret}, {"tx", cmd_tx},
-    {"txret", cmd_txret}, {"kick", cmd_kick}, {"arm", cmd_arm}, {"link", cmd_link}, {"nic", cmd_nic},
-    {"stats", cmd_stats}, {"send", cmd_send}, {"idle", cmd_idle}, {"run", cmd_run}, {"evarm", cmd_evarm},
-    {"fuzz", cmd_fuzz}, {"overflow", cmd_overflow}, {"shift", cmd_shift},
+    {"hal", cmd_hal},
+    {"clock", cmd_clock},
+    {"mmio", cmd_mmio},
+    {"pci", cmd_pci},
+    {"dset", cmd_dset},
+    {"dget", cmd_dget},
+    {"config", cmd_config},
+    {"space", cmd_space},
+    {"msix", cmd_msix},
+    {"next", cmd_next},
+    {"read", cmd_read},
+    {"fill", cmd_fill},
+    {"used", cmd_used},
+    {"usedidx", cmd_usedidx},
+    {"availevent", cmd_availevent},
+    {"nonotify", cmd_nonotify},
+    {"wantirq", cmd_wantirq},
+    {"scribble", cmd_scribble},
+    {"q_init", cmd_q_init},
+    {"q_provide", cmd_q_provide},
+    {"q_take", cmd_q_take},
+    {"q_state", cmd_q_state},
+    {"q_kick", cmd_q_kick},
+    {"q_cycle", cmd_q_cycle},
+    {"q_arm", cmd_q_arm},
+    {"probe", cmd_probe},
+    {"rx", cmd_rx},
+    {"rxret", cmd_rxret},
+    {"tx", cmd_tx},
+    {"txret", cmd_txret},
+    {"kick", cmd_kick},
+    {"arm", cmd_arm},
+    {"link", cmd_link},
+    {"nic", cmd_nic},
+    {"stats", cmd_stats},
+    {"send", cmd_send},
+    {"idle", cmd_idle},
+    {"run", cmd_run},
+    {"evarm", cmd_evarm},
+    {"fuzz", cmd_fuzz},
+    {"overflow", cmd_overflow},
+    {"shift", cmd_shift},
 };
 
 static void execute(void) {

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""modules/virtio/transport_mmio.c and the dance of virtio.c over it: discovery from the command line, hostile registers."""
+"""modules/virtio/transport_mmio.c and the dance of virtio.c: command line, registers, hostile ones."""
 
 from __future__ import annotations
 
 import pytest
-
 from harness import (
     EIO,
     ENODEV,

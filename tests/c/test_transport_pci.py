@@ -6,7 +6,6 @@ from __future__ import annotations
 import struct
 
 import pytest
-
 from harness import EIO, ENOSPC, ENOTSUP, ETIMEDOUT, NET, VERSION_1, Device, Harness
 
 MAC = 1 << 5
@@ -42,7 +41,7 @@ def test_interrupts(h: Harness, card: Device) -> None:
     assert probe(h) == 1
     assert card.get("config_vector") == 0
     assert card.get("queue0.vector") == card.get("queue1.vector") == 1
-    table = bytes.fromhex(h.do("msix"  , card.index))
+    table = bytes.fromhex(h.do("msix", card.index))
     entries = [struct.unpack_from("<QII", table, 16 * i) for i in range(3)]
     assert entries[0] == (0xFEE00000, 0x40, 0) and entries[1] == (0xFEE00000, 0x41, 0)
     assert entries[2] == (0, 0, 0)
@@ -159,7 +158,16 @@ def test_msix_table_outside_its_bar(h: Harness, card: Device, table: int) -> Non
 
 @pytest.mark.parametrize(
     ("multiplier", "off", "result"),
-    [(4, 1, 1), (0, 1, 1), (2, 0x7FF, 1), (4, 0x3FF, 1), (4, 0x400, EIO), (2, 0x800, EIO), (0xFFFFFFFF, 0xFFFF, EIO), (1, 1, EIO)],
+    [
+        (4, 1, 1),
+        (0, 1, 1),
+        (2, 0x7FF, 1),
+        (4, 0x3FF, 1),
+        (4, 0x400, EIO),
+        (2, 0x800, EIO),
+        (0xFFFFFFFF, 0xFFFF, EIO),
+        (1, 1, EIO),
+    ],
 )
 def test_notification_address(h: Harness, card: Device, multiplier: int, off: int, result: int) -> None:
     card.space(NOTIFY + 16, struct.pack("<I", multiplier))

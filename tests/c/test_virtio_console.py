@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-
 from harness import CONSOLE, EIO, ENOMEM, EVENT_IDX, VERSION_1, Device, Harness
 
 RX, TX = 0, 1

@@ -1,112 +1,36 @@
 # SPDX-License-Identifier: MIT
-"""modules/virtio/virtio_net.c over both transports: frames in, frames out, offloads, and a card that lies."""
+"""modules/virtio/virtio_net.c over both transports: frames in, frames out, offloads, interrupts."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import pytest
-
-from harness import EAGAIN, EINVAL, EIO, EMSGSIZE, ENODEV, ENOMEM, ENOSPC, EVENT_IDX, NET, VERSION_1, Device, Harness
-
-CSUM, GUEST_CSUM, MTU, MAC = 1 << 0, 1 << 1, 1 << 3, 1 << 5
-GUEST_TSO4, GUEST_TSO6, HOST_TSO4, HOST_TSO6 = 1 << 7, 1 << 8, 1 << 11, 1 << 12
-MRG_RXBUF, STATUS = 1 << 15, 1 << 16
-EVERYTHING = 0xFFFFFFFF
-USUAL = VERSION_1 | MAC | MRG_RXBUF | STATUS | EVENT_IDX
-F_TX_CSUM, F_TX_TSO4, F_TX_TSO6, F_RX_CSUM = 1, 2, 4, 8
-RX, TX = 0, 1
-SMALL_VM, LARGE_VM = 8 << 20, 64 << 20
-ADDRESS = bytes.fromhex("525400123456")
-
-
-@dataclass
-class Frame:
-    cookie: int
-    csum_good: bool
-    segments: int
-    data: bytes
-
-
-class Card:
-    """A card, its driver, and the device's side of it."""
-
-    def __init__(self, h: Harness, device: Device) -> None:
-        self.h = h
-        self.dev = device
-        self.configure(ADDRESS, link=1, mtu=1500)
-        device.set(features=USUAL)
-
-    def configure(self, mac: bytes, link: int, mtu: int) -> None:
-        self.dev.config(0, mac + struct.pack("<HHH", link, 1, mtu))
-
-    def probe(self) -> int:
-        return self.h.number("probe", "virtio-net")
-
-    def up(self) -> Card:
-        assert self.probe() == 1, self.h.log
-        return self
-
-    def nic(self) -> tuple[bytes, int, int, bool]:
-        mac, mtu, features, dead = self.h.do("nic", 0).split()
-        return bytes.fromhex(mac), int(mtu), int(features), dead == "1"
-
-    def take(self) -> Frame | int:
-        answer = self.h.do("rx", 0).split()
-        if answer[0] != "0":
-            return int(answer[0])
-        return Frame(int(answer[1]), answer[2] == "1", int(answer[3]), bytes.fromhex(answer[4]))
-
-    def frame(self) -> Frame:
-        frame = self.take()
-        assert isinstance(frame, Frame), frame
-        return frame
-
-    def give_back(self, frame: Frame) -> None:
-        self.h.do("rxret", 0, frame.cookie)
-
-    def receive(self, data: bytes, buffers: int = 1, flags: int = 0) -> None:
-        """An honest reception: header, then the frame spread over so many buffers, all but the last one full."""
-        rest = struct.pack("<BBHHHHH", flags, 0, 0, 0, 0, 0, buffers) + data
-        for _ in range(buffers):
-            chain = self.dev.take(RX)
-            part, rest = rest[: chain.writable[0]], rest[chain.writable[0] :]
-            self.dev.fill(RX, chain, part)
-            self.dev.used(RX, chain.head, len(part))
-        assert rest == b""
-
-    def send(self, cookie: int, *lengths: int, csum: int = 0, gso: int = 0, size: int = 0, hdr: int = 0,
-             start: int = 0, offset: int = 0) -> int:  # fmt: skip
-        return self.h.number("tx", 0, cookie, csum, gso, size, hdr, start, offset, *lengths)
-
-    def returned(self) -> int:
-        return self.h.number("txret", 0)
-
-    def dead(self, reason: str) -> None:
-        """The card is dead for good, for the reason given, and was reset; nothing it does matters now."""
-        assert any(reason in line for line in self.h.log), self.h.log
-        assert self.nic()[3]
-        assert self.dev.get("status") == 0
-        lines = len(self.h.log)
-        assert self.take() == EIO and self.send(1, 60) == EIO and self.returned() == 0
-        assert self.h.number("arm", 0) == 0 and self.h.number("link", 0) == 0
-        notified = self.dev.get("queue0.notified"), self.dev.get("queue1.notified")
-        self.h.do("kick", 0)
-        self.dev.jump(RX, 1)  # completion after reset
-        assert self.take() == EIO
-        assert notified == (self.dev.get("queue0.notified"), self.dev.get("queue1.notified"))
-        assert len(self.h.log) == lines, "one line a death"
-
-
-@pytest.fixture
-def card(h: Harness, device: Callable[[int], Device]) -> Card:
-    return Card(h, device(NET))
-
-
-def pattern(n: int) -> bytes:
-    return bytes((i * 7 + i // 251) & 255 for i in range(n))
+from harness import EAGAIN, EMSGSIZE, NET, VERSION_1, Device, Died, Harness
+from netcard import (
+    ADDRESS,
+    CSUM,
+    EVERYTHING,
+    F_RX_CSUM,
+    F_TX_CSUM,
+    F_TX_TSO4,
+    F_TX_TSO6,
+    GUEST_CSUM,
+    GUEST_TSO4,
+    GUEST_TSO6,
+    HOST_TSO4,
+    HOST_TSO6,
+    LARGE_VM,
+    MAC,
+    MRG_RXBUF,
+    MTU,
+    RX,
+    SMALL_VM,
+    TX,
+    USUAL,
+    Card,
+    pattern,
+)
 
 
 def test_no_device(h: Harness) -> None:
@@ -183,12 +107,6 @@ def test_receive_checksum_vouched_for(card: Card, flags: int, good: bool) -> Non
     assert card.frame().csum_good is good
 
 
-def test_receive_checksum_flag_without_the_feature_is_not_believed(card: Card) -> None:
-    card.up()
-    card.receive(pattern(60), flags=2)
-    assert card.frame().csum_good is False
-
-
 @pytest.mark.parametrize("total", [4096 - 11, 9000, 65535])
 def test_receive_over_several_buffers(card: Card, total: int) -> None:
     card.up()
@@ -253,8 +171,6 @@ def test_a_stack_that_holds_everything_starves_the_queue_and_loses_nothing(card:
 
 @pytest.mark.parametrize("twice", [False, True])
 def test_returning_a_frame_twice_is_our_bug(card: Card, twice: bool) -> None:
-    from harness import Died
-
     card.up()
     card.receive(pattern(60))
     frame = card.frame()
@@ -382,27 +298,14 @@ def test_sent_frames_interrupt_only_while_the_queue_is_full(card: Card) -> None:
     assert wants == [False, True, False, False]
 
 
-def raise_config_irq(card: Card) -> None:
-    card.dev.set(irq_status=2)
-    card.h.do("hal", "irq", 0)  # mmio: the only one; PCI: the first is the configuration's
-
-
 def test_link_follows_the_device(card: Card) -> None:
     card.up()
     for link in (0, 1, 0):
         card.configure(ADDRESS, link, 1500)
         assert card.h.number("link", 0) != link
-        raise_config_irq(card)
+        card.raise_config_irq()
         card.h.number("arm", 0)
         assert card.h.number("link", 0) == link
-
-
-def test_an_interrupt_without_work_is_harmless(card: Card) -> None:
-    card.up()
-    for _ in range(1000):
-        card.h.do("hal", "irq", 0)
-        assert card.h.number("arm", 0) == 0
-    assert card.take() == EAGAIN and not card.nic()[3]
 
 
 def test_interrupts_are_acknowledged_on_mmio(h: Harness) -> None:
@@ -411,113 +314,6 @@ def test_interrupts_are_acknowledged_on_mmio(h: Harness) -> None:
     h.do("hal", "irq", 0)
     h.do("arm", 0)
     assert card.dev.get("irq_status") == 0
-
-
-def test_device_needs_reset(card: Card) -> None:
-    card.up()
-    card.dev.set(status=0x4F)
-    raise_config_irq(card)
-    assert card.h.number("arm", 0) == 0
-    card.dead("device needs a reset")
-
-
-def complete(card: Card, head: int, length: int, header: bytes | None = None) -> None:
-    chain = card.dev.take(RX)
-    if header is not None:
-        card.dev.fill(RX, chain, header)
-    card.dev.used(RX, head if head >= 0 else chain.head, length)
-
-
-RX_LIES = {
-    "id beyond": (lambda c: complete(c, 256, 60), "used id beyond the queue"),
-    "id huge": (lambda c: complete(c, 0xFFFFFFFF, 60), "used id beyond the queue"),
-    "index jumps": (lambda c: c.dev.jump(RX, 257), "used index jumped"),
-    "index backwards": (lambda c: c.dev.jump(RX, -1), "used index jumped"),
-    "length beyond the buffer": (lambda c: complete(c, -1, 4097), "used length beyond the buffer"),
-    "length huge": (lambda c: complete(c, -1, 0xFFFFFFFF), "used length beyond the buffer"),
-    "length zero": (lambda c: complete(c, -1, 0), "received frame shorter than its header"),
-    "length below the header": (lambda c: complete(c, -1, 11), "received frame shorter than its header"),
-    "no buffer at all": (lambda c: complete(c, -1, 72, bytes(12)), "in an impossible number of buffers"),
-    "more buffers than a frame has": (
-        lambda c: complete(c, -1, 4096, bytes(10) + struct.pack("<H", 21)),
-        "in an impossible number of buffers",
-    ),
-    "65535 buffers": (
-        lambda c: complete(c, -1, 4096, bytes(10) + b"\xff\xff"),
-        "in an impossible number of buffers",
-    ),
-}
-
-
-@pytest.mark.parametrize("lie", RX_LIES)
-def test_receive_lies(card: Card, lie: str) -> None:
-    deed, reason = RX_LIES[lie]
-    card.up()
-    deed(card)
-    assert card.take() == EIO
-    card.dead(reason)
-
-
-def test_receive_id_twice(card: Card) -> None:
-    card.up()
-    card.receive(pattern(60))
-    card.dev.used(RX, 0, 72)
-    card.frame()
-    assert card.take() == EIO
-    card.dead("used id not outstanding")
-
-
-def test_more_buffers_than_posted(card: Card) -> None:
-    card.dev.set(queue0__max=4)
-    card.up()
-    complete(card, -1, 4096, bytes(10) + struct.pack("<H", 5))
-    assert card.take() == EIO
-    card.dead("in an impossible number of buffers")
-
-
-def test_a_frame_never_completed(card: Card) -> None:
-    card.up()
-    complete(card, -1, 4096, bytes(10) + struct.pack("<H", 3))
-    assert card.take() == EAGAIN
-    card.h.do("hal", "advance", 900_000_000)
-    assert card.take() == EAGAIN
-    card.h.do("hal", "advance", 200_000_000)
-    assert card.take() == EIO
-    card.dead("received frame never completed")
-
-
-@pytest.mark.parametrize(("head", "length", "reason"), [
-    (300, 0, "used id beyond the queue"),
-    (7, 0, "used id not outstanding"),
-    (0, 1, "used length beyond the buffer"),
-])  # fmt: skip
-def test_send_lies(card: Card, head: int, length: int, reason: str) -> None:
-    card.up()
-    assert card.send(1, 60) == 0
-    card.dev.take(TX)
-    card.dev.used(TX, head, length)
-    assert card.returned() == 0
-    card.dead(reason)
-
-
-def test_descriptors_changed_after_submit(card: Card) -> None:
-    card.up()
-    assert card.send(1, 20, 40) == 0
-    card.dev.take(TX)
-    chain = card.dev.take(RX)
-    for queue in (RX, TX):
-        card.h.do("scribble", card.dev.index, queue, 0xFF)
-    card.dev.fill(RX, chain, bytes(10) + b"\x01\x00" + pattern(60))
-    card.dev.used(RX, chain.head, 72)
-    card.dev.used(TX, 0, 0)
-    assert card.frame().data == pattern(60) and card.returned() == 1
-
-
-@pytest.mark.parametrize("mac", ["000000000000", "ffffffffffff", "010000000001"])
-def test_absurd_mac(card: Card, mac: str) -> None:
-    card.configure(bytes.fromhex(mac), 1, 1500)
-    assert card.probe() == EINVAL
-    assert "MAC address is a group's or zero" in card.h.log[0]
 
 
 def test_mac_of_our_own_when_none_is_offered(card: Card) -> None:
@@ -535,39 +331,6 @@ def test_mtu(card: Card, offered: int, mtu: int) -> None:
     assert card.nic()[1] == mtu
 
 
-@pytest.mark.parametrize("offered", [0, 67])
-def test_absurd_mtu(card: Card, offered: int) -> None:
-    card.dev.set(features=USUAL | MTU)
-    card.configure(ADDRESS, 1, offered)
-    assert card.probe() == EINVAL
-    assert "MTU below 68" in card.h.log[0]
-
-
-@pytest.mark.parametrize("queue", [0, 1])
-@pytest.mark.parametrize(
-    ("most", "error", "reason"),
-    [(0, ENODEV, "queue missing"), (100, EINVAL, "queue size is no power of two"), (65535, EINVAL, "power of two")],
-)
-def test_absurd_queue_sizes(card: Card, queue: int, most: int, error: int, reason: str) -> None:
-    card.h.do("dset", card.dev.index, f"queue{queue}.max", most)
-    assert card.probe() == error
-    assert reason in card.h.log[0] and card.dev.get("status") == 0
-
-
-@pytest.mark.parametrize("left", range(9))
-def test_every_allocation_fails_once(card: Card, left: int) -> None:
-    card.h.do("hal", "dma_left", left)
-    result = card.probe()
-    assert result == (1 if left == 8 else ENOMEM)
-    assert card.dev.get("status") == (0x0F if left == 8 else 0)
-
-
-def test_no_interrupt_left(card: Card) -> None:
-    card.h.do("hal", "irqs_left", 0)
-    assert card.probe() == ENOSPC
-    assert "no interrupt to be had" in card.h.log[0]
-
-
 def test_several_cards(h: Harness, bus: str) -> None:
     cards = [Device(h, "pci", NET) for _ in range(3)] if bus == "pci" else []
     for i in range(0 if bus == "pci" else 3):
@@ -579,16 +342,3 @@ def test_several_cards(h: Harness, bus: str) -> None:
         h.do("config", i, 0, (ADDRESS[:5] + bytes([i]) + b"\x01\x00").hex())
     assert h.number("probe", "virtio-net") == 3 and len(cards) in (0, 3)
     assert [h.do("nic", i)[10:12] for i in range(3)] == ["00", "01", "02"]
-
-
-def test_a_broken_card_does_not_keep_the_next_one_down(h: Harness) -> None:
-    for i in range(2):
-        device = Device(h, "pci", NET)
-        device.set(features=USUAL if i else VERSION_1 | MAC)
-        device.config(0, (ADDRESS if i else bytes(6)) + b"\x01\x00")
-    assert h.number("probe", "virtio-net") == EINVAL
-    assert h.do("nic", 0).startswith(ADDRESS.hex())
-
-
-def test_random_lives(h: Harness) -> None:
-    assert h.do("fuzz", "net", 5000, 1500).splitlines()[-1] == "0"

@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-
 from harness import ENOMEM, RNG, VERSION_1, Device, Harness
 
 MINUTE_NS = 60_000_000_000

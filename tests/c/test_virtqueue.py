@@ -6,10 +6,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from harness import EAGAIN, EINVAL, EIO, EMSGSIZE, ENOMEM, Died, Harness
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-from harness import EAGAIN, EINVAL, EIO, EMSGSIZE, ENOMEM, Died, Harness
 
 
 def queue(h: Harness, size: int = 8, event_idx: bool = True) -> None:
@@ -83,7 +82,7 @@ def test_indices_wrap(h: Harness, event_idx: bool) -> None:
     assert h.do("q_state") == "4 0 alive"
 
 
-LIES = {
+LIES: dict[str, tuple[list[tuple[str, *tuple[int, ...]]], str]] = {
     "index jumps by one too many": ([("usedidx", 3)], "used index jumped"),
     "index jumps far": ([("usedidx", 5000)], "used index jumped"),
     "index goes backwards": ([("usedidx", -1)], "used index jumped"),
