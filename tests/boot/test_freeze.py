@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: MIT
+"""What was frozen runs as it would from source: packages, constants, data, tracebacks, native code."""
+
+import textwrap
+from pathlib import Path
+
+FILES = {
+    "main.py": """
+        import sys
+        import pack.sub
+        from pack import other as renamed
+        from lazy_place import value
+        import micropython
+
+        @micropython.native
+        def native(n):
+            total = 0
+            for i in range(n):
+                total += i
+            return total
+
+        @micropython.viper
+        def viper(n: int) -> int:
+            total = 0
+            for i in range(n):
+                total += i
+            return total
+
+        print("package", pack.sub.NAME, renamed.NAME, __name__, pack.sub.__name__)
+        print("ints", 0x7fffffff, 0x123456789abcdef, -(2**62), 2**62, 2**100, -(1 << 63))
+        print("consts", 1.5, 1e300, 1e999, -1e999, 2j, "caf\\u00e9", b"\\x00\\xff", (1, 2.5, "t"), None, ...)
+        print("native", native(1000), viper(1000))
+        print("eval", eval("6 * 7"))
+        print("value", value)
+        print("rom", open("/rom/text.txt").read(), open("/rom/sub/bin", "rb").read())
+        try:
+            open("/rom/text.txt", "w")
+        except OSError as e:
+            print("rom is read-only", e.errno)
+        pack.sub.fail()
+    """,
+    "pack/__init__.py": "",
+    "pack/sub.py": """
+        from .other import NAME as OTHER
+        NAME = "sub of " + OTHER
+
+        def fail():
+            raise ValueError("on purpose")
+    """,
+    "pack/other.py": "NAME = 'other'",
+    "lazy_place.py": """
+        try:
+            from not_there import value
+        except ImportError:
+            value = "fallback"
+    """,
+    "data/text.txt": "from data",
+    "image.toml": 'name = "frozen-test"',
+}
+
+
+def write(folder: Path) -> Path:
+    for name, text in FILES.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text).lstrip("\n"))
+    (folder / "data/sub").mkdir()
+    (folder / "data/sub/bin").write_bytes(bytes(range(4)))
+    return folder
+
+
+def test_frozen_code_runs(boot, tmp_path):
+    vm = boot(write(tmp_path), deadline_s=30)
+    assert vm.wait() == 1
+    text = vm.console_text.replace("\r\n", "\n")
+    last = len((tmp_path / "main.py").read_text().splitlines())
+    for line in (
+        "package sub of other other __main__ pack.sub",
+        "ints 2147483647 81985529216486895 -4611686018427387904 4611686018427387904 "
+        "1267650600228229401496703205376 -9223372036854775808",
+        "consts 1.5 1e+300 inf -inf 2j caf\u00e9 b'\\x00\\xff' (1, 2.5, 't') None Ellipsis",
+        "native 499500 499500",
+        "eval 42",
+        "value fallback",
+        "rom from data b'\\x00\\x01\\x02\\x03'",
+        "rom is read-only 30",
+        f'File "main.py", line {last}, in <module>',
+        'File "pack/sub.py", line 5, in fail',
+        "ValueError: on purpose",
+    ):
+        assert line in text, text
+    assert "PANIC" not in text
