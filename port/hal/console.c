@@ -7,7 +7,7 @@
 #include "internal.h"
 
 enum { OUT_SIZE = 16384, IN_SIZE = 4096, UART_POLL_MS = 10 }; // powers of two
-#define WRITE_MAX_NS 100000000ull
+#define WRITE_MAX_NS 1000000000ull
 
 typedef struct {
     char *data;
@@ -100,16 +100,16 @@ void hal_console_write(const void *data, size_t len) {
     const char *p = data;
     ensure_source();
     size_t n = ring_put(&out, p, len);
-    uint64_t give_up = 0;
+    uint64_t give_up = hal_clock_ns() + WRITE_MAX_NS;
     while (n < len) {
-        if (!drain() && !hal_event_run()) {
-            uint64_t now = hal_clock_ns();
-            give_up = give_up != 0 ? give_up : now + WRITE_MAX_NS;
-            if (stuck || now >= give_up) {
-                stuck = true;
-                dropped += len - n;
-                return;
-            }
+        if (drain()) {
+            give_up = hal_clock_ns() + WRITE_MAX_NS; // the host reads, if slowly
+        } else if (stuck || hal_clock_ns() >= give_up) {
+            stuck = true;
+            dropped += len - n;
+            return;
+        } else {
+            hal_event_wait(give_up);
         }
         n += ring_put(&out, p + n, len - n);
     }

@@ -142,7 +142,7 @@ bool hal_entropy_get(void *out, size_t len);
 
 // ---- console.c ----------------------------------------------------------------------------------
 // The console is one byte stream. Output goes to a ring buffer; sinks drain it.
-// write never blocks longer than it takes the sink to make room, and never over 100 ms; what does not
+// write never blocks longer than it takes the sink to make room, and never over 1 s without progress; what does not
 // fit by then is counted and dropped.
 void hal_console_write(const void *data, size_t len);
 size_t hal_console_read(void *out, size_t size); // what is there, 0 if nothing; never waits
