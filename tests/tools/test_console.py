@@ -202,8 +202,8 @@ def test_keys_call_a_function_and_are_not_sent(loop: asyncio.AbstractEventLoop) 
     ours, theirs = os.pipe()
     pressed: list[str] = []
     source = Input(ours, loop, guest.stream, {b"\x03": lambda: pressed.append("stop")})
-    os.write(theirs, b"a\x03b\x04")
-    serve(loop, lambda: bool(pressed))
+    os.write(theirs, b"a\x03b\x03\x04")
+    serve(loop, lambda: len(pressed) == 2)
     guest.peer.settimeout(10)
     assert guest.peer.recv(10) == b"ab\x04"
     source.stop()

@@ -231,9 +231,9 @@ class Input:
             self.stop()
             return
         for key, action in self._keys.items():
-            if key in data:
-                data = data.replace(key, b"")
+            for _ in range(data.count(key)):
                 self._loop.call_soon(action)
+            data = data.replace(key, b"")
         self._sink.send(data)
         if self._sink.full:
             self._loop.remove_reader(self._fd) if self._polled else None

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import ipaddress
 import os
 import pwd
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from floe.errors import FloeError, UsageError
 
 _HINT = "-p [ADDR:]HOST:GUEST[/udp], for example -p 8080:80"
 _FORWARD = re.compile(
-    r"(?:(?P<address>[^:/]+|\[[^\]]*\]):)?(?P<host>\d{1,5}):(?P<guest>\d{1,5})(?:/(?P<protocol>tcp|udp))?"
+    r"(?:(?P<address>[^:/]+|\[[^\]]*\]):)?(?P<host>[0-9]{1,5}):(?P<guest>[0-9]{1,5})(?:/(?P<protocol>tcp|udp))?"
 )
 _LISTENING = {"tcp": "0A", "udp": "07"}  # column st of /proc/net/{tcp,udp}: TCP_LISTEN, TCP_CLOSE
 
@@ -137,13 +138,17 @@ def _process(proc: Path, *, inode: str) -> str:
     for folder in proc.iterdir():
         if not folder.name.isdecimal():
             continue
-        try:
-            links = [os.readlink(fd) for fd in (folder / "fd").iterdir()]
-        except OSError:
-            continue  # gone, or another user's
-        if f"socket:[{inode}]" in links:
+        if f"socket:[{inode}]" in _links(folder / "fd"):
             return f"{' '.join(_lines(folder / 'comm')) or '?'} (pid {folder.name})"
     return ""
+
+
+def _links(folder: Path) -> Iterator[str]:
+    """Targets of the links in a folder; of those that are gone or another user's, none."""
+    with contextlib.suppress(OSError):
+        for link in folder.iterdir():
+            with contextlib.suppress(OSError):
+                yield os.readlink(link)
 
 
 def _user(uid: int) -> str:

@@ -1,0 +1,310 @@
+# SPDX-License-Identifier: MIT
+"""net.py, ports.py and the network words of qemu.py; ports against real sockets, frames against a real QEMU."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import tiny
+from conftest import Boot
+from floe import net, ports
+from floe.console import Closed, Matched
+from floe.errors import FloeError, NotFound, UsageError
+from floe.net import Card
+from floe.ports import Forward
+from floe.qemu import Endpoints, VmSpec, command_line, guest_command_line
+from floe.vm import Vm
+
+# ---- -p ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "forward"),
+    [
+        ("8080:80", Forward("127.0.0.1", 8080, 80)),
+        ("0:80", Forward("127.0.0.1", 0, 80)),
+        ("localhost:1:2", Forward("127.0.0.1", 1, 2)),
+        ("0.0.0.0:53:5353/udp", Forward("0.0.0.0", 53, 5353, "udp")),
+        ("8443:443/tcp", Forward("127.0.0.1", 8443, 443)),
+    ],
+)
+def test_forward(text: str, forward: Forward) -> None:
+    assert ports.parse_forward(text) == forward
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "80", "80:", ":80", "a:b", "80:80:80:80", "70000:80", "80:0", "80:70000", "80:80/sctp", "[::1]:80:80",
+     "1.2.3:1:2", "80 :80", "-1:80", "host.example:80:80", "8080:80/", "٣:٤"],
+)  # fmt: skip
+def test_no_forward(text: str) -> None:
+    with pytest.raises(UsageError) as error:
+        ports.parse_forward(text)
+    assert f"-p {text}" in error.value.message
+
+
+def test_option_is_what_was_typed() -> None:
+    for text in ("8080:80", "0.0.0.0:53:53/udp", "10.0.0.1:1:2"):
+        assert ports.parse_forward(text).option() == f"-p {text}"
+
+
+def test_zero_becomes_a_free_port() -> None:
+    (forward,) = ports.claim([Forward("127.0.0.1", 0, 80)])
+    assert forward.host_port > 0
+    with socket.create_server(("127.0.0.1", forward.host_port)):
+        pass
+
+
+@pytest.mark.parametrize("bound", ["127.0.0.1", "0.0.0.0"])
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+def test_port_in_use_names_the_holder(bound: str, protocol: str) -> None:
+    kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
+    with socket.socket(socket.AF_INET, kind) as holder:
+        holder.bind((bound, 0))
+        if protocol == "tcp":
+            holder.listen()
+        port = holder.getsockname()[1]
+        with pytest.raises(FloeError) as error:
+            ports.claim([Forward("127.0.0.1", port, 80, protocol)])
+    tail = "/udp" if protocol == "udp" else ""
+    me = Path("/proc/self/comm").read_text().strip()
+    assert error.value.message == f"port {port}{tail} is in use"
+    assert error.value.evidence == f"by: {me} (pid {os.getpid()})"
+    assert error.value.exit_code == 125
+    proposed = ports.parse_forward(error.value.hint.removeprefix("-p "))
+    assert proposed.guest_port == 80
+    assert proposed.protocol == protocol
+    ports.claim([proposed])  # it is free
+
+
+def test_holder_on_ipv6() -> None:
+    with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as holder:
+        port = holder.getsockname()[1]
+        assert ports.find_holder(Forward("127.0.0.1", port, 80)).endswith(f"(pid {os.getpid()})")
+
+
+def test_holder_that_may_not_be_seen(tmp_path: Path) -> None:
+    """Another user's process: /proc/net/tcp still tells whose."""
+    (tmp_path / "net").mkdir()
+    line = f"   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000 {os.getuid()} 0 4711 1\n"
+    (tmp_path / "net" / "tcp").write_text("  sl  local_address ...\n" + line)
+    name = ports.find_holder(Forward("127.0.0.1", 8080, 80), tmp_path)
+    assert name.startswith("a process of user ")
+    assert ports.find_holder(Forward("127.0.0.1", 8081, 80), tmp_path) == ""
+
+
+def test_port_just_left_is_free_again() -> None:
+    """TIME_WAIT does not keep a port from QEMU, nor from us."""
+    server = socket.create_server(("127.0.0.1", 0))
+    port = server.getsockname()[1]
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        accepted, _ = server.accept()
+        accepted.close()  # the server closes first, so its side waits
+        assert client.recv(1) == b""
+    server.close()
+    assert ports.claim([Forward("127.0.0.1", port, 80)])[0].host_port == port
+
+
+def test_the_same_port_twice() -> None:
+    (one,) = ports.claim([Forward("127.0.0.1", 0, 80)])
+    with pytest.raises(UsageError, match="given twice"):
+        ports.claim([one, Forward("127.0.0.1", one.host_port, 81)])
+    assert len(ports.claim([Forward("127.0.0.1", 0, 80), Forward("127.0.0.1", 0, 80, "udp")])) == 2
+
+
+def test_an_address_that_is_not_here() -> None:
+    with pytest.raises(FloeError, match=r"192\.0\.2\.1") as error:
+        ports.claim([Forward("192.0.2.1", 8080, 80)])
+    assert error.value.hint == "ip -brief address"
+
+
+def test_a_port_for_root_only() -> None:
+    """Asked for by an ordinary user, who root becomes for this."""
+    first_free = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
+    if first_free <= 1:
+        pytest.skip("SKIP: this host lets everyone open every port")
+    child = os.fork()
+    if child == 0:
+        if os.geteuid() == 0:
+            os.setgid(65534)
+            os.setuid(65534)
+        try:
+            ports.claim([Forward("127.0.0.1", first_free - 1, 80)])
+        except FloeError as e:
+            os._exit(42 if "may be opened by root only" in e.message else 1)
+        os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 42
+
+
+# ---- --net -------------------------------------------------------------------------------------------
+
+
+def test_default_is_one_user_card() -> None:
+    assert net.parse_cards([]) == (Card(),)
+    assert net.parse_cards(["none"]) == ()
+
+
+def test_cards() -> None:
+    tap, pair = net.parse_cards(["tap:tap7,ip=192.168.9.2/24,gw=192.168.9.1,mac=52:54:00:00:00:01", "listen:/tmp/x"])
+    assert tap == Card("tap", "tap7", "192.168.9.2/24", "192.168.9.1", "", "52:54:00:00:00:01")
+    assert (pair.kind, pair.name) == ("listen", "/tmp/x")
+    assert pair.mac.startswith("52:54:00:")
+    assert pair.mac != net.parse_card("listen:/tmp/x").mac  # VMs that meet have different addresses
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["bridge", "tap", "tap:", "user:x", "user,ip", "user,ip=", "user,ip=10.0.0.1", "user,ip=10.0.0.300/24",
+     "user,gw=10.0.0.1", "user,ip=10.0.0.2/24,gw=x", "user,mac=01:00:00:00:00:00", "user,mac=52-54-00-00-00-01",
+     "user,speed=10", "user,ip=::1/64"],
+)  # fmt: skip
+def test_no_card(text: str) -> None:
+    with pytest.raises(UsageError) as error:
+        net.parse_cards([text])
+    assert f"--net {text}" in error.value.message
+    assert error.value.exit_code == 125
+
+
+def test_none_stands_alone_and_there_is_a_limit() -> None:
+    with pytest.raises(UsageError, match="none does not go with"):
+        net.parse_cards(["none", "user"])
+    with pytest.raises(UsageError, match="9 network cards"):
+        net.parse_cards(["user"] * 9)
+
+
+def test_guest_words() -> None:
+    cards = net.parse_cards(
+        ["user", "user", "user,ip=dhcp", "user,ip=none", "user,ip=172.16.0.9/16", "tap:t", "connect:/x,ip=10.9.9.2/24"]
+    )
+    assert net.guest_words(cards) == [
+        "ip=10.0.2.15/24,gw=10.0.2.2,dns=10.0.2.3",
+        "ip=10.0.3.15/24,gw=10.0.3.2,dns=10.0.3.3",
+        "ip=dhcp",
+        "ip=none",
+        "ip=172.16.0.9/16,gw=172.16.0.2,dns=172.16.0.3",
+        "ip=dhcp",
+        "ip=10.9.9.2/24",
+    ]
+
+
+def test_netdev_words() -> None:
+    forwards = [Forward("0.0.0.0", 8080, 80), Forward("127.0.0.1", 5353, 53, "udp")]
+    assert net.netdev(Card(), 0, forwards, vhost=False) == (
+        "user,id=net0,net=10.0.2.0/24,host=10.0.2.2,dns=10.0.2.3,dhcpstart=10.0.2.15,"
+        "hostfwd=tcp:0.0.0.0:8080-10.0.2.15:80,hostfwd=udp:127.0.0.1:5353-10.0.2.15:53"
+    )
+    assert "net=10.0.3.0/24" in net.netdev(Card(), 1, [], vhost=False)
+    assert (
+        net.netdev(Card("tap", "t0"), 2, [], vhost=False) == "tap,id=net2,ifname=t0,script=no,downscript=no,vhost=off"
+    )
+
+
+def test_what_the_host_lacks() -> None:
+    with pytest.raises(FloeError, match="there is no tap device floe-none") as error:
+        net.check_host([Card("tap", "floe-none")])
+    assert error.value.hint.startswith("sudo ip tuntap add dev floe-none mode tap")
+    with pytest.raises(FloeError, match="lo is a network device, but not a tap"):
+        net.check_host([Card("tap", "lo")])
+    with pytest.raises(NotFound, match="no socket /nowhere/s"):
+        net.check_host([Card("connect", "/nowhere/s")])
+    with pytest.raises(NotFound, match="its folder does not exist"):
+        net.check_host([Card("listen", "/nowhere/s")])
+
+
+@pytest.mark.parametrize("machine", ["microvm", "q35", "pc"])
+def test_qemu_takes_every_kind_and_number_of_cards(tmp_path: Path, machine: str) -> None:
+    """QEMU refuses a word it does not know; a guest that ends with 0 shows that it took them all."""
+    cards = net.parse_cards(
+        ["user", "user,ip=172.16.0.9/16", "user,ip=dhcp", f"listen:{tmp_path}/wire", f"connect:{tmp_path}/wire"]
+    )
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(tmp_path / "wire2"))
+        other.listen()
+        cards = (*cards[:4], net.parse_card(f"connect:{tmp_path}/wire2"))
+        forwards = ports.claim([Forward("127.0.0.1", 0, 80), Forward("127.0.0.1", 0, 53, "udp")])
+        spec = VmSpec(tiny.build(tmp_path, tiny.leave(0)), machine=machine, cards=cards, forwards=forwards)
+        with Vm(spec) as vm:
+            assert vm.wait(deadline_s=20) == 0
+
+
+def test_no_socket_is_left(tmp_path: Path) -> None:
+    wire = tmp_path / "wire"
+    with Vm(VmSpec(tiny.build(tmp_path, tiny.HANG, tiny.say("x")), cards=net.parse_cards([f"listen:{wire}"]))) as vm:
+        vm.kill()
+    assert not wire.exists()
+
+
+def test_a_tap_card(tmp_path: Path) -> None:
+    """A real tap, in a network namespace of its own."""
+    elf = tiny.build(tmp_path, tiny.leave(0))
+    program = (
+        "import subprocess\nfrom pathlib import Path\nfrom floe.net import parse_cards\nfrom floe.qemu import VmSpec\n"
+        "from floe.vm import Vm\nsubprocess.run(['ip', 'tuntap', 'add', 'dev', 'floe0', 'mode', 'tap'], check=True)\n"
+        f"with Vm(VmSpec(Path({str(elf)!r}), cards=parse_cards(['tap:floe0']))) as vm:\n"
+        "    assert vm.wait(deadline_s=20) == 0, vm.messages.text\n"
+    )
+    if subprocess.run(["unshare", "-rn", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("SKIP: no right to make a network namespace")
+    if not Path("/dev/net/tun").exists():
+        pytest.skip("SKIP: this host has no /dev/net/tun")
+    inside = ["unshare", "-rn", "--mount", "sh", "-c", 'mount -t sysfs none /sys && exec "$0" "$@"']
+    argv = [*inside, sys.executable, "-c", program]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_frames_reach_the_other_end(boot: Boot, tmp_path: Path) -> None:
+    """A guest on `listen:` sends to whoever connects: it asks for the address of the host it sends to."""
+    wire, mac = tmp_path / "wire", "52:54:00:00:00:99"
+    app = tmp_path / "app.py"
+    app.write_text(
+        "import socket, time\nprint('up')\ns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
+        "while True:\n    s.sendto(b'floe', ('10.9.9.1', 9))\n    time.sleep_ms(20)\n"
+    )
+    vm = boot(app, deadline_s=20, net=[f"listen:{wire},ip=10.9.9.2/24,mac={mac}"])
+    assert vm.expect("up") is Matched
+    received = bytearray()
+    arp_request = bytes.fromhex("ff" * 6 + mac.replace(":", "") + "0806")
+    with socket.socket(socket.AF_UNIX) as peer:
+        peer.connect(str(wire))
+        peer.setblocking(False)
+        vm.loop.add_reader(peer, lambda: received.extend(peer.recv(65536)))
+
+        def came() -> bool:
+            return any(frame.startswith(arp_request) for frame in _frames(received))
+
+        while not came() and vm.left_s() > 0:  # what was sent before we were there is lost; it asks again
+            assert vm.pump(came, 0.1) is not Closed
+        vm.loop.remove_reader(peer)
+    assert came()
+
+
+def _frames(stream: bytes | bytearray) -> Iterator[bytes]:
+    while len(stream) >= 4:
+        (length,) = struct.unpack(">I", stream[:4])
+        if len(stream) < 4 + length:
+            return
+        yield stream[4 : 4 + length]
+        stream = stream[4 + length :]
+
+
+# ---- the guest's command line ------------------------------------------------------------------------
+
+
+def test_too_many_arguments(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there is room for"):
+        guest_command_line(VmSpec(tmp_path, args=("x" * 4000,)))
+
+
+def test_only_the_first_user_card_has_the_ports(tmp_path: Path) -> None:
+    cards = (Card("listen", "/x"), Card(), Card())
+    argv = command_line(VmSpec(tmp_path, cards=cards, forwards=(Forward("127.0.0.1", 1, 2),)), Endpoints.for_paste())
+    netdevs = [argv[i + 1] for i, word in enumerate(argv) if word == "-netdev"]
+    assert ["hostfwd" in word for word in netdevs] == [False, True, False]
