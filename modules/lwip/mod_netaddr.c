@@ -48,6 +48,9 @@ ip_addr_t netaddr_ip_from_obj(mp_obj_t text) {
 mp_obj_t netaddr_ip_to_obj(const ip_addr_t *ip) {
     char text[IPADDR_STRLEN_MAX];
     ipaddr_ntoa_r(ip, text, sizeof text);
+    for (char *p = text; *p != 0; p++) { // RFC 5952, 4.3: lower case
+        *p = (char)(*p >= 'A' && *p <= 'F' ? *p + ('a' - 'A') : *p);
+    }
     return mp_obj_new_str_from_cstr(text);
 }
 
@@ -94,9 +97,10 @@ void netaddr_wait_network(const ip_addr_t *to, uint64_t deadline) {
     if (to != NULL && (ip_addr_isany(to) || ip_addr_isloopback(to))) {
         return;
     }
+    bool v6 = to != NULL && IP_IS_V6(to);
     uint64_t limit = hal_clock_ns() + LEASE_WAIT_NS;
     limit = limit < deadline ? limit : deadline;
-    while (!netcfg_any_up() && netcfg_pending() && hal_clock_ns() < limit) {
+    while (netcfg_pending(v6) && hal_clock_ns() < limit) {
         mp_handle_pending(true);
         hal_event_wait(limit);
     }

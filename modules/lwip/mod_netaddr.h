@@ -15,7 +15,8 @@ mp_obj_t netaddr_ip_to_obj(const ip_addr_t *ip);
 // A literal address; raises ValueError for anything else.
 ip_addr_t netaddr_ip_from_obj(mp_obj_t text);
 void netaddr_from_bytes(ip_addr_t *out, const uint8_t *bytes, bool v6);
-// While a lease is being asked for, an address beyond this machine waits for it, at most until deadline.
+// Before an address beyond this machine can be reached (NULL: any), wait for the first lease or router, at most
+// until deadline.
 void netaddr_wait_network(const ip_addr_t *to, uint64_t deadline);
 
 // Which kind of address comes first: network.ipconfig(prefer=).

@@ -12,6 +12,7 @@
 #include "mod_netaddr.h"
 #include "netcfg.h"
 #include "netglue.h"
+#include "netmem.h"
 #include "netpoll.h"
 #include "py/mperrno.h"
 #include "py/objstr.h"
@@ -117,9 +118,9 @@ static mp_obj_t lan_config(size_t n_args, const mp_obj_t *args, mp_map_t *kwargs
             return mp_obj_new_str_from_cstr(dev->driver);
         case MP_QSTR_stats: {
             mp_obj_t items[7] = {
-                mp_obj_new_int_from_ull(dev->stats.rx_frames), mp_obj_new_int_from_ull(dev->stats.rx_bytes),
+                mp_obj_new_int_from_ull(dev->stats.rx_frames),  mp_obj_new_int_from_ull(dev->stats.rx_bytes),
                 mp_obj_new_int_from_ull(dev->stats.rx_dropped), mp_obj_new_int_from_ull(dev->stats.tx_frames),
-                mp_obj_new_int_from_ull(dev->stats.tx_bytes), mp_obj_new_int_from_ull(dev->stats.tx_full),
+                mp_obj_new_int_from_ull(dev->stats.tx_bytes),   mp_obj_new_int_from_ull(dev->stats.tx_full),
                 mp_obj_new_int_from_ull(dev->stats.kicks),
             };
             return mp_obj_new_tuple(7, items);
@@ -411,9 +412,20 @@ static mp_obj_t network_boot(void) {
 }
 static MP_DEFINE_CONST_FUN_OBJ_0(network_boot_obj, network_boot);
 
+// For tests and status pages: (bytes the stack may use, bytes it uses, TCP connections allowed, and in use).
+static mp_obj_t network_memory(void) {
+    netmem_limits_t l;
+    netmem_get_limits(&l);
+    mp_obj_t items[4] = {mp_obj_new_int_from_uint(l.budget), mp_obj_new_int_from_uint(l.used),
+                         mp_obj_new_int_from_uint(l.pcb_max), mp_obj_new_int_from_uint(l.pcbs)};
+    return mp_obj_new_tuple(4, items);
+}
+static MP_DEFINE_CONST_FUN_OBJ_0(network_memory_obj, network_memory);
+
 static const mp_rom_map_elem_t network_globals_table[] = {
     {MP_ROM_QSTR(MP_QSTR___name__), MP_ROM_QSTR(MP_QSTR_network)},
     {MP_ROM_QSTR(MP_QSTR__boot), MP_ROM_PTR(&network_boot_obj)},
+    {MP_ROM_QSTR(MP_QSTR__memory), MP_ROM_PTR(&network_memory_obj)},
     {MP_ROM_QSTR(MP_QSTR_LAN), MP_ROM_PTR(&lan_type)},
     {MP_ROM_QSTR(MP_QSTR_hostname), MP_ROM_PTR(&network_hostname_obj)},
     {MP_ROM_QSTR(MP_QSTR_ipconfig), MP_ROM_PTR(&network_ipconfig_obj)},

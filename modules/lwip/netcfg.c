@@ -20,6 +20,8 @@
 
 enum { WORD_MAX = 256 };
 
+#define ROUTER_WAIT_NS 5000000000ull // after boot; the link-local address alone takes a second
+
 static char hostname[NETCFG_HOSTNAME_MAX + 1] = "floe";
 
 static void say(const char *what, const char *word) {
@@ -132,23 +134,19 @@ bool netcfg_has_ip6(void) {
     return false;
 }
 
-bool netcfg_any_up(void) {
-    for (unsigned i = 0; i < netglue_count(); i++) {
-        if (netcfg_is_up(&netglue_get(i)->netif)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-bool netcfg_pending(void) {
+bool netcfg_pending(bool v6) {
+    bool pending = false;
     for (unsigned i = 0; i < netglue_count(); i++) {
         const struct netif *n = &netglue_get(i)->netif;
-        if (netif_is_up(n) && netif_is_link_up(n) && netcfg_dhcp_on(n) && ip4_addr_isany_val(*netif_ip4_addr(n))) {
-            return true;
+        if (!netif_is_up(n) || !netif_is_link_up(n)) {
+            continue;
         }
+        if (v6 ? has_ip6(n) : !ip4_addr_isany_val(*netif_ip4_addr(n))) {
+            return false;
+        }
+        pending |= v6 ? n->ip6_autoconfig_enabled && hal_clock_ns() < ROUTER_WAIT_NS : netcfg_dhcp_on(n);
     }
-    return false;
+    return pending;
 }
 
 // One comma-separated part of an ip= word. Collects into addr, mask, gw; the rest is applied at once.

@@ -32,10 +32,10 @@ void netcfg_set_hostname(const char *name, size_t len); // at most NETCFG_HOSTNA
 
 // Whether an interface can reach others: has an address that is not link-local.
 bool netcfg_is_up(const struct netif *n);
-bool netcfg_any_up(void);
 // Whether an IPv6 address that is not link-local is in use.
 bool netcfg_has_ip6(void);
-// Whether it is worth waiting for one: a lease is being asked for and the carrier is there.
-bool netcfg_pending(void);
+// Whether it is worth waiting for a first address of this kind: no interface has one, but one with a carrier is
+// asking for a lease, or, in the first seconds, for a router.
+bool netcfg_pending(bool v6);
 
 #endif

@@ -20,20 +20,19 @@ enum {
     KEEP_COPY_MAX = 512,  // a packet up to this size is not worth a whole buffer
 };
 
-#define GEN_ALL                                                                                                      \
-    (NETIF_CHECKSUM_GEN_IP | NETIF_CHECKSUM_GEN_UDP | NETIF_CHECKSUM_GEN_TCP | NETIF_CHECKSUM_GEN_ICMP |             \
+#define GEN_ALL \
+    (NETIF_CHECKSUM_GEN_IP | NETIF_CHECKSUM_GEN_UDP | NETIF_CHECKSUM_GEN_TCP | NETIF_CHECKSUM_GEN_ICMP | \
      NETIF_CHECKSUM_GEN_ICMP6)
 #define CHECK_TRANSPORT (NETIF_CHECKSUM_CHECK_UDP | NETIF_CHECKSUM_CHECK_TCP)
-#define CHECK_ALL                                                                                                    \
-    (NETIF_CHECKSUM_CHECK_IP | CHECK_TRANSPORT | NETIF_CHECKSUM_CHECK_ICMP | NETIF_CHECKSUM_CHECK_ICMP6)
+#define CHECK_ALL (NETIF_CHECKSUM_CHECK_IP | CHECK_TRANSPORT | NETIF_CHECKSUM_CHECK_ICMP | NETIF_CHECKSUM_CHECK_ICMP6)
 
 // One segment of a received frame. The first one of a frame also stands for the frame.
 typedef struct rxbuf {
     struct pbuf_custom pc; // first: lwIP's pbuf pointer is ours
     struct rxbuf *frame;
     netglue_t *glue;
-    void *cookie;    // frame only
-    uint16_t parts;  // frame only: pbufs that lwIP still has
+    void *cookie;   // frame only
+    uint16_t parts; // frame only: pbufs that lwIP still has
     struct rxbuf *next_free;
 } rxbuf_t;
 

@@ -17,7 +17,7 @@ u32_t netrand_isn(const ip_addr_t *local, u16_t local_port, const ip_addr_t *rem
 
 // A segment for a listening or a TIME_WAIT connection: may it go on? Makes room for a new connection first.
 err_t netlimit_admit(struct tcp_pcb *pcb, const struct tcp_hdr *hdr);
-#define LWIP_HOOK_TCP_INPACKET_PCB(pcb, hdr, optlen, opt1len, opt2, p)                                               \
+#define LWIP_HOOK_TCP_INPACKET_PCB(pcb, hdr, optlen, opt1len, opt2, p) \
     ((pcb)->state != LISTEN && (pcb)->state != TIME_WAIT ? ERR_OK : netlimit_admit(pcb, hdr))
 
 #endif

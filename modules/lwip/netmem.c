@@ -14,7 +14,10 @@
 #include "nethooks.h"
 #include "netpoll.h"
 
-enum { HALF_OPEN_MS = 4000 };
+enum {
+    HALF_OPEN_MS = 4000,
+    TIME_WAIT_MS = 4000, // new connections are told from old ones by their sequence numbers (RFC 6191, 6528)
+};
 
 uint32_t netmem_window_extra;
 static size_t budget = SIZE_MAX;
@@ -145,7 +148,7 @@ void netlimit_tick(void) {
     unsigned n = 0;
     for (struct tcp_pcb *p = tcp_tw_pcbs, *next; p != NULL; p = next) {
         next = p->next;
-        if (++n > time_wait_max) {
+        if (++n > time_wait_max || age_ms(p) > TIME_WAIT_MS) {
             tcp_abandon(p, 0);
         }
     }

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 typedef struct {
-    size_t budget, used;   // bytes
+    size_t budget, used;    // bytes
     unsigned pcb_max, pcbs; // TCP connections in any state
 } netmem_limits_t;
 
@@ -27,7 +27,7 @@ void netmem_set_limits(size_t bytes, unsigned pcbs);
 // Whether the socket behind a listening connection (its callback argument) holds all the connections it
 // wants. Set by the socket layer.
 extern bool (*netlimit_queue_full)(void *listener);
-// Once a second: half-open connections older than 4 s and surplus TIME_WAIT ones go.
+// Once a second: half-open connections and those in TIME_WAIT go after 4 s, surplus ones of the latter at once.
 void netlimit_tick(void);
 bool netlimit_tick_needed(void);
 

@@ -54,9 +54,9 @@ typedef struct sock {
         struct udp_pcb *udp;
     } pcb;
     uint32_t refused_at; // netmem_frees() when memory was last refused
-    bool refused;            // memory was, and see refused_at
-    bool blocked;            // send queue was full: wait until it is half empty
-    bool dirty;              // in the list of sockets whose data waits for the end of the batch
+    bool refused;        // memory was, and see refused_at
+    bool blocked;        // send queue was full: wait until it is half empty
+    bool dirty;          // in the list of sockets whose data waits for the end of the batch
     struct sock *dirty_next;
     // TCP: received and not yet read; each pbuf is ours with one reference, linked by next (tot_len unused).
     struct pbuf *rx_head, *rx_tail;
@@ -100,7 +100,7 @@ int sock_error_of(int lwip_err); // err_t -> -errno
 int sock_take_error(sock_t *s);  // -errno to report now, 0 for none
 // Whether an address may be used with this socket, as lwIP wants to see it (a v6 socket takes both kinds).
 bool sock_addr_fits(const sock_t *s, const ip_addr_t *a);
-void sock_refuse(sock_t *s);            // memory was refused
+void sock_refuse(sock_t *s);              // memory was refused
 bool sock_still_refused(const sock_t *s); // and nothing was freed since
 
 // ---- sock_tcp.c ---------------------------------------------------------------------------------
@@ -135,8 +135,8 @@ ssize_t sock_udp_recv(sock_t *s, void *out, size_t size, sock_addr_t *from);
 // ---- sock_dns.c ---------------------------------------------------------------------------------
 enum { SOCK_DNS_PENDING = 1 };
 typedef struct {
-    int refs;         // the caller's, and one for lwIP while a query runs
-    int v4, v6;       // 0 found, -errno, SOCK_DNS_PENDING, -EAFNOSUPPORT when not asked for
+    int refs;   // the caller's, and one for lwIP while a query runs
+    int v4, v6; // 0 found, -errno, SOCK_DNS_PENDING, -EAFNOSUPPORT when not asked for
     ip_addr_t ip4, ip6;
 } sock_query_t;
 // Ask for addresses of name; family 0 means both. The caller owns the result and releases it. NULL: no memory.

@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: MIT
+"""Module socket in a VM, over user networking: guest_socket.py inside, net_host.py outside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import Boot
+from floe.console import Matched
+from net_host import Services
+
+HERE = Path(__file__).resolve().parent
+
+
+@pytest.mark.parametrize("machine", ["microvm", "q35"])
+def test_socket(boot: Boot, machine: str) -> None:
+    with Services() as services:
+        vm = boot(
+            HERE / "guest_socket.py",
+            deadline_s=120,
+            machine=machine,
+            net=("user,ip=dhcp",),
+            args=services.arguments,
+        )
+        assert vm.expect("all done") is Matched
+        assert vm.wait() == 0
+    assert "PANIC" not in vm.console_text
