@@ -44,8 +44,13 @@ class Connection:
         self.unread = False  # the client may still be sending
         self.task: object = None
         server.accepted += 1
+        self.number = server.accepted
         server.connections[id(self)] = self
         self._wait(IDLE, server.limits.idle_s, _IN)
+
+    def age_key(self) -> tuple:
+        """Sorts idle connections, longest idle first."""
+        return self.since, self.number
 
     # ---- called by the server -------------------------------------------------------------------
 
@@ -95,7 +100,7 @@ class Connection:
     def check_deadline(self, tick: int) -> None:
         if tick - self.since <= self.limit_s:
             return
-        if self.state == HEAD or self.state == BODY:
+        if self.state in (HEAD, BODY):
             self._refuse(HttpError(408))
             try:
                 self._advance()
@@ -111,7 +116,7 @@ class Connection:
                 self.ready(_IN)  # a request may have come that nobody has looked at yet
             except OSError as exc:
                 self.failed(exc)
-        if self.state == IDLE or self.state == LINGER:
+        if self.state in (IDLE, LINGER):
             self.close()
         elif self.state == WRITE and not self.pending and self.body is None:
             self.closing = True
@@ -320,7 +325,7 @@ class Connection:
 def _check_size(buf: bytes) -> None:
     """An unfinished request head: raise HttpError if it can never be served."""
     line = buf.find(b"\r\n")
-    if line < 0 and len(buf) > MAX_TARGET + 32 or line > MAX_TARGET + 32:
+    if line > MAX_TARGET + 32 or (line < 0 and len(buf) > MAX_TARGET + 32):
         raise HttpError(414)
     if len(buf) > MAX_HEAD:
         raise HttpError(431)

@@ -69,8 +69,8 @@ def _parse_target(method: str, target: bytes) -> tuple:
         raise HttpError(400, "bad path")
     try:
         return str(path, "utf-8"), query
-    except UnicodeError:
-        raise HttpError(400, "the path is not UTF-8")
+    except UnicodeError as exc:
+        raise HttpError(400, "the path is not UTF-8") from exc
 
 
 def _parse_fields(lines: list) -> dict:
@@ -135,7 +135,8 @@ def parse_head(raw: bytes) -> Head:
     if len(parts[1]) > MAX_TARGET:
         raise HttpError(414, "the request target is too long")
     version = parts[2]
-    if len(version) != 8 or version[:5] != b"HTTP/" or version[6:7] != b"." or not (version[5:6] + version[7:]).isdigit():
+    digits = version[5:6] + version[7:]
+    if len(version) != 8 or version[:5] != b"HTTP/" or version[6:7] != b"." or not digits.isdigit():
         raise HttpError(400, "bad protocol version")
     if version[5:6] != b"1":
         raise HttpError(505, "this server speaks HTTP/1.1")

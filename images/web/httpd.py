@@ -7,7 +7,7 @@
     await server.stop(5)        # refuse new connections, finish requests in flight, at most 5 s
 
 A connection costs no task: the poll loop calls it when its socket is ready. Not here: what happens on
-one connection (connection.py), the bytes of HTTP (http1.py), files and routes (site.py).
+one connection (connection.py), the bytes of HTTP (http1.py), files and routes (pages.py).
 """
 
 import asyncio
@@ -189,7 +189,7 @@ class Server:
         """Close the connection that has been idle longest. False: none is idle."""
         oldest = None
         for connection in self.connections.values():
-            if connection.state == IDLE and (oldest is None or connection.since < oldest.since):
+            if connection.state == IDLE and (oldest is None or connection.age_key() < oldest.age_key()):
                 oldest = connection
         if oldest is None:
             return False

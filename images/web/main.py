@@ -5,13 +5,13 @@ Environment: PORT (80), SITE (/rom), IDLE_S (15), HEAD_S (10), MAX_CONNECTIONS (
 """
 
 import asyncio
-import micropython
 import os
 import sys
 
+import micropython
 from httpd import Limits, Server
 from notes import Notes, Status
-from site import Files, Router
+from pages import Files, Router
 
 _DRAIN_S = 5  # for requests in flight after Ctrl-C
 

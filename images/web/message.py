@@ -64,14 +64,14 @@ class Response:
     def __init__(self, status: int, body: bytes = b"", kind: bytes = b"", fields: tuple = ()) -> None:
         self.status = status
         self.body = body
-        self.fields = ((b"Content-Type", kind),) + fields if kind else fields
+        self.fields = ((b"Content-Type", kind),) + fields if kind else fields  # noqa: RUF005 - no (*x, y) here
 
     def head(self, closing: str, date: bytes) -> bytes:
         """Status line and header. closing: "", "close" or "keep-alive"; date: a whole Date line or nothing."""
         out = ("HTTP/1.1 %d %s\r\n" % (self.status, REASONS.get(self.status, "Status"))).encode() + date
         for name, value in self.fields:
             out += name + b": " + value + b"\r\n"
-        if self.status >= 200 and self.status != 204 and self.status != 304:
+        if self.status >= 200 and self.status not in (204, 304):
             out += b"Content-Length: %d\r\n" % len(self.body)
         if closing:
             out += b"Connection: " + closing.encode() + b"\r\n"

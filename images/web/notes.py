@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The JSON API: notes in memory, and the server's status.
 
-    GET    /api/notes          all notes              POST   /api/notes       {"text": ...} -> 201, Location
-    GET    /api/notes/ID       one                    PUT    /api/notes/ID    {"text": ...}
-    DELETE /api/notes/ID       204                    GET    /api/status      uptime, memory, counters
+- GET /api/notes: all notes; POST {"text": ...}: 201 and a Location
+- GET /api/notes/ID: one note; PUT {"text": ...}; DELETE: 204
+- GET /api/status: uptime, memory, counters
 """
 
 import gc
@@ -12,7 +12,7 @@ import time
 
 from httpd import Server
 from message import HttpError, Request, Response, json_response
-from site import Router
+from pages import Router
 
 _MAX_NOTES = 1000
 _MAX_TEXT = 4096  # bytes

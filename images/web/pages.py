@@ -103,7 +103,7 @@ class Files:
         path = self._paths.get(url)
         if path is None:
             raise HttpError(404)
-        if method != "GET" and method != "HEAD":
+        if method not in ("GET", "HEAD"):
             return refuse_method(method, {"GET": None})
         content, etag = self._load(path)
         unchanged = _matches(request.field(b"if-none-match"), etag)
@@ -171,4 +171,5 @@ def _parse_range(field: bytes, size: int) -> tuple | None:
 def _part(content: bytes, span: tuple, kind: bytes, fields: tuple) -> Response:
     start, end = span
     where = b"bytes %d-%d/%d" % (start, end, len(content))
-    return Response(206, content[start : end + 1], kind, fields + ((b"Content-Range", where),))
+    fields = fields + ((b"Content-Range", where),)  # noqa: RUF005 - MicroPython has no (*x, y)
+    return Response(206, content[start : end + 1], kind, fields)

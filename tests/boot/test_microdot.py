@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: MIT
+"""images/microdot: the framework from PyPI routes, parses JSON and handles errors inside a VM."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from conftest import Boot, Guest
+from floe.console import INTERRUPT, Matched
+from rawhttp import Answer, RawHttp
+
+
+@pytest.fixture
+def guest(boot: Boot) -> Iterator[Guest]:
+    vm = boot("microdot", deadline_s=60, ports=[80])
+    assert vm.expect("serving on port 80") is Matched
+    yield vm
+    assert "PANIC" not in vm.console_text
+
+
+def post(port: int, path: str, body: bytes, kind: str = "application/json") -> Answer:
+    head = f"POST {path} HTTP/1.0\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
+    with RawHttp(port) as client:
+        client.send(head.encode() + body)
+        return client.answer()
+
+
+def get(port: int, path: str) -> Answer:
+    with RawHttp(port) as client:
+        return client.get(path)
+
+
+def test_routes(guest: Guest) -> None:
+    port = guest.ports[80]
+    index = get(port, "/")
+    assert (index.status, index.fields["content-type"]) == (200, "text/plain; charset=utf-8")
+    assert b"Microdot" in index.body
+    for visits in (1, 2, 3):
+        assert json.loads(get(port, "/hello/ann").body) == {"hello": "ann", "visits": visits}
+    assert json.loads(get(port, "/divide/7/2").body) == {"quotient": 3}
+
+
+def test_json_body(guest: Guest) -> None:
+    port = guest.ports[80]
+    assert json.loads(post(port, "/sum", b"[1, 2, 39]").body) == {"sum": 42}
+    assert post(port, "/sum", b'{"a": 1}').status == 422
+
+
+def test_errors(guest: Guest) -> None:
+    port = guest.ports[80]
+    missing = get(port, "/nothing")
+    assert (missing.status, json.loads(missing.body)["path"]) == (404, "/nothing")
+    zero = get(port, "/divide/1/0")
+    assert (zero.status, json.loads(zero.body)) == (400, {"error": "division by zero"})
+    assert get(port, "/divide/one/0").status == 404
+    assert post(port, "/", b"[]").status == 405
+    assert get(port, "/").status == 200
+
+
+def test_ctrl_c_ends_it(guest: Guest) -> None:
+    assert get(guest.ports[80], "/").status == 200
+    guest.send(INTERRUPT)
+    assert guest.wait() == 0
+    assert "stopped" in guest.console_text
