@@ -1,26 +1,32 @@
 # SPDX-License-Identifier: MIT
 """Guests of a few instructions, assembled here: what a VM does is then known to the letter.
 
-They are 64-bit ELF files with a PVH note that run 32-bit code without paging, as PVH enters it.
+They are 64-bit ELF files with a PVH note that run 32-bit code without paging, as PVH enters it, and carry the notes
+of an image, so that `floe run` takes them.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import subprocess
 from pathlib import Path
+
+from floe import elf as elf_file
+
+CONTENT = {"name": "tiny", "version": "0", "profile": "sealed", "memory": 8 << 20, "drivers": [], "modules": []}
 
 _LINK = """
 ENTRY(start)
 PHDRS { note PT_NOTE FLAGS(4); text PT_LOAD FLAGS(5); data PT_LOAD FLAGS(6); }
 SECTIONS {
   . = 0x200000;
-  .note.pvh : { *(.note.pvh) } :text :note
+  .note : { *(.note.pvh) } :text :note
   .text : { *(.text) } :text
   . = ALIGN(4096);
   .data : { *(.data) } :data
   .bss : { *(.bss) } :data
-  /DISCARD/ : { *(.note.gnu*) *(.comment) }
+  /DISCARD/ : { *(.comment) }
 }
 """
 _HEAD = """
@@ -28,6 +34,17 @@ _HEAD = """
     .long 4, 4, 18
     .asciz "Xen"
     .long start
+    .balign 4
+    .long 5, content_end - content, 1
+    .asciz "Floe"
+    .balign 4
+content: .ascii "{content}"
+content_end:
+    .balign 4
+    .long 5, 32, 2
+    .asciz "Floe"
+    .balign 4
+    .skip 32
     .data
     .long 0
     .text
@@ -65,7 +82,8 @@ KBD_RESET = "movw $0x64, %dx\n movb $0xfe, %al\n outb %al, %dx"
 
 def build(folder: Path, *parts: str, bss: int = 0) -> Path:
     """Assemble and link the parts into folder and return the ELF; `bss` adds that many bytes of memory to it."""
-    source = _HEAD + "\n".join(parts) + _TAIL + (f".skip {bss}\n" if bss else "")
+    content = json.dumps(CONTENT).replace('"', '\\"')
+    source = _HEAD.replace("{content}", content) + "\n".join(parts) + _TAIL + (f".skip {bss}\n" if bss else "")
     elf = folder / f"tiny-{hashlib.sha256(source.encode()).hexdigest()[:12]}.elf"
     script = elf.with_suffix(".ld")
     script.write_text(_LINK)
@@ -75,4 +93,5 @@ def build(folder: Path, *parts: str, bss: int = 0) -> Path:
     subprocess.run(
         ["ld", "-nostdlib", "-static", "-z", "noexecstack", "-T", script, "-o", elf, elf.with_suffix(".o")], check=True
     )
+    elf_file.seal(elf)
     return elf

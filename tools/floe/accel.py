@@ -28,8 +28,9 @@ class KvmNotPermitted(VmError):
     """/dev/kvm is there and this user may not open it."""
 
 
-def check_kvm(device: Path = KVM_DEVICE) -> None:
+def check_kvm(device: Path | None = None) -> None:
     """Make a VM and close it again. Raises VmError saying what is missing, KvmNotPermitted for lack of rights."""
+    device = device or KVM_DEVICE
     try:
         kvm = os.open(device, os.O_RDWR | os.O_CLOEXEC)
     except PermissionError:

@@ -10,12 +10,12 @@ from typing import Any, Literal
 
 import msgspec
 
-from floe.errors import ConfigError, NotFound
+from floe.errors import ConfigError, NotFound, UsageError
+from floe.ports import parse_forward
 
 FILE_NAME = "image.toml"
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_PORT = re.compile(r"(?:(?:tcp|udp):)?(?:[0-9.]+:)?(\d{1,5}):(\d{1,5})")
 
 
 class Package(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -142,9 +142,10 @@ def _checked(parsed: _File, folder: Path, file: Path | None, text: str) -> Image
     if not main.is_file():
         raise fail("main", f"no such file: {parsed.main}")
     for port in parsed.ports:
-        match = _PORT.fullmatch(port)
-        if match is None or not all(0 < int(p) < 65536 for p in match.groups()):
-            raise fail("ports", f"'{port}' is no port forwarding", 'HOST:GUEST, for example ports = ["8080:80"]')
+        try:
+            parse_forward(port)
+        except UsageError:
+            raise fail("ports", f"'{port}' is no port forwarding", 'HOST:GUEST, for example ports = ["8080:80"]') from None
     for key in parsed.env:
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key):
             raise fail(f"env.{key}", "no name of an environment variable")

@@ -1,0 +1,312 @@
+# SPDX-License-Identifier: MIT
+"""What can go wrong between an image and its VM: the words, the hint, the exit code; QEMU is real."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import stat
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import tiny
+from command import FLOE, floe
+from floe import accel, cli
+from floe.errors import FloeError, VmExitedEarly
+from floe.net import Card
+from floe.ports import Forward
+from floe.qemu import VmSpec
+from floe.vm import Vm
+
+SERVER = "import socket\ns = socket.socket()\nprint('up')\n"
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Path:
+    path = tmp_path / "app.py"
+    path.write_text("print('ran')\n")
+    return path
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Path:
+    path = tmp_path / "server.py"
+    path.write_text(SERVER)
+    return path
+
+
+def failure(*argv: str | Path, code: int, **options: object) -> tuple[str, str, str]:
+    """Cause, evidence and hint of a floe that fails with this exit code and prints nothing else."""
+    done = floe(*argv, **options)
+    assert done.returncode == code, done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert "internal error" not in done.stderr
+    said, _, hint = done.stderr.partition("\n  try: ")
+    cause, _, evidence = said.partition("\n")
+    assert cause.startswith("floe: ")
+    return cause.removeprefix("floe: ").strip(), evidence, hint
+
+
+# ---- flags -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("flags", "cause", "hint"),
+    [
+        ("--memory lots", "--memory lots: not a size", "--memory 32M"),
+        ("--memory 32", "--memory 32: not a size", "--memory 32M"),
+        ("--memory 1M", "--memory 1M: less than the 2 MiB below which no image loads", "--memory 4M"),
+        ("--memory 5001K", "--memory 5001K: not a multiple of 4K", "--memory 5000K"),
+        ("-p 80", "-p 80: not a port forward", "-p [ADDR:]HOST:GUEST[/udp]"),
+        ("-p 8080:80", "-p 8080:80: app has no network: nothing in it imports network or socket", ""),
+        ("--net user", "--net user: app has no network: nothing in it imports network or socket", ""),
+        ("--env 1X=2", "--env 1X=2: not a name of an environment variable", "--env NAME=VALUE"),
+        ("--env FLOE_NOT_SET", "--env FLOE_NOT_SET: this shell has no such variable", "--env FLOE_NOT_SET=VALUE"),
+        ("--accel hax", "Invalid value for '--accel'", "floe run --help"),
+        ("--machine virt", "Invalid value for '--machine'", "floe run --help"),
+        ("--timeout 0", "Invalid value for '--timeout'", "floe run --help"),
+        ("--detach", "No such option", "floe run --help"),
+    ],
+)
+def test_flags(app: Path, flags: str, cause: str, hint: str) -> None:
+    said, _, proposed = failure("run", *flags.split(), app, code=125)
+    assert cause in said
+    assert proposed.startswith(hint)
+
+
+def test_ports_without_a_card_of_kind_user(server: Path, tmp_path: Path) -> None:
+    cause, _, _ = failure("run", "--net", "none", "-p", "0:80", server, code=125)
+    assert cause.endswith("ports are forwarded to a card of kind user only, and there is none")
+
+
+def test_arguments_that_do_not_fit(app: Path) -> None:
+    cause, _, _ = failure("run", app, "--", "x" * 5000, code=125)
+    assert re.search(r"take 500\d bytes; there is room for \d+", cause)
+
+
+# ---- files -------------------------------------------------------------------------------------------
+
+
+def test_no_such_app() -> None:
+    cause, _, hint = failure("run", "nowhere.py", code=127)
+    assert cause == "no such file: nowhere.py"
+    assert hint.startswith("APP is a .py file")
+
+
+def test_no_such_elf() -> None:
+    assert failure("run", "nowhere.elf", code=127)[0] == "no such file: nowhere.elf"
+
+
+def test_an_elf_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "x.elf").write_text("not an ELF")
+    cause, _, _ = failure("run", tmp_path / "x.elf", code=126)
+    assert "is not an image that floe boots: it is no ELF file" in cause
+
+
+def test_another_program_s_elf() -> None:
+    program = Path(shutil.which("true") or "/bin/true").resolve()
+    assert "is not an image that floe boots" in failure("run", program, code=126)[0]
+
+
+def test_an_image_with_one_byte_changed(tmp_path: Path) -> None:
+    elf = tmp_path / "hello.elf"
+    assert floe("build", "images/hello", "-o", elf).returncode == 0
+    raw = bytearray(elf.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    elf.write_bytes(raw)
+    assert "its bytes are not those that floe linked" in failure("run", elf, code=126)[0]
+
+
+def test_dev_of_a_sealed_elf(tmp_path: Path) -> None:
+    elf = tmp_path / "hello.elf"
+    assert floe("build", "images/hello", "-o", elf).returncode == 0
+    assert failure("run", "--dev", elf, code=125)[0].endswith("hello.elf is a sealed image")
+
+
+def test_memory_that_does_not_hold_the_image(tmp_path: Path) -> None:
+    """Said before QEMU starts: it would load what fits and let the guest find out."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "large").write_bytes(os.urandom(3 << 20))
+    (tmp_path / "main.py").write_text("print('ran')\n")
+    (tmp_path / "image.toml").write_text('name = "large"\n')
+    cause, _, hint = failure("run", "--memory", "3M", tmp_path, code=125)
+    match = re.fullmatch(r"3 MiB of memory are too little: the image reaches up to (\d\.\d) MiB", cause)
+    assert match
+    need = re.match(r"--memory (\d+)M at least", hint)
+    assert need
+    assert int(need[1]) == int(float(match[1])) + 1
+
+
+# ---- the host ----------------------------------------------------------------------------------------
+
+
+def test_port_in_use(server: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port = holder.getsockname()[1]
+        cause, evidence, hint = failure("run", "-p", f"{port}:80", server, code=125)
+    assert cause == f"port {port} is in use"
+    assert re.fullmatch(rf"  by: \S+.* \(pid {os.getpid()}\)", evidence.rstrip())
+    assert re.match(r"-p \d+:80", hint)
+
+
+def test_no_tap(server: Path) -> None:
+    cause, _, hint = failure("run", "--net", "tap:floe-none", server, code=125)
+    assert cause == "there is no tap device floe-none"
+    assert hint.startswith("sudo ip tuntap add dev floe-none mode tap")
+
+
+def test_no_qemu(app: Path, tmp_path: Path) -> None:
+    """A PATH that has what building needs, and no QEMU."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name in ("gcc", "as", "ld"):
+        (tools / name).symlink_to(shutil.which(name) or name)
+    cause, _, hint = failure("run", app, code=127, env={**os.environ, "PATH": str(tools)})
+    assert cause == "qemu-system-x86_64 is not installed"
+    assert hint.strip() == "sudo apt-get install qemu-system-x86"
+
+
+def test_a_qemu_that_cannot_be_run(app: Path, tmp_path: Path) -> None:
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    (tools / "qemu-system-x86_64").write_text("neither a script nor a program")
+    (tools / "qemu-system-x86_64").chmod(0o755)
+    env = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
+    cause, evidence, _ = failure("run", app, code=126, env=env)
+    assert cause == "cannot start QEMU: Exec format error"
+    assert f"command: {tools}/qemu-system-x86_64" in evidence
+
+
+def test_qemu_that_refuses_shows_its_own_words(app: Path) -> None:
+    """More memory than any address space has."""
+    cause, evidence, hint = failure("run", "--memory", "999999G", app, code=126)
+    assert re.fullmatch(r"QEMU failed with status \d+", cause)
+    assert "QEMU: qemu-system-x86_64: " in evidence
+    assert re.search(r"memory", evidence)
+    assert "command: " in evidence
+    assert "-kernel" in evidence
+    assert hint.strip() == "floe doctor"
+
+
+def test_a_port_lost_between_our_look_and_qemu_s(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        spec = VmSpec(
+            tiny.build(tmp_path, tiny.HANG),
+            cards=(Card(),),
+            forwards=(Forward("127.0.0.1", holder.getsockname()[1], 80),),
+        )
+        with Vm(spec) as vm, pytest.raises(VmExitedEarly) as error:
+            vm.wait(deadline_s=20)
+    assert "Could not set up host forwarding rule" in error.value.evidence
+    assert error.value.exit_code == 126
+
+
+# ---- KVM ---------------------------------------------------------------------------------------------
+
+
+def test_kvm_not_permitted(tmp_path: Path) -> None:
+    """Asked by a user who may not open the device; for root, in a child that gives root up."""
+    device = tmp_path / "kvm"
+    device.touch()
+    device.chmod(0o600 if os.geteuid() == 0 else 0)
+    tmp_path.chmod(0o755)
+    for parent in tmp_path.parents:
+        if parent.stat().st_uid == os.geteuid():
+            parent.chmod(parent.stat().st_mode | stat.S_IXOTH)
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        if os.geteuid() == 0:
+            os.setgid(65534)
+            os.setuid(65534)
+        try:
+            accel.check_kvm(device)
+        except FloeError as e:
+            os.write(writing, e.render().encode())
+            os._exit(e.exit_code)
+        os._exit(0)
+    os.close(writing)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 126
+    with os.fdopen(reading) as pipe:
+        said = pipe.read()
+    assert said.startswith(f"floe: KVM not permitted: no right to open {device}\n")
+    assert "owner uid" in said
+    assert re.search(r"try: sudo usermod -aG \S+ \S+, then log in again", said)
+    assert "--accel tcg" in said
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda path: None, "KVM is not available"),  # no such file
+        (lambda path: path.touch(), "KVM is not usable"),  # no such ioctl
+        (lambda path: path.mkdir(), "KVM is not available"),
+    ],
+)
+def test_no_kvm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
+    make: Callable[[Path], None], words: str,
+) -> None:  # fmt: skip
+    make(tmp_path / "kvm")
+    monkeypatch.setattr(accel, "KVM_DEVICE", tmp_path / "kvm")
+    assert cli.run(["run", "--accel", "kvm", "images/hello"]) == 126
+    said = capfd.readouterr().err
+    assert said.startswith(f"floe: {words}")
+    assert "--accel tcg" in said
+    assert accel.choose("auto")[0] == "tcg"
+    assert words in accel.choose("auto")[1]
+
+
+# ---- guests ------------------------------------------------------------------------------------------
+
+
+def test_a_crash_is_told_from_a_reset(tmp_path: Path) -> None:
+    elf = tiny.build(tmp_path, tiny.say("last words\n"), tiny.TRIPLE_FAULT)
+    done = floe("run", "--accel", "tcg", elf)
+    assert done.returncode == 120
+    assert (
+        done.stderr
+        == "last words\nfloe: the guest crashed: its machine was reset without its asking (a triple fault)\n"
+    )
+
+
+def test_a_panic_is_always_shown(tmp_path: Path) -> None:
+    elf = tiny.build(tmp_path, tiny.say("PANIC: nothing works\n"), tiny.leave(120))
+    done = floe("run", elf)
+    assert done.returncode == 120
+    assert done.stderr == "PANIC: nothing works\nfloe: the guest panicked\n"
+    assert done.stdout == ""
+
+
+def test_out_of_memory(app: Path) -> None:
+    app.write_text("x = []\nwhile True:\n    x.append(bytearray(100000))\n")
+    done = floe("run", "--memory", "8M", app)
+    assert done.returncode == 121
+    assert "MemoryError" in done.stdout
+    assert done.stderr == "floe: the guest ran out of memory; it has 8 MiB (--memory)\n"
+
+
+def test_timed_out(app: Path) -> None:
+    app.write_text("while True:\n    pass\n")
+    cause, _, hint = failure("run", "--timeout", "0.5", app, code=124)
+    assert cause == "the guest did not end within 0.5 s"
+    assert hint.strip() == "a longer --timeout"
+
+
+def test_qemu_killed_from_outside(tmp_path: Path) -> None:
+    elf = tiny.build(tmp_path, tiny.say("up\n"), tiny.HANG)
+    with subprocess.Popen(
+        [*FLOE, "run", str(elf)], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "up\n"
+        (qemu,) = map(int, Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split())
+        os.kill(qemu, 9)
+        said = process.stderr.read()
+        assert process.wait(30) == 126
+    assert said.startswith("floe: QEMU was killed by SIGKILL\n  guest: up\n  command: ")

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: MIT
+"""`floe doctor`: on this machine, and on machines that lack something, made with a PATH of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from command import floe
+
+TOOLS = ("gcc", "as", "ld", "make", "apt-get", "qemu-system-x86_64")
+
+
+@pytest.fixture
+def tools(tmp_path: Path) -> Path:
+    """A folder with links to every tool; a test removes or replaces some and makes it the PATH."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name in TOOLS:
+        if path := shutil.which(name):
+            (folder / name).symlink_to(path)
+    return folder
+
+
+def findings(path: Path) -> tuple[int, dict[str, dict[str, object]]]:
+    done = floe("doctor", "--json", env={**os.environ, "PATH": str(path)})
+    report = json.loads(done.stdout)
+    assert report["ok"] is (done.returncode == 0)
+    return done.returncode, {f["name"]: f for f in report["findings"]}
+
+
+def test_this_machine_has_what_the_tests_need() -> None:
+    done = floe("doctor")
+    assert done.returncode == 0, done.stdout
+    assert "LACKS" not in done.stdout
+    for name in ("python", "gcc", "qemu", "qemu machines", "qemu devices", "firmware", "kvm", "port archive"):
+        assert any(line[8:].startswith(name) for line in done.stdout.splitlines()), name
+
+
+@pytest.mark.parametrize(
+    ("tool", "finding", "package"),
+    [
+        ("gcc", "gcc", "gcc"),
+        ("ld", "ld", "binutils"),
+        ("make", "make", "make"),
+        ("qemu-system-x86_64", "qemu", "qemu-system-x86"),
+    ],
+)
+def test_a_tool_is_missing(tools: Path, tool: str, finding: str, package: str) -> None:
+    (tools / tool).unlink()
+    code, found = findings(tools)
+    assert code == 127
+    assert not found[finding]["ok"]
+    assert str(found[finding]["mend"]).startswith("sudo apt-get update && sudo apt-get install")
+    assert str(found[finding]["mend"]).endswith(f" {package}")
+
+
+def test_without_apt_it_still_works(tools: Path) -> None:
+    (tools / "apt-get").unlink()
+    code, found = findings(tools)
+    assert code == 0
+    assert not found["apt source"]["ok"]
+    assert "release files" in str(found["apt source"]["detail"])
+
+
+def test_a_qemu_that_is_too_old_and_offers_little(tools: Path) -> None:
+    (tools / "qemu-system-x86_64").unlink()
+    (tools / "qemu-system-x86_64").write_text(
+        '#!/bin/sh\ncase "$*" in\n--version) echo "QEMU emulator version 5.2.0";;\n'
+        '"-machine help") echo "pc  Standard PC";;\n"-device help") echo \'name "virtconsole"\';;\n'
+        "*) echo user;;\nesac\n"
+    )
+    (tools / "qemu-system-x86_64").chmod(0o755)
+    code, found = findings(tools)
+    assert code == 127
+    assert found["qemu"]["detail"] == "version 5.2.0, older than 7.2"
+    assert found["qemu machines"]["detail"] == "not offered: microvm, q35"
+    assert "virtio-net-device" in str(found["qemu devices"]["detail"])
+    assert found["qemu networks"]["detail"] == "not offered: tap, stream"
+    assert not found["firmware"]["ok"]
+
+
+def test_text_names_the_command_that_mends(tools: Path) -> None:
+    (tools / "make").unlink()
+    lines = floe("doctor", env={**os.environ, "PATH": str(tools)}).stdout.splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith("LACKS   make"))
+    assert lines[at + 1].strip().startswith("try: sudo apt-get update")
