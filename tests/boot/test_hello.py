@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pytest
+
 from conftest import Boot
 from floe.console import Matched
 from floe.qemu import MACHINES

@@ -20,9 +20,7 @@ def header(text: str, key: str) -> list[str]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda path: path.stem)
-def test_error(
-    case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_error(case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     raw = case.read_bytes()
     text = raw.decode("utf-8", "replace")
     name = (header(text, "as") or ["app.py" if case.suffix == ".py" else "image.toml"])[0]

@@ -82,7 +82,8 @@ def test_script_of_an_image_is_that_image(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "size"), [("0", 0), ("12", 12), ("3k", 3072), ("600K", 614400), ("32M", 32 << 20), ("1G", 1 << 30), ("4MiB", 4 << 20)]
+    ("text", "size"),
+    [("0", 0), ("12", 12), ("3k", 3072), ("600K", 614400), ("32M", 32 << 20), ("1G", 1 << 30), ("4MiB", 4 << 20)],
 )
 def test_sizes(text: str, size: int) -> None:
     assert parse_size(text) == size
@@ -98,7 +99,15 @@ def test_any_text_is_a_size_or_a_value_error(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("key", "line"),
-    [("name", 2), ("ports", 8), ("env.MODE", 14), ("packages.other.sha256", 18), ("budget.elf", 21), ("budget", 20), ("no", None)],
+    [
+        ("name", 2),
+        ("ports", 8),
+        ("env.MODE", 14),
+        ("packages.other.sha256", 18),
+        ("budget.elf", 21),
+        ("budget", 20),
+        ("no", None),
+    ],
 )
 def test_line_of(key: str, line: int | None) -> None:
     assert line_of(FULL, key) == line
@@ -107,16 +116,22 @@ def test_line_of(key: str, line: int | None) -> None:
 @settings(deadline=None)
 @given(
     st.dictionaries(
-        st.sampled_from(["name", "main", "memory", "ports", "env", "args", "packages", "budget", "data", "profile", "x"]),
+        st.sampled_from(
+            ["name", "main", "memory", "ports", "env", "args", "packages", "budget", "data", "profile", "x"]
+        ),
         st.recursive(
             st.booleans() | st.integers(-5, 5) | st.sampled_from(["", "a", "../x", "32M", "1:2", "main.py"]),
-            lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["elf", "a"]), inner, max_size=2),
+            lambda inner: (
+                st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["elf", "a"]), inner, max_size=2)
+            ),
             max_leaves=4,
         ),
         max_size=4,
     )
 )
-def test_any_toml_is_an_image_or_a_config_error(tmp_path_factory: pytest.TempPathFactory, table: dict[str, object]) -> None:
+def test_any_toml_is_an_image_or_a_config_error(
+    tmp_path_factory: pytest.TempPathFactory, table: dict[str, object]
+) -> None:
     def toml(value: object) -> str:
         if isinstance(value, dict):
             return "{" + ", ".join(f"{k} = {toml(v)}" for k, v in value.items()) + "}"

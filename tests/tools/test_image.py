@@ -37,7 +37,14 @@ def test_hello_holds_only_what_it_needs() -> None:
     assert built.image.content["modules"] == ["__main__", "builtins", "sys"]
     assert built.image.content["drivers"] == ["virtio-console", "virtio-rng"]
     held = symbols(built.path)
-    for absent in ("mp_module_json", "mp_module_time", "tcp_input", "virtio_net_driver", "mp_compile", "pyexec_friendly_repl"):
+    for absent in (
+        "mp_module_json",
+        "mp_module_time",
+        "tcp_input",
+        "virtio_net_driver",
+        "mp_compile",
+        "pyexec_friendly_repl",
+    ):
         assert absent not in held
     assert {"boot_entry", "mp_module_sys", "virtio_console_driver"} <= held
     assert built.image.size <= 300 * 1024
@@ -204,7 +211,12 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def test_package(tmp_path: Path, index: Path) -> None:
-    wheel(index, "floe_test_pack", "1.5", {"tp/__init__.py": "from .inner import x\n", "tp/inner.py": "x = 5\n", "tp/not_used.py": ""})
+    wheel(
+        index,
+        "floe_test_pack",
+        "1.5",
+        {"tp/__init__.py": "from .inner import x\n", "tp/inner.py": "x = 5\n", "tp/not_used.py": ""},
+    )
     folder = app(tmp_path / "a", {"main.py": "import tp\n", "image.toml": '[packages]\nfloe_test_pack = "1.5"\n'})
     content = image.build(folder).image.content
     assert [(f["name"], f["origin"]) for f in content["frozen"] if "tp" in f["name"]] == [
@@ -255,7 +267,12 @@ def test_inspect_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert f"{out}: hello 1, sealed, " in capsys.readouterr().out
     assert cli.run(["inspect", str(out)]) == 0
     text = capsys.readouterr().out
-    for words in ("segment   r-x", "frozen    main.py", "upstream  micropython 1.25.0, MIT", "drivers   virtio-console"):
+    for words in (
+        "segment   r-x",
+        "frozen    main.py",
+        "upstream  micropython 1.25.0, MIT",
+        "drivers   virtio-console",
+    ):
         assert words in text
 
 

@@ -65,7 +65,8 @@ def test_modules_and_packages(tmp_path: Path) -> None:
 
 def test_from_import_of_attribute_or_submodule(tmp_path: Path) -> None:
     closure = resolve(
-        tmp_path, {"main.py": "from p import attribute, module\n", "p/__init__.py": "attribute = 1\n", "p/module.py": ""}
+        tmp_path,
+        {"main.py": "from p import attribute, module\n", "p/__init__.py": "attribute = 1\n", "p/module.py": ""},
     )
     assert names(closure) == ["main.py", "p/__init__.py", "p/module.py"]
 
@@ -80,8 +81,14 @@ def test_import_cycle_ends(tmp_path: Path) -> None:
 
 
 def test_own_module_comes_before_base_and_extensible(tmp_path: Path) -> None:
-    closure = resolve(tmp_path, {"main.py": "import json\nimport lib", "json.py": "", "lib.py": ""}, {"lib.py": "import x"})
-    assert {target: f.origin for target, f in closure.frozen.items()} == {"main.py": "app", "json.py": "app", "lib.py": "app"}
+    closure = resolve(
+        tmp_path, {"main.py": "import json\nimport lib", "json.py": "", "lib.py": ""}, {"lib.py": "import x"}
+    )
+    assert {target: f.origin for target, f in closure.frozen.items()} == {
+        "main.py": "app",
+        "json.py": "app",
+        "lib.py": "app",
+    }
     assert closure.modules == set()
     assert closure.warnings == [
         "json.py beside the script takes the place of the module json (a built-in module)",
@@ -180,5 +187,5 @@ def test_required_names(tmp_path: Path) -> None:
     resolver.require(["plug", "socket"], "image.toml", 3)
     assert names(resolver.closure) == ["plug.py"]
     assert resolver.closure.modules == {"time", "socket"}
-    with pytest.raises(BuildError, match="image.toml:3: no module named 'gone'"):
+    with pytest.raises(BuildError, match=r"image.toml:3: no module named 'gone'"):
         resolver.require(["gone"], "image.toml", 3)

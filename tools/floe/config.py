@@ -145,7 +145,8 @@ def _checked(parsed: _File, folder: Path, file: Path | None, text: str) -> Image
         try:
             parse_forward(port)
         except UsageError:
-            raise fail("ports", f"'{port}' is no port forwarding", 'HOST:GUEST, for example ports = ["8080:80"]') from None
+            hint = 'HOST:GUEST, for example ports = ["8080:80"]'
+            raise fail("ports", f"'{port}' is no port forwarding", hint) from None
     for key in parsed.env:
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key):
             raise fail(f"env.{key}", "no name of an environment variable")

@@ -122,7 +122,8 @@ def write(p: Plan, folder: Path) -> None:
         )
     tool = str(port.MICROPYTHON / "tools" / "mpy-tool.py")
     qstrs = str(p.archive.folder / "genhdr" / "qstrdefs.preprocessed.h")
-    frozen = _tool([sys.executable, "-m", "floe.mpytool", tool, *_MPY_TOOL_FLAGS, "-q", qstrs, *map(str, mpy.values())], "mpy-tool")
+    mpytool = [sys.executable, "-m", "floe.mpytool", tool, *_MPY_TOOL_FLAGS]
+    frozen = _tool([*mpytool, "-q", qstrs, *map(str, mpy.values())], "mpy-tool")
     (folder / "frozen_content.c").write_text(frozen)
     definitions = folder / "moduledefs.collected"
     definitions.write_text(p.archive.module_definitions(p.closure.modules))

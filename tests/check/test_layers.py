@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: MIT
+"""Who may include what (design, section 2), who may know which hypervisor it is on (nobody from netdev.h
+upward), and which folder a global name may come from (the prefix is the rank)."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+
+import pytest
+
+from tree import REPO, matching, read, without_comments
+
+STD = r"(std(arg|bool|def|int|io|lib|noreturn)|errno|string|limits|inttypes)\.h"
+
+# The first pattern that a file matches says what its includes may match.
+USES: list[tuple[str, str]] = [
+    (r"port/monitor/.*", rf"{STD}|monitor\.h"),
+    (r"port/boot/.*", rf"{STD}|boot\.h|(\.\./)?(monitor/monitor|hal/hal|app)\.h"),
+    # boot.h: the memory map and the command line that boot/ took over from the hypervisor.
+    (r"port/hal/.*", rf"{STD}|stdio\.h|hal\.h|internal\.h|(\.\./)?(monitor/monitor|boot/boot)\.h"),
+    (r"port/xen/.*", rf"{STD}|(\.\./)?hal/hal\.h|xen[a-z_]*\.h"),
+    (
+        r"port/libc/.*",
+        rf"{STD}|(assert|ctype|math|stdlib|stdio|alloca|unistd|emmintrin|sys/types)\.h"
+        r"|(\.\./)?(hal/hal|hal/internal|port)\.h|libffi/src/dlmalloc\.c",
+    ),
+    (r"port/mpconfigport\.h|port/qstrdefsport\.h", rf"{STD}|alloca\.h|math\.h|(\.\./)?hal/hal\.h|port\.h"),
+    (r"port/mphalport\.[ch]", rf"{STD}|py/.*|shared/.*|(hal/)?hal\.h|mphalport\.h"),
+    (
+        r"port/[a-z_]+\.[ch]",
+        rf"{STD}|stdio\.h|py/.*|shared/.*|extmod/.*|genhdr/.*|app\.h|port\.h|hal/(hal|internal)\.h"
+        r"|boot/boot\.h|monitor/monitor\.h|(netdev/)?netdev\.h",
+    ),
+    (r"modules/netdev/.*", rf"{STD}|netdev\.h"),
+    (r"modules/virtio/.*", rf"{STD}|hal\.h|(netdev|blkdev)\.h|virt[a-z_]*\.h"),
+    (r"modules/xen/.*", rf"{STD}|hal\.h|netdev\.h|xen[a-z_/]*\.h|netfront[a-z_]*\.h|blk[a-z_]*\.h"),
+    (
+        r"modules/[a-z]+/mod_[a-z_]+\.[ch]",
+        rf"{STD}|py/.*|extmod/.*|hal\.h|netdev\.h|lwip/.*|(net|sock|mod_|tls)[a-z_]*\.h",
+    ),
+    (
+        r"modules/lwip/.*",
+        rf"{STD}|sys/types\.h|lwip/.*|netif/.*|arch/.*|lwipopts\.h|netdev\.h|hal\.h|(net|sock|mod_)[a-z_]*\.h",
+    ),
+    (r"modules/tls/.*", rf"{STD}|mbedtls/.*|psa/.*|hal\.h|tls[a-z_]*\.h"),
+]  # fmt: skip
+
+C_FILES = matching(r"(port|modules)/.*\.[chS]")
+
+
+def includes(name: str) -> list[tuple[int, str]]:
+    found = []
+    for number, line in enumerate(read(name).splitlines(), 1):
+        match = re.match(r'\s*#\s*include\s*[<"]([^>"]+)[>"]', line)
+        if match:
+            found.append((number, match[1]))
+    return found
+
+
+def rule_of(name: str) -> str | None:
+    return next((allowed for pattern, allowed in USES if re.fullmatch(pattern, name)), None)
+
+
+@pytest.mark.parametrize("name", [n for n in C_FILES if not n.startswith("port/libc/include/")])
+def test_includes(name: str) -> None:
+    allowed = rule_of(name)
+    assert allowed is not None, f"{name}: no layer has this place; see tests/check/test_layers.py"
+    wrong = [
+        f"{name}:{line}: may not include {what}" for line, what in includes(name) if not re.fullmatch(allowed, what)
+    ]
+    assert wrong == []
+
+
+def test_the_rules_bite() -> None:
+    """What the law exists to forbid is forbidden by these very patterns."""
+    for name, header in [
+        ("port/monitor/idt.c", "../hal/hal.h"),
+        ("port/hal/clock.c", "py/runtime.h"),
+        ("modules/netdev/netdev.c", "hal.h"),
+        ("modules/virtio/virtio_net.c", "lwip/netif.h"),
+        ("modules/virtio/virtio_net.c", "py/runtime.h"),
+        ("modules/lwip/netglue.c", "py/runtime.h"),
+        ("modules/lwip/netglue.c", "virtio.h"),
+        ("modules/lwip/mod_socket.c", "virtqueue.h"),
+        ("port/boot/boot.c", "../hal/internal.h"),
+    ]:
+        allowed = rule_of(name)
+        assert allowed is not None
+        assert not re.fullmatch(allowed, header), (name, header)
+
+
+HYPERVISOR_WORDS = re.compile(
+    r"\b(\w*(xen|kvm|qemu|tcg|pvh|virtio|virtq|vmexit|hypercall|firecracker)\w*|hal_cpu_hypervisor|HAL_HV_\w+|hal_pci\w*|hal_mmio\w*|hal_(in|out)\d+)\b",
+    re.IGNORECASE,
+)
+
+
+@pytest.mark.parametrize("name", matching(r"modules/(netdev|lwip|tls)/.*\.[ch]"))
+def test_nothing_from_netdev_upward_knows_the_hypervisor(name: str) -> None:
+    code = without_comments(read(name))
+    assert [m[0] for m in HYPERVISOR_WORDS.finditer(code)] == []
+
+
+PREFIXES = [
+    (r"port/boot/.*", r"boot_"),
+    (r"port/monitor/.*", r"monitor_"),
+    (r"port/hal/.*", r"hal_"),
+    (r"port/xen/.*", r"xen_"),
+    (r"port/mphalport\.c", r"mp_hal_|mp_"),
+    (r"port/libc/.*", r""),  # the names of the C library
+    (r"port/[a-z_]+\.c", r"floe_|mod_|mp_(?!hal_)|gc_|main$|nlr_jump_fail$"),
+    (r"modules/netdev/.*", r"netdev_"),
+    (r"modules/virtio/.*", r"virtio_|virtq_|vnet_"),
+    (r"modules/xen/.*", r"netfront_|blkfront_|xencons_"),
+    (r"modules/[a-z]+/mod_[a-z_]+\.c", r"mod_|floe_|netaddr_"),
+    # The last two are lwIP's own hooks: sys_now and the timer it calls.
+    (r"modules/lwip/.*", r"net[a-z]+_|sock_|sys_now$|tcp_timer_needed$"),
+    (r"modules/tls/.*", r"tls_"),
+]
+
+
+@pytest.mark.parametrize("profile", ["sealed", "dev"])
+def test_global_names_have_their_folder_s_prefix(profile: str) -> None:
+    built = REPO / "build" / "port" / profile
+    wrong = []
+    checked = 0
+    for source in matching(r"(port|modules)/.*\.[cS]"):
+        path = (built / source).with_suffix(".o")
+        if not path.exists():
+            continue  # not in this profile: test_every_source_is_compiled sees to the rest
+        allowed = next(prefix for pattern, prefix in PREFIXES if re.fullmatch(pattern, source))
+        out = subprocess.run(
+            ["nm", "-g", "--defined-only", str(path)], capture_output=True, text=True, check=True
+        ).stdout
+        for line in out.splitlines():
+            checked += 1
+            symbol = line.split()[-1]
+            if not re.match(allowed, symbol):
+                wrong.append(f"{source}: {symbol}")
+    assert wrong == []
+    assert checked > 100
+
+
+def test_every_source_is_compiled() -> None:
+    compiled = {p for p in ("sealed", "dev") for p in (str(f) for f in (REPO / "build/port" / p).rglob("*.o"))}
+    # Upstream's extmod/ includes the port's part of a module by the name that mpconfigport.h gives.
+    included = set(re.findall(r'INCLUDEFILE\s+"([^"]+)"', read("port/mpconfigport.h")))
+    missing = [
+        name
+        for name in matching(r"(port|modules)/.*\.[cS]")
+        if name not in included and not any(path.endswith("/" + name.rsplit(".", 1)[0] + ".o") for path in compiled)
+    ]
+    assert missing == []
+
+
+def test_mp_hal_names_stand_in_mphalport_only() -> None:
+    wrong = []
+    for name in C_FILES:
+        if re.fullmatch(r"port/mphalport\.[ch]", name):
+            continue
+        for number, line in enumerate(without_comments(read(name)).splitlines(), 1):
+            # A definition: a type before the name, at the start of a line. Calls are indented.
+            if re.match(r"[a-z][\w\s*]*\bmp_hal_\w+\s*\([^;]*\{", line) and not line.startswith(" "):
+                wrong.append(f"{name}:{number}")
+    assert wrong == []
+
+
+# ---- the host tool: verbs above leaves ----------------------------------------------------------
+
+
+def verbs() -> set[str]:
+    tree = ast.parse(read("tools/floe/cli.py"))
+    table = next(n for n in tree.body if isinstance(n, ast.AnnAssign) and getattr(n.target, "id", "") == "VERBS")
+    assert isinstance(table.value, ast.Dict)
+    places = [ast.literal_eval(value)[0] for value in table.value.values]
+    return {place.split(":")[0].removeprefix("floe.") for place in places}
+
+
+def imported(name: str) -> set[str]:
+    """Modules of floe that a module of floe imports, at any depth of its code."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(read(name))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("floe.")}
+        elif isinstance(node, ast.ImportFrom) and node.module == "floe":
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("floe."):
+            found.add((node.module or "").split(".")[1])
+    return found
+
+
+@pytest.mark.parametrize("name", matching(r"tools/floe/[a-z_]+\.py"))
+def test_leaves_never_import_a_verb(name: str) -> None:
+    module = name.removeprefix("tools/floe/").removesuffix(".py")
+    tops = verbs() | {"cli"}
+    if module == "cli":
+        assert imported(name) <= {"errors", "__version__"}
+    elif module not in {*tops, "demo"}:
+        assert imported(name) & tops == set()
+
+
+STDLIB_ONLY = ["errors", "upstream", "apt", "archive", "setup"]
+
+
+@pytest.mark.parametrize("module", STDLIB_ONLY)
+def test_what_runs_before_setup_uses_the_standard_library_only(module: str) -> None:
+    tree = ast.parse(read(f"tools/floe/{module}.py"))
+    names = {n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
+    names |= {alias.name for n in ast.walk(tree) if isinstance(n, ast.Import) for alias in n.names}
+    third_party = {"click", "msgspec", "elftools", "mpremote", "serial", "qemu"}
+    assert {name.split(".")[0] for name in names} & third_party == set()
+    assert imported(f"tools/floe/{module}.py") <= {*STDLIB_ONLY, "__version__"}
