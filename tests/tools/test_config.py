@@ -20,7 +20,7 @@ description = "sells"
 main = "src/app.py"
 memory = "8M"
 profile = "dev"
-ports = ["8080:80", "127.0.0.1:2222:22", "udp:5353:53"]
+ports = ["8080:80", "127.0.0.1:2222:22", "5353:53/udp"]
 args = ["-v", "x y"]
 imports = ["plug"]
 data = "site"
@@ -51,7 +51,7 @@ def test_everything(tmp_path: Path) -> None:
     assert (c.name, c.version, c.profile, c.memory, c.budget_elf) == ("shop", "1.2", "dev", 8 << 20, 600 << 10)
     assert c.main == tmp_path / "src/app.py"
     assert c.data == tmp_path / "site"
-    assert c.ports == ("8080:80", "127.0.0.1:2222:22", "udp:5353:53")
+    assert c.ports == ("8080:80", "127.0.0.1:2222:22", "5353:53/udp")
     assert c.env == {"MODE": "fast"}
     assert c.args == ("-v", "x y")
     assert c.packages == {"microdot": Package("2.7.0"), "other": Package("1.0", "a" * 64)}

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: MIT
+"""floe.cli: names, speed, and that no failure shows as a traceback."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import pytest
+
+from floe import __version__, cli
+from floe.errors import FloeError, NotFound
+
+FLOE = [sys.executable, "-c", "from floe.cli import main; main()"]
+
+
+def test_version_takes_less_than_a_fifth_of_a_second() -> None:
+    times = []
+    for _ in range(5):
+        start = time.monotonic()
+        done = subprocess.run([*FLOE, "--version"], capture_output=True, text=True, check=True)
+        times.append(time.monotonic() - start)
+        assert done.stdout == f"floe {__version__}\n"
+    assert sorted(times)[2] < 0.2
+
+
+def test_version_imports_no_verb_and_no_library_but_click() -> None:
+    code = (
+        "import sys; from floe import cli; cli.run(['--version']);"
+        "print([m for m in sys.modules if m.split('.')[0] in ('msgspec', 'elftools', 'mpremote', 'qemu', 'asyncio')"
+        " or m in ('floe.build', 'floe.run')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_help_names_every_verb(capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["--help"]) == 0
+    out = capfd.readouterr().out
+    for verb, (_, text) in cli.VERBS.items():
+        assert f"  {verb} " in out
+        assert text in out
+
+
+@pytest.mark.parametrize("verb", list(cli.VERBS))
+def test_every_verb_loads_and_has_help(verb: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.run([verb, "--help"]) == 0
+    assert f"Usage: floe {verb}" in capfd.readouterr().out
+
+
+def test_no_verb_at_all_is_a_usage_error(capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.run([]) == 125
+    assert "Verbs:" in capfd.readouterr().err
+
+
+def raising(error: BaseException) -> click.Command:
+    @click.command()
+    def command() -> None:
+        raise error
+
+    return command
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (FloeError("it broke", evidence="seen: x\nseen: y", hint="do this\nand that"), 125, "floe: it broke\n"),
+        (NotFound("no qemu"), 127, "floe: no qemu\n"),
+        (KeyboardInterrupt(), 130, ""),
+        (click.Abort(), 130, ""),
+        (ZeroDivisionError("oops"), 125, "floe: internal error: ZeroDivisionError: oops\n"),
+    ],
+    ids=["floe", "not-found", "ctrl-c", "abort", "bug"],
+)
+def test_every_failure_is_text_and_a_code(
+    error: BaseException, code: int, words: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli.LazyVerbs, "get_command", lambda self, ctx, name: raising(error))
+    monkeypatch.delenv("FLOE_DEBUG", raising=False)
+    assert cli.run(["anything"]) == code
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.startswith(words)
+    assert "Traceback" not in err
+
+
+def test_rendering() -> None:
+    error = FloeError("it broke", evidence="seen: x\nseen: y", hint="do this\nand that")
+    assert error.render() == "floe: it broke\n  seen: x\n  seen: y\n  try: do this\n       and that"
+    assert FloeError("alone").render() == "floe: alone"
+
+
+def test_a_reader_that_leaves_is_no_traceback(tmp_path: Path) -> None:
+    done = subprocess.run(
+        f"'{sys.executable}' -c 'from floe.cli import main; main()' --help | true",
+        shell=True, capture_output=True, text=True, cwd=tmp_path, check=False,
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr
+
+
+def test_new_makes_an_image_that_builds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(["new", "shop"]) == 0
+    assert sorted(p.name for p in Path("shop").iterdir()) == ["README.md", "image.toml", "main.py"]
+    assert "next: floe run shop" in capfd.readouterr().out
+    assert cli.run(["build", "shop"]) == 0
+    assert Path("shop.elf").stat().st_mode & 0o111
+    assert "{name}" not in Path("shop/README.md").read_text()
+    # The commented examples are right too: with the comment signs gone it is still an image.
+    text = Path("shop/image.toml").read_text().replace("\n# ", "\n")
+    Path("shop/image.toml").write_text(text.replace('microdot = "2.7.0"', ""))
+    assert cli.run(["build", "shop"]) == 0
