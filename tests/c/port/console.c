@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // port/hal/console.c over a sink that takes what it is told to, and a clock that moves 1 us at each look. Commands:
-// attach; room N (bytes the sink takes in all, -1 all); write HEX; sent; input HEX; read N; state; flush NS; interrupt C; uart.
+// attach; room N (bytes the sink
+// takes in all, -1 all); per_event N; busy N; idle 0|1; uart_in N; write HEX; sent; input HEX; read N; run; state; flush NS; interrupt C.
 
 #include "talk.h"
 
@@ -8,7 +9,8 @@
 
 static uint64_t now;
 static long long room = -1;
-static int per_event; // bytes of room that each look at the events brings: a device that works meanwhile
+static int per_event; // bytes of room that each look at the events brings: the console's device works meanwhile
+static int busy;      // so many looks at the events find work of other devices
 static bool idle = true;
 static char sent[1 << 20];
 static size_t sent_len, uart_len;
@@ -22,11 +24,9 @@ uint64_t hal_clock_ns(void) {
 
 bool hal_event_run(void) {
     event_runs++;
-    if (per_event > 0) {
-        room += per_event;
-        return true;
-    }
-    return false;
+    room += per_event;
+    bool other = busy > 0 && busy-- > 0;
+    return (added != NULL && added->run(added->arg)) || other;
 }
 
 void hal_event_add(hal_event_source_t *s) {
@@ -100,6 +100,8 @@ static void command(const talk_t *t) {
         room = strtoll(t->word[1], NULL, 0);
     } else if (talk_is(t, "per_event")) {
         per_event = (int)talk_number(t, 1);
+    } else if (talk_is(t, "busy")) {
+        busy = (int)talk_number(t, 1);
     } else if (talk_is(t, "idle")) {
         idle = talk_number(t, 1) != 0;
     } else if (talk_is(t, "uart_in")) {

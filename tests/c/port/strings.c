@@ -278,6 +278,14 @@ static void check_strcpy(void) {
     printf("ok\n");
 }
 
+// One byte too many: for the test that the sanitizer is on.
+static void check_overread(void) {
+    unsigned char *from_block, *to_block, *from = place(32, 0, &from_block), *to = place(33, 0, &to_block);
+    port_memcpy(to, from, 33);
+    free(from_block);
+    free(to_block);
+}
+
 static void command(const talk_t *t) {
     static const struct {
         const char *name;
@@ -285,7 +293,7 @@ static void command(const talk_t *t) {
     } checks[] = {
         {"memcpy", check_memcpy}, {"memmove", check_memmove}, {"memset", check_memset},   {"memcmp", check_memcmp},
         {"memchr", check_memchr}, {"strlen", check_strlen},   {"compare", check_compare}, {"search", check_search},
-        {"strcpy", check_strcpy},
+        {"strcpy", check_strcpy}, {"overread", check_overread},
     };
     for (size_t i = 0; i < HAL_ARRAY_LEN(checks); i++) {
         if (talk_is(t, checks[i].name)) {
