@@ -85,7 +85,10 @@ def base_root() -> Root:
     spec.loader.exec_module(reader)
     variables = {"MPY_DIR": str(port.MICROPYTHON), "FLOE_DIR": str(port.ROOT), "MPY_LIB_DIR": ""}
     manifest = reader.ManifestFile(reader.MODE_FREEZE, variables)
-    manifest.execute(str(port.ROOT / "frozen" / "manifest.py"))
+    try:
+        manifest.execute(str(port.ROOT / "frozen" / "manifest.py"))
+    except reader.ManifestFileError as e:
+        raise BuildError(str(e)) from e
     files = {}
     for item in manifest.files():
         origin = "micropython" if Path(item.full_path).is_relative_to(port.MICROPYTHON) else "floe"
