@@ -81,8 +81,9 @@ static err_t on_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err) 
     return ERR_OK;
 }
 
+// Not tcp_sndbuf(): that ends at 65535, which is less than half of a large window.
 static bool has_send_room(const sock_t *s) {
-    return tcp_sndbuf(s->pcb.tcp) >= TCP_SND_BUF / 2 && tcp_sndqueuelen(s->pcb.tcp) < TCP_SND_QUEUELEN / 2;
+    return s->pcb.tcp->snd_buf >= TCP_SND_BUF / 2 && tcp_sndqueuelen(s->pcb.tcp) < TCP_SND_QUEUELEN / 2;
 }
 
 static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t len) {
