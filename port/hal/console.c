@@ -102,7 +102,10 @@ void hal_console_write(const void *data, size_t len) {
     size_t n = ring_put(&out, p, len);
     uint64_t give_up = hal_clock_ns() + WRITE_MAX_NS;
     while (n < len) {
-        if (drain()) {
+        drain();
+        size_t fitted = ring_put(&out, p + n, len - n);
+        n += fitted;
+        if (fitted > 0) {
             give_up = hal_clock_ns() + WRITE_MAX_NS; // the host reads, if slowly
         } else if (stuck || hal_clock_ns() >= give_up) {
             stuck = true;
@@ -111,7 +114,6 @@ void hal_console_write(const void *data, size_t len) {
         } else {
             hal_event_wait(give_up);
         }
-        n += ring_put(&out, p + n, len - n);
     }
 }
 

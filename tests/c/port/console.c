@@ -29,6 +29,12 @@ bool hal_event_run(void) {
     return (added != NULL && added->run(added->arg)) || other;
 }
 
+// Sleeps for a millisecond at most, as if an interrupt came.
+void hal_event_wait(uint64_t deadline_ns) {
+    hal_event_run();
+    now = now + 1000000 < deadline_ns ? now + 1000000 : deadline_ns > now ? deadline_ns : now;
+}
+
 void hal_event_add(hal_event_source_t *s) {
     added = s;
 }

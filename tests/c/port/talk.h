@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TALK_LINE_MAX = 1 << 18, TALK_WORDS_MAX = 4096 };
+enum { TALK_LINE_MAX = 1 << 20, TALK_WORDS_MAX = 4096 };
 
 typedef struct {
     int n;
