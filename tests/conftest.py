@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypedDict, Unpack
 
 import pytest
+
 from floe import accel as accelerators
 from floe import image
 from floe.console import Ended

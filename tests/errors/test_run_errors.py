@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 import tiny
 from command import FLOE, floe
 from floe import accel, cli

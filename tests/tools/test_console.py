@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from floe.console import Input, Output, RawTerminal, Stream, is_foreground_terminal
 
 KEEP = 1 << 20

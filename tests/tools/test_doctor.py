@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from command import floe
 
 TOOLS = ("gcc", "as", "ld", "make", "apt-get", "qemu-system-x86_64")

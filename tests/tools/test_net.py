@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 import tiny
 from conftest import Boot
 from floe import net, ports

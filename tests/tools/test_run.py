@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from command import FLOE, floe
 
 DEADLINE_S = 30.0

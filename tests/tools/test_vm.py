@@ -12,6 +12,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+
 import tiny
 from conftest import Boot
 from floe.accel import check_kvm
