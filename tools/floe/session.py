@@ -119,7 +119,10 @@ class Session:
         if outcome.cause == "crash":
             self._say("the guest crashed: its machine was reset without its asking (a triple fault)")
         elif outcome.code == EXIT_PANIC:
-            self._say("the guest panicked")
+            from floe import panic
+
+            where = panic.place(self.vm.spec.elf, self.vm.serial.text)
+            self._say("the guest panicked" + (f" in {where}" if where else ""))
         elif outcome.code == EXIT_OUT_OF_MEMORY:
             self._say(f"the guest ran out of memory; it has {self.vm.spec.memory >> 20} MiB (--memory)")
         elif self.stop_wanted:

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: MIT
+"""Where in an image a PANIC happened: the address of its line (port/hal/panic.c) as a symbol of the ELF."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from elftools.common.exceptions import ELFError
+from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
+
+_RIP = re.compile(r"^PANIC: .* rip=(0x[0-9a-f]+)", re.MULTILINE)
+
+
+def place(elf: Path, serial: str) -> str | None:
+    """ "NAME+0x12 (rip 0x114dc8)" for the first PANIC line of a 16550's text; None without such a line or symbol."""
+    found = _RIP.search(serial)
+    symbol = symbol_at(elf, int(found[1], 16)) if found else None
+    return f"{symbol} (rip {found[1]})" if found and symbol else None
+
+
+def symbol_at(path: Path, address: int) -> str | None:
+    """The function that holds an address, as "NAME+0x12". None: no such function, or no symbols to be read."""
+    try:
+        with path.open("rb") as file:
+            table = ELFFile(file).get_section_by_name(".symtab")
+            if not isinstance(table, SymbolTableSection):
+                return None
+            below = [(s["st_value"], s.name) for s in table.iter_symbols() if s.name and s["st_value"] <= address]
+    except (OSError, ELFError):
+        return None
+    start, name = max(below, default=(0, ""))
+    return f"{name}+{address - start:#x}" if name else None
