@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from floe import cli, elf, freeze, image, port, report
 from floe.errors import BuildError
@@ -329,3 +331,9 @@ def test_c_string() -> None:
 def test_elf_is_executable_text_only_where_it_says(tmp_path: Path) -> None:
     read = elf.read(image.build(REPO / "images" / "hello").path)
     assert not [s for s in read.segments if "w" in s.protection and "x" in s.protection]
+
+
+@given(st.text(alphabet=" .0123456789abcdefx()*\n/Linker script and memory map", max_size=200))
+def test_any_text_is_a_link_map_without_objects_or_with(text: str) -> None:
+    for size in image.sizes("Linker script and memory map\n" + text).values():
+        assert size > 0
