@@ -27,7 +27,11 @@ def symbol_at(path: Path, address: int) -> str | None:
             table = ELFFile(file).get_section_by_name(".symtab")
             if not isinstance(table, SymbolTableSection):
                 return None
-            below = [(s["st_value"], s.name) for s in table.iter_symbols() if s.name and s["st_value"] <= address]
+            below = [
+                (s["st_value"], s.name)
+                for s in table.iter_symbols()
+                if s["st_info"]["type"] in ("STT_FUNC", "STT_NOTYPE") and s.name and s["st_value"] <= address
+            ]
     except (OSError, ELFError):
         return None
     start, name = max(below, default=(0, ""))
