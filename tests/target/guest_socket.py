@@ -214,7 +214,14 @@ def test_full_send_queue():
 def test_reset():
     s = connect("reset")
     s.send(b"go")
-    time.sleep_ms(200)
+    assert errno_of(s.recv, 100) == errno.ECONNRESET
+    s.close()
+    s, t, _ = pair(8011)
+    t.send(b"last words")
+    s.send(b"never read")
+    time.sleep_ms(20)
+    t.close()
+    time.sleep_ms(20)
     assert s.recv(100) == b"last words"
     assert poll_once(s) & (select.POLLERR | select.POLLHUP) == select.POLLERR | select.POLLHUP
     assert errno_of(s.recv, 100) == errno.ECONNRESET
@@ -443,6 +450,7 @@ def settle():
     limit = time.ticks_add(time.ticks_ms(), 8000)
     while network._memory()[3] > 0 and time.ticks_diff(limit, time.ticks_ms()) > 0:
         time.sleep_ms(20)
+    time.sleep_ms(200)  # the last frames leave
     return network._memory()[1] // KEPT
 
 

@@ -21,7 +21,7 @@ class Services:
 
     echo, echo6 and udp give back what they get; upper too, in capitals, after the end. bye says "bye" and FIN and
     keeps what it gets; count counts it; report tells what the last of these two learned. reset waits for a
-    word, sends a few bytes and RST. Nobody listens at nobody.
+    word and sends RST. Nobody listens at nobody.
     """
 
     def __init__(self) -> None:
@@ -92,7 +92,6 @@ class Services:
 
     def _reset(self, conn: socket.socket) -> None:
         conn.recv(100)
-        conn.sendall(b"last words")
         conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_RESET)
 
     def _udp_echo(self, udp: socket.socket) -> None:
