@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import struct
 import subprocess
@@ -17,7 +18,7 @@ import tiny
 from conftest import Boot
 from floe import net, ports
 from floe.console import Closed, Matched
-from floe.errors import FloeError, NotFound, UsageError
+from floe.errors import FloeError, NotFound, UsageError, VmExitedEarly
 from floe.net import Card
 from floe.ports import Forward
 from floe.qemu import Endpoints, VmSpec, command_line, guest_command_line
@@ -235,10 +236,16 @@ def test_qemu_takes_every_kind_and_number_of_cards(tmp_path: Path, machine: str)
             assert vm.wait(deadline_s=20) == 0
 
 
-def test_no_socket_is_left(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_no_socket_is_left(tmp_path: Path, number: signal.Signals) -> None:
     wire = tmp_path / "wire"
-    with Vm(VmSpec(tiny.build(tmp_path, tiny.HANG, tiny.say("x")), cards=net.parse_cards([f"listen:{wire}"]))) as vm:
-        vm.kill()
+    elf = tiny.build(tmp_path, tiny.say("up"), tiny.HANG)
+    with Vm(VmSpec(elf, cards=net.parse_cards([f"listen:{wire}"]))) as vm:
+        assert vm.expect("up", deadline_s=20) is Matched
+        assert wire.exists()
+        os.kill(vm.pid, number)
+        with pytest.raises(VmExitedEarly):
+            vm.wait(deadline_s=20)
     assert not wire.exists()
 
 

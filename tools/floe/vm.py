@@ -119,12 +119,15 @@ class Vm:
         """Start QEMU. Raises what qemu.command_line() and net.check_host() do, VmError when QEMU cannot be run."""
         net.check_host(self.spec.cards)
         sockets = self._spawn()
-        import asyncio  # after QEMU was started: the two take about as long
+        try:
+            import asyncio  # after QEMU was started: the two take about as long
 
-        if self._loop is None:
-            self._loop = asyncio.new_event_loop()
-        self._changed = asyncio.Event()
-        self._attach(sockets)
+            self._loop = self._loop or asyncio.new_event_loop()
+            self._changed = asyncio.Event()
+            self._attach(sockets)
+        except BaseException:
+            self._abandon()
+            raise
 
     def _spawn(self) -> list[socket.socket]:
         """Start QEMU and return our ends of its sockets: console, 16550, QMP, messages."""
@@ -180,6 +183,8 @@ class Vm:
         os.close(self._pidfd)
         self._process.wait()
         self._exited = True
+        for path in net.socket_paths(self.spec.cards):
+            path.unlink(missing_ok=True)  # QEMU removes it only where it ends in order
         self._progress()
 
     def _progress(self) -> None:
@@ -281,6 +286,12 @@ class Vm:
                 self.kill()
             if self._owns_loop and not self._loop.is_closed():
                 self._loop.close()
+
+    def _abandon(self) -> None:
+        """End a QEMU that no loop serves yet."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
 
     def _result(self) -> int:
         if self._failure is not None:
