@@ -138,7 +138,7 @@ def check(t: Tables, regions: Regions) -> None:
     assert executable == [(0x100000, 0x101000), (0x101000, 0x130000)]
     assert len(t.tables) == len(set(t.tables)), "a table with two parents"
     for table in t.tables:
-        assert t.rights(table, table + PAGE) == {MONITOR_RW}, f"table {table:#x}"
+        assert table >= LINK["link_end"] and t.rights(table, table + PAGE) == {MONITOR_RW}, f"table {table:#x}"
         assert not any(a < table + PAGE and table < b for a, b in t.free), "a table in free RAM"
     for start, end in t.free:
         assert start % PAGE == 0 and end % PAGE == 0 and start <= end
