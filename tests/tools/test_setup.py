@@ -138,3 +138,14 @@ def test_it_runs_without_any_third_party_package() -> None:
         [sys.executable, "-S", "-I", "-c", code], cwd=REPO, capture_output=True, text=True, check=False
     )
     assert "what make run (and make test) need" in done.stdout, done.stderr
+
+
+def test_an_older_python_is_told_so() -> None:
+    code = (
+        "import sys; sys.version_info = (3, 9, 2); sys.version = '3.9.2 (x)'; sys.path.insert(0, 'tools'); import floe"
+    )
+    done = subprocess.run(
+        [sys.executable, "-S", "-I", "-c", code], cwd=REPO, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr == "floe: Python 3.11 or newer is needed, this is 3.9.2\n"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import tarfile
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from floe import upstream
+from floe import archive, upstream
 from floe.errors import ConfigError, UpstreamError
 from floe.upstream import Fetcher, HashMismatch, Origin, Pin, bring_all, load_pins
 
@@ -222,6 +223,16 @@ def test_link_out_of_the_folder_is_refused(server: Server, tmp_path: Path) -> No
         tar.addfile(info)
     with pytest.raises(UpstreamError, match="symbolic link that leaves"):
         bring_all([pin_of(server, out.getvalue())], tmp_path, print)
+
+
+def test_full_disk_is_not_called_damage(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(archive, "_write", full)
+    with pytest.raises(UpstreamError, match=r"cannot unpack thing-1.0.tar.gz: No space left on device"):
+        bring_all([pin_of(server, tar_of(GOOD))], tmp_path, print)
+    assert not (tmp_path / "thing").exists()
 
 
 def test_leftovers_of_a_killed_run_are_removed(server: Server, tmp_path: Path) -> None:

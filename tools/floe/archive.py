@@ -14,7 +14,7 @@ from typing import IO
 
 from floe.errors import UpstreamError
 
-_DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError)
+_DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError)
 
 
 def unpack(archive: Path, into: Path) -> None:
@@ -29,10 +29,16 @@ def unpack(archive: Path, into: Path) -> None:
             _unzip(archive, into)
         else:
             _untar(archive, into)
+    except OSError as e:
+        if e.errno is not None:  # the disk's fault; a damaged gzip has no error number
+            raise UpstreamError(f"cannot unpack {archive.name}: {e.strerror}", hint="df -h .") from e
+        raise _damaged(archive, e) from e
     except _DAMAGED as e:
-        raise UpstreamError(
-            f"{archive.name} is damaged: {e}", hint=f"remove {archive} and run the same command again"
-        ) from e
+        raise _damaged(archive, e) from e
+
+
+def _damaged(archive: Path, e: Exception) -> UpstreamError:
+    return UpstreamError(f"{archive.name} is damaged: {e}", hint=f"remove {archive} and run the same command again")
 
 
 def _inner(archive: Path, name: str, top: list[str]) -> PurePosixPath | None:

@@ -176,6 +176,9 @@ def main(argv: list[str] | None = None) -> int:
     except FloeError as e:
         print(e.render(), file=sys.stderr)
         return e.exit_code
+    except OSError as e:
+        print(FloeError(f"{e.filename or 'setup'}: {e.strerror or e}").render(), file=sys.stderr)
+        return FloeError.exit_code
     except KeyboardInterrupt:
         return Interrupted.exit_code
     say(f"ready ({time.monotonic() - started:.1f} s)")
