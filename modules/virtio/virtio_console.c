@@ -1,19 +1,25 @@
 // SPDX-License-Identifier: MIT
-// Console, virtio 1.2 clause 5.3, port 0 only (MULTIPORT is not negotiated): a sink for hal_console_attach
-// and the source of its input. Owns: the buffers of both directions.
-// Not here: the console's ring buffer and line discipline (port/hal/console.c), ports beyond the first.
+// Console, virtio 1.2 clause 5.3: a sink for hal_console_attach and the source of its input, over one port. With
+// MULTIPORT that is port 1 if it is there: QEMU holds back what a slow host has not read on a serial port, which has
+// numbers from 1 on, and drops it on a console port. Else another port, or port 0 without MULTIPORT.
+// Owns: the buffers of both directions. Not here: the console's ring buffer and line discipline
+// (port/hal/console.c), opening a port (virtio_console_ctrl.c).
 // Context: main loop only; nothing waits. A host that does not read leaves our buffers full, and send takes 0.
 
 #include <string.h>
 
-#include "virtio.h"
+#include "virtio_console_ctrl.h"
 
-enum { RX_QUEUE = 0, TX_QUEUE = 1 };               // 5.3.2
+enum { F_MULTIPORT_BIT = 1, MAX_NR_PORTS = 4 };    // 5.3.3, 5.3.4
+enum { FIRST_PORT = 1 };                           // to be looked for
 enum { RX_COUNT = 4, TX_COUNT = 8, BYTES = 4096 }; // powers of two
 
 typedef struct {
     virtio_dev_t *v;
     virtq_t rxq, txq;
+    bool multiport, open; // output may leave once the port is open
+    vcon_ctrl_t ctrl;     // with MULTIPORT
+    uint8_t *buffers;     // RX_COUNT + TX_COUNT of BYTES
     uint8_t *tx_free[TX_COUNT];
     unsigned tx_free_count;
     bool tx_refused; // send could not take everything and waits for room
@@ -49,7 +55,7 @@ static size_t vcon_send(void *ctx, const void *data, size_t len) {
     vcon_t *c = ctx;
     size_t done = 0;
     tx_reclaim(c);
-    if (c->v->why != NULL) {
+    if (c->v->why != NULL || !c->open) {
         return 0;
     }
     while (done < len && c->tx_free_count > 0) {
@@ -115,13 +121,94 @@ static bool rx_run(vcon_t *c) {
     return any;
 }
 
+// Whether `port` can be had at all: MULTIPORT is offered and counts that far. -errno: the device has failed.
+static int has_port(virtio_dev_t *v, uint64_t offered, unsigned port) {
+    uint32_t ports = 0;
+    virtio_field_t field = {MAX_NR_PORTS, sizeof ports, 1, &ports};
+    if (port == 0 || (offered & BIT64(F_MULTIPORT_BIT)) == 0) {
+        return 0;
+    }
+    int r = virtio_config_read(v, &field, 1);
+    return r < 0 ? r : ports > port;
+}
+
+// Reset the device and use `port`; port 0, or one that cannot be had: the only one without MULTIPORT. Buffers are
+// kept from one call to the next. -errno: the device has failed and said so.
+static int vcon_open(vcon_t *c, unsigned port) {
+    virtio_dev_t *v = c->v;
+    uint64_t offered = 0, features = BIT64(VIRTIO_F_EVENT_IDX_BIT);
+    int r = virtio_reset(v, &offered);
+    if (r < 0 || (r = has_port(v, offered, port)) < 0) {
+        return r;
+    }
+    c->multiport = r > 0;
+    features |= c->multiport ? BIT64(F_MULTIPORT_BIT) : 0;
+    unsigned rx = c->multiport ? 2 + 2 * port : 0; // 5.3.2
+    if ((r = virtio_negotiate(v, offered & features)) < 0 ||
+        (c->multiport && (r = vcon_ctrl_open(&c->ctrl, v, port)) < 0) ||
+        (r = virtio_queue_open(v, rx, RX_COUNT, &c->rxq)) < 0 ||
+        (r = virtio_queue_open(v, rx + 1, TX_COUNT, &c->txq)) < 0) {
+        return r;
+    }
+    if (c->buffers == NULL && (c->buffers = hal_mem_dma((RX_COUNT + TX_COUNT) * BYTES, HAL_PAGE_SIZE)) == NULL) {
+        return virtio_fail(v, "no memory for buffers", -ENOMEM);
+    }
+    for (unsigned i = 0; i < c->rxq.size; i++) {
+        rx_post(c, c->buffers + i * BYTES);
+    }
+    for (c->tx_free_count = 0; c->tx_free_count < c->txq.size; c->tx_free_count++) {
+        c->tx_free[c->tx_free_count] = c->buffers + (RX_COUNT + c->tx_free_count) * BYTES;
+    }
+    c->held = NULL;
+    c->open = !c->multiport;
+    virtio_start(v);
+    virtio_kick(v, &c->rxq);
+    if (c->multiport) {
+        vcon_ctrl_start(&c->ctrl);
+    }
+    return 0;
+}
+
+// Look after the port itself. True: something happened.
+static bool ctrl_run(vcon_t *c) {
+    int r;
+    switch (vcon_ctrl_run(&c->ctrl)) {
+        case VCON_CTRL_OPENED:
+            c->open = true;
+            return true;
+        case VCON_CTRL_ABSENT:
+            r = vcon_open(c, c->ctrl.port == FIRST_PORT ? c->ctrl.other : 0); // one more try, then the plain way
+            if (r < 0) {
+                hal_console_attach(NULL);
+            }
+            return true;
+        case VCON_CTRL_REMOVED:
+            vcon_die(c, "the console's port was removed");
+            return true;
+        case VCON_CTRL_DEAD:
+            vcon_die(c, c->ctrl.rxq.why != NULL ? c->ctrl.rxq.why : c->ctrl.txq.why);
+            return true;
+        default:
+            return false;
+    }
+}
+
 static bool vcon_run(void *arg) {
     vcon_t *c = arg;
     if (c->v->why != NULL) {
         return false;
     }
-    bool room = tx_reclaim(c);
-    return rx_run(c) || room;
+    bool any = c->multiport && ctrl_run(c);
+    if (c->v->why != NULL) {
+        return any;
+    }
+    any |= tx_reclaim(c);
+    return rx_run(c) || any;
+}
+
+static uint64_t vcon_deadline(void *arg) {
+    const vcon_t *c = arg;
+    return c->v->why == NULL && !c->open ? c->ctrl.deadline : UINT64_MAX;
 }
 
 // While input is held for want of room, more of it must not wake anyone.
@@ -134,7 +221,8 @@ static bool vcon_arm(void *arg) {
         hal_console_attach(NULL);
         return false;
     }
-    bool work = c->held == NULL && virtq_arm(&c->rxq, 1);
+    bool work = c->multiport && vcon_ctrl_arm(&c->ctrl);
+    work |= c->held == NULL && virtq_arm(&c->rxq, 1);
     if (c->tx_refused) {
         work |= virtq_arm(&c->txq, 1);
     }
@@ -142,38 +230,20 @@ static bool vcon_arm(void *arg) {
 }
 
 static const hal_console_sink_t sink = {.send = vcon_send, .send_idle = vcon_send_idle, .ctx = &con};
-static hal_event_source_t source = {.run = vcon_run, .arm = vcon_arm, .arg = &con};
+static hal_event_source_t source = {.run = vcon_run, .deadline = vcon_deadline, .arm = vcon_arm, .arg = &con};
 
-static int vcon_open(virtio_dev_t *v) {
-    vcon_t *c = &con;
-    uint64_t offered = 0;
-    c->v = v;
-    int r = virtio_reset(v, &offered);
-    if (r < 0 || (r = virtio_negotiate(v, offered & BIT64(VIRTIO_F_EVENT_IDX_BIT))) < 0 ||
-        (r = virtio_queue_open(v, RX_QUEUE, RX_COUNT, &c->rxq)) < 0 ||
-        (r = virtio_queue_open(v, TX_QUEUE, TX_COUNT, &c->txq)) < 0) {
+static int vcon_probe(void) {
+    con.v = virtio_next(VIRTIO_ID_CONSOLE, NULL);
+    if (con.v == NULL) {
+        return 0;
+    }
+    int r = vcon_open(&con, FIRST_PORT);
+    if (r < 0) {
         return r;
     }
-    uint8_t *bytes = hal_mem_dma((size_t)(c->rxq.size + c->txq.size) * BYTES, HAL_PAGE_SIZE);
-    if (bytes == NULL) {
-        return virtio_fail(v, "no memory for buffers", -ENOMEM);
-    }
-    for (unsigned i = 0; i < c->rxq.size; i++, bytes += BYTES) {
-        rx_post(c, bytes);
-    }
-    for (unsigned i = 0; i < c->txq.size; i++, bytes += BYTES) {
-        c->tx_free[c->tx_free_count++] = bytes;
-    }
-    virtio_start(v);
-    virtio_kick(v, &c->rxq);
     hal_event_add(&source);
     hal_console_attach(&sink);
     return 1;
-}
-
-static int vcon_probe(void) {
-    virtio_dev_t *v = virtio_next(VIRTIO_ID_CONSOLE, NULL);
-    return v == NULL ? 0 : vcon_open(v);
 }
 
 const hal_driver_t virtio_console_driver = {"virtio-console", vcon_probe};

@@ -28,6 +28,7 @@ static void write_status(fake_device_t *d, uint32_t v) {
         d->driver_features = 0;
         for (unsigned i = 0; i < FAKE_QUEUES; i++) {
             d->queue[i].ready = 0;
+            d->queue[i].avail_seen = d->queue[i].used_idx = 0;
         }
         if (d->reset_stuck) {
             return;
@@ -312,7 +313,9 @@ fake_device_t *fake_pci_new(uint32_t type) {
     d->multiplier = 4;
     d->bar_size[4] = BAR4_SIZE;
     d->bar_size[1] = BAR1_SIZE;
-    d->queue[1].notify_off = 1;
+    for (unsigned i = 0; i < FAKE_QUEUES; i++) {
+        d->queue[i].notify_off = i;
+    }
     fake_pci_layout(d);
     return d;
 }

@@ -9,7 +9,7 @@
 
 #include <stddef.h>
 
-enum { FAKE_DEVICES = 20, FAKE_QUEUES = 2, FAKE_SEGS = 64 };
+enum { FAKE_DEVICES = 20, FAKE_QUEUES = 16, FAKE_SEGS = 64 };
 
 typedef struct {
     uint64_t max;        // what the device offers; 0: no such queue

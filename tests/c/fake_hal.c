@@ -120,6 +120,17 @@ bool fake_event_arm(void) {
     return work;
 }
 
+// How long it would halt at most; UINT64_MAX: for ever.
+uint64_t fake_event_left(void);
+uint64_t fake_event_left(void) {
+    uint64_t deadline = UINT64_MAX;
+    for (hal_event_source_t *s = sources; s != NULL; s = s->next) {
+        uint64_t d = s->deadline == NULL ? UINT64_MAX : s->deadline(s->arg);
+        deadline = d < deadline ? d : deadline;
+    }
+    return deadline == UINT64_MAX || deadline < fake_hal.now ? deadline : deadline - fake_hal.now;
+}
+
 void hal_entropy_add(const void *data, size_t len) {
     print_bytes("ENTROPY", data, len);
     fake_hal.entropy_bytes += len;

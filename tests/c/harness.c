@@ -15,6 +15,7 @@
 enum { WORDS = 64, LINE = 300000, COOKIES = 4096 };
 
 bool fake_event_arm(void);
+uint64_t fake_event_left(void);
 int fuzz_virtqueue(unsigned long seed, unsigned long count);
 int fuzz_net(unsigned long seed, unsigned long count);
 
@@ -63,11 +64,12 @@ static fake_queue_t *queue(unsigned i) {
 // ---- knobs -----------------------------------------------------------------------------------------
 
 #define KNOB(name) {#name, offsetof(fake_device_t, name)}
-#define QKNOB(q, name) {"queue" #q "." #name, offsetof(fake_device_t, queue[q].name)}
-static const struct {
+#define QKNOB(name) {#name, offsetof(fake_queue_t, name)}
+typedef struct {
     const char *name;
     size_t at;
-} knobs[] = {
+} knob_t;
+static const knob_t knobs[] = {
     KNOB(magic),
     KNOB(version),
     KNOB(type),
@@ -87,26 +89,22 @@ static const struct {
     KNOB(resets),
     KNOB(bar_size[1]),
     KNOB(bar_size[4]),
-    QKNOB(0, max),
-    QKNOB(0, size),
-    QKNOB(0, ready),
-    QKNOB(0, notified),
-    QKNOB(0, notify_off),
-    QKNOB(0, vector),
-    QKNOB(0, refuse_vector),
-    QKNOB(1, max),
-    QKNOB(1, size),
-    QKNOB(1, ready),
-    QKNOB(1, notified),
-    QKNOB(1, notify_off),
-    QKNOB(1, vector),
-    QKNOB(1, refuse_vector),
+};
+static const knob_t queue_knobs[] = {
+    // named queueN.NAME
+    QKNOB(max), QKNOB(size), QKNOB(ready), QKNOB(notified), QKNOB(notify_off), QKNOB(vector), QKNOB(refuse_vector),
 };
 
 static uint64_t *knob(fake_device_t *d, const char *name) {
-    for (unsigned i = 0; i < HAL_ARRAY_LEN(knobs); i++) {
-        if (strcmp(knobs[i].name, name) == 0) {
-            return (uint64_t *)((uint8_t *)d + knobs[i].at);
+    unsigned q;
+    int at = 0;
+    bool of_queue = sscanf(name, "queue%u.%n", &q, &at) == 1 && at > 0 && q < FAKE_QUEUES;
+    uint8_t *base = of_queue ? (uint8_t *)&d->queue[q] : (uint8_t *)d;
+    const knob_t *all = of_queue ? queue_knobs : knobs;
+    unsigned count = of_queue ? HAL_ARRAY_LEN(queue_knobs) : HAL_ARRAY_LEN(knobs);
+    for (unsigned i = 0; i < count; i++) {
+        if (strcmp(all[i].name, name + at) == 0) {
+            return (uint64_t *)(base + all[i].at);
         }
     }
     printf("harness: no knob %s\n", name);
@@ -401,6 +399,7 @@ static void cmd_send(void) {
 static void cmd_idle(void) { printf("%d\n", fake_hal.sink->send_idle(fake_hal.sink->ctx)); }
 static void cmd_run(void) { printf("%d\n", hal_event_run()); }
 static void cmd_evarm(void) { printf("%d\n", fake_event_arm()); }
+static void cmd_evleft(void) { printf("%llu\n", (unsigned long long)fake_event_left()); }
 
 static void cmd_fuzz(void) {
     unsigned long seed = strtoul(word[2], NULL, 0), count = strtoul(word[3], NULL, 0);
@@ -460,6 +459,7 @@ static const struct {
     {"idle", cmd_idle},
     {"run", cmd_run},
     {"evarm", cmd_evarm},
+    {"evleft", cmd_evleft},
     {"fuzz", cmd_fuzz},
     {"overflow", cmd_overflow},
     {"shift", cmd_shift},

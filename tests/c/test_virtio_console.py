@@ -65,7 +65,7 @@ def test_no_device(h: Harness) -> None:
 def test_features(console: Console) -> None:
     console.dev.set(features=VERSION_1 | 0xFFFFFFFF)
     console.up()
-    assert console.dev.get("driver_features") == VERSION_1 | EVENT_IDX  # no MULTIPORT, no SIZE
+    assert console.dev.get("driver_features") == VERSION_1 | EVENT_IDX  # no SIZE; no MULTIPORT for no ports
 
 
 def test_output(console: Console) -> None:

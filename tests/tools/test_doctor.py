@@ -71,7 +71,7 @@ def test_a_qemu_that_is_too_old_and_offers_little(tools: Path) -> None:
     (tools / "qemu-system-x86_64").unlink()
     (tools / "qemu-system-x86_64").write_text(
         '#!/bin/sh\ncase "$*" in\n--version) echo "QEMU emulator version 5.2.0";;\n'
-        '"-machine help") echo "pc  Standard PC";;\n"-device help") echo \'name "virtconsole"\';;\n'
+        '"-machine help") echo "pc  Standard PC";;\n"-device help") echo \'name "virtserialport"\';;\n'
         "*) echo user;;\nesac\n"
     )
     (tools / "qemu-system-x86_64").chmod(0o755)

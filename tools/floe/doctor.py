@@ -22,7 +22,7 @@ _MIN_QEMU = (7, 2)
 _DEVICES = (
     "virtio-net-device",
     "virtio-serial-device",
-    "virtconsole",
+    "virtserialport",
     "virtio-rng-device",
     "virtio-net-pci",
     "isa-debug-exit",
