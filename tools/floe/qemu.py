@@ -52,16 +52,19 @@ class VmSpec:
 
 @dataclass(frozen=True)
 class Endpoints:
-    """QEMU's character devices behind the guest's console, its 16550 and QMP ("" for no QMP), as -chardev has them."""
+    """QEMU's character devices behind the guest's console, its 16550 and QMP ("" for no QMP), as -chardev has them.
+
+    lossless: the console is held back while its reader is behind; the end of its input then closes it for good."""
 
     console: str
     serial: str
     qmp: str = ""
+    lossless: bool = True
 
     @classmethod
     def for_paste(cls) -> Endpoints:
         """For a command line that a person pastes into a shell: console on the terminal, 16550 on standard error."""
-        return cls("stdio,id=console,signal=off", "file,id=serial,path=/dev/stderr")
+        return cls("stdio,id=console,signal=off", "file,id=serial,path=/dev/stderr", lossless=False)
 
     @classmethod
     def for_sockets(cls, console: int, serial: int, qmp: int) -> Endpoints:
@@ -110,13 +113,10 @@ def command_line(spec: VmSpec, endpoints: Endpoints) -> list[str]:
     # A reset ends QEMU: vm.py tells one that was asked for from a crash, and starts QEMU again for the former.
     argv += ["-no-reboot", "-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
     argv += ["-chardev", endpoints.serial, "-serial", "chardev:serial"]
-    argv += [
-        "-chardev",
-        endpoints.console,
-        *_virtio(spec.machine, "serial", "max_ports=2"),
-        "-device",  # not a virtconsole: QEMU drops what that one's reader is too slow for
-        "virtserialport,nr=1,name=floe.console,chardev=console",
-    ]
+    # QEMU drops what the reader of a virtconsole is too slow for, and discards what is sent to a closed virtserialport.
+    ports, port = (2, "virtserialport,nr=1,name=floe.console") if endpoints.lossless else (1, "virtconsole")
+    argv += ["-chardev", endpoints.console, *_virtio(spec.machine, "serial", f"max_ports={ports}")]
+    argv += ["-device", f"{port},chardev=console"]
     argv += _virtio(spec.machine, "rng")
     if endpoints.qmp:
         argv += ["-chardev", endpoints.qmp, "-mon", "chardev=qmp,mode=control"]
