@@ -42,7 +42,7 @@ size_t gc_get_max_new_split(void) {
 
 void *floe_heap_alloc(size_t bytes) {
     bytes = (bytes + sizeof(size_t) + HAL_PAGE_SIZE - 1) & ~(size_t)(HAL_PAGE_SIZE - 1);
-    unsigned i;
+    unsigned i = 0;
     size_t *area;
     if (largest_spare(&i) >= bytes) {
         area = spare[i];
