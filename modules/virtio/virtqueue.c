@@ -25,9 +25,7 @@ static size_t round_up(size_t n) { return (n + RING_ALIGN - 1) & ~(size_t)(RING_
 static uint16_t *used_event(virtq_t *q) { return &q->avail->ring[q->size]; }
 static const uint16_t *avail_event(const virtq_t *q) { return (const uint16_t *)&q->used->ring[q->size]; }
 
-static bool completion_waits(const virtq_t *q) {
-    return q->used_seen != q->used_idx || load16(&q->used->idx) != q->used_idx;
-}
+static bool completion_waits(const virtq_t *q) { return load16(&q->used->idx) != q->used_idx; }
 
 int virtq_fail(virtq_t *q, const char *why) {
     if (q->why == NULL) {

@@ -172,8 +172,10 @@ def test_a_stack_that_holds_everything_starves_the_queue_and_loses_nothing(card:
 @pytest.mark.parametrize("twice", [False, True])
 def test_returning_a_frame_twice_is_our_bug(card: Card, twice: bool) -> None:
     card.up()
-    card.receive(pattern(60))
+    for _ in range(2):
+        card.receive(pattern(60))
     frame = card.frame()
+    card.frame()  # there is room in the queue for a second return
     card.give_back(frame)
     if twice:
         with pytest.raises(Died) as died:
@@ -250,6 +252,15 @@ def test_full_send_queue_is_not_now(card: Card) -> None:
     assert [card.returned() for _ in range(3)] == [2, 3, 0]
 
 
+def test_more_frames_than_descriptors(card: Card) -> None:
+    card.dev.set(queue1__max=16)
+    card.up()
+    for cookie in range(1, 50):
+        assert card.send(cookie, 60) == 0
+        sent(card)
+        assert card.returned() == cookie
+
+
 def test_one_notification_a_batch(card: Card) -> None:
     card.up()
     for cookie in range(1, 21):
@@ -296,6 +307,10 @@ def test_sent_frames_interrupt_only_while_the_queue_is_full(card: Card) -> None:
         sent(card)
         wants.append(wants_irq(card, TX))
     assert wants == [False, True, False, False]
+    assert [card.returned() for _ in range(5)] == [2, 3, 4, 5, 0]
+    assert card.send(7, 60) == 0 and card.h.number("arm", 0) == 0
+    sent(card)
+    assert not wants_irq(card, TX)  # nobody waits for room any more
 
 
 def test_link_follows_the_device(card: Card) -> None:
