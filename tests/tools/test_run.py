@@ -202,6 +202,21 @@ def test_output_is_the_guest_s_byte_for_byte(script: Script) -> None:
     assert hashlib.sha256(done.stdout).hexdigest() == hashlib.sha256(expected).hexdigest()
 
 
+@pytest.mark.parametrize("accel", ["tcg", "auto"])
+def test_a_slow_reader_loses_nothing(script: Script, accel: str) -> None:
+    """Slower than the guest by far, and behind by more than the sockets and rings between them hold."""
+    app = script("for i in range(250000):\n    print(i)\nprint('end')\n")
+    command = [*FLOE, "run", "--accel", accel, str(app)]
+    received = b""
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        while data := os.read(process.stdout.fileno(), 16384):
+            received += data
+            time.sleep(0.005)
+        assert process.wait(DEADLINE_S) == 0
+    assert received == b"".join(b"%d\n" % i for i in range(250000)) + b"end\n"
+
+
 def test_a_reader_that_leaves_ends_the_vm(script: Script) -> None:
     app = script("i = 0\nwhile True:\n    print(i)\n    i += 1\n")
     with subprocess.Popen([*FLOE, "run", str(app)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
