@@ -332,6 +332,7 @@ uint32_t hal_pci_read32(const hal_pci_t *fn, unsigned offset) {
     if (offset > 0xff) {
         stray("PCI configuration read", offset, 4);
     }
+    pci_device(fn)->space_reads++;
     memcpy(&v, pci_device(fn)->space + (offset & 0xfc), 4);
     return v;
 }

@@ -27,7 +27,7 @@ typedef struct {
     uint64_t magic, version, type, features, driver_features, status, irq_status, generation;
     uint64_t reset_stuck, features_refused, features_toggle, generation_moves, refuse_config_vector; // faults
     uint64_t multiplier;
-    uint64_t feature_sel, driver_sel, queue_sel, config_vector, accesses, resets;
+    uint64_t feature_sel, driver_sel, queue_sel, config_vector, accesses, resets, space_reads;
     uint8_t config[64];
     uint8_t space[256];    // PCI configuration space
     uint8_t msix[16 * 64]; // MSI-X table

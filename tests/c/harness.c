@@ -87,6 +87,7 @@ static const knob_t knobs[] = {
     KNOB(config_vector),
     KNOB(accesses),
     KNOB(resets),
+    KNOB(space_reads),
     KNOB(bar_size[1]),
     KNOB(bar_size[4]),
 };
