@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import pty
 import socket
@@ -105,53 +106,97 @@ def test_sending_more_than_the_socket_holds(loop: asyncio.AbstractEventLoop) -> 
     assert rooms == [True]
 
 
-def test_output_to_a_pipe_waits_for_its_reader(loop: asyncio.AbstractEventLoop) -> None:
-    """A reader that does not read stops the guest's bytes in its socket, and loses none."""
-    guest = Guest(loop)
-    read_end, write_end = os.pipe()
-    output = Output(write_end, loop, guest.stream)
-    guest.stream.on_data = output.put
-    sent = os.urandom(2 << 20)
-    writer = threading.Thread(target=guest.peer.sendall, args=(sent,))
-    writer.start()
-    with pytest.raises(TimeoutError):
-        serve(loop, lambda: not writer.is_alive(), deadline_s=0.5)
-    assert len(guest.stream.data) < 1 << 20  # it was paused
-    received = bytearray()
+def read_all(fd: int, received: bytearray) -> threading.Thread:
+    """Start to read a pipe to its end."""
 
     def take() -> None:
-        while len(received) < len(sent):
-            received.extend(os.read(read_end, 65536))
+        while data := os.read(fd, 65536):
+            received.extend(data)
 
     reader = threading.Thread(target=take)
     reader.start()
-    serve(loop, lambda: len(received) == len(sent))
+    return reader
+
+
+def test_output_waits_for_its_reader_and_the_guest_does_not(loop: asyncio.AbstractEventLoop) -> None:
+    guest = Guest(loop)
+    read_end, write_end = os.pipe()
+    output = Output(write_end, loop)
+    guest.stream.on_data = output.put
+    sent = os.urandom(8 << 20)
+    writer = threading.Thread(target=guest.peer.sendall, args=(sent,))
+    writer.start()
+    serve(loop, lambda: not writer.is_alive())
+    guest.peer.close()
+    serve(loop, lambda: guest.stream.closed)
+    received = bytearray()
+    reader = read_all(read_end, received)
+    loop.run_until_complete(asyncio.wait_for(output.drain(), 10))
+    os.close(write_end)
+    reader.join(10)
     assert received == sent
-    for thread in (writer, reader):
-        thread.join(10)
+    assert output.dropped == 0
+    os.close(read_end)
+
+
+@pytest.mark.parametrize("blocking", [True, False])
+def test_output_beyond_the_spool_is_dropped_and_counted(loop: asyncio.AbstractEventLoop, blocking: bool) -> None:
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, blocking)
+    output = Output(write_end, loop, spool=300_000)
+    sent = os.urandom(1_000_000)
+    for at in range(0, len(sent), 1000):
+        output.put(sent[at : at + 1000])
+    assert output.dropped == 700_000
+    received = bytearray()
+    reader = read_all(read_end, received)
+    loop.run_until_complete(asyncio.wait_for(output.drain(), 10))
+    output.put(b"there is room again")
+    loop.run_until_complete(asyncio.wait_for(output.drain(), 10))
+    os.close(write_end)
+    reader.join(10)
+    assert received == sent[:300_000] + b"there is room again"
+    os.close(read_end)
+
+
+def test_output_that_nobody_reads_can_be_discarded(loop: asyncio.AbstractEventLoop) -> None:
+    read_end, write_end = os.pipe()
+    output = Output(write_end, loop)
+    output.put(bytes(1 << 20))
+    with pytest.raises(TimeoutError):
+        loop.run_until_complete(asyncio.wait_for(output.drain(), 0.3))
+    loop.call_soon(output.discard)
+    loop.run_until_complete(asyncio.wait_for(output.drain(), 10))
+    assert output.dropped == (1 << 20) - len(os.read(read_end, 1 << 20))
     for fd in (read_end, write_end):
         os.close(fd)
 
 
 def test_output_whose_reader_left(loop: asyncio.AbstractEventLoop) -> None:
-    guest = Guest(loop)
     read_end, write_end = os.pipe()
-    output = Output(write_end, loop, guest.stream)
-    told: list[bool] = []
-    output.on_broken = lambda: told.append(output.broken)
+    output = Output(write_end, loop)
+    told: list[OSError | None] = []
+    output.on_error = lambda: told.append(output.error)
     os.close(read_end)
     output.put(b"nobody reads this")
     serve(loop, lambda: bool(told))
     output.put(b"nor this")
-    output.drain()
-    assert told == [True]
+    loop.run_until_complete(asyncio.wait_for(output.drain(), 10))
+    assert [type(e) for e in told] == [BrokenPipeError]
     os.close(write_end)
 
 
+def test_output_to_a_full_disk(loop: asyncio.AbstractEventLoop) -> None:
+    with Path("/dev/full").open("wb", buffering=0) as full:
+        output = Output(full.fileno(), loop)
+        output.put(b"no room for this")
+        loop.run_until_complete(asyncio.wait_for(output.drain(), 10))
+    assert output.error is not None and output.error.errno == errno.ENOSPC
+
+
 def test_output_to_a_file(loop: asyncio.AbstractEventLoop, tmp_path: Path) -> None:
-    guest = Guest(loop)
     with (tmp_path / "out").open("wb") as file:
-        output = Output(file.fileno(), loop, guest.stream)
+        output = Output(file.fileno(), loop)
         output.put(b"one ")
         output.put(b"two")
     assert (tmp_path / "out").read_bytes() == b"one two"

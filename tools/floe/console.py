@@ -19,7 +19,8 @@ from typing import Self
 
 _CHUNK = 65536
 _PIPE_CHUNK = 4096  # PIPE_BUF: a pipe that polls writable takes this much without blocking
-_HIGH_WATER = 1 << 18  # bytes held back before the source is paused
+_HIGH_WATER = 1 << 18  # bytes for the guest that are queued before more are read
+SPOOL = 64 << 20  # bytes of the guest's that wait for their reader; what comes on top is dropped
 
 INTERRUPT = b"\x03"  # Ctrl-C
 ESCAPE = b"\x1d"  # Ctrl-], as in mpremote and telnet
@@ -83,15 +84,6 @@ class Stream:
             self._loop.add_writer(self._sock, self._writable)
         self._outgoing += data
 
-    def pause(self) -> None:
-        """Leave what arrives with QEMU until resume()."""
-        self._loop.remove_reader(self._sock)
-
-    def resume(self) -> None:
-        """Undo pause()."""
-        if not self.closed:
-            self._loop.add_reader(self._sock, self._readable)
-
     def close(self) -> None:
         """Let go of the socket; what was received stays."""
         if not self.closed:
@@ -133,55 +125,63 @@ class Stream:
 
 
 class Output:
-    """A file descriptor that takes bytes as fast as its reader does; `source` is paused while it lags behind."""
+    """A file descriptor that takes bytes as fast as its reader does.
 
-    def __init__(self, fd: int, loop: asyncio.AbstractEventLoop, source: Stream) -> None:
+    What the reader has not taken waits in memory: a guest does not wait for longer than a second for anyone to take
+    its output. `spool` bytes are kept so; what comes on top is dropped and counted."""
+
+    def __init__(self, fd: int, loop: asyncio.AbstractEventLoop, spool: int = SPOOL) -> None:
         self._fd = fd
         self._loop = loop
-        self._source = source
+        self._spool = spool
         self._pending = bytearray()
-        self._paused = False
-        self.broken = False  # the reader has left
-        self.on_broken: Callable[[], None] = lambda: None
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self.dropped = 0  # bytes
+        self.error: OSError | None = None  # why nothing is written any more: the reader has left, the disk is full
+        self.on_error: Callable[[], None] = lambda: None
 
     def put(self, data: bytes) -> None:
         """Write, or queue while the reader is behind."""
-        if self.broken or not data:
+        room = self._spool - len(self._pending)
+        if self.error is not None or not data:
             return
-        self._pending += data
-        if len(self._pending) == len(data):
+        self.dropped += max(0, len(data) - room)
+        self._pending += data[:room]
+        if self._empty.is_set():
             try:
-                self._loop.add_writer(self._fd, self._write)
+                self._loop.add_writer(self._fd, self._write, _PIPE_CHUNK)
+                self._empty.clear()
             except PermissionError:  # a regular file never makes anyone wait
-                self.drain()
-                return
-        if len(self._pending) >= _HIGH_WATER and not self._paused:
-            self._paused = True
-            self._source.pause()
+                while self._pending:
+                    self._write(len(self._pending))
 
-    def drain(self) -> None:
-        """Write everything that is queued, however long the reader takes."""
-        self._loop.remove_writer(self._fd) if self._pending else None
-        while self._pending:
-            self._write_some(len(self._pending))
+    async def drain(self) -> None:
+        """Wait until everything is written, however long the reader takes; its leaving or discard() ends that."""
+        await self._empty.wait()
 
-    def _write(self) -> None:
-        self._write_some(_PIPE_CHUNK)
-        if not self._pending:
+    def discard(self) -> None:
+        """Drop what is queued."""
+        self.dropped += len(self._pending)
+        self._finish()
+
+    def _finish(self) -> None:
+        self._pending.clear()
+        if not self._empty.is_set():
             self._loop.remove_writer(self._fd)
-        if self._paused and len(self._pending) < _HIGH_WATER // 2:
-            self._paused = False
-            self._source.resume()
+            self._empty.set()
 
-    def _write_some(self, size: int) -> None:
+    def _write(self, size: int) -> None:
         try:
             del self._pending[: os.write(self._fd, self._pending[:size])]
         except BlockingIOError:
             return
-        except BrokenPipeError:
-            self.broken = True
-            self._pending.clear()
-            self.on_broken()
+        except OSError as e:
+            self.error = e
+            self._finish()
+            self.on_error()
+        if not self._pending:
+            self._finish()
 
 
 class Input:

@@ -37,7 +37,8 @@ class Session:
         self._say = say
         self._terminal = is_foreground_terminal(_STDIN)
         self._input: Input | None = None
-        self._outputs: list[Output] = []
+        self._outputs: list[Output] = []  # standard output, standard error
+        self._draining = False  # the VM has ended
         if SWITCH in spec.switches:
             # The line's time of arrival counts: have everything loaded before it comes.
             import asyncio  # noqa: F401
@@ -47,9 +48,10 @@ class Session:
             self.stamps = StampFilter()
 
     def run(self, timeout_s: float | None, *, meanwhile: Callable[[], None] = lambda: None) -> int:
-        """Boot, call `meanwhile` once QEMU runs, relay until the VM ends, and return floe's exit code.
+        """Boot, call `meanwhile` once QEMU runs, relay until the VM has ended and its output is read.
 
-        Raises errors.TimedOut, VmError, and BrokenPipeError when nobody reads standard output any more."""
+        Returns floe's exit code. Raises errors.TimedOut, VmError, and FloeError when standard output cannot be
+        written, BrokenPipeError when nobody reads it any more."""
         self.vm.on_launch = self._relay
         terminal: AbstractContextManager[object] = RawTerminal(_STDIN) if self._terminal else nullcontext()
         with terminal, self.vm:
@@ -63,14 +65,20 @@ class Session:
             finally:
                 if self._input is not None:
                     self._input.stop()
-                for output in self._outputs:
-                    output.drain()
-        if any(output.broken for output in self._outputs[:1]):
-            raise BrokenPipeError
+                self._drain()
+        if (error := self._outputs[0].error) is not None:
+            if isinstance(error, BrokenPipeError):
+                raise BrokenPipeError  # without errno: click takes one with EPIPE for its own and exits with 1
+            raise errors.FloeError(f"cannot write standard output: {error.strerror}")
         return self._told(code, timeout_s)
 
     def stop(self) -> None:
-        """Ask the guest to end, as Ctrl-C does; a second call ends it."""
+        """Ask the guest to end, as Ctrl-C does; a second call ends it. After its end: leave its output unread."""
+        if self._draining:
+            self.stop_wanted = True
+            for output in self._outputs:
+                output.discard()
+            return
         if self.stop_wanted:
             self._force()
             return
@@ -84,16 +92,23 @@ class Session:
     def _relay(self) -> None:
         """Join our streams to the VM's, which are new ones after every start of QEMU."""
         vm = self.vm
-        for output in self._outputs:
-            output.drain()
-        out, err = Output(_STDOUT, vm.loop, vm.console), Output(_STDERR, vm.loop, vm.serial)
-        out.on_broken = lambda: vm.end(Outcome(EXIT_FLOE, "unread"))
-        self._outputs = [out, err]
+        if not self._outputs:
+            self._outputs = [Output(_STDOUT, vm.loop), Output(_STDERR, vm.loop)]
+        out, err = self._outputs
+        out.on_error = lambda: vm.end(Outcome(EXIT_FLOE, "unread"))
         vm.console.on_data = lambda data: out.put(self._filtered(data))
         vm.serial.on_data = err.put
         if self._input is not None:
             self._input.stop()
         self._input = self._open_input()
+
+    def _drain(self) -> None:
+        """Let the readers of our output take what they have not taken yet."""
+        self._draining = True
+        if self.stamps is not None:
+            self._outputs[0].put(self.stamps.rest())
+        for output in self._outputs:
+            self.vm.loop.run_until_complete(output.drain())
 
     def _open_input(self) -> Input | None:
         keys: dict[bytes, Callable[[], None]] = {}
@@ -114,6 +129,9 @@ class Session:
     def _told(self, code: int, timeout_s: float | None) -> int:
         outcome = self.vm.outcome
         assert outcome is not None
+        for name, output in zip(("output", "error"), self._outputs, strict=True):
+            if output.dropped:
+                self._say(f"standard {name} was not read in time: {output.dropped} bytes of the guest's are lost")
         if outcome.cause == "timeout":
             raise errors.TimedOut(f"the guest did not end within {timeout_s:g} s", hint="a longer --timeout")
         if outcome.cause == "crash":
