@@ -14,9 +14,7 @@
 
 int main(void);
 
-static void keyboard_interrupt(void) {
-    mp_sched_keyboard_interrupt();
-}
+static void keyboard_interrupt(void) { mp_sched_keyboard_interrupt(); }
 
 void mp_hal_set_interrupt_char(int c) {
     hal_console_interrupt_char = c;
@@ -64,6 +62,4 @@ int main(void) {
     hal_exit(code);
 }
 
-void nlr_jump_fail(void *val) {
-    hal_panic("exception outside of Python, %p", val);
-}
+void nlr_jump_fail(void *val) { hal_panic("exception outside of Python, %p", val); }

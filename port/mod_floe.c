@@ -32,7 +32,7 @@ void floe_stamps_print(void) {
         mp_print_str(&mp_plat_print, "floe: stamps {");
         for (unsigned i = 0; i < stamp_count; i++) {
             mp_printf(&mp_plat_print, "%s\"%s\": %u", i > 0 ? ", " : "", stamps[i].name,
-                (unsigned)(stamps[i].ns / 1000));
+                      (unsigned)(stamps[i].ns / 1000));
         }
         mp_print_str(&mp_plat_print, "}\n");
         hal_console_flush(STAMPS_FLUSH_NS); // the host dates kernel entry by this line's arrival
@@ -69,9 +69,7 @@ static mp_obj_t mod_floe_mem_info(void) {
 static MP_DEFINE_CONST_FUN_OBJ_0(mod_floe_mem_info_obj, mod_floe_mem_info);
 
 // clock() -> name of the clock source.
-static mp_obj_t mod_floe_clock(void) {
-    return mp_obj_new_str_from_cstr(hal_clock_source());
-}
+static mp_obj_t mod_floe_clock(void) { return mp_obj_new_str_from_cstr(hal_clock_source()); }
 static MP_DEFINE_CONST_FUN_OBJ_0(mod_floe_clock_obj, mod_floe_clock);
 
 // app() -> (name, version) of the image.

@@ -4,23 +4,18 @@
 #include "hal/hal.h"
 #include "py/mphal.h"
 
-#define MICROPY_PY_MACHINE_EXTRA_GLOBALS                                          \
-    { MP_ROM_QSTR(MP_QSTR_PWRON_RESET), MP_ROM_INT(MACHINE_PWRON_RESET) },
+#define MICROPY_PY_MACHINE_EXTRA_GLOBALS {MP_ROM_QSTR(MP_QSTR_PWRON_RESET), MP_ROM_INT(MACHINE_PWRON_RESET)},
 
 enum { MACHINE_PWRON_RESET = 1 };
 #define NS_PER_MS 1000000ull
 
-NORETURN static void mp_machine_reset(void) {
-    hal_reset();
-}
+NORETURN static void mp_machine_reset(void) { hal_reset(); }
 
 static mp_int_t mp_machine_reset_cause(void) {
     return MACHINE_PWRON_RESET; // a VM's memory does not survive a reset, so that every start is the first
 }
 
-static void mp_machine_idle(void) {
-    mp_event_wait_ms(1);
-}
+static void mp_machine_idle(void) { mp_event_wait_ms(1); }
 
 // The identity of the VM, where the host gave one (floe.id=HEX on the command line); empty otherwise.
 static mp_obj_t mp_machine_unique_id(void) {

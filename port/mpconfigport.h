@@ -125,10 +125,10 @@ void mp_hal_wait_ms(int timeout_ms);
 #define MICROPY_INTERNAL_WFE(TIMEOUT_MS) mp_hal_wait_ms((int)(TIMEOUT_MS))
 #define MICROPY_VM_HOOK_COUNT (1000)
 #define MICROPY_VM_HOOK_INIT static unsigned vm_hook_divisor = MICROPY_VM_HOOK_COUNT;
-#define MICROPY_VM_HOOK_POLL                     \
-    if (--vm_hook_divisor == 0) {                \
+#define MICROPY_VM_HOOK_POLL \
+    if (--vm_hook_divisor == 0) { \
         vm_hook_divisor = MICROPY_VM_HOOK_COUNT; \
-        hal_event_run();                         \
+        hal_event_run(); \
     }
 #define MICROPY_VM_HOOK_LOOP MICROPY_VM_HOOK_POLL
 #define MICROPY_VM_HOOK_RETURN MICROPY_VM_HOOK_POLL

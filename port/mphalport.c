@@ -28,9 +28,7 @@ static void delay_until(uint64_t end) {
     }
 }
 
-void mp_hal_delay_ms(mp_uint_t ms) {
-    delay_until(hal_clock_ns() + ms * NS_PER_MS);
-}
+void mp_hal_delay_ms(mp_uint_t ms) { delay_until(hal_clock_ns() + ms * NS_PER_MS); }
 
 void mp_hal_delay_us(mp_uint_t us) {
     uint64_t end = hal_clock_ns() + us * NS_PER_US;
@@ -64,9 +62,7 @@ mp_uint_t mp_hal_stdout_tx_strn(const char *str, size_t len) {
     return len;
 }
 
-void mp_hal_stdout_tx_str(const char *str) {
-    hal_console_write(str, strlen(str));
-}
+void mp_hal_stdout_tx_str(const char *str) { hal_console_write(str, strlen(str)); }
 
 void mp_hal_stdout_tx_strn_cooked(const char *str, size_t len) {
     while (mp_hal_stdout_cooked && len > 0) {

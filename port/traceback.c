@@ -58,7 +58,8 @@ static void print_frame(const mp_code_state_t *cs) {
     const char *file = qstr_str(names[0]);
     size_t line = mp_bytecode_get_source_line(ip, line_info_top, offset);
     char text[160];
-    int n = snprintf(text, sizeof(text), "  File \"%s\", line %u, in %s\n", file, (unsigned)line, qstr_str(names[block]));
+    int n =
+        snprintf(text, sizeof(text), "  File \"%s\", line %u, in %s\n", file, (unsigned)line, qstr_str(names[block]));
     hal_uart_write(text, (size_t)n < sizeof(text) ? (size_t)n : sizeof(text) - 1);
     (void)scope_flags;
     (void)n_state;
@@ -71,7 +72,8 @@ void floe_print_frames(uintptr_t sp) {
     if (sp < (uintptr_t)boot_stack_bottom || sp >= (uintptr_t)boot_stack_top) {
         sp = (uintptr_t)boot_stack_bottom;
     }
-    for (sp &= ~(uintptr_t)7; sp + sizeof(mp_code_state_t) <= (uintptr_t)boot_stack_top && found < FRAMES_MAX; sp += 8) {
+    for (sp &= ~(uintptr_t)7; sp + sizeof(mp_code_state_t) <= (uintptr_t)boot_stack_top && found < FRAMES_MAX;
+         sp += 8) {
         const mp_code_state_t *cs = (const mp_code_state_t *)sp;
         if (is_frame(cs)) {
             if (found++ == 0) {

@@ -17,6 +17,4 @@ int netdev_register(netdev_t *n) {
     return 0;
 }
 
-netdev_t *netdev_get(unsigned index) {
-    return index < netdev_count ? netdev_list[index] : NULL;
-}
+netdev_t *netdev_get(unsigned index) { return index < netdev_count ? netdev_list[index] : NULL; }

@@ -86,14 +86,10 @@ static void map_image(uint64_t *pml4) {
         char *start, *end;
         uint64_t prot;
     } part[] = {
-        {link_start, link_text, PROT_MONITOR_RX},
-        {link_text, link_rodata, PROT_RX},
-        {link_rodata, link_monitor, PROT_R},
-        {link_monitor, link_data, PROT_MONITOR_RW},
-        {link_data, link_monitor_ro, PROT_RW},
-        {link_monitor_ro, link_monitor_bss, PROT_R},
-        {link_monitor_bss, link_end, PROT_MONITOR_RW},
-        {boot_guard0, boot_guard0 + HAL_PAGE_SIZE, 0},
+        {link_start, link_text, PROT_MONITOR_RX},      {link_text, link_rodata, PROT_RX},
+        {link_rodata, link_monitor, PROT_R},           {link_monitor, link_data, PROT_MONITOR_RW},
+        {link_data, link_monitor_ro, PROT_RW},         {link_monitor_ro, link_monitor_bss, PROT_R},
+        {link_monitor_bss, link_end, PROT_MONITOR_RW}, {boot_guard0, boot_guard0 + HAL_PAGE_SIZE, 0},
         {boot_guard1, boot_guard1 + HAL_PAGE_SIZE, 0},
     };
     for (unsigned i = 0; i < HAL_ARRAY_LEN(part); i++) {
@@ -115,8 +111,7 @@ static void map_arena(uint64_t *pml4, size_t pages) {
             pt[i] = (a + i * (uint64_t)HAL_PAGE_SIZE) | PROT_RW;
         }
         uint64_t *pdpt = table_at(&pml4[0]);
-        table_at(&pdpt[(a / GIB) % ENTRIES])[(a / MIB2) % ENTRIES] =
-            (uint64_t)pt | PTE_PRESENT | PTE_WRITE | PTE_USER;
+        table_at(&pdpt[(a / GIB) % ENTRIES])[(a / MIB2) % ENTRIES] = (uint64_t)pt | PTE_PRESENT | PTE_WRITE | PTE_USER;
     }
     boot_arena_start = monitor_arena_start = start;
     boot_arena_end = monitor_arena_end = start + size;
@@ -140,13 +135,14 @@ static uint64_t cr4_hardening(void) {
     }
     hal_cpuid(7, 0, r);
     return (r[1] & BIT64(CPUID_SMEP_BIT) ? BIT64(CR4_SMEP_BIT) : 0) |
-        (r[2] & BIT64(CPUID_UMIP_BIT) ? BIT64(CR4_UMIP_BIT) : 0);
+           (r[2] & BIT64(CPUID_UMIP_BIT) ? BIT64(CR4_UMIP_BIT) : 0);
 }
 
 void boot_paging(size_t arena_pages) {
     uint64_t ram_end = boot_ram[boot_ram_count - 1].end;
     hal_assert(ram_end <= MAPPED_MAX);
-    uint64_t tables = FIXED_TABLES + 2 * (boot_ram_count + boot_module_count) + (ram_end + GIB - 1) / GIB + arena_pages / ENTRIES + 1;
+    uint64_t tables =
+        FIXED_TABLES + 2 * (boot_ram_count + boot_module_count) + (ram_end + GIB - 1) / GIB + arena_pages / ENTRIES + 1;
     uint64_t pool_start = pool_next = boot_ram[0].start;
     pool_end = pool_start + tables * HAL_PAGE_SIZE;
     hal_assert(pool_end < boot_ram[0].end);

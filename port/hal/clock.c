@@ -26,7 +26,7 @@ enum {
 };
 
 static uint64_t entry_tsc;
-static uint64_t tsc_mul;    // ns = (tsc - entry_tsc) * tsc_mul >> 32
+static uint64_t tsc_mul;       // ns = (tsc - entry_tsc) * tsc_mul >> 32
 static uint64_t wall_at_entry; // ns since the epoch
 static const char *source = "none";
 
@@ -36,21 +36,13 @@ static inline uint64_t rdtsc(void) {
     return (uint64_t)hi << 32 | lo;
 }
 
-uint64_t hal_clock_cycles(void) {
-    return rdtsc();
-}
+uint64_t hal_clock_cycles(void) { return rdtsc(); }
 
-uint64_t hal_clock_ns(void) {
-    return (uint64_t)(((unsigned __int128)(rdtsc() - entry_tsc) * tsc_mul) >> 32);
-}
+uint64_t hal_clock_ns(void) { return (uint64_t)(((unsigned __int128)(rdtsc() - entry_tsc) * tsc_mul) >> 32); }
 
-uint64_t hal_clock_wall_ns(void) {
-    return wall_at_entry == 0 ? 0 : wall_at_entry + hal_clock_ns();
-}
+uint64_t hal_clock_wall_ns(void) { return wall_at_entry == 0 ? 0 : wall_at_entry + hal_clock_ns(); }
 
-const char *hal_clock_source(void) {
-    return source;
-}
+const char *hal_clock_source(void) { return source; }
 
 static void set_frequency(uint64_t hz, const char *name) {
     tsc_mul = (uint64_t)(((unsigned __int128)NS_PER_S << 32) / hz);
@@ -74,7 +66,7 @@ static bool kvm_clock(void) {
     source = "kvmclock";
     if (monitor_call(MONITOR_KVMCLOCK, MSR_KVM_WALL_CLOCK_NEW, 0, 0) == 0 && monitor_wallclock.sec != 0) {
         uint64_t now = monitor_pvclock.system_time +
-            (uint64_t)(((unsigned __int128)(rdtsc() - monitor_pvclock.tsc_timestamp) * tsc_mul) >> 32);
+                       (uint64_t)(((unsigned __int128)(rdtsc() - monitor_pvclock.tsc_timestamp) * tsc_mul) >> 32);
         wall_at_entry = monitor_wallclock.sec * NS_PER_S + monitor_wallclock.nsec + now - hal_clock_ns();
     }
     return true;
@@ -140,9 +132,7 @@ static uint8_t cmos(uint8_t reg) {
     return hal_in8(CMOS_DATA);
 }
 
-static unsigned from_bcd(unsigned v) {
-    return (v >> 4) * 10 + (v & 15);
-}
+static unsigned from_bcd(unsigned v) { return (v >> 4) * 10 + (v & 15); }
 
 // Days since 1970-01-01 of a date in the proleptic Gregorian calendar; years counted from March.
 static uint64_t days_since_epoch(unsigned year, unsigned month, unsigned day) {

@@ -7,9 +7,7 @@
 #include "../boot/boot.h"
 #include "hal.h"
 
-const char *hal_cmdline(void) {
-    return boot_cmdline;
-}
+const char *hal_cmdline(void) { return boot_cmdline; }
 
 int hal_cmdline_next(const char *key, size_t *pos, char *out, size_t size) {
     size_t key_len = strlen(key);

@@ -22,9 +22,7 @@ int hal_console_interrupt_char = -1;
 void (*hal_console_on_interrupt)(void);
 static bool stuck; // the sink made no room within a deadline: do not wait again before it does
 
-static size_t ring_used(const ring_t *r) {
-    return r->head - r->tail;
-}
+static size_t ring_used(const ring_t *r) { return r->head - r->tail; }
 
 static size_t ring_put(ring_t *r, const char *p, size_t len) {
     size_t room = r->size - ring_used(r), n = len < room ? len : room;
@@ -143,13 +141,9 @@ size_t hal_console_input(const void *data, size_t len) {
     return taken;
 }
 
-bool hal_console_readable(void) {
-    return ring_used(&in) > 0;
-}
+bool hal_console_readable(void) { return ring_used(&in) > 0; }
 
-size_t hal_console_input_room(void) {
-    return IN_SIZE - ring_used(&in);
-}
+size_t hal_console_input_room(void) { return IN_SIZE - ring_used(&in); }
 
 void hal_console_flush(uint64_t timeout_ns) {
     uint64_t give_up = hal_clock_ns() + timeout_ns;

@@ -12,9 +12,7 @@ static uint32_t key[KEY_BYTES / 4];
 static uint64_t counter;
 static bool seeded;
 
-static inline uint32_t rotate(uint32_t v, int n) {
-    return v << n | v >> (32 - n);
-}
+static inline uint32_t rotate(uint32_t v, int n) { return v << n | v >> (32 - n); }
 
 static void quarter(uint32_t *s, int a, int b, int c, int d) {
     s[a] += s[b];

@@ -70,7 +70,7 @@ static inline void hal_mmio_write16(volatile void *p, uint16_t v) { *(volatile u
 static inline void hal_mmio_write32(volatile void *p, uint32_t v) { *(volatile uint32_t *)p = v; }
 
 // ---- barriers: each use says in a comment which write it orders before which --------------------
-static inline void hal_mb(void) { __atomic_thread_fence(__ATOMIC_SEQ_CST); } // store before later load
+static inline void hal_mb(void) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }  // store before later load
 static inline void hal_wmb(void) { __atomic_thread_fence(__ATOMIC_RELEASE); } // store before store
 static inline void hal_rmb(void) { __atomic_thread_fence(__ATOMIC_ACQUIRE); } // load before load
 

@@ -32,9 +32,7 @@ enum {
 static unsigned irqs_used;
 static uint64_t timer_armed = UINT64_MAX;
 
-static volatile uint32_t *lapic(unsigned reg) {
-    return (volatile uint32_t *)(LAPIC_BASE + reg);
-}
+static volatile uint32_t *lapic(unsigned reg) { return (volatile uint32_t *)(LAPIC_BASE + reg); }
 
 static uint32_t ioapic_read(unsigned reg) {
     hal_mmio_write32((void *)IOAPIC_BASE, reg);
@@ -56,9 +54,7 @@ void hal_irq_init(void) {
     hal_mmio_write32(lapic(LAPIC_LVT_TIMER), MONITOR_IRQ_BASE + MONITOR_TIMER_IRQ);
 }
 
-static int irq_alloc(void) {
-    return irqs_used < MONITOR_TIMER_IRQ ? (int)irqs_used++ : -ENOSPC;
-}
+static int irq_alloc(void) { return irqs_used < MONITOR_TIMER_IRQ ? (int)irqs_used++ : -ENOSPC; }
 
 int hal_irq_gsi(unsigned gsi) {
     unsigned inputs = ((ioapic_read(IOAPIC_VERSION) >> 16) & 0xff) + 1;
@@ -89,13 +85,9 @@ bool hal_irq_take(int irq) {
     return was;
 }
 
-void hal_irq_timer_start(uint32_t count) {
-    hal_mmio_write32(lapic(LAPIC_TIMER_INITIAL), count);
-}
+void hal_irq_timer_start(uint32_t count) { hal_mmio_write32(lapic(LAPIC_TIMER_INITIAL), count); }
 
-uint32_t hal_irq_timer_count(void) {
-    return hal_mmio_read32(lapic(LAPIC_TIMER_CURRENT));
-}
+uint32_t hal_irq_timer_count(void) { return hal_mmio_read32(lapic(LAPIC_TIMER_CURRENT)); }
 
 void hal_irq_timer(uint64_t deadline_ns) {
     bool fired = hal_irq_take(MONITOR_TIMER_IRQ);
@@ -116,6 +108,4 @@ void hal_irq_timer(uint64_t deadline_ns) {
     hal_irq_timer_start(count);
 }
 
-void hal_irq_halt(void) {
-    monitor_call(MONITOR_IDLE, 0, 0, 0);
-}
+void hal_irq_halt(void) { monitor_call(MONITOR_IDLE, 0, 0, 0); }

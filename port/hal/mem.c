@@ -52,9 +52,7 @@ void *hal_mem_sbrk(ptrdiff_t bytes) {
     return old;
 }
 
-size_t hal_mem_sbrk_used(void) {
-    return sbrk_now == 0 ? 0 : sbrk_now - boot_ram[0].start;
-}
+size_t hal_mem_sbrk_used(void) { return sbrk_now == 0 ? 0 : sbrk_now - boot_ram[0].start; }
 
 // Bytes free in a region when reserve of region 0 is kept for the C heap.
 static uint64_t room(unsigned region, size_t reserve) {
@@ -75,6 +73,16 @@ void *hal_mem_take(size_t bytes, size_t align, size_t reserve) {
     return NULL;
 }
 
+bool hal_mem_return(void *p, size_t bytes) {
+    for (unsigned i = 0; i < boot_ram_count; i++) {
+        if (boot_ram[i].end == (uint64_t)p) {
+            boot_ram[i].end += bytes;
+            return true;
+        }
+    }
+    return false;
+}
+
 size_t hal_mem_largest(size_t reserve) {
     uint64_t best = 0;
     for (unsigned i = 0; i < boot_ram_count; i++) {
@@ -92,9 +100,7 @@ void *hal_mem_dma(size_t bytes, size_t align) {
     return p;
 }
 
-size_t hal_mem_total(void) {
-    return boot_ram_total;
-}
+size_t hal_mem_total(void) { return boot_ram_total; }
 
 size_t hal_mem_free(void) {
     uint64_t sum = 0;

@@ -41,9 +41,26 @@ _Noreturn void hal_panic(const char *fmt, ...) {
 
 static const char *cause(const monitor_fault_t *f) {
     static const char *const names[32] = {
-        "division by zero", "debug", "NMI", "breakpoint", "overflow", "bound", "invalid opcode", "no FPU",
-        "double fault", "coprocessor", "invalid TSS", "segment not present", "stack segment",
-        "general protection", "page fault", "reserved", "x87 error", "alignment", "machine check", "SIMD error",
+        "division by zero",
+        "debug",
+        "NMI",
+        "breakpoint",
+        "overflow",
+        "bound",
+        "invalid opcode",
+        "no FPU",
+        "double fault",
+        "coprocessor",
+        "invalid TSS",
+        "segment not present",
+        "stack segment",
+        "general protection",
+        "page fault",
+        "reserved",
+        "x87 error",
+        "alignment",
+        "machine check",
+        "SIMD error",
     };
     if (f->vector == VECTOR_PF) {
         uint64_t stack_guard = (uint64_t)boot_stack_bottom;
@@ -63,13 +80,12 @@ _Noreturn void hal_fault_entry(void);
 _Noreturn void hal_fault_entry(void) {
     const monitor_fault_t *f = &monitor_fault;
     char line[LINE_MAX];
-    int n = snprintf(
-        line, sizeof(line),
-        "PANIC: %s, vector %lu error 0x%lx rip=0x%lx cr2=0x%lx rsp=0x%lx rbp=0x%lx cs=0x%lx rflags=0x%lx "
-        "rax=0x%lx rbx=0x%lx rcx=0x%lx rdx=0x%lx rsi=0x%lx rdi=0x%lx r8=0x%lx r9=0x%lx r10=0x%lx r11=0x%lx "
-        "r12=0x%lx r13=0x%lx r14=0x%lx r15=0x%lx\n",
-        cause(f), f->vector, f->error, f->rip, f->cr2, f->rsp, f->rbp, f->cs, f->rflags, f->rax, f->rbx, f->rcx,
-        f->rdx, f->rsi, f->rdi, f->r8, f->r9, f->r10, f->r11, f->r12, f->r13, f->r14, f->r15
-    );
+    int n =
+        snprintf(line, sizeof(line),
+                 "PANIC: %s, vector %lu error 0x%lx rip=0x%lx cr2=0x%lx rsp=0x%lx rbp=0x%lx cs=0x%lx rflags=0x%lx "
+                 "rax=0x%lx rbx=0x%lx rcx=0x%lx rdx=0x%lx rsi=0x%lx rdi=0x%lx r8=0x%lx r9=0x%lx r10=0x%lx r11=0x%lx "
+                 "r12=0x%lx r13=0x%lx r14=0x%lx r15=0x%lx\n",
+                 cause(f), f->vector, f->error, f->rip, f->cr2, f->rsp, f->rbp, f->cs, f->rflags, f->rax, f->rbx,
+                 f->rcx, f->rdx, f->rsi, f->rdi, f->r8, f->r9, f->r10, f->r11, f->r12, f->r13, f->r14, f->r15);
     end(line, n);
 }

@@ -25,8 +25,8 @@ enum {
 static uint64_t window_next = WINDOW_START;
 
 static void select_register(const hal_pci_t *d, unsigned offset) {
-    hal_out32(CONFIG_ADDRESS, 1u << 31 | (uint32_t)d->bus << 16 | (uint32_t)d->dev << 11 | (uint32_t)d->fn << 8 |
-              (offset & 0xfc));
+    hal_out32(CONFIG_ADDRESS,
+              1u << 31 | (uint32_t)d->bus << 16 | (uint32_t)d->dev << 11 | (uint32_t)d->fn << 8 | (offset & 0xfc));
 }
 
 uint32_t hal_pci_read32(const hal_pci_t *d, unsigned offset) {
@@ -109,7 +109,7 @@ volatile void *hal_pci_bar(const hal_pci_t *d, unsigned bar, size_t *size) {
     }
     bool wide = (low & 6) == BAR_64BIT;
     uint16_t command = hal_pci_read16(d, REG_COMMAND);
-    hal_pci_write16(d, REG_COMMAND, command & (uint16_t) ~(COMMAND_MEMORY | COMMAND_MASTER)); // no decoding while sizing
+    hal_pci_write16(d, REG_COMMAND, command & (uint16_t)~(COMMAND_MEMORY | COMMAND_MASTER)); // no decoding while sizing
     hal_pci_write32(d, reg, UINT32_MAX);
     uint32_t mask = hal_pci_read32(d, reg) & ~0xfu;
     uint64_t bytes = mask == 0 ? 0 : (uint64_t)(~mask + 1u);

@@ -14,9 +14,7 @@ enum {
 
 static bool present;
 
-void hal_uart_init(void) {
-    present = hal_in8(UART + UART_LSR) != 0xff;
-}
+void hal_uart_init(void) { present = hal_in8(UART + UART_LSR) != 0xff; }
 
 void hal_uart_write(const char *data, size_t len) {
     for (size_t i = 0; i < len; i++) {

@@ -39,6 +39,4 @@
 
 #include "../port.h"
 
-size_t libc_malloc_used(void) {
-    return mallinfo().uordblks;
-}
+size_t libc_malloc_used(void) { return mallinfo().uordblks; }

@@ -13,21 +13,15 @@
 
 int errno;
 
-_Noreturn void abort(void) {
-    hal_panic("abort()");
-}
+_Noreturn void abort(void) { hal_panic("abort()"); }
 
-_Noreturn void exit(int code) {
-    hal_exit(code);
-}
+_Noreturn void exit(int code) { hal_exit(code); }
 
 _Noreturn void libc_assert_failed(const char *what, const char *file, int line) {
     hal_panic("assertion failed: %s, %s:%d", what, file, line);
 }
 
-int abs(int v) {
-    return v < 0 ? -v : v;
-}
+int abs(int v) { return v < 0 ? -v : v; }
 
 int atoi(const char *s) {
     while (isspace((unsigned char)*s)) {
@@ -42,9 +36,7 @@ int atoi(const char *s) {
     return (int)(negative ? -v : v);
 }
 
-double fabs(double x) {
-    return __builtin_fabs(x);
-}
+double fabs(double x) { return __builtin_fabs(x); }
 
 // Exact for powers of two: the exponent is split off, and what remains lies around 1.
 double log2(double x) {

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
+
 from conftest import Boot, Guest
 from floe.console import INTERRUPT, Matched
 from rawhttp import Answer, RawHttp

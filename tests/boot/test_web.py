@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from conftest import Boot, Guest
 from floe.console import INTERRUPT, Matched, TimedOut
 from rawhttp import Answer, RawHttp, exchange

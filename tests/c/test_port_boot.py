@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from harness import Harness
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from harness import Harness
 from port_programs import build
 
 PAGE, MIB, GIB = 4096, 1 << 20, 1 << 30
@@ -195,7 +194,8 @@ def test_a_machine_too_small_for_an_arena_has_none(h: Harness, name: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "modules", [[(16 * MIB, 17 * MIB)], [(16 * MIB + 5, 16 * MIB + 4100), (20 * MIB, 20 * MIB + 1)], [(31 * MIB, 32 * MIB)]]
+    "modules",
+    [[(16 * MIB, 17 * MIB)], [(16 * MIB + 5, 16 * MIB + 4100), (20 * MIB, 20 * MIB + 1)], [(31 * MIB, 32 * MIB)]],
 )
 @pytest.mark.parametrize("arena_pages", [0, 256])
 def test_modules_are_kept_and_read_only(h: Harness, modules: Regions, arena_pages: int) -> None:

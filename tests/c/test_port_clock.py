@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from harness import Harness
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from harness import Harness
 from port_programs import build
 
 BINARY, HOURS_24 = 4, 2
@@ -100,7 +99,9 @@ def test_rate_and_date_without_kvm(h: Harness) -> None:
     assert seconds(when) * 10**9 <= wall < (seconds(when) + 1) * 10**9
 
 
-@pytest.mark.parametrize(("mul", "shift", "ns_per_cycle"), [(1 << 31, 1, 1.0), (1 << 31, 0, 0.5), (1 << 31, -1, 0.25), (3 << 30, 0, 0.75)])
+@pytest.mark.parametrize(
+    ("mul", "shift", "ns_per_cycle"), [(1 << 31, 1, 1.0), (1 << 31, 0, 0.5), (1 << 31, -1, 0.25), (3 << 30, 0, 0.75)]
+)
 def test_kvmclock(h: Harness, mul: int, shift: int, ns_per_cycle: float) -> None:
     h.do("kvm", mul, shift, 1_800_000_000, 250_000_000)
     h.do("init")

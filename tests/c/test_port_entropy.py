@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from harness import Harness
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from harness import Harness
 from port_programs import build
 
 SEED = bytes(range(32))
@@ -104,7 +103,12 @@ def test_every_length(h: Harness, n: int) -> None:
 
 def test_same_seed_same_stream_other_seed_another(entropy: Path) -> None:
     streams = []
-    for feed in (["add " + SEED.hex()], ["add " + SEED.hex()], ["add " + SEED[::-1].hex()], ["init 1 2", "add " + SEED.hex()]):
+    for feed in (
+        ["add " + SEED.hex()],
+        ["add " + SEED.hex()],
+        ["add " + SEED[::-1].hex()],
+        ["init 1 2", "add " + SEED.hex()],
+    ):
         with Harness(entropy) as h:
             for command in feed:
                 h.do(command)

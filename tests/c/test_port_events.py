@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from harness import Harness
 from port_programs import build
 
@@ -74,7 +73,13 @@ def test_work_found_while_arming_is_done_instead_of_sleeping(h: Harness) -> None
 
 @pytest.mark.parametrize(
     ("callers", "first", "second", "timer"),
-    [(1000, 500, 700, 500), (1000, 700, 500, 500), (300, 500, 700, 300), (NEVER, NEVER, 700, 700), (NEVER, NEVER, NEVER, NEVER)],
+    [
+        (1000, 500, 700, 500),
+        (1000, 700, 500, 500),
+        (300, 500, 700, 300),
+        (NEVER, NEVER, 700, 700),
+        (NEVER, NEVER, NEVER, NEVER),
+    ],
 )
 def test_the_earliest_deadline_is_the_timer_s(h: Harness, callers: int, first: int, second: int, timer: int) -> None:
     sources(h, 2)

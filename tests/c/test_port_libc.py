@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from harness import Died, Harness
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from harness import Died, Harness
 from port_programs import build
 
 CHECKS = ["memcpy", "memmove", "memset", "memcmp", "memchr", "strlen", "compare", "search", "strcpy"]
@@ -44,7 +43,17 @@ def test_an_unknown_check_is_no_success(strings: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("", 0), ("-", 0), ("x1", 0), ("42abc", 42), (" \t\n\v\f\r+7", 7), ("- 1", 0), ("+-1", 0), ("0x10", 0), ("007", 7)],
+    [
+        ("", 0),
+        ("-", 0),
+        ("x1", 0),
+        ("42abc", 42),
+        (" \t\n\v\f\r+7", 7),
+        ("- 1", 0),
+        ("+-1", 0),
+        ("0x10", 0),
+        ("007", 7),
+    ],
 )
 def test_atoi_on_odd_text(stdlib: Harness, text: str, value: int) -> None:
     assert stdlib.number("atoi", text.encode().hex() or "-") == value

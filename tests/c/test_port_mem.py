@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from harness import Harness
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from harness import Harness
 from port_programs import build
 
 PAGE = 4096
@@ -67,6 +66,16 @@ class Ram:
         self.taken.append((at, at + n))
         return True
 
+    def give(self, which: int) -> bool:
+        """Return one of what was taken."""
+        if not self.taken:
+            return False
+        start, end = self.taken[which % len(self.taken)]
+        if self.h.number("return", start, end - start) == 0:
+            return False
+        self.taken.remove((start, end))
+        return True
+
     def check(self, start: int, end: int, others: list[tuple[int, int]]) -> None:
         assert any(a <= start and end <= b for a, b in self.layout), f"{start:#x}..{end:#x} is no RAM"
         for a, b in others:
@@ -83,7 +92,12 @@ def ram(mem: Path, request: pytest.FixtureRequest) -> Iterator[Ram]:
 
 STEP = st.one_of(
     st.tuples(st.just("sbrk"), st.integers(-(1 << 20), 1 << 20)),
-    st.tuples(st.just("take"), st.integers(1, 1 << 20), st.sampled_from([1, 16, PAGE, 1 << 16]), st.sampled_from([0, PAGE, 1 << 19])),
+    st.tuples(
+        st.just("take"),
+        st.integers(1, 1 << 20),
+        st.sampled_from([1, 16, PAGE, 1 << 16]),
+        st.sampled_from([0, PAGE, 1 << 19]),
+    ),
 )
 
 
@@ -142,3 +156,16 @@ def test_what_the_heap_gave_back_is_its_own_to_take_again(ram: Ram) -> None:
         while ram.take(1 << shift, PAGE, 0):
             pass
     assert ram.sbrk(32 * 1024)
+
+
+def test_what_was_taken_can_all_be_returned(ram: Ram) -> None:
+    before = ram.h.number("free")
+    while ram.take(PAGE * 40, PAGE, 0):
+        if len(ram.taken) == 20:
+            break
+    assert not ram.taken or ram.h.number("free") < before
+    while any(ram.give(i) for i in range(len(ram.taken))):
+        pass
+    assert ram.taken == []
+    assert ram.h.number("free") == before
+    assert ram.h.number("return", 0x12345000, PAGE) == 0

@@ -7,7 +7,6 @@ import struct
 from collections.abc import Callable
 
 import pytest
-
 from harness import CONSOLE, ENODEV, ENOMEM, EVENT_IDX, VERSION_1, Device, Harness
 
 MULTIPORT = 1 << 1

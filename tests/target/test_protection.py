@@ -14,7 +14,28 @@ from conftest import Boot, Guest
 from floe.console import Matched
 
 GUEST = Path(__file__).resolve().parent / "guest_protection.py"
-REGISTERS = "rip cr2 rsp rbp cs rflags rax rbx rcx rdx rsi rdi r8 r9 r10 r11 r12 r13 r14 r15".split()
+REGISTERS = [
+    "rip",
+    "cr2",
+    "rsp",
+    "rbp",
+    "cs",
+    "rflags",
+    "rax",
+    "rbx",
+    "rcx",
+    "rdx",
+    "rsi",
+    "rdi",
+    "r8",
+    "r9",
+    "r10",
+    "r11",
+    "r12",
+    "r13",
+    "r14",
+    "r15",
+]
 PAGE = 4096
 
 
@@ -88,7 +109,9 @@ def test_write(boot: Boot, layout: Layout, name: str) -> None:
     assert "written" not in vm.console_text
 
 
-@pytest.mark.parametrize("place", ["link_start", "monitor_gdt", "monitor_idt", "monitor_tss", "monitor_arena_start", "link_end"])
+@pytest.mark.parametrize(
+    "place", ["link_start", "monitor_gdt", "monitor_idt", "monitor_tss", "monitor_arena_start", "link_end"]
+)
 def test_read_of_the_monitor_s(boot: Boot, layout: Layout, place: str) -> None:
     assert panicked(run(boot, "read", layout[place]), "forbidden read")["cr2"] == layout[place]
 
@@ -114,14 +137,25 @@ def test_page_zero(boot: Boot, verb: str, address: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "cause"), [(PAGE, "forbidden read"), (0x70_0000_0000, "forbidden read"), (1 << 63, "general protection")]
+    ("address", "cause"),
+    [(PAGE, "forbidden read"), (0x70_0000_0000, "forbidden read"), (1 << 63, "general protection")],
 )
 def test_where_nothing_is(boot: Boot, address: int, cause: str) -> None:
     panicked(run(boot, "read", address), cause)
 
 
 @pytest.mark.parametrize(
-    "place", ["heap", "boot_stack_bottom", "boot_stack_top+-4096", "link_rodata", "link_data", "monitor_pvclock", "link_start", "link_end"]
+    "place",
+    [
+        "heap",
+        "boot_stack_bottom",
+        "boot_stack_top+-4096",
+        "link_rodata",
+        "link_data",
+        "monitor_pvclock",
+        "link_start",
+        "link_end",
+    ],
 )
 def test_execution_of_data(boot: Boot, layout: Layout, place: str) -> None:
     """Heap, stack, constants, variables; and what is the monitor's, code and tables alike."""
@@ -139,7 +173,11 @@ def test_execution_of_data(boot: Boot, layout: Layout, place: str) -> None:
         ("call", [b"\xf4"], "general protection"),  # hlt
         ("call", [b"\xfa"], "general protection"),  # cli
         ("call3", [b"\xee"], "general protection"),  # out dx, al: port 0xffff is not ring 3's
-        ("call3", [b"\xf7\xf7", b"\xf7\xff", b"\xf7\xf6", b"\xf7\xfe"], "division by zero"),  # (i)div edi, esi: too large
+        (
+            "call3",
+            [b"\xf7\xf7", b"\xf7\xff", b"\xf7\xf6", b"\xf7\xfe"],
+            "division by zero",
+        ),  # (i)div edi, esi: too large
     ],
 )
 def test_instruction(boot: Boot, layout: Layout, verb: str, instruction: list[bytes], cause: str) -> None:

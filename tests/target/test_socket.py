@@ -6,9 +6,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from net_host import Services
+
 from conftest import Boot
 from floe.console import Matched
-from net_host import Services
 
 HERE = Path(__file__).resolve().parent
 

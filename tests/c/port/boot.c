@@ -36,8 +36,7 @@ static pvh_memmap_entry_t memmap[ENTRIES_MAX];
 static uint64_t modules[ENTRIES_MAX][4];
 static jmp_buf done;
 
-void monitor_idt_init(void) {
-}
+void monitor_idt_init(void) {}
 
 void hal_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t r[4]) {
     (void)leaf;
@@ -45,13 +44,9 @@ void hal_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t r[4]) {
     memset(r, 0, 16);
 }
 
-int floe_main(void) {
-    return 0;
-}
+int floe_main(void) { return 0; }
 
-_Noreturn void hal_exit(int code) {
-    longjmp(done, code + 1);
-}
+_Noreturn void hal_exit(int code) { longjmp(done, code + 1); }
 
 _Noreturn void hal_panic(const char *fmt, ...) {
     va_list ap;
@@ -69,7 +64,8 @@ typedef struct {
 
 static void flush(range_t *r) {
     if (r->start < r->end) {
-        printf("map %llx %llx %llx\n", (unsigned long long)r->start, (unsigned long long)r->end, (unsigned long long)r->flags);
+        printf("map %llx %llx %llx\n", (unsigned long long)r->start, (unsigned long long)r->end,
+               (unsigned long long)r->flags);
     }
     r->start = r->end = 0;
 }

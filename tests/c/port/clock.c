@@ -17,9 +17,7 @@ static void fake_out8(uint16_t port, uint8_t v) {
     }
 }
 
-static uint8_t fake_in8(uint16_t port) {
-    return port == 0x71 ? cmos_regs[cmos_index] : 0xff;
-}
+static uint8_t fake_in8(uint16_t port) { return port == 0x71 ? cmos_regs[cmos_index] : 0xff; }
 
 static monitor_pvclock_t pvclock;
 static monitor_wallclock_t wallclock;
@@ -40,9 +38,7 @@ static long fake_monitor_call(long fn, long a, long b, long c) {
 uint64_t boot_entry_tsc;
 static uint32_t timer_count;
 
-hal_hv_t hal_cpu_hypervisor(void) {
-    return kvm ? HAL_HV_KVM : HAL_HV_TCG;
-}
+hal_hv_t hal_cpu_hypervisor(void) { return kvm ? HAL_HV_KVM : HAL_HV_TCG; }
 
 void hal_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t out[4]) {
     (void)subleaf;
@@ -56,13 +52,9 @@ void hal_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t out[4]) {
     }
 }
 
-void hal_irq_timer_start(uint32_t count) {
-    timer_count = count;
-}
+void hal_irq_timer_start(uint32_t count) { timer_count = count; }
 
-uint32_t hal_irq_timer_count(void) {
-    return timer_count -= 1000;
-}
+uint32_t hal_irq_timer_count(void) { return timer_count -= 1000; }
 
 _Noreturn void hal_panic(const char *fmt, ...) {
     printf("PANIC %s\n", fmt);
@@ -99,6 +91,4 @@ static void command(const talk_t *t) {
     }
 }
 
-int main(void) {
-    return talk(command);
-}
+int main(void) { return talk(command); }

@@ -29,6 +29,4 @@ static void command(const talk_t *t) {
     }
 }
 
-int main(void) {
-    return talk(command);
-}
+int main(void) { return talk(command); }

@@ -18,9 +18,7 @@ static int interrupts, event_runs;
 static hal_event_source_t *added;
 static size_t uart_in;
 
-uint64_t hal_clock_ns(void) {
-    return now += 1000;
-}
+uint64_t hal_clock_ns(void) { return now += 1000; }
 
 bool hal_event_run(void) {
     event_runs++;
@@ -35,9 +33,7 @@ void hal_event_wait(uint64_t deadline_ns) {
     now = now + 1000000 < deadline_ns ? now + 1000000 : deadline_ns > now ? deadline_ns : now;
 }
 
-void hal_event_add(hal_event_source_t *s) {
-    added = s;
-}
+void hal_event_add(hal_event_source_t *s) { added = s; }
 
 void hal_uart_write(const char *data, size_t len) {
     memcpy(sent + sent_len, data, len);
@@ -68,9 +64,7 @@ static bool sink_idle(void *ctx) {
 
 static const hal_console_sink_t fake_sink = {sink_send, sink_idle, NULL};
 
-static void on_interrupt(void) {
-    interrupts++;
-}
+static void on_interrupt(void) { interrupts++; }
 
 static void io(const talk_t *t) {
     size_t len;
@@ -127,6 +121,4 @@ static void command(const talk_t *t) {
     }
 }
 
-int main(void) {
-    return talk(command);
-}
+int main(void) { return talk(command); }

@@ -7,13 +7,9 @@
 
 static uint64_t fake_cycles, fake_wall;
 
-uint64_t hal_clock_cycles(void) {
-    return fake_cycles;
-}
+uint64_t hal_clock_cycles(void) { return fake_cycles; }
 
-uint64_t hal_clock_wall_ns(void) {
-    return fake_wall;
-}
+uint64_t hal_clock_wall_ns(void) { return fake_wall; }
 
 void hal_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t out[4]) {
     (void)leaf;
@@ -51,6 +47,4 @@ static void command(const talk_t *t) {
     }
 }
 
-int main(void) {
-    return talk(command);
-}
+int main(void) { return talk(command); }

@@ -18,17 +18,11 @@ static scripted_t scripted[SOURCES_MAX];
 static int count;
 static uint64_t now;
 
-uint64_t hal_clock_ns(void) {
-    return now;
-}
+uint64_t hal_clock_ns(void) { return now; }
 
-void hal_irq_timer(uint64_t deadline_ns) {
-    printf("timer %llu\n", (unsigned long long)deadline_ns);
-}
+void hal_irq_timer(uint64_t deadline_ns) { printf("timer %llu\n", (unsigned long long)deadline_ns); }
 
-void hal_irq_halt(void) {
-    printf("halt\n");
-}
+void hal_irq_halt(void) { printf("halt\n"); }
 
 static bool run(void *arg) {
     scripted_t *s = arg;
@@ -48,9 +42,7 @@ static bool arm(void *arg) {
     return s->arms_left > 0 && s->arms_left-- > 0;
 }
 
-static uint64_t deadline(void *arg) {
-    return ((scripted_t *)arg)->deadline;
-}
+static uint64_t deadline(void *arg) { return ((scripted_t *)arg)->deadline; }
 
 static void set(scripted_t *s, const char *what, uint64_t v) {
     if (strcmp(what, "runs") == 0) {
@@ -84,6 +76,4 @@ static void command(const talk_t *t) {
     }
 }
 
-int main(void) {
-    return talk(command);
-}
+int main(void) { return talk(command); }

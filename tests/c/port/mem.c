@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// port/hal/mem.c over RAM that is only numbers. Commands: ram START END; sbrk N; take BYTES ALIGN RESERVE;
+// port/hal/mem.c over RAM that is only numbers. Commands: ram START END; sbrk N; take BYTES ALIGN RESERVE; return ADDR BYTES;
 // largest RESERVE; free; used.
 
 #include "talk.h"
@@ -17,6 +17,8 @@ static void command(const talk_t *t) {
         printf("%ld\n", (long)hal_mem_sbrk((ptrdiff_t)strtoll(t->word[1], NULL, 0)));
     } else if (talk_is(t, "take")) {
         printf("%ld\n", (long)hal_mem_take(talk_number(t, 1), talk_number(t, 2), talk_number(t, 3)));
+    } else if (talk_is(t, "return")) {
+        printf("%d\n", hal_mem_return((void *)talk_number(t, 1), talk_number(t, 2)));
     } else if (talk_is(t, "largest")) {
         printf("%zu\n", hal_mem_largest(talk_number(t, 1)));
     } else if (talk_is(t, "free")) {
@@ -26,6 +28,4 @@ static void command(const talk_t *t) {
     }
 }
 
-int main(void) {
-    return talk(command);
-}
+int main(void) { return talk(command); }

@@ -27,9 +27,7 @@ _Noreturn void exit(int code);
 #undef exit
 #undef abort
 
-_Noreturn void hal_exit(int code) {
-    exit(code);
-}
+_Noreturn void hal_exit(int code) { exit(code); }
 
 _Noreturn void hal_panic(const char *fmt, ...) {
     va_list ap;
@@ -66,6 +64,4 @@ static void command(const talk_t *t) {
     }
 }
 
-int main(void) {
-    return talk(command);
-}
+int main(void) { return talk(command); }

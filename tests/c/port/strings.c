@@ -4,11 +4,11 @@
 
 #include "talk.h"
 
+#include <assert.h>
+#include <ctype.h>
 #include <emmintrin.h>
 #include <errno.h>
-#include <ctype.h>
 #include <math.h>
-#include <assert.h>
 
 #include "hal/hal.h"
 
@@ -74,12 +74,12 @@ static void fill(unsigned char *p, size_t n) {
     }
 }
 
-#define CHECK(e)                                                                                   \
-    do {                                                                                           \
-        if (!(e)) {                                                                                \
+#define CHECK(e) \
+    do { \
+        if (!(e)) { \
             printf("FAILED %s: n=%zu a=%zu b=%zu, line %d\n", #e, n, (size_t)a, (size_t)b, __LINE__); \
-            return;                                                                                \
-        }                                                                                          \
+            return; \
+        } \
     } while (0)
 
 static void check_memcpy(void) {
@@ -141,9 +141,7 @@ static void check_memset(void) {
     printf("ok\n");
 }
 
-static int sign(int v) {
-    return (v > 0) - (v < 0);
-}
+static int sign(int v) { return (v > 0) - (v < 0); }
 
 static void check_memcmp(void) {
     static const unsigned char pairs[][2] = {{0, 255}, {127, 128}, {1, 2}, {200, 3}};
@@ -291,8 +289,8 @@ static void command(const talk_t *t) {
         const char *name;
         void (*check)(void);
     } checks[] = {
-        {"memcpy", check_memcpy}, {"memmove", check_memmove}, {"memset", check_memset},   {"memcmp", check_memcmp},
-        {"memchr", check_memchr}, {"strlen", check_strlen},   {"compare", check_compare}, {"search", check_search},
+        {"memcpy", check_memcpy}, {"memmove", check_memmove},   {"memset", check_memset},   {"memcmp", check_memcmp},
+        {"memchr", check_memchr}, {"strlen", check_strlen},     {"compare", check_compare}, {"search", check_search},
         {"strcpy", check_strcpy}, {"overread", check_overread},
     };
     for (size_t i = 0; i < HAL_ARRAY_LEN(checks); i++) {
@@ -304,6 +302,4 @@ static void command(const talk_t *t) {
     printf("no such check\n");
 }
 
-int main(void) {
-    return talk(command);
-}
+int main(void) { return talk(command); }

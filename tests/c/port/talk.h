@@ -18,13 +18,9 @@ typedef struct {
     char *word[TALK_WORDS_MAX];
 } talk_t;
 
-static uint64_t talk_number(const talk_t *t, int i) {
-    return i < t->n ? strtoull(t->word[i], NULL, 0) : 0;
-}
+static uint64_t talk_number(const talk_t *t, int i) { return i < t->n ? strtoull(t->word[i], NULL, 0) : 0; }
 
-static int talk_is(const talk_t *t, const char *name) {
-    return t->n > 0 && strcmp(t->word[0], name) == 0;
-}
+static int talk_is(const talk_t *t, const char *name) { return t->n > 0 && strcmp(t->word[0], name) == 0; }
 
 // Bytes of a word in hexadecimal ("-" for none), in a heap block of exactly their size: the caller frees it.
 static unsigned char *talk_bytes(const talk_t *t, int i, size_t *len) {
