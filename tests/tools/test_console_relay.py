@@ -31,7 +31,6 @@ while left:
     h.update(data)
 print(h.digest().hex())
 """
-ENDLESS = "i = 0\nwhile True:\n    print(i)\n    i += 1\n"
 printed = b"".join(LINE % i for i in range(SIZE // 73 + 1))
 
 
@@ -103,6 +102,21 @@ def test_reader_that_comes_after_the_vm_s_end(app: Path, accel: str) -> None:
     run = Run("--accel", accel, app)
     wait_for_qemu_s_end(run)
     assert hashlib.sha256(run.read()).hexdigest() == hashlib.sha256(printed).hexdigest()
+    assert run.end() == (0, "")
+
+
+def test_floe_stalls(tmp_path: Path, accel: str) -> None:
+    """Nobody reads QEMU's socket for less than the second that a guest waits: QEMU must hold back, not drop."""
+    app = tmp_path / "app.py"
+    app.write_text("import time\nprint('ready')\ntime.sleep(0.5)\n" + PRINT)
+    run = Run("--accel", accel, app)
+    assert run.process.stdout is not None
+    ready = os.read(run.process.stdout.fileno(), 6)
+    os.kill(run.process.pid, signal.SIGSTOP)
+    time.sleep(0.9)
+    os.kill(run.process.pid, signal.SIGCONT)
+    data = ready + run.read()
+    assert hashlib.sha256(data).hexdigest() == hashlib.sha256(b"ready\n" + printed).hexdigest()
     assert run.end() == (0, "")
 
 
