@@ -177,6 +177,7 @@ static void store(uint8_t *base, size_t size) {
 
 static void cmd_config(void) { store(device(1)->config, sizeof device(1)->config); }
 static void cmd_space(void) { store(device(1)->space, sizeof device(1)->space); }
+static void cmd_peek(void) { hex(device(1)->space + num(2), (size_t)num(3)), printf("\n"); }
 static void cmd_msix(void) { hex(device(1)->msix, 48), printf("\n"); }
 
 static fake_chain_t chains[FAKE_DEVICES + 1][FAKE_QUEUES][256];
@@ -429,6 +430,7 @@ static const struct {
     {"dget", cmd_dget},
     {"config", cmd_config},
     {"space", cmd_space},
+    {"peek", cmd_peek},
     {"msix", cmd_msix},
     {"next", cmd_next},
     {"read", cmd_read},

@@ -38,6 +38,7 @@ def test_comes_up(h: Harness, card: Device) -> None:
 
 def test_interrupts(h: Harness, card: Device) -> None:
     """Configuration on vector 0, both queues on vector 1, each to an irq of its own, unmasked."""
+    card.space(MSIX + 3, b"\x40")  # firmware left the function masked
     assert probe(h) == 1
     assert card.get("config_vector") == 0
     assert card.get("queue0.vector") == card.get("queue1.vector") == 1
@@ -45,6 +46,8 @@ def test_interrupts(h: Harness, card: Device) -> None:
     entries = [struct.unpack_from("<QII", table, 16 * i) for i in range(3)]
     assert entries[0] == (0xFEE00000, 0x40, 0) and entries[1] == (0xFEE00000, 0x41, 0)
     assert entries[2] == (0, 0, 0)
+    control = int.from_bytes(bytes.fromhex(h.do("peek", card.index, MSIX + 2, 2)), "little")
+    assert control >> 14 == 0b10, "MSI-X enabled, function not masked"
 
 
 def test_a_single_vector_is_shared(h: Harness, card: Device) -> None:

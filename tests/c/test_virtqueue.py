@@ -64,6 +64,13 @@ def test_chain_layout_and_room(h: Harness) -> None:
     assert h.do("q_state") == "0 2 alive"
 
 
+def test_an_empty_chain_is_our_bug(h: Harness) -> None:
+    queue(h, 8)
+    with pytest.raises(Died) as died:
+        provide(h, 1, out=0, into=0)
+    assert died.value.status == 120 and "PANIC assertion failed" in died.value.report
+
+
 def test_completions_in_any_order(h: Harness) -> None:
     queue(h, 4)
     for cookie in (1, 2, 3, 4):
