@@ -145,7 +145,7 @@ static int vcon_open(vcon_t *c, unsigned port) {
     features |= c->multiport ? BIT64(F_MULTIPORT_BIT) : 0;
     unsigned rx = c->multiport ? 2 + 2 * port : 0; // 5.3.2
     if ((r = virtio_negotiate(v, offered & features)) < 0 ||
-        (c->multiport && (r = vcon_ctrl_open(&c->ctrl, v, port)) < 0) ||
+        (c->multiport && (r = virtio_console_ctrl_open(&c->ctrl, v, port)) < 0) ||
         (r = virtio_queue_open(v, rx, RX_COUNT, &c->rxq)) < 0 ||
         (r = virtio_queue_open(v, rx + 1, TX_COUNT, &c->txq)) < 0) {
         return r;
@@ -164,7 +164,7 @@ static int vcon_open(vcon_t *c, unsigned port) {
     virtio_start(v);
     virtio_kick(v, &c->rxq);
     if (c->multiport) {
-        vcon_ctrl_start(&c->ctrl);
+        virtio_console_ctrl_start(&c->ctrl);
     }
     return 0;
 }
@@ -172,7 +172,7 @@ static int vcon_open(vcon_t *c, unsigned port) {
 // Look after the port itself. True: something happened.
 static bool ctrl_run(vcon_t *c) {
     int r;
-    switch (vcon_ctrl_run(&c->ctrl)) {
+    switch (virtio_console_ctrl_run(&c->ctrl)) {
         case VCON_CTRL_OPENED:
             c->open = true;
             return true;
@@ -221,7 +221,7 @@ static bool vcon_arm(void *arg) {
         hal_console_attach(NULL);
         return false;
     }
-    bool work = c->multiport && vcon_ctrl_arm(&c->ctrl);
+    bool work = c->multiport && virtio_console_ctrl_arm(&c->ctrl);
     work |= c->held == NULL && virtq_arm(&c->rxq, 1);
     if (c->tx_refused) {
         work |= virtq_arm(&c->txq, 1);

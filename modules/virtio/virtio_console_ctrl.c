@@ -64,7 +64,7 @@ static vcon_ctrl_event_t hear(vcon_ctrl_t *t, vcon_msg_t msg) {
     return msg.event == PORT_REMOVE && msg.id == t->port && t->open ? VCON_CTRL_REMOVED : VCON_CTRL_NOTHING;
 }
 
-vcon_ctrl_event_t vcon_ctrl_run(vcon_ctrl_t *t) {
+vcon_ctrl_event_t virtio_console_ctrl_run(vcon_ctrl_t *t) {
     vcon_ctrl_event_t event = VCON_CTRL_NOTHING;
     for (unsigned i = 0; i < RX_COUNT && event == VCON_CTRL_NOTHING; i++) { // a chatty host does not hold the loop
         void *buf;
@@ -85,18 +85,18 @@ vcon_ctrl_event_t vcon_ctrl_run(vcon_ctrl_t *t) {
     return !t->open && hal_clock_ns() >= t->deadline ? VCON_CTRL_ABSENT : event;
 }
 
-bool vcon_ctrl_arm(vcon_ctrl_t *t) {
+bool virtio_console_ctrl_arm(vcon_ctrl_t *t) {
     bool work = !t->open && virtq_arm(&t->rxq, 1);
     return work | (t->said < t->due && virtq_arm(&t->txq, 1));
 }
 
-void vcon_ctrl_start(vcon_ctrl_t *t) {
+void virtio_console_ctrl_start(vcon_ctrl_t *t) {
     t->deadline = hal_clock_ns() + ANSWER_NS;
     virtio_kick(t->v, &t->rxq);
     speak(t);
 }
 
-int vcon_ctrl_open(vcon_ctrl_t *t, virtio_dev_t *v, unsigned port) {
+int virtio_console_ctrl_open(vcon_ctrl_t *t, virtio_dev_t *v, unsigned port) {
     *t = (vcon_ctrl_t){.v = v, .port = port, .due = 1};
     int r;
     if ((r = virtio_queue_open(v, CTRL_RX, RX_COUNT, &t->rxq)) < 0 ||

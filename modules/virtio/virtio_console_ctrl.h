@@ -41,12 +41,12 @@ typedef enum {
 
 // Open both queues to find and open `port`; after virtio_negotiate and before virtio_start. -errno: the device
 // has failed and said so.
-int vcon_ctrl_open(vcon_ctrl_t *t, virtio_dev_t *v, unsigned port);
+int virtio_console_ctrl_open(vcon_ctrl_t *t, virtio_dev_t *v, unsigned port);
 // After virtio_start: ask which ports there are.
-void vcon_ctrl_start(vcon_ctrl_t *t);
+void virtio_console_ctrl_start(vcon_ctrl_t *t);
 // Read a few messages and answer them.
-vcon_ctrl_event_t vcon_ctrl_run(vcon_ctrl_t *t);
+vcon_ctrl_event_t virtio_console_ctrl_run(vcon_ctrl_t *t);
 // Ask for an interrupt while the port is awaited. True: there is work.
-bool vcon_ctrl_arm(vcon_ctrl_t *t);
+bool virtio_console_ctrl_arm(vcon_ctrl_t *t);
 
 #endif
