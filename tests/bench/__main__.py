@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: MIT
+"""Measure Floe on this machine and print JSON: `make bench`, or `.venv/bin/python -m tests.bench [NAME ...]`.
+
+Progress goes to standard error. Everything stays on loopback; every guest is ended again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+import time
+from collections.abc import Callable
+
+from floe.errors import FloeError
+from tests.bench import boot, bulk, connections, cpu, http, size
+from tests.bench.common import Options, Report, machine, say, usable_accels
+
+BENCHES: dict[str, Callable[[Options], Report]] = {
+    "elf": size.elf,
+    "ram": size.ram,
+    "boot": boot.bench,
+    "cpu": cpu.bench,
+    "http": http.bench,
+    "connections": connections.bench,
+    "bulk": bulk.bench,
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"only these: {', '.join(BENCHES)}")
+    parser.add_argument("--quick", action="store_true", help="short runs, few rounds: to see that it works")
+    parser.add_argument("--accel", choices=("kvm", "tcg"), help="only this accelerator")
+    args = parser.parse_args()
+    unknown = [name for name in args.names if name not in BENCHES]
+    if unknown:
+        parser.error(f"no bench named {unknown[0]}; there are {', '.join(BENCHES)}")
+    accels = [args.accel] if args.accel else usable_accels()
+    options = Options(quick=args.quick, accels=accels)
+    report: Report = {"command": "python -m tests.bench " + " ".join(sys.argv[1:]), "machine": machine()}
+    failed = False
+    for name in args.names or BENCHES:
+        say(name)
+        start = time.monotonic()
+        try:
+            report[name] = BENCHES[name](options)
+        except FloeError as exc:
+            failed = True
+            report[name] = {"failed": exc.message, "evidence": exc.evidence}
+            say(f"{name} failed: {exc.message}")
+        report[name]["took_s"] = round(time.monotonic() - start, 1)
+    # Lists of numbers on one line each.
+    print(re.sub(r"\[[\s\d.,-]+\]", lambda m: re.sub(r"\s+", " ", m[0]), json.dumps(report, indent=1)))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: MIT
+"""The peer: a Linux microVM that runs the same script with the same MicroPython as its only process.
+
+Debian's cloud kernel and busybox are fetched with apt-get as packages and only unpacked; the root file system is
+an initramfs made here. Everything lies in build/bench/linux. No swap, no disk, no other service.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from floe.errors import NotFound, VmError
+from floe.ports import claim, parse_forward
+from floe.qemu import find_qemu
+from tests.bench import unixport
+
+FOLDER = unixport.BENCH / "linux"
+MEMORY = "256M"
+# Not microvm: that has no clock by which Debian's kernel can calibrate its own where the host is busy.
+MACHINE = "q35"
+_APT_TIMEOUT_S = 300
+_BOOT_TIMEOUT_S = 60
+# In the order in which they depend on each other.
+_DRIVERS = ("virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci")
+_DRIVERS += ("failover", "net_failover", "virtio_net")
+_QUIET = "console=ttyS0 quiet panic=-1 reboot=t mitigations=off apparmor=0 audit=0 random.trust_cpu=on nokaslr"
+_INIT = """#!/bin/sh
+export PATH=/bin
+mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
+for d in {drivers}; do insmod /drivers/$d.ko; done
+ip link set lo up; ip link set eth0 up; ip addr add 10.0.2.15/24 dev eth0; ip route add default via 10.0.2.2
+ulimit -n 4096
+cd /app
+{env} /bin/micropython -X heapsize={heap} {main}
+echo "linux: the script ended with $?"
+poweroff -f
+"""
+
+
+def kernel() -> tuple[Path, str]:
+    """The kernel's file and version, fetched and unpacked if it is not there. Raises NotFound."""
+    found = sorted(FOLDER.glob("root/boot/vmlinuz-*-cloud-amd64"))
+    if not found:
+        depends = _run(["apt-cache", "depends", "linux-image-cloud-amd64"])
+        package = re.search(r"Depends: (linux-image-\S+-cloud-amd64)", depends)
+        if package is None:
+            raise NotFound("apt knows no linux-image-cloud-amd64", hint="apt-get update")
+        for name in (package[1], "busybox-static"):
+            _unpack(name)
+        found = sorted(FOLDER.glob("root/boot/vmlinuz-*-cloud-amd64"))
+    return found[-1], found[-1].name.removeprefix("vmlinuz-")
+
+
+def _unpack(package: str) -> None:
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=FOLDER) as scratch:
+        _run(["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", package], cwd=Path(scratch))
+        _run(["dpkg-deb", "-x", str(next(Path(scratch).glob("*.deb"))), str(FOLDER / "root")])
+
+
+def _run(argv: list[str], cwd: Path | None = None) -> str:
+    done = subprocess.run(argv, cwd=cwd, capture_output=True, text=True, timeout=_APT_TIMEOUT_S, check=False)
+    if done.returncode:
+        raise NotFound(f"{argv[0]} failed: {done.stderr.strip()[-400:]}", hint="apt-get update")
+    return done.stdout
+
+
+def _entry(number: int, name: str, mode: int, content: bytes = b"") -> bytes:
+    """One file of a cpio archive in the format that Linux calls newc."""
+    path = name.encode() + b"\0"
+    fields = (number, mode, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(path), 0)
+    head = b"070701" + b"".join(b"%08x" % field for field in fields) + path
+    head += b"\0" * (-len(head) % 4)
+    return head + content + b"\0" * (-len(content) % 4)
+
+
+def initramfs(main: Path, env: dict[str, str], heap: str) -> Path:
+    """A root file system that runs `main` from its folder; the files of its data/ are in /rom."""
+    image, version = kernel()
+    unixport.build()
+    del image
+    words = " ".join(f"{key}={value}" for key, value in env.items())
+    init = _INIT.format(drivers=" ".join(_DRIVERS), env=words, heap=heap, main=main.name)
+    files = {"init": (0o755, init.encode()), "bin/micropython": (0o755, unixport.BINARY.read_bytes())}
+    busybox = next(p for p in (FOLDER / "root").rglob("busybox") if p.is_file() and os.access(p, os.X_OK))
+    files["bin/busybox"] = (0o755, busybox.read_bytes())
+    for name in _DRIVERS:
+        driver = next((FOLDER / "root" / "lib" / "modules" / version).rglob(f"{name}.ko"))
+        files[f"drivers/{name}.ko"] = (0o644, driver.read_bytes())
+    for path in sorted(main.parent.glob("*.py")):
+        files[f"app/{path.name}"] = (0o644, path.read_bytes())
+    for path in sorted((main.parent / "data").rglob("*")):
+        if path.is_file():
+            files[f"rom/{path.relative_to(main.parent / 'data')}"] = (0o644, path.read_bytes())
+    out = FOLDER / f"{main.parent.name}-{main.stem}.cpio.gz"
+    out.write_bytes(gzip.compress(_cpio(files), 6, mtime=0))
+    return out
+
+
+def _cpio(files: dict[str, tuple[int, bytes]]) -> bytes:
+    folders = {str(parent) for name in files for parent in Path(name).parents if str(parent) != "."}
+    folders |= {"proc", "sys", "dev", "tmp"}
+    parts = [_entry(i, name, 0o040755) for i, name in enumerate(sorted(folders), 1)]
+    parts += [_entry(1000 + i, name, 0o100000 | mode, data) for i, (name, (mode, data)) in enumerate(files.items())]
+    for number, applet in enumerate(("sh", "mount", "insmod", "ip", "poweroff", "echo")):
+        parts.append(_entry(2000 + number, f"bin/{applet}", 0o120777, b"busybox"))
+    return b"".join([*parts, _entry(0, "TRAILER!!!", 0)])
+
+
+@dataclass
+class LinuxVm:
+    """A running Linux microVM as a context manager; `ports` maps the guest's ports to ours on 127.0.0.1."""
+
+    main: Path
+    guest_ports: tuple[int, ...]
+    env: dict[str, str]
+    heap: str = "16M"
+    accel: str = "tcg"
+
+    def __enter__(self) -> Self:
+        root = initramfs(self.main, self.env, self.heap)
+        forwards = claim([parse_forward(f"0:{port}") for port in self.guest_ports])
+        self.ports = {f.guest_port: f.host_port for f in forwards}
+        fwd = "".join(f",hostfwd=tcp:127.0.0.1:{f.host_port}-10.0.2.15:{f.guest_port}" for f in forwards)
+        self.argv = [find_qemu(), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
+        self.argv += ["-M", f"{MACHINE},usb=off,sata=off,smbus=off,vmport=off", "-accel", self.accel, "-cpu", "max"]
+        self.argv += ["-smp", "1", "-m", MEMORY, "-serial", "stdio", "-netdev", f"user,id=net0{fwd}"]
+        self.argv += ["-device", "virtio-net-pci,disable-legacy=on,romfile=,netdev=net0"]
+        self.argv += ["-kernel", str(kernel()[0]), "-initrd", str(root), "-append", _QUIET]
+        self._log = tempfile.TemporaryFile()
+        self.started_at = time.monotonic()
+        self._process = subprocess.Popen(
+            self.argv, stdin=subprocess.DEVNULL, stdout=self._log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        return self
+
+    @property
+    def text(self) -> str:
+        """What the guest said."""
+        return os.pread(self._log.fileno(), 1 << 20, 0).decode(errors="replace")
+
+    def wait_for(self, text: str) -> float:
+        """Seconds from the start of QEMU until the guest said `text`. Raises VmError."""
+        while text not in self.text:
+            if time.monotonic() - self.started_at > _BOOT_TIMEOUT_S or self._process.poll() is not None:
+                raise VmError(f"the Linux microVM did not say {text!r}", evidence=self.text[-2000:])
+            time.sleep(0.01)
+        return time.monotonic() - self.started_at
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
+        self._log.close()
+
+
+def clean() -> None:
+    """Remove what was fetched."""
+    shutil.rmtree(FOLDER, ignore_errors=True)

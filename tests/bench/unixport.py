@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: MIT
+"""The same MicroPython as a Linux process: upstream's unix port from the pinned sources, compiled with the port's
+own flags for code and with the same files for speed (port/port.mk says which), static, so that it also runs in
+the Linux microVM. Built once into build/bench/unix."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+
+from floe import port
+from floe.errors import BuildError
+
+BENCH = port.BUILD / "bench"
+FOLDER = BENCH / "unix"
+BINARY = FOLDER / "micropython"
+_TIMEOUT_S = 600
+# What Debian's source package lacks, and what needs it.
+_WITHOUT = ["BTREE=0", "SSL=0", "FFI=0", "THREAD=0"]
+
+
+def _port_flags() -> tuple[list[str], str, str, list[str]]:
+    """From port.mk: flags of the architecture, of the fast files, of the fastest, and the fast files of upstream."""
+    text = re.sub(r"\\\n\s*", " ", (port.ROOT / "port" / "port.mk").read_text())
+
+    def value(name: str) -> str:
+        found = re.search(rf"^{name}\s*:?=\s*(.*)$", text, re.MULTILINE)
+        if found is None:
+            raise BuildError(f"port/port.mk sets no {name}")
+        return found[1]
+
+    arch = [flag for flag in value("CFLAGS_ARCH").split() if flag != "-ffreestanding"]
+    return arch, value("FAST_OPT"), value("CSUPEROPT"), re.findall(r"\b((?:py|extmod)/\w+\.o)", value("FAST"))
+
+
+def build() -> None:
+    """Make BINARY if it is missing or older than port.mk. Raises BuildError."""
+    if BINARY.exists() and BINARY.stat().st_mtime > (port.ROOT / "port" / "port.mk").stat().st_mtime:
+        return
+    arch, fast, superopt, files = _port_flags()
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir(parents=True)
+    (FOLDER / "lib").mkdir()
+    (FOLDER / "lib" / "README.md").touch()  # micropython-lib is not used, but looked for
+    (FOLDER / "manifest.py").write_text('include("$(MPY_DIR)/extmod/asyncio")\n')
+    (FOLDER / "bench.mk").write_text(f"include Makefile\n$(addprefix $(BUILD)/, {' '.join(files)}): CFLAGS += {fast}\n")
+    argv = ["make", "-C", str(port.MICROPYTHON / "ports" / "unix"), "-f", str(FOLDER / "bench.mk"), "-j2"]
+    argv += [f"BUILD={FOLDER}", "PROG=micropython", "DEBUG=", "COPT=-Os -DNDEBUG -fdata-sections -ffunction-sections"]
+    argv += [f"CSUPEROPT={superopt}", f"CFLAGS_EXTRA={' '.join(arch)} -w", "LDFLAGS_EXTRA=-static -no-pie"]
+    argv += [f"MPY_LIB_DIR={FOLDER / 'lib'}", f"FROZEN_MANIFEST={FOLDER / 'manifest.py'}"]
+    argv += [f"MICROPY_PY_{word}" for word in _WITHOUT] + ["MICROPY_SSL_MBEDTLS=0", "MICROPY_SSL_AXTLS=0"]
+    argv += [f"MICROPY_MPYCROSS={port.BUILD / 'mpy-cross'}", f"MICROPY_MPYCROSS_DEPENDENCY={port.BUILD / 'mpy-cross'}"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+    if done.returncode or not BINARY.exists():
+        raise BuildError("the unix port did not build", evidence=(done.stderr or done.stdout)[-2000:])
