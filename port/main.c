@@ -14,13 +14,6 @@
 
 int main(void);
 
-static void keyboard_interrupt(void) { mp_sched_keyboard_interrupt(); }
-
-void mp_hal_set_interrupt_char(int c) {
-    hal_console_interrupt_char = c;
-    hal_console_on_interrupt = keyboard_interrupt;
-}
-
 static void panic_frames(void) {
     floe_print_frames(monitor_fault.rsp != 0 ? monitor_fault.rsp : (uintptr_t)__builtin_frame_address(0));
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Port's part of `machine`, included by extmod/modmachine.c: reset, identity, sleep.
+// Owns nothing. Not here: devices. Context: main loop.
 
 #include "hal/hal.h"
 #include "py/mphal.h"

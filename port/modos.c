@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Port's part of `os`, included by extmod/modos.c: urandom and the environment.
+// Owns nothing: the environment is bootargs.c's. Not here: files. Context: main loop.
 
 #include "hal/hal.h"
 #include "py/runtime.h"

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Port's part of `time`, included by extmod/modtime.c. The clock is UTC.
+// Owns nothing. Not here: sleeping (mphalport.c). Context: main loop.
 
 #include "hal/hal.h"
 #include "py/obj.h"

@@ -39,6 +39,13 @@ void mp_hal_delay_us(mp_uint_t us) {
     }
 }
 
+static void keyboard_interrupt(void) { mp_sched_keyboard_interrupt(); }
+
+void mp_hal_set_interrupt_char(int c) {
+    hal_console_interrupt_char = c;
+    hal_console_on_interrupt = keyboard_interrupt;
+}
+
 int mp_hal_stdin_rx_chr(void) {
     for (;;) {
         unsigned char c;
