@@ -13,7 +13,7 @@ enum { RX_COUNT = 8, TX_COUNT = 4, RX_BYTES = 512 }; // a PORT_NAME carries the 
 enum { DEVICE_READY = 0, PORT_ADD = 1, PORT_REMOVE = 2, PORT_READY = 3, PORT_OPEN = 6 }; // 5.3.6.2
 
 // Output waits meanwhile, for less than hal_console_write() does before it drops something.
-#define ANSWER_NS 500000000ull // until the first port is named
+#define ANSWER_NS 900000000ull // until the first port is named
 #define SETTLE_NS 5000000ull   // from then on until ours must have been
 
 // Pass on what is due and was not said yet; the rest follows when the queue has room.
