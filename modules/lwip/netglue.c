@@ -18,6 +18,8 @@
 enum {
     RX_HELD_DEFAULT = 32, // where the driver does not tell how many buffers it has
     KEEP_COPY_MAX = 512,  // a packet up to this size is not worth a whole buffer
+    FIRST_MIN = 54,       // lwIP looks at Ethernet, ARP, IPv4 and IPv6 headers before it looks at lengths
+    ETH_MIN = 60,         // shortest frame on a wire
 };
 
 #define GEN_ALL \
@@ -108,21 +110,29 @@ static struct pbuf *rx_wrap(netglue_t *g, const netdev_frame_t *f) {
     return head;
 }
 
-// Too many buffers are held: copy the frame and return its buffer at once.
+// Copy the frame and return its buffer at once: for when too many are held, and for headers in pieces or cut
+// short. Padded with zeros to the length that a wire would have given it.
 static struct pbuf *rx_copy(netglue_t *g, const netdev_frame_t *f) {
     uint32_t total = 0;
     for (unsigned i = 0; i < f->nsegs; i++) {
         total += f->seg[i].len;
     }
-    struct pbuf *p = total > UINT16_MAX ? NULL : pbuf_alloc(PBUF_RAW, (u16_t)total, PBUF_RAM);
-    uint8_t *at = p != NULL ? p->payload : NULL;
-    for (unsigned i = 0; p != NULL && i < f->nsegs; i++) {
+    if (total > UINT16_MAX) {
+        return NULL;
+    }
+    struct pbuf *p = pbuf_alloc(PBUF_RAW, (u16_t)LWIP_MAX(total, (uint32_t)ETH_MIN), PBUF_RAM);
+    if (p == NULL) {
+        return NULL;
+    }
+    uint8_t *at = p->payload;
+    for (unsigned i = 0; i < f->nsegs; i++) {
         memcpy(at, f->seg[i].base, f->seg[i].len);
         at += f->seg[i].len;
     }
-    if (p != NULL) {
-        g->dev->ops->rx_return(g->dev, f->cookie);
+    if (total < ETH_MIN) {
+        memset(at, 0, ETH_MIN - total);
     }
+    g->dev->ops->rx_return(g->dev, f->cookie);
     return p;
 }
 
@@ -133,7 +143,8 @@ bool netglue_rx(netglue_t *g, unsigned budget) {
             return false;
         }
         g->kick = true;
-        struct pbuf *p = g->rx_held < g->rx_held_max ? rx_wrap(g, &f) : rx_copy(g, &f);
+        bool wrap = g->rx_held < g->rx_held_max && f.seg[0].len >= FIRST_MIN;
+        struct pbuf *p = wrap ? rx_wrap(g, &f) : rx_copy(g, &f);
         if (p == NULL) {
             g->dev->stats.rx_dropped++;
             g->dev->ops->rx_return(g->dev, f.cookie);

@@ -26,8 +26,7 @@ static unsigned time_wait_max = UINT32_MAX;
 static uint32_t frees;
 static bool watched;
 
-// A quarter of RAM for the stack; a window is 1/256 of it, from 32 to 256 KiB; a connection may cost half a
-// KiB of every 16.
+// A quarter of RAM for the stack; a window is 1/256 of it, from 32 to 256 KiB; a connection for every 8 KiB.
 void netmem_init(void) {
     size_t ram = hal_mem_total();
     size_t window = ram / 256;
@@ -36,7 +35,7 @@ void netmem_init(void) {
     }
     netmem_window_extra = window > NETMEM_WINDOW_MIN ? (uint32_t)(window - NETMEM_WINDOW_MIN) : 0;
     budget = ram / 4;
-    pcb_max = (unsigned)(ram / (16 * 1024));
+    pcb_max = (unsigned)(ram / (8 * 1024));
     time_wait_max = pcb_max / 4;
 }
 
@@ -74,11 +73,13 @@ void netmem_set_limits(size_t bytes, unsigned pcbs) {
 
 static unsigned age_ms(const struct tcp_pcb *pcb) { return (tcp_ticks - pcb->tmr) * TCP_SLOW_INTERVAL; }
 
-// The half-open connection that has waited longest; NULL when there is none.
-static struct tcp_pcb *oldest_half_open(void) {
+// The connection that has waited longest of those that no socket knows: half-open, or, if those shall count too,
+// closed by its socket and not yet at its end. NULL when there is none.
+static struct tcp_pcb *oldest_unowned(bool closing_too) {
     struct tcp_pcb *oldest = NULL;
     for (struct tcp_pcb *p = tcp_active_pcbs; p != NULL; p = p->next) {
-        if (p->state == SYN_RCVD && (oldest == NULL || age_ms(p) >= age_ms(oldest))) {
+        bool candidate = p->errf == NULL && (closing_too || p->state == SYN_RCVD);
+        if (candidate && (oldest == NULL || age_ms(p) >= age_ms(oldest))) {
             oldest = p;
         }
     }
@@ -94,19 +95,18 @@ static struct tcp_pcb *oldest_time_wait(void) {
     return p;
 }
 
-// Room for one more connection: the oldest in TIME_WAIT goes first, then the oldest half-open one.
-static bool make_room(void) {
+bool netlimit_make_room(void) {
     if (lwip_stats.memp[MEMP_TCP_PCB]->used < pcb_max) {
         return true;
     }
     struct tcp_pcb *victim = oldest_time_wait();
     if (victim == NULL) {
-        victim = oldest_half_open();
+        victim = oldest_unowned(true);
     }
     if (victim == NULL) {
         return false;
     }
-    tcp_abandon(victim, 0);
+    tcp_abandon(victim, victim->state != SYN_RCVD);
     return true;
 }
 
@@ -128,12 +128,12 @@ err_t netlimit_admit(struct tcp_pcb *pcb, const struct tcp_hdr *hdr) {
         return ERR_MEM; // the peer repeats its SYN; by then accept() may have made room
     }
     if (l->accepts_pending >= l->backlog) {
-        struct tcp_pcb *victim = oldest_half_open();
+        struct tcp_pcb *victim = oldest_unowned(false);
         if (victim != NULL) {
             tcp_abandon(victim, 0);
         }
     }
-    return make_room() ? ERR_OK : ERR_MEM;
+    return netlimit_make_room() ? ERR_OK : ERR_MEM;
 }
 
 bool (*netlimit_queue_full)(void *listener);

@@ -24,6 +24,9 @@ void netmem_watch(void);
 void netmem_get_limits(netmem_limits_t *out);
 void netmem_set_limits(size_t bytes, unsigned pcbs);
 
+// Room for one more connection. When there are too many, the oldest in TIME_WAIT goes, else the oldest that no
+// socket knows (half-open, or closed and not yet at its end). False: all are in use.
+bool netlimit_make_room(void);
 // Whether the socket behind a listening connection (its callback argument) holds all the connections it
 // wants. Set by the socket layer.
 extern bool (*netlimit_queue_full)(void *listener);

@@ -68,12 +68,38 @@ static void rx_append(sock_t *s, struct pbuf *p) {
     s->rx_tail = p;
 }
 
+// A connection whose socket is closed: its argument is the last acknowledged number we saw. No progress
+// between two looks ends it.
+static err_t on_orphan_poll(void *arg, struct tcp_pcb *pcb) {
+    void *now = (void *)(uintptr_t)pcb->lastack;
+    if (now == arg) {
+        tcp_abort(pcb);
+        return ERR_ABRT;
+    }
+    tcp_arg(pcb, now);
+    return ERR_OK;
+}
+
+// Leave a connection to lwIP: no callback knows a socket any more, and it ends within a bounded time.
+static void leave(struct tcp_pcb *pcb) {
+    tcp_recv(pcb, NULL);
+    tcp_sent(pcb, NULL);
+    tcp_err(pcb, NULL);
+    tcp_arg(pcb, (void *)(uintptr_t)pcb->lastack);
+    tcp_poll(pcb, on_orphan_poll, ORPHAN_TICKS);
+}
+
 static err_t on_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err) {
-    (void)pcb;
     (void)err;
     sock_t *s = arg;
     if (p == NULL) {
         s->eof = true;
+        if (pcb->state != ESTABLISHED && pcb->state != CLOSE_WAIT) {
+            // Our FIN is out too. From TIME_WAIT lwIP frees the pcb without a word.
+            dirty_remove(s);
+            leave(pcb);
+            s->pcb.tcp = NULL;
+        }
     } else {
         rx_append(s, netglue_keep(p));
     }
@@ -126,18 +152,6 @@ static err_t on_connected(void *arg, struct tcp_pcb *pcb, err_t err) {
     return ERR_OK;
 }
 
-// A connection whose socket is closed: its argument is the last acknowledged number we saw. No progress
-// between two looks ends it.
-static err_t on_orphan_poll(void *arg, struct tcp_pcb *pcb) {
-    void *now = (void *)(uintptr_t)pcb->lastack;
-    if (now == arg) {
-        tcp_abort(pcb);
-        return ERR_ABRT;
-    }
-    tcp_arg(pcb, now);
-    return ERR_OK;
-}
-
 void sock_tcp_adopt(sock_t *s, struct tcp_pcb *pcb) {
     s->pcb.tcp = pcb;
     tcp_arg(pcb, s);
@@ -151,7 +165,8 @@ void sock_tcp_adopt(sock_t *s, struct tcp_pcb *pcb) {
 // ---- verbs --------------------------------------------------------------------------------------
 
 bool sock_tcp_open(sock_t *s) {
-    struct tcp_pcb *pcb = tcp_new_ip_type(s->family == SOCK_AF_INET6 ? IPADDR_TYPE_ANY : IPADDR_TYPE_V4);
+    struct tcp_pcb *pcb =
+        !netlimit_make_room() ? NULL : tcp_new_ip_type(s->family == SOCK_AF_INET6 ? IPADDR_TYPE_ANY : IPADDR_TYPE_V4);
     if (pcb == NULL) {
         return false;
     }
@@ -176,11 +191,7 @@ void sock_tcp_close(sock_t *s) {
     if (pcb == NULL) {
         return;
     }
-    tcp_recv(pcb, NULL);
-    tcp_sent(pcb, NULL);
-    tcp_err(pcb, NULL);
-    tcp_arg(pcb, (void *)(uintptr_t)pcb->lastack);
-    tcp_poll(pcb, on_orphan_poll, ORPHAN_TICKS);
+    leave(pcb);
     if (tcp_close(pcb) != ERR_OK) {
         tcp_abort(pcb);
     }
