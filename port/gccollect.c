@@ -22,29 +22,52 @@ void gc_collect(void) {
     gc_collect_end();
 }
 
-static size_t largest_spare(unsigned *index) {
+static size_t largest_spare(void) {
     size_t best = 0;
     for (unsigned i = 0; i < SPARE_MAX; i++) {
         if (spare[i] != NULL && *spare[i] > best) {
             best = *spare[i];
-            *index = i;
         }
     }
     return best;
 }
 
 size_t gc_get_max_new_split(void) {
-    unsigned unused;
-    size_t fresh = hal_mem_largest(reserve), used = largest_spare(&unused);
+    size_t fresh = hal_mem_largest(reserve), used = largest_spare();
     size_t best = fresh > used ? fresh : used;
     return best > sizeof(size_t) ? best - sizeof(size_t) : 0;
 }
 
+// The smallest spare area of at least this many bytes; SPARE_MAX without one.
+static unsigned fitting_spare(size_t bytes) {
+    unsigned best = SPARE_MAX;
+    for (unsigned i = 0; i < SPARE_MAX; i++) {
+        if (spare[i] != NULL && *spare[i] >= bytes && (best == SPARE_MAX || *spare[i] < *spare[best])) {
+            best = i;
+        }
+    }
+    return best;
+}
+
+// Give back to free RAM what borders on it; one area that goes may make the next one border.
+static void return_spares(void) {
+    bool again;
+    do {
+        again = false;
+        for (unsigned i = 0; i < SPARE_MAX; i++) {
+            if (spare[i] != NULL && hal_mem_return(spare[i], *spare[i])) {
+                spare[i] = NULL;
+                again = true;
+            }
+        }
+    } while (again);
+}
+
 void *floe_heap_alloc(size_t bytes) {
     bytes = (bytes + sizeof(size_t) + HAL_PAGE_SIZE - 1) & ~(size_t)(HAL_PAGE_SIZE - 1);
-    unsigned i = 0;
+    unsigned i = fitting_spare(bytes);
     size_t *area;
-    if (largest_spare(&i) >= bytes) {
+    if (i != SPARE_MAX) {
         area = spare[i];
         spare[i] = NULL;
     } else {
@@ -62,6 +85,7 @@ void floe_heap_free(void *p) {
     for (unsigned i = 0; i < SPARE_MAX; i++) {
         if (spare[i] == NULL) {
             spare[i] = area;
+            return_spares();
             return;
         }
     }

@@ -23,22 +23,36 @@ static int exit_code(mp_obj_t exc) {
     if (value == mp_const_none) {
         return CODE_OK;
     }
-    mp_int_t code;
-    if (mp_obj_get_int_maybe(value, &code)) {
-        return code >= 0 && code <= CODE_MAX ? (int)code : (code & 0x7f) > 0 && (code & 0x7f) <= CODE_MAX ? (int)(code & 0x7f)
-                                                                                                          : CODE_EXCEPTION;
+    if (value == mp_const_true || value == mp_const_false) {
+        return value == mp_const_true;
+    }
+    if (mp_obj_is_small_int(value)) {
+        mp_int_t code = MP_OBJ_SMALL_INT_VALUE(value), low = code & 0x7f;
+        return code >= 0 && code <= CODE_MAX ? (int)code : low > 0 && low <= CODE_MAX ? (int)low : CODE_EXCEPTION;
+    }
+    if (mp_obj_is_int(value)) {
+        return CODE_EXCEPTION; // beyond 63 bits
     }
     mp_obj_print_helper(&mp_plat_print, value, PRINT_STR);
     mp_print_str(&mp_plat_print, "\n");
     return CODE_EXCEPTION;
 }
 
+// Printing runs the script's own __str__ and __repr__, which may raise in their turn.
 static int ended_by(mp_obj_t exc) {
-    if (is_a(exc, &mp_type_SystemExit)) {
-        return exit_code(exc);
+    volatile int code = is_a(exc, &mp_type_MemoryError) ? CODE_NO_MEMORY : CODE_EXCEPTION;
+    nlr_buf_t nlr;
+    if (nlr_push(&nlr) == 0) {
+        if (is_a(exc, &mp_type_SystemExit)) {
+            code = exit_code(exc);
+        } else {
+            mp_obj_print_exception(&mp_plat_print, exc);
+        }
+        nlr_pop();
+    } else {
+        mp_printf(&mp_plat_print, "\nfloe: %q, whose text cannot be printed\n", mp_obj_get_type(exc)->name);
     }
-    mp_obj_print_exception(&mp_plat_print, exc);
-    return is_a(exc, &mp_type_MemoryError) ? CODE_NO_MEMORY : CODE_EXCEPTION;
+    return code;
 }
 
 static void call_atexit(void) {

@@ -23,8 +23,10 @@ void hal_irq_halt(void);
 uint32_t hal_irq_timer_count(void);
 void hal_irq_timer_start(uint32_t count);
 
-// RAM taken from the top, never given back: the GC heap's areas. NULL if free RAM would fall below reserve.
+// RAM taken from the top: the GC heap's areas. NULL if free RAM would fall below reserve.
 void *hal_mem_take(size_t bytes, size_t align, size_t reserve);
+// Give back what hal_mem_take gave, all of it. False, and nothing changed, while it does not border on free RAM.
+bool hal_mem_return(void *p, size_t bytes);
 // The largest piece hal_mem_take can give while leaving reserve bytes to the C heap.
 size_t hal_mem_largest(size_t reserve);
 // MORECORE of the C allocator: grow or shrink the heap at the bottom of RAM. (void *)-1 when full.
