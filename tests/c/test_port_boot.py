@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -145,7 +146,7 @@ def check(t: Tables, regions: Regions) -> None:
         assert any(a <= start and end <= b for a, b in regions), f"{start:#x}..{end:#x} is not RAM"
         assert start >= LINK["link_end"]
     ordered = sorted(t.free)
-    assert all(a[1] <= b[0] for a, b in zip(ordered, ordered[1:], strict=False)), "free twice"
+    assert all(a[1] <= b[0] for a, b in pairwise(ordered)), "free twice"
     for a, b, rights in t.maps:  # uncached is what is above RAM and below 4 GiB, and nothing else
         if rights & UNCACHED:
             assert a >= 3 * GIB and b <= 4 * GIB and rights == MMIO

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: MIT
+"""Clocks, waits and idling in a VM. Upper bounds are generous, for hosts with other work; lower ones are exact."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from pathlib import Path
+
+import pytest
+
+from conftest import Boot, Guest
+from floe.console import Matched, TimedOut
+
+GUEST = Path(__file__).resolve().parent / "guest_time.py"
+LATE_US = 500_000
+IDLE_S = 4.0
+
+
+def run(boot: Boot, what: str) -> Guest:
+    vm = boot(GUEST, deadline_s=60, args=(what,))
+    assert vm.wait() == 0
+    assert vm.console_text.endswith("the end\n")
+    assert "PANIC" not in vm.console_text
+    return vm
+
+
+@pytest.mark.parametrize(("what", "count"), [("sleeps", 12), ("long_sleep", 1), ("coroutines", 1)])
+def test_a_wait_is_never_short_and_not_long(boot: Boot, what: str, count: int) -> None:
+    before = time.monotonic()
+    waits = re.findall(r"^slept (\d+) (\d+)$", run(boot, what).console_text, re.MULTILINE)
+    outside_us = (time.monotonic() - before) * 1e6
+    assert len(waits) == count
+    for wanted, took in waits:
+        assert int(wanted) <= int(took) <= int(wanted) + LATE_US
+    # The guest's second is the host's: 1 % of a rate that was measured against a timer of the host's.
+    assert sum(int(wanted) for wanted, _ in waits) * 0.99 <= outside_us
+
+
+def test_clocks_go_forward(boot: Boot) -> None:
+    text = run(boot, "forward").console_text
+    assert "back" not in text
+    assert "forward\n" in text
+
+
+def test_wall_clock_is_the_host_s(boot: Boot) -> None:
+    before = time.time()
+    text = run(boot, "wall").console_text
+    after = time.time()
+    seconds, milliseconds = (int(n) for n in re.findall(r"^wall (\d+)$", text, re.MULTILINE))
+    assert before - 2 <= seconds <= after + 2
+    assert before <= milliseconds / 1000 <= after + 2
+    assert 1.0 <= milliseconds / 1000 - seconds <= 4.0  # two seconds apart, the first one rounded down
+    match = re.search(r"^date (\d+) (\d+) (\d+)", text, re.MULTILINE)
+    assert match is not None
+    dates = {time.gmtime(t)[:3] for t in (before - 2, after + 2)}
+    assert tuple(int(n) for n in match.groups()) in dates
+    assert "same True\n" in text
+
+
+def cpu_s(pid: int) -> float:
+    """Processor time that a process and its threads have used (proc(5): utime and stime)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.parametrize("machine", ["microvm", "q35"])
+@pytest.mark.parametrize("what", ["idle", "idle_asyncio"])
+def test_an_idle_vm_uses_less_than_one_percent_of_a_core(boot: Boot, machine: str, what: str) -> None:
+    vm = boot(GUEST, deadline_s=60, args=(what,), machine=machine)
+    assert vm.expect("idle\n") is Matched
+    assert vm.expect("never", deadline_s=1.0) is TimedOut  # what booting left to do is done
+    before = cpu_s(vm.pid)
+    assert vm.expect("never", deadline_s=IDLE_S) is TimedOut
+    assert (cpu_s(vm.pid) - before) / IDLE_S < 0.01
+    vm.kill()
+    assert "PANIC" not in vm.console_text
