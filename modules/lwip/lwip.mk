@@ -12,3 +12,6 @@ FLOE_LWIP_C := $(addprefix modules/lwip/, \
     mod_netaddr.c mod_network.c mod_socket.c \
     netcfg.c netglue.c netmem.c netpoll.c netrand.c netsum.c nettimer.c nettx.c \
     sock.c sock_dns.c sock_listen.c sock_tcp.c sock_udp.c)
+
+# Upstream's files are compiled with our options.
+$(addprefix $(BUILD)/lwip/, $(LWIP_SRC_C:.c=.o)): $(wildcard modules/lwip/lwipopts.h modules/lwip/nethooks.h modules/lwip/arch/*.h)

@@ -50,6 +50,7 @@ void netmem_free(void *p);
 // ---- interfaces ---------------------------------------------------------------------------------------
 #define LWIP_ARP 1
 #define ARP_QUEUEING 1
+#define ARP_QUEUE_LEN 64 // a burst of first packets to one neighbour: what does not fit costs a second
 #define ARP_TABLE_SIZE 32
 #define ETHARP_SUPPORT_STATIC_ENTRIES 0
 #define LWIP_NETIF_HOSTNAME 1
