@@ -36,6 +36,7 @@ static void start_python(void) {
     mp_init();
     floe_bootargs_init();
     hal_panic_hook = panic_frames;
+    hal_clock_settle();
     floe_stamp("python");
     floe_stamps_print();
 }

@@ -15,7 +15,8 @@ enum {
     CPUID_KVM_FEATURES = 0x40000001,
     CPUID_KVM_CLOCKSOURCE2_BIT = 3,
     CPUID_TIMING = 0x40000010,
-    CALIBRATE_TICKS = 1000000, // 1 ms of the LAPIC timer at 1 GHz
+    GLANCE_TICKS = 30000,      // of the LAPIC timer at 1 GHz: 30 us
+    CALIBRATE_TICKS = 1000000, // 1 ms
     CMOS_INDEX = 0x70,
     CMOS_DATA = 0x71,
     CMOS_STATUS_A = 0x0a,
@@ -25,9 +26,9 @@ enum {
     CMOS_24H = 0x02,
 };
 
-static uint64_t entry_tsc;
-static uint64_t tsc_mul;       // ns = (tsc - entry_tsc) * tsc_mul >> 32
-static uint64_t wall_at_entry; // ns since the epoch
+static uint64_t base_tsc, base_ns; // a moment on both clocks
+static uint64_t tsc_mul;           // ns = base_ns + ((tsc - base_tsc) * tsc_mul >> 32)
+static uint64_t wall_at_entry;     // ns since the epoch
 static const char *source = "none";
 
 static inline uint64_t rdtsc(void) {
@@ -38,7 +39,7 @@ static inline uint64_t rdtsc(void) {
 
 uint64_t hal_clock_cycles(void) { return rdtsc(); }
 
-uint64_t hal_clock_ns(void) { return (uint64_t)(((unsigned __int128)(rdtsc() - entry_tsc) * tsc_mul) >> 32); }
+uint64_t hal_clock_ns(void) { return base_ns + (uint64_t)(((unsigned __int128)(rdtsc() - base_tsc) * tsc_mul) >> 32); }
 
 uint64_t hal_clock_wall_ns(void) { return wall_at_entry == 0 ? 0 : wall_at_entry + hal_clock_ns(); }
 
@@ -112,17 +113,47 @@ static uint32_t read_pair(uint64_t *tsc) {
     return count;
 }
 
-static uint64_t lapic_frequency(void) {
-    uint64_t start = 0, end = 0;
-    hal_irq_timer_start(UINT32_MAX);
-    uint32_t from = read_pair(&start);
-    uint32_t to;
+static bool settling; // the timer counts down from calibrate_count, read at calibrate_tsc
+static uint64_t calibrate_tsc;
+static uint32_t calibrate_count;
+
+// Cycles per second over what has passed since the timer was started, at least `ticks` of it.
+static uint64_t lapic_frequency(uint32_t ticks) {
+    uint64_t now = 0;
+    uint32_t passed;
     do {
-        to = read_pair(&end);
-    } while (from - to < CALIBRATE_TICKS && end - start < (1ull << 34));
+        passed = calibrate_count - read_pair(&now);
+    } while (passed < ticks && now - calibrate_tsc < (1ull << 34));
+    hal_assert(passed != 0);
+    return (uint64_t)((unsigned __int128)(now - calibrate_tsc) * NS_PER_S / passed);
+}
+
+static void lapic_start(void) {
+    hal_irq_timer_start(UINT32_MAX);
+    calibrate_count = read_pair(&calibrate_tsc);
+}
+
+// A glance serves the drivers' deadlines; hal_clock_settle() measures over all of the boot in between.
+static void lapic_clock(void) {
+    lapic_start();
+    set_frequency(lapic_frequency(GLANCE_TICKS), "lapic");
+    settling = true;
+}
+
+void hal_clock_settle(void) {
+    if (!settling) {
+        return;
+    }
+    settling = false;
+    if (hal_irq_timer_count() == 0) {
+        lapic_start(); // it ran out
+    }
+    uint64_t hz = lapic_frequency(CALIBRATE_TICKS);
+    uint64_t tsc = rdtsc();
+    base_ns += (uint64_t)(((unsigned __int128)(tsc - base_tsc) * tsc_mul) >> 32); // no step at the change of rate
+    base_tsc = tsc;
+    set_frequency(hz, "lapic");
     hal_irq_timer_start(0);
-    hal_assert(from != to);
-    return (uint64_t)((unsigned __int128)(end - start) * NS_PER_S / (from - to));
 }
 
 // ---- CMOS -----------------------------------------------------------------------------------------
@@ -166,13 +197,13 @@ static uint64_t cmos_time(void) {
 }
 
 void hal_clock_init(void) {
-    entry_tsc = boot_entry_tsc;
+    base_tsc = boot_entry_tsc;
     if (hal_cpu_hypervisor() != HAL_HV_KVM || !kvm_clock()) {
         uint64_t hz = cpuid_frequency();
         if (hz != 0) {
             set_frequency(hz, "cpuid");
         } else {
-            set_frequency(lapic_frequency(), "lapic");
+            lapic_clock();
         }
     }
     if (wall_at_entry == 0) {

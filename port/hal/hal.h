@@ -50,6 +50,7 @@ hal_hv_t hal_cpu_hypervisor(void);
 void hal_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t out[4]); // eax, ebx, ecx, edx
 
 static inline void hal_out8(uint16_t port, uint8_t v) { __asm__ volatile("outb %0, %1" ::"a"(v), "Nd"(port)); }
+static inline void hal_out16(uint16_t port, uint16_t v) { __asm__ volatile("outw %0, %1" ::"a"(v), "Nd"(port)); }
 static inline void hal_out32(uint16_t port, uint32_t v) { __asm__ volatile("outl %0, %1" ::"a"(v), "Nd"(port)); }
 static inline uint8_t hal_in8(uint16_t port) {
     uint8_t v;

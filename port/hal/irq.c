@@ -30,6 +30,8 @@ enum {
 };
 
 static unsigned irqs_used;
+static uint32_t lapic_id; // in bits 31:24, as the I/O APIC wants it
+static unsigned gsis;     // inputs of the I/O APIC, 0 until asked
 static uint64_t timer_armed = UINT64_MAX;
 
 static volatile uint32_t *lapic(unsigned reg) { return (volatile uint32_t *)(LAPIC_BASE + reg); }
@@ -47,6 +49,7 @@ static void ioapic_write(unsigned reg, uint32_t v) {
 void hal_irq_init(void) {
     hal_out8(PIC1_DATA, 0xff); // firmware leaves the PIT on vector 8, which is the double fault's
     hal_out8(PIC2_DATA, 0xff);
+    lapic_id = hal_mmio_read32(lapic(LAPIC_ID));
     hal_mmio_write32(lapic(LAPIC_SVR), LAPIC_ENABLE | MONITOR_SPURIOUS);
     hal_mmio_write32(lapic(LAPIC_TPR), 0);
     hal_mmio_write32(lapic(LAPIC_LVT_LINT0), LAPIC_MASKED);
@@ -57,13 +60,15 @@ void hal_irq_init(void) {
 static int irq_alloc(void) { return irqs_used < MONITOR_TIMER_IRQ ? (int)irqs_used++ : -ENOSPC; }
 
 int hal_irq_gsi(unsigned gsi) {
-    unsigned inputs = ((ioapic_read(IOAPIC_VERSION) >> 16) & 0xff) + 1;
-    if (gsi >= inputs) {
+    if (gsis == 0) {
+        gsis = ((ioapic_read(IOAPIC_VERSION) >> 16) & 0xff) + 1;
+    }
+    if (gsi >= gsis) {
         return -ENODEV;
     }
     int irq = irq_alloc();
     if (irq >= 0) {
-        ioapic_write(IOAPIC_REDIRECTION + 2 * gsi + 1, hal_mmio_read32(lapic(LAPIC_ID)));
+        ioapic_write(IOAPIC_REDIRECTION + 2 * gsi + 1, lapic_id);
         ioapic_write(IOAPIC_REDIRECTION + 2 * gsi, (uint32_t)(MONITOR_IRQ_BASE + irq));
     }
     return irq;
@@ -72,7 +77,7 @@ int hal_irq_gsi(unsigned gsi) {
 int hal_irq_msi(uint64_t *addr, uint32_t *data) {
     int irq = irq_alloc();
     if (irq >= 0) {
-        *addr = LAPIC_BASE | (uint64_t)(hal_mmio_read32(lapic(LAPIC_ID)) >> 24) << 12;
+        *addr = LAPIC_BASE | (uint64_t)(lapic_id >> 24) << 12;
         *data = (uint32_t)(MONITOR_IRQ_BASE + irq);
     }
     return irq;
@@ -94,6 +99,7 @@ void hal_irq_timer(uint64_t deadline_ns) {
     if (deadline_ns == timer_armed && !fired) {
         return; // each access to the LAPIC costs an exit
     }
+    hal_clock_settle();
     timer_armed = deadline_ns;
     uint32_t count = 0; // 0 stops it
     if (deadline_ns != UINT64_MAX) {

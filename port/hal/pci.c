@@ -24,9 +24,15 @@ enum {
 
 static uint64_t window_next = WINDOW_START;
 
+// Point the data port at a register; written only when it moved, because each port access is an exit.
 static void select_register(const hal_pci_t *d, unsigned offset) {
-    hal_out32(CONFIG_ADDRESS,
-              1u << 31 | (uint32_t)d->bus << 16 | (uint32_t)d->dev << 11 | (uint32_t)d->fn << 8 | (offset & 0xfc));
+    static uint32_t selected;
+    uint32_t address =
+        1u << 31 | (uint32_t)d->bus << 16 | (uint32_t)d->dev << 11 | (uint32_t)d->fn << 8 | (offset & 0xfc);
+    if (address != selected) {
+        hal_out32(CONFIG_ADDRESS, address);
+        selected = address;
+    }
 }
 
 uint32_t hal_pci_read32(const hal_pci_t *d, unsigned offset) {
@@ -48,9 +54,8 @@ void hal_pci_write32(const hal_pci_t *d, unsigned offset, uint32_t v) {
 }
 
 void hal_pci_write16(const hal_pci_t *d, unsigned offset, uint16_t v) {
-    uint32_t word = hal_pci_read32(d, offset);
-    unsigned shift = 8 * (offset & 2);
-    hal_pci_write32(d, offset, (word & ~(0xffffu << shift)) | (uint32_t)v << shift);
+    select_register(d, offset);
+    hal_out16((uint16_t)(CONFIG_DATA + (offset & 2)), v);
 }
 
 static bool scan_bus(unsigned bus, bool (*visit)(const hal_pci_t *, void *), void *arg, unsigned *last_bus) {
