@@ -9,7 +9,7 @@ LWIP_SRC_C := $(addprefix src/, \
     netif/ethernet.c)
 
 FLOE_LWIP_C := $(addprefix modules/lwip/, \
-    mod_netaddr.c mod_network.c mod_socket.c \
+    mod_lan.c mod_netaddr.c mod_network.c mod_socket.c mod_sockio.c mod_sockopt.c \
     netcfg.c netglue.c netmem.c netpoll.c netrand.c netsum.c nettimer.c nettx.c \
     sock.c sock_dns.c sock_listen.c sock_tcp.c sock_udp.c)
 

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+// What the files of module socket share: the object, waiting, and the functions that mod_socket.c puts into its
+// tables. Owns nothing. Context: main loop; may raise.
+
+#ifndef FLOE_MOD_SOCKET_H
+#define FLOE_MOD_SOCKET_H
+
+#include "py/obj.h"
+#include "sock.h"
+
+#define SOCKET_TIMEOUT_NONE UINT64_MAX
+
+typedef struct {
+    mp_obj_base_t base;
+    sock_t *sock; // NULL once closed
+    mp_obj_t callback;
+    uint64_t timeout_ns; // 0: non-blocking
+} socket_obj_t;
+
+// Linux's numbers; 20 is MicroPython's own: a function to call when the socket becomes ready.
+enum { SOL_SOCKET = 1, SO_REUSEADDR = 2, SO_BROADCAST = 6, SO_KEEPALIVE = 9, SO_CALLBACK = 20 };
+enum { IPPROTO_IP = 0, IPPROTO_TCP = 6, IPPROTO_UDP = 17, IPPROTO_IPV6 = 41 };
+enum { IP_ADD_MEMBERSHIP = 35, IP_DROP_MEMBERSHIP = 36, TCP_NODELAY = 1, IPV6_JOIN_GROUP = 20, IPV6_LEAVE_GROUP = 21 };
+
+// ---- mod_sockio.c -------------------------------------------------------------------------------
+// Raise OSError for a negative result.
+void socket_check(ssize_t r);
+// The object, or OSError(EBADF) when it is closed.
+socket_obj_t *socket_get_open(mp_obj_t self_in);
+uint64_t socket_deadline(const socket_obj_t *self);
+// A verb said "not now". 0: something happened, try again; or what to fail with, as -errno.
+int socket_wait(socket_obj_t *self, uint64_t deadline);
+mp_uint_t socket_read(mp_obj_t self_in, void *buf, mp_uint_t size, int *errcode);
+mp_uint_t socket_write(mp_obj_t self_in, const void *buf, mp_uint_t size, int *errcode);
+MP_DECLARE_CONST_FUN_OBJ_2(socket_send_obj);
+MP_DECLARE_CONST_FUN_OBJ_2(socket_sendall_obj);
+MP_DECLARE_CONST_FUN_OBJ_3(socket_sendto_obj);
+MP_DECLARE_CONST_FUN_OBJ_2(socket_recv_obj);
+MP_DECLARE_CONST_FUN_OBJ_2(socket_recvfrom_obj);
+MP_DECLARE_CONST_FUN_OBJ_VAR_BETWEEN(socket_recv_into_obj);
+MP_DECLARE_CONST_FUN_OBJ_2(socket_shutdown_obj);
+
+// ---- mod_sockopt.c ------------------------------------------------------------------------------
+MP_DECLARE_CONST_FUN_OBJ_2(socket_settimeout_obj);
+MP_DECLARE_CONST_FUN_OBJ_2(socket_setblocking_obj);
+MP_DECLARE_CONST_FUN_OBJ_VAR_BETWEEN(socket_setsockopt_obj);
+
+#endif
