@@ -12,6 +12,8 @@
 #include "py/mphal.h"
 #include "py/runtime.h"
 
+#define EXIT_DRAIN_NS 2000000000ull // for what closed sockets have still to send
+
 int main(void);
 
 static void panic_frames(void) {
@@ -52,6 +54,7 @@ int main(void) {
         code = floe_app.repl(code);
     }
     gc_sweep_all();
+    hal_event_drain(EXIT_DRAIN_NS);
     mp_deinit();
     hal_exit(code);
 }

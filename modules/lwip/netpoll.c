@@ -92,8 +92,25 @@ static bool arm(void *arg) {
     return work;
 }
 
+// Frames on their way, or data that a peer has not acknowledged.
+static bool busy(void *arg) {
+    (void)arg;
+    netglue_t *g;
+    for (unsigned i = 0; (g = netglue_get(i)) != NULL; i++) {
+        if (!g->dev->dead && (g->tx.count > 0 || g->tx.in_flight > 0)) {
+            return true;
+        }
+    }
+    for (struct tcp_pcb *p = tcp_active_pcbs; p != NULL; p = p->next) {
+        if (p->state >= ESTABLISHED && (p->unsent != NULL || p->unacked != NULL)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void netpoll_start(void) {
-    static hal_event_source_t source = {.run = run, .deadline = deadline, .arm = arm};
+    static hal_event_source_t source = {.run = run, .deadline = deadline, .arm = arm, .busy = busy};
     if (started) {
         return;
     }

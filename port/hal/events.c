@@ -4,6 +4,8 @@
 
 #include "internal.h"
 
+#define DRAIN_STEP_NS 1000000ull
+
 static hal_event_source_t *sources;
 static bool running;
 static bool news; // a source did work since hal_event_wait() last returned: its caller's condition may hold by now
@@ -58,4 +60,20 @@ void hal_event_wait(uint64_t deadline_ns) {
         hal_event_run();
     }
     news = false;
+}
+
+static bool any_busy(void) {
+    for (hal_event_source_t *s = sources; s != NULL; s = s->next) {
+        if (s->busy != NULL && s->busy(s->arg)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void hal_event_drain(uint64_t timeout_ns) {
+    uint64_t end = hal_clock_ns() + timeout_ns;
+    for (uint64_t now; (now = hal_clock_ns()) < end && any_busy();) {
+        hal_event_wait(now + DRAIN_STEP_NS);
+    }
 }

@@ -94,6 +94,7 @@ typedef struct hal_event_source {
     bool (*run)(void *arg);
     uint64_t (*deadline)(void *arg);
     bool (*arm)(void *arg);
+    bool (*busy)(void *arg); // something is still to leave before the VM may end; NULL means nothing ever is
     void *arg;
     struct hal_event_source *next;
 } hal_event_source_t;
@@ -103,6 +104,8 @@ bool hal_event_run(void);
 // Run the sources; if none did work, halt until an interrupt or the earlier of deadline_ns and the
 // sources' own deadlines. Returns after at most one sleep: the caller looks at its condition and calls again.
 void hal_event_wait(uint64_t deadline_ns);
+// Before the VM ends: run the sources until none is busy, at most for timeout_ns.
+void hal_event_drain(uint64_t timeout_ns);
 
 // ---- mem.c --------------------------------------------------------------------------------------
 // Device-visible memory, zeroed, never freed: rings and other things that live as long as the VM.

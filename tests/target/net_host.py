@@ -27,6 +27,7 @@ class Services:
     def __init__(self) -> None:
         self._stack = ExitStack()
         self._learned = b""
+        self._counted = threading.Event()
         self.ports: dict[str, int] = {}
 
     @property
@@ -89,6 +90,13 @@ class Services:
 
     def _count(self, conn: socket.socket) -> None:
         self._learned = str(len(_read_all(conn))).encode()
+        self._counted.set()
+
+    def counted(self) -> int:
+        """What count has counted once its connection has ended. Raises TimeoutError."""
+        if not self._counted.wait(DEADLINE_S):
+            raise TimeoutError("nobody has sent to count")
+        return int(self._learned)
 
     def _reset(self, conn: socket.socket) -> None:
         conn.recv(100)

@@ -27,3 +27,11 @@ def test_socket(boot: Boot, machine: str) -> None:
         assert vm.expect("all done") is Matched
         assert vm.wait() == 0
     assert "PANIC" not in vm.console_text
+
+
+def test_what_was_sent_arrives_after_the_end(boot: Boot) -> None:
+    with Services() as services:
+        vm = boot(HERE / "guest_socket_exit.py", deadline_s=20, args=services.arguments)
+        assert vm.wait() == 0
+        assert services.counted() == 100000
+    assert "PANIC" not in vm.console_text
