@@ -14,7 +14,7 @@ from floe.console import Matched
 HERE = Path(__file__).resolve().parent
 
 
-@pytest.mark.parametrize("machine", ["microvm", "q35"])
+@pytest.mark.parametrize("machine", ["microvm"])
 def test_socket(boot: Boot, machine: str) -> None:
     with Services() as services:
         vm = boot(
