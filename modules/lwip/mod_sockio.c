@@ -119,12 +119,12 @@ MP_DEFINE_CONST_FUN_OBJ_3(socket_sendto_obj, socket_sendto);
 static mp_obj_t recv_bytes(socket_obj_t *self, size_t size, sock_addr_t *from) {
     uint64_t deadline = socket_deadline(self);
     ssize_t there;
-    while ((there = sock_readable(self->sock)) == -EAGAIN) {
+    while ((there = sock_readable(self->sock, size)) == -EAGAIN) {
         socket_check(socket_wait(self, deadline));
     }
     socket_check(there);
     vstr_t v;
-    vstr_init_len(&v, size < (size_t)there ? size : (size_t)there);
+    vstr_init_len(&v, (size_t)there);
     ssize_t r = sock_recv(self->sock, v.buf, v.len, from);
     socket_check(r);
     v.len = (size_t)r;

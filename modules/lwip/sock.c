@@ -100,11 +100,11 @@ int sock_bind(sock_t *s, const sock_addr_t *a) {
     return s->type == SOCK_TYPE_STREAM ? sock_tcp_bind(s, &b) : sock_udp_bind(s, &b);
 }
 
-ssize_t sock_readable(sock_t *s) {
+ssize_t sock_readable(sock_t *s, size_t max) {
     if (s->type == SOCK_TYPE_STREAM) {
-        return s->rx_head != NULL ? (ssize_t)sock_tcp_readable(s) : sock_tcp_recv(s, NULL, 0);
+        return s->rx_head != NULL ? (ssize_t)sock_tcp_readable(s, max) : sock_tcp_recv(s, NULL, 0);
     }
-    return s->dgram_head != NULL ? s->dgram_head->p->tot_len : -EAGAIN;
+    return s->dgram_head != NULL ? (ssize_t)LWIP_MIN(max, (size_t)s->dgram_head->p->tot_len) : -EAGAIN;
 }
 
 ssize_t sock_recv(sock_t *s, void *out, size_t size, sock_addr_t *from) {

@@ -84,9 +84,9 @@ int sock_set_reuse(sock_t *s, bool on);
 int sock_set_broadcast(sock_t *s, bool on);
 int sock_set_keepalive(sock_t *s, bool on);
 int sock_set_nodelay(sock_t *s, bool on);
-// Receive from either kind. What can be had at once: sock_readable() > 0 bytes, or an empty datagram, or 0 at
-// the end of a stream; -EAGAIN: nothing yet; -errno.
-ssize_t sock_readable(sock_t *s);
+// How much of max bytes sock_recv() would give at once; 0: an empty datagram, or the end of a stream; -EAGAIN:
+// nothing yet; -errno.
+ssize_t sock_readable(sock_t *s, size_t max);
 ssize_t sock_recv(sock_t *s, void *out, size_t size, sock_addr_t *from); // from: NULL, or filled in for UDP
 // The other end of a connected socket; the unspecified address when there is none.
 void sock_peer(const sock_t *s, sock_addr_t *out);
@@ -116,7 +116,7 @@ int sock_connect_state(sock_t *s);
 // Bytes taken or copied out, 0 at the end of the stream, -errno. Data is copied: the buffer stays the caller's.
 ssize_t sock_tcp_send(sock_t *s, const void *data, size_t len);
 ssize_t sock_tcp_recv(sock_t *s, void *out, size_t size);
-size_t sock_tcp_readable(const sock_t *s); // bytes that can be read at once from the front
+size_t sock_tcp_readable(const sock_t *s, size_t max); // bytes that can be read at once, counted up to max
 int sock_shutdown_write(sock_t *s);
 // Give lwIP the word to send what was written since the last time: small writes of one batch share segments.
 void sock_tcp_flush(void);

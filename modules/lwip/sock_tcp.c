@@ -308,12 +308,12 @@ ssize_t sock_tcp_send(sock_t *s, const void *data, size_t len) {
     return err == ERR_OK ? -EAGAIN : sock_error_of(err);
 }
 
-size_t sock_tcp_readable(const sock_t *s) {
+size_t sock_tcp_readable(const sock_t *s, size_t max) {
     size_t n = 0;
-    for (const struct pbuf *p = s->rx_head; p != NULL && n < 65536; p = p->next) {
+    for (const struct pbuf *p = s->rx_head; p != NULL && n < max + s->rx_offset; p = p->next) {
         n += p->len;
     }
-    return n - s->rx_offset;
+    return n > 0 ? LWIP_MIN(max, n - s->rx_offset) : 0;
 }
 
 // Tell lwIP what was read, so that the window opens again.
