@@ -31,8 +31,8 @@ enum { LAN_DOWN = 0, LAN_NO_ADDRESS = 1, LAN_UP = 2 };
 
 static lan_obj_t lans[NETDEV_MAX];
 
-mp_obj_t network_lan(unsigned i) {
-    lans[i].base.type = &network_lan_type;
+mp_obj_t mod_network_lan(unsigned i) {
+    lans[i].base.type = &mod_network_lan_type;
     lans[i].glue = netglue_get(i);
     return MP_OBJ_FROM_PTR(&lans[i]);
 }
@@ -46,7 +46,7 @@ static mp_obj_t lan_make_new(const mp_obj_type_t *type, size_t n_args, size_t n_
     if (id < 0 || (mp_uint_t)id >= netglue_count()) {
         mp_raise_OSError(MP_ENODEV);
     }
-    return network_lan((unsigned)id);
+    return mod_network_lan((unsigned)id);
 }
 
 static void lan_print(const mp_print_t *print, mp_obj_t self_in, mp_print_kind_t kind) {
@@ -83,7 +83,7 @@ static mp_obj_t lan_isconnected(mp_obj_t self_in) {
     lan_obj_t *self = MP_OBJ_TO_PTR(self_in);
     if (!self->waited) {
         self->waited = true;
-        netaddr_wait_network(NULL, hal_clock_ns() + FIRST_LEASE_NS);
+        mod_netaddr_wait_network(NULL, hal_clock_ns() + FIRST_LEASE_NS);
     }
     return mp_obj_new_bool(netcfg_is_up(&self->glue->netif));
 }
@@ -146,7 +146,7 @@ static mp_obj_t get_addr6(const struct netif *n) {
             continue;
         }
         mp_obj_t items[4] = {
-            netaddr_ip_to_obj(netif_ip_addr6(n, i)),
+            mod_netaddr_ip_to_obj(netif_ip_addr6(n, i)),
             MP_OBJ_NEW_SMALL_INT(netif_ip6_addr_state(n, i)),
             mp_obj_new_int_from_uint(netif_ip6_addr_pref_life(n, i)),
             mp_obj_new_int_from_uint(netif_ip6_addr_valid_life(n, i)),
@@ -189,7 +189,7 @@ static mp_obj_t lan_ipconfig_get(struct netif *n, qstr key) {
 }
 
 static ip4_addr_t ip4_from_obj(mp_obj_t text) {
-    ip_addr_t a = netaddr_ip_from_obj(text);
+    ip_addr_t a = mod_netaddr_ip_from_obj(text);
     if (!IP_IS_V4(&a)) {
         mp_raise_ValueError(MP_ERROR_TEXT("invalid address type"));
     }
@@ -279,8 +279,8 @@ static void lan_ipconfig_set(struct netif *n, qstr key, mp_obj_t value) {
     }
 }
 
-mp_obj_t network_get_or_set(struct netif *n, size_t n_args, const mp_obj_t *args, mp_map_t *kwargs,
-                            const network_config_t *config) {
+mp_obj_t mod_network_get_or_set(struct netif *n, size_t n_args, const mp_obj_t *args, mp_map_t *kwargs,
+                                const mod_network_config_t *config) {
     if (kwargs->used == 0) {
         if (n_args != 1) {
             mp_raise_TypeError(MP_ERROR_TEXT("must query one param"));
@@ -299,8 +299,8 @@ mp_obj_t network_get_or_set(struct netif *n, size_t n_args, const mp_obj_t *args
 }
 
 static mp_obj_t lan_ipconfig(size_t n_args, const mp_obj_t *args, mp_map_t *kwargs) {
-    static const network_config_t config = {lan_ipconfig_get, lan_ipconfig_set};
-    return network_get_or_set(netif_of(args[0]), n_args - 1, args + 1, kwargs, &config);
+    static const mod_network_config_t config = {lan_ipconfig_get, lan_ipconfig_set};
+    return mod_network_get_or_set(netif_of(args[0]), n_args - 1, args + 1, kwargs, &config);
 }
 static MP_DEFINE_CONST_FUN_OBJ_KW(lan_ipconfig_obj, 1, lan_ipconfig);
 
@@ -309,12 +309,12 @@ static mp_obj_t lan_ifconfig(size_t n_args, const mp_obj_t *args) {
     struct netif *n = netif_of(args[0]);
     if (n_args == 1) {
         mp_obj_t items[4] = {ip4_to_obj(netif_ip4_addr(n)), ip4_to_obj(netif_ip4_netmask(n)),
-                             ip4_to_obj(netif_ip4_gw(n)), netaddr_ip_to_obj(dns_getserver(0))};
+                             ip4_to_obj(netif_ip4_gw(n)), mod_netaddr_ip_to_obj(dns_getserver(0))};
         return mp_obj_new_tuple(4, items);
     }
     if (mp_obj_is_str(args[1])) {
         lan_ipconfig_set(n, MP_QSTR_dhcp4, mp_const_true);
-        netaddr_wait_network(NULL, UINT64_MAX);
+        mod_netaddr_wait_network(NULL, UINT64_MAX);
         if (!dhcp_supplied_address(n)) {
             mp_raise_OSError(MP_ETIMEDOUT);
         }
@@ -323,7 +323,7 @@ static mp_obj_t lan_ifconfig(size_t n_args, const mp_obj_t *args) {
     mp_obj_t *items;
     mp_obj_get_array_fixed_n(args[1], 4, &items);
     ip4_addr_t addr = ip4_from_obj(items[0]), mask = ip4_from_obj(items[1]), gw = ip4_from_obj(items[2]);
-    ip_addr_t dns = netaddr_ip_from_obj(items[3]);
+    ip_addr_t dns = mod_netaddr_ip_from_obj(items[3]);
     netcfg_set_ip4(n, &addr, &mask, &gw);
     dns_setserver(0, &dns);
     return mp_const_none;
@@ -340,5 +340,5 @@ static const mp_rom_map_elem_t lan_locals_table[] = {
 };
 static MP_DEFINE_CONST_DICT(lan_locals, lan_locals_table);
 
-MP_DEFINE_CONST_OBJ_TYPE(network_lan_type, MP_QSTR_LAN, MP_TYPE_FLAG_NONE, make_new, lan_make_new, print, lan_print,
+MP_DEFINE_CONST_OBJ_TYPE(mod_network_lan_type, MP_QSTR_LAN, MP_TYPE_FLAG_NONE, make_new, lan_make_new, print, lan_print,
                          locals_dict, &lan_locals);

@@ -17,9 +17,9 @@
 
 enum { EAI_NONAME = -2, EAI_AGAIN = -3, EAI_MEMORY = -10 };
 
-int netaddr_prefer = 4;
+int mod_netaddr_prefer = 4;
 
-void netaddr_from_bytes(ip_addr_t *out, const uint8_t *bytes, bool v6) {
+void mod_netaddr_from_bytes(ip_addr_t *out, const uint8_t *bytes, bool v6) {
     memset(out, 0, sizeof *out);
     if (v6) {
         IP_SET_TYPE(out, IPADDR_TYPE_V6);
@@ -35,7 +35,7 @@ static bool parse_literal(const char *text, size_t len, ip_addr_t *out) {
     return memchr(text, '/', len) == NULL && netcfg_parse(text, len, out, &bits);
 }
 
-ip_addr_t netaddr_ip_from_obj(mp_obj_t text) {
+ip_addr_t mod_netaddr_ip_from_obj(mp_obj_t text) {
     size_t len;
     const char *s = mp_obj_str_get_data(text, &len);
     ip_addr_t ip;
@@ -45,7 +45,7 @@ ip_addr_t netaddr_ip_from_obj(mp_obj_t text) {
     return ip;
 }
 
-mp_obj_t netaddr_ip_to_obj(const ip_addr_t *ip) {
+mp_obj_t mod_netaddr_ip_to_obj(const ip_addr_t *ip) {
     char text[IPADDR_STRLEN_MAX];
     ipaddr_ntoa_r(ip, text, sizeof text);
     for (char *p = text; *p != 0; p++) { // RFC 5952, 4.3: lower case
@@ -54,7 +54,7 @@ mp_obj_t netaddr_ip_to_obj(const ip_addr_t *ip) {
     return mp_obj_new_str_from_cstr(text);
 }
 
-sock_addr_t netaddr_from_obj(mp_obj_t addr, int family) {
+sock_addr_t mod_netaddr_from_obj(mp_obj_t addr, int family) {
     size_t n;
     mp_obj_t *items;
     mp_obj_get_array(addr, &n, &items);
@@ -67,7 +67,7 @@ sock_addr_t netaddr_from_obj(mp_obj_t addr, int family) {
     if (len == 0) {
         a.ip = *(family == SOCK_AF_INET6 ? IP6_ADDR_ANY : IP4_ADDR_ANY);
     } else {
-        a.ip = netaddr_ip_from_obj(items[0]);
+        a.ip = mod_netaddr_ip_from_obj(items[0]);
     }
     mp_int_t port = mp_obj_get_int(items[1]);
     if (port < 0 || port > UINT16_MAX) {
@@ -83,8 +83,8 @@ sock_addr_t netaddr_from_obj(mp_obj_t addr, int family) {
     return a;
 }
 
-mp_obj_t netaddr_to_obj(const sock_addr_t *a) {
-    mp_obj_t items[4] = {netaddr_ip_to_obj(&a->ip), MP_OBJ_NEW_SMALL_INT(a->port)};
+mp_obj_t mod_netaddr_to_obj(const sock_addr_t *a) {
+    mp_obj_t items[4] = {mod_netaddr_ip_to_obj(&a->ip), MP_OBJ_NEW_SMALL_INT(a->port)};
     if (!IP_IS_V6(&a->ip)) {
         return mp_obj_new_tuple(2, items);
     }
@@ -93,7 +93,7 @@ mp_obj_t netaddr_to_obj(const sock_addr_t *a) {
     return mp_obj_new_tuple(4, items);
 }
 
-void netaddr_wait_network(const ip_addr_t *to, uint64_t deadline) {
+void mod_netaddr_wait_network(const ip_addr_t *to, uint64_t deadline) {
     if (to != NULL && (ip_addr_isany(to) || ip_addr_isloopback(to))) {
         return;
     }
@@ -128,13 +128,13 @@ static mp_obj_t info(const ip_addr_t *ip, mp_int_t port, mp_int_t type) {
         MP_OBJ_NEW_SMALL_INT(type != 0 ? type : SOCK_TYPE_STREAM),
         MP_OBJ_NEW_SMALL_INT(0),
         MP_OBJ_NEW_QSTR(MP_QSTR_),
-        netaddr_to_obj(&a),
+        mod_netaddr_to_obj(&a),
     };
     return mp_obj_new_tuple(5, items);
 }
 
 static mp_obj_t resolve(const char *host, mp_int_t port, mp_int_t family, mp_int_t type) {
-    netaddr_wait_network(NULL, UINT64_MAX);
+    mod_netaddr_wait_network(NULL, UINT64_MAX);
     if (family == 0 && !netcfg_has_ip6()) {
         family = SOCK_AF_INET; // an IPv6 address would be of no use
     }
@@ -146,13 +146,13 @@ static mp_obj_t resolve(const char *host, mp_int_t port, mp_int_t family, mp_int
     sock_query_t r = *q;
     sock_query_release(q);
     mp_obj_t list = mp_obj_new_list(0, NULL);
-    if (r.v6 == 0 && netaddr_prefer == 6) {
+    if (r.v6 == 0 && mod_netaddr_prefer == 6) {
         mp_obj_list_append(list, info(&r.ip6, port, type));
     }
     if (r.v4 == 0) {
         mp_obj_list_append(list, info(&r.ip4, port, type));
     }
-    if (r.v6 == 0 && netaddr_prefer != 6) {
+    if (r.v6 == 0 && mod_netaddr_prefer != 6) {
         mp_obj_list_append(list, info(&r.ip6, port, type));
     }
     if (r.v4 != 0 && r.v6 != 0) {
@@ -161,7 +161,7 @@ static mp_obj_t resolve(const char *host, mp_int_t port, mp_int_t family, mp_int
     return list;
 }
 
-static mp_obj_t netaddr_getaddrinfo(size_t n_args, const mp_obj_t *args) {
+static mp_obj_t mod_netaddr_getaddrinfo(size_t n_args, const mp_obj_t *args) {
     netpoll_start();
     size_t len;
     const char *host = mp_obj_str_get_data(args[0], &len);
@@ -181,11 +181,11 @@ static mp_obj_t netaddr_getaddrinfo(size_t n_args, const mp_obj_t *args) {
     if (family != 0 && (family == SOCK_AF_INET6) != (IP_IS_V6(&ip) != 0)) {
         mp_raise_OSError(EAI_NONAME);
     }
-    netaddr_wait_network(&ip, UINT64_MAX); // a connection usually comes next
+    mod_netaddr_wait_network(&ip, UINT64_MAX); // a connection usually comes next
     mp_obj_t one = info(&ip, port, type);
     return mp_obj_new_list(1, &one);
 }
-MP_DEFINE_CONST_FUN_OBJ_VAR_BETWEEN(netaddr_getaddrinfo_obj, 2, 6, netaddr_getaddrinfo);
+MP_DEFINE_CONST_FUN_OBJ_VAR_BETWEEN(mod_netaddr_getaddrinfo_obj, 2, 6, mod_netaddr_getaddrinfo);
 
 static bool is_v6(mp_obj_t family_in) {
     mp_int_t family = mp_obj_get_int(family_in);
@@ -195,7 +195,7 @@ static bool is_v6(mp_obj_t family_in) {
     return family == SOCK_AF_INET6;
 }
 
-static mp_obj_t netaddr_inet_ntop(mp_obj_t family, mp_obj_t bytes) {
+static mp_obj_t mod_netaddr_inet_ntop(mp_obj_t family, mp_obj_t bytes) {
     bool v6 = is_v6(family);
     mp_buffer_info_t buf;
     mp_get_buffer_raise(bytes, &buf, MP_BUFFER_READ);
@@ -203,18 +203,18 @@ static mp_obj_t netaddr_inet_ntop(mp_obj_t family, mp_obj_t bytes) {
         mp_raise_ValueError(MP_ERROR_TEXT("wrong length"));
     }
     ip_addr_t ip;
-    netaddr_from_bytes(&ip, buf.buf, v6);
-    return netaddr_ip_to_obj(&ip);
+    mod_netaddr_from_bytes(&ip, buf.buf, v6);
+    return mod_netaddr_ip_to_obj(&ip);
 }
-MP_DEFINE_CONST_FUN_OBJ_2(netaddr_inet_ntop_obj, netaddr_inet_ntop);
+MP_DEFINE_CONST_FUN_OBJ_2(mod_netaddr_inet_ntop_obj, mod_netaddr_inet_ntop);
 
-static mp_obj_t netaddr_inet_pton(mp_obj_t family, mp_obj_t text) {
+static mp_obj_t mod_netaddr_inet_pton(mp_obj_t family, mp_obj_t text) {
     bool v6 = is_v6(family);
-    ip_addr_t ip = netaddr_ip_from_obj(text);
+    ip_addr_t ip = mod_netaddr_ip_from_obj(text);
     if ((IP_IS_V6(&ip) != 0) != v6) {
         mp_raise_OSError(MP_EINVAL);
     }
     return v6 ? mp_obj_new_bytes((const byte *)ip_2_ip6(&ip)->addr, 16)
               : mp_obj_new_bytes((const byte *)&ip_2_ip4(&ip)->addr, 4);
 }
-MP_DEFINE_CONST_FUN_OBJ_2(netaddr_inet_pton_obj, netaddr_inet_pton);
+MP_DEFINE_CONST_FUN_OBJ_2(mod_netaddr_inet_pton_obj, mod_netaddr_inet_pton);

@@ -16,9 +16,9 @@
 static mp_obj_t global_get(struct netif *n, qstr key) {
     switch (key) {
         case MP_QSTR_dns:
-            return netaddr_ip_to_obj(dns_getserver(0));
+            return mod_netaddr_ip_to_obj(dns_getserver(0));
         case MP_QSTR_prefer:
-            return MP_OBJ_NEW_SMALL_INT(netaddr_prefer);
+            return MP_OBJ_NEW_SMALL_INT(mod_netaddr_prefer);
         default:
             mp_raise_ValueError(MP_ERROR_TEXT("unexpected key"));
     }
@@ -26,14 +26,14 @@ static mp_obj_t global_get(struct netif *n, qstr key) {
 
 static void global_set(struct netif *n, qstr key, mp_obj_t value) {
     if (key == MP_QSTR_dns) {
-        ip_addr_t dns = netaddr_ip_from_obj(value);
+        ip_addr_t dns = mod_netaddr_ip_from_obj(value);
         dns_setserver(0, &dns);
     } else if (key == MP_QSTR_prefer) {
         mp_int_t v = mp_obj_get_int(value);
         if (v != 4 && v != 6) {
             mp_raise_ValueError(MP_ERROR_TEXT("prefer is 4 or 6"));
         }
-        netaddr_prefer = (int)v;
+        mod_netaddr_prefer = (int)v;
     } else {
         mp_raise_ValueError(MP_ERROR_TEXT("unexpected key"));
     }
@@ -41,8 +41,8 @@ static void global_set(struct netif *n, qstr key, mp_obj_t value) {
 
 static mp_obj_t network_ipconfig(size_t n_args, const mp_obj_t *args, mp_map_t *kwargs) {
     netpoll_start();
-    static const network_config_t config = {global_get, global_set};
-    return network_get_or_set(NULL, n_args, args, kwargs, &config);
+    static const mod_network_config_t config = {global_get, global_set};
+    return mod_network_get_or_set(NULL, n_args, args, kwargs, &config);
 }
 static MP_DEFINE_CONST_FUN_OBJ_KW(network_ipconfig_obj, 0, network_ipconfig);
 
@@ -65,7 +65,7 @@ static mp_obj_t network_route(void) {
     netpoll_start();
     mp_obj_t list = mp_obj_new_list(0, NULL);
     for (unsigned i = 0; i < netglue_count(); i++) {
-        mp_obj_list_append(list, network_lan(i));
+        mp_obj_list_append(list, mod_network_lan(i));
     }
     return list;
 }
@@ -92,16 +92,16 @@ static const mp_rom_map_elem_t network_globals_table[] = {
     {MP_ROM_QSTR(MP_QSTR___name__), MP_ROM_QSTR(MP_QSTR_network)},
     {MP_ROM_QSTR(MP_QSTR__boot), MP_ROM_PTR(&network_boot_obj)},
     {MP_ROM_QSTR(MP_QSTR__memory), MP_ROM_PTR(&network_memory_obj)},
-    {MP_ROM_QSTR(MP_QSTR_LAN), MP_ROM_PTR(&network_lan_type)},
+    {MP_ROM_QSTR(MP_QSTR_LAN), MP_ROM_PTR(&mod_network_lan_type)},
     {MP_ROM_QSTR(MP_QSTR_hostname), MP_ROM_PTR(&network_hostname_obj)},
     {MP_ROM_QSTR(MP_QSTR_ipconfig), MP_ROM_PTR(&network_ipconfig_obj)},
     {MP_ROM_QSTR(MP_QSTR_route), MP_ROM_PTR(&network_route_obj)},
 };
 static MP_DEFINE_CONST_DICT(network_globals, network_globals_table);
 
-const mp_obj_module_t floe_network_module = {
+const mp_obj_module_t mod_network_module = {
     .base = {&mp_type_module},
     .globals = (mp_obj_dict_t *)&network_globals,
 };
 
-MP_REGISTER_MODULE(MP_QSTR_network, floe_network_module);
+MP_REGISTER_MODULE(MP_QSTR_network, mod_network_module);

@@ -11,13 +11,13 @@
 typedef struct {
     mp_obj_t (*get)(struct netif *n, qstr key);
     void (*set)(struct netif *n, qstr key, mp_obj_t value);
-} network_config_t;
+} mod_network_config_t;
 
-extern const mp_obj_type_t network_lan_type;
+extern const mp_obj_type_t mod_network_lan_type;
 
-mp_obj_t network_lan(unsigned index); // index below netglue_count()
+mp_obj_t mod_network_lan(unsigned index); // index below netglue_count()
 // The common shape of ipconfig('param') and ipconfig(param=value, ...).
-mp_obj_t network_get_or_set(struct netif *n, size_t n_args, const mp_obj_t *args, mp_map_t *kwargs,
-                            const network_config_t *config);
+mp_obj_t mod_network_get_or_set(struct netif *n, size_t n_args, const mp_obj_t *args, mp_map_t *kwargs,
+                                const mod_network_config_t *config);
 
 #endif

@@ -66,60 +66,60 @@ static void socket_print(const mp_print_t *print, mp_obj_t self_in, mp_print_kin
 // ---- servers and clients ------------------------------------------------------------------------
 
 static mp_obj_t socket_bind(mp_obj_t self_in, mp_obj_t addr) {
-    socket_obj_t *self = socket_get_open(self_in);
-    sock_addr_t a = netaddr_from_obj(addr, self->sock->family);
-    socket_check(sock_bind(self->sock, &a));
+    socket_obj_t *self = mod_socket_get_open(self_in);
+    sock_addr_t a = mod_netaddr_from_obj(addr, self->sock->family);
+    mod_socket_check(sock_bind(self->sock, &a));
     return mp_const_none;
 }
-static MP_DEFINE_CONST_FUN_OBJ_2(socket_bind_obj, socket_bind);
+static MP_DEFINE_CONST_FUN_OBJ_2(mod_socket_bind_obj, socket_bind);
 
 static mp_obj_t socket_listen(size_t n_args, const mp_obj_t *args) {
-    socket_obj_t *self = socket_get_open(args[0]);
+    socket_obj_t *self = mod_socket_get_open(args[0]);
     int backlog = -1; // a reasonable default
     if (n_args > 1) {
         mp_int_t n = mp_obj_get_int(args[1]);
         backlog = n < 0 ? 0 : n > INT16_MAX ? INT16_MAX : (int)n;
     }
-    socket_check(sock_listen(self->sock, backlog));
+    mod_socket_check(sock_listen(self->sock, backlog));
     return mp_const_none;
 }
-static MP_DEFINE_CONST_FUN_OBJ_VAR_BETWEEN(socket_listen_obj, 1, 2, socket_listen);
+static MP_DEFINE_CONST_FUN_OBJ_VAR_BETWEEN(mod_socket_listen_obj, 1, 2, socket_listen);
 
 static mp_obj_t socket_accept(mp_obj_t self_in) {
-    socket_obj_t *self = socket_get_open(self_in);
+    socket_obj_t *self = mod_socket_get_open(self_in);
     socket_obj_t *conn = new_obj(); // first, so that no connection is lost to a MemoryError
-    uint64_t deadline = socket_deadline(self);
+    uint64_t deadline = mod_socket_deadline(self);
     sock_addr_t peer;
     int r;
     while ((r = sock_accept(self->sock, &conn->sock, &peer)) == -EAGAIN) {
-        socket_check(socket_wait(self, deadline));
+        mod_socket_check(mod_socket_wait(self, deadline));
     }
-    socket_check(r);
-    mp_obj_t items[2] = {MP_OBJ_FROM_PTR(conn), netaddr_to_obj(&peer)};
+    mod_socket_check(r);
+    mp_obj_t items[2] = {MP_OBJ_FROM_PTR(conn), mod_netaddr_to_obj(&peer)};
     return mp_obj_new_tuple(2, items);
 }
-static MP_DEFINE_CONST_FUN_OBJ_1(socket_accept_obj, socket_accept);
+static MP_DEFINE_CONST_FUN_OBJ_1(mod_socket_accept_obj, socket_accept);
 
 static mp_obj_t socket_connect(mp_obj_t self_in, mp_obj_t addr) {
-    socket_obj_t *self = socket_get_open(self_in);
-    sock_addr_t a = netaddr_from_obj(addr, self->sock->family);
-    uint64_t deadline = socket_deadline(self);
+    socket_obj_t *self = mod_socket_get_open(self_in);
+    sock_addr_t a = mod_netaddr_from_obj(addr, self->sock->family);
+    uint64_t deadline = mod_socket_deadline(self);
     if (self->timeout_ns != 0) {
-        netaddr_wait_network(&a.ip, deadline);
-        self = socket_get_open(self_in);
+        mod_netaddr_wait_network(&a.ip, deadline);
+        self = mod_socket_get_open(self_in);
     }
     int r = sock_connect(self->sock, &a);
     while (r == -EINPROGRESS && self->timeout_ns != 0) {
-        socket_check(socket_wait(self, deadline));
+        mod_socket_check(mod_socket_wait(self, deadline));
         r = sock_connect_state(self->sock);
     }
-    socket_check(r);
+    mod_socket_check(r);
     return mp_const_none;
 }
-static MP_DEFINE_CONST_FUN_OBJ_2(socket_connect_obj, socket_connect);
+static MP_DEFINE_CONST_FUN_OBJ_2(mod_socket_connect_obj, socket_connect);
 
 static mp_obj_t socket_makefile(size_t n_args, const mp_obj_t *args) { return args[0]; }
-static MP_DEFINE_CONST_FUN_OBJ_VAR_BETWEEN(socket_makefile_obj, 1, 3, socket_makefile);
+static MP_DEFINE_CONST_FUN_OBJ_VAR_BETWEEN(mod_socket_makefile_obj, 1, 3, socket_makefile);
 
 // ---- tables ------------------------------------------------------------------------------------
 
@@ -149,8 +149,8 @@ _Static_assert(SOCK_POLL_IN == MP_STREAM_POLL_RD && SOCK_POLL_OUT == MP_STREAM_P
                "sock_poll() speaks MicroPython's flags");
 
 static const mp_stream_p_t socket_stream_p = {
-    .read = socket_read,
-    .write = socket_write,
+    .read = mod_socket_read,
+    .write = mod_socket_write,
     .ioctl = socket_ioctl,
 };
 
@@ -159,21 +159,21 @@ static const mp_rom_map_elem_t socket_locals_table[] = {
     {MP_ROM_QSTR(MP_QSTR___enter__), MP_ROM_PTR(&mp_identity_obj)},
     {MP_ROM_QSTR(MP_QSTR___exit__), MP_ROM_PTR(&mp_stream___exit___obj)},
     {MP_ROM_QSTR(MP_QSTR_close), MP_ROM_PTR(&mp_stream_close_obj)},
-    {MP_ROM_QSTR(MP_QSTR_bind), MP_ROM_PTR(&socket_bind_obj)},
-    {MP_ROM_QSTR(MP_QSTR_listen), MP_ROM_PTR(&socket_listen_obj)},
-    {MP_ROM_QSTR(MP_QSTR_accept), MP_ROM_PTR(&socket_accept_obj)},
-    {MP_ROM_QSTR(MP_QSTR_connect), MP_ROM_PTR(&socket_connect_obj)},
-    {MP_ROM_QSTR(MP_QSTR_send), MP_ROM_PTR(&socket_send_obj)},
-    {MP_ROM_QSTR(MP_QSTR_sendall), MP_ROM_PTR(&socket_sendall_obj)},
-    {MP_ROM_QSTR(MP_QSTR_sendto), MP_ROM_PTR(&socket_sendto_obj)},
-    {MP_ROM_QSTR(MP_QSTR_recv), MP_ROM_PTR(&socket_recv_obj)},
-    {MP_ROM_QSTR(MP_QSTR_recvfrom), MP_ROM_PTR(&socket_recvfrom_obj)},
-    {MP_ROM_QSTR(MP_QSTR_recv_into), MP_ROM_PTR(&socket_recv_into_obj)},
-    {MP_ROM_QSTR(MP_QSTR_shutdown), MP_ROM_PTR(&socket_shutdown_obj)},
-    {MP_ROM_QSTR(MP_QSTR_settimeout), MP_ROM_PTR(&socket_settimeout_obj)},
-    {MP_ROM_QSTR(MP_QSTR_setblocking), MP_ROM_PTR(&socket_setblocking_obj)},
-    {MP_ROM_QSTR(MP_QSTR_setsockopt), MP_ROM_PTR(&socket_setsockopt_obj)},
-    {MP_ROM_QSTR(MP_QSTR_makefile), MP_ROM_PTR(&socket_makefile_obj)},
+    {MP_ROM_QSTR(MP_QSTR_bind), MP_ROM_PTR(&mod_socket_bind_obj)},
+    {MP_ROM_QSTR(MP_QSTR_listen), MP_ROM_PTR(&mod_socket_listen_obj)},
+    {MP_ROM_QSTR(MP_QSTR_accept), MP_ROM_PTR(&mod_socket_accept_obj)},
+    {MP_ROM_QSTR(MP_QSTR_connect), MP_ROM_PTR(&mod_socket_connect_obj)},
+    {MP_ROM_QSTR(MP_QSTR_send), MP_ROM_PTR(&mod_socket_send_obj)},
+    {MP_ROM_QSTR(MP_QSTR_sendall), MP_ROM_PTR(&mod_socket_sendall_obj)},
+    {MP_ROM_QSTR(MP_QSTR_sendto), MP_ROM_PTR(&mod_socket_sendto_obj)},
+    {MP_ROM_QSTR(MP_QSTR_recv), MP_ROM_PTR(&mod_socket_recv_obj)},
+    {MP_ROM_QSTR(MP_QSTR_recvfrom), MP_ROM_PTR(&mod_socket_recvfrom_obj)},
+    {MP_ROM_QSTR(MP_QSTR_recv_into), MP_ROM_PTR(&mod_socket_recv_into_obj)},
+    {MP_ROM_QSTR(MP_QSTR_shutdown), MP_ROM_PTR(&mod_socket_shutdown_obj)},
+    {MP_ROM_QSTR(MP_QSTR_settimeout), MP_ROM_PTR(&mod_socket_settimeout_obj)},
+    {MP_ROM_QSTR(MP_QSTR_setblocking), MP_ROM_PTR(&mod_socket_setblocking_obj)},
+    {MP_ROM_QSTR(MP_QSTR_setsockopt), MP_ROM_PTR(&mod_socket_setsockopt_obj)},
+    {MP_ROM_QSTR(MP_QSTR_makefile), MP_ROM_PTR(&mod_socket_makefile_obj)},
     {MP_ROM_QSTR(MP_QSTR_read), MP_ROM_PTR(&mp_stream_read_obj)},
     {MP_ROM_QSTR(MP_QSTR_readinto), MP_ROM_PTR(&mp_stream_readinto_obj)},
     {MP_ROM_QSTR(MP_QSTR_readline), MP_ROM_PTR(&mp_stream_unbuffered_readline_obj)},
@@ -187,9 +187,9 @@ static MP_DEFINE_CONST_OBJ_TYPE(socket_type, MP_QSTR_socket, MP_TYPE_FLAG_NONE, 
 static const mp_rom_map_elem_t socket_globals_table[] = {
     {MP_ROM_QSTR(MP_QSTR___name__), MP_ROM_QSTR(MP_QSTR_socket)},
     {MP_ROM_QSTR(MP_QSTR_socket), MP_ROM_PTR(&socket_type)},
-    {MP_ROM_QSTR(MP_QSTR_getaddrinfo), MP_ROM_PTR(&netaddr_getaddrinfo_obj)},
-    {MP_ROM_QSTR(MP_QSTR_inet_ntop), MP_ROM_PTR(&netaddr_inet_ntop_obj)},
-    {MP_ROM_QSTR(MP_QSTR_inet_pton), MP_ROM_PTR(&netaddr_inet_pton_obj)},
+    {MP_ROM_QSTR(MP_QSTR_getaddrinfo), MP_ROM_PTR(&mod_netaddr_getaddrinfo_obj)},
+    {MP_ROM_QSTR(MP_QSTR_inet_ntop), MP_ROM_PTR(&mod_netaddr_inet_ntop_obj)},
+    {MP_ROM_QSTR(MP_QSTR_inet_pton), MP_ROM_PTR(&mod_netaddr_inet_pton_obj)},
     {MP_ROM_QSTR(MP_QSTR_AF_INET), MP_ROM_INT(SOCK_AF_INET)},
     {MP_ROM_QSTR(MP_QSTR_AF_INET6), MP_ROM_INT(SOCK_AF_INET6)},
     {MP_ROM_QSTR(MP_QSTR_SOCK_STREAM), MP_ROM_INT(SOCK_TYPE_STREAM)},
@@ -213,9 +213,9 @@ static const mp_rom_map_elem_t socket_globals_table[] = {
 };
 static MP_DEFINE_CONST_DICT(socket_globals, socket_globals_table);
 
-const mp_obj_module_t floe_socket_module = {
+const mp_obj_module_t mod_socket_module = {
     .base = {&mp_type_module},
     .globals = (mp_obj_dict_t *)&socket_globals,
 };
 
-MP_REGISTER_EXTENSIBLE_MODULE(MP_QSTR_socket, floe_socket_module);
+MP_REGISTER_EXTENSIBLE_MODULE(MP_QSTR_socket, mod_socket_module);

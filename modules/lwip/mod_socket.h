@@ -24,25 +24,25 @@ enum { IP_ADD_MEMBERSHIP = 35, IP_DROP_MEMBERSHIP = 36, TCP_NODELAY = 1, IPV6_JO
 
 // ---- mod_sockio.c -------------------------------------------------------------------------------
 // Raise OSError for a negative result.
-void socket_check(ssize_t r);
+void mod_socket_check(ssize_t r);
 // The object, or OSError(EBADF) when it is closed.
-socket_obj_t *socket_get_open(mp_obj_t self_in);
-uint64_t socket_deadline(const socket_obj_t *self);
+socket_obj_t *mod_socket_get_open(mp_obj_t self_in);
+uint64_t mod_socket_deadline(const socket_obj_t *self);
 // A verb said "not now". 0: something happened, try again; or what to fail with, as -errno.
-int socket_wait(socket_obj_t *self, uint64_t deadline);
-mp_uint_t socket_read(mp_obj_t self_in, void *buf, mp_uint_t size, int *errcode);
-mp_uint_t socket_write(mp_obj_t self_in, const void *buf, mp_uint_t size, int *errcode);
-MP_DECLARE_CONST_FUN_OBJ_2(socket_send_obj);
-MP_DECLARE_CONST_FUN_OBJ_2(socket_sendall_obj);
-MP_DECLARE_CONST_FUN_OBJ_3(socket_sendto_obj);
-MP_DECLARE_CONST_FUN_OBJ_2(socket_recv_obj);
-MP_DECLARE_CONST_FUN_OBJ_2(socket_recvfrom_obj);
-MP_DECLARE_CONST_FUN_OBJ_VAR_BETWEEN(socket_recv_into_obj);
-MP_DECLARE_CONST_FUN_OBJ_2(socket_shutdown_obj);
+int mod_socket_wait(socket_obj_t *self, uint64_t deadline);
+mp_uint_t mod_socket_read(mp_obj_t self_in, void *buf, mp_uint_t size, int *errcode);
+mp_uint_t mod_socket_write(mp_obj_t self_in, const void *buf, mp_uint_t size, int *errcode);
+MP_DECLARE_CONST_FUN_OBJ_2(mod_socket_send_obj);
+MP_DECLARE_CONST_FUN_OBJ_2(mod_socket_sendall_obj);
+MP_DECLARE_CONST_FUN_OBJ_3(mod_socket_sendto_obj);
+MP_DECLARE_CONST_FUN_OBJ_2(mod_socket_recv_obj);
+MP_DECLARE_CONST_FUN_OBJ_2(mod_socket_recvfrom_obj);
+MP_DECLARE_CONST_FUN_OBJ_VAR_BETWEEN(mod_socket_recv_into_obj);
+MP_DECLARE_CONST_FUN_OBJ_2(mod_socket_shutdown_obj);
 
 // ---- mod_sockopt.c ------------------------------------------------------------------------------
-MP_DECLARE_CONST_FUN_OBJ_2(socket_settimeout_obj);
-MP_DECLARE_CONST_FUN_OBJ_2(socket_setblocking_obj);
-MP_DECLARE_CONST_FUN_OBJ_VAR_BETWEEN(socket_setsockopt_obj);
+MP_DECLARE_CONST_FUN_OBJ_2(mod_socket_settimeout_obj);
+MP_DECLARE_CONST_FUN_OBJ_2(mod_socket_setblocking_obj);
+MP_DECLARE_CONST_FUN_OBJ_VAR_BETWEEN(mod_socket_setsockopt_obj);
 
 #endif

@@ -21,14 +21,14 @@ static mp_obj_t socket_settimeout(mp_obj_t self_in, mp_obj_t value) {
     self->timeout_ns = s < 1e9 ? (uint64_t)(s * 1e9) : SOCKET_TIMEOUT_NONE;
     return mp_const_none;
 }
-MP_DEFINE_CONST_FUN_OBJ_2(socket_settimeout_obj, socket_settimeout);
+MP_DEFINE_CONST_FUN_OBJ_2(mod_socket_settimeout_obj, socket_settimeout);
 
 static mp_obj_t socket_setblocking(mp_obj_t self_in, mp_obj_t flag) {
     socket_obj_t *self = MP_OBJ_TO_PTR(self_in);
     self->timeout_ns = mp_obj_is_true(flag) ? SOCKET_TIMEOUT_NONE : 0;
     return mp_const_none;
 }
-MP_DEFINE_CONST_FUN_OBJ_2(socket_setblocking_obj, socket_setblocking);
+MP_DEFINE_CONST_FUN_OBJ_2(mod_socket_setblocking_obj, socket_setblocking);
 
 static void on_notify(void *arg) {
     socket_obj_t *self = arg;
@@ -50,9 +50,9 @@ static int set_membership(sock_t *s, mp_obj_t value, bool v6, bool join) {
     if (buf.len < (v6 ? 16 : 8)) {
         return -EINVAL;
     }
-    netaddr_from_bytes(&group, buf.buf, v6);
+    mod_netaddr_from_bytes(&group, buf.buf, v6);
     if (!v6) {
-        netaddr_from_bytes(&interface, (const uint8_t *)buf.buf + 4, false);
+        mod_netaddr_from_bytes(&interface, (const uint8_t *)buf.buf + 4, false);
     }
     return sock_membership(s, &group, &interface, join);
 }
@@ -67,7 +67,7 @@ static bool option_on(mp_obj_t value) {
 }
 
 static mp_obj_t socket_setsockopt(size_t n_args, const mp_obj_t *args) {
-    socket_obj_t *self = socket_get_open(args[0]);
+    socket_obj_t *self = mod_socket_get_open(args[0]);
     mp_int_t level = mp_obj_get_int(args[1]);
     mp_int_t option = mp_obj_get_int(args[2]);
     mp_obj_t value = args[3];
@@ -89,7 +89,7 @@ static mp_obj_t socket_setsockopt(size_t n_args, const mp_obj_t *args) {
     } else if (level == IPPROTO_IPV6 && (option == IPV6_JOIN_GROUP || option == IPV6_LEAVE_GROUP)) {
         r = set_membership(s, value, true, option == IPV6_JOIN_GROUP);
     }
-    socket_check(r);
+    mod_socket_check(r);
     return mp_const_none;
 }
-MP_DEFINE_CONST_FUN_OBJ_VAR_BETWEEN(socket_setsockopt_obj, 4, 4, socket_setsockopt);
+MP_DEFINE_CONST_FUN_OBJ_VAR_BETWEEN(mod_socket_setsockopt_obj, 4, 4, socket_setsockopt);

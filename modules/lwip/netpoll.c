@@ -28,7 +28,6 @@ static uint64_t link_due;
 void netpoll_ready(void) { ready = true; }
 
 static void send_all(void) {
-    sock_tcp_flush();
     netglue_t *g;
     for (unsigned i = 0; (g = netglue_get(i)) != NULL; i++) {
         nettx_flush(g);
@@ -65,6 +64,7 @@ static bool run(void *arg) {
         nettx_reclaim(g);
         more |= netglue_rx(g, RX_BUDGET);
     }
+    sock_tcp_flush(); // before what goes to this machine itself is delivered
     netif_poll_all();
     uint64_t now = hal_clock_ns();
     if (now >= timer_due) {

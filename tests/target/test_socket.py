@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Module socket in a VM, over user networking: guest_socket.py inside, net_host.py outside."""
+"""Module socket in a VM, over user networking: guest_tcp.py and guest_net.py inside, net_host.py outside."""
 
 from __future__ import annotations
 
@@ -14,16 +14,10 @@ from floe.console import Matched
 HERE = Path(__file__).resolve().parent
 
 
-@pytest.mark.parametrize("machine", ["microvm"])
-def test_socket(boot: Boot, machine: str) -> None:
+@pytest.mark.parametrize("guest", ["guest_tcp.py", "guest_net.py"])
+def test_socket(boot: Boot, guest: str) -> None:
     with Services() as services:
-        vm = boot(
-            HERE / "guest_socket.py",
-            deadline_s=120,
-            machine=machine,
-            net=("user,ip=dhcp",),
-            args=services.arguments,
-        )
+        vm = boot(HERE / guest, deadline_s=120, net=("user,ip=dhcp",), args=services.arguments)
         assert vm.expect("all done") is Matched
         assert vm.wait() == 0
     assert "PANIC" not in vm.console_text
@@ -31,7 +25,7 @@ def test_socket(boot: Boot, machine: str) -> None:
 
 def test_what_was_sent_arrives_after_the_end(boot: Boot) -> None:
     with Services() as services:
-        vm = boot(HERE / "guest_socket_exit.py", deadline_s=20, args=services.arguments)
+        vm = boot(HERE / "guest_exit_send.py", deadline_s=20, args=services.arguments)
         assert vm.wait() == 0
         assert services.counted() == 100000
     assert "PANIC" not in vm.console_text
