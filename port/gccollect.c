@@ -8,18 +8,42 @@
 #include "py/mpstate.h"
 #include "shared/runtime/gchelper.h"
 
-enum { SPARE_MAX = 16, FIRST_DIVISOR = 4, RESERVE_DIVISOR = 4 };
-#define FIRST_MAX (8u << 20)
+enum { SPARE_MAX = 16, FIRST_DIVISOR = 4, RESERVE_DIVISOR = 4, BUSY_SHARE = 10 };
+#define FIRST_MAX (256u << 10) // fits the processor's caches, and a VM's small TLB: see grow_if_crowded()
 #define FIRST_MIN (64u << 10)
 
 // An area MicroPython gave back; its first word says how large it is, also while in use.
 static size_t *spare[SPARE_MAX];
 static size_t reserve; // RAM that stays with the C heap
 
+// MicroPython adds an area only when nothing else helps, so that a heap nearly full of live objects would be
+// collected at every few allocations. One that keeps the collector busy and is more than half full is doubled at
+// once; one that is mostly garbage stays small, and what a script allocates and drops stays in the caches.
+static void grow_if_crowded(uint64_t cost_ns, uint64_t period_ns) {
+    if (cost_ns * BUSY_SHARE < period_ns) {
+        return;
+    }
+    gc_info_t info;
+    gc_info(&info);
+    size_t bytes = info.total;
+    if (info.used <= bytes / 2 || gc_get_max_new_split() < bytes) {
+        return;
+    }
+    char *area = floe_heap_alloc(bytes);
+    if (area != NULL) {
+        gc_add(area, area + bytes);
+    }
+}
+
 void gc_collect(void) {
+    static uint64_t last_end;
+    uint64_t start = hal_clock_ns();
     gc_collect_start();
     gc_helper_collect_regs_and_stack();
     gc_collect_end();
+    uint64_t end = hal_clock_ns();
+    grow_if_crowded(end - start, end - last_end);
+    last_end = end;
 }
 
 static size_t largest_spare(void) {
@@ -93,12 +117,16 @@ void floe_heap_free(void *p) {
 }
 
 void floe_heap_init(void) {
-    size_t ram = hal_mem_free();
-    reserve = ram / RESERVE_DIVISOR;
-    size_t first = ram / FIRST_DIVISOR;
-    first = first > FIRST_MAX ? FIRST_MAX : first < FIRST_MIN ? FIRST_MIN : first;
-    first &= ~(size_t)(HAL_PAGE_SIZE - 1);
-    char *p = hal_mem_take(first, HAL_PAGE_SIZE, 0);
-    hal_assert(p != NULL);
-    gc_init(p, p + first);
+    static char *first; // kept over a soft reset, which leaves no other area in use
+    static size_t size;
+    if (first == NULL) {
+        size_t ram = hal_mem_free();
+        reserve = ram / RESERVE_DIVISOR;
+        size = ram / FIRST_DIVISOR;
+        size = size > FIRST_MAX ? FIRST_MAX : size < FIRST_MIN ? FIRST_MIN : size;
+        size &= ~(size_t)(HAL_PAGE_SIZE - 1);
+        first = hal_mem_take(size, HAL_PAGE_SIZE, 0);
+        hal_assert(first != NULL);
+    }
+    gc_init(first, first + size);
 }
