@@ -23,14 +23,14 @@ def _number(name: str, default: int) -> int:
     return int(text) if text else default
 
 
-def _make_server() -> Server:
+def _make_server(notes: Notes) -> Server:
     limits = Limits()
     limits.idle_s = _number("IDLE_S", limits.idle_s)
     limits.head_s = _number("HEAD_S", limits.head_s)
     limits.connections = _number("MAX_CONNECTIONS", limits.connections)
     router = Router(Files(os.getenv("SITE") or "/rom"))
     server = Server(router, limits)
-    Notes().routes(router)
+    notes.routes(router)
     Status(server).routes(router)
     return server
 
@@ -57,19 +57,21 @@ async def _serve(server: Server, port: int) -> None:
             await asyncio.sleep(3600)
 
 
-async def _stop(server: Server) -> None:
+async def _stop(server: Server, notes: Notes) -> None:
     print("stopping")
+    notes.wake()
     cut = await server.stop(_DRAIN_S)
     print("stopped; %d requests served, %d connections cut" % (server.served, cut))
 
 
 def main() -> None:
-    server = _make_server()
+    notes = Notes()
+    server = _make_server(notes)
     try:
         asyncio.run(_serve(server, _number("PORT", 80)))
     except KeyboardInterrupt:
         pass
-    asyncio.run(_stop(server))
+    asyncio.run(_stop(server, notes))
 
 
 main()

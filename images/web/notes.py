@@ -3,9 +3,11 @@
 
 - GET /api/notes: all notes; POST {"text": ...}: 201 and a Location
 - GET /api/notes/ID: one note; PUT {"text": ...}; DELETE: 204
+- GET /api/changes?since=N: waits until there were more than N changes, at most 20 s; {"changes": M}
 - GET /api/status: uptime, memory, counters
 """
 
+import asyncio
 import gc
 import sys
 import time
@@ -16,6 +18,7 @@ from pages import Router
 
 _MAX_NOTES = 1000
 _MAX_TEXT = 4096  # bytes
+_WAIT_S = 20
 
 
 class Notes:
@@ -24,10 +27,13 @@ class Notes:
     def __init__(self) -> None:
         self._texts: dict = {}  # id -> text
         self._next = 1
+        self._changes = 0
+        self._changed = asyncio.Event()
 
     def routes(self, router: Router) -> None:
         router.add("GET", "/api/notes", self.list)
         router.add("POST", "/api/notes", self.create)
+        router.add("GET", "/api/changes", self.wait_for_change)
         router.add("GET", "/api/notes/*", self.read)
         router.add("PUT", "/api/notes/*", self.update)
         router.add("DELETE", "/api/notes/*", self.delete)
@@ -42,8 +48,30 @@ class Notes:
         number = self._next
         self._next += 1
         self._texts[number] = text
+        self._note_change()
         where = "/api/notes/%d" % number
         return json_response({"id": number, "text": text}, 201, ((b"Location", where.encode()),))
+
+    async def wait_for_change(self, request: Request) -> Response:
+        """Long polling: the connection waits here, the server goes on."""
+        name, _, since = request.head.query.partition(b"=")
+        if name != b"since" or not since.isdigit() or len(since) > 9:
+            raise HttpError(400, "expected ?since=N")
+        if self._changes <= int(since):
+            try:
+                await asyncio.wait_for(self._changed.wait(), _WAIT_S)
+            except asyncio.TimeoutError:
+                pass
+        return json_response({"changes": self._changes})
+
+    def wake(self) -> None:
+        """Answer all that wait for a change."""
+        self._changed.set()
+        self._changed.clear()
+
+    def _note_change(self) -> None:
+        self._changes += 1
+        self.wake()
 
     def read(self, request: Request) -> Response:
         number = self._number(request)
@@ -52,10 +80,12 @@ class Notes:
     def update(self, request: Request) -> Response:
         number = self._number(request)
         self._texts[number] = _text_of(request)
+        self._note_change()
         return json_response({"id": number, "text": self._texts[number]})
 
     def delete(self, request: Request) -> Response:
         del self._texts[self._number(request)]
+        self._note_change()
         return Response(204)
 
     def _number(self, request: Request) -> int:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,9 @@ def usable_accels() -> list[str]:
     return ["kvm", "tcg"]
 
 
+@cache
 def build(app: Path) -> Path:
+    """Built once: every round measures the same ELF."""
     return image.build(app).path
 
 

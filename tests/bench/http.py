@@ -90,6 +90,9 @@ def _summary(runs: list[Report]) -> Report:
         "p99_ms": median([run["p99_us"] / 1000 for run in runs]),
         "max_ms": round(max(run["max_us"] for run in runs) / 1000, 1),
         "errors": sum(run["errors"] for run in runs),
+        "error_kinds": {
+            kind: sum(run[kind] for run in runs) for kind in ("connect", "read", "write", "status", "timeout")
+        },
         "requests": sum(run["requests"] for run in runs),
         "seconds": runs[0]["seconds"],
     }

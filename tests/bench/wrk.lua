@@ -9,7 +9,8 @@ end
 function done(summary, latency, requests)
   local e = summary.errors
   io.write(string.format(
-    '\nJSON {"requests": %d, "seconds": %.3f, "bytes": %d, "p50_us": %d, "p99_us": %d, "max_us": %d, "errors": %d}\n',
+    '\nJSON {"requests": %d, "seconds": %.3f, "bytes": %d, "p50_us": %d, "p99_us": %d, "max_us": %d, "errors": %d, "connect": %d, "read": %d, "write": %d, "status": %d, "timeout": %d}\n',
     summary.requests, summary.duration / 1e6, summary.bytes, latency:percentile(50), latency:percentile(99),
-    latency.max, e.connect + e.read + e.write + e.status + e.timeout))
+    latency.max, e.connect + e.read + e.write + e.status + e.timeout,
+    e.connect, e.read, e.write, e.status, e.timeout))
 end

@@ -179,6 +179,21 @@ def test_status(web: Web) -> None:
     assert second["heap_used"] > 0 and second["heap_free"] > 0
 
 
+def test_long_poll(web: Web) -> None:
+    with RawHttp(web.port) as waiting, RawHttp(web.port) as leaving:
+        line = b"GET /api/changes?since=0 HTTP/1.1\r\n" + HOST + b"\r\n"
+        waiting.send(line + b"GET /robots.txt HTTP/1.1\r\n" + HOST + b"\r\n")  # the second has to wait for the first
+        leaving.send(line)
+        time.sleep(0.2)
+        leaving.sock.close()
+        assert get(web.port, "/").status == 200  # others are served meanwhile
+        assert request(web.port, "POST", "/api/notes", {"text": "news"}).status == 201
+        assert json.loads(waiting.answer().body) == {"changes": 1}
+        assert waiting.answer().body == (DATA / "robots.txt").read_bytes()
+        assert json.loads(waiting.get("/api/changes?since=0").body) == {"changes": 1}
+    assert get(web.port, "/api/changes?since=x").status == 400
+
+
 def test_405_and_options(web: Web) -> None:
     for method, path, allow in (
         ("POST", "/index.html", "GET, HEAD, OPTIONS"),

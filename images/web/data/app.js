@@ -42,7 +42,6 @@ async function showNotes() {
     remove.textContent = "remove";
     remove.onclick = async () => {
       await api("DELETE", "/api/notes/" + note.id);
-      await showNotes();
     };
     item.append(remove);
     list.append(item);
@@ -54,9 +53,16 @@ document.getElementById("form").onsubmit = async (event) => {
   const field = document.getElementById("text");
   await api("POST", "/api/notes", { text: field.value });
   field.value = "";
-  await showNotes();
 };
 
-showNotes();
+async function followNotes() {
+  let changes = 0;
+  for (;;) {
+    await showNotes();
+    changes = (await api("GET", "/api/changes?since=" + changes)).changes;
+  }
+}
+
+followNotes();
 showStatus();
 setInterval(showStatus, 1000);
