@@ -84,7 +84,7 @@ int virtq_init(virtq_t *q, uint16_t index, uint32_t size, bool event_idx);
 int virtq_provide(virtq_t *q, const virtq_buf_t *bufs, unsigned out, unsigned in, void *cookie);
 
 // Take the next completion. 0: cookie's buffers are the driver's again and the first *len writable
-// bytes were written. -EAGAIN: none. -EIO: dead.
+// bytes were written (0 where none are writable). -EAGAIN: none. -EIO: dead.
 int virtq_take(virtq_t *q, void **cookie, uint32_t *len);
 
 // One decision for everything provided since the last one: must the device be notified?

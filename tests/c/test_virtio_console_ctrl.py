@@ -310,7 +310,6 @@ LIES = {
     "received length": (CTRL_RX, 0, RX_BYTES + 1, "used length beyond the buffer"),
     "sent id beyond": (CTRL_TX, 4, 0, "used id beyond the queue"),
     "sent id not outstanding": (CTRL_TX, 3, 0, "used id not outstanding"),
-    "sent length": (CTRL_TX, 0, 1, "used length beyond the buffer"),
 }
 
 
