@@ -47,6 +47,8 @@ service_protect:
     jnz service_bad
     cmpq monitor_arena_start, %rdi
     jb service_bad
+    cmpq monitor_arena_end, %rdi
+    jae service_bad
     cmpq $0x100000, %rsi      // 4 GiB worth of pages: no overflow in the sum below
     ja service_bad
     movq %rsi, %rcx
