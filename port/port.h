@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// Set up the GC heap in free RAM (gccollect.c).
+// Set up the GC heap in free RAM; again, after a soft reset, in the same place (gccollect.c).
 void floe_heap_init(void);
 
 // Run a frozen script as __main__; its exit code (script.c).
