@@ -175,13 +175,18 @@ bool sock_tcp_open(sock_t *s) {
     return true;
 }
 
-void sock_tcp_close(sock_t *s) {
-    dirty_remove(s);
+static void drop_received(sock_t *s) {
     for (struct pbuf *p = s->rx_head; p != NULL; p = s->rx_head) {
         s->rx_head = p->next;
         p->next = NULL;
         pbuf_free(p);
     }
+    s->rx_offset = 0;
+}
+
+void sock_tcp_close(sock_t *s) {
+    dirty_remove(s);
+    drop_received(s);
     struct tcp_pcb *pcb = s->pcb.tcp;
     s->pcb.tcp = NULL;
     if (s->state == SOCK_LISTENING) {
@@ -219,7 +224,9 @@ int sock_connect(sock_t *s, const sock_addr_t *a) {
         case SOCK_LISTENING:
             return -EINVAL;
         case SOCK_FAILED: // try again with a fresh one, as after a refused connection
+            drop_received(s);
             s->error = 0;
+            s->eof = s->blocked = s->refused = false;
             if (s->pcb.tcp == NULL && !sock_tcp_open(s)) {
                 return -ENOMEM;
             }

@@ -166,6 +166,41 @@ def test_reset():
     s.close()
 
 
+def test_connect_again_after_a_reset():
+    """Nothing of the first connection is left: not its data, and not that its send queue was full."""
+    s, t, _ = pair(8012)
+    s.setblocking(False)
+    while errno_of(s.send, bytes(20000)) == 0:
+        pass
+    t.send(b"old")
+    time.sleep_ms(20)
+    t.close()
+    time.sleep_ms(20)
+    s.settimeout(2)
+    lst = listener(port=8013)
+    s.connect(("127.0.0.1", 8013))
+    t, _ = lst.accept()
+    assert s.send(b"ping") == 4
+    assert t.recv(10) == b"ping"
+    t.send(b"pong")
+    assert s.recv(10) == b"pong"
+    s.close()
+    t.close()
+    lst.close()
+
+
+def test_to_itself_without_delay():
+    """What a machine sends to itself does not wait for a timer of the stack, 50 ms away."""
+    a, b, _ = pair(8014)
+    start = time.ticks_ms()
+    for _ in range(40):
+        a.send(b"x")
+        assert b.recv(1) == b"x"
+    assert time.ticks_diff(time.ticks_ms(), start) < 500
+    a.close()
+    b.close()
+
+
 def test_listening():
     s = listener(port=8003)
     assert errno_of(s.recv, 1) == errno.ENOTCONN
