@@ -12,7 +12,6 @@ one connection (connection.py), the bytes of HTTP (http1.py), files and routes (
 
 import asyncio
 import errno
-import gc
 import select
 import socket
 import sys
@@ -23,9 +22,6 @@ from connection import IDLE, Connection
 from message import HttpError, Response, date_line
 
 _IN = select.POLLIN
-# Collect often: looking for a free place in the heap costs more, the more garbage lies before it.
-_GC_BYTES = 32768
-_GC_TICKS = 8  # seconds between looks at how much lives, because collecting costs by that
 _MEMO_HEADS = 128  # request heads remembered
 _MEMO_SIZE = 1024  # bytes of the longest one
 
@@ -161,7 +157,6 @@ class Server:
         if not isinstance(core._io_queue, EventQueue):
             core._io_queue = EventQueue(core._io_queue)
         self.events = core._io_queue
-        gc.threshold(_GC_BYTES)
         names = []
         for name, family, host in (("IPv6", "AF_INET6", "::"), ("IPv4", "AF_INET", "0.0.0.0")):
             try:
@@ -245,8 +240,6 @@ class Server:
             await asyncio.sleep_ms(1000)
             self.tick += 1
             self._set_date()
-            if self.tick % _GC_TICKS == 0:
-                gc.threshold(max(_GC_BYTES, gc.mem_alloc() // 2))
             for connection in list(self.connections.values()):
                 connection.check_deadline(self.tick)
             for listener in self._listeners:

@@ -32,7 +32,7 @@ def _in_vm(accel: str) -> dict[str, list[int]]:
 
 
 def _as_process() -> dict[str, list[int]]:
-    argv = [str(unixport.BINARY), "-X", "heapsize=8M", str(_SCRIPT)]
+    argv = [str(unixport.BINARY), "-X", "heapsize=1M", str(_SCRIPT)]
     return _parse(subprocess.run(argv, capture_output=True, text=True, timeout=120, check=True).stdout)
 
 

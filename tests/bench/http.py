@@ -99,9 +99,9 @@ def _summary(runs: list[Report]) -> Report:
 
 
 def bench(options: Options) -> Report:
-    """images/web for 30 s and a bare poll() loop for 10 s, on each accelerator, and on Linux under TCG."""
+    """images/web for 30 s and a bare poll() loop for 5 s, on each accelerator, and on Linux under TCG."""
     report: Report = {"command": " ".join(command(80, options.seconds(30), "/"))}
-    for script, full in ((WEB, 30), (POLL, 10)):
+    for script, full in ((WEB, 30), (POLL, 5)):
         seconds = options.seconds(full)
         systems: dict[str, Callable[[], Any]] = {
             f"floe {accel} microvm": partial(run_floe, script, accel, seconds=seconds) for accel in options.accels

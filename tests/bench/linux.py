@@ -125,7 +125,7 @@ class LinuxVm:
     main: Path
     guest_ports: tuple[int, ...]
     env: dict[str, str]
-    heap: str = "16M"
+    heap: str = "512K"  # of 256K to 16M, the small ones serve the most requests
     accel: str = "tcg"
 
     def __enter__(self) -> Self:
