@@ -51,7 +51,7 @@ int main(void) {
         code = floe_run_frozen(floe_app.main_module);
     }
     if (floe_app.repl != NULL) {
-        code = floe_app.repl(code);
+        floe_app.repl();
     }
     gc_sweep_all();
     hal_event_drain(EXIT_DRAIN_NS);

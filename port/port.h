@@ -22,8 +22,8 @@ void floe_bootargs_init(void);
 // Bytes of the C heap in use (libc/malloc.c).
 size_t libc_malloc_used(void);
 
-// The REPL after a script that ended with code; returns the VM's exit code (repl.c, dev archive only).
-int floe_repl(int code);
+// The REPL after the script, until the VM ends (repl.c, dev archive only).
+_Noreturn void floe_repl(void);
 
 // Stamps in microseconds since kernel entry (mod_floe.c).
 void floe_stamp(const char *name);

@@ -8,8 +8,7 @@
 #include "py/runtime.h"
 #include "shared/runtime/pyexec.h"
 
-int floe_repl(int code) {
-    (void)code; // the script's own end is on the console; the VM's exit code is the session's
+void floe_repl(void) {
     mp_hal_stdout_cooked = true;
     for (;;) {
         int ended = pyexec_mode_kind == PYEXEC_MODE_RAW_REPL ? pyexec_raw_repl() : pyexec_friendly_repl();

@@ -19,6 +19,7 @@
 #include "py/objstr.h"
 #include "py/runtime.h"
 
+#define LEASE_NS 10000000000ull      // ifconfig("dhcp") then raises ETIMEDOUT
 #define FIRST_LEASE_NS 1000000000ull // how long the first isconnected() waits for a lease that is on its way
 
 typedef struct {
@@ -314,7 +315,11 @@ static mp_obj_t lan_ifconfig(size_t n_args, const mp_obj_t *args) {
     }
     if (mp_obj_is_str(args[1])) {
         lan_ipconfig_set(n, MP_QSTR_dhcp4, mp_const_true);
-        mod_netaddr_wait_network(NULL, UINT64_MAX);
+        uint64_t limit = hal_clock_ns() + LEASE_NS;
+        while (!dhcp_supplied_address(n) && hal_clock_ns() < limit) {
+            mp_handle_pending(true);
+            hal_event_wait(limit);
+        }
         if (!dhcp_supplied_address(n)) {
             mp_raise_OSError(MP_ETIMEDOUT);
         }

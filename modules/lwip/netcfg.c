@@ -27,7 +27,7 @@ static char hostname[NETCFG_HOSTNAME_MAX + 1] = "floe";
 static void say(const char *what, const char *word) {
     char line[WORD_MAX + 64];
     int n = snprintf(line, sizeof line, "net: %s: %s\n", what, word);
-    hal_console_write(line, (size_t)n < sizeof line ? (size_t)n : sizeof line - 1);
+    hal_console_log(line, (size_t)n < sizeof line ? (size_t)n : sizeof line - 1);
 }
 
 bool netcfg_parse(const char *s, size_t len, ip_addr_t *addr, unsigned *bits) {

@@ -62,7 +62,7 @@ static void fallback_fill(void *out, size_t len) {
     if (!fallback_reported) {
         static const char msg[] = "net: no entropy source; ports and sequence numbers are guessable\n";
         fallback_reported = true;
-        hal_console_write(msg, sizeof msg - 1);
+        hal_console_log(msg, sizeof msg - 1);
     }
     uint8_t *p = out;
     while (len > 0) {

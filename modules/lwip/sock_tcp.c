@@ -13,10 +13,14 @@
 #include "lwip/tcp.h"
 #include "netglue.h"
 #include "netmem.h"
+#include "netrand.h"
 #include "sock.h"
 #include "sock_internal.h"
 
 enum {
+    PORT_FIRST = 49152, // the dynamic ports (RFC 6335, 6)
+    PORT_COUNT = 16384,
+    PORT_TRIES = 10,           // then lwIP chooses
     WRITE_CHUNK = 8 * TCP_MSS, // lwIP takes all of a write or nothing
     ORPHAN_TICKS = 100,        // slow timer ticks of 100 ms between looks at a closed connection
 };
@@ -209,6 +213,13 @@ int sock_tcp_bind(sock_t *s, const sock_addr_t *a) {
     return sock_error_of(tcp_bind(s->pcb.tcp, &a->ip, a->port));
 }
 
+// RFC 6056: a local port nobody guesses; lwIP draws only its first one and counts on from there.
+static void bind_random(struct tcp_pcb *pcb) {
+    for (int tries = 0; pcb->local_port == 0 && tries < PORT_TRIES; tries++) {
+        tcp_bind(pcb, &pcb->local_ip, (u16_t)(PORT_FIRST + netrand_u32() % PORT_COUNT));
+    }
+}
+
 int sock_connect(sock_t *s, const sock_addr_t *a) {
     if (!sock_addr_fits(s, &a->ip)) {
         return -EAFNOSUPPORT;
@@ -234,6 +245,7 @@ int sock_connect(sock_t *s, const sock_addr_t *a) {
         default:
             break;
     }
+    bind_random(s->pcb.tcp);
     err_t err = tcp_connect(s->pcb.tcp, &a->ip, a->port, on_connected);
     if (err != ERR_OK) {
         return err == ERR_MEM ? -ENOMEM : sock_error_of(err);

@@ -148,8 +148,8 @@ static bool parse(const char *s, uint64_t *size, uint64_t *base, uint64_t *gsi) 
 }
 
 static void complain(const char *word, const char *why) {
-    hal_console_write(word, strlen(word));
-    hal_console_write(why, strlen(why));
+    hal_console_log(word, strlen(word));
+    hal_console_log(why, strlen(why));
 }
 
 static void examine(uint64_t size, uint64_t base, uint64_t gsi) {

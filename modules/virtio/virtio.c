@@ -31,7 +31,7 @@ void virtio_log(const virtio_dev_t *v, const char *text) {
     n = append(line, n, ": ");
     n = append(line, n, text);
     line[n++] = '\n';
-    hal_console_write(line, n);
+    hal_console_log(line, n);
 }
 
 void virtio_name(virtio_dev_t *v, const char *text, uint32_t at) {

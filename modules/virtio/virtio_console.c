@@ -230,7 +230,8 @@ static bool vcon_arm(void *arg) {
 }
 
 static const hal_console_sink_t sink = {.send = vcon_send, .send_idle = vcon_send_idle, .ctx = &con};
-static hal_event_source_t source = {.run = vcon_run, .deadline = vcon_deadline, .arm = vcon_arm, .arg = &con};
+static hal_event_source_t source = {
+    .run = vcon_run, .deadline = vcon_deadline, .arm = vcon_arm, .console = true, .arg = &con};
 
 static int vcon_probe(void) {
     con.v = virtio_next(VIRTIO_ID_CONSOLE, NULL);

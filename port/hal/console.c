@@ -78,7 +78,7 @@ static uint64_t console_deadline(void *arg) {
     return sink == NULL ? hal_clock_ns() + UART_POLL_MS * 1000000ull : UINT64_MAX; // the 16550 is polled
 }
 
-static hal_event_source_t console_source = {.run = console_run, .deadline = console_deadline};
+static hal_event_source_t console_source = {.run = console_run, .deadline = console_deadline, .console = true};
 
 static void ensure_source(void) {
     static bool added;
@@ -113,6 +113,11 @@ void hal_console_write(const void *data, size_t len) {
             hal_event_wait(give_up);
         }
     }
+}
+
+void hal_console_log(const void *data, size_t len) {
+    ensure_source();
+    dropped += len - ring_put(&out, data, len);
 }
 
 size_t hal_console_read(void *data, size_t size) {

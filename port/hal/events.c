@@ -8,7 +8,8 @@
 
 static hal_event_source_t *sources;
 static bool running;
-static bool news; // a source did work since hal_event_wait() last returned: its caller's condition may hold by now
+static bool panicking; // only the console's own sources run
+static bool news;      // a source did work since hal_event_wait() last returned: its caller's condition may hold by now
 
 void hal_event_add(hal_event_source_t *s) {
     hal_event_source_t **end = &sources;
@@ -26,11 +27,16 @@ bool hal_event_run(void) {
     running = true;
     bool worked = false;
     for (hal_event_source_t *s = sources; s != NULL; s = s->next) {
-        worked |= s->run(s->arg);
+        worked |= (!panicking || s->console) && s->run(s->arg);
     }
     running = false;
     news |= worked;
     return worked;
+}
+
+void hal_event_panic(void) {
+    panicking = true;
+    running = false;
 }
 
 static bool arm_sources(uint64_t *deadline_ns) {

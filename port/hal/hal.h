@@ -95,6 +95,7 @@ typedef struct hal_event_source {
     uint64_t (*deadline)(void *arg);
     bool (*arm)(void *arg);
     bool (*busy)(void *arg); // something is still to leave before the VM may end; NULL means nothing ever is
+    bool console;            // it carries the console: also run while a panic flushes that
     void *arg;
     struct hal_event_source *next;
 } hal_event_source_t;
@@ -149,6 +150,8 @@ bool hal_entropy_get(void *out, size_t len);
 // write never blocks longer than it takes the sink to make room, and never over 1 s without progress; what does not
 // fit by then is counted and dropped.
 void hal_console_write(const void *data, size_t len);
+// For lines of the VM's own, from anywhere, also from inside the stack: never waits, never runs an event source.
+void hal_console_log(const void *data, size_t len);
 size_t hal_console_read(void *out, size_t size); // what is there, 0 if nothing; never waits
 bool hal_console_readable(void);
 // Write out everything buffered, at most for timeout_ns. Called before exit and panic.

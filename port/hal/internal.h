@@ -18,6 +18,9 @@ void hal_uart_write(const char *data, size_t len);
 // Bytes the 16550 has received, at most size.
 size_t hal_uart_read(char *out, size_t size);
 
+// A panic: from here on no event source is run but the console's.
+void hal_event_panic(void);
+
 // Arm the LAPIC timer for an absolute hal_clock_ns(); UINT64_MAX stops it.
 void hal_irq_timer(uint64_t deadline_ns);
 // Halt until an interrupt; the caller has armed the timer.

@@ -8,7 +8,6 @@
 
 #define LAPIC_BASE 0xfee00000ul
 #define IOAPIC_BASE 0xfec00000ul
-#define LAPIC_HZ 1000000000ull // QEMU and KVM: the APIC bus runs at 1 GHz; hal/clock.c measures against it
 
 enum {
     LAPIC_ID = 0x20,
@@ -105,7 +104,7 @@ void hal_irq_timer(uint64_t deadline_ns) {
     if (deadline_ns != UINT64_MAX) {
         uint64_t now = hal_clock_ns();
         uint64_t ns = deadline_ns > now ? deadline_ns - now : 1;
-        uint64_t longest = UINT32_MAX; // 4.3 s at 1 GHz: the event loop arms again
+        uint64_t longest = UINT32_MAX; // 4.3 s at 1 GHz, the bus of QEMU's and KVM's APIC: the event loop arms again
         count = (uint32_t)(ns < longest ? ns : longest);
         if (ns > longest) {
             timer_armed = now + longest;

@@ -15,6 +15,7 @@ void (*hal_panic_hook)(void);
 static bool panicking;
 
 static _Noreturn void end(const char *line, int len) {
+    hal_event_panic();
     hal_uart_write("\n", 1);
     hal_uart_write(line, (size_t)(len < LINE_MAX ? len : LINE_MAX - 1));
     if (!panicking) {

@@ -13,13 +13,17 @@ enum {
 };
 
 static bool present;
+static bool stuck; // it did not take a byte in TRIES looks: no more waiting
 
 void hal_uart_init(void) { present = hal_in8(UART + UART_LSR) != 0xff; }
 
 void hal_uart_write(const char *data, size_t len) {
     for (size_t i = 0; i < len; i++) {
-        for (int t = 0; t < TRIES && !(hal_in8(UART + UART_LSR) & LSR_THR_EMPTY); t++) {
+        int t = stuck ? TRIES : 0;
+        while (t < TRIES && !(hal_in8(UART + UART_LSR) & LSR_THR_EMPTY)) {
+            t++;
         }
+        stuck = t == TRIES;
         hal_out8(UART, (uint8_t)data[i]);
     }
 }

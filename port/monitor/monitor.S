@@ -254,12 +254,12 @@ monitor_locked: .byte 0
     .section .monitor.bss, "aw", @nobits
     .align 4096
     .globl monitor_idt
-monitor_idt:
-    .skip 4096
-    .skip 4096
+    .skip 4096                 // below it: a page that ring 0 cannot write either (.monitor.ro)
 stack0_top:
     .skip 4096
 stack_df_top:
+monitor_idt:
+    .skip 4096
 
 // ---- written by the hypervisor, read-only for ring 3, on a page of its own --------------------------
     .section .monitor.ro, "aw", @nobits

@@ -142,7 +142,7 @@ bool hal_entropy_get(void *out, size_t len) {
     return fake_hal.seeded;
 }
 
-void hal_console_write(const void *data, size_t len) {
+void hal_console_log(const void *data, size_t len) {
     printf("LOG %.*s", (int)len, (const char *)data);
     if (len == 0 || ((const char *)data)[len - 1] != '\n') {
         printf("\n");

@@ -59,7 +59,7 @@ uint64_t hal_clock_wall_ns(void) { return now_ns; }
 uint64_t hal_clock_cycles(void) { return now_ns; }
 size_t hal_mem_total(void) { return ram_bytes; }
 void hal_event_add(hal_event_source_t *s) { source = s; }
-void hal_console_write(const void *data, size_t len) { fwrite(data, 1, len, stdout); }
+void hal_console_log(const void *data, size_t len) { fwrite(data, 1, len, stdout); }
 
 bool hal_entropy_get(void *out, size_t len) {
     for (size_t i = 0; i < len; i++) {
