@@ -153,5 +153,3 @@ void netlimit_tick(void) {
         }
     }
 }
-
-bool netlimit_tick_needed(void) { return tcp_active_pcbs != NULL || tcp_tw_pcbs != NULL; }

@@ -32,6 +32,5 @@ bool netlimit_make_room(void);
 extern bool (*netlimit_queue_full)(void *listener);
 // Once a second: half-open connections and those in TIME_WAIT go after 4 s, surplus ones of the latter at once.
 void netlimit_tick(void);
-bool netlimit_tick_needed(void);
 
 #endif

@@ -69,7 +69,6 @@ typedef struct {
     vnet_rxbuf_t *first, *last; // frame in assembly
     uint16_t have, need;
     uint64_t partial_since;
-    uint64_t rx_starved; // times the device was left without a buffer
     vnet_txslot_t *tx_free;
     bool mergeable, link, tx_refused; // tx_refused: the stack met a full queue and waits for room
 } vnet_t;
@@ -109,7 +108,6 @@ static int rx_gather(vnet_t *n) {
     if (r < 0) {
         return vnet_die(n, n->rxq.why);
     }
-    n->rx_starved += n->rxq.outstanding == 0;
     vnet_rxbuf_t *b = cookie;
     b->len = len;
     if (n->have < n->need) {

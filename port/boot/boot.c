@@ -33,7 +33,6 @@ typedef struct {
 boot_ram_t boot_ram[BOOT_RAM_MAX];
 unsigned boot_ram_count;
 uint64_t boot_ram_total;
-uint64_t boot_rsdp;
 char boot_cmdline[BOOT_CMDLINE_MAX];
 boot_ram_t boot_module[BOOT_MODULE_MAX];
 unsigned boot_module_count;
@@ -133,7 +132,6 @@ _Noreturn void boot_start(void) {
     if (si->cmdline != 0) {
         copy_cmdline((const char *)si->cmdline);
     }
-    boot_rsdp = si->rsdp;
     const pvh_memmap_entry_t *map = (const pvh_memmap_entry_t *)si->memmap;
     for (uint32_t i = 0; i < si->memmap_entries; i++) {
         if (map[i].type == PVH_RAM) {

@@ -19,7 +19,6 @@ extern uint64_t boot_entry_tsc;           // cycle counter at kernel entry
 extern boot_ram_t boot_ram[BOOT_RAM_MAX]; // free RAM, ascending; boot_ram[0] begins right after the image
 extern unsigned boot_ram_count;
 extern uint64_t boot_ram_total; // bytes of RAM the machine has
-extern uint64_t boot_rsdp;      // ACPI root pointer from the start info, 0 without ACPI
 extern char boot_cmdline[BOOT_CMDLINE_MAX];
 
 // Files the hypervisor loaded beside the kernel (QEMU's -initrd): exact bounds, mapped read-only, never reused.

@@ -99,7 +99,7 @@ class Tables:
         return found if covered == end - start else found | {0}
 
 
-def boot(h: Harness, regions: Regions, *, modules: Regions = (), arena_pages: int = 0) -> Tables:  # type: ignore[assignment]
+def boot(h: Harness, regions: Regions, *, modules: Regions = (), arena_pages: int = 0) -> Tables:
     for start, end in regions:
         h.do("ram", start, end - start, RAM)
     h.do("ram", 0xFEFFC000, 0x4000, 2)  # reserved: never free RAM

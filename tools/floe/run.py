@@ -72,6 +72,7 @@ def command(
 
     ARGS are the script's sys.argv[1:]; put -- before them. Ctrl-C asks the script to end; a second Ctrl-C, or
     Ctrl-], ends the VM."""
+    # click gives each option the type that its field in Wishes has; **wishes can only say their union.
     spec, why_no_kvm = plan(app, Wishes(accel=accel_name, **wishes))  # type: ignore[arg-type]
     if dry_run:
         argv = qemu.command_line(spec, Endpoints.for_paste())

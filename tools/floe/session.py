@@ -40,7 +40,7 @@ class Session:
         self._outputs: list[Output] = []  # standard output, standard error
         self._draining = False  # the VM has ended
         if SWITCH in spec.switches:
-            # The line's time of arrival counts: have everything loaded before it comes.
+            # The line's time of arrival counts: have everything loaded before it comes (imported for that alone).
             import asyncio  # noqa: F401
 
             import qemu.qmp  # noqa: F401
