@@ -12,7 +12,8 @@ from pathlib import Path
 
 from floe import image, ports, report
 from floe.errors import EXIT_INTERRUPTED, EXIT_OK, FloeError, TimedOut
-from floe.run import Wishes, plan, say
+from floe.plan import Wishes, plan
+from floe.run import say
 from floe.session import Session
 from floe.stamps import BootTimes
 
@@ -31,7 +32,7 @@ class Demo:
         built = image.build(app, say=say)
         say(f"image: {built.path}, {report.kib(built.image.size)} ({built.image.size} bytes)")
         port = _free(HOST_PORT)
-        spec, _ = plan(app, Wishes(forwards=(f"{port}:{GUEST_PORT}",), stamps=True))
+        spec, _ = plan(app, Wishes(forwards=(f"{port}:{GUEST_PORT}",), stamps=True), say)
         self.url = f"http://127.0.0.1:{port}/"
         self.problem: FloeError | None = None
         self._port = port

@@ -4,35 +4,18 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 import shlex
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from floe import accel, elf, errors, image, net, ports, qemu
-from floe.errors import FloeError, UsageError
-from floe.qemu import Endpoints, VmSpec
+from floe import accel, errors, qemu
+from floe.errors import FloeError
+from floe.plan import Wishes, plan
+from floe.qemu import Endpoints
 from floe.session import Session
-from floe.stamps import SWITCH, BootTimes
-
-
-@dataclass(frozen=True)
-class Wishes:
-    """What the command line asks for; None and empty where it says nothing."""
-
-    dev: bool = False
-    memory: str | None = None
-    forwards: tuple[str, ...] = ()
-    cards: tuple[str, ...] = ()
-    env: tuple[str, ...] = ()
-    args: tuple[str, ...] = ()
-    accel: str = "auto"
-    machine: str = "microvm"
-    stamps: bool = False
+from floe.stamps import BootTimes
 
 
 @click.command(short_help="Build if needed, boot, and show the console here.")
@@ -73,7 +56,7 @@ def command(
     ARGS are the script's sys.argv[1:]; put -- before them. Ctrl-C asks the script to end; a second Ctrl-C, or
     Ctrl-], ends the VM."""
     # click gives each option the type that its field in Wishes has; **wishes can only say their union.
-    spec, why_no_kvm = plan(app, Wishes(accel=accel_name, **wishes))  # type: ignore[arg-type]
+    spec, why_no_kvm = plan(app, Wishes(accel=accel_name, **wishes), say)  # type: ignore[arg-type]
     if dry_run:
         argv = qemu.command_line(spec, Endpoints.for_paste())
         click.echo(json.dumps(argv) if as_json else shlex.join(argv))
@@ -102,85 +85,6 @@ def command(
 def say(text: str) -> None:
     """One line of floe's own on standard error."""
     click.echo(f"floe: {text}", err=True)
-
-
-def plan(app: Path, wishes: Wishes) -> tuple[VmSpec, str]:
-    """What to boot, built if it must be, with ports known to be free; and why not KVM, "" if it is used or not wanted.
-
-    Raises what image.build(), elf.read(), ports.claim() and accel.choose() do, and UsageError."""
-    if _is_elf(app):
-        built, made = None, elf.read(app)
-        if wishes.dev and made.content["profile"] != "dev":
-            raise UsageError(f"{app} is a sealed image", hint="floe run --dev APP, with the script it was built from")
-    else:
-        built = image.build(app, profile="dev" if wishes.dev else None, say=say)
-        made = built.image
-        for warning in built.warnings:
-            say(f"warning: {warning}")
-    config = built.config if built else None
-    memory = qemu.parse_memory(wishes.memory) if wishes.memory else int(made.content["memory"])
-    _check_memory(made, memory)
-    asked = [ports.parse_forward(text) for text in wishes.forwards]
-    own = [ports.parse_forward(text) for text in config.ports] if config else []
-    taken = {(f.guest_port, f.protocol) for f in asked}
-    forwards = [*asked, *(f for f in own if (f.guest_port, f.protocol) not in taken)]
-    cards = _cards(made, wishes.cards, forwards)
-    chosen, why_no_kvm = accel.choose(wishes.accel)
-    spec = VmSpec(
-        elf=made.path,
-        memory=memory,
-        machine=wishes.machine,
-        accel=chosen,
-        cards=cards,
-        forwards=ports.claim(forwards),
-        env=tuple({**(config.env if config else {}), **dict(map(_variable, wishes.env))}.items()),
-        args=wishes.args or (config.args if config else ()),
-        switches=(SWITCH,) if wishes.stamps else (),
-    )
-    return spec, why_no_kvm
-
-
-def _is_elf(path: Path) -> bool:
-    try:
-        with path.open("rb") as f:
-            return f.read(4) == b"\x7fELF" or path.suffix == ".elf"
-    except OSError:
-        return path.suffix == ".elf"
-
-
-def _check_memory(made: elf.Image, memory: int) -> None:
-    top = max(segment.address + segment.memory_bytes for segment in made.segments)
-    if top > memory:
-        need = (top >> 20) + 1
-        raise UsageError(
-            f"{memory / (1 << 20):g} MiB of memory are too little: the image reaches up to {top / (1 << 20):.1f} MiB",
-            hint=f"--memory {need}M at least, and what the script needs on top",
-        )
-
-
-def _cards(made: elf.Image, values: Sequence[str], forwards: Sequence[ports.Forward]) -> tuple[net.Card, ...]:
-    """The network cards; none by default for an image that has no driver for them."""
-    if "virtio-net" in made.content["drivers"]:
-        cards = net.parse_cards(values)
-    elif forwards or any(value != "none" for value in values):
-        what = forwards[0].option() if forwards else f"--net {values[0]}"
-        raise UsageError(f"{what}: {made.content['name']} has no network: nothing in it imports network or socket")
-    else:
-        cards = ()
-    if forwards and not any(card.kind == "user" for card in cards):
-        raise UsageError(f"{forwards[0].option()}: ports are forwarded to a card of kind user only, and there is none")
-    return cards
-
-
-def _variable(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key):
-        raise UsageError(f"--env {text}: not a name of an environment variable", hint="--env NAME=VALUE")
-    if not equals:
-        if key not in os.environ:
-            raise UsageError(f"--env {key}: this shell has no such variable", hint=f"--env {key}=VALUE")
-        value = os.environ[key]
-    return key, value
 
 
 def _report(session: Session, code: int) -> dict[str, object]:

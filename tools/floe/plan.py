@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: MIT
+"""From what a user asks for to a VmSpec: the image, built if it must be, and what it is booted with. What the image's
+own image.toml says holds where the user says nothing. Prints nothing: `say` takes warnings and progress.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from floe import accel, elf, image, net, ports, qemu
+from floe.config import ImageConfig
+from floe.errors import UsageError
+from floe.qemu import VmSpec
+from floe.stamps import SWITCH
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the command line asks for; None and empty where it says nothing."""
+
+    dev: bool = False
+    memory: str | None = None
+    forwards: tuple[str, ...] = ()
+    cards: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
+    accel: str = "auto"
+    machine: str = "microvm"
+    stamps: bool = False
+    switches: tuple[str, ...] = ()  # further words for the guest
+
+
+def plan(app: Path, wishes: Wishes, say: Callable[[str], None] = lambda text: None) -> tuple[VmSpec, str]:
+    """What to boot, built if it must be, with ports known to be free; and why not KVM, "" if it is used or not wanted.
+
+    Raises what image.build(), elf.read() and assemble() do, and UsageError."""
+    if is_elf(app):
+        made = elf.read(app)
+        if wishes.dev and made.content["profile"] != "dev":
+            raise UsageError(f"{app} is a sealed image", hint="floe run --dev APP, with the script it was built from")
+        return assemble(made, None, wishes)
+    built = image.build(app, profile="dev" if wishes.dev else None, say=say)
+    for warning in built.warnings:
+        say(f"warning: {warning}")
+    return assemble(built.image, built.config, wishes)
+
+
+def assemble(made: elf.Image, config: ImageConfig | None, wishes: Wishes) -> tuple[VmSpec, str]:
+    """As plan() for an image that is built; `config` is its image.toml, None for an ELF alone.
+
+    Raises what ports.claim() and accel.choose() do, and UsageError."""
+    memory = qemu.parse_memory(wishes.memory) if wishes.memory else int(made.content["memory"])
+    _check_memory(made, memory)
+    asked = [ports.parse_forward(text) for text in wishes.forwards]
+    own = [ports.parse_forward(text) for text in config.ports] if config else []
+    taken = {(f.guest_port, f.protocol) for f in asked}
+    forwards = [*asked, *(f for f in own if (f.guest_port, f.protocol) not in taken)]
+    cards = _cards(made, wishes.cards, forwards)
+    chosen, why_no_kvm = accel.choose(wishes.accel)
+    spec = VmSpec(
+        elf=made.path,
+        memory=memory,
+        machine=wishes.machine,
+        accel=chosen,
+        cards=cards,
+        forwards=ports.claim(forwards),
+        env=tuple({**(config.env if config else {}), **dict(map(_variable, wishes.env))}.items()),
+        args=wishes.args or (config.args if config else ()),
+        switches=(*wishes.switches, *((SWITCH,) if wishes.stamps else ())),
+    )
+    return spec, why_no_kvm
+
+
+def is_elf(path: Path) -> bool:
+    """Whether APP is an ELF rather than something to build."""
+    try:
+        with path.open("rb") as f:
+            return f.read(4) == b"\x7fELF" or path.suffix == ".elf"
+    except OSError:
+        return path.suffix == ".elf"
+
+
+def _check_memory(made: elf.Image, memory: int) -> None:
+    top = max(segment.address + segment.memory_bytes for segment in made.segments)
+    if top > memory:
+        need = (top >> 20) + 1
+        raise UsageError(
+            f"{memory / (1 << 20):g} MiB of memory are too little: the image reaches up to {top / (1 << 20):.1f} MiB",
+            hint=f"--memory {need}M at least, and what the script needs on top",
+        )
+
+
+def _cards(made: elf.Image, values: Sequence[str], forwards: Sequence[ports.Forward]) -> tuple[net.Card, ...]:
+    """The network cards; none by default for an image that has no driver for them."""
+    if "virtio-net" in made.content["drivers"]:
+        cards = net.parse_cards(values)
+    elif forwards or any(value != "none" for value in values):
+        what = forwards[0].option() if forwards else f"--net {values[0]}"
+        raise UsageError(f"{what}: {made.content['name']} has no network: nothing in it imports network or socket")
+    else:
+        cards = ()
+    if forwards and not any(card.kind == "user" for card in cards):
+        raise UsageError(f"{forwards[0].option()}: ports are forwarded to a card of kind user only, and there is none")
+    return cards
+
+
+def _variable(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key):
+        raise UsageError(f"--env {text}: not a name of an environment variable", hint="--env NAME=VALUE")
+    if not equals:
+        if key not in os.environ:
+            raise UsageError(f"--env {key}: this shell has no such variable", hint=f"--env {key}=VALUE")
+        value = os.environ[key]
+    return key, value
