@@ -12,6 +12,9 @@
 #include "py/objlist.h"
 #include "py/runtime.h"
 
+unsigned floe_starts;
+bool floe_env_is_complete;
+
 static int hex(char c) {
     return c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
 }
@@ -62,6 +65,8 @@ static void parse(mp_obj_t env) {
 void floe_bootargs_init(void) {
     mp_obj_t env = mp_obj_new_dict(0);
     MP_STATE_PORT(floe_env) = env;
+    floe_env_is_complete = false;
+    floe_starts++;
     mp_obj_list_set_len(mp_sys_argv, 0);
     mp_obj_list_append(mp_sys_argv, mp_obj_new_str_from_cstr(floe_app.main_module));
     nlr_buf_t nlr;

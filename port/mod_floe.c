@@ -10,6 +10,9 @@
 #include "py/objstr.h"
 #include "py/runtime.h"
 
+MP_DECLARE_CONST_FUN_OBJ_1(mod_floe_secret_obj); // mod_secret.c
+MP_DECLARE_CONST_FUN_OBJ_0(mod_floe_secrets_obj);
+
 enum { STAMPS_MAX = 8, STAMPS_FLUSH_NS = 10000000 };
 
 static struct {
@@ -96,6 +99,8 @@ static const mp_rom_map_elem_t mod_floe_globals_table[] = {
     {MP_ROM_QSTR(MP_QSTR_clock), MP_ROM_PTR(&mod_floe_clock_obj)},
     {MP_ROM_QSTR(MP_QSTR_modules), MP_ROM_PTR(&mod_floe_modules_obj)},
     {MP_ROM_QSTR(MP_QSTR_app), MP_ROM_PTR(&mod_floe_app_obj)},
+    {MP_ROM_QSTR(MP_QSTR_secret), MP_ROM_PTR(&mod_floe_secret_obj)},
+    {MP_ROM_QSTR(MP_QSTR_secrets), MP_ROM_PTR(&mod_floe_secrets_obj)},
 };
 static MP_DEFINE_CONST_DICT(mod_floe_globals, mod_floe_globals_table);
 

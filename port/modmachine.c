@@ -3,27 +3,39 @@
 // Owns nothing. Not here: devices. Context: main loop.
 
 #include "hal/hal.h"
+#include "port.h"
 #include "py/mphal.h"
 
-#define MICROPY_PY_MACHINE_EXTRA_GLOBALS {MP_ROM_QSTR(MP_QSTR_PWRON_RESET), MP_ROM_INT(MACHINE_PWRON_RESET)},
+#define MICROPY_PY_MACHINE_EXTRA_GLOBALS \
+    {MP_ROM_QSTR(MP_QSTR_PWRON_RESET), MP_ROM_INT(MACHINE_PWRON_RESET)}, \
+        {MP_ROM_QSTR(MP_QSTR_HARD_RESET), MP_ROM_INT(MACHINE_HARD_RESET)}, \
+        {MP_ROM_QSTR(MP_QSTR_DEEPSLEEP_RESET), MP_ROM_INT(MACHINE_DEEPSLEEP_RESET)}, \
+        {MP_ROM_QSTR(MP_QSTR_SOFT_RESET), MP_ROM_INT(MACHINE_SOFT_RESET)},
 
-enum { MACHINE_PWRON_RESET = 1 };
+enum { MACHINE_PWRON_RESET = 1, MACHINE_HARD_RESET, MACHINE_DEEPSLEEP_RESET = 4, MACHINE_SOFT_RESET };
 #define NS_PER_MS 1000000ull
 
 NORETURN static void mp_machine_reset(void) { hal_reset(); }
 
+// A VM's memory does not survive a reset: the host says what ended the start before (floe.reset=hard, deepsleep).
 static mp_int_t mp_machine_reset_cause(void) {
-    return MACHINE_PWRON_RESET; // a VM's memory does not survive a reset, so that every start is the first
+    char why[2];
+    size_t pos = 0;
+    if (floe_starts > 1) {
+        return MACHINE_SOFT_RESET;
+    }
+    if (hal_cmdline_next("floe.reset", &pos, why, sizeof(why)) <= 0) {
+        return MACHINE_PWRON_RESET;
+    }
+    return why[0] == 'd' ? MACHINE_DEEPSLEEP_RESET : MACHINE_HARD_RESET;
 }
 
 static void mp_machine_idle(void) { mp_event_wait_ms(1); }
 
-// The identity of the VM, where the host gave one (floe.id=HEX on the command line); empty otherwise.
+// The UUID of the VM, 16 bytes; empty where the host gave none.
 static mp_obj_t mp_machine_unique_id(void) {
-    char id[65];
-    size_t pos = 0;
-    int len = hal_cmdline_next("floe.id", &pos, id, sizeof(id));
-    return mp_obj_new_bytes((const byte *)id, len > 0 ? MIN((size_t)len, sizeof(id) - 1) : 0);
+    uint8_t uuid[16];
+    return mp_obj_new_bytes(uuid, hal_vm_uuid(uuid) ? sizeof(uuid) : 0);
 }
 
 static mp_obj_t mp_machine_get_freq(void) {
@@ -52,5 +64,5 @@ NORETURN static void mp_machine_deepsleep(size_t n_args, const mp_obj_t *args) {
         hal_exit(0);
     }
     mp_hal_delay_ms((mp_uint_t)mp_obj_get_int(args[0]));
-    hal_reset();
+    hal_wake();
 }

@@ -3,6 +3,7 @@
 // Owns nothing: the environment is bootargs.c's. Not here: files. Context: main loop.
 
 #include "hal/hal.h"
+#include "port.h"
 #include "py/runtime.h"
 
 static mp_obj_t mp_os_urandom(mp_obj_t num) {
@@ -21,6 +22,7 @@ static MP_DEFINE_CONST_FUN_OBJ_1(mp_os_urandom_obj, mp_os_urandom);
 
 static mp_map_elem_t *env_lookup(mp_obj_t key, mp_map_lookup_kind_t kind) {
     mp_obj_str_get_str(key); // TypeError for what is no string
+    floe_env_complete();
     return mp_map_lookup(mp_obj_dict_get_map(MP_STATE_PORT(floe_env)), key, kind);
 }
 

@@ -18,6 +18,12 @@ void floe_print_frames(uintptr_t sp);
 
 // sys.argv and os.environ from the kernel command line (bootargs.c).
 void floe_bootargs_init(void);
+// How often the interpreter was started: more than once after a soft reset.
+extern unsigned floe_starts;
+
+// Merge what --env-file named into the environment, once after a start; what the command line says wins (envfile.c).
+void floe_env_complete(void);
+extern bool floe_env_is_complete;
 
 // Bytes of the C heap in use (libc/malloc.c).
 size_t libc_malloc_used(void);

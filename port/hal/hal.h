@@ -36,6 +36,8 @@ const char *hal_clock_source(void);
 _Noreturn void hal_exit(int code);
 // Hardware reset of the VM.
 _Noreturn void hal_reset(void);
+// The same, after a deep sleep: the host tells the next start which of the two it was.
+_Noreturn void hal_wake(void);
 
 // ---- panic.c ------------------------------------------------------------------------------------
 // Print "PANIC: cause, registers, symbol", what the panic hook adds, and end with exit code 120.
@@ -122,6 +124,19 @@ const char *hal_cmdline(void);
 // Iterate over values of KEY=VALUE words before "--". *pos starts at 0. Copies at most size-1 bytes.
 // Returns the value's full length, or -ENOENT when there is no further one.
 int hal_cmdline_next(const char *key, size_t *pos, char *out, size_t size);
+
+// ---- fwcfg.c: what the host hands the VM by name ------------------------------------------------
+// A blob is a file of the host's at the VM's start: "secret/NAME", "env/N"; it stays the same until the VM ends.
+enum { HAL_BLOB_NAME_MAX = 47, HAL_BLOB_MAX = 1 << 20 };
+// Size in bytes. -ENOENT: none of that name; -EFBIG: over HAL_BLOB_MAX; -EIO: the host's answers cannot be.
+int hal_blob_size(const char *name);
+// Copy a blob's first len bytes, at most its size. 0 or -errno; after -EIO out's content is undefined.
+int hal_blob_read(const char *name, void *out, size_t len);
+// Iterate over blobs whose name begins with prefix. *pos starts at 0. Copies at most size-1 bytes of what is behind
+// the prefix, and returns that one's full length, -ENOENT when there is no further blob, or -EIO.
+int hal_blob_next(const char *prefix, size_t *pos, char *out, size_t size);
+// The UUID that the host gave the VM. False where it gave none.
+bool hal_vm_uuid(uint8_t out[16]);
 
 // ---- pci.c: configuration mechanism 1 (ports 0xcf8/0xcfc), bus 0..255; PCI Local Bus 3.0 ----------
 typedef struct {

@@ -68,6 +68,14 @@ def failure(*argv: str | Path, code: int, **options: object) -> tuple[str, str, 
         ("--net user", "--net user: app has no network: nothing in it imports network or socket", ""),
         ("--env 1X=2", "--env 1X=2: not a name of an environment variable", "--env NAME=VALUE"),
         ("--env FLOE_NOT_SET", "--env FLOE_NOT_SET: this shell has no such variable", "--env FLOE_NOT_SET=VALUE"),
+        ("--secret x", "--secret x: no file is named", "--secret NAME=FILE"),
+        ("--secret =x", "--secret =x: '' is no name of a secret", "letters, digits"),
+        ("--secret a/b=x", "--secret a/b=x: 'a/b' is no name of a secret", "letters, digits"),
+        ("--secret a=/", "--secret a: / is a folder", ""),
+        ("--secret a=/dev/zero", "--secret a: /dev/zero has more than 1048576 bytes", ""),
+        ("--secret a=/dev/null --secret a=/dev/null", "--secret a is given twice", ""),
+        ("--env-file /", "--env-file /: / is a folder", ""),
+        ("--uuid 12", "--uuid 12: not a UUID", "--uuid "),
         ("--accel hax", "Invalid value for '--accel'", "floe run --help"),
         ("--machine virt", "Invalid value for '--machine'", "floe run --help"),
         ("--timeout 0", "Invalid value for '--timeout'", "floe run --help"),
@@ -78,6 +86,37 @@ def test_flags(app: Path, flags: str, cause: str, hint: str) -> None:
     said, _, proposed = failure("run", *flags.split(), app, code=125)
     assert cause in said
     assert proposed.startswith(hint)
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "problem"),
+    [
+        (b"A=1\n=2\n", 2, "no name before '='"),
+        (b"export A=1\n", 1, "'export A' is no name: it holds a blank"),
+        (b"\nA=\xff\n", 2, "not UTF-8: invalid start byte at byte 2 of the line"),
+        (b"A=1\nB=\0\n", 2, "a NUL character"),
+    ],
+)
+def test_env_file(app: Path, tmp_path: Path, content: bytes, line: int, problem: str) -> None:
+    file = tmp_path / "bad.env"
+    file.write_bytes(content)
+    assert failure("run", "--env-file", file, app, code=125)[0] == f"{file}:{line}: {problem}"
+
+
+def test_files_that_are_not_there(app: Path) -> None:
+    assert failure("run", "--secret", "a=nowhere", app, code=127)[0] == "--secret a: no such file: nowhere"
+    assert failure("run", "--env-file", "nowhere", app, code=127)[0] == "--env-file nowhere: no such file: nowhere"
+
+
+def test_secrets_that_the_image_needs(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text("print('ran')\n")
+    (tmp_path / "image.toml").write_text('name = "needs"\nsecrets = ["cert", "key"]\n')
+    cause, _, hint = failure("run", "--secret", "cert=/dev/null", tmp_path, code=125)
+    assert cause == "the image needs the secret key"
+    assert hint.strip() == "--secret key=FILE"
+    elf = tmp_path / "needs.elf"
+    assert floe("build", tmp_path, "-o", elf).returncode == 0
+    assert failure("run", elf, code=125)[0] == "the image needs the secrets cert, key"
 
 
 def test_ports_without_a_card_of_kind_user(server: Path, tmp_path: Path) -> None:

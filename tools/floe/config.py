@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from floe.errors import ConfigError, NotFound, UsageError
+from floe.handover import check_name
 from floe.ports import parse_forward
 
 FILE_NAME = "image.toml"
@@ -44,6 +45,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     env: dict[str, str] = {}
     args: list[str] = []
     imports: list[str] = []
+    secrets: list[str] = []
     data: str = ""
     packages: dict[str, str | Package] = {}
     budget: Budget = Budget()
@@ -63,6 +65,7 @@ class ImageConfig(msgspec.Struct, frozen=True):
     env: dict[str, str]
     args: tuple[str, ...]
     imports: tuple[str, ...]
+    secrets: tuple[str, ...]
     data: Path | None
     packages: dict[str, Package]
     budget_elf: int
@@ -150,6 +153,11 @@ def _checked(parsed: _File, folder: Path, file: Path | None, text: str) -> Image
     for key in parsed.env:
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key):
             raise fail(f"env.{key}", "no name of an environment variable")
+    for secret in parsed.secrets:
+        try:
+            check_name(secret, "secrets")
+        except UsageError as e:
+            raise fail("secrets", f"'{secret}' is no name of a secret", e.hint) from None
     data = inside("data", parsed.data or "data")
     if parsed.data and not data.is_dir():
         raise fail("data", f"no such folder: {parsed.data}")
@@ -165,6 +173,7 @@ def _checked(parsed: _File, folder: Path, file: Path | None, text: str) -> Image
         env=parsed.env,
         args=tuple(parsed.args),
         imports=tuple(parsed.imports),
+        secrets=tuple(parsed.secrets),
         data=data if file is not None and data.is_dir() else None,
         packages={key: _package(key, value, fail) for key, value in sorted(parsed.packages.items())},
         budget_elf=size("budget.elf", parsed.budget.elf) if parsed.budget.elf else 0,

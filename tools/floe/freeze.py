@@ -205,6 +205,7 @@ def describe(p: Plan, mpy_sizes: dict[str, int]) -> dict[str, Any]:
         "compiler": p.archive.profile == "dev",
         "main": c.main.name,
         "memory": c.memory,
+        "secrets": list(c.secrets),
         "modules": sorted(held),
         "drivers": [name.removesuffix("_driver").replace("_", "-") for name in p.drivers],
         "frozen": [

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+import uuid
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from floe import accel, elf, image, net, ports, qemu
+from floe import accel, elf, handover, image, net, ports, qemu
 from floe.config import ImageConfig
 from floe.errors import UsageError
 from floe.qemu import VmSpec
@@ -27,6 +28,9 @@ class Wishes:
     forwards: tuple[str, ...] = ()
     cards: tuple[str, ...] = ()
     env: tuple[str, ...] = ()
+    env_files: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+    uuid: str = ""
     args: tuple[str, ...] = ()
     accel: str = "auto"
     machine: str = "microvm"
@@ -52,7 +56,7 @@ def plan(app: Path, wishes: Wishes, say: Callable[[str], None] = lambda text: No
 def assemble(made: elf.Image, config: ImageConfig | None, wishes: Wishes) -> tuple[VmSpec, str]:
     """As plan() for an image that is built; `config` is its image.toml, None for an ELF alone.
 
-    Raises what ports.claim() and accel.choose() do, and UsageError."""
+    Raises what ports.claim(), accel.choose() and those of handover do, and UsageError."""
     memory = qemu.parse_memory(wishes.memory) if wishes.memory else int(made.content["memory"])
     _check_memory(made, memory)
     asked = [ports.parse_forward(text) for text in wishes.forwards]
@@ -60,6 +64,8 @@ def assemble(made: elf.Image, config: ImageConfig | None, wishes: Wishes) -> tup
     taken = {(f.guest_port, f.protocol) for f in asked}
     forwards = [*asked, *(f for f in own if (f.guest_port, f.protocol) not in taken)]
     cards = _cards(made, wishes.cards, forwards)
+    secrets = handover.parse_secrets(wishes.secrets, made.content.get("secrets", ()))
+    env_files = handover.parse_env_files(wishes.env_files)
     chosen, why_no_kvm = accel.choose(wishes.accel)
     spec = VmSpec(
         elf=made.path,
@@ -68,9 +74,12 @@ def assemble(made: elf.Image, config: ImageConfig | None, wishes: Wishes) -> tup
         accel=chosen,
         cards=cards,
         forwards=ports.claim(forwards),
-        env=tuple({**(config.env if config else {}), **dict(map(_variable, wishes.env))}.items()),
+        env=_environment(config.env if config else {}, env_files, wishes.env),
         args=wishes.args or (config.args if config else ()),
         switches=(*wishes.switches, *((SWITCH,) if wishes.stamps else ())),
+        secrets=secrets,
+        env_files=env_files,
+        uuid=_uuid(wishes.uuid),
     )
     return spec, why_no_kvm
 
@@ -106,6 +115,20 @@ def _cards(made: elf.Image, values: Sequence[str], forwards: Sequence[ports.Forw
     if forwards and not any(card.kind == "user" for card in cards):
         raise UsageError(f"{forwards[0].option()}: ports are forwarded to a card of kind user only, and there is none")
     return cards
+
+
+def _environment(image: Mapping[str, str], files: Sequence[Path], asked: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """What goes on the command line: the image's own variables that no --env-file sets, and --env over all."""
+    in_files = {key for values in handover.read_env_files(files) for key in values}
+    own = {key: value for key, value in image.items() if key not in in_files}
+    return tuple({**own, **dict(map(_variable, asked))}.items())
+
+
+def _uuid(text: str) -> str:
+    try:
+        return str(uuid.UUID(text) if text else uuid.uuid4())
+    except ValueError:
+        raise UsageError(f"--uuid {text}: not a UUID", hint=f"--uuid {uuid.uuid4()}") from None
 
 
 def _variable(text: str) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from floe import accel, net
+from floe import accel, handover, net
 from floe.errors import NotFound, UsageError
 from floe.net import Card
 from floe.ports import Forward
@@ -48,6 +48,9 @@ class VmSpec:
     env: tuple[tuple[str, str], ...] = ()
     args: tuple[str, ...] = ()
     switches: tuple[str, ...] = ()  # further words for the guest, as "floe.stamps=1"
+    secrets: tuple[tuple[str, Path], ...] = ()  # name, file of the host: paths alone, never content
+    env_files: tuple[Path, ...] = ()
+    uuid: str = ""  # machine.unique_id()
 
 
 @dataclass(frozen=True)
@@ -95,8 +98,9 @@ def find_qemu() -> str:
     return path
 
 
-def command_line(spec: VmSpec, endpoints: Endpoints) -> list[str]:
-    """The command that boots `spec`. Raises NotFound without QEMU, UsageError when the arguments are too long."""
+def command_line(spec: VmSpec, endpoints: Endpoints, files: list[str] | None = None) -> list[str]:
+    """The command that boots `spec`. `files`: handover's words for secrets and env files, where they are not to be
+    named as they are. Raises NotFound without QEMU, UsageError when the arguments are too long."""
     argv = [
         find_qemu(),
         "-nodefaults",
@@ -125,6 +129,8 @@ def command_line(spec: VmSpec, endpoints: Endpoints) -> list[str]:
         forwards = spec.forwards if index == first_user else ()
         argv += ["-netdev", net.netdev(card, index, forwards, vhost=spec.accel == "kvm")]
         argv += _virtio(spec.machine, "net", f"netdev=net{index}" + (f",mac={card.mac}" if card.mac else ""))
+    argv += ["-uuid", spec.uuid] if spec.uuid else []
+    argv += handover.for_paste(spec.secrets, spec.env_files) if files is None else files
     if spec.machine == "microvm":
         argv += ["-global", "virtio-mmio.force-legacy=false"]
     return [*argv, "-kernel", str(spec.elf), "-append", guest_command_line(spec)]
@@ -142,6 +148,7 @@ def guest_command_line(spec: VmSpec) -> str:
     """The kernel command line: ip= words, env., switches, `--`, arguments. Raises UsageError when too long."""
     words = net.guest_words(spec.cards)
     words += [f"env.{key}={encode(value)}" for key, value in spec.env]
+    words += [f"floe.env={len(spec.env_files)}"] if spec.env_files else []
     words += spec.switches
     words += ["--", *map(encode_argument, spec.args)] if spec.args else []
     line = " ".join(words)

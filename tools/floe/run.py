@@ -30,6 +30,10 @@ from floe.stamps import BootTimes
 @click.option(
     "--env", "env", multiple=True, metavar="K[=V]", help="Set for os.getenv(); without =V, this shell's value."
 )
+@click.option("--env-file", "env_files", multiple=True, metavar="FILE",
+              help="Lines K=V for os.getenv(), as docker's; --env is over it.")  # fmt: skip
+@click.option("--secret", "secrets", multiple=True, metavar="NAME=FILE", help="Hand FILE over for floe.secret(NAME).")
+@click.option("--uuid", metavar="UUID", default="", help="machine.unique_id() of the VM.  [default: a random one]")
 @click.option("--accel", "accel_name", type=click.Choice(accel.ACCELS), default="auto", show_default=True)
 @click.option("--machine", type=click.Choice(qemu.MACHINES), default="microvm", show_default=True)
 @click.option(

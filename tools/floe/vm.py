@@ -15,11 +15,11 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from floe import net, qmp
+from floe import handover, net, qmp
 from floe.console import INTERRUPT, Closed, Ended, Matched, Stream, TimedOut
 from floe.errors import (
     EXIT_INTERRUPTED,
@@ -43,7 +43,9 @@ _GUEST_LINES = 10  # of the guest's, the last
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 # The guest writes its code + 1 to isa-debug-exit, and QEMU then ends with (value << 1) | 1.
-_CODE_RESET = 122  # machine.reset(): the guest asks to be started again
+# machine.reset() and the end of a deep sleep: the guest asks to be started again, and is told what it was.
+# The keys are QEMU's statuses for the guest's codes 122 and 123.
+_RESETS = {(122 + 1) << 1 | 1: "floe.reset=hard", (123 + 1) << 1 | 1: "floe.reset=deepsleep"}
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,8 @@ class Vm:
         self._ending: Outcome | None = None  # set when the VM is ended from out here
         self._process: subprocess.Popen[bytes] | None = None
         self._past = ["", ""]  # console and 16550 before the last reset
+        self._booted_by: tuple[str, ...] = ()  # the guest's word for the reset before this start
+        self._blobs: tuple[handover.Blob, ...] = ()  # read once: a reset finds what the first start found
 
     # ---- what a caller may look at ------------------------------------------------------------------
 
@@ -116,8 +120,10 @@ class Vm:
         self.close()
 
     def start(self) -> None:
-        """Start QEMU. Raises what qemu.command_line() and net.check_host() do, VmError when QEMU cannot be run."""
+        """Start QEMU. Raises what qemu.command_line(), net.check_host() and handover.read() do, VmError when QEMU
+        cannot be run."""
         net.check_host(self.spec.cards)
+        self._blobs = handover.read(self.spec.secrets, self.spec.env_files)
         sockets = self._spawn()
         try:
             import asyncio  # after QEMU was started: the two take about as long
@@ -135,17 +141,19 @@ class Vm:
         theirs = [pair[1] for pair in pairs]
         qmp.negotiate(pairs[2][0])
         try:
-            self.argv = command_line(self.spec, Endpoints.for_sockets(*(s.fileno() for s in theirs[:3])))
-            self.started_at = time.monotonic()
-            self._process = subprocess.Popen(
-                self.argv,
-                pass_fds=[s.fileno() for s in theirs[:3]],
-                stdin=subprocess.DEVNULL,
-                stdout=theirs[3].fileno(),
-                stderr=theirs[3].fileno(),
-                start_new_session=True,  # a terminal's Ctrl-C is for floe alone
-                preexec_fn=_die_with_parent(),  # noqa: PLW1509 - a few system calls, no lock is taken
-            )
+            spec = replace(self.spec, switches=(*self.spec.switches, *self._booted_by))
+            with handover.in_memory(self._blobs) as (files, fds):
+                self.argv = command_line(spec, Endpoints.for_sockets(*(s.fileno() for s in theirs[:3])), files)
+                self.started_at = time.monotonic()
+                self._process = subprocess.Popen(
+                    self.argv,
+                    pass_fds=[*(s.fileno() for s in theirs[:3]), *fds],
+                    stdin=subprocess.DEVNULL,
+                    stdout=theirs[3].fileno(),
+                    stderr=theirs[3].fileno(),
+                    start_new_session=True,  # a terminal's Ctrl-C is for floe alone
+                    preexec_fn=_die_with_parent(),  # noqa: PLW1509 - a few system calls, no lock is taken
+                )
         except OSError as e:
             raise VmError(f"cannot start QEMU: {e.strerror}", evidence=f"command: {shlex.join(self.argv)}") from e
         finally:
@@ -196,7 +204,8 @@ class Vm:
         assert self._process is not None
         status = self._process.returncode
         try:
-            if self._ending is None and status == _status(_CODE_RESET):
+            if self._ending is None and status in _RESETS:
+                self._booted_by = (_RESETS[status],)
                 self._past = [self._past[0] + self.console.text, self._past[1] + self.serial.text]
                 self.resets += 1
                 self._attach(self._spawn())
@@ -207,7 +216,7 @@ class Vm:
 
     def _judge(self, status: int) -> Outcome:
         """How the guest ended, from QEMU's exit status. Raises VmExitedEarly when it was QEMU that ended."""
-        if status >= 3 and status % 2 and not (self._ending and status == _status(_CODE_RESET)):
+        if status >= 3 and status % 2 and not (self._ending and status in _RESETS):
             code = (status >> 1) - 1
             return Outcome(code, {EXIT_PANIC: "panic", EXIT_OUT_OF_MEMORY: "memory"}.get(code, "exit"))
         if self._ending is not None and self._ending.cause != "stopped":
@@ -310,11 +319,6 @@ class Vm:
         assert self._process is not None
         if not self._exited:
             self._process.send_signal(number)
-
-
-def _status(code: int) -> int:
-    """QEMU's exit status when the guest ends with `code`."""
-    return (code + 1) << 1 | 1
 
 
 def _die_with_parent() -> Callable[[], None]:
