@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-# First Python to run in every image: bring up the network from the kernel command line, where the image has one.
+# First Python to run in every image: mount the disks and bring up the network, where the image has them.
 
 
 def start(name):
     # The name is computed, so that freezing does not take this for an import: only an app that itself reaches the
-    # network has the module, and its driver, in its image.
+    # network or the disks has the module, and its driver, in its image.
     try:
         module = __import__(name)
     except ImportError:
@@ -12,4 +12,5 @@ def start(name):
     module._boot()
 
 
-start("network")
+for name in ("_disks", "_board", "network"):
+    start(name)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The small hooks MicroPython expects of a port: the read-only data segment and the seed of `random`.
+// The small hooks MicroPython expects of a port: the read-only data segment, the seed of `random`, FAT's time.
 // Owns nothing. Context: main loop.
 
 #include "app.h"
@@ -7,6 +7,7 @@
 #include "py/mperrno.h"
 #include "py/objarray.h"
 #include "py/runtime.h"
+#include "shared/timeutils/timeutils.h"
 
 // vfs.rom_ioctl: one segment, the image's data/ folder, where there is one.
 mp_obj_t mp_vfs_rom_ioctl(size_t n_args, const mp_obj_t *args) {
@@ -30,4 +31,13 @@ unsigned long floe_random_seed(void) {
         seed = hal_clock_cycles(); // `random` promises variety, not secrecy; os.urandom refuses instead
     }
     return seed;
+}
+
+// FAT's local time, which is UTC here: years since 1980, month, day, hour, minute, seconds / 2.
+unsigned int get_fattime(void) {
+    timeutils_struct_time_t t;
+    timeutils_seconds_since_epoch_to_struct_time(hal_clock_wall_ns() / 1000000000u, &t);
+    unsigned years = t.tm_year > 1980 ? t.tm_year - 1980u : 0;
+    return years << 25 | (unsigned)t.tm_mon << 21 | (unsigned)t.tm_mday << 16 | (unsigned)t.tm_hour << 11 |
+           (unsigned)t.tm_min << 5 | (unsigned)t.tm_sec / 2;
 }

@@ -4,6 +4,7 @@
 #include "app.h"
 #include "boot/boot.h"
 #include "hal/internal.h"
+#include "mod_blkdev.h"
 #include "port.h"
 #include "py/gc.h"
 #include "py/objarray.h"
@@ -101,6 +102,10 @@ static const mp_rom_map_elem_t mod_floe_globals_table[] = {
     {MP_ROM_QSTR(MP_QSTR_app), MP_ROM_PTR(&mod_floe_app_obj)},
     {MP_ROM_QSTR(MP_QSTR_secret), MP_ROM_PTR(&mod_floe_secret_obj)},
     {MP_ROM_QSTR(MP_QSTR_secrets), MP_ROM_PTR(&mod_floe_secrets_obj)},
+    #if FLOE_DISK
+    {MP_ROM_QSTR(MP_QSTR_BlockDevice), MP_ROM_PTR(&mod_blkdev_type)},
+    {MP_ROM_QSTR(MP_QSTR_ramdisk), MP_ROM_PTR(&mod_blkdev_ramdisk_obj)},
+    #endif
 };
 static MP_DEFINE_CONST_DICT(mod_floe_globals, mod_floe_globals_table);
 

@@ -100,6 +100,16 @@ unsigned long floe_random_seed(void);
 #define MICROPY_READER_VFS (1)
 #define MICROPY_VFS_ROM (1)
 #define MICROPY_VFS_ROM_IOCTL (1)
+#ifndef FLOE_DISK // images with disks: port.mk compiles what differs a second time
+#define FLOE_DISK (0)
+#endif
+#define MICROPY_VFS_LFS2 (FLOE_DISK)
+#define MICROPY_VFS_FAT (FLOE_DISK)
+#define MICROPY_FATFS_ENABLE_LFN (1)
+#define MICROPY_FATFS_LFN_CODE_PAGE 437
+#define MICROPY_FATFS_MAX_SS (4096)
+#define MICROPY_FATFS_RPATH (2)
+#define MICROPY_PY_OS_SYNC (FLOE_DISK)
 
 // ---- network: modules/lwip brings socket and network ----
 #define MICROPY_PY_ASYNCIO (1)

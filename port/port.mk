@@ -23,7 +23,7 @@ include $(TOP)/extmod/extmod.mk
 # ---- flags ----
 INC := -nostdinc -isystem port/libc/include -isystem $(shell $(CC) -print-file-name=include) \
     -I. -Iport -I$(TOP) -I$(BUILD) -Iport/hal -Imodules/netdev -I$(UP) \
-    -Imodules/lwip -I$(UP)/lwip/src/include
+    -Imodules/lwip -Imodules/blkdev -I$(UP)/lwip/src/include
 CFLAGS_ARCH := -m64 -march=x86-64 -mcmodel=small -ffreestanding -fbuiltin -fno-pic -fno-pie -fno-stack-protector -fcf-protection=none \
     -fno-asynchronous-unwind-tables -fno-delete-null-pointer-checks -fno-strict-aliasing
 CFLAGS += $(INC) $(CFLAGS_ARCH) -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Werror -Wpointer-arith \
@@ -49,13 +49,21 @@ SRC_PORT_S = port/boot/entry.S port/monitor/monitor.S
 ifeq ($(PROFILE),dev)
 SRC_PORT_C += port/native.c port/repl.c
 endif
-SRC_MODULES_C = modules/netdev/netdev.c $(sort $(wildcard modules/virtio/*.c)) $(FLOE_LWIP_C)
+SRC_MODULES_C = modules/netdev/netdev.c $(sort $(wildcard modules/blkdev/*.c modules/virtio/*.c)) $(FLOE_LWIP_C)
 SRC_SHARED_C = shared/readline/readline.c shared/runtime/gchelper_generic.c shared/runtime/interrupt_char.c \
     shared/runtime/pyexec.c shared/runtime/sys_stdio_mphal.c shared/timeutils/timeutils.c
 SRC_THIRDPARTY_C += $(SRC_LIB_LIBM_DBL_C) $(SRC_LIB_LIBM_DBL_SQRT_SW_C)
 
 SRC_C = $(SRC_PORT_C) $(SRC_MODULES_C) $(SRC_SHARED_C)
 SRC_QSTR += $(SRC_PORT_C) $(SRC_MODULES_C) $(SRC_SHARED_C)
+
+# libdisk.a: what is different in an image with disks, and the file systems; linked before libfloe.a. Tables of upstream's
+# name every file system there is, so that these few files are compiled a second time, with FLOE_DISK.
+SRC_DISK_C = $(addprefix extmod/, modos.c modvfs.c vfs.c vfs_fat.c vfs_fat_diskio.c vfs_fat_file.c vfs_lfs.c) \
+    $(addprefix lib/, littlefs/lfs2.c littlefs/lfs2_util.c oofatfs/ff.c oofatfs/ffunicode.c) port/mod_floe.c
+DISK_OBJ = $(addprefix $(BUILD)/disk/, $(SRC_DISK_C:.c=.o))
+$(DISK_OBJ): CFLAGS += -DFLOE_DISK=1 -DLFS2_NO_MALLOC -DLFS2_NO_DEBUG -DLFS2_NO_WARN -DLFS2_NO_ERROR -DLFS2_NO_ASSERT
+$(filter-out %/mod_floe.o, $(DISK_OBJ)): CFLAGS += $(CFLAGS_UPSTREAM)
 
 # objmodule.o is compiled per app, with the app's module table.
 OBJ = $(filter-out $(BUILD)/py/objmodule.o, $(PY_O))
@@ -67,15 +75,18 @@ FAST = $(addprefix $(BUILD)/, $(SRC_MODULES_C:.c=.o) port/libc/string.o port/lib
     py/objgenerator.o py/objtype.o py/bc.o py/qstr.o py/nlr.o py/argcheck.o py/malloc.o py/stream.o py/scheduler.o \
     extmod/modselect.o extmod/modasyncio.o) $(addprefix $(BUILD)/lwip/, $(LWIP_SRC_C:.c=.o))
 $(FAST): CFLAGS += $(FAST_OPT)
+# Or the compiler makes the malloc and memset of calloc into a call of calloc.
+$(BUILD)/port/libc/malloc.o: CFLAGS += -fno-builtin-malloc
 $(BUILD)/port/libc/string.o $(BUILD)/port/libc/stdlib.o: CFLAGS += -O2 -fno-builtin -fno-tree-loop-distribute-patterns
 # Warnings are for our code; upstream's is not ours to change. libc/malloc.c includes dlmalloc.
 $(PY_O) $(addprefix $(BUILD)/, $(SRC_SHARED_C:.c=.o) $(SRC_THIRDPARTY_C:.c=.o) port/libc/malloc.o) \
     $(addprefix $(BUILD)/lwip/, $(LWIP_SRC_C:.c=.o)): CFLAGS += $(CFLAGS_UPSTREAM)
 
 # ---- products ----
-all: $(BUILD)/libfloe.a $(BUILD)/link.ld $(BUILD)/app.cflags $(BUILD)/app.ldflags $(HEADER_BUILD)/moduledefs.collected build/mpy-cross
+all: $(BUILD)/libfloe.a $(BUILD)/libdisk.a $(BUILD)/link.ld $(BUILD)/app.cflags $(BUILD)/app.ldflags $(HEADER_BUILD)/moduledefs.collected build/mpy-cross
 
 include $(TOP)/py/mkrules.mk
+QSTR_GEN_CFLAGS += -DFLOE_DISK=1
 
 $(BUILD)/lwip/%.o: $(UP)/lwip/%.c
 	$(ECHO) "CC $<"
@@ -86,6 +97,18 @@ $(BUILD)/libfloe.a: $(OBJ) port/port.mk
 	$(ECHO) "AR $@"
 	$(Q)$(RM) -f $@
 	$(Q)$(AR) rcsD $@ $(OBJ)
+
+$(DISK_OBJ): | $(HEADER_BUILD)/qstrdefs.generated.h $(HEADER_BUILD)/mpversion.h $(OBJ_EXTRA_ORDER_DEPS)
+$(BUILD)/disk/%.o: %.c
+	$(ECHO) "CC $<"
+	$(Q)$(MKDIR) -p $(dir $@)
+	$(Q)$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+-include $(DISK_OBJ:.o=.d)
+
+$(BUILD)/libdisk.a: $(DISK_OBJ) port/port.mk
+	$(ECHO) "AR $@"
+	$(Q)$(RM) -f $@
+	$(Q)$(AR) rcsD $@ $(DISK_OBJ)
 
 $(BUILD)/link.ld: port/boot/link.ld
 	$(Q)$(CP) $< $@

@@ -237,7 +237,8 @@ static bool visit(const hal_pci_t *d, void *arg) {
     }
     virtio_dev_t v = {.ops = &pci_ops, .irq = -1, .irq_config = -1};
     v.type = d->device >= DEVICE_MODERN ? d->device - DEVICE_MODERN : hal_pci_read16(d, PCI_SUBSYSTEM);
-    if (v.type != VIRTIO_ID_NET && v.type != VIRTIO_ID_CONSOLE && v.type != VIRTIO_ID_RNG) {
+    if (v.type != VIRTIO_ID_NET && v.type != VIRTIO_ID_BLOCK && v.type != VIRTIO_ID_CONSOLE &&
+        v.type != VIRTIO_ID_RNG) {
         return false; // each look into it would cost exits
     }
     v.bus.pci.fn = *d;

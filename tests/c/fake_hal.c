@@ -120,6 +120,14 @@ bool fake_event_arm(void) {
     return work;
 }
 
+// A halt that nobody ends lasts a millisecond; what the host does meanwhile is on_clock's.
+void hal_event_wait(uint64_t deadline_ns) {
+    if (!hal_event_run() && !fake_event_arm() && deadline_ns > fake_hal.now) {
+        fake_hal.now += deadline_ns - fake_hal.now < 1000000 ? deadline_ns - fake_hal.now : 1000000;
+        hal_clock_ns();
+    }
+}
+
 // How long it would halt at most; UINT64_MAX: for ever.
 uint64_t fake_event_left(void);
 uint64_t fake_event_left(void) {

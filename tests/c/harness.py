@@ -50,8 +50,13 @@ def build(out: Path) -> Path:
     if compiler is None:
         raise RuntimeError("neither gcc nor clang is installed; try: apt-get install gcc")
     own = [HERE / name for name in ("harness.c", "fuzz.c", "fake_hal.c", "fake_device.c")]
-    sources = [*own, *(ROOT / "modules/virtio").glob("*.c"), ROOT / "modules/netdev/netdev.c"]
-    includes = [f"-I{ROOT / d}" for d in ("port/hal", "modules/netdev", "modules/virtio")]
+    sources = [
+        *own,
+        *(ROOT / "modules/virtio").glob("*.c"),
+        ROOT / "modules/netdev/netdev.c",
+        ROOT / "modules/blkdev/blkdev.c",
+    ]
+    includes = [f"-I{ROOT / d}" for d in ("port/hal", "modules/netdev", "modules/blkdev", "modules/virtio")]
     program = out / "harness"
     argv = [compiler, *FLAGS, "-include", str(HERE / "fake_hal.h"), *includes, *map(str, sources), "-o", str(program)]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=BUILD_DEADLINE_S, check=False)

@@ -31,14 +31,15 @@ USES: list[tuple[str, str]] = [
     (
         r"port/[a-z_]+\.[ch]",
         rf"{STD}|stdio\.h|py/.*|shared/.*|extmod/.*|genhdr/.*|app\.h|port\.h|hal/(hal|internal)\.h"
-        r"|boot/boot\.h|monitor/monitor\.h|(netdev/)?netdev\.h",
+        r"|boot/boot\.h|monitor/monitor\.h|(netdev/)?netdev\.h|mod_blkdev\.h",
     ),
     (r"modules/netdev/.*", rf"{STD}|netdev\.h"),
+    (r"modules/blkdev/(blkdev|ramdisk)\.[ch]", rf"{STD}|hal\.h|blkdev\.h"),
     (r"modules/virtio/.*", rf"{STD}|hal\.h|(netdev|blkdev)\.h|virt[a-z_]*\.h"),
     (r"modules/xen/.*", rf"{STD}|hal\.h|netdev\.h|xen[a-z_/]*\.h|netfront[a-z_]*\.h|blk[a-z_]*\.h"),
     (
         r"modules/[a-z]+/mod_[a-z_]+\.[ch]",
-        rf"{STD}|py/.*|extmod/.*|hal\.h|netdev\.h|lwip/.*|(net|sock|mod_|tls)[a-z_]*\.h",
+        rf"{STD}|py/.*|extmod/.*|hal\.h|(net|blk)dev\.h|lwip/.*|(net|sock|mod_|tls)[a-z_]*\.h",
     ),
     (
         r"modules/lwip/.*",
@@ -97,7 +98,7 @@ HYPERVISOR_WORDS = re.compile(
 )
 
 
-@pytest.mark.parametrize("name", matching(r"modules/(netdev|lwip|tls)/.*\.[ch]"))
+@pytest.mark.parametrize("name", matching(r"modules/(netdev|blkdev|lwip|tls)/.*\.[ch]"))
 def test_nothing_from_netdev_upward_knows_the_hypervisor(name: str) -> None:
     code = without_comments(read(name))
     assert [m[0] for m in HYPERVISOR_WORDS.finditer(code)] == []
@@ -110,9 +111,10 @@ PREFIXES = [
     (r"port/xen/.*", r"xen_"),
     (r"port/mphalport\.c", r"mp_hal_|mp_"),
     (r"port/libc/.*", r""),  # the names of the C library
-    (r"port/[a-z_]+\.c", r"floe_|mod_|mp_(?!hal_)|gc_|main$|nlr_jump_fail$"),
+    (r"port/[a-z_]+\.c", r"floe_|mod_|mp_(?!hal_)|gc_|main$|nlr_jump_fail$|get_fattime$"),
     (r"modules/netdev/.*", r"netdev_"),
-    (r"modules/virtio/.*", r"virtio_|virtq_|vnet_"),
+    (r"modules/blkdev/(?!mod_).*", r"blkdev_"),
+    (r"modules/virtio/.*", r"virtio_|virtq_|vnet_|vblk_"),
     (r"modules/xen/.*", r"netfront_|blkfront_|xencons_"),
     (r"modules/[a-z]+/mod_[a-z_]+\.c", r"mod_|floe_|netaddr_"),
     # The last two are lwIP's own hooks: sys_now and the timer it calls.

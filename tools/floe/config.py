@@ -46,6 +46,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     args: list[str] = []
     imports: list[str] = []
     secrets: list[str] = []
+    disks: bool = False
     data: str = ""
     packages: dict[str, str | Package] = {}
     budget: Budget = Budget()
@@ -66,6 +67,7 @@ class ImageConfig(msgspec.Struct, frozen=True):
     args: tuple[str, ...]
     imports: tuple[str, ...]
     secrets: tuple[str, ...]
+    disks: bool
     data: Path | None
     packages: dict[str, Package]
     budget_elf: int
@@ -174,6 +176,7 @@ def _checked(parsed: _File, folder: Path, file: Path | None, text: str) -> Image
         args=tuple(parsed.args),
         imports=tuple(parsed.imports),
         secrets=tuple(parsed.secrets),
+        disks=parsed.disks,
         data=data if file is not None and data.is_dir() else None,
         packages={key: _package(key, value, fail) for key, value in sorted(parsed.packages.items())},
         budget_elf=size("budget.elf", parsed.budget.elf) if parsed.budget.elf else 0,

@@ -30,6 +30,9 @@ ALWAYS_MODULES = {"__main__", "builtins", "sys"}
 NETWORK_MODULES = {"network", "socket"}
 DRIVERS = ("virtio_console_driver", "virtio_rng_driver")
 NETWORK_DRIVERS = ("virtio_net_driver",)
+DISK_DRIVERS = ("virtio_blk_driver",)
+# What upstream keeps in lib/ of MicroPython's own archive: no pin of theirs in upstream.toml.
+DISK_UPSTREAM = (("littlefs", "2.8", "BSD-3-Clause"), ("FatFs", "R0.13c", "BSD-1-Clause"))
 ARENA_PAGES_DEV = 256  # 1 MiB for native code made at the REPL
 TOOL_TIMEOUT_S = 120
 _MPY_CROSS_FLAGS = ("-march=x64", "-msmall-int-bits=63")
@@ -48,8 +51,19 @@ class Plan:
     repl: bool
 
     @property
+    def disks(self) -> bool:
+        """Whether the image has file systems and the driver for disks: each dev image, and what reaches `vfs`."""
+        return "vfs" in self.closure.modules
+
+    @property
     def drivers(self) -> tuple[str, ...]:
-        return DRIVERS + (NETWORK_DRIVERS if self.closure.modules & NETWORK_MODULES else ())
+        network = NETWORK_DRIVERS if self.closure.modules & NETWORK_MODULES else ()
+        return DRIVERS + network + (DISK_DRIVERS if self.disks else ())
+
+    @property
+    def libraries(self) -> tuple[Path, ...]:
+        """The archives to link, in this order."""
+        return (*((self.archive.disk_library,) if self.disks else ()), self.archive.library)
 
 
 def plan(config: ImageConfig, profile: str, say: Callable[[str], None]) -> Plan:
@@ -66,6 +80,8 @@ def plan(config: ImageConfig, profile: str, say: Callable[[str], None]) -> Plan:
     dev = profile == "dev"
     if dev:
         resolver.require(sorted({t.split("/")[0].removesuffix(".py") for t in base.files}), "frozen/manifest.py", None)
+    if config.disks or "vfs" in resolver.closure.modules:
+        resolver.require(["_disks"], "frozen/manifest.py", None)
     closure = resolver.closure
     closure.modules |= set(archive.modules) if dev else ALWAYS_MODULES
     if closure.modules & NETWORK_MODULES:
@@ -107,7 +123,7 @@ def digest(p: Plan) -> str:
 
     for target, file in sorted(p.closure.frozen.items()):
         add(target, str(file.optimise), file.path.read_bytes())
-    for path in (p.archive.library, p.archive.folder / "link.ld", p.archive.mpy_cross):
+    for path in (*p.libraries, p.archive.folder / "link.ld", p.archive.mpy_cross):
         with path.open("rb") as f:
             add(hashlib.file_digest(f, "sha256").digest())
     add(*p.archive.cflags, *p.archive.ldflags, *_MPY_CROSS_FLAGS, *_MPY_TOOL_FLAGS)
@@ -195,7 +211,8 @@ def describe(p: Plan, mpy_sizes: dict[str, int]) -> dict[str, Any]:
     c = p.config
     held = p.closure.modules
     pins = load_pins(port.ROOT / "port" / "upstream.toml")
-    upstream = [pin for pin in pins if not pin.modules or held & set(pin.modules)]
+    upstream = [(pin.name, pin.version, pin.licence) for pin in pins if not pin.modules or held & set(pin.modules)]
+    upstream += DISK_UPSTREAM if p.disks else ()
     return {
         "format": 1,
         "floe": __version__,
@@ -221,7 +238,7 @@ def describe(p: Plan, mpy_sizes: dict[str, int]) -> dict[str, Any]:
         "packages": [
             {"name": k.name, "version": k.version, "licence": k.licence, "sha256": k.sha256} for k in p.packages
         ],
-        "upstream": [{"name": pin.name, "version": pin.version, "licence": pin.licence} for pin in upstream],
+        "upstream": [{"name": n, "version": v, "licence": licence} for n, v, licence in upstream],
     }
 
 

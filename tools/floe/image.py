@@ -116,7 +116,8 @@ def _make(plan: freeze.Plan, folder: Path) -> None:
     out = folder / ELF_NAME
     link_map = folder / "link.map"
     flags = [*plan.archive.ldflags, f"-Wl,-Map={link_map}"]
-    _run(["gcc", "-m64", *flags, *map(str, objects), str(plan.archive.library), "-lgcc", "-o", str(out)], "linking")
+    files = [*objects, *plan.libraries]
+    _run(["gcc", "-m64", *flags, *map(str, files), "-lgcc", "-o", str(out)], "linking")
     elf.seal(out)
     (folder / "objects.json").write_text(json.dumps(sizes(link_map.read_text()), indent=1, sort_keys=True))
 

@@ -43,6 +43,11 @@ class Archive:
         return self.folder / "libfloe.a"
 
     @property
+    def disk_library(self) -> Path:
+        """What an image with disks links before libfloe.a: file systems, and the files that differ for them."""
+        return self.folder / "libdisk.a"
+
+    @property
     def mpy_cross(self) -> Path:
         return self.folder.parent.parent / "mpy-cross"
 
@@ -58,7 +63,13 @@ class Archive:
 def load(profile: str, build: Path = BUILD) -> Archive:
     """The archive of a profile. Raises NotFound when it was never built."""
     folder = build / "port" / profile
-    for path in (folder / "libfloe.a", folder / "app.cflags", folder / "app.ldflags", build / "mpy-cross"):
+    for path in (
+        folder / "libfloe.a",
+        folder / "libdisk.a",
+        folder / "app.cflags",
+        folder / "app.ldflags",
+        build / "mpy-cross",
+    ):
         if not path.exists():
             raise NotFound(f"the {profile} port archive is not built", evidence=f"missing: {path}", hint="make setup")
     text = (folder / "genhdr" / "moduledefs.collected").read_text()

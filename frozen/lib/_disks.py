@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: MIT
+# Mounts what `--disk` gave, before the script runs: the first disk at /, further ones at /disk1, /disk2, ... littlefs2
+# is known by its superblock, FAT by its boot sector; a blank disk is formatted littlefs2; anything else stays as it is.
+
+import sys
+
+import vfs
+
+import floe
+
+_READ = 1024  # littlefs's unit of reading
+_BLOCK = 4096  # of a disk formatted here
+_LOOKED_AT = 1 << 20  # a disk whose first MiB and last 64 KiB are zeros is blank
+_PIECE = 1 << 16
+
+
+def littlefs(dev):
+    """The file system on a BlockDevice: units as large as its blocks allow, and a fitting allocation window."""
+    size = dev.ioctl(5, 0)
+    window = min(max(dev.ioctl(4, 0) // 64 * 8, 16), 8192)
+    return vfs.VfsLfs2(dev, readsize=min(_READ, size), progsize=dev.sector_size, lookahead=window)
+
+
+def format(n, block_size=_BLOCK):
+    """Make an empty littlefs2 on disk n, whatever it holds."""
+    dev = floe.BlockDevice(n, block_size)
+    vfs.VfsLfs2.mkfs(dev, readsize=_READ, progsize=dev.sector_size, lookahead=16)
+    return littlefs(dev)
+
+
+def open(n):
+    """The file system on disk n; None where there is none that we know. A blank disk gets one."""
+    dev = floe.BlockDevice(n)
+    size = _block_size(dev)
+    if size:
+        return littlefs(floe.BlockDevice(n, size))
+    head = bytearray(dev.sector_size)
+    dev.readblocks(0, head)
+    if head[510] == 0x55 and head[511] == 0xAA:
+        try:
+            return vfs.VfsFat(floe.BlockDevice(n, int.from_bytes(head[11:13], "little") or 512))
+        except (OSError, ValueError):
+            return None
+    return None if dev.readonly or not _blank(dev) else format(n)
+
+
+def _block_size(dev):
+    # Block 0 or, while it is rewritten, block 1 starts with the superblock, which says how large a block is.
+    head = bytearray(28)
+    at, sector = 0, dev.sector_size
+    while at <= 1 << 20 and at + 28 <= dev.size:
+        if dev.readblocks(at // sector, head, at % sector) == 0 and head[8:16] == b"littlefs":
+            size = int.from_bytes(head[24:28], "little")
+            if size >= sector and not size & (size - 1) and at in (0, size):
+                return size
+        at = at * 2 or sector
+    return 0
+
+
+def _blank(dev):
+    step = min(_PIECE, dev.size)
+    buf, zeros = bytearray(step), bytes(step)
+    places = list(range(0, min(_LOOKED_AT, dev.size - step) + 1, step))
+    places.append(dev.size - step)
+    for at in places:
+        failed = dev.readblocks(at // dev.sector_size, buf)
+        if failed or buf != zeros:
+            return False
+    return True
+
+
+def _boot():
+    # What lies on a disk takes the place of no frozen module: only a dev image imports from there (_board.py).
+    if "" in sys.path:
+        sys.path.remove("")
+    n = 0
+    while True:
+        try:
+            dev = floe.BlockDevice(n)
+        except OSError:
+            return
+        where = "/disk%d" % n if n else "/"
+        try:
+            fs = open(n)
+            if fs is None:
+                print("floe: disk %d holds neither littlefs2 nor FAT; it is left alone" % n)
+            else:
+                vfs.mount(fs, where, readonly=dev.readonly)
+        except OSError as e:
+            print("floe: disk %d cannot be mounted: %s" % (n, e))
+        n += 1

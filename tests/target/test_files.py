@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: MIT
+"""Files in a VM: the RAM disk of a dev image, and what the port adds to upstream's file systems."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from conftest import Boot, Guest
+from floe.console import Matched
+
+GUEST = Path(__file__).resolve().parent / "guest_files.py"
+
+IMPORTS = """
+import os, sys
+assert "/lib" in sys.path, sys.path
+os.mkdir("/lib")
+with open("/lib/gadget.py", "w") as f:
+    f.write("def answer():\\n    return 42\\n")
+with open("near.py", "w") as f:
+    f.write("import gadget\\nwhat = gadget.answer()\\n")
+for name in ("near", "gadget"):
+    print(name, __import__(name).__file__)
+print(sys.modules["near"].what)
+"""
+
+SURVIVES = """
+import gc, os, vfs, _board
+open("/kept", "w").write("still here")
+print("free", os.statvfs("/")[3] * os.statvfs("/")[0])
+vfs.umount("/")
+gc.collect()
+_board._boot()  # as after a soft reset
+print(open("/kept").read())
+"""
+
+
+def done(vm: Guest, text: str = "all done\n") -> None:
+    """Wait for the guest's last line, or for the traceback that comes instead."""
+    assert vm.pump(lambda: vm.console.find(text) or vm.console.find("Traceback"), vm.left_s()) is Matched
+    assert "Traceback" not in vm.console_text
+    assert "PANIC" not in vm.console_text
+
+
+def test_a_dev_image_has_files(boot: Boot) -> None:
+    vm = boot(GUEST, deadline_s=60, dev=True, args=("VfsLfs2",))
+    done(vm)
+
+
+def test_a_small_vm_has_them_too(boot: Boot) -> None:
+    vm = boot(GUEST, deadline_s=60, dev=True, args=("VfsLfs2",), memory="8M", net=["none"])
+    done(vm)
+
+
+def test_what_lies_there_can_be_imported(boot: Boot, tmp_path: Path) -> None:
+    script = tmp_path / "imports.py"
+    script.write_text(IMPORTS)
+    vm = boot(script, deadline_s=20, dev=True)
+    done(vm, "near near.py\ngadget /lib/gadget.py\n42\n")
+
+
+def test_the_ram_disk_outlives_its_mount(boot: Boot, tmp_path: Path) -> None:
+    script = tmp_path / "survives.py"
+    script.write_text(SURVIVES)
+    vm = boot(script, deadline_s=20, dev=True)
+    done(vm, "still here\n")

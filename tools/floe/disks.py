@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: MIT
+"""Disks: what --disk means, QEMU's words for it, and whether the host's file can be one. Prints nothing.
+
+A disk is a raw file (or block device) of whole 512-byte sectors: no format with a header, so that mtools, littlefs
+tools and `dd` read it as it is. Writes go through the host's page cache; a flush of the guest is an fdatasync here.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import stat
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from floe.errors import FloeError, NotFound, UsageError
+
+MAX_DISKS = 8  # BLKDEV_MAX in modules/blkdev/blkdev.h
+SECTOR = 512
+MIN_SIZE = 64 << 10  # below it a file system has no room
+_UNITS = {"K": 10, "M": 20, "G": 30, "T": 40}
+_HINT = "--disk FILE, then [:ro] for reading only or [:size=16M] to create it if it is missing"
+# QEMU locks one byte of a disk for each right that it has, and one for each that it grants nobody beside itself
+# (file driver, locking=on); these two stand for writing.
+_WRITES, _NO_OTHER_WRITER, _NO_OTHER_READER = 101, 201, 200
+_F_OFD_GETLK = 36
+
+
+@dataclass(frozen=True)
+class Disk:
+    """One disk. `size`: bytes of the file to create where there is none, 0 to create nothing."""
+
+    path: Path
+    readonly: bool = False
+    size: int = 0
+
+
+def parse_disks(values: Sequence[str]) -> tuple[Disk, ...]:
+    """The disks of all --disk options together. Raises UsageError."""
+    if len(values) > MAX_DISKS:
+        raise UsageError(f"{len(values)} disks; a guest has at most {MAX_DISKS}")
+    disks = tuple(parse_disk(value) for value in values)
+    seen: set[Path] = set()
+    for text, disk in zip(values, disks, strict=True):
+        real = disk.path.resolve()
+        if real in seen:
+            raise UsageError(f"--disk {text}: the same file is given twice")
+        seen.add(real)
+    return disks
+
+
+def parse_disk(text: str) -> Disk:
+    """One --disk option. Raises UsageError."""
+    name, readonly, size = text, False, 0
+    while match := re.fullmatch(r"(.+):(ro|size=([^:]*))", name, re.DOTALL):
+        name = match[1]
+        if match[2] == "ro":
+            readonly = True
+        else:
+            size = _size(text, match[3])
+    if not name or name.startswith(":"):
+        raise UsageError(f"--disk {text}: names no file", hint=_HINT)
+    if readonly and size:
+        raise UsageError(f"--disk {text}: a new disk that cannot be written is of no use", hint=_HINT)
+    return Disk(Path(name), readonly, size)
+
+
+def _size(text: str, value: str) -> int:
+    match = re.fullmatch(r"(\d{1,9})([KMGT])", value.upper())
+    if match is None:
+        raise UsageError(f"--disk {text}: {value!r} is not a size", hint=_HINT)
+    size = int(match[1]) << _UNITS[match[2]]
+    if size < MIN_SIZE or size % SECTOR:
+        raise UsageError(f"--disk {text}: a disk has at least {MIN_SIZE >> 10}K", hint=_HINT)
+    return size
+
+
+def provide(disks: Sequence[Disk]) -> None:
+    """Create what is missing and was asked for, and check every disk. Raises FloeError, NotFound, UsageError."""
+    for disk in disks:
+        if disk.size and not disk.path.exists():
+            _create(disk)
+        _check(disk)
+
+
+def _create(disk: Disk) -> None:
+    try:
+        with disk.path.open("xb") as f:
+            f.truncate(disk.size)
+    except FileExistsError:
+        return  # another floe was faster
+    except OSError as e:
+        raise FloeError(f"cannot create the disk {disk.path}: {e.strerror}", hint="df -h, ls -ld of its folder") from e
+
+
+def _check(disk: Disk) -> None:
+    try:
+        fd = os.open(disk.path, os.O_RDONLY if disk.readonly else os.O_RDWR)
+    except FileNotFoundError:
+        raise NotFound(f"no such disk: {disk.path}", hint=f"--disk {disk.path}:size=16M creates it") from None
+    except IsADirectoryError:
+        raise FloeError(f"{disk.path} is a folder, not a disk", hint=_HINT) from None
+    except OSError as e:
+        hint = "" if disk.readonly else f"--disk {disk.path}:ro if it need not be written"
+        raise FloeError(f"cannot open the disk {disk.path}: {e.strerror}", hint=hint) from e
+    try:
+        found = os.fstat(fd)
+        if stat.S_ISDIR(found.st_mode):
+            raise FloeError(f"{disk.path} is a folder, not a disk", hint=_HINT)
+        if not stat.S_ISREG(found.st_mode) and not stat.S_ISBLK(found.st_mode):
+            raise FloeError(f"{disk.path} is neither a file nor a block device", hint=_HINT)
+        size = os.lseek(fd, 0, os.SEEK_END)
+        if size < MIN_SIZE:
+            raise FloeError(
+                f"the disk {disk.path} has {size} bytes; a disk has at least {MIN_SIZE >> 10}K",
+                hint=f"truncate -s 16M {disk.path}",
+            )
+        if size % SECTOR:
+            whole = (size // SECTOR + 1) * SECTOR
+            raise FloeError(
+                f"the disk {disk.path} has {size} bytes, which is no whole number of sectors of {SECTOR}",
+                hint=f"truncate -s {whole} {disk.path}",
+            )
+        if _is_locked(fd, disk.readonly):
+            raise FloeError(
+                f"the disk {disk.path} is in use",
+                evidence=_holder(found),
+                hint="end that VM, or give the disk to both with :ro",
+            )
+    finally:
+        os.close(fd)
+
+
+def _is_locked(fd: int, readonly: bool) -> bool:
+    """Whether another process holds the disk in a way that QEMU will not share."""
+    forbidding = [_WRITES, _NO_OTHER_READER] if readonly else [_WRITES, _NO_OTHER_WRITER]
+    for offset in forbidding:
+        # struct flock: l_type, l_whence, l_start, l_len, l_pid. QEMU's own locks are shared: asking for an exclusive
+        # one finds them.
+        asked = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, offset, 1, 0)
+        try:
+            answer = fcntl.fcntl(fd, _F_OFD_GETLK, asked)
+        except OSError:
+            return False  # a file system without locks: QEMU will say what it thinks of that
+        if struct.unpack("hhqqi4x", answer)[0] != fcntl.F_UNLCK:
+            return True
+    return False
+
+
+def _holder(found: os.stat_result) -> str:
+    """Which processes have the file open, one a line, as far as we may see."""
+    lines = []
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdecimal() or int(folder.name) == os.getpid():
+            continue
+        try:
+            links = [os.stat(link) for link in (folder / "fd").iterdir()]
+            if any((s.st_dev, s.st_ino) == (found.st_dev, found.st_ino) for s in links):
+                lines.append(f"by: {(folder / 'comm').read_text().strip()} (pid {folder.name})")
+        except OSError:
+            continue
+    return "\n".join(lines)
+
+
+def blockdev(disk: Disk, index: int) -> str:
+    """The value of QEMU's -blockdev, in JSON, so that no character of a file's name means anything.
+
+    cache: through the page cache, and a guest's flush is a flush; a second opener is refused (locking)."""
+    node = {
+        "driver": "host_device" if disk.path.is_block_device() else "file",
+        "node-name": f"disk{index}",
+        "filename": str(disk.path),
+        "read-only": disk.readonly,
+        "cache": {"direct": False, "no-flush": False},
+        "aio": "threads",
+        "locking": "on",
+        "discard": "unmap",
+    }
+    return json.dumps(node)
