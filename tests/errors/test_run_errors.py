@@ -79,7 +79,10 @@ def failure(*argv: str | Path, code: int, **options: object) -> tuple[str, str, 
         ("--accel hax", "Invalid value for '--accel'", "floe run --help"),
         ("--machine virt", "Invalid value for '--machine'", "floe run --help"),
         ("--timeout 0", "Invalid value for '--timeout'", "floe run --help"),
-        ("--detach", "No such option", "floe run --help"),
+        ("--frobnicate", "No such option", "floe run --help"),
+        ("--name a", "--name is for a detached VM", "floe run --detach --name a"),
+        ("--detach --timeout 3", "--timeout: a detached VM is ended by `floe stop`", ""),
+        ("--detach --name a/b", "--name a/b: not a name of a VM", "letters, digits"),
     ],
 )
 def test_flags(app: Path, flags: str, cause: str, hint: str) -> None:

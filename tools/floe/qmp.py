@@ -26,8 +26,11 @@ class Monitor:
     """One QMP connection in a running event loop; `sock` must have gone through negotiate(), and becomes ours."""
 
     def __init__(self, sock: socket.socket, on_event: Callable[[str, Mapping[str, Any]], None]) -> None:
+        import asyncio
+
         from qemu.qmp import EventListener, QMPClient
 
+        self.attempted = asyncio.Event()  # run() has connected, or has failed to
         self._sock = sock
         self._client = QMPClient("floe")
         self._client.negotiate = False
@@ -46,11 +49,14 @@ class Monitor:
 
         try:
             await self._client.connect(self._sock)
+            self.attempted.set()
             while self._client.runstate == Runstate.RUNNING:
                 await self._client.runstate_changed()
             await self._client.disconnect()
         except (QMPError, EOFError, OSError):
             return  # the connection ended; why the VM did is for the owner of the process to say
+        finally:
+            self.attempted.set()
 
     async def execute(self, command: str, **arguments: object) -> Any:
         """Run a QMP command and return what it returns. Raises VmError."""

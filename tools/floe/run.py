@@ -11,9 +11,9 @@ from pathlib import Path
 import click
 
 from floe import accel, errors, qemu
-from floe.errors import FloeError
+from floe.errors import FloeError, UsageError
 from floe.plan import Wishes, plan
-from floe.qemu import Endpoints
+from floe.qemu import Endpoints, VmSpec
 from floe.session import Session
 from floe.stamps import BootTimes
 
@@ -42,6 +42,8 @@ from floe.stamps import BootTimes
     metavar="S",
     help="End the VM after S seconds: exit code 124.",
 )
+@click.option("-d", "--detach", is_flag=True, help="Return when the VM runs; floe ps, logs, repl, stop are for it.")
+@click.option("--name", metavar="NAME", help="Of the detached VM.  [default: made from APP]")
 @click.option("--stamps", is_flag=True, help="Print when kernel and script started.")
 @click.option("--dry-run", is_flag=True, help="Print QEMU's command line instead of running it.")
 @click.option("-v", "--verbose", is_flag=True, help="Say which accelerator and command line are used.")
@@ -59,6 +61,7 @@ def command(
 
     ARGS are the script's sys.argv[1:]; put -- before them. Ctrl-C asks the script to end; a second Ctrl-C, or
     Ctrl-], ends the VM."""
+    detach, name = bool(wishes.pop("detach")), wishes.pop("name")
     # click gives each option the type that its field in Wishes has; **wishes can only say their union.
     spec, why_no_kvm = plan(app, Wishes(accel=accel_name, **wishes), say)  # type: ignore[arg-type]
     if dry_run:
@@ -67,6 +70,11 @@ def command(
         return errors.EXIT_OK
     if verbose:
         say(f"using {spec.accel}" + (f"; {why_no_kvm}" if why_no_kvm else ""))
+    if detach:
+        _detach(spec, app=app, name=name, timeout=timeout, as_json=as_json)
+        return errors.EXIT_OK
+    if name is not None:
+        raise UsageError("--name is for a detached VM", hint=f"floe run --detach --name {name} {app}")
     session = Session(spec, interactive=bool(wishes["dev"]), say=say)
     if not as_json:
         session.on_stamps = lambda times: say(times.text())
@@ -84,6 +92,15 @@ def command(
     if as_json:
         click.echo(json.dumps(_report(session, code)), err=True)
     return code
+
+
+def _detach(spec: VmSpec, *, app: Path, name: object, timeout: float | None, as_json: bool) -> None:
+    from floe import control, detached, launch
+
+    if timeout is not None:
+        raise UsageError("--timeout: a detached VM is ended by `floe stop`")
+    folder = launch.launch(spec, app=str(app), name=str(name) if name else None)
+    detached.started(control.status(folder), as_json=as_json)
 
 
 def say(text: str) -> None:

@@ -45,7 +45,7 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 # The guest writes its code + 1 to isa-debug-exit, and QEMU then ends with (value << 1) | 1.
 # machine.reset() and the end of a deep sleep: the guest asks to be started again, and is told what it was.
 # The keys are QEMU's statuses for the guest's codes 122 and 123.
-_RESETS = {(122 + 1) << 1 | 1: "floe.reset=hard", (123 + 1) << 1 | 1: "floe.reset=deepsleep"}
+RESETS = {(122 + 1) << 1 | 1: "floe.reset=hard", (123 + 1) << 1 | 1: "floe.reset=deepsleep"}
 
 
 @dataclass(frozen=True)
@@ -204,8 +204,8 @@ class Vm:
         assert self._process is not None
         status = self._process.returncode
         try:
-            if self._ending is None and status in _RESETS:
-                self._booted_by = (_RESETS[status],)
+            if self._ending is None and status in RESETS:
+                self._booted_by = (RESETS[status],)
                 self._past = [self._past[0] + self.console.text, self._past[1] + self.serial.text]
                 self.resets += 1
                 self._attach(self._spawn())
@@ -216,19 +216,16 @@ class Vm:
 
     def _judge(self, status: int) -> Outcome:
         """How the guest ended, from QEMU's exit status. Raises VmExitedEarly when it was QEMU that ended."""
-        if status >= 3 and status % 2 and not (self._ending and status in _RESETS):
-            code = (status >> 1) - 1
-            return Outcome(code, {EXIT_PANIC: "panic", EXIT_OUT_OF_MEMORY: "memory"}.get(code, "exit"))
-        if self._ending is not None and self._ending.cause != "stopped":
-            return self._ending
-        if self._ending is not None:
+        ending = self._ending
+        outcome = None if ending and (status == 0 or status in RESETS) else judge(status, self._shutdown_reason)
+        if outcome is not None:
+            return outcome
+        if ending is not None and ending.cause != "stopped":
+            return ending
+        if ending is not None:
             raise VmExitedEarly("the hypervisor could not go on running the guest", argv=self.argv, tail=self._tail())
-        if status == 0 and self._shutdown_reason == "guest-shutdown":
-            return Outcome(EXIT_OK, "poweroff")
-        if status == 0 and self._shutdown_reason == "host-signal":
+        if status == 0:
             raise VmExitedEarly("QEMU was ended by a signal from outside", argv=self.argv, tail=self._tail())
-        if status == 0:  # a reset that no one asked for is a triple fault
-            return Outcome(EXIT_PANIC, "crash")
         how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"failed with status {status}"
         raise VmExitedEarly(f"QEMU {how}", argv=self.argv, tail=self._tail())
 
@@ -319,6 +316,18 @@ class Vm:
         assert self._process is not None
         if not self._exited:
             self._process.send_signal(number)
+
+
+def judge(status: int, reason: str) -> Outcome | None:
+    """How the guest ended, from QEMU's exit status and the reason in its SHUTDOWN event; None when QEMU failed."""
+    if status >= 3 and status % 2:
+        code = (status >> 1) - 1
+        return Outcome(code, {EXIT_PANIC: "panic", EXIT_OUT_OF_MEMORY: "memory"}.get(code, "exit"))
+    if status != 0 or reason == "host-signal":
+        return None
+    if reason == "guest-shutdown":
+        return Outcome(EXIT_OK, "poweroff")
+    return Outcome(EXIT_PANIC, "crash")  # a reset that no one asked for is a triple fault
 
 
 def _die_with_parent() -> Callable[[], None]:

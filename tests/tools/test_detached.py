@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: MIT
+"""`floe run --detach`, `ps`, `logs`, `stop`, `rm` against real VMs: they outlive who started them, and their keeper."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import tiny
+from command import FLOE, floe
+from detached import Vms, gone, kill, log, ps, until
+from floe import control, state
+from floe.state import Process
+
+TICKS = "import time\nn = 0\nwhile True:\n    print('tick', n)\n    n += 1\n    time.sleep_ms(50)\n"
+
+
+@pytest.fixture
+def vms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vms]:
+    with Vms(tmp_path, monkeypatch) as all_of_them:
+        yield all_of_them
+
+
+@pytest.fixture
+def ticks(tmp_path: Path) -> Path:
+    path = tmp_path / "ticks.py"
+    path.write_text(TICKS)
+    return path
+
+
+def test_a_vm_from_start_to_end(vms: Vms, ticks: Path) -> None:
+    told = vms.run("--memory", "16M", ticks)
+    assert told["name"] == "ticks"
+    assert re.fullmatch(r"/dev/pts/\d+", told["pty"])
+    assert re.fullmatch(r"socket://127\.0\.0\.1:\d+", told["socket"])
+    assert Path(told["unix"]).is_socket()
+    until(lambda: "tick 3" in log("ticks"), "a tick")
+
+    now = ps("ticks")
+    assert (now["state"], now["pid"], now["memory"]) == ("running", told["pid"], 16 << 20)
+    assert 0 < now["uptime"] < 60
+    assert now["exit_code"] is None
+    argv = Path(f"/proc/{now['pid']}/cmdline").read_bytes().split(b"\0")
+    assert b"qemu" in argv[0]
+    table = floe("ps").stdout.splitlines()
+    assert table[0].split() == ["NAME", "STATE", "PID", "PTY", "SOCKET", "PORTS", "MEMORY", "UPTIME"]
+    assert table[1].split()[:6] == ["ticks", "running", str(now["pid"]), told["pty"], told["socket"], "-"]
+
+    done = floe("stop", "ticks")
+    assert (done.returncode, done.stdout) == (0, "ticks\n")
+    assert "KeyboardInterrupt" in log("ticks")  # it was asked, not killed
+    assert len(floe("ps").stdout.splitlines()) == 1
+    ended = ps("ticks")
+    assert (ended["state"], ended["exit_code"], ended["cause"]) == ("ended", 1, "stopped")
+    assert (ended["pid"], ended["pty"], ended["socket"], ended["unix"]) == (None, None, None, None)
+    assert "ended (1, stopped)" in floe("ps", "-a").stdout
+    assert floe("logs", "ticks").stdout.startswith("tick 0")
+    assert floe("rm", "ticks").returncode == 0
+    assert floe("logs", "ticks").returncode == 127
+    assert not any(state.root().iterdir())
+
+
+def test_names(vms: Vms, ticks: Path) -> None:
+    assert vms.run("--name", "one", ticks)["name"] == "one"
+    assert [vms.run(ticks)["name"] for _ in range(2)] == ["ticks", "ticks-2"]
+    done = floe("run", "--detach", "--name", "one", ticks)
+    assert done.returncode == 125
+    assert "floe: --name one: there is a running VM of that name\n" in done.stderr
+    assert "try: another name, or: floe stop one && floe rm one" in done.stderr
+    done = floe("rm", "one")
+    assert done.returncode == 125
+    assert "floe: one is running\n  try: floe stop one, or floe rm --force one" in done.stderr
+    assert floe("rm", "--force", "one").returncode == 0
+    assert vms.run("--name", "one", ticks)["name"] == "one"
+
+
+def test_what_a_person_is_told(vms: Vms, ticks: Path) -> None:
+    done = floe("run", "-d", "--name", "a", ticks)
+    vms.note(state.find("a"))
+    assert done.stdout == "a\n"
+    now = ps("a")
+    for key in ("pty", "socket", "unix"):
+        assert now[key] in done.stderr
+
+
+@pytest.mark.parametrize("code", [0, 7, 67, 120])  # 67: QEMU's status is 137, as a shell says for SIGKILL
+def test_the_script_s_exit_code_is_kept(vms: Vms, tmp_path: Path, code: int) -> None:
+    image = tiny.build(tmp_path, tiny.say("up\n"), tiny.leave(code))
+    vms.run("--name", "a", image)
+    until(lambda: ps("a")["state"] != "running", "its end")
+    assert (ps("a")["state"], ps("a")["exit_code"]) == ("ended", code)
+    assert (state.find("a") / "serial.log").read_text() == "up\n"
+
+
+def test_a_triple_fault_is_told(vms: Vms, tmp_path: Path) -> None:
+    vms.run("--name", "a", tiny.build(tmp_path, tiny.TRIPLE_FAULT))
+    until(lambda: ps("a")["state"] != "running", "its end")
+    assert (ps("a")["exit_code"], ps("a")["cause"]) == (120, "crash")
+
+
+def test_a_start_that_fails_says_why_and_leaves_nothing(vms: Vms, tmp_path: Path) -> None:
+    image = tiny.build(tmp_path, tiny.HANG)
+    blocked = tmp_path / "wire"
+    first = vms.run("--name", "a", image)
+    assert first["state"] == "running"
+    fake = tmp_path / "bin"
+    fake.mkdir()
+    (fake / "qemu-system-x86_64").write_text("#!/bin/sh\necho no such luck >&2\nexit 2\n")
+    (fake / "qemu-system-x86_64").chmod(0o755)
+    path = f"{fake}:{os.environ['PATH']}"
+    done = floe("run", "-d", "--name", "b", "--accel", "tcg", image, env={**os.environ, "PATH": path})
+    assert done.returncode == 126
+    assert done.stderr.startswith("floe: QEMU failed with status 2\n  QEMU: no such luck\n")
+    assert [folder.name for folder in state.everything()] == ["a"]
+    assert not blocked.exists()
+
+
+def test_reset_keeps_endpoints_and_log(vms: Vms, tmp_path: Path) -> None:
+    """Three starts, with the console's TCP port the same and the log going on."""
+    script = tmp_path / "again.py"
+    script.write_text(
+        "import machine, sys\nprint('start', machine.reset_cause())\n"
+        "if sys.stdin.read(1) == 'r':\n    machine.reset()\nsys.exit(5)\n"
+    )
+    told = vms.run("--name", "a", script)
+    for count in (1, 2):
+        until(lambda count=count: log("a").count("start") == count, "a start")
+        control.ask(state.find("a"), {"do": "status"})
+        with open_unix(told["unix"]) as console:
+            console.sendall(b"r")
+            until(lambda count=count: log("a").count("start") > count, "the next start")
+    now = ps("a")
+    assert (now["resets"], now["pty"], now["socket"]) == (2, told["pty"], told["socket"])
+    assert now["pid"] != told["pid"]
+    with open_unix(told["unix"]) as console:
+        console.sendall(b"x")
+        until(lambda: ps("a")["state"] == "ended", "its end")
+    assert ps("a")["exit_code"] == 5
+    vms.note(state.find("a"))
+
+
+# ---- who may die ---------------------------------------------------------------------------------------
+
+
+def test_it_outlives_terminal_and_session(vms: Vms, ticks: Path) -> None:
+    """floe runs as the leader of a session on a terminal, which is then closed: its whole group gets SIGHUP."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(FLOE[0], [*FLOE, "run", "--detach", "--name", "a", str(ticks)])
+    until(lambda: (state.root() / "a" / "console.log").exists() and "tick 2" in log("a"), "a tick")
+    os.close(terminal)
+    os.waitpid(pid, 0)
+    vms.note(state.find("a"))
+    ticks_so_far = log("a").count("tick")
+    until(lambda: log("a").count("tick") > ticks_so_far + 5, "more ticks")
+    keeper = state.find("a").keeper
+    assert keeper is not None
+    fields = Path(f"/proc/{keeper.pid}/stat").read_text().rpartition(") ")[2].split()
+    assert int(fields[3]) == keeper.pid  # session leader
+    assert fields[4] == "0"  # no controlling terminal
+
+
+def test_the_keeper_is_killed_and_the_vm_is_found_again(vms: Vms, ticks: Path) -> None:
+    told = vms.run("--name", "a", ticks)
+    until(lambda: "tick 2" in log("a"), "a tick")
+    folder = state.find("a")
+    kill(folder.keeper)
+    assert folder.vm is not None
+    now = ps("a")
+    assert (now["state"], now["pid"], now["socket"]) == ("running", told["pid"], told["socket"])
+    vms.note(folder)
+    assert "the keeper of this VM was gone" in log("a")
+    said = log("a").count("tick")
+    until(lambda: log("a").count("tick") > said + 3, "more ticks")
+    assert floe("stop", "a").returncode == 0
+    assert (ps("a")["exit_code"], ps("a")["cause"]) == (1, "stopped")
+
+
+def test_a_vm_that_ends_while_its_keeper_is_gone(vms: Vms, tmp_path: Path) -> None:
+    script = tmp_path / "brief.py"
+    script.write_text("import sys, time\nprint('up')\ntime.sleep(1)\nsys.exit(9)\n")
+    vms.run("--name", "a", script)
+    folder = state.find("a")
+    until(lambda: "up" in log("a"), "its start")
+    kill(folder.keeper)
+    until(lambda: folder.vm is None, "its end")
+    assert (ps("a")["state"], ps("a")["exit_code"]) == ("ended", 9)
+
+
+def test_the_parent_is_killed_and_the_exit_code_is_kept(vms: Vms, tmp_path: Path) -> None:
+    script = tmp_path / "brief.py"
+    script.write_text("import sys, time\nprint('up')\ntime.sleep(2)\nsys.exit(9)\n")
+    vms.run("--name", "a", script)
+    folder = state.find("a")
+    until(lambda: "up" in log("a"), "its start")
+    kill(folder.read("parent", Process))
+    assert folder.vm is not None
+    assert ps("a")["state"] == "running"
+    until(lambda: folder.vm is None, "its end")
+    until(lambda: ps("a")["state"] == "ended", "the record")
+    assert ps("a")["exit_code"] == 9
+
+
+def test_all_of_it_is_killed(vms: Vms, ticks: Path) -> None:
+    vms.run("--name", "a", ticks)
+    folder = state.find("a")
+    keeper, parent, vm = folder.keeper, folder.read("parent", Process), folder.vm
+    for process in (keeper, parent, vm):
+        kill(process)
+    now = ps("a")
+    assert (now["state"], now["exit_code"], now["cause"]) == ("crashed", None, "unknown")
+    assert floe("stop", "a").returncode == 0
+    assert floe("rm", "a").returncode == 0
+
+
+def test_qemu_is_killed(vms: Vms, ticks: Path) -> None:
+    vms.run("--name", "a", ticks)
+    kill(state.find("a").vm)
+    until(lambda: ps("a")["state"] == "crashed", "the record")
+    assert ps("a")["problem"] == "QEMU was killed by SIGKILL"
+
+
+def test_the_host_was_restarted(vms: Vms, ticks: Path) -> None:
+    """Every process number means something else, and some are in use again."""
+    vms.run("--name", "a", ticks)
+    folder = state.find("a")
+    assert floe("stop", "a").returncode == 0
+    (folder / "end").write_bytes(b" " * 512)
+    (folder / "exit").write_bytes(b" " * 512)
+    own = Process.of(os.getpid())
+    assert own is not None
+    for name in ("keeper", "parent"):
+        folder.write(name, Process(own.pid, own.start, "another boot"))
+    folder.record("pid", str(own.pid))
+    assert (ps("a")["state"], ps("a")["pid"]) == ("crashed", None)
+    assert floe("stop", "a").returncode == 0
+    assert own.alive
+
+
+def test_stop_kills_a_guest_that_does_not_listen(vms: Vms, tmp_path: Path) -> None:
+    vms.run("--name", "a", tiny.build(tmp_path, tiny.HANG))
+    done = floe("stop", "--timeout", "0.2", "a")
+    assert done.returncode == 0
+    assert (ps("a")["exit_code"], ps("a")["cause"]) == (130, "interrupt")
+
+
+def test_sigterm_to_the_keeper_is_stop(vms: Vms, ticks: Path) -> None:
+    vms.run("--name", "a", ticks)
+    until(lambda: "tick 2" in log("a"), "a tick")
+    keeper = state.find("a").keeper
+    assert keeper is not None
+    keeper.signal(signal.SIGTERM)
+    gone(keeper)
+    assert ps("a")["cause"] == "stopped"
+
+
+# ---- logs ----------------------------------------------------------------------------------------------
+
+
+def test_logs(vms: Vms, tmp_path: Path) -> None:
+    script = tmp_path / "lines.py"
+    script.write_text("for i in range(100):\n    print('line', i)\n")
+    vms.run("--name", "a", script)
+    until(lambda: ps("a")["state"] == "ended", "its end")
+    assert floe("logs", "-n", "2", "a").stdout.split() == ["line", "98", "line", "99"]
+    assert floe("logs", "-n", "0", "a").stdout == ""
+    assert len(floe("logs", "a").stdout.splitlines()) == 100
+    assert len(floe("logs", "-f", "a").stdout.splitlines()) == 100  # it has ended: so does this
+
+
+def test_logs_are_followed_to_the_end(vms: Vms, ticks: Path) -> None:
+    vms.run("--name", "a", ticks)
+    with subprocess.Popen([*FLOE, "logs", "-f", "a"], stdout=subprocess.PIPE, text=True) as follower:
+        assert follower.stdout is not None
+        lines = [follower.stdout.readline() for _ in range(20)]
+        assert [int(line.split()[1]) for line in lines] == list(range(20))
+        stopper = threading.Thread(target=floe, args=("stop", "a"))
+        stopper.start()
+        rest = follower.stdout.read()
+        stopper.join()
+        assert follower.wait() == 0
+    assert rest.endswith(log("a")[-20:])
+
+
+def open_unix(path: str):  # type: ignore[no-untyped-def]
+    """A client at a VM's UNIX socket."""
+    import socket
+
+    sock = socket.socket(socket.AF_UNIX)
+    sock.settimeout(20)
+    sock.connect(path)
+    return sock

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: MIT
+"""`floe repl`, `exec`, `cp`, `mount`: mpremote, called in-process, on the console of a detached VM."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from floe import control, state
+from floe.errors import EXIT_OK, EXIT_SCRIPT_ERROR, FloeError, NotFound, UsageError, VmError
+
+
+@click.command()
+@click.argument("name")
+def repl(name: str) -> int:
+    """The console of a detached VM on this terminal; Ctrl-] or Ctrl-X leaves it, and the VM goes on."""
+    if not sys.stdin.isatty():
+        raise UsageError("floe repl needs a terminal", hint=f"floe exec {name} CODE")
+    return mpremote(name, ["repl"])
+
+
+@click.command(name="exec")
+@click.argument("name")
+@click.argument("code", required=False)
+@click.option("-f", "--file", "file", type=click.Path(path_type=Path), help="Run this file of this machine.")
+def execute(name: str, code: str | None, file: Path | None) -> int:
+    """Run CODE in a detached VM: its output here, 1 as exit code when it raises. What it defines stays defined."""
+    if (code is None) == (file is None):
+        raise UsageError("either CODE or -f FILE", hint=f"floe exec {name} 'print(1)'")
+    if file is not None and not file.is_file():
+        raise NotFound(f"no such file: {file}")
+    return mpremote(name, ["exec", code] if code is not None else ["run", str(file)])
+
+
+@click.command()
+@click.argument("sources", metavar="SRC...", nargs=-1, required=True)
+@click.argument("target", metavar="DST")
+@click.option("-r", "--recursive", is_flag=True, help="Folders with all in them.")
+def cp(sources: Sequence[str], target: str, recursive: bool) -> int:
+    """Copy files from and to a detached VM; NAME:PATH is a file in the VM, as in floe cp main.py web:/lib/"""
+    paths = [_vm_path(text) for text in (*sources, target)]
+    names = sorted({name for name, _ in paths if name is not None})
+    if len(names) != 1:
+        problem = "none of the paths is in a VM" if not names else f"paths in several VMs: {', '.join(names)}"
+        raise UsageError(problem, hint=f"floe cp {sources[0]} NAME:{target}")
+    return mpremote(names[0], ["fs", "cp", *(["-r"] if recursive else []), *(path for _, path in paths)])
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("name")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("words", metavar="[COMMAND...]", nargs=-1, type=click.UNPROCESSED)
+def mount(name: str, folder: Path, words: Sequence[str]) -> int:
+    """Show DIR of this machine as /remote in a detached VM while COMMAND runs there: repl (if none is given), exec
+    CODE, run FILE, or another one of mpremote's."""
+    if not folder.is_dir():
+        raise NotFound(f"no such folder: {folder}")
+    if not words and not sys.stdin.isatty():
+        raise UsageError("floe mount without a command needs a terminal", hint=f"floe mount {name} {folder} exec CODE")
+    return mpremote(name, ["mount", str(folder), *(words or ["repl"])])
+
+
+def _vm_path(text: str) -> tuple[str | None, str]:
+    """VM and path as mpremote has it; a path of this machine has a / before its first colon, or no colon."""
+    name, colon, path = text.partition(":")
+    if not colon or "/" in name or not name:
+        return None, text
+    return name, f":{path}"
+
+
+def mpremote(name: str, words: Sequence[str]) -> int:
+    """Run mpremote's commands on a VM's console and return its exit code.
+
+    Raises FloeError for a VM that has ended, has no REPL or is in use."""
+    status = control.status(state.find(name))
+    if status.state != "running":
+        raise FloeError(f"{name} has ended", hint=f"floe logs {name}")
+    if status.spec.profile != "dev":
+        raise FloeError(f"{name} has no REPL: its image is sealed", hint=f"floe run --detach --dev {status.spec.app}")
+    if status.client is not None:
+        raise FloeError(f"{name} is in use by {status.client}", hint="one client at a time: end that one")
+    import serial
+    from mpremote import main as program
+    from mpremote.transport import TransportError
+
+    if "floe" not in serial.protocol_handler_packages:
+        serial.protocol_handler_packages.append("floe")
+    before, sys.argv = sys.argv, ["mpremote", "connect", f"floe://{name}", "resume", *words]
+    try:
+        code = program.main()
+    except SystemExit as e:
+        code = e.code
+    except TransportError as e:
+        raise VmError(f"{name} does not answer as a REPL does: {e}", hint=f"floe logs -n 20 {name}") from e
+    except serial.SerialException as e:
+        raise VmError(f"{name} hung up: {e}", hint=f"floe ps --all; floe logs -n 20 {name}") from e
+    finally:
+        sys.argv = before
+    if code is None or code == 0:
+        return EXIT_OK
+    return code if isinstance(code, int) else EXIT_SCRIPT_ERROR

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: MIT
+"""Starts detached VMs: the folder, what is written down about it, and the keeper. Prints nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from floe import elf, handover, net, qemu, state
+from floe.errors import FloeError, VmError
+from floe.qemu import VmSpec
+from floe.state import Folder, Spec
+
+# The keeper puts descriptors for @CONSOLE@ and the like; the guest finds its console connected when it starts.
+_CHARDEVS = qemu.Endpoints(
+    "socket,id=console,fd=@CONSOLE@,server=on,wait=on",
+    "socket,id=serial,fd=@SERIAL@,server=on,wait=on",
+    "socket,id=qmp,fd=@QMP@,server=on,wait=off",
+)
+_TAIL = 10  # lines of the keeper's own messages
+
+
+def launch(spec: VmSpec, *, app: str, name: str | None) -> Folder:
+    """Start a detached VM; returns when its hypervisor runs. `name` None: one made from app's.
+
+    Raises FloeError, with the last that hypervisor and guest said if it ended at once."""
+    net.check_host(spec.cards)
+    blobs = handover.read(spec.secrets, spec.env_files)
+    folder = state.create(name, Path(app).stem or "vm")
+    try:
+        image = folder / "image.elf"
+        shutil.copyfile(spec.elf, image)
+        switches = (*spec.switches, "@BOOTED@")  # parent.py says there why the guest was started again
+        with handover.in_memory(blobs) as (files, fds):
+            argv = qemu.command_line(replace(spec, elf=image, switches=switches), _CHARDEVS, files)
+            folder.write("spec", _spec(folder, spec, app, argv))
+            start_keeper(folder, inherited=fds)
+    except OSError as e:
+        _abandon(folder)
+        raise FloeError(f"cannot write {folder.path}: {e.strerror}", hint="df, or another XDG_STATE_HOME") from e
+    except BaseException:
+        _abandon(folder)
+        raise
+    return folder
+
+
+def _spec(folder: Folder, spec: VmSpec, app: str, argv: list[str]) -> Spec:
+    return Spec(
+        name=folder.name,
+        app=app,
+        profile=str(elf.read(folder / "image.elf").content["profile"]),
+        argv=argv,
+        memory=spec.memory,
+        accel=spec.accel,
+        machine=spec.machine,
+        ports=[
+            {"address": f.address, "host": f.host_port, "guest": f.guest_port, "protocol": f.protocol}
+            for f in spec.forwards
+        ],
+        created=time.time(),
+        sockets=state.sockets_folder(folder),
+    )
+
+
+def _abandon(folder: Folder) -> None:
+    """A start that failed leaves nothing."""
+    for process in (folder.keeper, folder.vm):
+        if process is not None:
+            process.signal(signal.SIGKILL)
+    folder.remove()
+
+
+def start_keeper(folder: Folder, *, adopt: bool = False, inherited: Sequence[int] = ()) -> None:
+    """Start the VM's keeper and wait for its word. `inherited`: descriptors for the hypervisor. Raises VmError."""
+    ours, theirs = os.pipe()
+    argv = [sys.executable, "-P", "-m", "floe.keeper", str(folder.path), "--ready", str(theirs)]
+    argv += ["--adopt"] if adopt else []
+    argv += ["--inherited", *map(str, inherited)] if inherited else []
+    try:
+        keeper = subprocess.Popen(
+            argv,
+            pass_fds=[theirs, *inherited],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    finally:
+        os.close(theirs)
+    with os.fdopen(ours, "rb") as pipe:
+        said = pipe.read()
+    if not said:
+        keeper.wait()
+        raise VmError(
+            f"the keeper of {folder.name} died at once", evidence=_tail(folder / "keeper.log"), hint="floe doctor"
+        )
+    answer = json.loads(said)
+    if "error" in answer:
+        keeper.wait()
+        raise VmError(answer["error"], evidence=answer.get("evidence", ""), hint=answer.get("hint", ""))
+
+
+def _tail(path: Path) -> str:
+    try:
+        return "\n".join(path.read_text(errors="replace").splitlines()[-_TAIL:])
+    except OSError:
+        return ""
