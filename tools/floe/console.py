@@ -53,6 +53,7 @@ class Stream:
         self._outgoing = bytearray()
         self._searched = 0  # data before this offset has matched an earlier find()
         self.data = bytearray()
+        self.diverted: bytearray | None = None  # takes what comes instead of `data`, between divert() and undivert()
         self.on_data: Callable[[bytes], None] = lambda data: None
         self.on_room: Callable[[], None] = lambda: None
         self.closed = False
@@ -75,6 +76,20 @@ class Stream:
             return False
         self._searched = at + len(text.encode())
         return True
+
+    def divert(self, mark: bytes) -> bool:
+        """Whether `mark` came since the last text found: it and all that follows is then kept apart, in `diverted`."""
+        at = self.data.find(mark, self._searched)
+        if at >= 0:
+            self.diverted = self.data[at + len(mark) :]
+            del self.data[at:]
+        return at >= 0
+
+    def undivert(self) -> None:
+        """What is still in `diverted` is text again, and so is what comes from now on."""
+        rest, self.diverted = self.diverted, None
+        if rest:
+            self._received(bytes(rest))
 
     def send(self, data: bytes) -> None:
         """Queue bytes for the guest. They are dropped when the stream is closed."""
@@ -103,12 +118,18 @@ class Stream:
         if not data:
             self.close()
             return
+        if self.diverted is None:
+            self._received(data)
+        else:
+            self.diverted += data
+        self._changed()
+
+    def _received(self, data: bytes) -> None:
         self.data += data
         if (excess := len(self.data) - self._keep) > 0:
             del self.data[:excess]
             self._searched = max(0, self._searched - excess)
         self.on_data(data)
-        self._changed()
 
     def _writable(self) -> None:
         was_full = self.full

@@ -74,6 +74,19 @@ class VmError(FloeError):
     exit_code = EXIT_REFUSED
 
 
+class GuestError(FloeError):
+    """Code that was sent to a guest's REPL raised an exception there."""
+
+    exit_code = EXIT_SCRIPT_ERROR
+
+    def __init__(self, traceback: str, output: str) -> None:
+        """`traceback`: the guest's own text; its last line is the message. `output`: what the code printed before."""
+        lines = traceback.strip().splitlines() or ["the guest raised an exception without a text"]
+        super().__init__(lines[-1], evidence=traceback.strip())
+        self.traceback = traceback
+        self.output = output
+
+
 class VmExitedEarly(VmError):
     """QEMU ended by itself, not by its guest. Carries what a person would ask for next."""
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from floe import accel, elf, handover, image, net, ports, qemu
 from floe.config import ImageConfig
-from floe.errors import UsageError
+from floe.errors import NotFound, UsageError
 from floe.qemu import VmSpec
 from floe.stamps import SWITCH
 
@@ -36,6 +36,7 @@ class Wishes:
     machine: str = "microvm"
     stamps: bool = False
     switches: tuple[str, ...] = ()  # further words for the guest
+    capture: Path | None = None  # packets in pcap format
 
 
 def plan(app: Path, wishes: Wishes, say: Callable[[str], None] = lambda text: None) -> tuple[VmSpec, str]:
@@ -57,6 +58,8 @@ def assemble(made: elf.Image, config: ImageConfig | None, wishes: Wishes) -> tup
     """As plan() for an image that is built; `config` is its image.toml, None for an ELF alone.
 
     Raises what ports.claim(), accel.choose() and those of handover do, and UsageError."""
+    if wishes.machine not in qemu.MACHINES:
+        raise UsageError(f"--machine {wishes.machine}: no such machine", hint=f"one of {', '.join(qemu.MACHINES)}")
     memory = qemu.parse_memory(wishes.memory) if wishes.memory else int(made.content["memory"])
     _check_memory(made, memory)
     asked = [ports.parse_forward(text) for text in wishes.forwards]
@@ -76,6 +79,7 @@ def assemble(made: elf.Image, config: ImageConfig | None, wishes: Wishes) -> tup
         forwards=ports.claim(forwards),
         env=_environment(config.env if config else {}, env_files, wishes.env),
         args=wishes.args or (config.args if config else ()),
+        capture=_check_capture(wishes.capture, cards),
         switches=(*wishes.switches, *((SWITCH,) if wishes.stamps else ())),
         secrets=secrets,
         env_files=env_files,
@@ -129,6 +133,14 @@ def _uuid(text: str) -> str:
         return str(uuid.UUID(text) if text else uuid.uuid4())
     except ValueError:
         raise UsageError(f"--uuid {text}: not a UUID", hint=f"--uuid {uuid.uuid4()}") from None
+
+
+def _check_capture(path: Path | None, cards: Sequence[net.Card]) -> Path | None:
+    if path is not None and not cards:
+        raise UsageError(f"no network card whose packets could go to {path}")
+    if path is not None and not path.parent.is_dir():
+        raise NotFound(f"packets cannot be written to {path}: its folder does not exist")
+    return path
 
 
 def _variable(text: str) -> tuple[str, str]:

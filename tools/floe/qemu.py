@@ -51,6 +51,7 @@ class VmSpec:
     secrets: tuple[tuple[str, Path], ...] = ()  # name, file of the host: paths alone, never content
     env_files: tuple[Path, ...] = ()
     uuid: str = ""  # machine.unique_id()
+    capture: Path | None = None  # packets of the cards, in pcap format: capture_files()
 
 
 @dataclass(frozen=True)
@@ -127,13 +128,24 @@ def command_line(spec: VmSpec, endpoints: Endpoints, files: list[str] | None = N
     first_user = next((i for i, card in enumerate(spec.cards) if card.kind == "user"), -1)
     for index, card in enumerate(spec.cards):
         forwards = spec.forwards if index == first_user else ()
-        argv += ["-netdev", net.netdev(card, index, forwards, vhost=spec.accel == "kvm")]
+        argv += ["-netdev", net.netdev(card, index, forwards, vhost=spec.accel == "kvm" and not spec.capture)]
         argv += _virtio(spec.machine, "net", f"netdev=net{index}" + (f",mac={card.mac}" if card.mac else ""))
     argv += ["-uuid", spec.uuid] if spec.uuid else []
     argv += handover.for_paste(spec.secrets, spec.env_files) if files is None else files
+    for index, path in enumerate(capture_files(spec)):
+        file = str(path).replace(",", ",,")
+        argv += ["-object", f"filter-dump,id=dump{index},netdev=net{index},file={file}"]
     if spec.machine == "microvm":
         argv += ["-global", "virtio-mmio.force-legacy=false"]
     return [*argv, "-kernel", str(spec.elf), "-append", guest_command_line(spec)]
+
+
+def capture_files(spec: VmSpec) -> list[Path]:
+    """The file of each card's packets: `capture` itself for the first, NAME.1.pcap, NAME.2.pcap for further ones."""
+    path = spec.capture
+    if path is None:
+        return []
+    return [path if i == 0 else path.with_name(f"{path.stem}.{i}{path.suffix}") for i in range(len(spec.cards))]
 
 
 def _virtio(machine: str, device: str, options: str = "") -> list[str]:

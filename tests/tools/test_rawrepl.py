@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: MIT
+"""vm.exec() and vm.eval(): output, exceptions, what stays, and how they share the console with everything else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from conftest import Boot, Guest
+from floe.console import Matched, TimedOut
+from floe.errors import TimedOut as TimedOutError
+from floe.errors import VmError
+
+
+@pytest.fixture
+def vm(boot: Boot, tmp_path: Path) -> Guest:
+    app = tmp_path / "app.py"
+    app.write_text("import sys, time, json\nready = True\nprint('ready')\n")
+    return boot(app, dev=True, deadline_s=60)
+
+
+def test_output_and_what_stays(vm: Guest) -> None:
+    assert vm.exec("print('one')\nprint('two', end='')") == "one\ntwo"
+    assert vm.exec("") == ""
+    vm.exec("def twice(x):\n    return 2 * x\n\n\nn = twice(21)")
+    assert vm.eval("n") == 42
+    assert vm.exec("print(twice('snø ❄'))") == "snø ❄snø ❄\n"
+
+
+@pytest.mark.parametrize(
+    "value", [0, -1, 2**70, 1.5, "a'b\"\n\x04", b"\x00\xff\x04", None, True, [1, (2, {"k": {3}})]], ids=repr
+)
+def test_values(vm: Guest, value: object) -> None:
+    assert vm.eval(repr(value)) == value
+
+
+def test_much_of_everything(vm: Guest) -> None:
+    text = "x = 1  # " + "filler " * 20 + "\n"
+    vm.exec(text * 400 + "print('end')", deadline_s=30)
+    output = vm.exec("for i in range(5000): print(i, 'a' * 40)", deadline_s=30)
+    assert output == "".join(f"{i} {'a' * 40}\n" for i in range(5000))
+
+
+def test_the_console_keeps_the_rest(vm: Guest) -> None:
+    vm.exec("print('not on the console')")
+    assert vm.expect("ready") is Matched  # said before
+    vm.send(b"print('by' + ' hand')\r")
+    assert vm.expect("by hand") is Matched
+    vm.exec("print('again')")
+    assert "not on" not in vm.console_text and "again" not in vm.console_text
+    assert "raw REPL" not in vm.console_text
+    assert vm.expect("not on", deadline_s=0.2) is TimedOut
+
+
+def test_code_over_its_deadline_is_interrupted(vm: Guest) -> None:
+    with pytest.raises(TimedOutError, match=r"did not end within 0\.5 s") as caught:
+        vm.exec("print('so far')\nwhile True: pass", deadline_s=0.5)
+    assert "so far" in caught.value.evidence and "KeyboardInterrupt" in caught.value.evidence
+    assert vm.eval("ready") is True
+
+
+def test_the_vm_ends_meanwhile(vm: Guest) -> None:
+    with pytest.raises(VmError, match="the VM was started again while code was running") as caught:
+        vm.exec("print('last words')\nimport machine\nmachine.reset()")
+    assert "guest: ready" in caught.value.evidence
+
+
+def test_a_busy_script_is_not_disturbed(boot: Boot, tmp_path: Path) -> None:
+    app = tmp_path / "busy.py"
+    app.write_text("try:\n    while True: pass\nexcept KeyboardInterrupt:\n    print('interrupted')\n")
+    vm = boot(app, dev=True, deadline_s=60)
+    with pytest.raises(TimedOutError, match="no REPL answered within 1 s"):
+        vm.exec("print(1)", deadline_s=1)
+    assert "interrupted" not in vm.console_text
+    vm.interrupt()
+    assert vm.expect("interrupted") is Matched
+    assert vm.exec("print(1)") == "1\n"
