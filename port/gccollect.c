@@ -128,5 +128,6 @@ void floe_heap_init(void) {
         first = hal_mem_take(size, HAL_PAGE_SIZE, 0);
         hal_assert(first != NULL);
     }
+    MP_STATE_PORT(floe_timers) = NULL; // those of before a soft reset, whose heap is no more
     gc_init(first, first + size);
 }

@@ -6,8 +6,12 @@
 #include "port.h"
 #include "py/mphal.h"
 
+extern const mp_obj_type_t floe_rtc_type, machine_timer_type;
+
 #define MICROPY_PY_MACHINE_EXTRA_GLOBALS \
-    {MP_ROM_QSTR(MP_QSTR_PWRON_RESET), MP_ROM_INT(MACHINE_PWRON_RESET)}, \
+    {MP_ROM_QSTR(MP_QSTR_RTC), MP_ROM_PTR(&floe_rtc_type)}, \
+        {MP_ROM_QSTR(MP_QSTR_Timer), MP_ROM_PTR(&machine_timer_type)}, \
+        {MP_ROM_QSTR(MP_QSTR_PWRON_RESET), MP_ROM_INT(MACHINE_PWRON_RESET)}, \
         {MP_ROM_QSTR(MP_QSTR_HARD_RESET), MP_ROM_INT(MACHINE_HARD_RESET)}, \
         {MP_ROM_QSTR(MP_QSTR_DEEPSLEEP_RESET), MP_ROM_INT(MACHINE_DEEPSLEEP_RESET)}, \
         {MP_ROM_QSTR(MP_QSTR_SOFT_RESET), MP_ROM_INT(MACHINE_SOFT_RESET)},

@@ -67,6 +67,7 @@ void floe_heap_free(void *p);
 #define MICROPY_PY_GC_COLLECT_RETVAL (1)
 #define MICROPY_KBD_EXCEPTION (1)
 #define MICROPY_ENABLE_SCHEDULER (1)
+#define MICROPY_SCHEDULER_DEPTH (8)
 #define MICROPY_EPOCH_IS_1970 (1)
 
 // ---- sys, os, time, machine ----
@@ -88,6 +89,7 @@ void floe_heap_free(void *p);
 #define MICROPY_PY_MACHINE (1)
 #define MICROPY_PY_MACHINE_INCLUDEFILE "port/modmachine.c"
 #define MICROPY_PY_MACHINE_RESET (1)
+#define MICROPY_PY_MACHINE_TIMER (1)
 #define MICROPY_PY_MACHINE_BARE_METAL_FUNCS (1)
 #define MICROPY_PY_MACHINE_MEMX (0)
 #define MICROPY_PY_MACHINE_SIGNAL (0)

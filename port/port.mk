@@ -15,6 +15,8 @@ include $(UP)/micropython/py/mkenv.mk
 
 QSTR_DEFS = port/qstrdefsport.h
 vpath mpconfigport.h port
+# A change of these is a reason to look for names, modules and root pointers in every file again.
+QSTR_GLOBAL_DEPENDENCIES += port/mpconfigport.h port/modmachine.c port/modos.c port/modtime.c
 MICROPY_ROM_TEXT_COMPRESSION = 1
 include $(TOP)/py/py.mk
 include $(TOP)/extmod/extmod.mk
@@ -41,7 +43,7 @@ endif
 
 # ---- sources ----
 SRC_PORT_C = \
-    port/bootargs.c port/envfile.c port/gccollect.c port/main.c port/misc.c port/mod_floe.c port/mod_secret.c port/mphalport.c port/script.c \
+    port/bootargs.c port/envfile.c port/gccollect.c port/main.c port/misc.c port/machine_rtc.c port/mod_floe.c port/mod_secret.c port/mphalport.c port/script.c port/softtimer.c \
     port/traceback.c port/boot/boot.c port/boot/paging.c port/monitor/idt.c \
     $(addprefix port/hal/, clock.c cmdline.c console.c cpu.c entropy.c events.c fwcfg.c irq.c mem.c panic.c pci.c power.c uart.c) \
     $(addprefix port/libc/, malloc.c stdlib.c string.c)

@@ -28,7 +28,7 @@ enum {
 
 static uint64_t base_tsc, base_ns; // a moment on both clocks
 static uint64_t tsc_mul;           // ns = base_ns + ((tsc - base_tsc) * tsc_mul >> 32)
-static uint64_t wall_at_entry;     // ns since the epoch
+static uint64_t wall_at_entry;     // ns since the epoch, modulo 2^64; 0: not known
 static const char *source = "none";
 
 static inline uint64_t rdtsc(void) {
@@ -42,6 +42,8 @@ uint64_t hal_clock_cycles(void) { return rdtsc(); }
 uint64_t hal_clock_ns(void) { return base_ns + (uint64_t)(((unsigned __int128)(rdtsc() - base_tsc) * tsc_mul) >> 32); }
 
 uint64_t hal_clock_wall_ns(void) { return wall_at_entry == 0 ? 0 : wall_at_entry + hal_clock_ns(); }
+
+void hal_clock_wall_set(uint64_t ns) { wall_at_entry = ns - hal_clock_ns(); }
 
 const char *hal_clock_source(void) { return source; }
 

@@ -26,6 +26,8 @@
 uint64_t hal_clock_ns(void);
 // Nanoseconds since 1970-01-01 UTC. Host's wall clock at boot plus hal_clock_ns(); 0 where none exists.
 uint64_t hal_clock_wall_ns(void);
+// Let the wall clock show this now; it goes on from there. The monotonic clock stays as it is.
+void hal_clock_wall_set(uint64_t ns);
 // Raw cycle counter, for time.ticks_cpu() and measurements.
 uint64_t hal_clock_cycles(void);
 // Name of the source in use: "kvmclock", "cpuid", "lapic", "pvclock".

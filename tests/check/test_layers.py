@@ -111,7 +111,7 @@ PREFIXES = [
     (r"port/xen/.*", r"xen_"),
     (r"port/mphalport\.c", r"mp_hal_|mp_"),
     (r"port/libc/.*", r""),  # the names of the C library
-    (r"port/[a-z_]+\.c", r"floe_|mod_|mp_(?!hal_)|gc_|main$|nlr_jump_fail$|get_fattime$"),
+    (r"port/[a-z_]+\.c", r"floe_|mod_|mp_(?!hal_)|gc_|soft_timer_|main$|nlr_jump_fail$|get_fattime$"),
     (r"modules/netdev/.*", r"netdev_"),
     (r"modules/blkdev/(?!mod_).*", r"blkdev_"),
     (r"modules/virtio/.*", r"virtio_|virtq_|vnet_|vblk_"),
