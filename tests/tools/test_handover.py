@@ -169,3 +169,9 @@ def test_they_outlive_a_reset_and_their_files(tmp_path: Path, given: dict[str, b
         assert vm.wait(deadline_s=60) == 0
         assert vm.resets == 1
         assert vm.console_text.count(f"secret pw 7 {checksum(b'hunter2')}\n") == 2
+
+
+def test_a_name_has_one_identity() -> None:
+    from floe.plan import identity
+
+    assert identity("web") == identity("web") != identity("web2")

@@ -128,6 +128,15 @@ def _environment(image: Mapping[str, str], files: Sequence[Path], asked: Sequenc
     return tuple({**own, **dict(map(_variable, asked))}.items())
 
 
+def identity(name: str) -> str:
+    """The UUID of the VM that this user calls NAME on this machine: the same at every start."""
+    try:
+        machine = uuid.UUID(Path("/etc/machine-id").read_text().strip())
+    except (OSError, ValueError):
+        machine = uuid.UUID(int=uuid.getnode())
+    return str(uuid.uuid5(machine, f"floe/{os.getuid()}/{name}"))
+
+
 def _uuid(text: str) -> str:
     try:
         return str(uuid.UUID(text) if text else uuid.uuid4())

@@ -12,7 +12,7 @@ import click
 
 from floe import accel, errors, qemu
 from floe.errors import FloeError, UsageError
-from floe.plan import Wishes, plan
+from floe.plan import Wishes, identity, plan
 from floe.qemu import Endpoints, VmSpec
 from floe.session import Session
 from floe.stamps import BootTimes
@@ -33,7 +33,9 @@ from floe.stamps import BootTimes
 @click.option("--env-file", "env_files", multiple=True, metavar="FILE",
               help="Lines K=V for os.getenv(), as docker's; --env is over it.")  # fmt: skip
 @click.option("--secret", "secrets", multiple=True, metavar="NAME=FILE", help="Hand FILE over for floe.secret(NAME).")
-@click.option("--uuid", metavar="UUID", default="", help="machine.unique_id() of the VM.  [default: a random one]")
+@click.option(
+    "--uuid", metavar="UUID", default="", help="machine.unique_id() of the VM.  [default: by --name, else random]"
+)
 @click.option("--accel", "accel_name", type=click.Choice(accel.ACCELS), default="auto", show_default=True)
 @click.option("--machine", type=click.Choice(qemu.MACHINES), default="microvm", show_default=True)
 @click.option(
@@ -62,6 +64,8 @@ def command(
     ARGS are the script's sys.argv[1:]; put -- before them. Ctrl-C asks the script to end; a second Ctrl-C, or
     Ctrl-], ends the VM."""
     detach, name = bool(wishes.pop("detach")), wishes.pop("name")
+    if name and not wishes["uuid"]:
+        wishes["uuid"] = identity(str(name))
     # click gives each option the type that its field in Wishes has; **wishes can only say their union.
     spec, why_no_kvm = plan(app, Wishes(accel=accel_name, **wishes), say)  # type: ignore[arg-type]
     if dry_run:
