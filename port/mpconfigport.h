@@ -122,7 +122,12 @@ unsigned long floe_random_seed(void);
 #define MICROPY_PY_NETWORK (0)
 #define MICROPY_PY_SSL (0)
 #define MICROPY_PY_WEBSOCKET (1)
-#define MICROPY_PY_HASHLIB_SHA256 (1)
+#define MICROPY_PY_HASHLIB (0) // modules/tls brings hashlib, tls, and what cryptolib calls
+#define MICROPY_PY_CRYPTOLIB (1)
+#define MICROPY_PY_CRYPTOLIB_CTR (1)
+#define MICROPY_PY_CRYPTOLIB_CONSTS (1)
+#define MICROPY_SSL_MBEDTLS (1)
+#define MICROPY_PY_DEFLATE_COMPRESS (1)
 #define MICROPY_PY_FRAMEBUF (0)
 #define MICROPY_PY_ONEWIRE (0)
 #define MICROPY_PY_MACHINE_I2C (0)

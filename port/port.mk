@@ -26,9 +26,10 @@ include $(TOP)/extmod/extmod.mk
 INC := -nostdinc -isystem port/libc/include -isystem $(shell $(CC) -print-file-name=include) \
     -I. -Iport -I$(TOP) -I$(BUILD) -Iport/hal -Imodules/netdev -I$(UP) \
     -Imodules/lwip -Imodules/blkdev -I$(UP)/lwip/src/include
+include modules/tls/tls.mk
 CFLAGS_ARCH := -m64 -march=x86-64 -mcmodel=small -ffreestanding -fbuiltin -fno-pic -fno-pie -fno-stack-protector -fcf-protection=none \
     -fno-asynchronous-unwind-tables -fno-delete-null-pointer-checks -fno-strict-aliasing
-CFLAGS += $(INC) $(CFLAGS_ARCH) -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Werror -Wpointer-arith \
+CFLAGS += $(INC) $(MBEDTLS_CFLAGS) $(CFLAGS_ARCH) -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Werror -Wpointer-arith \
     -ffunction-sections -fdata-sections -DNDEBUG -Os
 CFLAGS_UPSTREAM = -w
 # The paths of this machine stay out of the objects, so that the same inputs give the same bytes.
@@ -51,7 +52,7 @@ SRC_PORT_S = port/boot/entry.S port/monitor/monitor.S
 ifeq ($(PROFILE),dev)
 SRC_PORT_C += port/native.c port/repl.c
 endif
-SRC_MODULES_C = modules/netdev/netdev.c $(sort $(wildcard modules/blkdev/*.c modules/virtio/*.c)) $(FLOE_LWIP_C)
+SRC_MODULES_C = modules/netdev/netdev.c $(sort $(wildcard modules/blkdev/*.c modules/virtio/*.c)) $(FLOE_LWIP_C) $(FLOE_TLS_C)
 SRC_SHARED_C = shared/readline/readline.c shared/runtime/gchelper_generic.c shared/runtime/interrupt_char.c \
     shared/runtime/pyexec.c shared/runtime/sys_stdio_mphal.c shared/timeutils/timeutils.c
 SRC_THIRDPARTY_C += $(SRC_LIB_LIBM_DBL_C) $(SRC_LIB_LIBM_DBL_SQRT_SW_C)
@@ -70,7 +71,7 @@ $(filter-out %/mod_floe.o, $(DISK_OBJ)): CFLAGS += $(CFLAGS_UPSTREAM)
 # objmodule.o is compiled per app, with the app's module table.
 OBJ = $(filter-out $(BUILD)/py/objmodule.o, $(PY_O))
 OBJ += $(addprefix $(BUILD)/, $(SRC_C:.c=.o) $(SRC_PORT_S:.S=.o) $(SRC_THIRDPARTY_C:.c=.o))
-OBJ += $(addprefix $(BUILD)/lwip/, $(LWIP_SRC_C:.c=.o))
+OBJ += $(addprefix $(BUILD)/lwip/, $(LWIP_SRC_C:.c=.o)) $(addprefix $(BUILD)/mbedtls/, $(MBEDTLS_SRC_C:.c=.o))
 
 FAST = $(addprefix $(BUILD)/, $(SRC_MODULES_C:.c=.o) port/libc/string.o port/libc/malloc.o port/hal/console.o port/hal/events.o \
     port/hal/clock.o py/runtime.o py/map.o py/obj.o py/objfun.o py/objlist.o py/objdict.o py/objstr.o py/objint.o \
@@ -82,7 +83,8 @@ $(BUILD)/port/libc/malloc.o: CFLAGS += -fno-builtin-malloc
 $(BUILD)/port/libc/string.o $(BUILD)/port/libc/stdlib.o: CFLAGS += -O2 -fno-builtin -fno-tree-loop-distribute-patterns
 # Warnings are for our code; upstream's is not ours to change. libc/malloc.c includes dlmalloc.
 $(PY_O) $(addprefix $(BUILD)/, $(SRC_SHARED_C:.c=.o) $(SRC_THIRDPARTY_C:.c=.o) port/libc/malloc.o) \
-    $(addprefix $(BUILD)/lwip/, $(LWIP_SRC_C:.c=.o)): CFLAGS += $(CFLAGS_UPSTREAM)
+    $(addprefix $(BUILD)/lwip/, $(LWIP_SRC_C:.c=.o)) \
+    $(addprefix $(BUILD)/mbedtls/, $(MBEDTLS_SRC_C:.c=.o)): CFLAGS += $(CFLAGS_UPSTREAM)
 
 # ---- products ----
 all: $(BUILD)/libfloe.a $(BUILD)/libdisk.a $(BUILD)/link.ld $(BUILD)/app.cflags $(BUILD)/app.ldflags $(HEADER_BUILD)/moduledefs.collected build/mpy-cross
@@ -91,6 +93,11 @@ include $(TOP)/py/mkrules.mk
 QSTR_GEN_CFLAGS += -DFLOE_DISK=1
 
 $(BUILD)/lwip/%.o: $(UP)/lwip/%.c
+	$(ECHO) "CC $<"
+	$(Q)$(MKDIR) -p $(dir $@)
+	$(Q)$(CC) $(CFLAGS) -c -o $@ $<
+
+$(BUILD)/mbedtls/%.o: $(UP)/mbedtls/%.c
 	$(ECHO) "CC $<"
 	$(Q)$(MKDIR) -p $(dir $@)
 	$(Q)$(CC) $(CFLAGS) -c -o $@ $<
@@ -116,7 +123,7 @@ $(BUILD)/link.ld: port/boot/link.ld
 	$(Q)$(CP) $< $@
 
 $(BUILD)/app.cflags: port/port.mk $(lastword $(MAKEFILE_LIST))
-	$(Q)echo '$(subst ",\",$(filter-out -Werror,$(CFLAGS))) $(CFLAGS_UPSTREAM)' > $@
+	$(Q)echo '$(subst ",\",$(filter-out -Werror $(MBEDTLS_CFLAGS),$(CFLAGS))) $(CFLAGS_UPSTREAM)' > $@
 
 $(BUILD)/app.ldflags: port/port.mk
 	$(Q)echo '-nostdlib -static -no-pie -z max-page-size=4096 -Wl,-z,noexecstack -Wl,--gc-sections -Wl,--build-id=none -T $(BUILD)/link.ld' > $@

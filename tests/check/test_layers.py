@@ -39,13 +39,13 @@ USES: list[tuple[str, str]] = [
     (r"modules/xen/.*", rf"{STD}|hal\.h|netdev\.h|xen[a-z_/]*\.h|netfront[a-z_]*\.h|blk[a-z_]*\.h"),
     (
         r"modules/[a-z]+/mod_[a-z_]+\.[ch]",
-        rf"{STD}|py/.*|extmod/.*|hal\.h|(net|blk)dev\.h|lwip/.*|(net|sock|mod_|tls)[a-z_]*\.h",
+        rf"{STD}|py/.*|extmod/.*|hal\.h|(net|blk)dev\.h|lwip/.*|mbedtls/.*|(net|sock|mod_|tls)[a-z_]*\.h",
     ),
     (
         r"modules/lwip/.*",
         rf"{STD}|sys/types\.h|lwip/.*|netif/.*|arch/.*|lwipopts\.h|netdev\.h|hal\.h|(net|sock|mod_)[a-z_]*\.h",
     ),
-    (r"modules/tls/.*", rf"{STD}|mbedtls/.*|psa/.*|hal\.h|tls[a-z_]*\.h"),
+    (r"modules/tls/.*", rf"{STD}|(time|sys/types)\.h|mbedtls/.*|psa/.*|hal\.h|tls[a-z_]*\.h"),
 ]  # fmt: skip
 
 C_FILES = matching(r"(port|modules)/.*\.[chS]")
@@ -119,7 +119,8 @@ PREFIXES = [
     (r"modules/[a-z]+/mod_[a-z_]+\.c", r"mod_|floe_|netaddr_"),
     # The last two are lwIP's own hooks: sys_now and the timer it calls.
     (r"modules/lwip/.*", r"net[a-z]+_|sock_|sys_now$|tcp_timer_needed$"),
-    (r"modules/tls/.*", r"tls_"),
+    # The last three are what mbedTLS asks of a platform, under its own names.
+    (r"modules/tls/.*", r"tls_|mbedtls_(ms_time|platform_gmtime_r|psa_external_get_random)$"),
 ]
 
 

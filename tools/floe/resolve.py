@@ -39,6 +39,9 @@ INSTEAD = {
     "sqlite3": "json",
 }
 
+# asyncio has `import ssl` for callers of open_connection(ssl=True): TLS is in an image whose own script imports it.
+ONLY_WITH_APP = {"ssl"}
+
 
 @dataclass(frozen=True)
 class Frozen:
@@ -147,6 +150,8 @@ class Resolver:
                 self._warn(f"{place}: the imported name is computed: list what it can be as `imports` in image.toml")
         failed: set[int] = set()
         for wanted in source.imports:
+            if file.origin == "micropython" and wanted.name in ONLY_WITH_APP:
+                continue
             missing = self._import(wanted, file)
             if missing is None:
                 continue

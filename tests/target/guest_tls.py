@@ -1,0 +1,280 @@
+# SPDX-License-Identifier: MIT
+"""Module ssl as a client of the servers in tls_host.py, and as client and server of itself."""
+
+import asyncio
+import gc
+import os
+import select
+import socket
+import ssl
+import sys
+import time
+
+import tls
+
+HOST = "10.0.2.2"
+NAME = "floe.test"
+PORTS = {}
+for arg in sys.argv[1:]:
+    name, port = arg.split("=")
+    PORTS[name] = int(port)
+
+
+def pem(name):
+    return os.getenv(name).replace("|", "\n").encode()
+
+
+def client(**settings):
+    c = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    c.load_verify_locations(cadata=pem("CA_PEM"))
+    for key, value in settings.items():
+        setattr(c, key, value)
+    return c
+
+
+def connect(service, context=None, hostname=NAME, **keywords):
+    s = socket.socket()
+    s.settimeout(10)
+    s.connect((HOST, PORTS[service]))
+    try:
+        return (context or client()).wrap_socket(s, server_hostname=hostname, **keywords)
+    except Exception:
+        s.close()
+        raise
+
+
+def why(service, *args, **keywords):
+    """The words of the OSError that connecting ends with."""
+    try:
+        t = connect(service, *args, **keywords)
+        t.write(b"x")  # TLS 1.3: a server may refuse after the client is done
+        t.read(1)
+        t.close()
+    except OSError as e:
+        return e.args[1]
+    return ""
+
+
+def read_all(t):
+    parts = []
+    while True:
+        part = t.recv(4096)
+        if not part:
+            return b"".join(parts)
+        parts.append(part)
+
+
+def test_versions():
+    v12, v13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
+    for service in ("good", "rsa"):
+        for top, version in ((v12, "TLSv1.2"), (v13, "TLSv1.3")):
+            t = connect(service, client(maximum_version=top))
+            assert t.version() == version and t.cipher()[1] == version
+            t.write(b"hello")
+            assert t.read(5) == b"hello"
+            assert t.getpeercert(True)[:1] == b"\x30"
+            t.close()
+    assert why("v12", client(minimum_version=v13)) == "the peer refused: alert 70, protocol version not accepted"
+    assert why("v13", client(maximum_version=v12)) == "the peer refused: alert 70, protocol version not accepted"
+
+
+def test_refused():
+    failed = "certificate verify failed: "
+    assert why("wrong") == failed + "it is not for this host name"
+    assert why("good", hostname="other.test") == failed + "it is not for this host name"
+    assert why("expired") == failed + "it has expired"
+    assert why("future") == failed + "it is not valid yet"
+    assert why("selfsigned") == failed + "it is self-signed and not trusted"
+    assert why("unknown") == failed + "it was signed by an unknown CA"
+    assert why("plain") == "the peer does not speak TLS (invalid record)"
+    bare = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    assert why("good", bare).startswith("no CA certificates to check the peer's with")
+
+
+def test_allowed():
+    for settings in ({"verify_mode": ssl.CERT_NONE}, {"check_hostname": False}):
+        assert why("wrong", client(**settings)) == ""
+    assert why("expired", client(verify_mode=ssl.CERT_NONE)) == ""
+    try:
+        connect("good", hostname=None)
+        raise AssertionError
+    except ValueError as e:
+        assert "requires server_hostname" in str(e)
+
+
+def test_alpn():
+    c = client()
+    c.set_alpn_protocols(["http/1.1"])
+    t = connect("good", c)
+    assert t.selected_alpn_protocol() == "http/1.1"
+    t.close()
+    t = connect("good")
+    assert t.selected_alpn_protocol() is None
+    t.close()
+    for bad in ([""], ["x" * 256], ["x"] * 17):
+        try:
+            c.set_alpn_protocols(bad)
+            raise AssertionError
+        except ValueError:
+            pass
+
+
+def test_client_certificate():
+    assert why("mutual") != ""
+    c = client()
+    c.load_cert_chain(pem("CLIENT_PEM"), pem("CLIENT_KEY"))
+    assert why("mutual", c) == ""
+
+
+def test_resumption():
+    for top in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        c = client(maximum_version=top)
+        t = connect("good", c)
+        assert not t.session_reused
+        t.write(b"x")
+        assert t.read(1) == b"x"  # with TLS 1.3 the ticket comes before this
+        session = t.session
+        t.close()
+        t = connect("good", c, session=session)
+        assert t.session_reused
+        t.write(b"y")
+        assert t.read(1) == b"y"
+        t.close()
+    try:
+        connect("good", session=b"rubbish")
+        raise AssertionError
+    except ValueError as e:
+        assert str(e) == "invalid session"
+
+
+def test_half_close():
+    t = connect("upper")
+    t.write(b"half ")
+    t.write(b"close")
+    t.shutdown(1)
+    assert read_all(t) == b"HALF CLOSE"
+    assert t.read(1) == b""
+    t.close()
+
+
+def test_cut_off():
+    t = connect("cut")
+    t.write(b"x")
+    assert t.read(3) == b"bye"
+    for _ in range(2):
+        try:
+            t.read(1)
+            raise AssertionError
+        except OSError as e:
+            assert e.args[1] == "the connection was cut off: it ended without close_notify"
+    t.close()
+
+
+def test_bulk_without_blocking():
+    data = bytes(range(256)) * 2000
+    t = connect("good")
+    t.setblocking(False)
+    poll = select.poll()
+    poll.register(t, select.POLLIN | select.POLLOUT)
+    sent, got, limit = 0, [], time.ticks_add(time.ticks_ms(), 60000)
+    size = 0
+    while size < len(data) and time.ticks_diff(limit, time.ticks_ms()) > 0:
+        for _, events in poll.ipoll(1000):
+            if events & select.POLLIN:
+                part = t.read(16384)
+                if part:
+                    got.append(part)
+                    size += len(part)
+            if events & select.POLLOUT and sent < len(data):
+                sent += t.write(memoryview(data)[sent : sent + 40000]) or 0
+        if sent == len(data):
+            poll.modify(t, select.POLLIN)
+    assert b"".join(got) == data
+    t.close()
+
+
+def test_pending_data_is_readable():
+    t = connect("good")
+    t.write(b"0123456789")
+    assert t.read(3) == b"012"
+    poll = select.poll()
+    poll.register(t, select.POLLIN)
+    assert poll.poll(0)[0][1] == select.POLLIN  # decrypted, not yet read: nothing is in the socket
+    assert t.read(7) == b"3456789"
+    assert poll.poll(50) == []
+    t.close()
+    try:
+        t.read(1)
+        raise AssertionError
+    except OSError as e:
+        assert e.errno == 9
+
+
+def test_timeout():
+    t = connect("good")
+    t.settimeout(0.2)
+    try:
+        t.read(1)
+        raise AssertionError
+    except OSError as e:
+        assert e.errno == 110
+    t.write(b"still alive")
+    assert t.read(11) == b"still alive"
+    t.close()
+
+
+async def _serve(reader, writer):
+    try:
+        while True:
+            line = await reader.readline()
+            if not line:
+                break
+            writer.write(line.upper())
+            await writer.drain()
+    except OSError:
+        pass
+    await writer.wait_closed()
+
+
+async def _ask(context, number):
+    reader, writer = await asyncio.open_connection("127.0.0.1", 4433, ssl=context, server_hostname=NAME)
+    for word in ("first", "second"):
+        line = "%s %d\n" % (word, number)
+        writer.write(line)
+        await writer.drain()
+        assert await reader.readline() == line.upper().encode()
+    writer.s.shutdown(1)
+    assert await reader.read() == b""
+    writer.close()
+    await writer.wait_closed()
+
+
+async def _own_server():
+    c = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    c.load_cert_chain(pem("GOOD_PEM"), pem("GOOD_KEY"))
+    server = await asyncio.start_server(_serve, "0.0.0.0", 4433, backlog=16, ssl=c)
+    for top in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        await asyncio.gather(*(_ask(client(maximum_version=top), n) for n in range(8)))
+    server.close()
+    await server.wait_closed()
+
+
+def test_asyncio():
+    asyncio.run(_own_server())
+
+
+def test_zz_memory():
+    gc.collect()
+    before = tls._memory()
+    for _ in range(3):
+        why("good")
+        why("expired")
+    gc.collect()
+    assert tls._memory() <= before, (before, tls._memory())
+
+
+for name in sorted(globals()):
+    if name.startswith("test_"):
+        globals()[name]()
+        print("ok", name)
+print("all done")
