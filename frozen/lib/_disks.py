@@ -8,8 +8,7 @@ import vfs
 
 import floe
 
-_READ = 1024  # littlefs's unit of reading
-_BLOCK = 4096  # of a disk formatted here
+_READ = 4096  # littlefs's unit of reading, a line of the port's own cache; it holds four of them
 _LOOKED_AT = 1 << 20  # a disk whose first MiB and last 64 KiB are zeros is blank
 _PIECE = 1 << 16
 
@@ -21,10 +20,11 @@ def littlefs(dev):
     return vfs.VfsLfs2(dev, readsize=min(_READ, size), progsize=dev.sector_size, lookahead=window)
 
 
-def format(n, block_size=_BLOCK):
-    """Make an empty littlefs2 on disk n, whatever it holds."""
-    dev = floe.BlockDevice(n, block_size)
-    vfs.VfsLfs2.mkfs(dev, readsize=_READ, progsize=dev.sector_size, lookahead=16)
+def format(n, block_size=0):
+    """Make an empty littlefs2 on disk n, whatever it holds. Large blocks are fast, small ones save room."""
+    dev = floe.BlockDevice(n)
+    dev = floe.BlockDevice(n, block_size or (4096 if dev.size < 4 << 20 else 16384))
+    vfs.VfsLfs2.mkfs(dev, readsize=min(_READ, dev.ioctl(5, 0)), progsize=dev.sector_size, lookahead=16)
     return littlefs(dev)
 
 

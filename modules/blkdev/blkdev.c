@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "blkcache.h"
 #include "hal.h"
 
 enum { IN_FLIGHT = 8 };
@@ -93,7 +94,7 @@ static int run(blkdev_t *b, blkdev_op_t op, uint64_t at, uint8_t *base, uint64_t
     return err;
 }
 
-// One sector or less, or a buffer the device cannot take: by way of the bounce buffer.
+// Part of a sector, or a buffer the device cannot take: by way of the bounce buffer.
 static int bounced(blkdev_t *b, blkdev_op_t op, uint64_t at, uint8_t *buf, uint32_t len) {
     uint64_t sector = at & ~(uint64_t)(b->sector_size - 1);
     uint32_t skip = (uint32_t)(at - sector);
@@ -111,6 +112,40 @@ static int bounced(blkdev_t *b, blkdev_op_t op, uint64_t at, uint8_t *buf, uint3
     return run(b, BLKDEV_WRITE, sector, bounce, b->sector_size);
 }
 
+// Whole sectors straight from or into the buffer as far as they go, and what is left by bouncing.
+static int through(blkdev_t *b, blkdev_op_t op, uint64_t at, uint8_t *p, size_t len) {
+    int r = 0;
+    while (r == 0 && len > 0) {
+        uint32_t in_sector = (uint32_t)(at & (b->sector_size - 1));
+        bool direct = in_sector == 0 && len >= b->sector_size && ((uintptr_t)p & (b->align - 1u)) == 0;
+        size_t n = direct ? len & ~(size_t)(b->sector_size - 1) : b->sector_size - in_sector;
+        n = n < len ? n : len;
+        r = direct ? run(b, op, at, p, n) : bounced(b, op, at, p, (uint32_t)n);
+        at += n;
+        p += n;
+        len -= n;
+    }
+    return r;
+}
+
+// A read inside one line: the line is read as a whole, and kept.
+static int read_line(blkdev_t *b, uint64_t at, void *buf, size_t len) {
+    uint64_t start = at & ~(uint64_t)(BLKDEV_LINE - 1);
+    if (blkdev_cache_get(b, at, buf, len)) {
+        return 0;
+    }
+    uint8_t *line = start + BLKDEV_LINE <= b->sectors * BLKDEV_SECTOR ? blkdev_cache_claim(b, at) : NULL;
+    if (line == NULL) {
+        return through(b, BLKDEV_READ, at, buf, len);
+    }
+    int r = through(b, BLKDEV_READ, start, line, BLKDEV_LINE);
+    if (r == 0) {
+        memcpy(buf, line + (at - start), len);
+        blkdev_cache_keep(b, at);
+    }
+    return r;
+}
+
 static int check(const blkdev_t *b, uint64_t at, uint64_t len) {
     uint64_t size = b->sectors * BLKDEV_SECTOR;
     return b->dead ? -EIO : at > size || len > size - at ? -EINVAL : 0;
@@ -124,16 +159,18 @@ int blkdev_transfer(blkdev_t *b, blkdev_op_t op, uint64_t at, void *buf, size_t 
     b->stats.reads += op == BLKDEV_READ;
     b->stats.writes += op == BLKDEV_WRITE;
     *(op == BLKDEV_READ ? &b->stats.read_bytes : &b->stats.written_bytes) += len;
-    uint8_t *p = buf;
-    while (r == 0 && len > 0) {
-        uint32_t in_sector = (uint32_t)(at & (b->sector_size - 1));
-        bool direct = in_sector == 0 && len >= b->sector_size && ((uintptr_t)p & (b->align - 1u)) == 0;
-        size_t n = direct ? len & ~(size_t)(b->sector_size - 1) : b->sector_size - in_sector;
-        n = n < len ? n : len;
-        r = direct ? run(b, op, at, p, n) : bounced(b, op, at, p, (uint32_t)n);
-        at += n;
-        p += n;
-        len -= n;
+    if (r < 0 || len == 0) {
+        return r;
+    }
+    if (b->memory) {
+        return through(b, op, at, buf, len);
+    }
+    if (op == BLKDEV_READ && at % BLKDEV_LINE + len <= BLKDEV_LINE) {
+        return read_line(b, at, buf, len);
+    }
+    r = through(b, op, at, buf, len);
+    if (op == BLKDEV_WRITE) {
+        blkdev_cache_update(b, at, r == 0 ? buf : NULL, len);
     }
     return r;
 }
@@ -152,5 +189,6 @@ int blkdev_discard(blkdev_t *b, uint64_t at, uint64_t len) {
         return r < 0 ? r : b->readonly ? -EROFS : 0;
     }
     uint64_t mask = b->sector_size - 1, first = (at + mask) & ~mask, end = (at + len) & ~mask;
+    blkdev_cache_update(b, at, NULL, len);
     return end > first ? run(b, BLKDEV_DISCARD, first, NULL, end - first) : 0;
 }

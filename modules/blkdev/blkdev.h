@@ -8,7 +8,8 @@
 //
 // Durability: a write that came back is in the device, not yet on the medium; a flush that came back says that
 // every write which came back before the flush was submitted is on the medium. There is no other barrier:
-// requests in flight together may be carried out in any order.
+// requests in flight together may be carried out in any order. What is read may come from a cache (blkcache.c), which
+// nothing but this VM's own writes changes: a disk has one writer.
 //
 // Context: main loop only. No verb ever waits; blkdev_transfer() and blkdev_flush() do, with a deadline.
 // Errors: -EAGAIN not now, nothing changed; -EIO this request failed, or the device is dead (it lied, vanished or
@@ -63,6 +64,7 @@ struct blkdev {
     bool readonly;        // writes are refused with -EROFS before a driver sees them
     bool volatile_cache;  // flush does something; without it every write that came back is on the medium
     bool can_discard;
+    bool memory; // as fast as a copy: nothing is gained by keeping what was read
     bool dead;
     blkdev_stats_t stats;
 };

@@ -91,6 +91,7 @@ blkdev_t *blkdev_ram(uint64_t bytes) {
             .align = 1,
             .depth = 1,
             .can_discard = true,
+            .memory = true,
         };
     }
     return &ram.dev;

@@ -54,7 +54,7 @@ def build(out: Path) -> Path:
         *own,
         *(ROOT / "modules/virtio").glob("*.c"),
         ROOT / "modules/netdev/netdev.c",
-        ROOT / "modules/blkdev/blkdev.c",
+        *(ROOT / "modules/blkdev" / f"{name}.c" for name in ("blkdev", "blkcache")),
     ]
     includes = [f"-I{ROOT / d}" for d in ("port/hal", "modules/netdev", "modules/blkdev", "modules/virtio")]
     program = out / "harness"

@@ -32,7 +32,7 @@ _F_OFD_GETLK = 36
 
 @dataclass(frozen=True)
 class Disk:
-    """One disk. `size`: bytes of the file to create where there is none, 0 to create nothing."""
+    """One disk; its path is absolute. `size`: bytes of the file to create where there is none, 0 to create nothing."""
 
     path: Path
     readonly: bool = False
@@ -66,7 +66,7 @@ def parse_disk(text: str) -> Disk:
         raise UsageError(f"--disk {text}: names no file", hint=_HINT)
     if readonly and size:
         raise UsageError(f"--disk {text}: a new disk that cannot be written is of no use", hint=_HINT)
-    return Disk(Path(name), readonly, size)
+    return Disk(Path(name).absolute(), readonly, size)
 
 
 def _size(text: str, value: str) -> int:
@@ -79,8 +79,15 @@ def _size(text: str, value: str) -> int:
     return size
 
 
+def check_host(disks: Sequence[Disk]) -> None:
+    """Whether the host's files can be the disks; one that will be created is no matter. Raises FloeError, NotFound."""
+    for disk in disks:
+        if not disk.size or disk.path.exists():
+            _check(disk)
+
+
 def provide(disks: Sequence[Disk]) -> None:
-    """Create what is missing and was asked for, and check every disk. Raises FloeError, NotFound, UsageError."""
+    """Create what is missing and was asked for, and check every disk. Raises FloeError, NotFound."""
     for disk in disks:
         if disk.size and not disk.path.exists():
             _create(disk)
@@ -109,30 +116,34 @@ def _check(disk: Disk) -> None:
         raise FloeError(f"cannot open the disk {disk.path}: {e.strerror}", hint=hint) from e
     try:
         found = os.fstat(fd)
-        if stat.S_ISDIR(found.st_mode):
-            raise FloeError(f"{disk.path} is a folder, not a disk", hint=_HINT)
         if not stat.S_ISREG(found.st_mode) and not stat.S_ISBLK(found.st_mode):
-            raise FloeError(f"{disk.path} is neither a file nor a block device", hint=_HINT)
+            folder = stat.S_ISDIR(found.st_mode)
+            what = "is a folder, not a disk" if folder else "is neither a file nor a block device"
+            raise FloeError(f"{disk.path} {what}", hint=_HINT)
         size = os.lseek(fd, 0, os.SEEK_END)
-        if size < MIN_SIZE:
-            raise FloeError(
-                f"the disk {disk.path} has {size} bytes; a disk has at least {MIN_SIZE >> 10}K",
-                hint=f"truncate -s 16M {disk.path}",
-            )
-        if size % SECTOR:
-            whole = (size // SECTOR + 1) * SECTOR
-            raise FloeError(
-                f"the disk {disk.path} has {size} bytes, which is no whole number of sectors of {SECTOR}",
-                hint=f"truncate -s {whole} {disk.path}",
-            )
+        _check_size(disk.path, size)
         if _is_locked(fd, disk.readonly):
             raise FloeError(
                 f"the disk {disk.path} is in use",
                 evidence=_holder(found),
                 hint="end that VM, or give the disk to both with :ro",
             )
+    except OSError as e:
+        raise FloeError(f"{disk.path} cannot be a disk: {e.strerror}", hint=_HINT) from e
     finally:
         os.close(fd)
+
+
+def _check_size(path: Path, size: int) -> None:
+    if size < MIN_SIZE:
+        raise FloeError(
+            f"the disk {path} has {size} bytes; a disk has at least {MIN_SIZE >> 10}K", hint=f"truncate -s 16M {path}"
+        )
+    if size % SECTOR:
+        raise FloeError(
+            f"the disk {path} has {size} bytes, which is no whole number of sectors of {SECTOR}",
+            hint=f"truncate -s {(size // SECTOR + 1) * SECTOR} {path}",
+        )
 
 
 def _is_locked(fd: int, readonly: bool) -> bool:

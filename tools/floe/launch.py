@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from floe import elf, handover, net, qemu, state
+from floe import disks, elf, handover, net, qemu, state
 from floe.errors import FloeError, VmError
 from floe.qemu import VmSpec
 from floe.state import Folder, Spec
@@ -33,6 +33,7 @@ def launch(spec: VmSpec, *, app: str, name: str | None) -> Folder:
 
     Raises FloeError, with the last that hypervisor and guest said if it ended at once."""
     net.check_host(spec.cards)
+    disks.provide(spec.disks)
     blobs = handover.read(spec.secrets, spec.env_files)
     folder = state.create(name, Path(app).stem or "vm")
     try:

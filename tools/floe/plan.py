@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from floe import accel, elf, handover, image, net, ports, qemu
+from floe import accel, disks, elf, handover, image, net, ports, qemu
 from floe.config import ImageConfig
 from floe.errors import NotFound, UsageError
 from floe.qemu import VmSpec
@@ -27,6 +27,7 @@ class Wishes:
     memory: str | None = None
     forwards: tuple[str, ...] = ()
     cards: tuple[str, ...] = ()
+    disks: tuple[str, ...] = ()
     env: tuple[str, ...] = ()
     env_files: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
@@ -57,7 +58,7 @@ def plan(app: Path, wishes: Wishes, say: Callable[[str], None] = lambda text: No
 def assemble(made: elf.Image, config: ImageConfig | None, wishes: Wishes) -> tuple[VmSpec, str]:
     """As plan() for an image that is built; `config` is its image.toml, None for an ELF alone.
 
-    Raises what ports.claim(), accel.choose() and those of handover do, and UsageError."""
+    Raises what ports.claim(), disks.check_host(), accel.choose() and those of handover do, and UsageError."""
     if wishes.machine not in qemu.MACHINES:
         raise UsageError(f"--machine {wishes.machine}: no such machine", hint=f"one of {', '.join(qemu.MACHINES)}")
     memory = qemu.parse_memory(wishes.memory) if wishes.memory else int(made.content["memory"])
@@ -77,6 +78,7 @@ def assemble(made: elf.Image, config: ImageConfig | None, wishes: Wishes) -> tup
         accel=chosen,
         cards=cards,
         forwards=ports.claim(forwards),
+        disks=_disks(made, wishes.disks),
         env=_environment(config.env if config else {}, env_files, wishes.env),
         args=wishes.args or (config.args if config else ()),
         capture=_check_capture(wishes.capture, cards),
@@ -119,6 +121,17 @@ def _cards(made: elf.Image, values: Sequence[str], forwards: Sequence[ports.Forw
     if forwards and not any(card.kind == "user" for card in cards):
         raise UsageError(f"{forwards[0].option()}: ports are forwarded to a card of kind user only, and there is none")
     return cards
+
+
+def _disks(made: elf.Image, values: Sequence[str]) -> tuple[disks.Disk, ...]:
+    found = disks.parse_disks(values)
+    if found and "virtio-blk" not in made.content["drivers"]:
+        raise UsageError(
+            f"--disk {values[0]}: {made.content['name']} has no file systems: nothing in it imports vfs",
+            hint="disks = true in image.toml, or floe run --dev",
+        )
+    disks.check_host(found)
+    return found
 
 
 def _environment(image: Mapping[str, str], files: Sequence[Path], asked: Sequence[str]) -> tuple[tuple[str, str], ...]:

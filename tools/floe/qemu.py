@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """QEMU's command line for a VM, and the guest's. Starts nothing: vm.py does. Prints nothing.
 
-Order of devices is the order in which guests see them: console, entropy, network cards as given.
+Order of devices is the order in which guests see them: console, entropy, network cards and disks as given.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from floe import accel, handover, net
+from floe import accel, disks, handover, net
+from floe.disks import Disk
 from floe.errors import NotFound, UsageError
 from floe.net import Card
 from floe.ports import Forward
@@ -32,6 +33,7 @@ _MACHINE = {
 }
 _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 _MAX_CMDLINE = 4095 - 64 * (net.MAX_CARDS + 2)  # hal_cmdline()'s limit, less one virtio_mmio.device= word per device
+_MAX_DEVICES = {"microvm": 8, "q35": 16, "pc": 16}  # what the machine has room for; VIRTIO_DEV_MAX in virtio.h
 _UNITS = {"K": 10, "M": 20, "G": 30}
 
 
@@ -45,6 +47,7 @@ class VmSpec:
     accel: str = "tcg"
     cards: tuple[Card, ...] = (Card(),)
     forwards: tuple[Forward, ...] = ()
+    disks: tuple[Disk, ...] = ()
     env: tuple[tuple[str, str], ...] = ()
     args: tuple[str, ...] = ()
     switches: tuple[str, ...] = ()  # further words for the guest, as "floe.stamps=1"
@@ -113,6 +116,12 @@ def command_line(spec: VmSpec, endpoints: Endpoints, files: list[str] | None = N
         "-bios",
         FIRMWARE,
     ]
+    devices = 2 + len(spec.cards) + len(spec.disks)
+    if devices > (most := _MAX_DEVICES[spec.machine]):
+        raise UsageError(
+            f"{len(spec.cards)} network cards, {len(spec.disks)} disks: {spec.machine} has room for {most - 2} in all",
+            hint="--machine q35" if spec.machine == "microvm" else "",
+        )
     argv += accel.arguments(spec.accel)
     argv += ["-smp", "1", "-m", f"{spec.memory >> 10}K", "-sandbox", _SANDBOX]
     # A reset ends QEMU: vm.py tells one that was asked for from a crash, and starts QEMU again for the former.
@@ -135,6 +144,9 @@ def command_line(spec: VmSpec, endpoints: Endpoints, files: list[str] | None = N
     for index, path in enumerate(capture_files(spec)):
         file = str(path).replace(",", ",,")
         argv += ["-object", f"filter-dump,id=dump{index},netdev=net{index},file={file}"]
+    for index, disk in enumerate(spec.disks):
+        argv += ["-blockdev", disks.blockdev(disk, index)]
+        argv += _virtio(spec.machine, "blk", f"drive=disk{index}")
     if spec.machine == "microvm":
         argv += ["-global", "virtio-mmio.force-legacy=false"]
     return [*argv, "-kernel", str(spec.elf), "-append", guest_command_line(spec)]

@@ -34,7 +34,7 @@ from floe.ports import parse_forward
 __all__ = ["Boot", "BootOptions", "Closed", "Guest", "GuestError", "Matched", "TimedOut"]
 
 DEADLINE_S = 60.0
-_LISTS = ("net", "ports", "args", "switches", "env_files")
+_LISTS = ("net", "ports", "disks", "args", "switches", "env_files")
 _ACCELS = (*accel.ACCELS, "both")
 _LIVE: list[Boot] = []  # what a report of a failure tells about
 _SAID = pytest.StashKey[list[tuple[str, str]]]()  # sections for a failure after the VMs were ended
@@ -52,6 +52,7 @@ class BootOptions(TypedDict, total=False):
     env_files: Sequence[str | Path]
     secrets: Mapping[str, str | Path]  # name: file
     uuid: str
+    disks: Sequence[str]  # values of --disk
     switches: Sequence[str]  # further words on the guest's command line
     capture: bool | str | Path  # packets in pcap format: True for a file in the test's folder
 
@@ -158,6 +159,7 @@ class Boot:
             memory=options.get("memory"),
             forwards=tuple(f"0:{port}" for port in sorted(guest_ports)),
             cards=tuple(options.get("net", ())),
+            disks=tuple(options.get("disks", ())),
             env=tuple(f"{key}={value}" for key, value in options.get("env", {}).items()),
             env_files=tuple(map(str, options.get("env_files", ()))),
             secrets=tuple(f"{name}={file}" for name, file in options.get("secrets", {}).items()),

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from floe import handover, net, qmp
+from floe import disks, handover, net, qmp
 from floe.console import INTERRUPT, Closed, Ended, Matched, Stream, TimedOut
 from floe.errors import (
     EXIT_INTERRUPTED,
@@ -120,9 +120,10 @@ class Vm:
         self.close()
 
     def start(self) -> None:
-        """Start QEMU. Raises what qemu.command_line(), net.check_host() and handover.read() do, VmError when QEMU
-        cannot be run."""
+        """Start QEMU. Raises what qemu.command_line(), net.check_host(), disks.provide() and handover.read() do,
+        VmError when QEMU cannot be run."""
         net.check_host(self.spec.cards)
+        disks.provide(self.spec.disks)
         self._blobs = handover.read(self.spec.secrets, self.spec.env_files)
         sockets = self._spawn()
         try:

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: MIT
+"""Disks in a VM: mounted by what they hold, written here and read by other programs on the host, and the other way."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from littlefs import LittleFS, UserContext
+
+from conftest import Boot, Guest
+from floe.console import Matched
+
+HERE = Path(__file__).resolve().parent
+FILES = HERE / "guest_files.py"
+
+WRITE = """
+import os, sys, vfs
+print("mounted", [(type(fs).__name__, where) for fs, where in vfs.mount()])
+top = sys.argv[1]
+os.mkdir(top + "folder")
+with open(top + "folder/text.txt", "w") as f:
+    f.write("from the guest\\n")
+with open(top + "large.bin", "wb") as f:
+    for i in range(100):
+        f.write(bytes([i]) * 3001)
+os.sync()
+print("written")
+"""
+
+READ = """
+import os, sys, vfs
+print("mounted", [(type(fs).__name__, where) for fs, where in vfs.mount()])
+for top in sys.argv[1:]:
+    print(sorted(os.listdir(top)), open(top + "from-host.txt").read())
+    with open(top + "big.bin", "rb") as f:
+        n = 0
+        while True:
+            piece = f.read(5000)
+            if not piece:
+                break
+            assert piece == bytes((i * 7) & 0xff for i in range(n, n + len(piece))), n
+            n += len(piece)
+    print(top, n)
+"""
+
+BIG = bytes(i * 7 & 0xFF for i in range(100_000))
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Path:
+    return tmp_path / "app.py"
+
+
+def disk(path: Path, size: int = 4 << 20) -> Path:
+    with path.open("wb") as f:
+        f.truncate(size)
+    return path
+
+
+def littlefs(path: Path, block_size: int) -> LittleFS:
+    """The littlefs on a disk, as the host's own littlefs sees it."""
+    context = UserContext(buffsize=path.stat().st_size)
+    context.buffer[:] = path.read_bytes()
+    return LittleFS(context, block_size=block_size, block_count=path.stat().st_size // block_size)
+
+
+def make_littlefs(path: Path, block_size: int, size: int = 2 << 20) -> Path:
+    fs = LittleFS(block_size=block_size, block_count=size // block_size)
+    with fs.open("from-host.txt", "w") as f:
+        f.write("littlefs of the host")
+    with fs.open("big.bin", "wb") as f:
+        f.write(BIG)
+    path.write_bytes(bytes(fs.context.buffer))
+    return path
+
+
+def make_fat(path: Path, *options: str, size: int = 4 << 20) -> Path:
+    disk(path, size)
+    subprocess.run(["mformat", "-i", path, *options, "-v", "FLOE", "::"], check=True)
+    (path.parent / "from-host.txt").write_text("FAT of the host")
+    (path.parent / "big.bin").write_bytes(BIG)
+    names = [path.parent / "from-host.txt", path.parent / "big.bin"]
+    subprocess.run(["mcopy", "-i", path, *names, "::"], check=True)
+    return path
+
+
+def ended(vm: Guest) -> str:
+    assert vm.wait() == 0
+    assert "PANIC" not in vm.console_text
+    return vm.console_text
+
+
+@pytest.mark.parametrize("machine", ["microvm", "q35"])
+def test_a_blank_disk_becomes_littlefs_that_the_host_can_read(
+    boot: Boot, script: Path, tmp_path: Path, machine: str
+) -> None:
+    script.write_text(WRITE)
+    path = tmp_path / "d"
+    said = ended(boot(script, deadline_s=30, args=("/",), disks=[f"{path}:size=4M"], machine=machine))
+    assert "mounted [('VfsLfs2', '/')]\nwritten\n" in said
+    fs = littlefs(path, 16384)
+    with fs.open("folder/text.txt") as f:
+        assert f.read() == "from the guest\n"
+    with fs.open("large.bin", "rb") as f:
+        assert f.read() == b"".join(bytes([i]) * 3001 for i in range(100))
+
+
+@pytest.mark.parametrize("block_size", [512, 4096, 65536])
+def test_littlefs_of_the_host(boot: Boot, script: Path, tmp_path: Path, block_size: int) -> None:
+    script.write_text(READ)
+    path = make_littlefs(tmp_path / "d", block_size)
+    said = ended(boot(script, deadline_s=30, args=("/",), disks=[str(path)]))
+    assert "['big.bin', 'from-host.txt'] littlefs of the host\n/ 100000\n" in said
+
+
+@pytest.mark.parametrize("options", [(), ("-F",)], ids=["fat16", "fat32"])
+def test_fat_of_the_host_and_back(boot: Boot, script: Path, tmp_path: Path, options: tuple[str, ...]) -> None:
+    path = make_fat(tmp_path / "d", *options, size=40 << 20 if options else 4 << 20)
+    script.write_text(READ)
+    said = ended(boot(script, deadline_s=30, args=("/",), disks=[str(path)]))
+    assert "('VfsFat', '/')" in said
+    assert "['big.bin', 'from-host.txt'] FAT of the host\n/ 100000\n" in said
+    writer = script.with_name("writer.py")  # an image is built once per script
+    writer.write_text(WRITE)
+    ended(boot(writer, deadline_s=30, args=("/",), disks=[str(path)]))
+    shown = subprocess.run(["mtype", "-i", path, "::folder/text.txt"], capture_output=True, text=True, check=True)
+    assert shown.stdout == "from the guest\n"
+    large = subprocess.run(["mtype", "-i", path, "::large.bin"], capture_output=True, check=True).stdout
+    assert large == b"".join(bytes([i]) * 3001 for i in range(100))
+
+
+def test_several_disks_and_one_that_is_neither(boot: Boot, script: Path, tmp_path: Path) -> None:
+    script.write_text(READ)
+    raw = disk(tmp_path / "raw")
+    raw.write_bytes(b"\0" * 70000 + b"somebody's data" + b"\0" * ((1 << 20) - 70015))
+    before = raw.read_bytes()
+    disks = [str(make_littlefs(tmp_path / "l", 4096)), str(make_fat(tmp_path / "f")), str(raw)]
+    said = ended(boot(script, deadline_s=30, args=("/", "/disk1/"), disks=disks))
+    assert "floe: disk 2 holds neither littlefs2 nor FAT; it is left alone\n" in said
+    assert "littlefs of the host\n" in said and "FAT of the host\n/disk1/ 100000\n" in said
+    assert raw.read_bytes() == before
+
+
+def test_read_only(boot: Boot, script: Path, tmp_path: Path) -> None:
+    paths = [make_littlefs(tmp_path / "l", 4096), make_fat(tmp_path / "f"), disk(tmp_path / "blank")]
+    before = [path.read_bytes() for path in paths]
+    script.write_text(
+        "import os, vfs\n"
+        "for top in ('/', '/disk1/'):\n"
+        "    print(open(top + 'from-host.txt').read())\n"
+        "    for what in (lambda: open(top + 'new', 'w'), lambda: os.remove(top + 'from-host.txt'),\n"
+        "                 lambda: os.mkdir(top + 'd')):\n"
+        "        try:\n"
+        "            what()\n"
+        "            print('written!')\n"
+        "        except OSError as e:\n"
+        "            print('refused', e.errno)\n"
+        "import floe\n"
+        "d = floe.BlockDevice(0)\n"
+        "print(d.readonly, d.writeblocks(0, bytes(512)), d.ioctl(6, 0))\n"
+    )
+    said = ended(boot(script, deadline_s=30, disks=[f"{path}:ro" for path in paths]))
+    assert said.count("refused 30\n") + said.count("refused 13\n") + said.count("refused 1\n") == 6, said
+    assert "written!" not in said
+    assert "True -30 -30\n" in said
+    assert "disk 2 holds neither" in said
+    assert [path.read_bytes() for path in paths] == before
+
+
+@pytest.mark.parametrize("kind", ["VfsLfs2", "VfsFat"])
+def test_files(boot: Boot, tmp_path: Path, kind: str) -> None:
+    path = disk(tmp_path / "d", 1 << 20) if kind == "VfsLfs2" else make_fat(tmp_path / "d", size=2 << 20)
+    vm = boot(FILES, deadline_s=60, args=(kind,), disks=[str(path)])
+    assert ended(vm).endswith("all done\n")
+
+
+def test_block_devices(boot: Boot, tmp_path: Path) -> None:
+    """The raw device: every form of the block protocol, its ends, and what is written is there."""
+    path = disk(tmp_path / "d", 1 << 20)
+    assert ended(boot(HERE / "guest_blockdev.py", deadline_s=30, disks=[str(path)])).endswith("all done\n")
+    raw = path.read_bytes()
+    assert raw[512 * 100 : 512 * 100 + 5] == b"first"
+    assert raw[512 * 2047 :] == b"z" * 512
+
+
+def test_without_disks_nothing_is_mounted_in_a_sealed_image(boot: Boot, script: Path) -> None:
+    script.write_text("import sys, vfs\nprint(vfs.mount(), sys.path)\n")
+    assert ended(boot(script, deadline_s=10)) == "[] ['.frozen']\n"
+
+
+def test_a_sealed_image_imports_nothing_from_a_disk(boot: Boot, script: Path, tmp_path: Path) -> None:
+    fs = LittleFS(block_size=4096, block_count=64)
+    for name in ("asyncio.py", "evil.py"):
+        with fs.open(name, "w") as f:
+            f.write("print('loaded from the disk')\n")
+    (tmp_path / "d").write_bytes(bytes(fs.context.buffer))
+    script.write_text(
+        "import vfs, asyncio\nname = 'evil'\ntry:\n    __import__(name)\nexcept ImportError as e:\n    print(e)\n"
+    )
+    said = ended(boot(script, deadline_s=10, disks=[str(tmp_path / "d")]))
+    assert said == "no module named 'evil'\n"
+
+
+def test_a_dev_image_imports_from_its_disk(boot: Boot, script: Path, tmp_path: Path) -> None:
+    fs = LittleFS(block_size=4096, block_count=64)
+    fs.mkdir("lib")
+    with fs.open("lib/gadget.py", "w") as f:
+        f.write("print('loaded from the disk')\n")
+    (tmp_path / "d").write_bytes(bytes(fs.context.buffer))
+    script.write_text("name = 'gadget'\n__import__(name)\n")
+    vm = boot(script, deadline_s=10, dev=True, disks=[str(tmp_path / "d")])
+    assert vm.expect("loaded from the disk\n") is Matched
