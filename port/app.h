@@ -12,7 +12,7 @@
 typedef struct {
     const char *main_module;            // frozen script run as __main__, e.g. "main.py"
     const hal_driver_t *const *drivers; // NULL terminated, probed in this order
-    void (*repl)(void);                 // dev image: floe_repl, runs after the script; NULL in sealed ones
+    void (*repl)(void);                 // dev image: floe_repl, runs the script and a REPL; NULL in sealed ones
     const void *romfs;                  // ROMFS image, NULL without data
     size_t romfs_size;
     const char *name, *version;

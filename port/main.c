@@ -46,12 +46,12 @@ static void start_python(void) {
 int main(void) {
     start_machine();
     start_python();
+    if (floe_app.repl != NULL) {
+        floe_app.repl();
+    }
     int code = floe_run_frozen("boot.py");
     if (code == 0) {
         code = floe_run_frozen(floe_app.main_module);
-    }
-    if (floe_app.repl != NULL) {
-        floe_app.repl();
     }
     gc_sweep_all();
     hal_event_drain(EXIT_DRAIN_NS);

@@ -26,6 +26,8 @@ typedef long mp_off_t;
 #define MICROPY_PERSISTENT_CODE_LOAD (FLOE_DEV)
 #define MICROPY_PY_SYS_SETTRACE (0)
 #define MICROPY_HELPER_REPL (FLOE_DEV)
+#define MICROPY_REPL_EVENT_DRIVEN (FLOE_DEV)
+#define MICROPY_ENABLE_VM_ABORT (FLOE_DEV)
 #define MICROPY_REPL_EMACS_KEYS (1)
 #define MICROPY_REPL_EMACS_WORDS_MOVE (1)
 #define MICROPY_REPL_AUTO_INDENT (1)
@@ -68,6 +70,7 @@ void floe_heap_free(void *p);
 #define MICROPY_KBD_EXCEPTION (1)
 #define MICROPY_ENABLE_SCHEDULER (1)
 #define MICROPY_SCHEDULER_DEPTH (8)
+#define MICROPY_SCHEDULER_STATIC_NODES (FLOE_DEV)
 #define MICROPY_EPOCH_IS_1970 (1)
 
 // ---- sys, os, time, machine ----
@@ -80,6 +83,8 @@ void floe_heap_free(void *p);
 #define MICROPY_PY_SYS_EXC_INFO (1)
 #define MICROPY_PY_SYS_ATEXIT (1)
 #define MICROPY_PY_OS_INCLUDEFILE "port/modos.c"
+#define MICROPY_PY_OS_DUPTERM (FLOE_DEV)
+#define mp_interrupt_char hal_console_interrupt_char // os.dupterm's name for it
 #define MICROPY_PY_OS_UNAME (1)
 #define MICROPY_PY_OS_URANDOM (1)
 #define MICROPY_PY_OS_GETENV_PUTENV_UNSETENV (1)

@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "port.h"
 #include "py/runtime.h"
 #include "py/stream.h"
 
@@ -39,49 +40,72 @@ void mp_hal_delay_us(mp_uint_t us) {
     }
 }
 
-static void keyboard_interrupt(void) { mp_sched_keyboard_interrupt(); }
+static bool keyboard_interrupt(void) {
+    if (floe_input_withheld()) {
+        return false; // it is for the REPL beside the script
+    }
+    mp_sched_keyboard_interrupt();
+    return true;
+}
 
 void mp_hal_set_interrupt_char(int c) {
     hal_console_interrupt_char = c;
     hal_console_on_interrupt = keyboard_interrupt;
 }
 
+// A character of os.dupterm's; without one wait for whatever happens next, and return -1.
+static int other_input(void) {
+    if (FLOE_DEV && floe_dupterm_active()) {
+        return floe_dupterm_read();
+    }
+    mp_event_wait_indefinite();
+    return -1;
+}
+
 int mp_hal_stdin_rx_chr(void) {
     for (;;) {
         unsigned char c;
-        if (hal_console_read(&c, 1) == 1) {
+        if (!floe_input_withheld() && hal_console_read(&c, 1) == 1) {
             return c;
         }
-        mp_event_wait_indefinite();
+        int other = other_input();
+        if (other >= 0) {
+            return other;
+        }
     }
 }
 
 uintptr_t mp_hal_stdio_poll(uintptr_t flags) {
     uintptr_t ready = flags & MP_STREAM_POLL_WR;
-    if ((flags & MP_STREAM_POLL_RD) && hal_console_readable()) {
+    if ((flags & MP_STREAM_POLL_RD) && !floe_input_withheld() && hal_console_readable()) {
         ready |= MP_STREAM_POLL_RD;
     }
-    return ready;
+    return FLOE_DEV ? ready | floe_dupterm_ready(flags) : ready;
 }
 
 mp_uint_t mp_hal_stdout_tx_strn(const char *str, size_t len) {
-    hal_console_write(str, len);
+    if (!floe_output_held(str, len)) {
+        hal_console_write(str, len);
+    }
+    if (FLOE_DEV && floe_dupterm_active()) {
+        floe_dupterm_copy(str, len);
+    }
     return len;
 }
 
-void mp_hal_stdout_tx_str(const char *str) { hal_console_write(str, strlen(str)); }
+void mp_hal_stdout_tx_str(const char *str) { mp_hal_stdout_tx_strn(str, strlen(str)); }
 
 void mp_hal_stdout_tx_strn_cooked(const char *str, size_t len) {
     while (mp_hal_stdout_cooked && len > 0) {
         const char *nl = memchr(str, '\n', len);
         size_t n = nl != NULL ? (size_t)(nl - str) : len;
-        hal_console_write(str, n);
+        mp_hal_stdout_tx_strn(str, n);
         if (nl == NULL) {
             return;
         }
-        hal_console_write("\r\n", 2);
+        mp_hal_stdout_tx_strn("\r\n", 2);
         str += n + 1;
         len -= n + 1;
     }
-    hal_console_write(str, len);
+    mp_hal_stdout_tx_strn(str, len);
 }

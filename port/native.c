@@ -7,14 +7,15 @@
 #include "boot/boot.h"
 #include "hal/hal.h"
 #include "monitor/monitor.h"
+#include "port.h"
 #include "py/runtime.h"
 
 enum { PROT_WRITE = 0, PROT_EXEC = 1, ALIGN = 16 };
 
 static uint64_t arena_next;
 
-// Copy finished code into the arena and return where it runs. The arena only grows: a function may be
-// referenced from anywhere, also from other native code, so that its code is never given back.
+// Copy finished code into the arena and return where it runs. Until a soft reset the arena only grows: a
+// function may be referenced from anywhere, also from other native code, so that its code is not given back.
 void *floe_commit_exec(void *code, size_t len) {
     arena_next = arena_next != 0 ? arena_next : boot_arena_start;
     uint64_t at = (arena_next + ALIGN - 1) & ~(uint64_t)(ALIGN - 1);
@@ -29,3 +30,5 @@ void *floe_commit_exec(void *code, size_t len) {
     arena_next = at + len;
     return (void *)at;
 }
+
+void floe_native_reset(void) { arena_next = 0; }

@@ -38,9 +38,7 @@ CFLAGS += -ffile-prefix-map=$(CURDIR)/=
 FAST_OPT := -O2 -fno-tree-loop-distribute-patterns
 CSUPEROPT = -O3
 
-ifeq ($(PROFILE),dev)
-CFLAGS += -DFLOE_DEV=1
-endif
+CFLAGS += -DFLOE_DEV=$(if $(filter dev,$(PROFILE)),1,0)
 
 # ---- sources ----
 SRC_PORT_C = \
@@ -50,11 +48,11 @@ SRC_PORT_C = \
     $(addprefix port/libc/, malloc.c stdlib.c string.c)
 SRC_PORT_S = port/boot/entry.S port/monitor/monitor.S
 ifeq ($(PROFILE),dev)
-SRC_PORT_C += port/native.c port/repl.c
+SRC_PORT_C += port/dupterm.c port/live.c port/native.c port/rawpaste.c port/repl.c
 endif
 SRC_MODULES_C = modules/netdev/netdev.c $(sort $(wildcard modules/blkdev/*.c modules/virtio/*.c)) $(FLOE_LWIP_C) $(FLOE_TLS_C)
-SRC_SHARED_C = shared/readline/readline.c shared/runtime/gchelper_generic.c shared/runtime/interrupt_char.c \
-    shared/runtime/pyexec.c shared/runtime/sys_stdio_mphal.c shared/timeutils/timeutils.c
+SRC_SHARED_C = shared/readline/readline.c shared/runtime/gchelper_generic.c shared/runtime/pyexec.c \
+    shared/runtime/sys_stdio_mphal.c shared/timeutils/timeutils.c
 SRC_THIRDPARTY_C += $(SRC_LIB_LIBM_DBL_C) $(SRC_LIB_LIBM_DBL_SQRT_SW_C)
 
 SRC_C = $(SRC_PORT_C) $(SRC_MODULES_C) $(SRC_SHARED_C)
@@ -88,6 +86,11 @@ $(PY_O) $(addprefix $(BUILD)/, $(SRC_SHARED_C:.c=.o) $(SRC_THIRDPARTY_C:.c=.o) p
 
 # ---- products ----
 all: $(BUILD)/libfloe.a $(BUILD)/libdisk.a $(BUILD)/link.ld $(BUILD)/app.cflags $(BUILD)/app.ldflags $(HEADER_BUILD)/moduledefs.collected build/mpy-cross
+
+# machine.soft_reset is a SystemExit that can be told from sys.exit's.
+ifeq ($(PROFILE),dev)
+$(BUILD)/extmod/modmachine.o: CFLAGS += -Dmp_sys_exit_obj=floe_soft_reset_obj
+endif
 
 include $(TOP)/py/mkrules.mk
 QSTR_GEN_CFLAGS += -DFLOE_DISK=1

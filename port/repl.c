@@ -1,24 +1,112 @@
 // SPDX-License-Identifier: MIT
-// The REPL of a dev image: upstream's friendly and raw REPL on the console, soft reset on Ctrl-D. Owns nothing.
-// Only in the dev archive. Context: main loop, after the script has ended.
+// A dev image as a device: boot.py, the script, upstream's friendly and raw REPL on the console, and all of it again
+// after a soft reset. Owns the order and the console's larger input queue. Not here: what runs while the script does
+// (live.c). Only in the dev archive. Context: main loop.
 
+#include "app.h"
 #include "port.h"
 #include "py/gc.h"
 #include "py/mphal.h"
 #include "py/runtime.h"
+#include "shared/readline/readline.h"
 #include "shared/runtime/pyexec.h"
 
-void floe_repl(void) {
+enum {
+    INPUT_SIZE = 65536
+}; // a power of two: two windows of raw-paste mode, and room for what a busy script has not read
+
+static char input[INPUT_SIZE];
+
+// machine.soft_reset(): as upstream a SystemExit, but of a script that called it, not of sys.exit().
+static mp_obj_t soft_reset_raise(size_t n_args, const mp_obj_t *args) {
+    (void)n_args;
+    (void)args;
+    mp_obj_t exc = mp_obj_new_exception(&mp_type_SystemExit);
+    MP_STATE_VM(floe_soft_reset_exc) = exc;
+    nlr_raise(exc);
+}
+MP_DEFINE_CONST_FUN_OBJ_VAR_BETWEEN(floe_soft_reset_obj, 0, 1, soft_reset_raise);
+
+bool floe_repl_is_soft_reset(const void *exc) { return exc == MP_OBJ_TO_PTR(MP_STATE_VM(floe_soft_reset_exc)); }
+
+int floe_repl_char(int c) {
+    if (floe_paste_active()) {
+        return floe_paste_char(c);
+    }
+    const vstr_t *line = MP_STATE_VM(repl_line);
+    if (pyexec_mode_kind == PYEXEC_MODE_RAW_REPL && c == CHAR_CTRL_A && line->len == 2 && line->buf[0] == CHAR_CTRL_E &&
+        line->buf[1] == 'A') {
+        vstr_reset(MP_STATE_VM(repl_line));
+        floe_paste_begin();
+        return 0;
+    }
+    return pyexec_event_repl_process_char(c);
+}
+
+static void prompt(void) {
     mp_hal_stdout_cooked = true;
-    for (;;) {
-        int ended = pyexec_mode_kind == PYEXEC_MODE_RAW_REPL ? pyexec_raw_repl() : pyexec_friendly_repl();
-        if (ended != 0) {
-            mp_printf(&mp_plat_print, "MPY: soft reboot\n");
-            gc_sweep_all();
-            mp_deinit();
-            floe_heap_init();
-            mp_init();
-            floe_bootargs_init();
-        }
+    if (MP_STATE_VM(repl_line) == NULL || pyexec_mode_kind == PYEXEC_MODE_FRIENDLY_REPL) {
+        pyexec_event_repl_init(); // else a host is in the middle of raw mode, and goes on
+    }
+    while ((floe_repl_char(mp_hal_stdin_rx_chr()) & PYEXEC_FORCED_EXIT) == 0) {
+        floe_live_release();
+        MP_STATE_THREAD(gc_lock_depth) = 0; // as upstream: nobody could unlock it any more
     }
 }
+
+// From one soft reset to the next.
+static void session(void) {
+    int code = floe_run_frozen("boot.py");
+    if (code == 0 && pyexec_mode_kind == PYEXEC_MODE_FRIENDLY_REPL) {
+        floe_live_begin();
+        code = floe_run_frozen(floe_app.main_module);
+        floe_live_end();
+    }
+    if (code != FLOE_SOFT_RESET) {
+        prompt();
+    }
+}
+
+static void start_python(void) {
+    readline_init0();
+    MP_STATE_VM(repl_line) = NULL;
+    MP_STATE_VM(floe_paste) = NULL;
+    MP_STATE_VM(floe_soft_reset_exc) = MP_OBJ_NULL;
+    floe_live_reset();
+}
+
+static void soft_reset(void) {
+    mp_hal_set_interrupt_char(-1);
+    floe_live_reset();
+    mp_hal_stdout_cooked = true;
+    mp_printf(&mp_plat_print, "MPY: soft reboot\n");
+    mp_hal_stdout_cooked = false;
+    MP_STATE_THREAD(gc_lock_depth) = 0;
+    MP_STATE_VM(floe_timers) = NULL; // softtimer.c's
+    gc_sweep_all();
+    mp_deinit();
+    floe_native_reset();
+    floe_heap_init();
+    mp_init();
+    floe_bootargs_init();
+}
+
+void floe_repl(void) {
+    hal_console_input_buffer(input, sizeof(input));
+    for (;;) {
+        start_python();
+        nlr_buf_t nlr;
+        nlr.ret_val = NULL;
+        if (nlr_push(&nlr) == 0) {
+            nlr_set_abort(&nlr); // a soft reset from beside the script ends it here, without its handlers
+            session();
+            nlr_pop();
+        } else if (nlr.ret_val != NULL) {
+            mp_obj_print_exception(&mp_plat_print, MP_OBJ_FROM_PTR(nlr.ret_val));
+        }
+        nlr_set_abort(NULL);
+        soft_reset();
+    }
+}
+
+MP_REGISTER_ROOT_POINTER(mp_obj_t floe_soft_reset_exc);

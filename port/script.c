@@ -42,6 +42,9 @@ static int exit_code(mp_obj_t exc) {
 static int ended_by(mp_obj_t exc) {
     volatile int code = is_a(exc, &mp_type_MemoryError) ? CODE_NO_MEMORY : CODE_EXCEPTION;
     nlr_buf_t nlr;
+    if (FLOE_DEV && floe_repl_is_soft_reset(exc)) {
+        return FLOE_SOFT_RESET;
+    }
     if (nlr_push(&nlr) == 0) {
         if (is_a(exc, &mp_type_SystemExit)) {
             code = exit_code(exc);

@@ -7,6 +7,7 @@
 #include "internal.h"
 
 enum { OUT_SIZE = 16384, IN_SIZE = 4096, UART_POLL_MS = 10 }; // powers of two
+enum { NO_INTERRUPT = -1 };
 #define WRITE_MAX_NS 1000000000ull
 
 typedef struct {
@@ -18,8 +19,8 @@ static char out_data[OUT_SIZE], in_data[IN_SIZE];
 static ring_t out = {out_data, OUT_SIZE, 0, 0}, in = {in_data, IN_SIZE, 0, 0};
 static const hal_console_sink_t *sink;
 static uint64_t dropped;
-int hal_console_interrupt_char = -1;
-void (*hal_console_on_interrupt)(void);
+int hal_console_interrupt_char = NO_INTERRUPT;
+bool (*hal_console_on_interrupt)(void);
 static bool stuck; // the sink made no room within a deadline: do not wait again before it does
 
 static size_t ring_used(const ring_t *r) { return r->head - r->tail; }
@@ -132,23 +133,47 @@ size_t hal_console_read(void *data, size_t size) {
     return total;
 }
 
+size_t hal_console_peek(const char **data) { return ring_peek(&in, data); }
+
+void hal_console_input_buffer(void *data, size_t size) {
+    uint32_t held = (uint32_t)hal_console_read(data, size);
+    in = (ring_t){data, (uint32_t)size, held, 0};
+}
+
+static const char *find_interrupt(const char *p, size_t len) {
+    return hal_console_interrupt_char == NO_INTERRUPT || hal_console_on_interrupt == NULL
+               ? NULL
+               : memchr(p, hal_console_interrupt_char, len);
+}
+
 size_t hal_console_input(const void *data, size_t len) {
     const char *p = data;
     size_t taken = 0;
-    while (taken < len && hal_console_input_room() > 0) {
-        if ((unsigned char)p[taken] == hal_console_interrupt_char && hal_console_on_interrupt != NULL) {
-            hal_console_on_interrupt();
-        } else {
-            ring_put(&in, p + taken, 1);
+    while (taken < len) {
+        const char *c = find_interrupt(p + taken, len - taken);
+        size_t want = c != NULL ? (size_t)(c - p) - taken : len - taken;
+        size_t n = ring_put(&in, p + taken, want);
+        taken += n;
+        if (c == NULL) {
+            break;
         }
-        taken++;
+        if (hal_console_on_interrupt()) {
+            if (ring_used(&in) == in.size) { // nobody reads: what is unread goes, as with a terminal
+                in.tail = in.head;
+            }
+            taken += want - n + 1;
+        } else if (n == want && ring_put(&in, c, 1) == 1) {
+            taken++; // an ordinary byte after all
+        } else {
+            break;
+        }
     }
     return taken;
 }
 
 bool hal_console_readable(void) { return ring_used(&in) > 0; }
 
-size_t hal_console_input_room(void) { return IN_SIZE - ring_used(&in); }
+size_t hal_console_input_room(void) { return in.size - ring_used(&in); }
 
 void hal_console_flush(uint64_t timeout_ns) {
     uint64_t give_up = hal_clock_ns() + timeout_ns;

@@ -171,6 +171,8 @@ void hal_console_write(const void *data, size_t len);
 void hal_console_log(const void *data, size_t len);
 size_t hal_console_read(void *out, size_t size); // what is there, 0 if nothing; never waits
 bool hal_console_readable(void);
+// Look at what can be read: the longest piece in one place, its length; it stays until it is read.
+size_t hal_console_peek(const char **data);
 // Write out everything buffered, at most for timeout_ns. Called before exit and panic.
 void hal_console_flush(uint64_t timeout_ns);
 // A better transport takes over from the 16550. All verbs never wait. send returns how many bytes
@@ -183,9 +185,12 @@ typedef struct {
 void hal_console_attach(const hal_console_sink_t *sink); // the struct stays the caller's
 size_t hal_console_input(const void *data, size_t len);  // bytes taken; the rest did not fit
 size_t hal_console_input_room(void);
-// A received byte equal to interrupt_char (-1: none) is not queued; on_interrupt is called instead.
+// Queue input in this buffer from now on (size a power of two, not less than what is queued); it stays the caller's.
+void hal_console_input_buffer(void *data, size_t size);
+// For a received byte equal to interrupt_char (-1: none) on_interrupt is called: true means it was one, and is not
+// queued. It is heard although the queue is full: what nobody has read is then thrown away.
 extern int hal_console_interrupt_char;
-extern void (*hal_console_on_interrupt)(void);
+extern bool (*hal_console_on_interrupt)(void);
 
 // ---- drivers ------------------------------------------------------------------------------------
 // A driver an image can hold; the generated floe_app.c lists those that it does. probe() finds and

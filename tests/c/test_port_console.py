@@ -195,6 +195,38 @@ def test_the_interrupt_character_is_taken_out(h: Harness) -> None:
     assert bytes.fromhex(h.do("read", 10)) == b"\xff\x03"
 
 
+@pytest.mark.parametrize("before", [0, 1, 700])
+def test_an_interrupt_is_heard_behind_a_full_queue(h: Harness, before: int) -> None:
+    """What nobody has read is thrown away then, what follows is not."""
+    h.do("interrupt", 3)
+    assert h.number("input", text(IN_SIZE).replace(b"\x03", b"-").hex()) == IN_SIZE
+    assert h.number("input", (b"-" * before + b"\x03after").hex()) == before + 6
+    assert state(h)["interrupts"] == 1
+    assert bytes.fromhex(h.do("read", 10)) == b"after"
+
+
+def test_an_interrupt_character_that_is_none_is_queued_as_it_came(h: Harness) -> None:
+    h.do("interrupt", 3)
+    h.do("deny", 1)
+    assert h.number("input", b"a\x03\x03b".hex()) == 4
+    assert bytes.fromhex(h.do("read", 10)) == b"a\x03\x03b"
+    assert h.number("input", (b"-" * (IN_SIZE - 2) + b"a\x03\x03b").hex()) == IN_SIZE
+    assert h.number("input", b"\x03b".hex()) == 0  # no room: nothing is lost, the sender keeps the rest
+    assert bytes.fromhex(h.do("read", IN_SIZE))[-3:] == b"-a\x03"
+    assert state(h)["interrupts"] == 0
+
+
+def test_a_larger_queue_takes_over_what_was_there(h: Harness) -> None:
+    h.number("input", text(IN_SIZE).hex())
+    h.do("read", 1000)
+    h.number("input", b"more".hex())
+    h.do("grow")
+    assert state(h)["room"] == 8192 - (IN_SIZE - 1000 + 4)
+    assert bytes.fromhex(h.do("peek")) == text(IN_SIZE)[1000:] + b"more"
+    assert bytes.fromhex(h.do("read", 8192)) == text(IN_SIZE)[1000:] + b"more"
+    assert h.number("input", text(8200).hex()) == 8192
+
+
 def test_the_16550_is_polled_for_input_until_a_sink_takes_over(h: Harness) -> None:
     write(h, b"")
     h.do("uart_in", 20)

@@ -27,7 +27,7 @@ USES: list[tuple[str, str]] = [
         r"|(\.\./)?(hal/hal|hal/internal|port)\.h|libffi/src/dlmalloc\.c",
     ),
     (r"port/mpconfigport\.h|port/qstrdefsport\.h", rf"{STD}|alloca\.h|math\.h|(\.\./)?hal/hal\.h|port\.h"),
-    (r"port/mphalport\.[ch]", rf"{STD}|py/.*|shared/.*|(hal/)?hal\.h|mphalport\.h"),
+    (r"port/mphalport\.[ch]", rf"{STD}|py/.*|shared/.*|(hal/)?hal\.h|(mphal)?port\.h"),
     (
         r"port/[a-z_]+\.[ch]",
         rf"{STD}|stdio\.h|py/.*|shared/.*|extmod/.*|genhdr/.*|app\.h|port\.h|hal/(hal|internal)\.h"

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // port/hal/console.c over a sink that takes what it is told to, and a clock that moves 1 us at each look. Commands:
 // attach; room N (bytes the sink
-// takes in all, -1 all); per_event N; busy N; idle 0|1; uart_in N; write HEX; sent; input HEX; read N; run; state; flush NS; interrupt C.
+// takes in all, -1 all); per_event N; busy N; idle 0|1; uart_in N; write HEX; sent; input HEX; read N; run; state; flush NS;
+// interrupt C; deny 0|1 (no byte is an interrupt after all); peek; grow.
 
 #include "talk.h"
 
@@ -64,7 +65,13 @@ static bool sink_idle(void *ctx) {
 
 static const hal_console_sink_t fake_sink = {sink_send, sink_idle, NULL};
 
-static void on_interrupt(void) { interrupts++; }
+static bool deny;
+static char grown[8192];
+
+static bool on_interrupt(void) {
+    interrupts += !deny;
+    return !deny;
+}
 
 static void io(const talk_t *t) {
     size_t len;
@@ -109,6 +116,14 @@ static void command(const talk_t *t) {
     } else if (talk_is(t, "interrupt")) {
         hal_console_interrupt_char = (int)strtol(t->word[1], NULL, 0);
         hal_console_on_interrupt = on_interrupt;
+    } else if (talk_is(t, "deny")) {
+        deny = talk_number(t, 1) != 0;
+    } else if (talk_is(t, "grow")) {
+        hal_console_input_buffer(grown, sizeof(grown));
+    } else if (talk_is(t, "peek")) {
+        const char *p;
+        size_t len = hal_console_peek(&p);
+        talk_print_bytes(p, len);
     } else if (talk_is(t, "run")) { // the event source's own turn
         bool worked = added->run(added->arg);
         bool polled = added->deadline(added->arg) != UINT64_MAX;
