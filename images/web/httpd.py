@@ -118,6 +118,8 @@ class _Listener:
             sock.setblocking(False)
             if server.nodelay is not None:
                 sock.setsockopt(server.nodelay[0], server.nodelay[1], 1)
+            if server.context is not None:
+                sock = server.context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
             Connection(server, sock)
         except Exception:  # no memory for it
             sock.close()
@@ -133,10 +135,11 @@ class _Listener:
 
 
 class Server:
-    """Owns its listeners and connections. handler: called with each Request."""
+    """Owns its listeners and connections. handler: called with each Request. context: an ssl.SSLContext, for TLS."""
 
-    def __init__(self, handler: object, limits: Limits | None = None) -> None:
+    def __init__(self, handler: object, limits: Limits | None = None, context: object = None) -> None:
         self.handler = handler
+        self.context = context
         self.limits = limits or Limits()
         self.connections: dict = {}  # id(connection) -> Connection
         self.fixed: dict = {}  # request head as received -> Prepared answer

@@ -15,10 +15,12 @@ from floe.errors import UsageError
 @click.argument("app", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The ELF to write; NAME.elf here if not given.")
 @click.option("--dev", is_flag=True, help="With REPL, compiler and every module.")
+@click.option("--variant", metavar="NAME", default="", help="As [variant.NAME] of image.toml says.")
+@click.option("--tls", "variant", flag_value="tls", help="Short for --variant tls.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was built as JSON.")
-def command(app: Path, output: Path | None, dev: bool, as_json: bool) -> None:
+def command(app: Path, output: Path | None, dev: bool, variant: str, as_json: bool) -> None:
     """Build APP, a .py file or a folder with image.toml, and print what the image holds."""
-    built = image.build(app, profile="dev" if dev else None, say=progress)
+    built = image.build(app, profile="dev" if dev else None, variant=variant, say=progress)
     for warning in built.warnings:
         click.echo(f"floe: warning: {warning}", err=True)
     out = output or Path(f"{built.config.name}.elf")

@@ -5,16 +5,19 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
+from floe import variants
 from floe.errors import ConfigError, NotFound, UsageError
 from floe.handover import check_name
 from floe.ports import parse_forward
 
 FILE_NAME = "image.toml"
+HOST_CA = Path("/etc/ssl/certs/ca-certificates.crt")  # of the package ca-certificates
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -30,6 +33,12 @@ class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Upper limits; a build over one of them fails."""
 
     elf: str = ""
+
+
+class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """ca: whom the guest trusts: "host", or a PEM file in the image's folder."""
+
+    ca: str = ""
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -50,6 +59,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     data: str = ""
     packages: dict[str, str | Package] = {}
     budget: Budget = Budget()
+    tls: Tls = Tls()
 
 
 class ImageConfig(msgspec.Struct, frozen=True):
@@ -71,6 +81,7 @@ class ImageConfig(msgspec.Struct, frozen=True):
     data: Path | None
     packages: dict[str, Package]
     budget_elf: int
+    ca: Path | None  # certificates to trust, PEM
     file: Path | None  # image.toml, None for a bare script
 
 
@@ -82,13 +93,13 @@ def parse_size(text: str) -> int:
     return int(match[1]) * _UNITS[match[2].upper()]
 
 
-def load(app: Path) -> ImageConfig:
+def load(app: Path, variant: str = "") -> ImageConfig:
     """The image that APP names: a .py file, or a folder with image.toml. A script that is the `main` of the
-    image.toml beside it is that image. Raises NotFound or ConfigError."""
+    image.toml beside it is that image. Raises NotFound, ConfigError, and UsageError for an unknown variant."""
     if app.is_dir():
         file = app / FILE_NAME
         if file.exists():
-            return _load_file(file)
+            return _load_file(file, variant)
         raise NotFound(f"no {FILE_NAME} in {app}", hint=f"name the script, or make a folder with: floe new {app.name}")
     if not app.exists():
         raise NotFound(f"no such file: {app}", hint="APP is a .py file or a folder with image.toml")
@@ -96,14 +107,16 @@ def load(app: Path) -> ImageConfig:
         raise ConfigError(str(app), "", "neither a .py file nor a folder with image.toml")
     beside = app.resolve().parent / FILE_NAME
     if beside.exists():
-        config = _load_file(beside)
+        config = _load_file(beside, variant)
         if config.main == app.resolve():
             return config
+    if variant:
+        raise UsageError(f"--variant {variant}: {app} has no {FILE_NAME}", hint="variants stand in an image's folder")
     name = re.sub(r"[^A-Za-z0-9._-]", "-", app.stem).lstrip("._-")[:64] or "app"
-    return _checked(_File(name=name, main=app.name), app.resolve().parent, None, "")
+    return _checked(_File(name=name, main=app.name), app.resolve().parent, None, lambda key: None)
 
 
-def _load_file(file: Path) -> ImageConfig:
+def _load_file(file: Path, variant: str) -> ImageConfig:
     try:
         text = file.read_text(encoding="utf-8")
     except UnicodeDecodeError as e:
@@ -114,17 +127,48 @@ def _load_file(file: Path) -> ImageConfig:
         line = re.search(r"at line (\d+)", str(e))
         problem = re.sub(r" \(at .*\)", "", str(e))
         raise ConfigError(str(file), "", problem, line=int(line[1]) if line else None) from e
+    folder = file.resolve().parent
     try:
-        parsed = msgspec.convert(raw, _File)
+        own, others = variants.split(raw)
+        parsed = {"": _parse(own, file, lambda key: line_of(text, key))}
+        for name in others:  # all of them: a mistake in one shows before it is asked for
+            parsed[name] = _parse(variants.merge(own, others, name, folder.name), file, _finder(text, others, name))
+        if variant not in parsed:
+            variants.merge(own, others, variant, folder.name)
+    except variants.VariantError as e:
+        if e.known is None:
+            raise ConfigError(str(file), e.key, e.problem, line=line_of(text, e.key)) from None
+        hint = f"one of: {', '.join(e.known)}" if e.known else f"add a table [variant.{variant}]"
+        raise UsageError(f"--variant {variant}: {file} has no such variant", hint=hint) from None
+    return _checked(parsed[variant], folder, file, _finder(text, others, variant))
+
+
+_Finder = Callable[[str], int | None]  # the line of a dotted key
+
+
+def _finder(text: str, others: dict[str, dict[str, Any]], variant: str) -> _Finder:
+    """Lines of keys as a variant has them: its own, or the image's where it says nothing."""
+
+    def line(key: str) -> int | None:
+        own = others[variant] if variant else {}
+        first, _, rest = key.partition(".")
+        mine = first in own and (not rest or not isinstance(own[first], dict) or rest.partition(".")[0] in own[first])
+        return line_of(text, f"variant.{variant}.{key}" if mine else key)
+
+    return line
+
+
+def _parse(raw: dict[str, Any], file: Path, line: _Finder) -> _File:
+    try:
+        return msgspec.convert(raw, _File)
     except msgspec.ValidationError as e:
         key, problem = _explain(str(e))
-        raise ConfigError(str(file), key, problem, line=line_of(text, key), hint=_known_keys(key, problem)) from e
-    return _checked(parsed, file.resolve().parent, file, text)
+        raise ConfigError(str(file), key, problem, line=line(key), hint=_known_keys(key, problem)) from e
 
 
-def _checked(parsed: _File, folder: Path, file: Path | None, text: str) -> ImageConfig:
+def _checked(parsed: _File, folder: Path, file: Path | None, line: _Finder) -> ImageConfig:
     def fail(key: str, problem: str, hint: str = "") -> ConfigError:
-        return ConfigError(str(file or parsed.main), key, problem, line=line_of(text, key), hint=hint)
+        return ConfigError(str(file or parsed.main), key, problem, line=line(key), hint=hint)
 
     def size(key: str, value: str) -> int:
         try:
@@ -180,8 +224,21 @@ def _checked(parsed: _File, folder: Path, file: Path | None, text: str) -> Image
         data=data if file is not None and data.is_dir() else None,
         packages={key: _package(key, value, fail) for key, value in sorted(parsed.packages.items())},
         budget_elf=size("budget.elf", parsed.budget.elf) if parsed.budget.elf else 0,
+        ca=_ca(parsed.tls.ca, inside, fail),
         file=file,
     )
+
+
+def _ca(value: str, inside: Callable[[str, str], Path], fail: Any) -> Path | None:
+    if not value:
+        return None
+    path = HOST_CA if value == "host" else inside("tls.ca", value)
+    if not path.is_file():
+        hint = "sudo apt-get install ca-certificates" if value == "host" else '"host", or a PEM file in this folder'
+        raise fail("tls.ca", f"no such file: {path if value == 'host' else value}", hint)
+    if b"-----BEGIN CERTIFICATE-----" not in path.read_bytes():
+        raise fail("tls.ca", f"no certificate in {value}", "PEM: -----BEGIN CERTIFICATE-----")
+    return path
 
 
 def _package(key: str, value: str | Package, fail: Any) -> Package:
@@ -209,7 +266,11 @@ def _explain(text: str) -> tuple[str, str]:
 def _known_keys(key: str, problem: str) -> str:
     if problem != "unknown key":
         return ""
-    tables: dict[str, tuple[str, ...]] = {"budget": Budget.__struct_fields__, "packages": Package.__struct_fields__}
+    tables: dict[str, tuple[str, ...]] = {
+        "budget": Budget.__struct_fields__,
+        "packages": Package.__struct_fields__,
+        "tls": Tls.__struct_fields__,
+    }
     return "known keys: " + ", ".join(tables.get(key.partition(".")[0], _File.__struct_fields__))
 
 

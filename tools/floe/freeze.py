@@ -88,7 +88,7 @@ def plan(config: ImageConfig, profile: str, say: Callable[[str], None]) -> Plan:
         closure.modules |= NETWORK_MODULES & set(archive.modules)
     if (closure.compiler or closure.native) and not dev:
         archive = port.load("dev")
-    data = romfs.make(config.data) if config.data else None
+    data = romfs.make(config.data, config.ca) if config.data or config.ca else None
     return Plan(config, archive, closure, packages, data, repl=dev)
 
 

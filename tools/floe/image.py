@@ -45,13 +45,15 @@ class Built:
         return self.image.path
 
 
-def build(app: Path, *, profile: Profile | None = None, say: Callable[[str], None] = lambda text: None) -> Built:
+def build(
+    app: Path, *, profile: Profile | None = None, variant: str = "", say: Callable[[str], None] = lambda text: None
+) -> Built:
     """Build APP (a .py file or a folder with image.toml) and return the checked image in build/apps.
 
-    profile: the one of image.toml if None. Raises NotFound, ConfigError, BuildError, ImageRefused.
+    profile: the one of image.toml if None. Raises NotFound, ConfigError, BuildError, ImageRefused, UsageError.
     """
     started = time.monotonic()
-    settings = config.load(app)
+    settings = config.load(app, variant)
     plan = freeze.plan(settings, profile or settings.profile, say)
     # A dev build of a sealed image is for the desk: the budget is the product's.
     budget = settings.budget_elf if profile in (None, settings.profile) else 0

@@ -24,6 +24,7 @@ class Wishes:
     """What the command line asks for; None and empty where it says nothing."""
 
     dev: bool = False
+    variant: str = ""
     memory: str | None = None
     forwards: tuple[str, ...] = ()
     cards: tuple[str, ...] = ()
@@ -48,8 +49,12 @@ def plan(app: Path, wishes: Wishes, say: Callable[[str], None] = lambda text: No
         made = elf.read(app)
         if wishes.dev and made.content["profile"] != "dev":
             raise UsageError(f"{app} is a sealed image", hint="floe run --dev APP, with the script it was built from")
+        if wishes.variant:
+            raise UsageError(
+                f"--variant {wishes.variant}: {app} is built already", hint="name the app instead of the ELF"
+            )
         return assemble(made, None, wishes)
-    built = image.build(app, profile="dev" if wishes.dev else None, say=say)
+    built = image.build(app, profile="dev" if wishes.dev else None, variant=wishes.variant, say=say)
     for warning in built.warnings:
         say(f"warning: {warning}")
     return assemble(built.image, built.config, wishes)

@@ -20,12 +20,21 @@ class Romfs:
     files: dict[str, int]
 
 
-def make(folder: Path) -> Romfs:
-    """Everything below `folder`, sorted by name; __pycache__ is left out. Raises BuildError for what ROMFS
-    cannot hold: names that are not ASCII, and entries that are neither file nor folder."""
+def make(folder: Path | None, ca: Path | None = None) -> Romfs:
+    """Everything below `folder`, sorted by name; __pycache__ is left out. `ca` goes to tls/ca.pem. Raises BuildError
+    for what ROMFS cannot hold: names that are not ASCII, and entries that are neither file nor folder."""
     writer = VfsRomWriter()
     files: dict[str, int] = {}
-    _add(writer, folder, folder, files)
+    if folder is not None:
+        _add(writer, folder, folder, files)
+    if ca is not None:
+        if folder is not None and (folder / "tls").exists():
+            raise BuildError(f"{show(folder)}: has a `tls` of its own", hint="rename it: [tls] ca is put there")
+        content = ca.read_bytes()
+        writer.opendir("tls")
+        writer.mkfile("ca.pem", content)
+        writer.closedir()
+        files["tls/ca.pem"] = len(content)
     return Romfs(bytes(writer.finalise()), files)
 
 

@@ -22,6 +22,8 @@ from floe.stamps import BootTimes
 @click.argument("app", type=click.Path(path_type=Path))
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 @click.option("--dev", is_flag=True, help="Build with REPL and compiler; the REPL follows the script.")
+@click.option("--variant", metavar="NAME", default="", help="Build as [variant.NAME] of image.toml says.")
+@click.option("--tls", "variant", flag_value="tls", help="Short for --variant tls.")
 @click.option("--memory", metavar="SIZE", help="RAM of the VM, as 32M.  [default: what the image asks for]")
 @click.option("-p", "--publish", "forwards", multiple=True, metavar="[ADDR:]HOST:GUEST[/udp]",
               help="Forward a port of this machine; ADDR is 127.0.0.1 if not given, HOST 0 any free port.")  # fmt: skip

@@ -34,7 +34,14 @@ RUN_PACKAGES = {
     "qemu-system-x86": "qemu-system-x86_64",
     "ca-certificates": "/etc/ssl/certs/ca-certificates.crt",
 }
-TEST_PACKAGES = {"curl": "curl", "mtools": "mformat", "wrk": "wrk", "iproute2": "ip", "git": "git"}
+TEST_PACKAGES = {
+    "curl": "curl",
+    "mtools": "mformat",
+    "wrk": "wrk",
+    "iproute2": "ip",
+    "git": "git",
+    "openssl": "openssl",
+}
 
 
 def say(text: str) -> None:

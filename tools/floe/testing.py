@@ -53,6 +53,7 @@ class BootOptions(TypedDict, total=False):
     secrets: Mapping[str, str | Path]  # name: file
     uuid: str
     disks: Sequence[str]  # values of --disk
+    variant: str  # of image.toml
     switches: Sequence[str]  # further words on the guest's command line
     capture: bool | str | Path  # packets in pcap format: True for a file in the test's folder
 
@@ -103,7 +104,7 @@ class Boot:
         if plan.is_elf(path):
             made = elf.read(path)
         else:
-            built = image.build(path, profile="dev" if dev else None)
+            built = image.build(path, profile="dev" if dev else None, variant=options.get("variant", ""))
             made, settings = built.image, built.config
         spec, _ = plan.assemble(made, settings, self._wishes(settings, options))
         guest = Guest(spec, self._loop, deadline_s)
