@@ -77,7 +77,9 @@ def mpremote(name: str, words: Sequence[str]) -> int:
     Raises FloeError for a VM that has ended, has no REPL or is in use."""
     status = control.status(state.find(name))
     if status.state != "running":
-        raise FloeError(f"{name} has ended", hint=f"floe logs {name}")
+        end = status.end
+        how = f": {end.code}, {end.cause}" if end and end.code is not None else f": {end.problem}" if end else ""
+        raise FloeError(f"{name} has ended{how}", hint=f"floe logs {name}")
     if status.spec.profile != "dev":
         raise FloeError(f"{name} has no REPL: its image is sealed", hint=f"floe run --detach --dev {status.spec.app}")
     if status.client is not None:
@@ -86,8 +88,11 @@ def mpremote(name: str, words: Sequence[str]) -> int:
     from mpremote import main as program
     from mpremote.transport import TransportError
 
+    from floe import transfer
+
     if "floe" not in serial.protocol_handler_packages:
         serial.protocol_handler_packages.append("floe")
+    transfer.use()
     before, sys.argv = sys.argv, ["mpremote", "connect", f"floe://{name}", "resume", *words]
     try:
         code = program.main()

@@ -16,7 +16,13 @@ from floe.logfile import BoundedLog
 _HIGH = 1 << 20  # bytes queued for the slower side at which the faster one is held back
 _TICK_S = 0.25  # how long a client may take nothing at all, and the guest be held back for it
 _TICK_BYTES = 1 << 16  # what a client must take in that time not to count as one that does not read
-_LEFT_S = 5.0  # how long a guest may leave unread what a client sent that has left
+_LEFT_S = 5.0  # after which a guest counts as one that does not read at all
+_STALLED = 16 << 20  # bytes queued for such a guest, more than a socket's buffers hold; what comes on top is dropped,
+# because the end of a connection is seen only behind what its client sent last
+
+
+_RAW_BANNER = b"raw REPL; CTRL-B to exit\r\n>"
+_LEAVE_RAW = b"\x02"
 
 
 class Client:
@@ -27,6 +33,7 @@ class Client:
         self.label = label
         self.behind = False  # it does not read: what comes is dropped until it has taken what is queued
         self.on_left: Callable[[], None] = lambda: None
+        self.in_raw_mode = False  # the guest has greeted it so, and the last it sent was not the way out
 
 
 class Hub:
@@ -35,11 +42,13 @@ class Hub:
     def __init__(self, name: str, loop: asyncio.AbstractEventLoop, log: BoundedLog) -> None:
         self.client: Client | None = None
         self.on_free: Callable[[], None] = lambda: None
-        self.dropped = 0  # bytes that clients did not read in time, since the keeper started
+        self.dropped = 0  # bytes that were not read in time by clients or by the guest, since the keeper started
         self._name = name
         self._loop = loop
         self._log = log
         self._machine: Link | None = None
+        self._heard = b""  # the last that the guest said to the client
+        self._stalled = False  # the guest does not read: the client is not held back for it
 
     # ---- the machine's side -------------------------------------------------------------------------
 
@@ -63,6 +72,10 @@ class Hub:
         client = self.client
         if client is None:
             return
+        self._heard = self._heard[-len(_RAW_BANNER) :] + data
+        if _RAW_BANNER in self._heard:
+            client.in_raw_mode = True
+            self._heard = b""
         if client.behind:
             self.dropped += len(data)
             return
@@ -98,6 +111,7 @@ class Hub:
         if self.client is not None:
             return False
         self.client = client
+        self._heard = b""
         client.link.on_data = self._from_client
         client.link.on_end = lambda: self.leave(client)
         client.link.on_room = lambda: self._client_has_room(client)
@@ -114,6 +128,8 @@ class Hub:
         """The client has left: what waits for it is dropped."""
         if self.client is client:
             self.client = None
+            if client.in_raw_mode:
+                self.type(b"\r" + _LEAVE_RAW)  # the guest holds back its script's output until then
             client.link.discard()
             client.on_left()
             self._hear_machine()
@@ -123,12 +139,18 @@ class Hub:
         machine, client = self._machine, self.client
         if machine is None or client is None:
             return
+        if data.endswith(_LEAVE_RAW):
+            client.in_raw_mode = False
+        if machine.queued >= _STALLED:
+            self.dropped += len(data)
+            return
         machine.send(data)
-        if machine.queued > _HIGH:
+        if machine.queued > _HIGH and not self._stalled:
             client.link.pause()
             self._loop.call_later(_LEFT_S, self._look_after, client, machine.taken)
 
     def _machine_has_room(self) -> None:
+        self._stalled = False
         if self.client is not None and self._machine is not None and self._machine.queued <= _HIGH:
             self.client.link.resume()
 
@@ -137,7 +159,8 @@ class Hub:
         machine = self._machine
         if self.client is not client or machine is None or machine.queued <= _HIGH:
             return
-        if machine.taken == taken and client.link.hung_up():
-            self.leave(client)
+        if machine.taken == taken:
+            self._stalled = True
+            client.link.resume()
         else:
             self._loop.call_later(_LEFT_S, self._look_after, client, machine.taken)

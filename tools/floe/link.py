@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-import select
 from collections.abc import Callable
 
 _CHUNK = 1 << 18
+_READS = 16  # in a row, while they are short ones
+_SMALL = 4096
 
 
 def _nothing() -> None:
@@ -85,12 +86,6 @@ class Link:
             self.on_data(data)
         return True
 
-    def hung_up(self) -> bool:
-        """Whether the other side has left, although it may have sent something before."""
-        poll = select.poll()
-        poll.register(self.fd, select.POLLRDHUP)
-        return bool(poll.poll(0))
-
     def close(self) -> None:
         """Let go of the descriptor."""
         if not self.closed:
@@ -122,14 +117,17 @@ class Link:
         self.on_room()
 
     def _readable(self) -> None:
-        try:
-            data = os.read(self.fd, _CHUNK)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""  # reset by the other side, or the pty's slave is closed
-        if data:
+        for _ in range(_READS):  # a pty gives 4 KiB at a time
+            try:
+                data = os.read(self.fd, _CHUNK)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""  # reset by the other side, or the pty's slave is closed
+            if not data:
+                self.pause()
+                self.on_end()
+                return
             self.on_data(data)
-        else:
-            self.pause()
-            self.on_end()
+            if len(data) > _SMALL or not self._reading:
+                return

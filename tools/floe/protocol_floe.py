@@ -20,6 +20,7 @@ import serial
 from floe import control
 
 _AHEAD = 1 << 16
+_PATIENCE_S = 0.002
 
 
 class Serial(serial.SerialBase):  # type: ignore[misc, unused-ignore]
@@ -58,7 +59,8 @@ class Serial(serial.SerialBase):  # type: ignore[misc, unused-ignore]
         """Bytes that a read gets at once."""
         count = array.array("i", [0])
         fcntl.ioctl(self.fd, termios.FIONREAD, count)
-        if not count[0] and not self._ahead and select.select([self.fd], [], [], 0)[0]:
+        # Whoever finds nothing sleeps before looking again (mpremote: 10 ms): an answer is on its way within less.
+        if not count[0] and not self._ahead and select.select([self.fd], [], [], _PATIENCE_S)[0]:
             self._receive(1)  # the end, or what came just now
         return count[0] + len(self._ahead)
 

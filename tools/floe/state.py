@@ -227,8 +227,12 @@ def create(name: str | None, base: str) -> Folder:
                 free = f"floe stop {name} && floe rm {name}" if taken.vm else f"floe rm {name}"
                 raise FloeError(f"--name {name}: {how} of that name", hint=f"another name, or: {free}") from None
             made = Folder(folder / wanted)
-            for record in RECORDS:
-                (made / record).write_bytes(b" " * _RECORD_BYTES)
+            try:
+                for record in RECORDS:
+                    (made / record).write_bytes(b" " * _RECORD_BYTES)
+            except OSError:
+                made.remove()
+                raise
             return made
     except OSError as e:
         raise FloeError(f"cannot write {folder}: {e.strerror}", hint="set XDG_STATE_HOME to a folder of yours") from e

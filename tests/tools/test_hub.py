@@ -1,0 +1,399 @@
+# SPDX-License-Identifier: MIT
+"""hub.py, link.py, endpoints.py, logfile.py without a VM: a socket pair is the machine's console."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import select
+import socket
+import subprocess
+import termios
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from floe import hub as hub_module
+from floe.endpoints import Listener, Pty, tcp_socket, unix_socket
+from floe.hub import Hub
+from floe.link import Link
+from floe.logfile import BoundedLog
+
+DEADLINE_S = 10.0
+
+
+class Bench:
+    """A hub with all endpoints; `guest` is the machine's end of its console."""
+
+    def __init__(self, folder: Path) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.log_path = folder / "console.log"
+        self.log = BoundedLog(self.log_path)
+        self.hub = Hub("vm", self.loop, self.log)
+        self.guest, console = socket.socketpair()
+        self.guest.setblocking(False)
+        self.hub.connect(Link(console.detach(), self.loop))
+        tcp = tcp_socket(0)
+        self.port = tcp.getsockname()[1]
+        self.unix = folder / "console.sock"
+        self.listeners = [Listener(s, self.hub, self.loop) for s in (tcp, unix_socket(self.unix))]
+        self.pty = Pty(self.hub, self.loop)
+        self.hub.on_free = self.pty.console_is_free
+
+    def close(self) -> None:
+        for listener in self.listeners:
+            listener.close()
+        self.pty.close()
+        self.guest.close()
+        self.loop.close()
+
+    def until(self, true: Callable[[], bool]) -> None:
+        """Serve until it holds."""
+
+        async def wait() -> None:
+            end = self.loop.time() + DEADLINE_S
+            while not true():
+                assert self.loop.time() < end
+                await asyncio.sleep(0.001)
+
+        self.loop.run_until_complete(wait())
+
+    def serve(self, seconds: float = 0.05) -> None:
+        self.loop.run_until_complete(asyncio.sleep(seconds))
+
+    def by_tcp(self) -> socket.socket:
+        sock = socket.create_connection(("127.0.0.1", self.port))
+        sock.setblocking(False)
+        return sock
+
+    def by_unix(self) -> socket.socket:
+        sock = socket.socket(socket.AF_UNIX)
+        sock.connect(str(self.unix))
+        sock.setblocking(False)
+        return sock
+
+    def by_pty(self) -> int:
+        return os.open(self.pty.path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+
+    def read(self, fd: int | socket.socket, size: int) -> bytes:
+        """Exactly `size` bytes, or what came before the end."""
+        number = fd if isinstance(fd, int) else fd.fileno()
+        got = bytearray()
+        ended = False
+
+        def enough() -> bool:
+            nonlocal ended
+            if select.select([number], [], [], 0)[0]:
+                data = os.read(number, size - len(got))
+                ended = not data
+                got.extend(data)
+            return ended or len(got) >= size
+
+        self.until(enough)
+        return bytes(got)
+
+    def in_use(self, fd: int | socket.socket) -> str:
+        """The line that a refused client gets."""
+        line = b""
+        while not line.endswith(b"\n"):
+            byte = self.read(fd, 1)
+            assert byte, line
+            line += byte
+        return line.decode()
+
+
+@pytest.fixture
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    made = Bench(tmp_path_factory.mktemp("b"))
+    yield made
+    made.close()
+
+
+@pytest.fixture(params=["tcp", "unix", "pty"])
+def client(bench: Bench, request: pytest.FixtureRequest) -> Iterator[int]:
+    """A descriptor of a client, attached."""
+    fd = {"tcp": lambda: bench.by_tcp().detach(), "unix": lambda: bench.by_unix().detach(), "pty": bench.by_pty}[
+        request.param
+    ]()
+    bench.until(lambda: bench.hub.client is not None)
+    yield fd
+    os.close(fd)
+
+
+EVERY_BYTE = bytes(range(256)) * 64
+
+
+def test_every_byte_passes_both_ways(bench: Bench, client: int) -> None:
+    bench.guest.send(EVERY_BYTE)
+    assert bench.read(client, len(EVERY_BYTE)) == EVERY_BYTE
+    sent = 0
+    got = b""
+    while len(got) < len(EVERY_BYTE):
+        if sent < len(EVERY_BYTE):
+            sent += os.write(client, EVERY_BYTE[sent : sent + 1024])
+        got += bench.read(bench.guest, min(1024, sent - len(got)))
+    assert got == EVERY_BYTE
+    assert bench.log_path.read_bytes() == EVERY_BYTE
+
+
+def test_nothing_is_echoed_and_nothing_from_before_is_seen(bench: Bench, client: int) -> None:
+    os.write(client, b"hello\r\x03\x04")
+    assert bench.read(bench.guest, 8) == b"hello\r\x03\x04"
+    assert not select.select([client], [], [], 0.05)[0]
+
+
+def test_what_was_sent_before_leaving_arrives(bench: Bench) -> None:
+    """More than the machine's socket takes, from a client that leaves at once."""
+    for connect in (bench.by_tcp, bench.by_unix):
+        sock = connect()
+        sock.setblocking(True)
+        bench.until(lambda: bench.hub.client is not None)
+        size = 150_000
+        sent = 0
+        sock.setblocking(False)
+        while sent < size:
+            try:
+                sent += sock.send(b"x" * (size - sent))
+            except BlockingIOError:
+                bench.serve(0.001)
+        sock.close()
+        assert bench.read(bench.guest, size) == b"x" * size
+        bench.until(lambda: bench.hub.client is None)
+
+
+def test_the_next_client_gets_nothing_of_the_one_before(bench: Bench) -> None:
+    """The pty too: bytes that were not read are flushed, modes that were set are reset."""
+    first = bench.by_pty()
+    bench.until(lambda: bench.hub.client is not None)
+    modes = termios.tcgetattr(first)
+    modes[3] |= termios.ECHO | termios.ICANON
+    termios.tcsetattr(first, termios.TCSANOW, modes)
+    bench.guest.send(b"never read\n")
+    bench.serve()
+    os.close(first)
+    bench.until(lambda: bench.hub.client is None)
+    second = bench.by_pty()
+    bench.until(lambda: bench.hub.client is not None)
+    assert not select.select([second], [], [], 0.05)[0]
+    assert not termios.tcgetattr(second)[3] & (termios.ECHO | termios.ICANON)
+    bench.guest.send(b"new")
+    assert bench.read(second, 3) == b"new"
+    os.close(second)
+
+
+def test_a_pty_may_be_opened_again_and_again(bench: Bench) -> None:
+    for number in range(20):
+        fd = bench.by_pty()
+        bench.until(lambda: bench.hub.client is not None)
+        os.write(fd, b"%2d" % number)
+        os.close(fd)
+        assert bench.read(bench.guest, 2) == b"%2d" % number
+        bench.until(lambda: bench.hub.client is None)
+
+
+@pytest.mark.parametrize("second", ["tcp", "unix"])
+def test_a_second_client_is_told_and_closed(bench: Bench, client: int, second: str) -> None:
+    other = bench.by_tcp() if second == "tcp" else bench.by_unix()
+    other.send(b"garbage\x03\x04")  # mpremote's first bytes: they reach nobody
+    line = bench.in_use(other)
+    assert line.startswith("floe: vm is in use by ")
+    assert line.endswith("\r\n")
+    assert bench.read(other, 1) == b""
+    os.write(client, b"mine")
+    assert bench.read(bench.guest, 4) == b"mine"
+    bench.guest.send(b"yours")
+    assert bench.read(client, 5) == b"yours"
+    other.close()
+
+
+def test_who_has_it_is_told(bench: Bench) -> None:
+    first = bench.by_unix()
+    bench.until(lambda: bench.hub.client is not None)
+    other = bench.by_tcp()
+    assert f"(pid {os.getpid()})" in bench.in_use(other)
+    first.close()
+    other.close()
+    bench.until(lambda: bench.hub.client is None)
+    first = bench.by_tcp()
+    bench.until(lambda: bench.hub.client is not None)
+    other = bench.by_unix()
+    assert f"TCP client 127.0.0.1:{first.getsockname()[1]}" in bench.in_use(other)
+    first.close()
+    other.close()
+
+
+def test_at_the_pty_the_line_answers_what_is_typed_until_it_is_free(bench: Bench) -> None:
+    first = bench.by_tcp()
+    bench.until(lambda: bench.hub.client is not None)
+    terminal = bench.by_pty()
+    bench.serve()
+    assert not select.select([terminal], [], [], 0)[0]
+    os.write(terminal, b"hello")
+    assert bench.in_use(terminal).startswith("floe: vm is in use by TCP client")
+    with pytest.raises(BlockingIOError):
+        bench.guest.recv(1)
+    first.close()
+    bench.until(lambda: bench.hub.client is not None and "pty" in bench.hub.client.label)
+    os.write(terminal, b"now")
+    assert bench.read(bench.guest, 3) == b"now"
+    os.close(terminal)
+
+
+def test_a_client_that_does_not_read_holds_nobody_up(bench: Bench, client: int) -> None:
+    """The log has all of it; what the client missed is counted; when it reads again it gets what comes then."""
+    total = 12 << 20
+    sent = 0
+    chunk = b"0123456789abcde\n" * 4096
+
+    def all_sent() -> bool:
+        nonlocal sent
+        with contextlib.suppress(BlockingIOError):
+            sent += bench.guest.send(chunk[: total - sent])
+        return sent == total
+
+    bench.until(all_sent)
+    bench.until(lambda: sum(p.stat().st_size for p in bench.log_path.parent.glob("console.log*")) == total)
+    assert bench.hub.dropped > 4 << 20
+    held = 0
+    while select.select([client], [], [], 0.02)[0]:
+        held += len(os.read(client, 1 << 20))
+        bench.serve(0.001)
+    assert held + bench.hub.dropped == total
+    bench.guest.send(b"fresh")
+    assert bench.read(client, 5) == b"fresh"
+
+
+def test_a_slow_client_loses_nothing(bench: Bench) -> None:
+    """It takes some 5 MB/s: the guest is held back to that."""
+    sock = bench.by_unix()
+    bench.until(lambda: bench.hub.client is not None)
+    total = 6 << 20
+    sent = got = 0
+    chunk = b"x" * 65536
+
+    def step() -> bool:
+        nonlocal sent, got
+        with contextlib.suppress(BlockingIOError):
+            sent += bench.guest.send(chunk[: min(65536, total - sent)]) if sent < total else 0
+        with contextlib.suppress(BlockingIOError):
+            got += len(sock.recv(8192))
+        return got == total
+
+    bench.until(step)
+    assert bench.hub.dropped == 0
+    sock.close()
+
+
+def test_a_client_that_left_is_not_waited_for_for_ever(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The guest reads nothing, the client is held back for it, and goes away."""
+    monkeypatch.setattr(hub_module, "_LEFT_S", 1.0)
+    sock = bench.by_tcp()
+    bench.until(lambda: bench.hub.client is not None)
+    while True:
+        try:
+            sock.send(b"x" * 65536)
+        except BlockingIOError:
+            if select.select([], [sock], [], 0)[1]:
+                continue
+            bench.serve(0.02)
+            if not select.select([], [sock], [], 0)[1]:
+                break
+    bench.serve()
+    assert bench.hub.client is not None
+    assert not select.select([], [sock], [], 0)[1]  # held back
+    sock.close()
+    bench.until(lambda: bench.hub.client is None)
+
+
+@pytest.mark.parametrize(("said", "sent", "typed"), [
+    (b"raw REPL; CTRL-B to exit\r\n>", b"\r\x01", b"\r\x01\r\x02"),
+    (b"raw REPL; CTRL-B to exit\r\n>", b"\r\x01\r\x02", b"\r\x01\r\x02"),
+    (b"a script's output >", b"\r\x01", b"\r\x01"),
+])  # fmt: skip
+def test_a_client_that_leaves_in_raw_mode_is_tidied_up_after(
+    bench: Bench, client: int, said: bytes, sent: bytes, typed: bytes
+) -> None:
+    """A guest in raw mode holds its script's output back."""
+    for half in (said[:9], said[9:]):
+        bench.guest.send(half)
+        bench.read(client, len(half))
+    os.write(client, sent)
+    assert bench.read(bench.guest, len(sent)) == sent
+    assert bench.hub.client is not None
+    bench.hub.leave(bench.hub.client)
+    assert bench.read(bench.guest, len(typed) - len(sent)) == typed[len(sent) :]
+    assert not select.select([bench.guest], [], [], 0.02)[0]
+
+
+def test_the_machine_may_come_and_go_under_a_client(bench: Bench, client: int) -> None:
+    bench.guest.close()
+    bench.hub.connect(None)
+    os.write(client, b"lost")
+    bench.serve()
+    bench.guest, console = socket.socketpair()
+    bench.guest.setblocking(False)
+    bench.hub.connect(Link(console.detach(), bench.loop))
+    os.write(client, b"kept")
+    assert bench.read(bench.guest, 4) == b"kept"
+
+
+def test_the_wanted_port_is_taken_if_it_is_free() -> None:
+    with tcp_socket(0) as first:
+        first.listen()
+        port = first.getsockname()[1]
+        with tcp_socket(port) as second:
+            assert second.getsockname()[1] != port
+    with tcp_socket(port) as third:
+        assert third.getsockname() == ("127.0.0.1", port)
+
+
+def test_the_unix_socket_is_for_its_owner_alone(bench: Bench) -> None:
+    assert bench.unix.stat().st_mode & 0o777 == 0o600
+
+
+# ---- the log -------------------------------------------------------------------------------------------
+
+
+def test_a_log_is_bounded(tmp_path: Path) -> None:
+    log = BoundedLog(tmp_path / "l", limit=1000)
+    for number in range(1000):
+        log.write(b"%09d\n" % number)
+    kept = (tmp_path / "l.1").read_bytes() + (tmp_path / "l").read_bytes()
+    assert 1000 <= len(kept) <= 2000
+    assert kept.endswith(b"000000999\n")
+    assert kept == b"".join(b"%09d\n" % n for n in range(1000))[-len(kept) :]
+
+
+def test_a_log_goes_on_where_another_stopped(tmp_path: Path) -> None:
+    for text in (b"one", b"two"):
+        log = BoundedLog(tmp_path / "l")
+        log.write(text)
+        log.close()
+    assert (tmp_path / "l").read_bytes() == b"onetwo"
+
+
+def test_a_full_disk_costs_lines_and_says_so(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "floe-test", disk], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"SKIP: cannot mount a small file system: {mounted.stderr.strip()}")
+    try:
+        log = BoundedLog(disk / "l")
+        (disk / "filler").write_bytes(b"x" * 40960)
+        for _ in range(100):
+            log.write(b"y" * 1000)
+        assert log.lost > 50_000
+        kept = (disk / "l").stat().st_size
+        (disk / "filler").unlink()
+        log.write(b"room again")
+        assert log.lost == 0
+        text = (disk / "l").read_bytes()[kept:]
+        assert text == b"\r\n[floe: %d bytes are missing here: the disk was full]\r\nroom again" % (100_000 - kept)
+        log.close()
+    finally:
+        subprocess.run(["umount", disk], check=True)
