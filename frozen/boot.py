@@ -2,15 +2,16 @@
 # First Python to run in every image: mount the disks and bring up the network, where the image has them.
 
 
-def start(name):
-    # The name is computed, so that freezing does not take this for an import: only an app that itself reaches the
+def start():
+    # The names are computed, so that freezing does not take this for an import: only an app that itself reaches the
     # network or the disks has the module, and its driver, in its image.
-    try:
-        module = __import__(name)
-    except ImportError:
-        return
-    module._boot()
+    for name in ("_disks", "_board", "network"):
+        try:
+            module = __import__(name)
+        except ImportError:
+            continue
+        module._boot()
 
 
-for name in ("_disks", "_board", "network"):
-    start(name)
+start()
+del start  # the script's names are its own

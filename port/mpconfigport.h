@@ -37,8 +37,8 @@ typedef long mp_off_t;
 #define MICROPY_QSTR_EXTRA_POOL mp_qstr_frozen_const_pool
 
 // Native code is assembled in the GC heap and copied into pages that the monitor then makes executable.
-void *floe_commit_exec(void *code, size_t len);
-#define MP_PLAT_COMMIT_EXEC(buf, len, reloc) floe_commit_exec(buf, len)
+void *floe_commit_exec(void *code, size_t len, void *reloc);
+#define MP_PLAT_COMMIT_EXEC(buf, len, reloc) floe_commit_exec(buf, len, reloc)
 
 // ---- memory ----
 #define MICROPY_ENABLE_GC (1)
@@ -54,7 +54,7 @@ void floe_heap_free(void *p);
 #define MICROPY_ENABLE_EMERGENCY_EXCEPTION_BUF (1)
 #define MICROPY_EMERGENCY_EXCEPTION_BUF_SIZE (256)
 #define MICROPY_MALLOC_USES_ALLOCATED_SIZE (1)
-#define MICROPY_MEM_STATS (0)
+#define MICROPY_MEM_STATS (FLOE_DEV)
 #define MICROPY_ALLOC_PATH_MAX (256)
 
 // ---- language ----
@@ -96,9 +96,8 @@ void floe_heap_free(void *p);
 #define MICROPY_PY_MACHINE_RESET (1)
 #define MICROPY_PY_MACHINE_TIMER (1)
 #define MICROPY_PY_MACHINE_BARE_METAL_FUNCS (1)
-#define MICROPY_PY_MACHINE_MEMX (0)
-#define MICROPY_PY_MACHINE_SIGNAL (0)
-#define MICROPY_PY_MACHINE_PULSE (0)
+#define MICROPY_PY_MACHINE_PIN_BASE (1)
+#define MICROPY_PY_MACHINE_PULSE (1)
 unsigned long floe_random_seed(void);
 #define MICROPY_PY_RANDOM_SEED_INIT_FUNC (floe_random_seed())
 
@@ -110,6 +109,7 @@ unsigned long floe_random_seed(void);
 #ifndef FLOE_DISK // images with disks: port.mk compiles what differs a second time
 #define FLOE_DISK (0)
 #endif
+#define MICROPY_VFS_LFS1 (FLOE_DISK && FLOE_DEV)
 #define MICROPY_VFS_LFS2 (FLOE_DISK)
 #define MICROPY_VFS_FAT (FLOE_DISK)
 #define MICROPY_FATFS_ENABLE_LFN (1)
@@ -133,7 +133,11 @@ unsigned long floe_random_seed(void);
 #define MICROPY_PY_CRYPTOLIB_CONSTS (1)
 #define MICROPY_SSL_MBEDTLS (1)
 #define MICROPY_PY_DEFLATE_COMPRESS (1)
-#define MICROPY_PY_FRAMEBUF (0)
+#define MICROPY_PY_RE_MATCH_GROUPS (1)
+#define MICROPY_PY_RE_MATCH_SPAN_START_END (1)
+#define MICROPY_PY_RE_DEBUG (FLOE_DEV)
+#define MICROPY_PY_MARSHAL (FLOE_DEV)
+#define MICROPY_PY_FUNCTION_ATTRS_CODE (FLOE_DEV)
 #define MICROPY_PY_ONEWIRE (0)
 #define MICROPY_PY_MACHINE_I2C (0)
 #define MICROPY_PY_MACHINE_SPI (0)

@@ -19,6 +19,8 @@ vpath mpconfigport.h port
 QSTR_GLOBAL_DEPENDENCIES += port/mpconfigport.h port/modmachine.c port/modos.c port/modtime.c
 MICROPY_ROM_TEXT_COMPRESSION = 1
 include $(TOP)/py/py.mk
+# By the name that vpath finds it under, or a switch that brings new names would not have them collected.
+QSTR_GLOBAL_DEPENDENCIES += port/mpconfigport.h
 include $(TOP)/extmod/extmod.mk
 -include modules/lwip/lwip.mk
 
@@ -53,7 +55,8 @@ endif
 SRC_MODULES_C = modules/netdev/netdev.c $(sort $(wildcard modules/blkdev/*.c modules/virtio/*.c)) $(FLOE_LWIP_C) $(FLOE_TLS_C)
 SRC_SHARED_C = shared/readline/readline.c shared/runtime/gchelper_generic.c shared/runtime/pyexec.c \
     shared/runtime/sys_stdio_mphal.c shared/timeutils/timeutils.c
-SRC_THIRDPARTY_C += $(SRC_LIB_LIBM_DBL_C) $(SRC_LIB_LIBM_DBL_SQRT_SW_C)
+# exp is port/libc/stdlib.c's.
+SRC_THIRDPARTY_C += $(filter-out %/exp.c,$(SRC_LIB_LIBM_DBL_C)) $(SRC_LIB_LIBM_DBL_SQRT_SW_C)
 
 SRC_C = $(SRC_PORT_C) $(SRC_MODULES_C) $(SRC_SHARED_C)
 SRC_QSTR += $(SRC_PORT_C) $(SRC_MODULES_C) $(SRC_SHARED_C)
@@ -61,9 +64,10 @@ SRC_QSTR += $(SRC_PORT_C) $(SRC_MODULES_C) $(SRC_SHARED_C)
 # libdisk.a: what is different in an image with disks, and the file systems; linked before libfloe.a. Tables of upstream's
 # name every file system there is, so that these few files are compiled a second time, with FLOE_DISK.
 SRC_DISK_C = $(addprefix extmod/, modos.c modvfs.c vfs.c vfs_fat.c vfs_fat_diskio.c vfs_fat_file.c vfs_lfs.c) \
-    $(addprefix lib/, littlefs/lfs2.c littlefs/lfs2_util.c oofatfs/ff.c oofatfs/ffunicode.c) port/mod_floe.c
+    $(addprefix lib/, littlefs/lfs2.c littlefs/lfs2_util.c littlefs/lfs1.c littlefs/lfs1_util.c \
+    oofatfs/ff.c oofatfs/ffunicode.c) port/mod_floe.c
 DISK_OBJ = $(addprefix $(BUILD)/disk/, $(SRC_DISK_C:.c=.o))
-$(DISK_OBJ): CFLAGS += -DFLOE_DISK=1 -DLFS2_NO_MALLOC -DLFS2_NO_DEBUG -DLFS2_NO_WARN -DLFS2_NO_ERROR -DLFS2_NO_ASSERT
+$(DISK_OBJ): CFLAGS += -DFLOE_DISK=1 $(foreach lfs, LFS1 LFS2, $(addprefix -D$(lfs)_NO_, MALLOC DEBUG WARN ERROR ASSERT))
 $(filter-out %/mod_floe.o, $(DISK_OBJ)): CFLAGS += $(CFLAGS_UPSTREAM)
 
 # objmodule.o is compiled per app, with the app's module table.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The few functions of <stdlib.h>, <assert.h> and <math.h> that no upstream brings. Owns errno.
+// The few functions of <stdlib.h>, <assert.h> and <math.h> that no upstream brings, and exp, where upstream's gives
+// 2.7182818284590455 for 1. Owns errno.
 // Not here: malloc (malloc.c). Context: any.
 
 #include <stdlib.h>
@@ -50,6 +51,25 @@ double log2(double x) {
         exponent--;
     }
     return exponent + log(m) / M_LN2;
+}
+
+// x = k ln 2 + r, |r| <= ln 2 / 2; Taylor's series for e^r. 1 + r is summed without loss, so that only the last
+// addition rounds. LN2_HI has zeros for the 11 bits of k.
+double exp(double x) {
+    static const double terms[] = {1.0 / 87178291200, 1.0 / 6227020800, 1.0 / 479001600, 1.0 / 39916800, 1.0 / 3628800,
+                                   1.0 / 362880,      1.0 / 40320,      1.0 / 5040,      1.0 / 720,      1.0 / 120,
+                                   1.0 / 24,          1.0 / 6,          1.0 / 2};
+    const double LN2_HI = 0x1.62e42feep-1, LN2_LO = 0x1.a39ef35793c76p-33;
+    if (!(x > -746 && x < 710)) {
+        return isnan(x) ? x : x > 0 ? HUGE_VAL : 0;
+    }
+    int k = (int)(x / M_LN2 + (x < 0 ? -0.5 : 0.5));
+    double hi = x - k * LN2_HI, lo = k * LN2_LO, r = hi - lo, series = 0;
+    for (size_t i = 0; i < sizeof(terms) / sizeof(terms[0]); i++) {
+        series = series * r + terms[i];
+    }
+    double sum = 1 + hi, lost = (1 - sum) + hi;
+    return ldexp(sum + (lost + (series * r * r - lo)), k);
 }
 
 // The compiler calls it where sin and cos of one argument stand together.

@@ -70,9 +70,13 @@ def test_abs(stdlib: Harness, value: int) -> None:
     assert stdlib.number("abs", value) == abs(value)
 
 
-def log2(h: Harness, values: list[float]) -> list[float]:
+def of_doubles(h: Harness, name: str, values: list[float]) -> list[float]:
     bits = [struct.unpack("<Q", struct.pack("<d", v))[0] for v in values]
-    return [struct.unpack("<d", struct.pack("<Q", n))[0] for n in h.numbers("log2", *bits)]
+    return [struct.unpack("<d", struct.pack("<Q", n))[0] for n in h.numbers(name, *bits)]
+
+
+def log2(h: Harness, values: list[float]) -> list[float]:
+    return of_doubles(h, "log2", values)
 
 
 def test_log2_of_every_power_of_two_is_exact(stdlib: Harness) -> None:
@@ -91,6 +95,22 @@ def test_log2_at_the_borders(stdlib: Harness) -> None:
 @settings(deadline=None)
 def test_log2(stdlib: Harness, value: float) -> None:
     assert log2(stdlib, [value])[0] == pytest.approx(math.log2(value), rel=1e-15, abs=1e-16)
+
+
+def test_exp_where_the_answer_is_known(stdlib: Harness) -> None:
+    values = {0.0: 1.0, 1.0: math.e, -1.0: 1 / math.e, 710.0: math.inf, -746.0: 0.0}
+    values |= {math.inf: math.inf, -math.inf: 0.0, 709.782712893384: math.exp(709.782712893384)}
+    assert of_doubles(stdlib, "exp", list(values)) == list(values.values())
+    assert math.isnan(of_doubles(stdlib, "exp", [math.nan])[0])
+
+
+def test_exp_is_hardly_ever_off_by_one_unit(stdlib: Harness) -> None:
+    """And never by more; near the smallest doubles too."""
+    values = [-745 + i * 0.0726 for i in range(20000)] + [i * 1e-5 for i in range(-2000, 2000)]
+    answers = [a for i in range(0, len(values), 400) for a in of_doubles(stdlib, "exp", values[i : i + 400])]
+    off = [abs(a - math.exp(v)) / math.ulp(math.exp(v)) for a, v in zip(answers, values, strict=True)]
+    assert max(off) <= 1
+    assert sum(1 for n in off if n) < len(off) // 20
 
 
 def test_a_read_behind_the_buffer_would_be_seen(strings: Path) -> None:

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// port/libc/stdlib.c over the host's math library. Commands: atoi HEX (bytes of the text); abs N; log2 BITS (of a double).
+// port/libc/stdlib.c over the host's math library. Commands: atoi HEX (bytes of the text); abs N; log2 BITS,
+// exp BITS (of doubles).
 
 #include "talk.h"
 
@@ -17,6 +18,7 @@
 #define exit port_exit
 #define abs port_abs
 #define atoi port_atoi
+#define exp port_exp
 #define fabs port_fabs
 #define log2 port_log2
 #define sincos port_sincos
@@ -51,13 +53,13 @@ static void command(const talk_t *t) {
         free(p);
     } else if (talk_is(t, "abs")) {
         printf("%d\n", port_abs((int)strtol(t->word[1], NULL, 0)));
-    } else if (talk_is(t, "log2")) {
+    } else if (talk_is(t, "log2") || talk_is(t, "exp")) {
         for (int i = 1; i < t->n; i++) {
             union {
                 uint64_t bits;
                 double d;
             } v = {.bits = talk_number(t, i)};
-            v.d = port_log2(v.d);
+            v.d = talk_is(t, "exp") ? port_exp(v.d) : port_log2(v.d);
             printf("%s%llu", i > 1 ? " " : "", (unsigned long long)v.bits);
         }
         printf("\n");
