@@ -10,8 +10,8 @@ LWIP_SRC_C := $(addprefix src/, \
 
 FLOE_LWIP_C := $(addprefix modules/lwip/, \
     mod_lan.c mod_netaddr.c mod_network.c mod_socket.c mod_sockio.c mod_sockopt.c \
-    netcfg.c netglue.c netmem.c netpoll.c netrand.c netsum.c nettimer.c nettx.c \
-    sock.c sock_dns.c sock_listen.c sock_tcp.c sock_udp.c)
+    netcfg.c netdns.c netglue.c netmem.c netpoll.c netrand.c netsum.c nettimer.c nettx.c \
+    sock.c sock_dns.c sock_group.c sock_listen.c sock_tcp.c sock_udp.c)
 
 # Upstream's files are compiled with our options.
 $(addprefix $(BUILD)/lwip/, $(LWIP_SRC_C:.c=.o)): $(wildcard modules/lwip/lwipopts.h modules/lwip/nethooks.h modules/lwip/arch/*.h)

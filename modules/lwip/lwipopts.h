@@ -77,6 +77,7 @@ void netmem_free(void *p);
 #define LWIP_ACD 0
 #define LWIP_AUTOIP 0
 #define DHCP_CREATE_RAND_XID 1
+#define DHCP_COARSE_TIMER_SECS 1 // with lwIP's minute, a lease of half a minute is not renewed in time
 #define LWIP_DHCP_MAX_DNS_SERVERS 2
 #define LWIP_IPV6 1
 #define LWIP_IPV6_NUM_ADDRESSES 5

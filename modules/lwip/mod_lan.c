@@ -12,6 +12,7 @@
 #include "lwip/nd6.h"
 #include "mod_netaddr.h"
 #include "netcfg.h"
+#include "netdns.h"
 #include "netglue.h"
 #include "netmem.h"
 #include "netpoll.h"
@@ -241,6 +242,9 @@ static void set_addr6(struct netif *n, mp_obj_t value) {
 }
 
 static void set_autoconf6(struct netif *n, bool on) {
+    if (on) {
+        netcfg_ip6_on(n, true);
+    }
     netif_set_ip6_autoconfig_enabled(n, on);
     if (on) {
         nd6_restart_netif(n);
@@ -258,7 +262,7 @@ static void lan_ipconfig_set(struct netif *n, qstr key, mp_obj_t value) {
         case MP_QSTR_dhcp4:
             netcfg_stop_dhcp(n);
             if (mp_obj_is_true(value) && !netcfg_start_dhcp(n)) {
-                mp_raise_OSError(MP_ENOMEM);
+                mp_raise_OSError(netif_is_up(n) ? MP_ENOMEM : MP_EHOSTUNREACH);
             }
             break;
         case MP_QSTR_autoconf6:
@@ -330,7 +334,7 @@ static mp_obj_t lan_ifconfig(size_t n_args, const mp_obj_t *args) {
     ip4_addr_t addr = ip4_from_obj(items[0]), mask = ip4_from_obj(items[1]), gw = ip4_from_obj(items[2]);
     ip_addr_t dns = mod_netaddr_ip_from_obj(items[3]);
     netcfg_set_ip4(n, &addr, &mask, &gw);
-    dns_setserver(0, &dns);
+    netdns_set(&dns);
     return mp_const_none;
 }
 static MP_DEFINE_CONST_FUN_OBJ_VAR_BETWEEN(lan_ifconfig_obj, 1, 2, lan_ifconfig);

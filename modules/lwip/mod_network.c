@@ -8,6 +8,7 @@
 #include "lwip/dns.h"
 #include "mod_netaddr.h"
 #include "netcfg.h"
+#include "netdns.h"
 #include "netglue.h"
 #include "netmem.h"
 #include "netpoll.h"
@@ -27,7 +28,7 @@ static mp_obj_t global_get(struct netif *n, qstr key) {
 static void global_set(struct netif *n, qstr key, mp_obj_t value) {
     if (key == MP_QSTR_dns) {
         ip_addr_t dns = mod_netaddr_ip_from_obj(value);
-        dns_setserver(0, &dns);
+        netdns_set(&dns);
     } else if (key == MP_QSTR_prefer) {
         mp_int_t v = mp_obj_get_int(value);
         if (v != 4 && v != 6) {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Addresses of the interfaces. Each ip= word of the kernel command line is for one interface, in order:
 //   ip=dhcp   ip=none   ip=10.0.0.2/24,gw=10.0.0.1,dns=10.0.0.1   (also dns2=, and ip6=2001:db8::2/64)
-// An interface without a word asks for a lease; IPv6 is autoconfigured unless ip=none. Owns the host name.
+//   ip6=auto   ip6=none   ip6=2001:db8::2/64
+// An interface without a word asks for a lease; IPv6 is autoconfigured unless ip=none or ip6=none. Owns the host name.
 // Not here: the Python names (mod_network.c). Context: main loop.
 
 #include "netcfg.h"
@@ -12,9 +13,11 @@
 
 #include "hal.h"
 #include "lwip/dhcp.h"
-#include "lwip/dns.h"
+#include "lwip/ethip6.h"
+#include "lwip/mld6.h"
 #include "lwip/nd6.h"
 #include "lwip/prot/dhcp.h"
+#include "netdns.h"
 #include "netglue.h"
 #include "netpoll.h"
 
@@ -103,6 +106,42 @@ bool netcfg_set_ip6(struct netif *n, const ip6_addr_t *addr) {
     return true;
 }
 
+static err_t no_ip6_output(struct netif *n, struct pbuf *p, const ip6_addr_t *to) {
+    (void)n;
+    (void)p;
+    (void)to;
+    return ERR_RTE;
+}
+
+bool netcfg_ip6_is_off(const struct netif *n) { return n->output_ip6 == no_ip6_output; }
+
+void netcfg_ip6_on(struct netif *n, bool on) {
+    if (on != netcfg_ip6_is_off(n)) {
+        return;
+    }
+    if (on) {
+        n->output_ip6 = ethip6_output;
+        netif_set_flags(n, NETIF_FLAG_MLD6);
+        netif_create_ip6_linklocal_address(n, 1);
+        return;
+    }
+    netif_set_ip6_autoconfig_enabled(n, 0);
+    for (s8_t i = 0; i < LWIP_IPV6_NUM_ADDRESSES; i++) {
+        netif_ip6_addr_set_state(n, i, IP6_ADDR_INVALID);
+    }
+    mld6_stop(n);
+    netif_clear_flags(n, NETIF_FLAG_MLD6);
+    n->output_ip6 = no_ip6_output;
+}
+
+int netcfg_ip6_input(struct pbuf *p, struct netif *n) {
+    if (!netcfg_ip6_is_off(n)) {
+        return 0;
+    }
+    pbuf_free(p);
+    return 1;
+}
+
 const char *netcfg_hostname(void) { return hostname; }
 
 void netcfg_set_hostname(const char *name, size_t len) {
@@ -152,16 +191,7 @@ bool netcfg_pending(bool v6) {
 // One comma-separated part of an ip= word. Collects into addr, mask, gw; the rest is applied at once.
 typedef struct {
     ip4_addr_t addr, mask, gw;
-    u8_t dns;
 } netcfg_static_t;
-
-static bool set_dns(netcfg_static_t *st, const ip_addr_t *a) {
-    if (st->dns >= DNS_MAX_SERVERS) {
-        return false;
-    }
-    dns_setserver(st->dns++, a);
-    return true;
-}
 
 static bool apply_part(struct netif *n, netcfg_static_t *st, const char *part, size_t len) {
     static const char *const keys[] = {"gw=", "dns=", "dns2=", "ip6="};
@@ -185,7 +215,7 @@ static bool apply_part(struct netif *n, netcfg_static_t *st, const char *part, s
             return IP_IS_V4(&a);
         case 1:
         case 2:
-            return set_dns(st, &a);
+            return netdns_add(&a);
         case 3:
             return IP_IS_V6(&a) && netcfg_set_ip6(n, ip_2_ip6(&a));
         default:
@@ -214,6 +244,7 @@ static bool apply_static(struct netif *n, const char *word) {
 
 static void netif_changed(struct netif *n) {
     (void)n;
+    netdns_keep();
     netpoll_ready();
 }
 
@@ -223,7 +254,7 @@ static void configure(struct netif *n, const char *word) {
     if (strcmp(word, "none") == 0) {
         return;
     }
-    netif_set_ip6_autoconfig_enabled(n, 1);
+    netif_set_ip6_autoconfig_enabled(n, !netcfg_ip6_is_off(n));
     netif_set_up(n);
     if (strcmp(word, "dhcp") == 0) {
         if (!netcfg_start_dhcp(n)) {
@@ -232,6 +263,18 @@ static void configure(struct netif *n, const char *word) {
     } else if (!apply_static(n, word)) {
         say("cannot read boot argument ip=", word);
     }
+}
+
+// An ip6= word: none, auto, or a fixed address.
+static bool configure_ip6(struct netif *n, const char *word, int len) {
+    ip_addr_t a;
+    unsigned bits;
+    if (strcmp(word, "none") == 0) {
+        netcfg_ip6_on(n, false);
+        return true;
+    }
+    return strcmp(word, "auto") == 0 || (len < WORD_MAX && netcfg_parse(word, (size_t)len, &a, &bits) && IP_IS_V6(&a) &&
+                                         netcfg_set_ip6(n, ip_2_ip6(&a)));
 }
 
 void netcfg_init(void) {
@@ -245,6 +288,11 @@ void netcfg_init(void) {
     size_t ip6_pos = 0;
     for (unsigned i = 0; i < netglue_count(); i++) {
         struct netif *nif = &netglue_get(i)->netif;
+        n = hal_cmdline_next("ip6", &ip6_pos, word,
+                             sizeof word); // first: nothing of IPv6 leaves a card that shall have none
+        if (n > 0 && !configure_ip6(nif, word, n)) {
+            say("cannot read boot argument ip6=", word);
+        }
         n = hal_cmdline_next("ip", &ip_pos, word, sizeof word);
         if (n < 0) {
             strcpy(word, "dhcp");
@@ -253,14 +301,6 @@ void netcfg_init(void) {
             continue;
         }
         configure(nif, word);
-        ip_addr_t a;
-        unsigned bits;
-        n = hal_cmdline_next("ip6", &ip6_pos, word, sizeof word);
-        if (n > 0 && strcmp(word, "none") != 0 && strcmp(word, "auto") != 0 &&
-            !(n < (int)sizeof word && netcfg_parse(word, (size_t)n, &a, &bits) && IP_IS_V6(&a) &&
-              netcfg_set_ip6(nif, ip_2_ip6(&a)))) {
-            say("cannot read boot argument ip6=", word);
-        }
         if (i == 0) {
             netif_set_default(nif);
         }

@@ -22,6 +22,9 @@ bool netcfg_parse(const char *s, size_t len, ip_addr_t *addr, unsigned *bits);
 void netcfg_set_ip4(struct netif *n, const ip4_addr_t *addr, const ip4_addr_t *mask, const ip4_addr_t *gw);
 // Replace the fixed IPv6 addresses by this one; NULL clears them. False: no room.
 bool netcfg_set_ip6(struct netif *n, const ip6_addr_t *addr);
+// IPv6 of an interface as a whole: while it is off nothing is sent, nothing taken, and there is no address.
+void netcfg_ip6_on(struct netif *n, bool on);
+bool netcfg_ip6_is_off(const struct netif *n);
 bool netcfg_start_dhcp(struct netif *n);
 void netcfg_stop_dhcp(struct netif *n);
 bool netcfg_dhcp_on(const struct netif *n);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // What lwIP calls back into while it works on a packet. Owns nothing. Not here: the functions themselves
-// (netrand.c, netmem.c). Context: inside lwIP, in the main loop.
+// (netrand.c, netmem.c, netcfg.c). Context: inside lwIP, in the main loop.
 
 #ifndef FLOE_NETHOOKS_H
 #define FLOE_NETHOOKS_H
@@ -8,6 +8,8 @@
 #include "lwip/err.h"
 #include "lwip/ip_addr.h"
 
+struct netif;
+struct pbuf;
 struct tcp_pcb;
 struct tcp_hdr;
 
@@ -19,5 +21,9 @@ u32_t netrand_isn(const ip_addr_t *local, u16_t local_port, const ip_addr_t *rem
 err_t netlimit_admit(struct tcp_pcb *pcb, const struct tcp_hdr *hdr);
 #define LWIP_HOOK_TCP_INPACKET_PCB(pcb, hdr, optlen, opt1len, opt2, p) \
     ((pcb)->state != LISTEN && (pcb)->state != TIME_WAIT ? ERR_OK : netlimit_admit(pcb, hdr))
+
+// A received IPv6 packet: 1, and it is freed, where the interface has no IPv6.
+int netcfg_ip6_input(struct pbuf *p, struct netif *n);
+#define LWIP_HOOK_IP6_INPUT netcfg_ip6_input
 
 #endif

@@ -10,6 +10,7 @@
 #include "lwip/netif.h"
 #include "lwip/priv/tcp_priv.h"
 #include "netcfg.h"
+#include "netdns.h"
 #include "netglue.h"
 #include "netmem.h"
 #include "netrand.h"
@@ -47,6 +48,7 @@ static void run_timers(uint64_t now) {
     nettimer_run(now);
     if (now >= link_due) {
         link_due = now + LINK_PERIOD_NS;
+        netdns_keep();
         netglue_t *g;
         for (unsigned i = 0; (g = netglue_get(i)) != NULL; i++) {
             ready |= netglue_check_link(g);

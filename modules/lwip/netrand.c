@@ -81,6 +81,8 @@ static void fill(void *out, size_t len) {
     }
 }
 
+// The key of the sequence numbers is drawn once: RFC 6528, section 3 asks for a secret that changes at a restart of
+// the system, and one that changed in between would break what it is for, that new numbers lie behind old ones.
 void netrand_init(void) {
     uint64_t k[2];
     fill(k, sizeof k);

@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: MIT
 // What sockets of both kinds have in common: life, options, readiness, errors.
-// Owns no state. Not here: the protocols (sock_tcp.c, sock_udp.c). Context: main loop.
+// Owns no state. Not here: the protocols (sock_tcp.c, sock_udp.c), groups (sock_group.c). Context: main loop.
 
 #include "sock.h"
 
 #include <string.h>
 
 #include "hal.h"
-#include "lwip/igmp.h"
 #include "lwip/mem.h"
-#include "lwip/mld6.h"
 #include "lwip/pbuf.h"
 #include "lwip/tcp.h"
 #include "lwip/udp.h"
@@ -36,6 +34,7 @@ void sock_close(sock_t *s) {
     if (s->type == SOCK_TYPE_STREAM) {
         sock_tcp_close(s);
     } else {
+        sock_leave_groups(s);
         sock_udp_close(s);
     }
     mem_free(s);
@@ -128,7 +127,7 @@ unsigned sock_poll(const sock_t *s) {
     if (s->type == SOCK_TYPE_STREAM) {
         return sock_tcp_poll(s);
     }
-    return SOCK_POLL_OUT | (s->dgram_head != NULL ? SOCK_POLL_IN : 0);
+    return (sock_still_refused(s) ? 0 : SOCK_POLL_OUT) | (s->dgram_head != NULL ? SOCK_POLL_IN : 0);
 }
 
 static int set_option(sock_t *s, u8_t option, bool on) {
@@ -164,19 +163,4 @@ int sock_set_nodelay(sock_t *s, bool on) {
         tcp_nagle_enable(s->pcb.tcp);
     }
     return 0;
-}
-
-int sock_membership(sock_t *s, const ip_addr_t *group, const ip_addr_t *interface, bool join) {
-    if (s->type != SOCK_TYPE_DGRAM || !ip_addr_ismulticast(group)) {
-        return -EINVAL;
-    }
-    err_t err;
-    if (IP_IS_V6(group)) {
-        const ip6_addr_t *from = IP_IS_V6(interface) ? ip_2_ip6(interface) : IP6_ADDR_ANY6;
-        err = join ? mld6_joingroup(from, ip_2_ip6(group)) : mld6_leavegroup(from, ip_2_ip6(group));
-    } else {
-        const ip4_addr_t *from = IP_IS_V4(interface) ? ip_2_ip4(interface) : IP4_ADDR_ANY4;
-        err = join ? igmp_joingroup(from, ip_2_ip4(group)) : igmp_leavegroup(from, ip_2_ip4(group));
-    }
-    return err == ERR_VAL ? -ENODEV : sock_error_of(err);
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Sockets over lwIP's raw API, without Python. A sock_t lives on the C heap; lwIP's callbacks know it and
 // nothing above it, so an object that points to one may be freed at any time after sock_close().
-// sock.c: life, options, readiness. sock_tcp.c, sock_udp.c: one protocol each. sock_dns.c: names.
+// sock.c: life, options, readiness. sock_tcp.c, sock_udp.c: one protocol each. sock_group.c: multicast.
+// sock_dns.c: names.
 // Owns nothing itself. Not here: waiting (mod_socket.c): every verb returns at once.
 //
 // Errors are -errno; -EAGAIN: not now, nothing changed, try again when sock_poll() or an event says so.
@@ -67,6 +68,7 @@ typedef struct sock {
     // UDP: datagrams, oldest first.
     sock_dgram_t *dgram_head, *dgram_tail;
     uint32_t dgram_bytes;
+    struct sock_group *groups;
     // Called when the socket may have become readable or writable; cleared by sock_close().
     void (*notify)(void *arg);
     void *notify_arg;
@@ -92,8 +94,10 @@ ssize_t sock_recv(sock_t *s, void *out, size_t size, sock_addr_t *from); // from
 void sock_peer(const sock_t *s, sock_addr_t *out);
 // to: NULL, or for UDP the destination.
 ssize_t sock_send(sock_t *s, const void *data, size_t len, const sock_addr_t *to);
-// Join or leave a multicast group on the interface with this address (any: the default one).
+// Join or leave a multicast group on the interface with this address (any: the default one). -EADDRINUSE: joined
+// already; -EADDRNOTAVAIL: not joined. sock_close() leaves all.
 int sock_membership(sock_t *s, const ip_addr_t *group, const ip_addr_t *interface, bool join);
+void sock_leave_groups(sock_t *s);
 // For the parts below.
 void sock_changed(sock_t *s);
 int sock_error_of(int lwip_err); // err_t -> -errno

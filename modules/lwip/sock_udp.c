@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // UDP sockets over lwIP's raw API. Datagrams wait in the buffers they came in; when a socket holds more than
 // its share, new ones are dropped, as UDP may.
-// Owns no state. Not here: groups and options (sock.c). Context: main loop, and inside lwIP (on_recv).
+// Owns no state. Not here: options (sock.c), groups (sock_group.c). Context: main loop, and inside lwIP (on_recv).
 
 #include <string.h>
 
@@ -101,6 +101,7 @@ ssize_t sock_udp_send(sock_t *s, const void *data, size_t len, const sock_addr_t
     memcpy(p->payload, data, len);
     err_t err = to == NULL ? udp_send(s->pcb.udp, p) : udp_sendto(s->pcb.udp, p, &to->ip, to->port);
     pbuf_free(p);
+    s->refused = false;
     if (err == ERR_MEM) {
         sock_refuse(s);
     }

@@ -165,7 +165,7 @@ def test_cards() -> None:
     "text",
     ["bridge", "tap", "tap:", "user:x", "user,ip", "user,ip=", "user,ip=10.0.0.1", "user,ip=10.0.0.300/24",
      "user,gw=10.0.0.1", "user,ip=10.0.0.2/24,gw=x", "user,mac=01:00:00:00:00:00", "user,mac=52-54-00-00-00-01",
-     "user,speed=10", "user,ip=::1/64"],
+     "user,speed=10", "user,ip=::1/64", "user,ip6=off", "user,ip6=2001:db8::2", "user,ip6=10.0.0.1/24"],
 )  # fmt: skip
 def test_no_card(text: str) -> None:
     with pytest.raises(UsageError) as error:
@@ -194,6 +194,8 @@ def test_guest_words() -> None:
         "ip=dhcp",
         "ip=10.9.9.2/24",
     ]
+    cards = net.parse_cards(["user", "user,ip6=none", "user,ip6=2001:db8::2/64"])
+    assert net.guest_words(cards)[3:] == ["ip6=auto", "ip6=none", "ip6=2001:db8::2/64"]
 
 
 def test_netdev_words() -> None:

@@ -20,14 +20,18 @@ from floe.errors import FloeError, NotFound, UsageError
 from floe.ports import Forward
 
 MAX_CARDS = 8  # NETDEV_MAX in modules/netdev/netdev.h
-_HINT = "--net user | none | tap:NAME | listen:PATH | connect:PATH, then [,ip=ADDR/BITS][,gw=ADDR][,dns=ADDR][,mac=MAC]"
+_HINT = (
+    "--net user | none | tap:NAME | listen:PATH | connect:PATH, then\n"
+    "[,ip=ADDR/BITS][,gw=ADDR][,dns=ADDR][,ip6=ADDR/BITS|auto|none][,mac=MAC]"
+)
 _MAC = re.compile(r"[0-9a-f][02468ace](:[0-9a-f]{2}){5}")
 _SYS_NET = Path("/sys/class/net")
 
 
 @dataclass(frozen=True)
 class Card:
-    """One network card. `ip` is the guest's setting: "ADDR/BITS", "dhcp", "none", or "" for the kind's default."""
+    """One network card. `ip` is the guest's setting: "ADDR/BITS", "dhcp", "none", or "" for the kind's default; `ip6`
+    "ADDR/BITS", "auto", "none", or "", which is auto."""
 
     kind: str = "user"
     name: str = ""
@@ -35,6 +39,7 @@ class Card:
     gateway: str = ""
     dns: str = ""
     mac: str = ""
+    ip6: str = ""
 
 
 def parse_cards(values: Sequence[str]) -> tuple[Card, ...]:
@@ -56,7 +61,7 @@ def parse_card(text: str) -> Card:
     kind, colon, name = what.partition(":")
     if kind not in ("user", "tap", "listen", "connect") or bool(colon) != (kind != "user") or bool(colon) != bool(name):
         raise UsageError(f"--net {text}: no such kind of network card", hint=_HINT)
-    values = {"ip": "", "gw": "", "dns": "", "mac": ""}
+    values = {"ip": "", "gw": "", "dns": "", "mac": "", "ip6": ""}
     for option in options:
         key, _, value = option.partition("=")
         if key not in values or not value:
@@ -65,7 +70,7 @@ def parse_card(text: str) -> Card:
     _check_values(text, values)
     # QEMU numbers the cards of one VM; where frames reach other VMs, each needs an address of its own.
     mac = values["mac"] or ("" if kind == "user" else "52:54:00:" + secrets.token_bytes(3).hex(":"))
-    return Card(kind, name, values["ip"], values["gw"], values["dns"], mac)
+    return Card(kind, name, values["ip"], values["gw"], values["dns"], mac, values["ip6"])
 
 
 def _check_values(text: str, values: dict[str, str]) -> None:
@@ -76,6 +81,10 @@ def _check_values(text: str, values: dict[str, str]) -> None:
             ipaddress.IPv4Interface(values["ip"])
         elif values["gw"] or values["dns"]:
             raise ValueError("gw= and dns= go with ip=ADDR/BITS")
+        if values["ip6"] not in ("", "auto", "none"):
+            if "/" not in values["ip6"]:
+                raise ValueError(f"{values['ip6']} lacks its prefix length, as in 2001:db8::2/64")
+            ipaddress.IPv6Interface(values["ip6"])
         for key in ("gw", "dns"):
             if values[key]:
                 ipaddress.IPv4Address(values[key])
@@ -105,7 +114,7 @@ def check_host(cards: Sequence[Card]) -> None:
 
 
 def guest_words(cards: Sequence[Card]) -> list[str]:
-    """The `ip=` words of the guest's command line, one per card in order.
+    """The `ip=` and `ip6=` words of the guest's command line, one per card in order.
 
     A user card gets the address that QEMU's network expects, so that no DHCP round trip is needed."""
     words = []
@@ -116,6 +125,8 @@ def guest_words(cards: Sequence[Card]) -> list[str]:
         net = _UserNet.of(card, index)
         gateway, dns = (net.gateway, net.dns) if card.kind == "user" else (card.gateway, card.dns)
         words.append(f"ip={net.guest}" + (f",gw={gateway}" if gateway else "") + (f",dns={dns}" if dns else ""))
+    if any(card.ip6 for card in cards):
+        words += [f"ip6={card.ip6 or 'auto'}" for card in cards]
     return words
 
 

@@ -27,7 +27,8 @@ from floe.stamps import BootTimes
 @click.option("--memory", metavar="SIZE", help="RAM of the VM, as 32M.  [default: what the image asks for]")
 @click.option("-p", "--publish", "forwards", multiple=True, metavar="[ADDR:]HOST:GUEST[/udp]",
               help="Forward a port of this machine; ADDR is 127.0.0.1 if not given, HOST 0 any free port.")  # fmt: skip
-@click.option("--net", "cards", multiple=True, metavar="KIND[,ip=ADDR/BITS|dhcp|none][,gw=ADDR][,dns=ADDR][,mac=MAC]",
+@click.option("--net", "cards", multiple=True,
+              metavar="KIND[,ip=ADDR/BITS|dhcp|none][,gw=ADDR][,dns=ADDR][,ip6=ADDR/BITS|none][,mac=MAC]",
               help="A network card: user, none, tap:NAME, listen:PATH or connect:PATH.  [default: user]")  # fmt: skip
 @click.option("--disk", "disks", multiple=True, metavar="FILE[:ro][:size=N]",
               help="A disk, mounted at /, /disk1, /disk2, ...; with size=16M a missing FILE is created.")  # fmt: skip

@@ -8,6 +8,8 @@
 #include <string.h>
 
 #include "hal.h"
+#include "lwip/igmp.h"
+#include "lwip/mld6.h"
 #include "lwip/priv/tcp_priv.h"
 #include "lwip/stats.h"
 #include "netmem.h"
@@ -399,6 +401,58 @@ static void out_of_memory(void) {
     nothing_left();
 }
 
+// A UDP socket does not call itself writable while what it was asked to send finds no memory.
+static void udp_refused(void) {
+    rig_start(RAM, 0);
+    sock_t *s = sock_new(SOCK_AF_INET, SOCK_TYPE_DGRAM);
+    sock_t *other = sock_new(SOCK_AF_INET, SOCK_TYPE_DGRAM);
+    sock_addr_t to = {.port = 9};
+    ip_addr_set_ip4_u32(&to.ip, lwip_htonl(0x0a000001));
+    static uint8_t data[1000];
+    CHECK(sock_poll(s) == SOCK_POLL_OUT);
+    netmem_set_limits(netmem_used(), 100);
+    CHECK(sock_send(s, data, sizeof data, &to) == -EAGAIN);
+    CHECK(sock_poll(s) == 0);
+    CHECK(sock_poll(other) == SOCK_POLL_OUT); // it was refused nothing
+    netmem_set_limits(8 << 20, 100);
+    CHECK(sock_poll(s) == 0); // nobody has freed anything
+    sock_close(other);
+    CHECK(sock_poll(s) == SOCK_POLL_OUT);
+    CHECK(sock_send(s, data, sizeof data, &to) == sizeof data);
+    CHECK(sock_poll(s) == SOCK_POLL_OUT);
+    sock_close(s);
+    nothing_left();
+}
+
+// close() leaves what was joined, and not what another socket has joined.
+static void groups(void) {
+    rig_start(RAM, 0);
+    struct netif *n = netif_default;
+    sock_t *s = sock_new(SOCK_AF_INET, SOCK_TYPE_DGRAM), *t = sock_new(SOCK_AF_INET6, SOCK_TYPE_DGRAM);
+    ip_addr_t g4, g6, one;
+    CHECK(ipaddr_aton("239.1.2.3", &g4) && ipaddr_aton("ff05::1234", &g6) && ipaddr_aton("10.0.0.1", &one));
+    CHECK(sock_membership(s, &one, IP4_ADDR_ANY, true) == -EINVAL);
+    CHECK(sock_membership(s, &g4, IP4_ADDR_ANY, false) == -EADDRNOTAVAIL);
+    CHECK(sock_membership(s, &g4, &one, true) == -ENODEV);
+    CHECK(sock_membership(s, &g4, IP4_ADDR_ANY, true) == 0);
+    CHECK(sock_membership(s, &g4, IP4_ADDR_ANY, true) == -EADDRINUSE);
+    CHECK(sock_membership(t, &g4, IP4_ADDR_ANY, true) == 0);
+    CHECK(sock_membership(t, &g6, IP6_ADDR_ANY, true) == 0);
+    CHECK(igmp_lookfor_group(n, ip_2_ip4(&g4)) != NULL && mld6_lookfor_group(n, ip_2_ip6(&g6)) != NULL);
+    sock_close(s);
+    CHECK(igmp_lookfor_group(n, ip_2_ip4(&g4)) != NULL);
+    CHECK(sock_membership(t, &g6, IP6_ADDR_ANY, false) == 0);
+    CHECK(mld6_lookfor_group(n, ip_2_ip6(&g6)) == NULL);
+    sock_close(t);
+    CHECK(igmp_lookfor_group(n, ip_2_ip4(&g4)) == NULL);
+    size_t left = netmem_used();
+    s = sock_new(SOCK_AF_INET, SOCK_TYPE_DGRAM);
+    CHECK(sock_membership(s, &g4, IP4_ADDR_ANY, true) == 0);
+    sock_close(s);
+    rig_sleep_ms(1000);
+    CHECK(netmem_used() <= left);
+}
+
 static void time_wait(void) {
     rig_start(RAM, 0);
     sock_t *l = listen_on(PORT, 5);
@@ -440,6 +494,8 @@ int main(int argc, char **argv) {
         {"closed_window", closed_window},
         {"out_of_memory", out_of_memory},
         {"time_wait", time_wait},
+        {"udp_refused", udp_refused},
+        {"groups", groups},
     };
     for (unsigned i = 0; i < HAL_ARRAY_LEN(checks); i++) {
         if (argc == 1) {

@@ -32,6 +32,8 @@ CHECKS = [
     "closed_window",
     "out_of_memory",
     "time_wait",
+    "udp_refused",
+    "groups",
 ]
 FLAGS = [
     "-g",
