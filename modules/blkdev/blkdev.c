@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "blkcache.h"
+#include "blkorder.h"
 #include "hal.h"
 
 enum { IN_FLIGHT = 8 };
@@ -146,16 +147,13 @@ static int read_line(blkdev_t *b, uint64_t at, void *buf, size_t len) {
     return r;
 }
 
-static int check(const blkdev_t *b, uint64_t at, uint64_t len) {
+int blkdev_check(const blkdev_t *b, uint64_t at, uint64_t len, bool writing) {
     uint64_t size = b->sectors * BLKDEV_SECTOR;
-    return b->dead ? -EIO : at > size || len > size - at ? -EINVAL : 0;
+    return b->dead ? -EIO : at > size || len > size - at ? -EINVAL : writing && b->readonly ? -EROFS : 0;
 }
 
 int blkdev_transfer(blkdev_t *b, blkdev_op_t op, uint64_t at, void *buf, size_t len) {
-    int r = check(b, at, len);
-    if (r == 0 && op == BLKDEV_WRITE && b->readonly) {
-        r = -EROFS;
-    }
+    int r = blkdev_check(b, at, len, op == BLKDEV_WRITE);
     b->stats.reads += op == BLKDEV_READ;
     b->stats.writes += op == BLKDEV_WRITE;
     *(op == BLKDEV_READ ? &b->stats.read_bytes : &b->stats.written_bytes) += len;
@@ -165,28 +163,38 @@ int blkdev_transfer(blkdev_t *b, blkdev_op_t op, uint64_t at, void *buf, size_t 
     if (b->memory) {
         return through(b, op, at, buf, len);
     }
-    if (op == BLKDEV_READ && at % BLKDEV_LINE + len <= BLKDEV_LINE) {
-        return read_line(b, at, buf, len);
+    if (op == BLKDEV_READ) {
+        r = at % BLKDEV_LINE + len <= BLKDEV_LINE ? read_line(b, at, buf, len) : through(b, op, at, buf, len);
+        blkdev_order_overlay(b, at, buf, len);
+        return r;
     }
-    r = through(b, op, at, buf, len);
-    if (op == BLKDEV_WRITE) {
-        blkdev_cache_update(b, at, r == 0 ? buf : NULL, len);
-    }
+    r = blkdev_order_release(b);
+    b->unflushed = true;
+    r = r < 0 ? r : through(b, op, at, buf, len);
+    blkdev_cache_update(b, at, r == 0 ? buf : NULL, len);
     return r;
 }
 
-int blkdev_flush(blkdev_t *b) {
-    if (b->dead) {
-        return -EIO;
-    }
+static int flush_device(blkdev_t *b) {
     b->stats.flushes++;
+    b->unflushed = false;
     return b->volatile_cache ? run(b, BLKDEV_FLUSH, 0, NULL, 0) : 0;
 }
 
+int blkdev_flush(blkdev_t *b) {
+    int r = b->dead ? -EIO : 0;
+    if (r == 0 && b->held != NULL && b->held->len > 0) {
+        r = b->unflushed ? flush_device(b) : 0;
+        r = r < 0 ? r : blkdev_order_release(b);
+    }
+    return r < 0 ? r : flush_device(b);
+}
+
 int blkdev_discard(blkdev_t *b, uint64_t at, uint64_t len) {
-    int r = check(b, at, len);
-    if (r < 0 || !b->can_discard || b->readonly) {
-        return r < 0 ? r : b->readonly ? -EROFS : 0;
+    int r = blkdev_check(b, at, len, true);
+    r = r < 0 ? r : blkdev_order_release(b);
+    if (r < 0 || !b->can_discard) {
+        return r;
     }
     uint64_t mask = b->sector_size - 1, first = (at + mask) & ~mask, end = (at + len) & ~mask;
     blkdev_cache_update(b, at, NULL, len);

@@ -67,6 +67,8 @@ struct blkdev {
     bool memory; // as fast as a copy: nothing is gained by keeping what was read
     bool dead;
     blkdev_stats_t stats;
+    bool unflushed;           // blkdev.c's: something was written since the last flush
+    struct blkdev_held *held; // blkorder.c's, NULL at registration
 };
 
 // The struct stays the driver's and lives as long as the VM. 0, or -ENOSPC past BLKDEV_MAX.
@@ -76,6 +78,10 @@ blkdev_t *blkdev_get(unsigned index); // in order of registration; NULL past the
 // Read or write `len` bytes at byte `at`, whole sectors or not (a partly written sector is read first). The buffer
 // is the caller's again when it returns. 0 or -errno; after an error any part may have been done.
 int blkdev_transfer(blkdev_t *b, blkdev_op_t op, uint64_t at, void *buf, size_t len);
+// As blkdev_transfer() writes, for a caller that relies on the order of its writes (littlefs): what it writes last before
+// a flush reaches the medium after all that it wrote before. May be held back until the next write or flush, which
+// then reports its error.
+int blkdev_write_ordered(blkdev_t *b, uint64_t at, const void *buf, size_t len);
 // Everything that was written is on the medium. 0 or -errno; after -EIO nobody knows what is.
 int blkdev_flush(blkdev_t *b);
 // The content of these bytes is no longer needed; whole sectors inside are discarded where the device can.

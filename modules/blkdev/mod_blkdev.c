@@ -15,7 +15,9 @@ typedef struct {
     blkdev_t *dev;
     int index;
     uint32_t block_size;
-    bool extended; // it is littlefs that calls: it wants error numbers, where FAT would not look at them
+    // The form with an offset was used: it is littlefs that calls. It relies on the order of its writes, and wants error
+    // numbers, where FAT would not look at them.
+    bool extended;
 } mod_blkdev_t;
 
 static mp_obj_t new_device(blkdev_t *dev, int index, mp_int_t block_size) {
@@ -63,6 +65,9 @@ static mp_obj_t transfer(blkdev_op_t op, size_t n_args, const mp_obj_t *args) {
         return MP_OBJ_NEW_SMALL_INT(-MP_EINVAL);
     }
     uint64_t at = (uint64_t)block * self->block_size + (uint64_t)offset;
+    if (op == BLKDEV_WRITE && self->extended) {
+        return MP_OBJ_NEW_SMALL_INT(blkdev_write_ordered(self->dev, at, buf.buf, buf.len));
+    }
     return MP_OBJ_NEW_SMALL_INT(blkdev_transfer(self->dev, op, at, buf.buf, buf.len));
 }
 
@@ -118,6 +123,18 @@ static mp_obj_t mod_blkdev_discard(mp_obj_t self_in, mp_obj_t block, mp_obj_t co
 }
 static MP_DEFINE_CONST_FUN_OBJ_3(mod_blkdev_discard_obj, mod_blkdev_discard);
 
+// stats() -> (reads, bytes read, writes, bytes written, flushes, errors) since boot, as asked for by file systems.
+static mp_obj_t mod_blkdev_stats(mp_obj_t self_in) {
+    const blkdev_stats_t *s = &((mod_blkdev_t *)MP_OBJ_TO_PTR(self_in))->dev->stats;
+    mp_obj_t t[] = {
+        mp_obj_new_int_from_ull(s->reads),   mp_obj_new_int_from_ull(s->read_bytes),
+        mp_obj_new_int_from_ull(s->writes),  mp_obj_new_int_from_ull(s->written_bytes),
+        mp_obj_new_int_from_ull(s->flushes), mp_obj_new_int_from_ull(s->errors),
+    };
+    return mp_obj_new_tuple(MP_ARRAY_SIZE(t), t);
+}
+static MP_DEFINE_CONST_FUN_OBJ_1(mod_blkdev_stats_obj, mod_blkdev_stats);
+
 static void mod_blkdev_attr(mp_obj_t self_in, qstr attr, mp_obj_t *dest) {
     const mod_blkdev_t *self = MP_OBJ_TO_PTR(self_in);
     if (dest[0] != MP_OBJ_NULL) {
@@ -138,6 +155,7 @@ static const mp_rom_map_elem_t mod_blkdev_locals_table[] = {
     {MP_ROM_QSTR(MP_QSTR_readblocks), MP_ROM_PTR(&mod_blkdev_readblocks_obj)},
     {MP_ROM_QSTR(MP_QSTR_writeblocks), MP_ROM_PTR(&mod_blkdev_writeblocks_obj)},
     {MP_ROM_QSTR(MP_QSTR_ioctl), MP_ROM_PTR(&mod_blkdev_ioctl_obj)},
+    {MP_ROM_QSTR(MP_QSTR_stats), MP_ROM_PTR(&mod_blkdev_stats_obj)},
     {MP_ROM_QSTR(MP_QSTR_discard), MP_ROM_PTR(&mod_blkdev_discard_obj)},
 };
 static MP_DEFINE_CONST_DICT(mod_blkdev_locals, mod_blkdev_locals_table);

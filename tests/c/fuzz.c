@@ -12,28 +12,31 @@
 
 #include "fake_device.h"
 #include "fake_hal.h"
+#include "fuzz.h"
 #include "netdev.h"
 #include "virtio.h"
 
 extern const hal_driver_t virtio_net_driver;
 
 enum { STEPS = 400, LIFE_S = 5 };
-#define CHECK(e) ((e) ? (void)0 : fail(#e, __LINE__))
+#define CHECK(e) FUZZ_CHECK(e)
 
 static uint64_t state;
 
-static void fail(const char *what, int line) {
+void fuzz_fail(const char *what, int line) {
     printf("fuzz: %s, line %d\n", what, line);
     fflush(stdout);
     _Exit(4);
 }
 
-static uint32_t pick(uint32_t below) { // xorshift64*
+uint32_t fuzz_pick(uint32_t below) { // xorshift64*
     state ^= state >> 12;
     state ^= state << 25;
     state ^= state >> 27;
     return (uint32_t)((state * 0x2545f4914f6cdd1dull) >> 32) % below;
 }
+
+static uint32_t pick(uint32_t below) { return fuzz_pick(below); }
 
 // Run `life` for count seeds. 0, or the number of lives that ended badly.
 static int lives(void (*life)(void), unsigned long seed, unsigned long count) {
@@ -281,3 +284,5 @@ static void net_life(void) {
 }
 
 int fuzz_net(unsigned long seed, unsigned long count) { return lives(net_life, seed, count); }
+
+int fuzz_disk(unsigned long seed, unsigned long count) { return lives(fuzz_disk_life, seed, count); }

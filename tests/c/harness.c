@@ -18,8 +18,10 @@ bool fake_event_arm(void);
 uint64_t fake_event_left(void);
 int fuzz_virtqueue(unsigned long seed, unsigned long count);
 int fuzz_net(unsigned long seed, unsigned long count);
+int fuzz_disk(unsigned long seed, unsigned long count);
+bool disk_command(char **word, unsigned words); // disk.c
 
-extern const hal_driver_t virtio_net_driver, virtio_console_driver, virtio_rng_driver;
+extern const hal_driver_t virtio_net_driver, virtio_blk_driver, virtio_console_driver, virtio_rng_driver;
 
 static char *word[WORDS];
 static unsigned words;
@@ -298,7 +300,7 @@ static void cmd_q_arm(void) { printf("%d\n", virtq_arm(&raw, (uint16_t)num(1)));
 // ---- drivers ---------------------------------------------------------------------------------------
 
 static void cmd_probe(void) {
-    const hal_driver_t *all[] = {&virtio_net_driver, &virtio_console_driver, &virtio_rng_driver};
+    const hal_driver_t *all[] = {&virtio_net_driver, &virtio_blk_driver, &virtio_console_driver, &virtio_rng_driver};
     for (unsigned i = 0; i < HAL_ARRAY_LEN(all); i++) {
         if (strcmp(all[i]->name, word[1]) == 0) {
             printf("%d\n", all[i]->probe());
@@ -405,7 +407,9 @@ static void cmd_evleft(void) { printf("%llu\n", (unsigned long long)fake_event_l
 
 static void cmd_fuzz(void) {
     unsigned long seed = strtoul(word[2], NULL, 0), count = strtoul(word[3], NULL, 0);
-    printf("%d\n", strcmp(word[1], "net") == 0 ? fuzz_net(seed, count) : fuzz_virtqueue(seed, count));
+    printf("%d\n", strcmp(word[1], "net") == 0    ? fuzz_net(seed, count)
+                   : strcmp(word[1], "disk") == 0 ? fuzz_disk(seed, count)
+                                                  : fuzz_virtqueue(seed, count));
 }
 
 // The sanitizers' own test: both must end the process.
@@ -474,6 +478,9 @@ static void execute(void) {
             commands[i].run();
             return;
         }
+    }
+    if (disk_command(word, words)) {
+        return;
     }
     printf("harness: no command %s\n", word[0]);
     exit(2);

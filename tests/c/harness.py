@@ -31,7 +31,7 @@ FLAGS = [
 
 EAGAIN, EIO, ENOMEM, ENODEV, EINVAL, ENOSPC = -11, -5, -12, -19, -22, -28
 ETIMEDOUT, ENOTSUP, EMSGSIZE = -110, -95, -90
-NET, CONSOLE, RNG = 1, 3, 4
+NET, BLOCK, CONSOLE, RNG = 1, 2, 3, 4
 VERSION_1, EVENT_IDX = 1 << 32, 1 << 29
 
 
@@ -49,12 +49,12 @@ def build(out: Path) -> Path:
     compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
         raise RuntimeError("neither gcc nor clang is installed; try: apt-get install gcc")
-    own = [HERE / name for name in ("harness.c", "fuzz.c", "fake_hal.c", "fake_device.c")]
+    own = [HERE / name for name in ("harness.c", "fuzz.c", "disk.c", "fake_hal.c", "fake_device.c")]
     sources = [
         *own,
         *(ROOT / "modules/virtio").glob("*.c"),
         ROOT / "modules/netdev/netdev.c",
-        *(ROOT / "modules/blkdev" / f"{name}.c" for name in ("blkdev", "blkcache")),
+        *(ROOT / "modules/blkdev" / f"{name}.c" for name in ("blkdev", "blkcache", "blkorder")),
     ]
     includes = [f"-I{ROOT / d}" for d in ("port/hal", "modules/netdev", "modules/blkdev", "modules/virtio")]
     program = out / "harness"

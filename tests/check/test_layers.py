@@ -34,7 +34,7 @@ USES: list[tuple[str, str]] = [
         r"|boot/boot\.h|monitor/monitor\.h|(netdev/)?netdev\.h|mod_blkdev\.h",
     ),
     (r"modules/netdev/.*", rf"{STD}|netdev\.h"),
-    (r"modules/blkdev/(blkdev|blkcache|ramdisk)\.[ch]", rf"{STD}|hal\.h|blk(dev|cache)\.h"),
+    (r"modules/blkdev/(blk[a-z]+|ramdisk)\.[ch]", rf"{STD}|hal\.h|blk[a-z]+\.h"),
     (r"modules/virtio/.*", rf"{STD}|hal\.h|(netdev|blkdev)\.h|virt[a-z_]*\.h"),
     (r"modules/xen/.*", rf"{STD}|hal\.h|netdev\.h|xen[a-z_/]*\.h|netfront[a-z_]*\.h|blk[a-z_]*\.h"),
     (
