@@ -13,7 +13,7 @@ from floe.cli import VERBS, floe
 from tree import REPO, files, matching, read
 
 READMES = matching(r".*\.md")
-TOPS = ("port/", "modules/", "frozen/", "tools/", "images/", "tests/", ".ci/")
+TOPS = ("port/", "modules/", "frozen/", "tools/", "images/", "tests/", "docs/", ".ci/")
 
 
 def quoted(name: str) -> list[str]:

@@ -107,7 +107,7 @@ def test_new_makes_an_image_that_builds(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert cli.run(["new", "shop"]) == 0
-    assert sorted(p.name for p in Path("shop").iterdir()) == ["README.md", "image.toml", "main.py"]
+    assert sorted(p.name for p in Path("shop").iterdir()) == ["README.md", "image.toml", "main.py", "tests"]
     assert "next: floe run shop" in capfd.readouterr().out
     assert cli.run(["build", "shop"]) == 0
     assert Path("shop.elf").stat().st_mode & 0o111

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from conftest import Boot, Guest
 from floe.console import Matched, TimedOut
 from floe.errors import TimedOut as TimedOutError
-from floe.errors import VmError
+from floe.errors import GuestError, VmError
 
 
 @pytest.fixture
@@ -76,3 +77,25 @@ def test_a_busy_script_is_not_disturbed(boot: Boot, tmp_path: Path) -> None:
     vm.interrupt()
     assert vm.expect("interrupted") is Matched
     assert vm.exec("print(1)") == "1\n"
+
+
+def test_a_service_goes_on_beside_it(boot: Boot, tmp_path: Path) -> None:
+    app = tmp_path / "service.py"
+    app.write_text(
+        "import asyncio\nstate = {'n': 0}\nasync def main():\n    while True:\n        state['n'] += 1\n"
+        "        print('tick', state['n'])\n        await asyncio.sleep_ms(20)\nasyncio.run(main())\n"
+    )
+    vm = boot(app, dev=True, deadline_s=15)
+    assert vm.expect("tick 3") is Matched
+    before = vm.eval("state['n']")
+    assert isinstance(before, int)
+    assert vm.expect(f"tick {before + 5}") is Matched
+    assert "tick" not in vm.exec("print('only this')")
+    with pytest.raises(GuestError, match="NameError"):
+        vm.exec("nothing")
+    after = vm.eval("state['n']")
+    assert isinstance(after, int) and after > before + 5
+    # Nothing of what the service said is lost: what came during an exec was held back.
+    assert vm.expect(f"tick {after + 2}") is Matched
+    said = re.findall(r"tick (\d+)", vm.console_text)
+    assert said[: after + 2] == [str(n) for n in range(1, after + 3)]

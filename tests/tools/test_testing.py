@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import tiny
+from floe import cli, image
 
 pytest_plugins = ["pytester"]
 
@@ -233,3 +234,17 @@ def test_the_entry_point_is_this_module() -> None:
     # By its own name: with `-p floe.testing` beside it, it is still registered once.
     assert pyproject["project"]["entry-points"]["pytest11"] == {"floe.testing": "floe.testing"}
     assert any(word.startswith("pytest") for word in pyproject["project"]["optional-dependencies"]["testing"])
+
+
+def test_a_new_project_tests_itself(pytester: pytest.Pytester) -> None:
+    assert cli.run(["new", "shop"]) == 0
+    options = ["-p", "floe.testing", "--floe-accel=tcg"]
+    pytester.runpytest_subprocess("shop", *options, timeout=60).assert_outcomes(passed=1)
+    main = Path("shop/main.py")
+    main.write_text(main.read_text().replace("hello", "good bye").replace("with", "without"))
+    result = pytester.runpytest_subprocess("shop", *options, timeout=60)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*- VM 0 -*", "good bye from main.py without [[]'world']"])
+    # Tests stay outside of the image.
+    frozen = image.build(Path("shop")).image.content["frozen"]
+    assert "main.py" in str(frozen) and "test_app" not in str(frozen)

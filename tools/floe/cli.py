@@ -15,7 +15,7 @@ from floe.errors import EXIT_FLOE, EXIT_INTERRUPTED, FloeError
 
 # verb: (module and attribute, what `floe --help` says), in the order of help.
 VERBS: dict[str, tuple[str, str]] = {
-    "new": ("floe.new:command", "Make a folder with main.py, image.toml and README.md."),
+    "new": ("floe.new:command", "Make a folder with main.py, image.toml, README.md and a test."),
     "build": ("floe.build:command", "Freeze a script or an image folder into an ELF."),
     "run": ("floe.run:command", "Build if needed, boot, and show the console here."),
     "ps": ("floe.detached:ps", "List detached VMs."),

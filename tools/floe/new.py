@@ -37,6 +37,22 @@ memory = "32M"
 # elf = "600K"
 """
 
+_TEST = """\
+# Run by `pytest` in this folder or above it. More: vm.exec(), vm.ports, capture=, boot.lan(): docs/testing.md of Floe.
+from pathlib import Path
+
+from floe.testing import Boot, Matched
+
+APP = Path(__file__).resolve().parents[1]
+
+
+def test_it_says_hello(boot: Boot) -> None:
+    vm = boot(APP, args=["world"])
+    assert vm.expect("with ['world']") is Matched
+    assert vm.wait() == 0
+    assert "PANIC" not in vm.console_text
+"""
+
 _README = """\
 # {name}
 
@@ -45,23 +61,27 @@ Build and run:
     floe run {name}
     floe run {name} --dev      # with a REPL afterwards
     floe build {name} -o {name}.elf
+    pytest {name}              # needs floe[testing]
 
-`main.py` runs when the VM starts. Files in `data/`, if there is such a folder, are at `/rom`.
+`main.py` runs when the VM starts. Files in `data/`, if there is such a folder, are at `/rom`. Only what
+`main.py` imports becomes part of the image; `tests/` stays outside.
 """
 
+_FILES = {"main.py": _MAIN, "image.toml": _CONFIG, "README.md": _README, "tests/test_app.py": _TEST}
 
-@click.command(short_help="Make a folder with main.py, image.toml and README.md.")
+
+@click.command(short_help="Make a folder with main.py, image.toml, README.md and a test.")
 @click.argument("name", type=click.Path(path_type=Path))
 def command(name: Path) -> None:
-    """Make the folder NAME with a main.py that runs, an image.toml and a README.md."""
+    """Make the folder NAME with a main.py that runs, an image.toml, a README.md and a test."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name.name):
         raise UsageError(f"'{name.name}' is no image name", hint="letters, digits, '.', '_' and '-', 64 at most")
     if name.exists():
         raise UsageError(f"{name} exists already", hint="another name, or remove it first")
     try:
-        name.mkdir(parents=True)
-        for file, text in (("main.py", _MAIN), ("image.toml", _CONFIG), ("README.md", _README)):
+        (name / "tests").mkdir(parents=True)
+        for file, text in _FILES.items():
             (name / file).write_text(text.replace("{name}", name.name))
     except OSError as e:
         raise UsageError(f"cannot write {name}: {e.strerror}") from e
-    click.echo(f"{name}: main.py, image.toml, README.md\nnext: floe run {name}")
+    click.echo(f"{name}: {', '.join(_FILES)}\nnext: floe run {name}")
