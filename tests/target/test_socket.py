@@ -14,7 +14,7 @@ from floe.console import Matched
 HERE = Path(__file__).resolve().parent
 
 
-@pytest.mark.parametrize("guest", ["guest_tcp.py", "guest_net.py"])
+@pytest.mark.parametrize("guest", ["guest_tcp.py", "guest_net.py", "guest_asyncio.py"])
 def test_socket(boot: Boot, guest: str) -> None:
     with Services() as services:
         vm = boot(HERE / guest, deadline_s=120, net=("user,ip=dhcp",), args=services.arguments)
