@@ -24,7 +24,9 @@ static mp_sched_node_t node;
 static char held[HELD_MAX];
 static size_t held_len;
 static uint64_t lost; // bytes of the script's output that held had no room for
-static uint64_t pause_ns, last_pause_ns;
+static uint64_t pause_ns;
+
+uint64_t floe_live_pause_ns(void) { return pause_ns; }
 
 bool floe_live_withholds(void) { return running && loops > 0 && !serving; }
 
@@ -186,7 +188,7 @@ static bool feed(bool *executed) {
     while (hal_clock_ns() < end && hal_console_read(&c, 1) == 1) {
         bool raw = pyexec_mode_kind == PYEXEC_MODE_RAW_REPL && !floe_paste_active();
         bool nothing_typed = raw && c == CHAR_CTRL_D && MP_STATE_VM(repl_line)->len == 0;
-        *executed |= c == CHAR_CTRL_D || c == '\r' || c == '\n';
+        *executed |= c == CHAR_CTRL_D || (c == '\r' && !floe_paste_active());
         bool exit = (floe_repl_char((unsigned char)c) & PYEXEC_FORCED_EXIT) != 0;
         if (exit && !nothing_typed) {
             return true;
@@ -223,7 +225,6 @@ static void serve(mp_sched_node_t *n) {
     floe_live_release();
     if (executed) {
         wake_loop();
-        last_pause_ns = pause_ns;
         pause_ns = hal_clock_ns() - start;
     }
 }

@@ -93,6 +93,14 @@ static mp_obj_t mod_floe_modules(void) {
 }
 static MP_DEFINE_CONST_FUN_OBJ_0(mod_floe_modules_obj, mod_floe_modules);
 
+#if FLOE_DEV
+MP_DECLARE_CONST_FUN_OBJ_2(floe_swap_obj);
+
+// pause_us() -> for how long what was last typed at the REPL beside the script held that up.
+static mp_obj_t mod_floe_pause_us(void) { return mp_obj_new_int_from_ull(floe_live_pause_ns() / 1000); }
+static MP_DEFINE_CONST_FUN_OBJ_0(mod_floe_pause_us_obj, mod_floe_pause_us);
+#endif
+
 static const mp_rom_map_elem_t mod_floe_globals_table[] = {
     {MP_ROM_QSTR(MP_QSTR___name__), MP_ROM_QSTR(MP_QSTR_floe)},
     {MP_ROM_QSTR(MP_QSTR_boot_times), MP_ROM_PTR(&mod_floe_boot_times_obj)},
@@ -102,6 +110,10 @@ static const mp_rom_map_elem_t mod_floe_globals_table[] = {
     {MP_ROM_QSTR(MP_QSTR_app), MP_ROM_PTR(&mod_floe_app_obj)},
     {MP_ROM_QSTR(MP_QSTR_secret), MP_ROM_PTR(&mod_floe_secret_obj)},
     {MP_ROM_QSTR(MP_QSTR_secrets), MP_ROM_PTR(&mod_floe_secrets_obj)},
+    #if FLOE_DEV
+    {MP_ROM_QSTR(MP_QSTR_swap), MP_ROM_PTR(&floe_swap_obj)},
+    {MP_ROM_QSTR(MP_QSTR_pause_us), MP_ROM_PTR(&mod_floe_pause_us_obj)},
+    #endif
     #if FLOE_DISK
     {MP_ROM_QSTR(MP_QSTR_BlockDevice), MP_ROM_PTR(&mod_blkdev_type)},
     {MP_ROM_QSTR(MP_QSTR_ramdisk), MP_ROM_PTR(&mod_blkdev_ramdisk_obj)},

@@ -46,6 +46,8 @@ void floe_live_end(void);
 void floe_live_reset(void);
 bool floe_live_withholds(void);
 bool floe_live_holds(const char *data, size_t len);
+// For how long the last program at that REPL held up the script.
+uint64_t floe_live_pause_ns(void);
 // Write what was held back, if raw mode is over.
 void floe_live_release(void);
 

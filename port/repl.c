@@ -72,6 +72,7 @@ static void start_python(void) {
     MP_STATE_VM(repl_line) = NULL;
     MP_STATE_VM(floe_paste) = NULL;
     MP_STATE_VM(floe_soft_reset_exc) = MP_OBJ_NULL;
+    MP_STATE_VM(floe_successors) = MP_OBJ_NULL; // swap.c's
     floe_live_reset();
 }
 

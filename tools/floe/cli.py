@@ -24,6 +24,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "exec": ("floe.device:execute", "Run Python code in a detached VM."),
     "cp": ("floe.device:cp", "Copy files from and to a detached VM."),
     "mount": ("floe.device:mount", "Show a folder of this machine to a detached VM."),
+    "swap": ("floe.swap:command", "Replace a module in a running program."),
     "stop": ("floe.detached:stop", "End detached VMs."),
     "rm": ("floe.detached:rm", "Forget detached VMs that have ended."),
     "inspect": ("floe.inspect:command", "Show what an ELF holds."),

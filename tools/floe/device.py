@@ -71,8 +71,8 @@ def _vm_path(text: str) -> tuple[str | None, str]:
     return name, f":{path}"
 
 
-def mpremote(name: str, words: Sequence[str]) -> int:
-    """Run mpremote's commands on a VM's console and return its exit code.
+def serial_port(name: str) -> str:
+    """The port of a VM's console, for pyserial and mpremote.
 
     Raises FloeError for a VM that has ended, has no REPL or is in use."""
     status = control.status(state.find(name))
@@ -85,15 +85,23 @@ def mpremote(name: str, words: Sequence[str]) -> int:
     if status.client is not None:
         raise FloeError(f"{name} is in use by {status.client}", hint="one client at a time: end that one")
     import serial
+
+    if "floe" not in serial.protocol_handler_packages:
+        serial.protocol_handler_packages.append("floe")
+    return f"floe://{name}"
+
+
+def mpremote(name: str, words: Sequence[str]) -> int:
+    """Run mpremote's commands on a VM's console and return its exit code. Raises what serial_port() does."""
+    port = serial_port(name)
+    import serial
     from mpremote import main as program
     from mpremote.transport import TransportError
 
     from floe import transfer
 
-    if "floe" not in serial.protocol_handler_packages:
-        serial.protocol_handler_packages.append("floe")
     transfer.use()
-    before, sys.argv = sys.argv, ["mpremote", "connect", f"floe://{name}", "resume", *words]
+    before, sys.argv = sys.argv, ["mpremote", "connect", port, "resume", *words]
     try:
         code = program.main()
     except SystemExit as e:

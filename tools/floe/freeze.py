@@ -160,28 +160,34 @@ def write(p: Plan, folder: Path) -> None:
     (folder / "floe_app.S").write_text(_app_s(p, len(note)))
 
 
-def _compile(p: Plan, target: str) -> Path:
-    """One Python file to .mpy, from the cache if these bytes were compiled before."""
-    file = p.closure.frozen[target]
-    source = file.path.read_bytes()
-    flags = [*_MPY_CROSS_FLAGS, f"-O{file.optimise}", "-s", target]
-    key = hashlib.sha256(b"\0".join([p.archive.mpy_cross.read_bytes(), *map(str.encode, flags), source])).hexdigest()
+def compile_file(mpy_cross: Path, path: Path, target: str, optimise: int = 0) -> Path:
+    """One Python file to .mpy, from the cache if these bytes were compiled before. target: its name in tracebacks.
+
+    Raises BuildError with file, line and what MicroPython's compiler says."""
+    source = path.read_bytes()
+    flags = [*_MPY_CROSS_FLAGS, f"-O{optimise}", "-s", target]
+    key = hashlib.sha256(b"\0".join([mpy_cross.read_bytes(), *map(str.encode, flags), source])).hexdigest()
     cached = port.BUILD / "mpy" / f"{key}.mpy"
     if not cached.exists():
         cached.parent.mkdir(parents=True, exist_ok=True)
         part = cached.with_name(f"{key}.{os.getpid()}.part")
-        argv = [str(p.archive.mpy_cross), *flags, "-o", str(part), str(file.path)]
+        argv = [str(mpy_cross), *flags, "-o", str(part), str(path)]
         done = subprocess.run(
             argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=TOOL_TIMEOUT_S, check=False
         )
         if done.returncode:
             part.unlink(missing_ok=True)
-            raise _syntax_error(file, done.stderr)
+            raise _syntax_error(path, done.stderr)
         part.replace(cached)
     return cached
 
 
-def _syntax_error(file: Frozen, stderr: str) -> BuildError:
+def _compile(p: Plan, target: str) -> Path:
+    file = p.closure.frozen[target]
+    return compile_file(p.archive.mpy_cross, file.path, target, file.optimise)
+
+
+def _syntax_error(path: Path, stderr: str) -> BuildError:
     """mpy-cross's traceback as `file:line: message`."""
     lines = stderr.strip().splitlines()
     line = ""
@@ -189,9 +195,7 @@ def _syntax_error(file: Frozen, stderr: str) -> BuildError:
         if text.startswith("  File ") and ", line " in text:
             line = ":" + text.rpartition(", line ")[2].split(",")[0].strip()
     problem = lines[-1] if lines else "mpy-cross failed"
-    return BuildError(
-        f"{show(file.path)}{line}: {problem}", hint="MicroPython's compiler says so; CPython may accept more"
-    )
+    return BuildError(f"{show(path)}{line}: {problem}", hint="MicroPython's compiler says so; CPython may accept more")
 
 
 def _tool(argv: list[str], name: str) -> str:

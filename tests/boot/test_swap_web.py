@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: MIT
+"""tools/floe/swap.py: a page's code is replaced in images/web under load; no request fails, no connection ends."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from command import floe
+from detached import Vms, log, until
+from rawhttp import RawHttp
+
+ROOT = Path(__file__).resolve().parents[2]
+PAUSE_MS = 50.0  # for a module of 5 KB; KVM here needs a few
+LOAD_S = 6
+
+
+@pytest.fixture
+def vms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vms]:
+    with Vms(tmp_path, monkeypatch) as each:
+        yield each
+
+
+def serving(vms: Vms, *flags: str) -> tuple[str, int]:
+    """Name and port of a web server that answers."""
+    told = vms.run(*flags, "-p", "0:80", ROOT / "images" / "web")
+    name = str(told["name"])
+    until(lambda: "serving on port 80" in log(name), "the web server")
+    (forward,) = told["ports"]
+    return name, int(forward["host"])
+
+
+def test_a_page_changes_under_load(vms: Vms, accel: str, tmp_path: Path) -> None:
+    name, port = serving(vms, "--dev", "--accel", accel)
+    source = (ROOT / "images" / "web" / "notes.py").read_text()
+    assert source.count('"platform": sys.platform') == 1
+    new, broken = tmp_path / "notes.py", tmp_path / "broken.py"
+    new.write_text(source.replace('"platform": sys.platform', '"edition": 2, "platform": sys.platform'))
+    broken.write_text("def f(:\n")
+    url = f"http://127.0.0.1:{port}/"
+    loads = [
+        subprocess.Popen(["wrk", "-t1", "-c4", f"-d{LOAD_S}", url + path], stdout=subprocess.PIPE, text=True)
+        for path in ("", "api/status")
+    ]
+    try:
+        with RawHttp(port) as kept:
+            before = json.loads(kept.get("/api/status").body)
+            done = floe("swap", name, "notes", broken)
+            assert done.returncode == 125
+            assert "broken.py:1: SyntaxError: invalid syntax" in done.stderr
+            done = floe("swap", name, "notes", new)
+            print(done.stderr)
+            assert done.returncode == 0, done.stderr
+            after = json.loads(kept.get("/api/status").body)  # on the same connection
+        reports = [load.communicate(timeout=LOAD_S + 20)[0] for load in loads]
+    finally:
+        for load in loads:
+            load.kill()
+            load.wait()
+    print("\n".join(reports))
+    assert "edition" not in before and after["edition"] == 2
+    assert after["uptime_ms"] >= before["uptime_ms"] > 0  # the instance that serves the page is the one that did before
+    for report in reports:
+        assert "Socket errors" not in report and "Non-2xx" not in report
+    pause = re.search(r"notes replaced in \S+; the program paused for ([\d.]+) ms", done.stderr)
+    assert pause is not None
+    assert accel == "tcg" or float(pause[1]) < PAUSE_MS
+
+
+def test_what_cannot_be_replaced_says_why(vms: Vms, tmp_path: Path) -> None:
+    name, _ = serving(vms, "--dev")
+    new = tmp_path / "new.py"
+    new.write_text("x = 1\n")
+    done = floe("swap", name, "notess", new)
+    assert done.returncode == 125
+    assert "notess was not replaced: ValueError: no module 'notess' has been imported" in done.stderr
+    new.write_text("1 / 0\n")
+    done = floe("swap", name, "notes", new)
+    assert "notes was not replaced: ZeroDivisionError: divide by zero" in done.stderr
+    assert 'File "notes.py", line 1' in done.stderr
+    assert floe("swap", name, "notes", tmp_path / "none.py").returncode == 127
+    assert floe("swap", "nobody", "notes", new).returncode == 127
+
+
+def test_a_sealed_image_refuses(vms: Vms, tmp_path: Path) -> None:
+    name, _ = serving(vms)
+    (tmp_path / "new.py").write_text("x = 1\n")
+    done = floe("swap", name, "notes", tmp_path / "new.py")
+    assert done.returncode == 125
+    assert f"{name} has no REPL: its image is sealed" in done.stderr
+    assert "floe run --detach --dev" in done.stderr

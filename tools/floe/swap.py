@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: MIT
+"""`floe swap NAME MODULE FILE`: another version of a module for a program that runs in a detached VM, and goes on.
+
+FILE is compiled here; the guest loads it beside the program and changes over between two bytecodes (port/swap.c).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from floe import device, freeze, port
+from floe.errors import FloeError, NotFound, VmError
+
+if TYPE_CHECKING:
+    from mpremote.transport_serial import SerialTransport
+
+_ATTENTION = b"\r\x01"  # raw mode, without the Ctrl-C of mpremote's: a script without a REPL beside it goes on
+_BANNER = b"raw REPL; CTRL-B to exit\r\n"
+_ANSWER_S = 5.0
+_SWAP = "import floe\nfloe.swap({module!r}, {code!r})"
+_PAUSE = "floe.pause_us()"
+
+
+@click.command()
+@click.argument("name")
+@click.argument("module")
+@click.argument("file", type=click.Path(path_type=Path))
+def command(name: str, module: str, file: Path) -> int:
+    """Replace MODULE, which the program in a detached VM has imported, by FILE, while it runs (dev images).
+
+    Functions and classes that others have taken from the module follow; what runs ends as it began. When FILE does
+    not compile, or fails at its first run, nothing changes."""
+    if not file.is_file():
+        raise NotFound(f"no such file: {file}")
+    target = module.replace(".", "/") + ".py"
+    code = freeze.compile_file(port.load("dev").mpy_cross, file, target).read_bytes()
+    with _raw_mode(name) as transport:
+        pause_us = swap(transport, module, code)
+    click.echo(f"{module} replaced in {name}; the program paused for {pause_us / 1000:.1f} ms", err=True)
+    return 0
+
+
+def swap(transport: SerialTransport, module: str, code: bytes) -> int:
+    """Send .mpy bytes to a guest in raw mode; microseconds for which that held up the program.
+
+    Raises FloeError with the guest's words when it refuses, and then nothing has changed."""
+    from mpremote.transport import TransportExecError
+
+    try:
+        transport.exec(_SWAP.format(module=module, code=code))
+    except TransportExecError as e:
+        lines = e.error_output.strip().splitlines()
+        why = lines[-1] if lines else "no reason given"
+        raise FloeError(f"{module} was not replaced: {why}", evidence="\n".join(lines[:-1])) from e
+    return int(transport.eval(_PAUSE))
+
+
+@contextlib.contextmanager
+def _raw_mode(name: str) -> Iterator[SerialTransport]:
+    url = device.serial_port(name)
+    import serial
+    from mpremote.transport import TransportError
+    from mpremote.transport_serial import SerialTransport
+
+    try:
+        transport = SerialTransport(url)
+        try:
+            transport.serial.write(_ATTENTION)
+            if not transport.read_until(1, _BANNER, timeout_overall=_ANSWER_S).endswith(_BANNER):
+                raise VmError(
+                    f"{name} has no REPL beside its program",
+                    evidence=f"it did not answer within {_ANSWER_S:g} s",
+                    hint="only a program that runs an asyncio loop has one",
+                )
+            transport.in_raw_repl = True
+            try:
+                yield transport
+            finally:
+                transport.exit_raw_repl()
+        finally:
+            transport.close()
+    except (TransportError, serial.SerialException) as e:
+        raise VmError(f"{name} does not answer as a REPL does: {e}", hint=f"floe logs -n 20 {name}") from e
