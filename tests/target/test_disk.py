@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from littlefs import LittleFS, UserContext
 
 from conftest import Boot, Guest
+from floe import disks as disks_module
 from floe.console import Matched
 
 HERE = Path(__file__).resolve().parent
@@ -212,3 +214,56 @@ def test_a_dev_image_imports_from_its_disk(boot: Boot, script: Path, tmp_path: P
     script.write_text("name = 'gadget'\n__import__(name)\n")
     vm = boot(script, deadline_s=10, dev=True, disks=[str(tmp_path / "d")])
     assert vm.expect("loaded from the disk\n") is Matched
+
+
+FAILING = """
+import floe, os, vfs
+vfs.umount("/")
+d = floe.BlockDevice(0)
+print("read", d.readblocks(1000, bytearray(512)), "write", d.writeblocks(1000, bytes(512)))
+try:
+    print("flush", d.ioctl(3, 0))
+except OSError as e:
+    print("flush", -e.errno)
+d.readblocks(0, bytearray(16), 16)
+print("littlefs's flush", d.ioctl(3, 0))
+print("read again", d.readblocks(1000, bytearray(512)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "errno", "said"),
+    [
+        ("read", 5, "read -5 write 0\nflush 0\nlittlefs's flush 0\n"),
+        ("write", 28, "read 0 write -5\nflush 0\nlittlefs's flush 0\n"),
+        ("flush", 5, "read 0 write 0\nflush -5\nlittlefs's flush -5\n"),
+    ],
+)
+def test_a_disk_of_the_host_that_fails(
+    boot: Boot, script: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, errno: int, said: str
+) -> None:
+    """Errors of the host, a full file system among them, are the guest's to handle: it is not stopped."""
+    path = disk(tmp_path / "d")
+    script.write_text("import vfs\n")
+    ended(boot(script, deadline_s=20, disks=[str(path)]))  # formatted
+    image = {"driver": "file", "filename": str(path)}
+    # The sector that the script asks for; flushes have none.
+    rule: dict[str, object] = {"event": "none", "iotype": kind, "errno": errno, "immediately": True}
+    rule |= {} if kind == "flush" else {"sector": 1000}
+    node = {"driver": "blkdebug", "node-name": "disk0", "image": image, "inject-error": [rule]}
+    monkeypatch.setattr(disks_module, "blockdev", lambda disk, index: json.dumps(node))
+    failing = script.with_name("failing.py")
+    failing.write_text(FAILING)
+    assert said in ended(boot(failing, deadline_s=20, disks=[str(path)]))
+
+
+def test_files_outlive_a_reset_of_the_machine(boot: Boot, script: Path, tmp_path: Path) -> None:
+    script.write_text(
+        "import os, vfs, machine\n"
+        "if 'n' in os.listdir('/'):\n    print('kept', open('/n').read())\n"
+        "else:\n    with open('/n', 'w') as f:\n        f.write('before')\n    machine.reset()\n"
+    )
+    vm = boot(script, deadline_s=20, disks=[f"{tmp_path}/d:size=1M"])
+    assert vm.wait() == 0
+    assert vm.console_text == "kept before\n"
+    assert vm.resets == 1

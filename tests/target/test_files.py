@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from conftest import Boot, Guest
 from floe.console import Matched
 
@@ -63,3 +65,16 @@ def test_the_ram_disk_outlives_its_mount(boot: Boot, tmp_path: Path) -> None:
     script.write_text(SURVIVES)
     vm = boot(script, deadline_s=20, dev=True)
     done(vm, "still here\n")
+
+
+@pytest.mark.parametrize("disk", [False, True], ids=["ram", "disk"])
+def test_files_outlive_a_soft_reset(boot: Boot, tmp_path: Path, disk: bool) -> None:
+    script = tmp_path / "counts.py"
+    script.write_text("with open('/kept', 'a') as f:\n    f.write('x')\nprint('have', open('/kept').read())\n")
+    vm = boot(script, deadline_s=30, dev=True, disks=[f"{tmp_path}/d:size=1M"] if disk else [])
+    done(vm, "have x\n")
+    for times in (2, 3):
+        assert vm.expect(">>> ") is Matched
+        vm.send(b"\x04")
+        assert vm.expect("soft reboot") is Matched
+        done(vm, f"have {'x' * times}\n")

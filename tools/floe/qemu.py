@@ -146,7 +146,8 @@ def command_line(spec: VmSpec, endpoints: Endpoints, files: list[str] | None = N
         argv += ["-object", f"filter-dump,id=dump{index},netdev=net{index},file={file}"]
     for index, disk in enumerate(spec.disks):
         argv += ["-blockdev", disks.blockdev(disk, index)]
-        argv += _virtio(spec.machine, "blk", f"drive=disk{index}")
+        # Or QEMU would stop the VM when the host's disk is full; the guest is told instead.
+        argv += _virtio(spec.machine, "blk", f"drive=disk{index},werror=report,rerror=report")
     if spec.machine == "microvm":
         argv += ["-global", "virtio-mmio.force-legacy=false"]
     return [*argv, "-kernel", str(spec.elf), "-append", guest_command_line(spec)]
