@@ -59,12 +59,8 @@ class Vms:
 
 
 def ps(name: str) -> dict[str, Any]:
-    """What `floe ps --all --json` tells of one VM."""
-    done = floe("ps", "--all", "--json")
-    assert done.returncode == 0, done.stderr
-    (found,) = [vm for vm in json.loads(done.stdout) if vm["name"] == name]
-    assert isinstance(found, dict)
-    return found
+    """What `floe ps --all --json` tells of one VM, asked from here."""
+    return control.status(state.find(name)).as_dict()
 
 
 def log(name: str) -> str:

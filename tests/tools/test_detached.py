@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -50,6 +51,8 @@ def test_a_vm_from_start_to_end(vms: Vms, ticks: Path) -> None:
     assert now["exit_code"] is None
     argv = Path(f"/proc/{now['pid']}/cmdline").read_bytes().split(b"\0")
     assert b"qemu" in argv[0]
+    (listed,) = json.loads(floe("ps", "--json").stdout)
+    assert {**listed, "uptime": 0} == {**ps("ticks"), "uptime": 0}
     table = floe("ps").stdout.splitlines()
     assert table[0].split() == ["NAME", "STATE", "PID", "PTY", "SOCKET", "PORTS", "MEMORY", "UPTIME"]
     assert table[1].split()[:6] == ["ticks", "running", str(now["pid"]), told["pty"], told["socket"], "-"]
@@ -182,6 +185,39 @@ def test_the_keeper_is_killed_and_the_vm_is_found_again(vms: Vms, ticks: Path) -
     until(lambda: log("a").count("tick") > said + 3, "more ticks")
     assert floe("stop", "a").returncode == 0
     assert (ps("a")["exit_code"], ps("a")["cause"]) == (1, "stopped")
+
+
+def test_a_keeper_that_is_killed_is_replaced_by_itself(vms: Vms, ticks: Path) -> None:
+    """Nobody has to look."""
+    vms.run("--name", "a", ticks)
+    folder = state.find("a")
+    before = folder.keeper
+    kill(before)
+    until(lambda: folder.keeper not in (None, before), "another keeper")
+    vms.note(folder)
+    said = log("a").count("tick")
+    until(lambda: log("a").count("tick") > said + 3, "more ticks")
+    assert log("a").count("the keeper of this VM was gone") == 1
+    now = folder.keeper
+    assert now is not None
+    held = [os.readlink(link) for link in Path(f"/proc/{now.pid}/fd").iterdir()]
+    assert not [name for name in held if "memfd" in name]
+    assert floe("stop", "a").returncode == 0
+    assert (ps("a")["exit_code"], ps("a")["cause"]) == (1, "stopped")
+
+
+def test_keeper_and_parent_are_killed(vms: Vms, ticks: Path) -> None:
+    """QEMU alone is left: the next floe that looks starts a keeper."""
+    told = vms.run("--name", "a", ticks)
+    folder = state.find("a")
+    kill(folder.read("parent", Process))
+    kill(folder.keeper)
+    said = log("a").count("tick")
+    assert (ps("a")["state"], ps("a")["pid"]) == ("running", told["pid"])
+    vms.note(folder)
+    until(lambda: log("a").count("tick") > said + 3, "more ticks")
+    assert floe("stop", "a").returncode == 0
+    assert (ps("a")["state"], ps("a")["pid"]) == ("crashed", None)  # its exit status went with its parent
 
 
 def test_a_vm_that_ends_while_its_keeper_is_gone(vms: Vms, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import os
 import select
 import socket
 import subprocess
+import sys
 import termios
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -191,6 +192,33 @@ def test_a_pty_may_be_opened_again_and_again(bench: Bench) -> None:
         os.close(fd)
         assert bench.read(bench.guest, 2) == b"%2d" % number
         bench.until(lambda: bench.hub.client is None)
+
+
+EXCLUSIVE = """
+import fcntl, os, sys, termios
+from pathlib import Path
+from test_hub import Bench
+bench = Bench(Path(sys.argv[1]))
+for number in range(3):
+    fd = bench.by_pty()
+    fcntl.ioctl(fd, termios.TIOCEXCL)
+    bench.until(lambda: bench.hub.client is not None)
+    os.write(fd, b"%d" % number)
+    assert bench.read(bench.guest, 1) == b"%d" % number
+    os.close(fd)
+    bench.until(lambda: bench.hub.client is None)
+print("fine")
+"""
+
+
+def test_a_pty_that_was_left_exclusive_serves_the_next_one(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """As a user without CAP_SYS_ADMIN, who cannot open such a pty again."""
+    argv = [sys.executable, "-c", EXCLUSIVE, str(tmp_path_factory.mktemp("b"))]
+    if os.geteuid() == 0:
+        argv = ["setpriv", "--bounding-set=-sys_admin", *argv]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False, env=env)
+    assert (done.returncode, done.stdout) == (0, "fine\n"), done.stderr
 
 
 @pytest.mark.parametrize("second", ["tcp", "unix"])

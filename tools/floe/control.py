@@ -23,6 +23,7 @@ from floe.launch import start_keeper
 from floe.state import End, Endpoints, Folder, Spec
 
 _ANSWER_S = 10.0
+_BRIEFLY_S = 0.02
 _LOOK_S = 0.25  # how often a keeper that is starting is looked for, should it die meanwhile
 
 
@@ -119,22 +120,32 @@ def _connect(folder: Folder, timeout_s: float) -> socket.socket:
 def status(folder: Folder) -> Status:
     """What state a VM is in; one whose keeper died gets a new one. Raises FloeError."""
     spec = folder.spec
-    for _ in range(2):
+    end = time.monotonic() + _ANSWER_S
+    while True:
         answer = ask(folder, {"do": "status"}) if folder.keeper else None
         if answer is not None and answer["end"] is None:
-            return Status(
-                folder,
-                spec,
-                "running",
-                pid=process.pid if (process := folder.vm) else None,
-                endpoints=Endpoints(pty=answer["pty"], port=answer["port"], unix=answer["unix"]),
-                client=answer["client"],
-                dropped=answer["dropped"],
-                resets=answer["resets"],
-            )
-        if folder.read("end", End) is None and folder.vm is not None:
+            return _running(folder, spec, answer)
+        if folder.read("end", End) is not None or folder.vm is None:
+            return _ended(folder, spec)
+        if time.monotonic() > end:
+            raise VmError(f"{folder.name} runs, and no keeper for it answers", hint=f"floe rm --force {folder.name}")
+        if folder.keeper is None:
             start_keeper(folder, adopt=True)
-    return _ended(folder, spec)
+        select.select([], [], [], _BRIEFLY_S)  # another one's keeper may be starting
+
+
+def _running(folder: Folder, spec: Spec, answer: dict[str, Any]) -> Status:
+    process = folder.vm
+    return Status(
+        folder,
+        spec,
+        "running",
+        pid=process.pid if process else None,
+        endpoints=Endpoints(pty=answer["pty"], port=answer["port"], unix=answer["unix"]),
+        client=answer["client"],
+        dropped=answer["dropped"],
+        resets=answer["resets"],
+    )
 
 
 def _ended(folder: Folder, spec: Spec) -> Status:

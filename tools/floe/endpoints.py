@@ -15,6 +15,7 @@ import socket
 import struct
 import termios
 import tty
+from collections.abc import Callable
 from pathlib import Path
 
 from floe import inotify
@@ -80,17 +81,21 @@ class Pty:
         self._loop = loop
         self._client: Client | None = None
         self._attached = False
+        self._closed = False
+        self.on_moved: Callable[[], None] = lambda: None  # `path` is another one now
+        self._open()
+
+    def _open(self) -> None:
         self._master, slave = os.openpty()
         self.path = os.ttyname(slave)
         tty.setraw(slave)
         os.close(slave)  # from here on the master says "hung up" while nobody has the slave open
         self._watch: inotify.Watch | None = None
-        self._closed = False
         try:
             self._watch = inotify.Watch(self.path, inotify.OPEN | inotify.CLOSE_WRITE | inotify.CLOSE_NOWRITE)
-            loop.add_reader(self._watch.fd, self._look)
+            self._loop.add_reader(self._watch.fd, self._look)
         except OSError:
-            self._poll()
+            self._loop.call_later(_POLL_S, self._poll, self._master)
 
     def close(self) -> None:
         """The terminal goes away: who has it open reads an error."""
@@ -101,16 +106,17 @@ class Pty:
         if self._client is not None:
             self._client.link.release()
         os.close(self._master)
+        self._master = -1
 
     def console_is_free(self) -> None:
         """To be called when the hub's client has left: whoever has the pty open has the console now."""
         if self._client is not None and not self._attached:
             self._attached = self._hub.attach(self._client)
 
-    def _poll(self) -> None:
-        if not self._closed:
+    def _poll(self, master: int) -> None:
+        if self._master == master and self._watch is None:
             self._look()
-            self._loop.call_later(_POLL_S, self._poll)
+            self._loop.call_later(_POLL_S, self._poll, master)
 
     def _look(self) -> None:
         if self._watch is not None:
@@ -139,7 +145,8 @@ class Pty:
         try:
             slave = os.open(self.path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
         except OSError:
-            return  # someone has it, exclusively (TIOCEXCL)
+            self._replace()
+            return
         try:
             tty.setraw(slave)
             termios.tcflush(slave, termios.TCIFLUSH)
@@ -147,6 +154,15 @@ class Pty:
             os.close(slave)
         if self._watch is not None:
             self._loop.call_soon(self._look)
+
+    def _replace(self) -> None:
+        """Who had it made it exclusive for good (TIOCEXCL outlives its opener): another one, likely of that number."""
+        before = self.path
+        self.close()
+        self._closed = False
+        self._open()
+        if self.path != before:
+            self.on_moved()
 
     def _hung_up(self) -> bool:
         poll = select.poll()

@@ -110,9 +110,14 @@ class Keeper:
             tcp = tcp_socket(before.port if before else 0)
             port = int(tcp.getsockname()[1])
             self._listeners = [Listener(s, self._hub, self._loop) for s in (tcp, unix_socket(unix))]
-            self._endpoints = Endpoints(pty=self._pty.path, port=port, unix=str(unix))
         except OSError as e:
             raise VmError(f"cannot open the endpoints of {self._folder.name}: {e.strerror}") from e
+        self._pty.on_moved = lambda: self._tell_endpoints(port, unix)
+        self._tell_endpoints(port, unix)
+
+    def _tell_endpoints(self, port: int, unix: Path) -> None:
+        assert self._pty is not None
+        self._endpoints = Endpoints(pty=self._pty.path, port=port, unix=str(unix))
         try:
             self._folder.write("endpoints", self._endpoints)
         except OSError as e:

@@ -23,7 +23,7 @@ from floe.state import Folder, Spec
 _CHARDEVS = qemu.Endpoints(
     "socket,id=console,fd=@CONSOLE@,server=on,wait=on",
     "socket,id=serial,fd=@SERIAL@,server=on,wait=on",
-    "socket,id=qmp,fd=@QMP@,server=on,wait=off",
+    "socket,id=qmp,fd=@QMP@,server=on,wait=on",
 )
 _TAIL = 10  # lines of the keeper's own messages
 
