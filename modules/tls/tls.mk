@@ -21,4 +21,6 @@ MBEDTLS_CFLAGS := -DMBEDTLS_CONFIG_FILE=\"modules/tls/mbedtls_config.h\" -I$(UP)
 MBEDTLS_FAST = $(addprefix $(BUILD)/mbedtls/library/, aes.o aesni.o bignum.o bignum_core.o chacha20.o ecp.o \
     ecp_curves.o gcm.o poly1305.o sha256.o sha512.o)
 $(MBEDTLS_FAST): CFLAGS += $(FAST_OPT)
+# These instructions are run where CPUID has them: see mbedtls_aesni_has_support().
+$(addprefix $(BUILD)/mbedtls/library/, aes.o aesni.o gcm.o): CFLAGS += -maes -mpclmul
 $(addprefix $(BUILD)/mbedtls/, $(MBEDTLS_SRC_C:.c=.o)): modules/tls/mbedtls_config.h

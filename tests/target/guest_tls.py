@@ -3,6 +3,7 @@
 
 import asyncio
 import gc
+import io
 import os
 import select
 import socket
@@ -261,6 +262,48 @@ async def _own_server():
 
 def test_asyncio():
     asyncio.run(_own_server())
+
+
+class Silent(io.IOBase):
+    def write(self, buf):
+        return len(buf)
+
+    def readinto(self, buf):
+        return None
+
+    def ioctl(self, request, arg):
+        return 0
+
+
+def test_zy_out_of_memory():
+    c = client()
+    kept = []
+    error = 0
+    while not error:
+        try:
+            kept.append(c.wrap_socket(Silent(), server_hostname=NAME, do_handshake_on_connect=False))
+        except OSError as e:
+            error = e.errno
+    assert error == 12 and len(kept) > 100, (error, len(kept))
+    kept.clear()
+    gc.collect()
+    assert why("good", c) == ""
+
+
+class Failing(Silent):
+    def readinto(self, buf):
+        raise KeyError("mine")
+
+
+def test_an_exception_of_the_stream_below_gets_through():
+    t = client().wrap_socket(Failing(), server_hostname=NAME, do_handshake_on_connect=False)
+    for _ in range(2):
+        try:
+            t.read(1)
+            raise AssertionError
+        except KeyError as e:
+            assert e.args[0] == "mine"
+    t.close()
 
 
 def test_zz_memory():

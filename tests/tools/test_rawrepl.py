@@ -10,8 +10,8 @@ import pytest
 
 from conftest import Boot, Guest
 from floe.console import Matched, TimedOut
-from floe.errors import TimedOut as TimedOutError
 from floe.errors import GuestError, VmError
+from floe.errors import TimedOut as TimedOutError
 
 
 @pytest.fixture
