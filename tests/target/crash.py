@@ -37,9 +37,7 @@ def acks(console: str) -> list[tuple[int, int]]:
 
 
 def mounted(image: bytes, block_size: int) -> LittleFS:
-    context = UserContext(buffsize=len(image))
-    context.buffer[:] = image
-    return LittleFS(context, block_size=block_size, block_count=len(image) // block_size)
+    return LittleFS(UserContext(buffer=bytearray(image)), block_size=block_size, block_count=len(image) // block_size)
 
 
 def state(fs: LittleFS) -> dict[int, bytes | None]:

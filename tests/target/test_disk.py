@@ -12,6 +12,7 @@ from littlefs import LittleFS, UserContext
 
 from conftest import Boot, Guest
 from floe import disks as disks_module
+from floe import elf, image
 from floe.console import Matched
 
 HERE = Path(__file__).resolve().parent
@@ -63,9 +64,11 @@ def disk(path: Path, size: int = 4 << 20) -> Path:
 
 def littlefs(path: Path, block_size: int) -> LittleFS:
     """The littlefs on a disk, as the host's own littlefs sees it."""
-    context = UserContext(buffsize=path.stat().st_size)
-    context.buffer[:] = path.read_bytes()
-    return LittleFS(context, block_size=block_size, block_count=path.stat().st_size // block_size)
+    return LittleFS(
+        UserContext(buffer=bytearray(path.read_bytes())),
+        block_size=block_size,
+        block_count=path.stat().st_size // block_size,
+    )
 
 
 def make_littlefs(path: Path, block_size: int, size: int = 2 << 20) -> Path:
@@ -211,7 +214,7 @@ def test_a_dev_image_imports_from_its_disk(boot: Boot, script: Path, tmp_path: P
     with fs.open("lib/gadget.py", "w") as f:
         f.write("print('loaded from the disk')\n")
     (tmp_path / "d").write_bytes(bytes(fs.context.buffer))
-    script.write_text("name = 'gadget'\n__import__(name)\n")
+    script.write_text("import gadget\n")  # a warning where it is built: it may lie on the disk
     vm = boot(script, deadline_s=10, dev=True, disks=[str(tmp_path / "d")])
     assert vm.expect("loaded from the disk\n") is Matched
 
@@ -246,11 +249,11 @@ def test_a_disk_of_the_host_that_fails(
     path = disk(tmp_path / "d")
     script.write_text("import vfs\n")
     ended(boot(script, deadline_s=20, disks=[str(path)]))  # formatted
-    image = {"driver": "file", "filename": str(path)}
+    file = {"driver": "file", "filename": str(path)}
     # The sector that the script asks for; flushes have none.
     rule: dict[str, object] = {"event": "none", "iotype": kind, "errno": errno, "immediately": True}
     rule |= {} if kind == "flush" else {"sector": 1000}
-    node = {"driver": "blkdebug", "node-name": "disk0", "image": image, "inject-error": [rule]}
+    node = {"driver": "blkdebug", "node-name": "disk0", "image": file, "inject-error": [rule]}
     monkeypatch.setattr(disks_module, "blockdev", lambda disk, index: json.dumps(node))
     failing = script.with_name("failing.py")
     failing.write_text(FAILING)
@@ -267,3 +270,15 @@ def test_files_outlive_a_reset_of_the_machine(boot: Boot, script: Path, tmp_path
     assert vm.wait() == 0
     assert vm.console_text == "kept before\n"
     assert vm.resets == 1
+
+
+def test_an_image_that_says_disks_and_only_opens_files(boot: Boot, tmp_path: Path) -> None:
+    folder = tmp_path / "app"
+    folder.mkdir()
+    (folder / "image.toml").write_text('name = "opens"\ndisks = true\n')
+    (folder / "main.py").write_text("with open('/f', 'w') as f:\n    print(f.write('text'))\n")
+    assert ended(boot(folder, deadline_s=20, disks=[f"{tmp_path}/d:size=1M"])) == "4\n"
+    held = elf.read(image.build(folder).path).content
+    assert "virtio-blk" in held["drivers"] and "_disks.py" in [f["name"] for f in held["frozen"]]
+    assert {"littlefs", "FatFs"} <= {part["name"] for part in held["upstream"]}
+    assert "asyncio" not in held["modules"] and "network" not in held["modules"]

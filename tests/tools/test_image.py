@@ -45,7 +45,7 @@ def test_hello_holds_only_what_it_needs() -> None:
         "tcp_input",
         "virtio_net_driver",
         "mp_compile",
-        "pyexec_friendly_repl",
+        "pyexec_event_repl_process_char",
     ):
         assert absent not in held
     assert {"boot_entry", "mp_module_sys", "virtio_console_driver"} <= held
@@ -80,7 +80,7 @@ def test_eval_brings_the_compiler_without_the_repl(tmp_path: Path) -> None:
     assert built.image.content["profile"] == "sealed"
     held = symbols(built.path)
     assert "mp_compile" in held
-    assert "pyexec_friendly_repl" not in held
+    assert "pyexec_event_repl_process_char" not in held
 
 
 def test_dev_holds_everything() -> None:
@@ -88,7 +88,7 @@ def test_dev_holds_everything() -> None:
     assert built.image.content["profile"] == "dev"
     assert set(built.image.content["modules"]) == set(port.load("dev").modules)
     assert "asyncio/stream.py" in [f["name"] for f in built.image.content["frozen"]]
-    assert "pyexec_friendly_repl" in symbols(built.path)
+    assert "pyexec_event_repl_process_char" in symbols(built.path)
 
 
 def test_same_inputs_give_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

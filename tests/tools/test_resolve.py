@@ -37,6 +37,15 @@ def resolve(tmp_path: Path, files: dict[str, str], base: dict[str, str] | None =
     return resolver.closure
 
 
+def test_a_module_that_may_lie_on_a_disk_is_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text("import gadget\nfrom .. import beyond\n")
+    resolver = Resolver([Root.of_folder(tmp_path, "app", "app")], C_MODULES, at_run_time=True)
+    with pytest.raises(BuildError, match="no module named '\\.\\.'"):
+        resolver.add(Frozen("main.py", tmp_path / "main.py", "app"))
+    (warning,) = resolver.closure.warnings
+    assert warning.endswith("/main.py:1: no module named 'gadget'; the VM looks for it at /")
+
+
 def names(closure: Closure) -> list[str]:
     return sorted(closure.frozen)
 

@@ -72,12 +72,13 @@ def plan(config: ImageConfig, profile: str, say: Callable[[str], None]) -> Plan:
     packages = [pypi.fetch(name, pin, port.BUILD / "pypi", say) for name, pin in config.packages.items()]
     base = base_root()
     own = Root.of_folder(config.main.parent, f"{show(config.main.parent)}/", "app")
-    resolver = Resolver([own, *(package.root for package in packages), base], archive.modules)
+    dev = profile == "dev"
+    roots = [own, *(package.root for package in packages), base]
+    resolver = Resolver(roots, archive.modules, at_run_time=dev)
     resolver.add(base.files["boot.py"])
     resolver.add(Frozen(config.main.name, config.main, "app"))
     if config.file is not None:
         resolver.require(config.imports, show(config.file), line_of(config.file.read_text(), "imports"))
-    dev = profile == "dev"
     if dev:
         resolver.require(sorted({t.split("/")[0].removesuffix(".py") for t in base.files}), "frozen/manifest.py", None)
     if config.disks or "vfs" in resolver.closure.modules:

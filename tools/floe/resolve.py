@@ -96,7 +96,9 @@ class Closure:
 class Resolver:
     """Walks imports from given files. One use: add files, then read `closure`."""
 
-    def __init__(self, roots: list[Root], c_modules: Mapping[str, CModule]) -> None:
+    def __init__(self, roots: list[Root], c_modules: Mapping[str, CModule], *, at_run_time: bool = False) -> None:
+        """at_run_time: what a script imports may come from a disk of its VM; a missing module is a warning."""
+        self._at_run_time = at_run_time
         self.roots = roots
         self.c_modules = c_modules
         self.closure = Closure()
@@ -162,6 +164,9 @@ class Resolver:
         if wanted.need is Need.GUARDED or (wanted.instead_of and wanted.instead_of not in failed):
             return
         error = self._missing(wanted, missing, show(file.path))
+        if wanted.need is Need.REQUIRED and self._at_run_time and file.origin == "app" and wanted.level == 0:
+            self._warn(f"{error.message}; the VM looks for it at /")
+            return
         if wanted.need is Need.REQUIRED:
             raise error
         if file.origin == "app":
