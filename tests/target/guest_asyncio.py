@@ -64,7 +64,7 @@ def test_a_server_under_load():
         await writer.wait_closed()
 
     async def rude(n):
-        reader, writer = await asyncio.open_connection("127.0.0.1", 8020)
+        _reader, writer = await asyncio.open_connection("127.0.0.1", 8020)
         writer.write(b"never finished")
         await writer.drain()
         await asyncio.sleep_ms(n)

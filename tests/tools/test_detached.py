@@ -19,6 +19,7 @@ import tiny
 from command import FLOE, floe
 from detached import Vms, gone, kill, log, ps, until
 from floe import control, state
+from floe.errors import VmError
 from floe.state import Process
 
 TICKS = "import time\nn = 0\nwhile True:\n    print('tick', n)\n    n += 1\n    time.sleep_ms(50)\n"
@@ -258,10 +259,14 @@ def test_all_of_it_is_killed(vms: Vms, ticks: Path) -> None:
 
 
 def test_qemu_is_killed(vms: Vms, ticks: Path) -> None:
-    vms.run("--name", "a", ticks)
+    wire = ticks.parent / "wire"
+    ticks.write_text("import network\n" + TICKS)
+    vms.run("--name", "a", "--net", f"listen:{wire}", ticks)
+    assert wire.is_socket()
     kill(state.find("a").vm)
     until(lambda: ps("a")["state"] == "crashed", "the record")
     assert ps("a")["problem"] == "QEMU was killed by SIGKILL"
+    assert not wire.exists()  # QEMU could not remove it
 
 
 def test_the_host_was_restarted(vms: Vms, ticks: Path) -> None:
@@ -288,6 +293,25 @@ def test_stop_kills_a_guest_that_does_not_listen(vms: Vms, tmp_path: Path) -> No
     assert (ps("a")["exit_code"], ps("a")["cause"]) == (130, "interrupt")
 
 
+def test_a_keeper_that_hangs(vms: Vms, ticks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told so, and the VM can be removed by force: nobody comes back to life."""
+    vms.run("--name", "a", ticks)
+    folder = state.find("a")
+    processes = (folder.read("parent", Process), folder.keeper, folder.vm)
+    assert folder.keeper is not None
+    folder.keeper.signal(signal.SIGSTOP)
+    monkeypatch.setattr(control, "_ANSWER_S", 0.3)
+    monkeypatch.setattr(control.ask, "__kwdefaults__", {"timeout_s": 0.3})
+    with pytest.raises(VmError) as e:
+        control.status(folder)
+    assert (e.value.message, e.value.hint) == ("the keeper of a does not answer", "floe rm --force a")
+    control.remove(folder, force=True)
+    for process in processes:
+        assert process is not None
+        gone(process)
+    assert not list(state.everything())
+
+
 def test_sigterm_to_the_keeper_is_stop(vms: Vms, ticks: Path) -> None:
     vms.run("--name", "a", ticks)
     until(lambda: "tick 2" in log("a"), "a tick")
@@ -310,6 +334,13 @@ def test_logs(vms: Vms, tmp_path: Path) -> None:
     assert floe("logs", "-n", "0", "a").stdout == ""
     assert len(floe("logs", "a").stdout.splitlines()) == 100
     assert len(floe("logs", "-f", "a").stdout.splitlines()) == 100  # it has ended: so does this
+
+
+def test_logs_show_a_panic(vms: Vms, tmp_path: Path) -> None:
+    vms.run("--name", "a", tiny.build(tmp_path, tiny.say("PANIC of a kind\n"), tiny.leave(120)))
+    until(lambda: ps("a")["state"] == "ended", "its end")
+    done = floe("logs", "a")
+    assert (done.stdout, done.stderr) == ("", "PANIC of a kind\n")
 
 
 def test_logs_are_followed_to_the_end(vms: Vms, ticks: Path) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import select
-import signal
 import socket
 import time
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from typing import Any
 
 from floe import inotify, state
 from floe.errors import FloeError, VmError
-from floe.launch import start_keeper
+from floe.launch import kill, start_keeper
 from floe.state import End, Endpoints, Folder, Spec
 
 _ANSWER_S = 10.0
@@ -184,9 +183,7 @@ def remove(folder: Folder, *, force: bool) -> None:
         try:
             stop(folder, 0)
         except FloeError:
-            for process in (folder.keeper, folder.vm):
-                if process is not None:
-                    process.signal(signal.SIGKILL)
+            kill(folder)
     folder.remove()
 
 

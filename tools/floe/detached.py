@@ -69,7 +69,9 @@ def ps(everything: bool, as_json: bool) -> int:
 @click.option("-f", "--follow", is_flag=True, help="Go on until the VM ends.")
 @click.option("-n", "--tail", "lines", type=click.IntRange(min=0), metavar="N", help="Only the last N lines.")
 def logs(name: str, follow: bool, lines: int | None) -> int:
-    """Print what a VM said on its console; of more than 16 MiB the last 8 at least."""
+    """Print what a VM said on its console; of more than 16 MiB the last 8 at least.
+
+    Standard error gets what came from early boot and from a panic."""
     folder = state.find(name)
     path = folder / "console.log"
     # Watched before it is read, so that nothing falls between.
@@ -80,6 +82,8 @@ def logs(name: str, follow: bool, lines: int | None) -> int:
     _put(kept)
     if watch is not None:
         _follow(folder, path, watch)
+    if lines != 0:
+        sys.stderr.buffer.write(_content(folder / "serial.log"))
     return EXIT_OK
 
 

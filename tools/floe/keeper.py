@@ -176,6 +176,8 @@ class Keeper:
         if self._stopping and end.cause == "exit":
             end = msgspec.structs.replace(end, cause="stopped")  # the code is the script's own
         self._end = end
+        for path in self._spec.leftovers:
+            Path(path).unlink(missing_ok=True)
         try:
             self._folder.record(
                 "end", dump({"code": end.code, "cause": end.cause, "at": end.at, "problem": end.problem})

@@ -17,7 +17,7 @@ from pathlib import Path
 from floe import disks, elf, handover, net, qemu, state
 from floe.errors import FloeError, VmError
 from floe.qemu import VmSpec
-from floe.state import Folder, Spec
+from floe.state import Folder, Process, Spec
 
 # The keeper puts descriptors for @CONSOLE@ and the like; the guest finds its console connected when it starts.
 _CHARDEVS = qemu.Endpoints(
@@ -68,15 +68,21 @@ def _spec(folder: Folder, spec: VmSpec, app: str, argv: list[str]) -> Spec:
         ],
         created=time.time(),
         sockets=state.sockets_folder(folder),
+        leftovers=[str(path.absolute()) for path in net.socket_paths(spec.cards)],
     )
 
 
 def _abandon(folder: Folder) -> None:
     """A start that failed leaves nothing."""
-    for process in (folder.keeper, folder.vm):
+    kill(folder)
+    folder.remove()
+
+
+def kill(folder: Folder) -> None:
+    """End all processes of a VM at once; the parent first, which would replace the keeper."""
+    for process in (folder.read("parent", Process), folder.keeper, folder.vm):
         if process is not None:
             process.signal(signal.SIGKILL)
-    folder.remove()
 
 
 def start_keeper(folder: Folder, *, adopt: bool = False, inherited: Sequence[int] = ()) -> None:

@@ -54,7 +54,12 @@ from floe.stamps import BootTimes
 @click.option("--stamps", is_flag=True, help="Print when kernel and script started.")
 @click.option("--dry-run", is_flag=True, help="Print QEMU's command line instead of running it.")
 @click.option("-v", "--verbose", is_flag=True, help="Say which accelerator and command line are used.")
-@click.option("--json", "as_json", is_flag=True, help="End with one line of JSON on standard error: how it went.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="One line of JSON: how it went, on standard error; with -d the VM, on standard output.",
+)
 def command(
     app: Path,
     timeout: float | None,

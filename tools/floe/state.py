@@ -83,6 +83,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     ports: list[dict[str, Any]]
     created: float  # time.time()
     sockets: str  # folder of the sockets
+    leftovers: list[str] = []  # files that a hypervisor leaves behind when it does not end in order
     hypervisor: str = "qemu"
 
 
