@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // What lwIP calls back into while it works on a packet. Owns nothing. Not here: the functions themselves
-// (netrand.c, netmem.c, netcfg.c). Context: inside lwIP, in the main loop.
+// (netrand.c, netmem.c, netcfg.c, nettx.c). Context: inside lwIP, in the main loop.
 
 #ifndef FLOE_NETHOOKS_H
 #define FLOE_NETHOOKS_H
@@ -25,5 +25,10 @@ err_t netlimit_admit(struct tcp_pcb *pcb, const struct tcp_hdr *hdr);
 // A received IPv6 packet: 1, and it is freed, where the interface has no IPv6.
 int netcfg_ip6_input(struct pbuf *p, struct netif *n);
 #define LWIP_HOOK_IP6_INPUT netcfg_ip6_input
+
+// A segment before it goes out. What IPv6 will cut in pieces, because the path has become narrower than the segment,
+// gets its checksum here: no device completes that of a fragment. And the connection's later segments fit.
+uint32_t *nettx_segment(struct pbuf *p, struct tcp_hdr *hdr, const struct tcp_pcb *pcb, uint32_t *opts);
+#define LWIP_HOOK_TCP_OUT_ADD_TCPOPTS nettx_segment
 
 #endif

@@ -9,15 +9,20 @@
 #include <string.h>
 
 #include "hal.h"
+#include "lwip/inet_chksum.h"
 #include "lwip/mem.h"
+#include "lwip/nd6.h"
 #include "lwip/pbuf.h"
 #include "lwip/prot/ethernet.h"
 #include "lwip/prot/ip.h"
 #include "lwip/prot/tcp.h"
+#include "lwip/tcp.h"
 #include "netglue.h"
+#include "nethooks.h"
 #include "netsum.h"
 
-enum { IP4_PROTO_AT = 9, IP4_ADDRS_AT = 12, IP6_NEXT_AT = 6, IP6_ADDRS_AT = 8, IP6_HLEN = 40, TCP_CSUM_AT = 16 };
+enum { IP4_PROTO_AT = 9, IP4_ADDRS_AT = 12, IP6_NEXT_AT = 6, IP6_ADDRS_AT = 8, TCP_CSUM_AT = 16 };
+enum { PATH_MIN = 1280 }; // every IPv6 path takes that (RFC 8200, section 5)
 
 // pbufs that went out as one frame; the device's cookie points to it with bit 0 set.
 typedef struct nettx_batch {
@@ -262,6 +267,19 @@ void nettx_reclaim(netglue_t *g) {
         b->next_free = free_batches;
         free_batches = b;
     }
+}
+
+uint32_t *nettx_segment(struct pbuf *p, struct tcp_hdr *hdr, const struct tcp_pcb *pcb, uint32_t *opts) {
+    if (p->tot_len <= PATH_MIN - IP6_HLEN || pcb == NULL || !IP_IS_V6(&pcb->remote_ip)) {
+        return opts;
+    }
+    struct netif *n = ip_route(&pcb->local_ip, &pcb->remote_ip);
+    uint16_t mtu = n != NULL ? nd6_get_destination_mtu(ip_2_ip6(&pcb->remote_ip), n) : UINT16_MAX;
+    if (p->tot_len + IP6_HLEN > mtu) {
+        hdr->chksum = ip_chksum_pseudo(p, IP_PROTO_TCP, p->tot_len, &pcb->local_ip, &pcb->remote_ip);
+        ((struct tcp_pcb *)(uintptr_t)pcb)->mss = (u16_t)(mtu - IP6_HLEN - TCP_HLEN); // of what is written from now on
+    }
+    return opts;
 }
 
 err_t nettx_push(struct netif *netif, struct pbuf *p) {

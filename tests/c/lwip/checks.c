@@ -496,6 +496,7 @@ int main(int argc, char **argv) {
         {"time_wait", time_wait},
         {"udp_refused", udp_refused},
         {"groups", groups},
+        {"path_mtu", path_mtu},
     };
     for (unsigned i = 0; i < HAL_ARRAY_LEN(checks); i++) {
         if (argc == 1) {

@@ -34,6 +34,7 @@ CHECKS = [
     "time_wait",
     "udp_refused",
     "groups",
+    "path_mtu",
 ]
 FLAGS = [
     "-g",
