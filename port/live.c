@@ -113,11 +113,22 @@ static void watch_asyncio(void) {
     } // else the image has no asyncio, and the script cannot run a loop
 }
 
-// A stream that is always ready, registered with the loop's poller once: ends its sleep, and the loop forgets it.
+static bool tasks_wait_to_run(void) {
+    mp_obj_t *queue = core_slot(MP_QSTR__task_queue);
+    mp_obj_t peek[2];
+    if (queue == NULL) {
+        return false;
+    }
+    mp_load_method(*queue, MP_QSTR_peek, peek);
+    return mp_call_method_n_kw(0, 0, peek) != mp_const_none;
+}
+
+// A stream registered with the loop's poller once: ends its sleep, and the loop forgets it. It is ready only while
+// there is a task to run: a loop whose tasks all wait for streams sleeps without end, and takes a task right after.
 static mp_uint_t wake_ioctl(mp_obj_t self, mp_uint_t request, uintptr_t arg, int *errcode) {
     (void)self;
     if (request == MP_STREAM_POLL) {
-        return arg & MP_STREAM_POLL_RD;
+        return tasks_wait_to_run() ? arg & MP_STREAM_POLL_RD : 0;
     }
     *errcode = MP_EINVAL;
     return MP_STREAM_ERROR;

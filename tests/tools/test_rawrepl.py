@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,27 @@ def test_a_service_goes_on_beside_it(boot: Boot, tmp_path: Path) -> None:
     assert vm.expect(f"tick {after + 2}") is Matched
     said = re.findall(r"tick (\d+)", vm.console_text)
     assert said[: after + 2] == [str(n) for n in range(1, after + 3)]
+
+
+def test_a_service_whose_tasks_all_wait_for_the_network(boot: Boot, tmp_path: Path) -> None:
+    """Nothing sleeps in it: its loop waits without a deadline, and an exec must not end that wait with nothing to do."""
+    app = tmp_path / "server.py"
+    app.write_text(
+        "import asyncio\nasync def answer(reader, writer):\n    writer.write(b'word')\n    await writer.drain()\n"
+        "    writer.close()\n    await writer.wait_closed()\nasync def main():\n"
+        "    server = await asyncio.start_server(answer, '0.0.0.0', 80)\n    print('serving')\n"
+        "    await server.wait_closed()\nasyncio.run(main())\n"
+    )
+    vm = boot(app, dev=True, deadline_s=60, ports=[80])
+    assert vm.expect("serving") is Matched
+    for _ in range(3):
+        assert vm.exec("print(1)") == "1\n"
+        with socket.create_connection(("127.0.0.1", vm.ports[80]), timeout=20) as s:
+            assert s.recv(10) == b"word"
+    # A task that is made there runs, and so does one that sleeps.
+    vm.exec("import asyncio\nasync def late():\n    await asyncio.sleep_ms(50)\n    print('made there')\n")
+    vm.exec("task = asyncio.create_task(late())")
+    assert vm.expect("made there") is Matched
+    with socket.create_connection(("127.0.0.1", vm.ports[80]), timeout=20) as s:
+        assert s.recv(10) == b"word"
+    assert "Traceback" not in vm.console_text
