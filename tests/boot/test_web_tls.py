@@ -190,6 +190,29 @@ def test_a_crowd_leaves_no_memory_behind(serve: Serve, certificates: Certificate
     assert c_used(vm, contexts[0], limit) <= limit
 
 
+def test_more_than_memory_holds_are_refused(boot: Boot, certificates: Certificates) -> None:
+    secrets = {"cert": certificates.pem("good"), "key": certificates.key("good")}
+    vm = boot("web", variant="tls", deadline_s=DEADLINE_S, secrets=secrets, memory="4M", env={"IDLE_S": "100"})
+    assert vm.expect("serving on port 443") is Matched
+    context = client(certificates)
+    kept: list[ssl.SSLSocket] = []
+    refused = 0
+    while refused < 3 and len(kept) < 100:
+        raw = connect(vm.ports[443])
+        try:
+            kept.append(context.wrap_socket(raw, server_hostname=HOST))
+        except (ssl.SSLError, ConnectionError):
+            refused += 1
+            raw.close()
+    assert 10 < len(kept) < 100
+    for conn in kept:
+        conn.close()
+    assert ask(vm, context).startswith(b"HTTP/1.1 200 OK")
+    vm.send(INTERRUPT)
+    assert vm.wait() == 0
+    assert "PANIC" not in vm.console_text
+
+
 def test_rubbish_does_not_hurt(serve: Serve, certificates: Certificates) -> None:
     vm = serve()
     context = client(certificates)
