@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
-// The small hooks MicroPython expects of a port: the read-only data segment, the seed of `random`, FAT's time.
+// The small hooks MicroPython expects of a port: the read-only data segment, the seed of `random`, FAT's time, what
+// littlefs asserts.
 // Owns nothing. Context: main loop.
 
 #include "app.h"
 #include "extmod/vfs.h"
+#include "port.h"
 #include "py/mperrno.h"
 #include "py/objarray.h"
 #include "py/runtime.h"
@@ -32,6 +34,8 @@ unsigned long floe_random_seed(void) {
     }
     return seed;
 }
+
+void floe_lfs_refused(int code) { mp_raise_OSError(code); }
 
 // FAT's local time, which is UTC here: years since 1980, month, day, hour, minute, seconds / 2.
 unsigned int get_fattime(void) {

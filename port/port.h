@@ -25,6 +25,9 @@ extern unsigned floe_starts;
 void floe_env_complete(void);
 extern bool floe_env_is_complete;
 
+// littlefs was asked for what it asserts never to be asked: an OSError (misc.c; port/lfsassert.h).
+_Noreturn void floe_lfs_refused(int code);
+
 // Bytes of the C heap in use (libc/malloc.c).
 size_t libc_malloc_used(void);
 

@@ -67,7 +67,9 @@ SRC_DISK_C = $(addprefix extmod/, modos.c modvfs.c vfs.c vfs_fat.c vfs_fat_diski
     $(addprefix lib/, littlefs/lfs2.c littlefs/lfs2_util.c littlefs/lfs1.c littlefs/lfs1_util.c \
     oofatfs/ff.c oofatfs/ffunicode.c) port/mod_floe.c
 DISK_OBJ = $(addprefix $(BUILD)/disk/, $(SRC_DISK_C:.c=.o))
-$(DISK_OBJ): CFLAGS += -DFLOE_DISK=1 $(foreach lfs, LFS1 LFS2, $(addprefix -D$(lfs)_NO_, MALLOC DEBUG WARN ERROR ASSERT))
+$(DISK_OBJ): CFLAGS += -DFLOE_DISK=1 $(foreach lfs, LFS1 LFS2, $(addprefix -D$(lfs)_NO_, MALLOC DEBUG WARN ERROR)) -DLFS1_NO_ASSERT
+$(BUILD)/disk/lib/littlefs/lfs2.o: CFLAGS += -include port/lfsassert.h
+$(BUILD)/disk/lib/littlefs/lfs2.o: port/lfsassert.h
 $(filter-out %/mod_floe.o, $(DISK_OBJ)): CFLAGS += $(CFLAGS_UPSTREAM)
 
 # objmodule.o is compiled per app, with the app's module table.
