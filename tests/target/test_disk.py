@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 from pathlib import Path
 
@@ -270,6 +271,42 @@ def test_files_outlive_a_reset_of_the_machine(boot: Boot, script: Path, tmp_path
     assert vm.wait() == 0
     assert vm.console_text == "kept before\n"
     assert vm.resets == 1
+
+
+DAMAGED = """
+import os, vfs
+def walk(top):
+    for name, kind, *_ in os.ilistdir(top):
+        try:
+            with open(top + name, "rb") as f:
+                while f.read(4096):
+                    pass
+        except OSError as e:
+            print("refused", e.errno)
+try:
+    walk("/")
+    with open("/new", "w") as f:
+        f.write("x" * 5000)
+except OSError as e:
+    print("refused", e.errno)
+print("survived")
+"""
+
+
+@pytest.mark.parametrize("flips", [1, 20, 400])
+@pytest.mark.parametrize("kind", ["littlefs", "fat"])
+def test_a_damaged_disk_is_an_error_at_most(boot: Boot, script: Path, tmp_path: Path, kind: str, flips: int) -> None:
+    script.write_text(DAMAGED)
+    path = make_littlefs(tmp_path / "d", 4096) if kind == "littlefs" else make_fat(tmp_path / "d")
+    raw = bytearray(path.read_bytes())
+    used = [at for at in range(0, len(raw), 512) if any(raw[at : at + 512])]
+    rng = random.Random(flips)
+    for _ in range(flips):
+        raw[rng.choice(used) + rng.randrange(512)] ^= 1 << rng.randrange(8)
+    path.write_bytes(raw)
+    said = ended(boot(script, deadline_s=20, disks=[str(path)]))
+    assert said.endswith("survived\n")
+    assert "Traceback" not in said
 
 
 def test_an_image_that_says_disks_and_only_opens_files(boot: Boot, tmp_path: Path) -> None:
