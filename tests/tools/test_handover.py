@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from command import floe
+from conftest import Boot
 from floe import handover
+from floe.console import Matched
 from floe.errors import ConfigError, UsageError
 from floe.qemu import Endpoints, VmSpec, command_line
 from floe.vm import Vm
@@ -175,3 +177,23 @@ def test_a_name_has_one_identity() -> None:
     from floe.plan import identity
 
     assert identity("web") == identity("web") != identity("web2")
+
+
+def test_they_outlive_a_soft_reset(boot: Boot, tmp_path: Path) -> None:
+    (tmp_path / "pw").write_text("hunter2")
+    (tmp_path / "env").write_text("A=file\nB=file\n")
+    script = tmp_path / "app.py"
+    script.write_text("import os, floe\nprint('given', floe.secret('pw'), os.getenv('A'), os.getenv('B'))\n")
+    vm = boot(
+        script,
+        deadline_s=60,
+        dev=True,
+        secrets={"pw": tmp_path / "pw"},
+        env_files=[tmp_path / "env"],
+        env={"B": "line"},
+    )
+    assert vm.expect(">>> ") is Matched
+    vm.send(b"import os\ros.putenv('A', 'changed')\r\x04")
+    assert vm.expect("soft reboot") is Matched
+    assert vm.expect("given b'hunter2' file line") is Matched
+    assert vm.console_text.count("given b'hunter2' file line") == 2
