@@ -17,7 +17,7 @@ from tutorial import KINDS, Block, Shell, Step, blocks, matches, steps
 REPO = Path(__file__).resolve().parents[2]
 PAGE = REPO / "docs" / "from-a-board.md"
 COMMAND_S = 120.0
-MAX_LINES = 300
+MAX_LINES = 350
 
 
 @pytest.fixture
