@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -108,3 +110,36 @@ def test_closing_cuts_the_wires(lan: Lan) -> None:
         lan.close()
         lan.close()
         assert one.recv(1) == b""
+
+
+TAP = """
+import subprocess, sys
+from pathlib import Path
+from scapy.layers.inet import UDP
+from scapy.layers.l2 import Ether
+from scapy.utils import rdpcap
+from floe.testing import Boot
+make = "ip tuntap add dev floe0 mode tap && ip link set floe0 up && ip addr add 10.8.0.1/24 dev floe0"
+subprocess.run(make, shell=True, check=True)
+app, file = map(Path, sys.argv[1:])
+with Boot(accel="tcg") as boot:
+    vm = boot(app, dev=True, deadline_s=40, net=["tap:floe0,ip=10.8.0.2/24"], capture=file)
+    vm.exec("import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.sendto(b'x', ('10.8.0.1', 9))")
+    assert vm.expect("never", deadline_s=1).name == "TIMED_OUT"  # until ARP is answered
+packets = rdpcap(str(file))
+assert b"x" in [bytes(p[UDP].payload) for p in packets if UDP in p], packets.summary()
+assert {p[Ether].type for p in packets} <= {0x800, 0x806, 0x86DD}, packets.summary()
+"""
+
+
+def test_a_tap_s_packets_are_whole_frames(tmp_path: Path) -> None:
+    if subprocess.run(["unshare", "-rn", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("SKIP: no right to make a network namespace")
+    if not Path("/dev/net/tun").exists():
+        pytest.skip("SKIP: this host has no /dev/net/tun")
+    app = tmp_path / "node.py"
+    app.write_text("import network\n")
+    inside = ["unshare", "-rn", "--mount", "sh", "-c", 'mount -t sysfs none /sys && exec "$0" "$@"']
+    argv = [*inside, sys.executable, "-c", TAP, str(app), str(tmp_path / "tap.pcap")]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr

@@ -130,12 +130,17 @@ def guest_words(cards: Sequence[Card]) -> list[str]:
     return words
 
 
-def netdev(card: Card, index: int, forwards: Sequence[Forward], *, vhost: bool) -> str:
-    """The value of QEMU's -netdev for a card; `forwards` is empty for all but the first user card."""
+def netdev(card: Card, index: int, forwards: Sequence[Forward], *, vhost: bool, captured: bool = False) -> str:
+    """The value of QEMU's -netdev for a card; `forwards` is empty for all but the first user card.
+
+    captured: every frame goes through QEMU and starts with its first byte. With vhost none does, and QEMU 7.2 records
+    a tap's virtio-net headers as part of the frames."""
     ident = f"id=net{index}"
     if card.kind == "tap":
-        on = "on" if vhost and os.access("/dev/vhost-net", os.R_OK | os.W_OK) else "off"
-        return f"tap,{ident},ifname={card.name},script=no,downscript=no,vhost={on}"
+        on = "on" if vhost and not captured and os.access("/dev/vhost-net", os.R_OK | os.W_OK) else "off"
+        return f"tap,{ident},ifname={card.name},script=no,downscript=no,vhost={on}" + (
+            ",vnet_hdr=off" if captured else ""
+        )
     if card.kind in ("listen", "connect"):
         server = "on" if card.kind == "listen" else "off"
         return f"stream,{ident},server={server},addr.type=unix,addr.path={card.name}"

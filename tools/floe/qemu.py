@@ -137,7 +137,7 @@ def command_line(spec: VmSpec, endpoints: Endpoints, files: list[str] | None = N
     first_user = next((i for i, card in enumerate(spec.cards) if card.kind == "user"), -1)
     for index, card in enumerate(spec.cards):
         forwards = spec.forwards if index == first_user else ()
-        argv += ["-netdev", net.netdev(card, index, forwards, vhost=spec.accel == "kvm" and not spec.capture)]
+        argv += ["-netdev", net.netdev(card, index, forwards, vhost=spec.accel == "kvm", captured=bool(spec.capture))]
         argv += _virtio(spec.machine, "net", f"netdev=net{index}" + (f",mac={card.mac}" if card.mac else ""))
     argv += ["-uuid", spec.uuid] if spec.uuid else []
     argv += handover.for_paste(spec.secrets, spec.env_files) if files is None else files
