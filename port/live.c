@@ -20,6 +20,7 @@ enum { HELD_MAX = 65536, TURN_NS = 2000000 };
 static bool running;   // the script runs
 static unsigned loops; // asyncio loops that it is in
 static bool serving;   // the REPL has the console, and what it runs
+static bool interrupt_script;
 static mp_sched_node_t node;
 static char held[HELD_MAX];
 static size_t held_len;
@@ -29,6 +30,11 @@ static uint64_t pause_ns;
 uint64_t floe_live_pause_ns(void) { return pause_ns; }
 
 bool floe_live_withholds(void) { return running && loops > 0 && !serving; }
+
+bool floe_live_interrupt_script(void) {
+    interrupt_script = serving;
+    return serving;
+}
 
 // ---- output -------------------------------------------------------------------------------------
 
@@ -238,6 +244,10 @@ static void serve(mp_sched_node_t *n) {
         wake_loop();
         pause_ns = hal_clock_ns() - start;
     }
+    if (interrupt_script) {
+        interrupt_script = false;
+        mp_sched_keyboard_interrupt();
+    }
 }
 
 static bool source_run(void *arg) {
@@ -267,7 +277,7 @@ void floe_live_begin(void) {
 void floe_live_end(void) { running = false; }
 
 void floe_live_reset(void) {
-    running = serving = false;
+    running = serving = interrupt_script = false;
     loops = 0;
     if (held_len > 0) {
         size_t len = held_len;

@@ -43,6 +43,13 @@ static void start_python(void) {
     floe_stamps_print();
 }
 
+void floe_end(int code) {
+    gc_sweep_all();
+    hal_event_drain(EXIT_DRAIN_NS);
+    mp_deinit();
+    hal_exit(code);
+}
+
 int main(void) {
     start_machine();
     start_python();
@@ -53,10 +60,7 @@ int main(void) {
     if (code == 0) {
         code = floe_run_frozen(floe_app.main_module);
     }
-    gc_sweep_all();
-    hal_event_drain(EXIT_DRAIN_NS);
-    mp_deinit();
-    hal_exit(code);
+    floe_end(code);
 }
 
 void nlr_jump_fail(void *val) { hal_panic("exception outside of Python, %p", val); }

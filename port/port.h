@@ -13,6 +13,8 @@ void floe_heap_init(void);
 
 // Run a frozen script as __main__; its exit code (script.c).
 int floe_run_frozen(const char *name);
+// End the VM in order: what sockets have still to send leaves (main.c).
+_Noreturn void floe_end(int code);
 // Print the Python frames that a scan of the stack from sp finds (traceback.c).
 void floe_print_frames(uintptr_t sp);
 
@@ -49,6 +51,8 @@ void floe_live_end(void);
 void floe_live_reset(void);
 bool floe_live_withholds(void);
 bool floe_live_holds(const char *data, size_t len);
+// From what runs at that REPL: interrupt the script afterwards. False: nothing runs there.
+bool floe_live_interrupt_script(void);
 // For how long the last program at that REPL held up the script.
 uint64_t floe_live_pause_ns(void);
 // Write what was held back, if raw mode is over.

@@ -29,6 +29,18 @@ MP_DEFINE_CONST_FUN_OBJ_VAR_BETWEEN(floe_soft_reset_obj, 0, 1, soft_reset_raise)
 
 bool floe_repl_is_soft_reset(const void *exc) { return exc == MP_OBJ_TO_PTR(MP_STATE_VM(floe_soft_reset_exc)); }
 
+static bool stopping; // floe.stop() was called
+
+// floe.stop(): interrupt the script as Ctrl-C does, and end the VM when it has ended.
+static mp_obj_t repl_stop(void) {
+    stopping = true;
+    if (floe_live_interrupt_script()) {
+        return mp_const_none;
+    }
+    mp_raise_type(&mp_type_SystemExit);
+}
+MP_DEFINE_CONST_FUN_OBJ_0(floe_stop_obj, repl_stop);
+
 int floe_repl_char(int c) {
     if (floe_paste_active()) {
         return floe_paste_char(c);
@@ -62,8 +74,12 @@ static void session(void) {
         code = floe_run_frozen(floe_app.main_module);
         floe_live_end();
     }
-    if (code != FLOE_SOFT_RESET) {
+    if (code != FLOE_SOFT_RESET && !stopping) {
         prompt();
+    }
+    if (stopping) {
+        floe_live_reset();
+        floe_end(code > 0 ? code : 0);
     }
 }
 

@@ -4,14 +4,17 @@
 from __future__ import annotations
 
 import re
+import signal
 import statistics
 import subprocess
 import time
 from pathlib import Path
 
+import pytest
 from device import Device
 from mpremote.transport_serial import SerialTransport  # type: ignore[import-untyped]
 
+from command import FLOE
 from conftest import Boot
 from floe.console import INTERRUPT, Matched
 
@@ -179,3 +182,30 @@ def test_a_folder_of_the_host_beside_the_service(boot: Boot, tmp_path: Path) -> 
     d.type("\x02", PROMPT)
     assert ticks(d) > 0
     assert d.vm.expect("service ends", deadline_s=0.02) is not Matched
+
+
+@pytest.mark.parametrize("body", [TICKING, "return", "while True: pass"])
+def test_the_host_ends_a_dev_image_in_order(boot: Boot, tmp_path: Path, body: str) -> None:
+    """Beside its service, without a loop, in a coroutine that never waits."""
+    vm = start(boot, tmp_path, body).vm
+    started = time.monotonic()
+    code = vm.stop()
+    assert time.monotonic() - started < 3.0
+    assert vm.outcome is not None and vm.outcome.cause == "exit"
+    assert code == 1  # KeyboardInterrupt, which nobody caught
+    assert "service ends" in vm.console_text
+
+
+def test_sigterm_ends_floe_run_at_the_prompt(accel: str, tmp_path: Path) -> None:
+    path = tmp_path / "app.py"
+    path.write_text("print('done')\n")
+    argv = [*FLOE, "run", "--dev", "--accel", accel, str(path)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        text = b""
+        while not text.endswith(b">>> "):
+            text += process.stdout.read1()
+        started = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) == 130
+        assert time.monotonic() - started < 3.0  # asked, and not waited for in vain

@@ -23,7 +23,14 @@ _HIGH_WATER = 1 << 18  # bytes for the guest that are queued before more are rea
 SPOOL = 64 << 20  # bytes of the guest's that wait for their reader; what comes on top is dropped
 
 INTERRUPT = b"\x03"  # Ctrl-C
+# To a dev image, whose script may run on beside a REPL that takes Ctrl-C: the same for the script, then the VM's end.
+_STOP_DEVICE = INTERRUPT * 2 + b"\r\x01import floe\nfloe.stop()\x04\x02"
 ESCAPE = b"\x1d"  # Ctrl-], as in mpremote and telnet
+
+
+def stop_keys(profile: str) -> bytes:
+    """What to type to ask a guest with an image of this profile for its end."""
+    return _STOP_DEVICE if profile == "dev" else INTERRUPT
 
 
 class Ended(enum.Enum):

@@ -22,7 +22,7 @@ from typing import Any
 
 import msgspec
 
-from floe.console import INTERRUPT
+from floe.console import stop_keys
 from floe.endpoints import Listener, Pty, tcp_socket, unix_socket
 from floe.errors import FloeError, VmError
 from floe.hub import Hub
@@ -167,7 +167,7 @@ class Keeper:
             self._machine.end()
             return
         self._stopping = True
-        self._hub.type(INTERRUPT)
+        self._hub.type(stop_keys(self._spec.profile))
         self._loop.call_later(grace_s, self._machine.end)
 
     # ---- the end ------------------------------------------------------------------------------------

@@ -83,7 +83,7 @@ class Session:
             self._force()
             return
         self.stop_wanted = True
-        self.vm.send(INTERRUPT)
+        self.vm.ask_to_end()
         self.vm.loop.call_later(STOP_GRACE_S, self._force)
 
     def _force(self) -> None:

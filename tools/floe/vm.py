@@ -20,13 +20,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from floe import disks, handover, net, qmp
-from floe.console import INTERRUPT, Closed, Ended, Matched, Stream, TimedOut
+from floe.console import Closed, Ended, Matched, Stream, TimedOut, stop_keys
 from floe.errors import (
     EXIT_INTERRUPTED,
     EXIT_OK,
     EXIT_OUT_OF_MEMORY,
     EXIT_PANIC,
     EXIT_TIMED_OUT,
+    FloeError,
     VmError,
     VmExitedEarly,
 )
@@ -274,12 +275,22 @@ class Vm:
         return self._result()
 
     def stop(self, *, grace_s: float = STOP_GRACE_S) -> int:
-        """Ask the guest to end by Ctrl-C, end it after grace_s, and return floe's exit code."""
+        """Ask the guest to end, end it after grace_s, and return floe's exit code."""
         if self.outcome is None and self._failure is None:
-            self.send(INTERRUPT)
+            self.ask_to_end()
             if self.pump(lambda: False, grace_s) is TimedOut:
                 self.kill()
         return self._result()
+
+    def ask_to_end(self) -> None:
+        """Interrupt the script; a dev image ends then too. The keys leave with the next call that waits."""
+        from floe import elf
+
+        try:
+            profile = str(elf.read(self.spec.elf).content["profile"])
+        except FloeError:  # the file has changed since
+            profile = "sealed"
+        self.send(stop_keys(profile))
 
     def kill(self) -> None:
         """End the VM at once."""
