@@ -80,29 +80,33 @@ def outgoing(size: int) -> bytes:
 def test_bytes_both_ways(vms: Vms, accel: str, kind: str) -> None:
     vm = vms.run("--name", "a", "--accel", accel, GUEST)
     until(lambda: "ready" in log("a"), "the guest")
-    size = SIZES[accel]
     console = Console(vm, kind)
+    for _ in range(3):  # a host that is busy with something else is slow, not wrong
+        rates = _both_ways(console, SIZES[accel])
+        print(f"RATE {accel} {kind}: guest to host {rates[0]:.1f} MB/s, host to guest {rates[1]:.1f} MB/s")
+        if accel == "tcg" or min(rates) > ENOUGH_MB_S:
+            break
+    else:
+        pytest.fail(f"less than {ENOUGH_MB_S} MB/s in three attempts")
+    console.close()
+    assert ps("a")["dropped"] == 0
+
+
+def _both_ways(console: Console, size: int) -> tuple[float, float]:
+    """MB/s from the guest and to it; every byte is checked."""
     console.write(b"out %d\n" % size)
     begin = time.monotonic()
     got = console.read(size)
     out_s = time.monotonic() - begin
     assert got == outgoing(size)
     assert console.line() == hashlib.sha256(got).hexdigest()
-
     data = random.Random(1).randbytes(size).replace(b"\x03", b"\x04")  # Ctrl-C would interrupt the guest
     console.write(b"in %d\n" % size)
     assert console.read(1) == b"!"
     begin = time.monotonic()
     console.write(data)
     assert console.line() == hashlib.sha256(data).hexdigest()
-    in_s = time.monotonic() - begin
-    console.close()
-    print(
-        f"RATE {accel} {kind}: guest to host {size / out_s / 1e6:.1f} MB/s, host to guest {size / in_s / 1e6:.1f} MB/s"
-    )
-    assert ps("a")["dropped"] == 0
-    if accel == "kvm" and kind != "pty":
-        assert min(size / out_s, size / in_s) > ENOUGH_MB_S * 1e6
+    return size / out_s / 1e6, size / (time.monotonic() - begin) / 1e6
 
 
 def test_a_file_there_and_back_at_speed(vms: Vms, tmp_path: Path, accel: str) -> None:

@@ -57,6 +57,7 @@ class Keeper:
         self._endpoints: Endpoints | None = None
         self._pty: Pty | None = None
         self._stopping = False
+        self._serving: set[asyncio.Task[object]] = set()  # answers on their way
 
     async def run(self, ready_fd: int, *, adopt: bool, inherited: Sequence[int] = ()) -> None:
         """Start or find the VM, say so, and serve it until it has ended."""
@@ -84,6 +85,8 @@ class Keeper:
             _answer(ready_fd, {})
         await self._over.wait()
         await self._flush()
+        if self._serving:
+            await asyncio.wait(self._serving, timeout=_FLUSH_S)
         control.close()
         self._close_endpoints()
 
@@ -132,6 +135,9 @@ class Keeper:
     # ---- requests -----------------------------------------------------------------------------------
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
         try:
             request = json.loads(await reader.readline())
             writer.write(dump(await self._do(request)).encode() + b"\n")
@@ -139,6 +145,7 @@ class Keeper:
         except (ValueError, OSError) as e:
             print(f"bad request: {e}", file=sys.stderr)
         finally:
+            self._serving.discard(task)
             writer.close()
 
     async def _do(self, request: dict[str, Any]) -> dict[str, Any]:
