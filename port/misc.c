@@ -6,6 +6,7 @@
 #include "app.h"
 #include "extmod/vfs.h"
 #include "port.h"
+#include "py/cstack.h"
 #include "py/mperrno.h"
 #include "py/objarray.h"
 #include "py/runtime.h"
@@ -27,12 +28,26 @@ mp_obj_t mp_vfs_rom_ioctl(size_t n_args, const mp_obj_t *args) {
     }
 }
 
+bool floe_obj_equal(mp_obj_t a, mp_obj_t b);
+mp_obj_t floe_unary_op(mp_unary_op_t op, mp_obj_t arg);
+
 unsigned long floe_random_seed(void) {
     unsigned long seed;
     if (!hal_entropy_get(&seed, sizeof(seed))) {
         seed = hal_clock_cycles(); // `random` promises variety, not secrecy; os.urandom refuses instead
     }
     return seed;
+}
+
+// What deeply nested lists, tuples and dicts call for each level (port.mk).
+bool floe_obj_equal(mp_obj_t a, mp_obj_t b) {
+    mp_cstack_check();
+    return mp_obj_equal(a, b);
+}
+
+mp_obj_t floe_unary_op(mp_unary_op_t op, mp_obj_t arg) {
+    mp_cstack_check();
+    return mp_unary_op(op, arg);
 }
 
 void floe_lfs_refused(int code) { mp_raise_OSError(code); }

@@ -85,6 +85,9 @@ $(FAST): CFLAGS += $(FAST_OPT)
 # Or the compiler makes the malloc and memset of calloc into a call of calloc.
 $(BUILD)/port/libc/malloc.o: CFLAGS += -fno-builtin-malloc
 $(BUILD)/port/libc/string.o $(BUILD)/port/libc/stdlib.o: CFLAGS += -O2 -fno-builtin -fno-tree-loop-distribute-patterns
+# Where containers compare and hash what they hold, upstream forgets to look at the stack: port/misc.c does first.
+$(BUILD)/py/sequence.o $(BUILD)/py/objdict.o: CFLAGS += -Dmp_obj_equal=floe_obj_equal
+$(BUILD)/py/objtuple.o: CFLAGS += -Dmp_unary_op=floe_unary_op
 # Warnings are for our code; upstream's is not ours to change. libc/malloc.c includes dlmalloc.
 $(PY_O) $(addprefix $(BUILD)/, $(SRC_SHARED_C:.c=.o) $(SRC_THIRDPARTY_C:.c=.o) port/libc/malloc.o) \
     $(addprefix $(BUILD)/lwip/, $(LWIP_SRC_C:.c=.o)) \
