@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from conftest import Boot
 from floe.console import Matched
 
 HERE = Path(__file__).resolve().parent
+ROUNDS = 10
 NATIVE = """
 import micropython
 import sys
@@ -72,3 +74,17 @@ def test_recursion_in_native_code_and_in_the_parser(boot: Boot, tmp_path: Path) 
     assert vm.console_text.count("RuntimeError\n") >= 15
     assert re.search(r"^parser: (RuntimeError|MemoryError)$", vm.console_text, re.MULTILINE)
     assert "PANIC" not in vm.console_text
+
+
+def test_a_server_lives_on(boot: Boot) -> None:
+    """Through ten rounds of running out of stack and of memory, on one connection that is never dropped."""
+    vm = boot(HERE / "guest_promise_server.py", deadline_s=120, memory="16M", net=["user"], ports=[80])
+    assert vm.expect("serving") is Matched
+    answers = []
+    with socket.create_connection(("127.0.0.1", vm.ports[80]), timeout=30) as s, s.makefile("rw") as stream:
+        for word in ["none", "down", "much", "hoard", "none"] * ROUNDS:
+            stream.write(f"{word}\n")
+            stream.flush()
+            answers.append(stream.readline().strip())
+    assert answers == ["done", "RuntimeError", "MemoryError", "MemoryError", "done"] * ROUNDS
+    assert vm.outcome is None and "PANIC" not in vm.console_text
