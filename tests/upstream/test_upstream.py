@@ -66,7 +66,7 @@ def boot_device(boot: Boot, app: Path) -> Guest:
 @pytest.mark.parametrize("mode", suite.MODES)
 def test_suite(boot: Boot, accel: str, mode: str, app: Path) -> None:
     names = suite.files(directories(accel))
-    excluded = matching(set(names), listed("Not run"))
+    excluded = matching(set(names), listed("Not run") | ({} if mode == "bytecode" else listed("Not run as mpy")))
     names = [name for name in names if name not in excluded]
     result = suite.on_vms([boot_device(boot, app) for _ in range(VMS)], mode, names, DEADLINE_S)
     for _ in range(TRIES):
@@ -92,7 +92,12 @@ def test_what_runs_when_a_script_has_ended(boot: Boot) -> None:
 
 def test_every_line_of_the_readme_is_about_a_test() -> None:
     names = set(suite.files(DIRECTORIES))
-    assert [p for s in ("Not run", "Skips itself", "Timing") for p in listed(s) if not matching(names, {p: ""})] == []
+    assert [
+        p
+        for s in ("Not run", "Not run as mpy", "Skips itself", "Timing")
+        for p in listed(s)
+        if not matching(names, {p: ""})
+    ] == []
 
 
 def test_a_failing_test_shows_what_was_expected(tmp_path: Path) -> None:
