@@ -5,9 +5,10 @@ import textwrap
 from pathlib import Path
 
 FILES = {
-    "main.py": """
+    "ma,in.py": """
         import sys
         import pack.sub
+        import pack_sub
         from pack import other as renamed
         from lazy_place import value
         import micropython
@@ -26,7 +27,7 @@ FILES = {
                 total += i
             return total
 
-        print("package", pack.sub.NAME, renamed.NAME, __name__, pack.sub.__name__)
+        print("package", pack.sub.NAME, renamed.NAME, __name__, pack.sub.__name__, pack_sub.NAME)
         print("ints", 0x7fffffff, 0x123456789abcdef, -(2**62), 2**62, 2**100, -(1 << 63))
         print("consts", 1.5, 1e300, 1e999, -1e999, 2j, "caf\\u00e9", b"\\x00\\xff", (1, 2.5, "t"), None, ...)
         print("native", native(1000), viper(1000))
@@ -48,6 +49,7 @@ FILES = {
             raise ValueError("on purpose")
     """,
     "pack/other.py": "NAME = 'other'",
+    "pack_sub.py": "NAME = 'with an underscore'",
     "lazy_place.py": """
         try:
             from not_there import value
@@ -55,7 +57,7 @@ FILES = {
             value = "fallback"
     """,
     "data/text.txt": "from data",
-    "image.toml": 'name = "frozen-test"',
+    "image.toml": 'name = "frozen-test"\nmain = "ma,in.py"',
 }
 
 
@@ -73,9 +75,9 @@ def test_frozen_code_runs(boot, tmp_path):
     vm = boot(write(tmp_path), deadline_s=30)
     assert vm.wait() == 1
     text = vm.console_text.replace("\r\n", "\n")
-    last = len((tmp_path / "main.py").read_text().splitlines())
+    last = len((tmp_path / "ma,in.py").read_text().splitlines())
     for line in (
-        "package sub of other other __main__ pack.sub",
+        "package sub of other other __main__ pack.sub with an underscore",
         "ints 2147483647 81985529216486895 -4611686018427387904 4611686018427387904 "
         "1267650600228229401496703205376 -9223372036854775808",
         "consts 1.5 1e+300 inf -inf 2j caf\u00e9 b'\\x00\\xff' (1, 2.5, 't') None Ellipsis",
@@ -84,7 +86,7 @@ def test_frozen_code_runs(boot, tmp_path):
         "value fallback",
         "rom from data b'\\x00\\x01\\x02\\x03'",
         "rom is read-only 30",
-        f'File "main.py", line {last}, in <module>',
+        f'File "ma,in.py", line {last}, in <module>',
         'File "pack/sub.py", line 5, in fail',
         "ValueError: on purpose",
     ):

@@ -188,6 +188,10 @@ def _checked(parsed: _File, folder: Path, file: Path | None, line: _Finder) -> I
     main = inside("main", parsed.main)
     if main.suffix != ".py":
         raise fail("main", f"'{parsed.main}' is not a .py file")
+    if not main.name.isprintable() or any(c in main.name for c in '"\\'):
+        raise fail(
+            "main", f"{main.name!r} cannot be frozen under this name", "no quotes, backslashes or line ends in it"
+        )
     if not main.is_file():
         raise fail("main", f"no such file: {parsed.main}")
     for port in parsed.ports:

@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""Runs upstream's mpy-tool.py with one mend that it needs on a port with double-precision floats.
+"""Runs upstream's mpy-tool.py with two mends that version 1.25 needs.
 
-Version 1.25 writes every float constant in all object representations and packs it into 32 bits for one that
-we do not use: a literal beyond single precision (1e300) ends it with OverflowError. Here such a value packs as
-infinity. Goes away when upstream packs only what the target uses.
+Of a file's name it takes only the slashes out before it makes C names of it: those of `two,cards.py` do not compile,
+and `a/b.py` and `a_b.py` have the same ones. Here every character that C has no use for becomes `_`, and no two modules
+share a name.
+
+It writes every float constant in all object representations and packs it into 32 bits for one that we do not use: a
+literal beyond single precision (1e300) ends it with OverflowError. Here such a value packs as infinity. Goes away when
+upstream packs only what the target uses.
 
     python -m floe.mpytool .../tools/mpy-tool.py ARGS
 """
@@ -12,6 +16,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import re
 import struct
 import sys
 from pathlib import Path
@@ -33,6 +38,26 @@ class _Struct:
             return struct.pack(layout, math.copysign(math.inf, values[0]))
 
 
+def name_for_c(tool: Any) -> None:
+    """Mend the names that mpy-tool gives to what it writes: frozen_module_NAME, proto_fun_NAME and so on."""
+    taken: set[str] = set()
+    read_raw_code = tool.read_raw_code
+
+    def clean(name: str) -> str:
+        return re.sub(r"[^A-Za-z0-9_]", "_", name)
+
+    class CompiledModule(tool.CompiledModule):  # type: ignore[misc]
+        def __init__(self, *args: Any) -> None:
+            name = clean(args[-1])
+            while name in taken:
+                name += "_"
+            taken.add(name)
+            super().__init__(*args[:-1], name)
+
+    tool.CompiledModule = CompiledModule
+    tool.read_raw_code = lambda reader, parent, *rest: read_raw_code(reader, clean(parent), *rest)
+
+
 def main() -> None:
     path = Path(sys.argv[1])
     sys.path[0] = str(path.parent)  # mpy-tool finds makeqstrdata.py from there
@@ -42,6 +67,7 @@ def main() -> None:
     tool: Any = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
     tool.struct = _Struct
+    name_for_c(tool)
     tool.main(sys.argv[2:])
 
 
