@@ -93,6 +93,14 @@ $(PY_O) $(addprefix $(BUILD)/, $(SRC_SHARED_C:.c=.o) $(SRC_THIRDPARTY_C:.c=.o) p
     $(addprefix $(BUILD)/lwip/, $(LWIP_SRC_C:.c=.o)) \
     $(addprefix $(BUILD)/mbedtls/, $(MBEDTLS_SRC_C:.c=.o)): CFLAGS += $(CFLAGS_UPSTREAM)
 
+# Upstream's rules look at what is newer than genhdr/ only, and at no flags: not at a file that joins or leaves the lists
+# with an old date, nor at another version unpacked. When what everything was made from is no more the same, start anew.
+MADE_FROM := $(shell cat port/port.mk port/upstream.toml modules/*/*.mk | sha256sum) $(sort $(SRC_QSTR) $(OBJ))
+ifneq ($(MADE_FROM),$(file <$(BUILD)/made-from))
+$(shell rm -rf $(BUILD) && mkdir -p $(BUILD))
+$(file >$(BUILD)/made-from,$(MADE_FROM))
+endif
+
 # ---- products ----
 all: $(BUILD)/libfloe.a $(BUILD)/libdisk.a $(BUILD)/link.ld $(BUILD)/app.cflags $(BUILD)/app.ldflags $(HEADER_BUILD)/moduledefs.collected build/mpy-cross
 
@@ -107,12 +115,12 @@ QSTR_GEN_CFLAGS += -DFLOE_DISK=1
 $(BUILD)/lwip/%.o: $(UP)/lwip/%.c
 	$(ECHO) "CC $<"
 	$(Q)$(MKDIR) -p $(dir $@)
-	$(Q)$(CC) $(CFLAGS) -c -o $@ $<
+	$(Q)$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/mbedtls/%.o: $(UP)/mbedtls/%.c
 	$(ECHO) "CC $<"
 	$(Q)$(MKDIR) -p $(dir $@)
-	$(Q)$(CC) $(CFLAGS) -c -o $@ $<
+	$(Q)$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/libfloe.a: $(OBJ) port/port.mk
 	$(ECHO) "AR $@"
@@ -124,7 +132,7 @@ $(BUILD)/disk/%.o: %.c
 	$(ECHO) "CC $<"
 	$(Q)$(MKDIR) -p $(dir $@)
 	$(Q)$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
--include $(DISK_OBJ:.o=.d)
+-include $(DISK_OBJ:.o=.d) $(patsubst %.c, $(BUILD)/lwip/%.d, $(LWIP_SRC_C)) $(patsubst %.c, $(BUILD)/mbedtls/%.d, $(MBEDTLS_SRC_C))
 
 $(BUILD)/libdisk.a: $(DISK_OBJ) port/port.mk
 	$(ECHO) "AR $@"
