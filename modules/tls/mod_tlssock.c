@@ -24,6 +24,8 @@ typedef struct {
     mp_obj_t sock;
     mp_obj_t ctx;
     void *raised; // exception of the stream below, on its way through mbedTLS
+    bool busy;    // inside mbedTLS: the stream below waits, or is a script's
+    bool closing; // closed meanwhile: whoever is inside frees the connection
 } tlssock_t;
 
 _Static_assert(TLS_WANT_IN == MP_STREAM_POLL_RD && TLS_WANT_OUT == MP_STREAM_POLL_WR, "the same flags");
@@ -34,13 +36,19 @@ _Static_assert(TLS_WANT_IN == MP_STREAM_POLL_RD && TLS_WANT_OUT == MP_STREAM_POL
 static ssize_t io_call(tlssock_t *self, void *data, size_t len, bool out) {
     nlr_buf_t nlr;
     if (nlr_push(&nlr) != 0) {
+        self->busy = false;
         self->raised = nlr.ret_val;
         return -ECANCELED;
     }
     const mp_stream_p_t *stream = mp_get_stream(self->sock);
     int error = 0;
+    self->busy = true;
     mp_uint_t n = out ? stream->write(self->sock, data, len, &error) : stream->read(self->sock, data, len, &error);
     nlr_pop();
+    self->busy = false;
+    if (self->closing) {
+        return -EBADF;
+    }
     if (n != MP_STREAM_ERROR) {
         return (ssize_t)n;
     }
@@ -65,8 +73,19 @@ static NORETURN void raise_failure(tlssock_t *self) {
     nlr_raise(mp_obj_new_exception_args(&mp_type_OSError, 2, args));
 }
 
+static void drop(tlssock_t *self) {
+    if (self->conn != NULL) {
+        tls_conn_free(self->conn);
+        self->conn = NULL;
+    }
+}
+
 // A verb's result, if it is none that has to be raised with its words.
 static ssize_t check(tlssock_t *self, ssize_t r) {
+    if (self->closing) {
+        drop(self);
+        r = -EBADF;
+    }
     if (self->raised != NULL) {
         void *exc = self->raised;
         self->raised = NULL;
@@ -80,8 +99,8 @@ static ssize_t check(tlssock_t *self, ssize_t r) {
 
 static tlssock_t *get_open(mp_obj_t self_in) {
     tlssock_t *self = MP_OBJ_TO_PTR(self_in);
-    if (self->conn == NULL) {
-        mp_raise_OSError(MP_EBADF);
+    if (self->conn == NULL || self->busy) {
+        mp_raise_OSError(self->conn == NULL ? MP_EBADF : MP_EBUSY);
     }
     return self;
 }
@@ -103,6 +122,7 @@ mp_obj_t mod_tls_socket_new(mod_tls_ctx_t *ctx, mp_obj_t sock, mp_obj_t hostname
     self->sock = sock;
     self->ctx = MP_OBJ_FROM_PTR(ctx);
     self->raised = NULL;
+    self->busy = self->closing = false;
     int error;
     self->conn = tls_conn_new(ctx->ctx, &io, self, name, &error);
     if (self->conn == NULL && error == -ENOMEM) { // forgotten connections may hold what is missing
@@ -146,11 +166,7 @@ static MP_DEFINE_CONST_FUN_OBJ_1(socket_do_handshake_obj, socket_do_handshake);
 
 // The finaliser: other objects may be gone already, so the peer is told nothing.
 static mp_obj_t socket_del(mp_obj_t self_in) {
-    tlssock_t *self = MP_OBJ_TO_PTR(self_in);
-    if (self->conn != NULL) {
-        tls_conn_free(self->conn);
-        self->conn = NULL;
-    }
+    drop(MP_OBJ_TO_PTR(self_in));
     return mp_const_none;
 }
 static MP_DEFINE_CONST_FUN_OBJ_1(socket_del_obj, socket_del);
@@ -161,12 +177,16 @@ static mp_uint_t do_close(tlssock_t *self, int *errcode) {
         return 0;
     }
     const mp_stream_p_t *stream = mp_get_stream(self->sock);
-    if (tls_conn_established(self->conn) &&
-        (stream->ioctl(self->sock, MP_STREAM_POLL, MP_STREAM_POLL_WR, errcode) & MP_STREAM_POLL_WR) != 0) {
+    if (self->busy) {
+        self->closing = true;
+        return stream->ioctl(self->sock, MP_STREAM_CLOSE, 0, errcode);
+    }
+    bool can_send = (stream->ioctl(self->sock, MP_STREAM_POLL, MP_STREAM_POLL_WR, errcode) & MP_STREAM_POLL_WR) != 0;
+    if (can_send && self->conn != NULL && tls_conn_established(self->conn)) {
         tls_conn_finish(self->conn); // the peer notices the end in any case
         self->raised = NULL;
     }
-    socket_del(MP_OBJ_FROM_PTR(self));
+    drop(self);
     return stream->ioctl(self->sock, MP_STREAM_CLOSE, 0, errcode);
 }
 
@@ -180,14 +200,19 @@ static mp_uint_t to_stream(ssize_t r, int *errcode) {
     return MP_STREAM_ERROR;
 }
 
+// As get_open(), for verbs that do not raise: 0 or -errno.
+static int state(const tlssock_t *self) { return self->conn == NULL ? -EBADF : self->busy ? -EBUSY : 0; }
+
 static mp_uint_t socket_read(mp_obj_t self_in, void *out, mp_uint_t size, int *errcode) {
     tlssock_t *self = MP_OBJ_TO_PTR(self_in);
-    return to_stream(self->conn == NULL ? -EBADF : check(self, tls_conn_recv(self->conn, out, size)), errcode);
+    int r = state(self);
+    return to_stream(r != 0 ? r : check(self, tls_conn_recv(self->conn, out, size)), errcode);
 }
 
 static mp_uint_t socket_write(mp_obj_t self_in, const void *data, mp_uint_t len, int *errcode) {
     tlssock_t *self = MP_OBJ_TO_PTR(self_in);
-    return to_stream(self->conn == NULL ? -EBADF : check(self, tls_conn_send(self->conn, data, len)), errcode);
+    int r = state(self);
+    return to_stream(r != 0 ? r : check(self, tls_conn_send(self->conn, data, len)), errcode);
 }
 
 static mp_obj_t socket_recv(mp_obj_t self_in, mp_obj_t size_in) {

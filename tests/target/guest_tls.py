@@ -290,6 +290,31 @@ def test_zy_out_of_memory():
     assert why("good", c) == ""
 
 
+class Meddling(Silent):
+    def readinto(self, buf):
+        t = self.t
+        self.said = []
+        for verb in (lambda: t.read(1), lambda: t.write(b"x"), lambda: t.shutdown(1), t.do_handshake):
+            try:
+                verb()
+            except OSError as e:
+                self.said.append(e.errno)
+        t.close()
+
+
+def test_what_runs_while_a_verb_waits_may_close_but_not_go_on():
+    below = Meddling()
+    for verb in (lambda t: t.read(1), lambda t: t.write(b"x"), lambda t: t.recv(1), lambda t: t.do_handshake()):
+        t = below.t = client().wrap_socket(below, server_hostname=NAME, do_handshake_on_connect=False)
+        try:
+            verb(t)
+            assert False, "closed meanwhile"
+        except OSError as e:
+            assert e.errno == 9, e
+        assert below.said == [16, 16, 16, 16], below.said
+        t.close()
+
+
 class Failing(Silent):
     def readinto(self, buf):
         raise KeyError("mine")
