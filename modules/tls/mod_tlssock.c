@@ -136,6 +136,9 @@ mp_obj_t mod_tls_socket_new(mod_tls_ctx_t *ctx, mp_obj_t sock, mp_obj_t hostname
         mp_buffer_info_t buf;
         mp_get_buffer_raise(session, &buf, MP_BUFFER_READ);
         int r = tls_conn_set_session(self->conn, buf.buf, buf.len);
+        if (r == -EACCES) {
+            mp_raise_ValueError(MP_ERROR_TEXT("session of a connection that verified less"));
+        }
         if (r != 0) {
             mod_tls_raise(r, MP_ERROR_TEXT("invalid session"));
         }
@@ -361,11 +364,15 @@ static mp_obj_t get_session(tlssock_t *self) {
     if (r != 0) {
         mp_raise_OSError(-r);
     }
-    vstr_t v;
-    vstr_init_len(&v, len);
-    memcpy(v.buf, data, len);
+    nlr_buf_t nlr;
+    if (nlr_push(&nlr) != 0) {
+        tls_free(data);
+        nlr_jump(nlr.ret_val);
+    }
+    mp_obj_t bytes = mp_obj_new_bytes(data, len);
+    nlr_pop();
     tls_free(data);
-    return mp_obj_new_bytes_from_vstr(&v);
+    return bytes;
 }
 
 static void socket_attr(mp_obj_t self_in, qstr attr, mp_obj_t *dest) {

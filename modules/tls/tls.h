@@ -98,7 +98,8 @@ bool tls_conn_resumed(const tls_conn_t *c);
 bool tls_conn_peer(const tls_conn_t *c, tls_blob_t *der); // the peer's certificate; false if it showed none
 // A client's session, to be given to a later connection. *out is the caller's (tls_free). -ENOENT: none yet; -ENOMEM.
 int tls_conn_session(tls_conn_t *c, unsigned char **out, size_t *len);
-int tls_conn_set_session(tls_conn_t *c, const unsigned char *data, size_t len); // -EINVAL: not one of ours
+int tls_conn_set_session(tls_conn_t *c, const unsigned char *data,
+                         size_t len); // -EINVAL: not one of ours; -EACCES: verified less than this is to
 void tls_free(void *p);
 
 // ---- tls_text.c ---------------------------------------------------------------------------------

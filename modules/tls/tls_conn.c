@@ -104,6 +104,10 @@ static bool again(const tls_conn_t *c, int r) {
     return (r == MBEDTLS_ERR_SSL_WANT_READ || r == MBEDTLS_ERR_SSL_WANT_WRITE) && c->io_error != -EAGAIN;
 }
 
+static unsigned char checks_of(const tls_ctx_t *ctx) {
+    return ctx->verify != TLS_VERIFY_REQUIRED ? 0 : CHECK_CHAIN | (ctx->check_name ? CHECK_NAME : 0);
+}
+
 // One step of the handshake after the other. own: what the verb waits for.
 static ssize_t handshake(tls_conn_t *c, unsigned own) {
     c->want = 0;
@@ -112,6 +116,9 @@ static ssize_t handshake(tls_conn_t *c, unsigned own) {
     }
     if (!c->started && c->ctx->verify != TLS_VERIFY_NONE && !tls_time_valid()) {
         return result(c, TLS_ERR_NO_CLOCK, own);
+    }
+    if (!c->started) {
+        c->checks = checks_of(c->ctx);
     }
     c->started = true;
     while (!mbedtls_ssl_is_handshake_over(&c->ssl)) {
@@ -257,6 +264,8 @@ bool tls_conn_peer(const tls_conn_t *c, tls_blob_t *der) {
 
 // ---- resumption ---------------------------------------------------------------------------------
 
+// A resumed handshake shows no certificate, so a session says behind mbedTLS's bytes what was verified when it did.
+
 int tls_conn_session(tls_conn_t *c, unsigned char **out, size_t *len) {
     bool later = mbedtls_ssl_get_version_number(&c->ssl) == MBEDTLS_SSL_VERSION_TLS1_3; // comes with a ticket
     if (!tls_conn_established(c) || (later && !c->has_session)) {
@@ -266,9 +275,10 @@ int tls_conn_session(tls_conn_t *c, unsigned char **out, size_t *len) {
     mbedtls_ssl_session_init(&session);
     int r = mbedtls_ssl_get_session(&c->ssl, &session) == 0 ? -ENOMEM : -ENOENT;
     mbedtls_ssl_session_save(&session, NULL, 0, len);
-    *out = r == -ENOMEM ? tls_calloc(1, *len) : NULL;
+    *out = r == -ENOMEM ? tls_calloc(1, *len + 1) : NULL;
     if (*out != NULL) {
         r = mbedtls_ssl_session_save(&session, *out, *len, len) == 0 ? 0 : -ENOENT;
+        (*out)[(*len)++] = c->checks;
     }
     mbedtls_ssl_session_free(&session);
     if (r != 0) {
@@ -280,10 +290,11 @@ int tls_conn_session(tls_conn_t *c, unsigned char **out, size_t *len) {
 int tls_conn_set_session(tls_conn_t *c, const unsigned char *data, size_t len) {
     mbedtls_ssl_session session;
     mbedtls_ssl_session_init(&session);
-    int r = mbedtls_ssl_session_load(&session, data, len);
-    if (r == 0) {
+    int r = mbedtls_ssl_session_load(&session, data, len > 0 ? len - 1 : 0);
+    bool enough = r != 0 || (checks_of(c->ctx) & ~data[len - 1]) == 0;
+    if (r == 0 && enough) {
         r = mbedtls_ssl_set_session(&c->ssl, &session);
     }
     mbedtls_ssl_session_free(&session);
-    return r == 0 ? 0 : tls_is_no_memory(r) ? -ENOMEM : -EINVAL;
+    return !enough ? -EACCES : r == 0 ? 0 : tls_is_no_memory(r) ? -ENOMEM : -EINVAL;
 }

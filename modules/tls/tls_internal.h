@@ -41,9 +41,11 @@ struct tls_conn {
     bool started, full, has_session, eof, finished;
     uint32_t verify; // flags of the certificates that were checked
     bool self_signed;
-    char *sni; // server: the name the client asked for
+    unsigned char checks; // CHECK_*: what of the peer's certificate this connection insisted on
+    char *sni;            // server: the name the client asked for
 };
 
+enum { CHECK_CHAIN = 1, CHECK_NAME = 2 };
 enum { TLS_ERR_IO = -0x7f02, TLS_ERR_TRUNCATED = -0x7f03 }; // ours, beside mbedTLS's
 
 #endif

@@ -148,6 +148,24 @@ def test_resumption():
         assert str(e) == "invalid session"
 
 
+def test_a_session_does_not_vouch_for_what_was_not_verified():
+    for top in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        for service, settings in (("selfsigned", {"verify_mode": ssl.CERT_NONE}), ("wrong", {"check_hostname": False})):
+            t = connect(service, client(maximum_version=top, **settings))
+            t.write(b"x")
+            assert t.read(1) == b"x"
+            session = t.session
+            t.close()
+            try:
+                t = connect(service, client(maximum_version=top), session=session)
+                raise AssertionError(service, t.session_reused)
+            except ValueError as e:
+                assert str(e) == "session of a connection that verified less"
+            t = connect(service, client(maximum_version=top, **settings), session=session)
+            assert t.session_reused
+            t.close()
+
+
 def test_half_close():
     t = connect("upper")
     t.write(b"half ")
@@ -308,7 +326,7 @@ def test_what_runs_while_a_verb_waits_may_close_but_not_go_on():
         t = below.t = client().wrap_socket(below, server_hostname=NAME, do_handshake_on_connect=False)
         try:
             verb(t)
-            assert False, "closed meanwhile"
+            raise AssertionError("closed meanwhile")
         except OSError as e:
             assert e.errno == 9, e
         assert below.said == [16, 16, 16, 16], below.said
