@@ -115,6 +115,10 @@ static mp_obj_t mod_blkdev_discard(mp_obj_t self_in, mp_obj_t block, mp_obj_t co
     if (first < 0 || n < 0) {
         mp_raise_ValueError(NULL);
     }
+    mp_int_t blocks = (mp_int_t)(self->dev->sectors * BLKDEV_SECTOR / self->block_size);
+    if (first > blocks || n > blocks) { // or the bytes below do not fit in 64 bits
+        mp_raise_OSError(MP_EINVAL);
+    }
     int r = blkdev_discard(self->dev, (uint64_t)first * self->block_size, (uint64_t)n * self->block_size);
     if (r < 0) {
         mp_raise_OSError(-r);

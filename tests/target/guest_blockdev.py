@@ -85,6 +85,7 @@ def test_discard():
     assert d.readblocks(1216, got) == 0 and got == b"x" * 4096
     raises(ValueError, d.discard, -1, 1)
     assert raises(OSError, d.discard, 2048, 1).errno == EINVAL
+    assert raises(OSError, d.discard, 1 << 55, 16).errno == EINVAL  # 2**64 bytes are not 0
 
 
 def test_large_requests():
