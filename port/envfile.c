@@ -9,6 +9,7 @@
 #include "hal/hal.h"
 #include "port.h"
 #include "py/mperrno.h"
+#include "py/mphal.h"
 #include "py/runtime.h"
 
 // Blank lines, comments and names without a value say nothing: the host has checked what floe itself hands over.
@@ -32,10 +33,10 @@ void floe_env_complete(void) {
     if (floe_env_is_complete) {
         return;
     }
-    floe_env_is_complete = true;
     char count[2];
     size_t pos = 0;
     if (hal_cmdline_next("floe.env", &pos, count, sizeof(count)) != 1) {
+        floe_env_is_complete = true;
         return;
     }
     mp_obj_t env = mp_obj_new_dict(0);
@@ -61,4 +62,5 @@ void floe_env_complete(void) {
         }
     }
     MP_STATE_PORT(floe_env) = env;
+    floe_env_is_complete = true; // only now: who had no memory for it asks again, and is not told that there is nothing
 }

@@ -4,6 +4,7 @@
 
 #include "hal/hal.h"
 #include "port.h"
+#include "py/mphal.h"
 #include "py/runtime.h"
 
 static mp_obj_t mp_os_urandom(mp_obj_t num) {

@@ -12,6 +12,7 @@
 #include "py/builtin.h"
 #include "py/gc.h"
 #include "py/mperrno.h"
+#include "py/mphal.h"
 #include "py/objstr.h"
 #include "py/runtime.h"
 #include "py/stream.h"
@@ -69,6 +70,7 @@ static void add_ca(mod_tls_ctx_t *self, mp_obj_t source) {
 
 // Where the certificates are that are trusted unless a script says otherwise.
 static mp_obj_t default_ca_path(void) {
+    floe_env_complete();
     mp_map_t *env = mp_obj_dict_get_map(MP_STATE_PORT(floe_env));
     mp_map_elem_t *e = mp_map_lookup(env, MP_OBJ_NEW_QSTR(MP_QSTR_SSL_CERT_FILE), MP_MAP_LOOKUP);
     return e != NULL ? e->value : mp_obj_new_str_from_cstr(DEFAULT_CA);
