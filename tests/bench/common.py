@@ -21,6 +21,7 @@ from typing import Any
 from floe import accel, image
 from floe.console import Matched
 from floe.errors import VmError
+from floe.image import Profile
 from floe.net import Card
 from floe.ports import claim, parse_forward
 from floe.qemu import VmSpec, find_qemu, parse_memory
@@ -64,9 +65,9 @@ def usable_accels() -> list[str]:
 
 
 @cache
-def build(app: Path) -> Path:
-    """Built once: every round measures the same ELF."""
-    return image.build(app).path
+def build(app: Path, *, profile: Profile | None = None) -> Path:
+    """Built once: every round measures the same ELF. profile: the app's own if None."""
+    return image.build(app, profile=profile).path
 
 
 @contextmanager

@@ -12,16 +12,15 @@ import os
 import re
 import subprocess
 import sys
-import tty
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from conftest import REPO
 from floe import port
-from floe.console import Input, Output
 from floe.vm import Vm
 from tests.bench import unixport
+from tests.terminal import Pty
 
 TESTS = port.MICROPYTHON / "tests"
 BUILD = port.BUILD / "upstream-tests"
@@ -121,25 +120,6 @@ def on_unix(mode: str, names: Sequence[str]) -> Result:
         kept.write_text(json.dumps(content, indent=1))
     content = json.loads(kept.read_text())
     return Result(set(content["passed"]), content["failed"], set(content["skipped"]))
-
-
-class Pty:
-    """A pty whose other end is a VM's console."""
-
-    def __init__(self, vm: Vm) -> None:
-        self._master, self._slave = os.openpty()
-        tty.setraw(self._slave)
-        os.set_blocking(self._master, False)
-        self._output = Output(self._master, vm.loop)
-        vm.console.on_data = self._output.put
-        self._input = Input(self._master, vm.loop, vm.console, {})
-        self.name = os.ttyname(self._slave)
-
-    def close(self) -> None:
-        self._input.stop()
-        self._output.discard()
-        os.close(self._slave)
-        os.close(self._master)
 
 
 async def _on_vm(vm: Vm, tag: str, mode: str, names: Sequence[str], result: Result) -> None:

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+# The script of a device that is used by its REPL alone.
