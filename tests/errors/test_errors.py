@@ -52,6 +52,7 @@ COMMANDS = [
     ("build nothere.py", 127, "no such file: nothere.py", "APP is a .py file or a folder with image.toml"),
     ("build text.txt", 125, "text.txt: neither a .py file nor a folder with image.toml", ""),
     ("build empty", 127, "no image.toml in empty", "floe new empty"),
+    ("build ..", 127, "no image.toml in ..", "floe new NAME"),
     ("build ok.py -o no/such/folder/x.elf", 127, "cannot write no/such/folder/x.elf", "name another file with -o"),
     ("build ok.py -o empty", 125, "empty is a folder", "floe build ok.py -o empty/ok.elf"),
     ("build --nonsense ok.py", 125, "No such option", "floe build --help"),

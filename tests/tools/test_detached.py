@@ -336,6 +336,20 @@ def test_logs(vms: Vms, tmp_path: Path) -> None:
     assert len(floe("logs", "-f", "a").stdout.splitlines()) == 100  # it has ended: so does this
 
 
+def test_logs_on_a_terminal_are_without_what_a_raw_repl_needs(vms: Vms, tmp_path: Path) -> None:
+    script = tmp_path / "raw.py"
+    script.write_text(r"print('>OK\x04\x01\x00a\t\x1b[1mb\x04', end='')")
+    vms.run("--name", "a", script)
+    until(lambda: ps("a")["state"] == "ended", "its end")
+    assert floe("logs", "a").stdout == ">OK\x04\x01\x00a\t\x1b[1mb\x04"  # to a pipe or file: every byte
+    terminal, end = pty.openpty()
+    subprocess.run([*FLOE, "logs", "a"], stdout=end, timeout=60, check=True)
+    shown = os.read(terminal, 4096)
+    os.close(end)
+    os.close(terminal)
+    assert shown == b">OKa\t\x1b[1mb"
+
+
 def test_logs_show_a_panic(vms: Vms, tmp_path: Path) -> None:
     vms.run("--name", "a", tiny.build(tmp_path, tiny.say("PANIC of a kind\n"), tiny.leave(120)))
     until(lambda: ps("a")["state"] == "ended", "its end")

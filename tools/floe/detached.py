@@ -18,6 +18,8 @@ from floe.errors import EXIT_OK, FloeError
 from floe.vm import STOP_GRACE_S
 
 _CHUNK = 1 << 16
+# What a raw REPL says between two programs and a terminal has no use for; colours, tabs and backspaces stay.
+_CONTROLS = bytes(c for c in (*range(0x20), 0x7F) if c not in b"\b\t\n\r\x1b")
 _LOG_CHECK_S = 0.5  # how often a VM whose log is followed is looked at
 
 
@@ -175,5 +177,7 @@ def _content(path: Path) -> bytes:
 
 
 def _put(data: bytes) -> None:
+    if sys.stdout.isatty():
+        data = data.translate(None, _CONTROLS)
     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
