@@ -13,5 +13,6 @@ FLOE_LWIP_C := $(addprefix modules/lwip/, \
     netcfg.c netdns.c netglue.c netmem.c netpoll.c netrand.c netsum.c nettimer.c nettx.c \
     sock.c sock_dns.c sock_group.c sock_listen.c sock_tcp.c sock_udp.c)
 
+$(addprefix $(BUILD)/lwip/src/core/, tcp.o ipv6/ip6.o ipv6/ip6_frag.o): CFLAGS += -Dnd6_get_destination_mtu=nettx_path_mtu
 # Upstream's files are compiled with our options.
 $(addprefix $(BUILD)/lwip/, $(LWIP_SRC_C:.c=.o)): $(wildcard modules/lwip/lwipopts.h modules/lwip/nethooks.h modules/lwip/arch/*.h)

@@ -26,6 +26,10 @@ err_t netlimit_admit(struct tcp_pcb *pcb, const struct tcp_hdr *hdr);
 int netcfg_ip6_input(struct pbuf *p, struct netif *n);
 #define LWIP_HOOK_IP6_INPUT netcfg_ip6_input
 
+// What upstream's files call for nd6_get_destination_mtu() (lwip.mk). No less than every path takes, whatever a Packet Too
+// Big said: anybody can send one, and one of 52 bytes has ip6_frag() make fragments of nothing for ever (RFC 8201, 4).
+// u16_t nettx_path_mtu(const ip6_addr_t *to, struct netif *n), declared by lwip/nd6.h under that name.
+
 // A segment before it goes out. What IPv6 will cut in pieces, because the path has become narrower than the segment,
 // gets its checksum here: no device completes that of a fragment. And the connection's later segments fit.
 uint32_t *nettx_segment(struct pbuf *p, struct tcp_hdr *hdr, const struct tcp_pcb *pcb, uint32_t *opts);

@@ -22,7 +22,8 @@
 #include "netsum.h"
 
 enum { IP4_PROTO_AT = 9, IP4_ADDRS_AT = 12, IP6_NEXT_AT = 6, IP6_ADDRS_AT = 8, TCP_CSUM_AT = 16 };
-enum { PATH_MIN = 1280 }; // every IPv6 path takes that (RFC 8200, section 5)
+u16_t nettx_path_mtu(const ip6_addr_t *to, struct netif *n); // nethooks.h
+enum { PATH_MIN = 1280 };                                    // every IPv6 path takes that (RFC 8200, section 5)
 
 // pbufs that went out as one frame; the device's cookie points to it with bit 0 set.
 typedef struct nettx_batch {
@@ -269,12 +270,17 @@ void nettx_reclaim(netglue_t *g) {
     }
 }
 
+u16_t nettx_path_mtu(const ip6_addr_t *to, struct netif *n) {
+    u16_t mtu = nd6_get_destination_mtu(to, n), least = n != NULL && n->mtu < PATH_MIN ? n->mtu : PATH_MIN;
+    return mtu < least ? least : mtu;
+}
+
 uint32_t *nettx_segment(struct pbuf *p, struct tcp_hdr *hdr, const struct tcp_pcb *pcb, uint32_t *opts) {
     if (p->tot_len <= PATH_MIN - IP6_HLEN || pcb == NULL || !IP_IS_V6(&pcb->remote_ip)) {
         return opts;
     }
     struct netif *n = ip_route(&pcb->local_ip, &pcb->remote_ip);
-    uint16_t mtu = n != NULL ? nd6_get_destination_mtu(ip_2_ip6(&pcb->remote_ip), n) : UINT16_MAX;
+    uint16_t mtu = n != NULL ? nettx_path_mtu(ip_2_ip6(&pcb->remote_ip), n) : UINT16_MAX;
     if (p->tot_len + IP6_HLEN > mtu) {
         hdr->chksum = ip_chksum_pseudo(p, IP_PROTO_TCP, p->tot_len, &pcb->local_ip, &pcb->remote_ip);
         ((struct tcp_pcb *)(uintptr_t)pcb)->mss = (u16_t)(mtu - IP6_HLEN - TCP_HLEN); // of what is written from now on

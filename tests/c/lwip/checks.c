@@ -497,6 +497,7 @@ int main(int argc, char **argv) {
         {"udp_refused", udp_refused},
         {"groups", groups},
         {"path_mtu", path_mtu},
+        {"path_mtu_lie", path_mtu_lie},
     };
     for (unsigned i = 0; i < HAL_ARRAY_LEN(checks); i++) {
         if (argc == 1) {

@@ -22,8 +22,8 @@ static uint16_t port;             // the stack's
 static uint32_t seq = 5000, next; // what we say, what we expect
 static uint8_t large[2048];       // the IP packet that was too large
 static uint32_t large_len, got, fragments, widest;
-static uint8_t whole[4096]; // fragments, put together
-static bool answered, open;
+static uint8_t whole[4096];       // fragments, put together
+static bool answered, open, wide; // wide: the path takes what the card does
 
 static uint32_t pseudo6(uint8_t protocol, uint32_t len) {
     uint32_t sum = protocol + len;
@@ -67,9 +67,9 @@ static void send_neighbour(void) {
     send6(NEXT_ICMP, na, sizeof na, 2);
 }
 
-static void send_too_big(void) {
+static void send_too_big(uint32_t mtu) {
     uint8_t ptb[8 + 1232] = {2};
-    put32(ptb + 4, NARROW);
+    put32(ptb + 4, mtu);
     memcpy(ptb + 8, large, sizeof ptb - 8);
     send6(NEXT_ICMP, ptb, sizeof ptb, 2);
 }
@@ -110,12 +110,12 @@ static void sees(const sent_t *f) {
     } else if (ip[6] == NEXT_FRAGMENT) {
         CHECK(!f->csum_needed && IP + len <= NARROW);
         take_fragment(ip + IP, len);
-    } else if (ip[6] == NEXT_TCP && IP + len > NARROW) {
+    } else if (ip[6] == NEXT_TCP && IP + len > NARROW && !wide) {
         CHECK(!answered && f->csum_needed); // nothing as large as this comes a second time
         memcpy(large, ip, IP + len);
         large_len = IP + len;
         answered = true;
-        send_too_big();
+        send_too_big(NARROW);
     } else if (ip[6] == NEXT_TCP) {
         CHECK(f->csum_needed);
         widest = answered && IP + len > widest ? IP + len : widest;
@@ -123,7 +123,7 @@ static void sees(const sent_t *f) {
     }
 }
 
-void path_mtu(void) {
+static sock_t *connected(void) {
     rig_start(32 << 20, NETDEV_F_TX_CSUM);
     on_sent = sees;
     ip_addr_t own;
@@ -134,6 +134,11 @@ void path_mtu(void) {
     CHECK(sock_connect(s, &to) == -EINPROGRESS);
     rig_sleep_ms(3000);
     CHECK(open && sock_connect_state(s) == 0);
+    return s;
+}
+
+void path_mtu(void) {
+    sock_t *s = connected();
     static uint8_t data[LEN];
     CHECK(sock_send(s, data, LEN, NULL) == LEN);
     rig_sleep_ms(10000);
@@ -143,5 +148,23 @@ void path_mtu(void) {
         rig_sleep_ms(1000);
     }
     CHECK(got == 6 * LEN && fragments == 2 && widest == NARROW);
+    sock_close(s);
+}
+
+// Nobody's path: fragments of it would hold nothing, and there would be no end of them.
+void path_mtu_lie(void) {
+    static const uint32_t lies[] = {0, 39, 48, 52, 60, 68, 1279};
+    static uint8_t data[LEN];
+    sock_t *s = connected();
+    wide = true;
+    large[0] = 0x60;
+    memcpy(large + 8, us, 16);
+    memcpy(large + 24, them, 16);
+    for (unsigned i = 0; i < sizeof lies / sizeof lies[0]; i++) {
+        send_too_big(lies[i]);
+        CHECK(sock_send(s, data, LEN, NULL) == LEN);
+        rig_sleep_ms(10000);
+        CHECK(got == (i + 1) * LEN);
+    }
     sock_close(s);
 }

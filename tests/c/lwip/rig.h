@@ -59,7 +59,8 @@ uint32_t make_udp(uint8_t *out, uint16_t src, uint16_t dst, const void *payload,
 uint32_t make_arp(uint8_t *out, uint16_t op, uint32_t sender);
 bool read_tcp(const sent_t *f, tcp_t *t, uint32_t *payload_len);
 
-void path_mtu(void); // a check of path_mtu.c
+void path_mtu(void); // checks of path_mtu.c
+void path_mtu_lie(void);
 
 uint16_t get16(const uint8_t *p);
 uint32_t get32(const uint8_t *p);

@@ -35,6 +35,7 @@ CHECKS = [
     "udp_refused",
     "groups",
     "path_mtu",
+    "path_mtu_lie",
 ]
 FLAGS = [
     "-g",
@@ -59,7 +60,10 @@ def _sources() -> dict[Path, list[str]]:
     upstream = [p for d in ("core", "core/ipv4", "core/ipv6") for p in (LWIP / d).glob("*.c") if p.name != "timeouts.c"]
     upstream.append(LWIP / "netif/ethernet.c")
     assert len(upstream) > 25, f"{LWIP} is incomplete; try: make setup"
-    return dict.fromkeys(ours, OUR_FLAGS) | dict.fromkeys(upstream, UPSTREAM_FLAGS)
+    flags = dict.fromkeys(ours, OUR_FLAGS) | dict.fromkeys(upstream, UPSTREAM_FLAGS)
+    for name in ("tcp", "ipv6/ip6", "ipv6/ip6_frag"):  # as modules/lwip/lwip.mk
+        flags[LWIP / f"core/{name}.c"] = [*UPSTREAM_FLAGS, "-Dnd6_get_destination_mtu=nettx_path_mtu"]
+    return flags
 
 
 @pytest.fixture(scope="session")
