@@ -55,8 +55,8 @@ endif
 SRC_MODULES_C = modules/netdev/netdev.c $(sort $(wildcard modules/blkdev/*.c modules/virtio/*.c)) $(FLOE_LWIP_C) $(FLOE_TLS_C)
 SRC_SHARED_C = shared/readline/readline.c shared/runtime/gchelper_generic.c shared/runtime/pyexec.c \
     shared/runtime/sys_stdio_mphal.c shared/timeutils/timeutils.c
-# exp is port/libc/stdlib.c's.
-SRC_THIRDPARTY_C += $(filter-out %/exp.c,$(SRC_LIB_LIBM_DBL_C)) $(SRC_LIB_LIBM_DBL_SQRT_SW_C)
+# exp and sqrt are port/libc/stdlib.c's.
+SRC_THIRDPARTY_C += $(filter-out %/exp.c,$(SRC_LIB_LIBM_DBL_C))
 
 SRC_C = $(SRC_PORT_C) $(SRC_MODULES_C) $(SRC_SHARED_C)
 SRC_QSTR += $(SRC_PORT_C) $(SRC_MODULES_C) $(SRC_SHARED_C)

@@ -97,6 +97,13 @@ def test_log2(stdlib: Harness, value: float) -> None:
     assert log2(stdlib, [value])[0] == pytest.approx(math.log2(value), rel=1e-15, abs=1e-16)
 
 
+def test_sqrt_is_rounded_correctly(stdlib: Harness) -> None:
+    values = [0.0, 1.0, 2.0, 0.25, 1e-320, 1.7976931348623157e308, math.inf, *(i / 7 for i in range(300))]
+    assert of_doubles(stdlib, "sqrt", values) == [math.sqrt(v) for v in values]
+    assert all(math.isnan(a) for a in of_doubles(stdlib, "sqrt", [-1.0, math.nan]))
+    assert math.copysign(1.0, of_doubles(stdlib, "sqrt", [-0.0])[0]) == -1.0
+
+
 def test_exp_where_the_answer_is_known(stdlib: Harness) -> None:
     values = {0.0: 1.0, 1.0: math.e, -1.0: 1 / math.e, 710.0: math.inf, -746.0: 0.0}
     values |= {math.inf: math.inf, -math.inf: 0.0, 709.782712893384: math.exp(709.782712893384)}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // port/libc/stdlib.c over the host's math library. Commands: atoi HEX (bytes of the text); abs N; log2 BITS,
-// exp BITS (of doubles).
+// exp BITS, sqrt BITS (of doubles).
 
 #include "talk.h"
 
@@ -22,6 +22,7 @@
 #define fabs port_fabs
 #define log2 port_log2
 #define sincos port_sincos
+#define sqrt port_sqrt
 _Noreturn void libc_assert_failed(const char *what, const char *file, int line);
 _Noreturn void abort(void);
 _Noreturn void exit(int code);
@@ -53,13 +54,13 @@ static void command(const talk_t *t) {
         free(p);
     } else if (talk_is(t, "abs")) {
         printf("%d\n", port_abs((int)strtol(t->word[1], NULL, 0)));
-    } else if (talk_is(t, "log2") || talk_is(t, "exp")) {
+    } else if (talk_is(t, "log2") || talk_is(t, "exp") || talk_is(t, "sqrt")) {
         for (int i = 1; i < t->n; i++) {
             union {
                 uint64_t bits;
                 double d;
             } v = {.bits = talk_number(t, i)};
-            v.d = talk_is(t, "exp") ? port_exp(v.d) : port_log2(v.d);
+            v.d = talk_is(t, "exp") ? port_exp(v.d) : talk_is(t, "sqrt") ? port_sqrt(v.d) : port_log2(v.d);
             printf("%s%llu", i > 1 ? " " : "", (unsigned long long)v.bits);
         }
         printf("\n");
