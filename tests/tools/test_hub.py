@@ -269,6 +269,20 @@ def test_at_the_pty_the_line_answers_what_is_typed_until_it_is_free(bench: Bench
     os.close(terminal)
 
 
+def test_what_mpremote_typed_last_at_a_refused_pty_reaches_the_guest_in_its_turn(bench: Bench) -> None:
+    """It reads over the line and waits for the answer to Ctrl-A; what a person typed is not run behind their back."""
+    first = bench.by_tcp()
+    bench.until(lambda: bench.hub.client is not None)
+    terminal = bench.by_pty()
+    for typed in (b"remove(1)\r", b"\r\x03", b"\r\x01"):
+        os.write(terminal, typed)
+        assert bench.in_use(terminal).startswith("floe: vm is in use by TCP client")
+    first.close()
+    bench.until(lambda: bench.hub.client is not None and "pty" in bench.hub.client.label)
+    assert bench.read(bench.guest, 5) == b"\r\r\x03\r\x01"
+    os.close(terminal)
+
+
 def test_a_client_that_does_not_read_holds_nobody_up(bench: Bench, client: int) -> None:
     """The log has all of it; what the client missed is counted; when it reads again it gets what comes then."""
     total = 12 << 20

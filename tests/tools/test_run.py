@@ -334,10 +334,11 @@ def test_ctrl_c_twice_and_escape_end_the_vm(script: Script) -> None:
 
 
 def test_dry_run_prints_a_command_that_works() -> None:
-    done = floe("run", "--dry-run", "images/hello")
+    same = ("--uuid", "00000000-0000-4000-8000-000000000001")  # else each has one of its own
+    done = floe("run", "--dry-run", *same, "images/hello")
     assert done.returncode == 0
     argv = shlex.split(done.stdout)
-    assert json.loads(floe("run", "--dry-run", "--json", "images/hello").stdout) == argv
+    assert json.loads(floe("run", "--dry-run", "--json", *same, "images/hello").stdout) == argv
     pasted = subprocess.run(
         argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=DEADLINE_S, check=False
     )

@@ -23,6 +23,8 @@ from floe.hub import Client, Hub
 from floe.link import Link
 
 _REFUSED_S = 2.0  # how long a refused client may take to hang up
+_CONTROLS = bytes(range(0x20))
+_KEPT = 16  # control bytes of a refused pty client that reach the guest when the console is free
 _POLL_S = 0.25  # how often a pty is looked at where the kernel has no inotify watch left
 
 
@@ -81,6 +83,7 @@ class Pty:
         self._loop = loop
         self._client: Client | None = None
         self._attached = False
+        self._refused = b""  # the control bytes that were typed last while the console was another one's
         self._closed = False
         self.on_moved: Callable[[], None] = lambda: None  # `path` is another one now
         self._open()
@@ -112,6 +115,9 @@ class Pty:
         """To be called when the hub's client has left: whoever has the pty open has the console now."""
         if self._client is not None and not self._attached:
             self._attached = self._hub.attach(self._client)
+            if self._attached and self._refused:
+                self._hub.type(self._refused)
+                self._refused = b""
 
     def _poll(self, master: int) -> None:
         if self._master == master and self._watch is None:
@@ -128,11 +134,14 @@ class Pty:
         client.on_left = self._left
         self._attached = self._hub.attach(client)
         if not self._attached:
-            link.on_data = lambda data: self._refuse(link)
+            link.on_data = lambda data: self._refuse(link, data)
             link.on_end = self._left
             link.resume()
 
-    def _refuse(self, link: Link) -> None:
+    def _refuse(self, link: Link, data: bytes) -> None:
+        """Say so. mpremote reads over that line and waits for the answer to its Ctrl-C and Ctrl-A: those are kept."""
+        typed = self._refused + data
+        self._refused = typed[len(typed.rstrip(_CONTROLS)) :][-_KEPT:]
         if not link.queued:
             link.send(self._hub.refusal())
 
@@ -142,6 +151,7 @@ class Pty:
             self._client.link.release()
         self._client = None
         self._attached = False
+        self._refused = b""
         try:
             slave = os.open(self.path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
         except OSError:
