@@ -184,9 +184,10 @@ static mp_uint_t do_close(tlssock_t *self, int *errcode) {
         self->closing = true;
         return stream->ioctl(self->sock, MP_STREAM_CLOSE, 0, errcode);
     }
-    bool can_send = (stream->ioctl(self->sock, MP_STREAM_POLL, MP_STREAM_POLL_WR, errcode) & MP_STREAM_POLL_WR) != 0;
-    if (can_send && self->conn != NULL && tls_conn_established(self->conn)) {
-        tls_conn_finish(self->conn); // the peer notices the end in any case
+    bool can_send = tls_conn_established(self->conn) &&
+                    (stream->ioctl(self->sock, MP_STREAM_POLL, MP_STREAM_POLL_WR, errcode) & MP_STREAM_POLL_WR) != 0;
+    if (can_send && self->conn != NULL) { // a stream written in Python may have closed us from there
+        tls_conn_finish(self->conn);      // the peer notices the end in any case
         self->raised = NULL;
     }
     drop(self);
