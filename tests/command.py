@@ -18,3 +18,16 @@ def floe(*argv: str | Path, timeout_s: float = 60, **options: Any) -> subprocess
     return subprocess.run(
         [*FLOE, *map(str, argv)], capture_output=True, text=True, timeout=timeout_s, check=False, **options
     )
+
+
+def failure(*argv: str | Path, code: int, **options: Any) -> tuple[str, str, str]:
+    """Cause, evidence and hint of a floe that fails with this exit code and prints nothing else."""
+    done = floe(*argv, **options)
+    assert done.returncode == code, done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert "internal error" not in done.stderr
+    said, _, hint = done.stderr.partition("\n  try: ")
+    cause, _, evidence = said.partition("\n")
+    assert cause.startswith("floe: ")
+    return cause.removeprefix("floe: ").strip(), evidence.rstrip(), hint.strip()

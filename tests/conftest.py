@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,8 @@ from floe import image
 from floe.testing import Boot, BootOptions, Guest
 
 __all__ = ["Boot", "BootOptions", "Guest"]
+
+SmallDisk = Callable[[str], AbstractContextManager[Path]]
 
 REPO = Path(__file__).resolve().parent.parent
 
@@ -43,3 +47,32 @@ def boot(boot: Boot) -> Boot:
     """floe.testing's `boot`, for apps by their names in images/ too, with the same memory for every image."""
     boot.defaults["memory"] = "32M"
     return boot
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> SmallDisk:
+    """small_disk(size) -> a context: a folder on a file system of that size, as mount's size=, to be filled."""
+
+    @contextmanager
+    def mounted(size: str) -> Iterator[Path]:
+        folder = tmp_path / "disk"
+        folder.mkdir()
+        argv = ["mount", "-t", "tmpfs", "-o", f"size={size}", "floe-test", str(folder)]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"SKIP: cannot mount a small file system: {done.stderr.strip()}")
+        try:
+            yield folder
+        finally:
+            subprocess.run(["umount", "-l", folder], check=True)
+
+    return mounted
+
+
+def run_to_the_end(boot: Boot, guest: Path, what: str) -> Guest:
+    """Boot a guest that is told what to do; it has ended well when this returns."""
+    vm = boot(guest, deadline_s=60, args=(what,))
+    assert vm.wait() == 0
+    assert vm.console_text.endswith("the end\n")
+    assert "PANIC" not in vm.console_text
+    return vm

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import tiny
-from command import floe
+from command import failure, floe
 from floe import disks
 from floe.disks import Disk
 from floe.errors import FloeError
@@ -23,18 +23,6 @@ def app(tmp_path: Path) -> Path:
     path = tmp_path / "app.py"
     path.write_text("import vfs\nprint(vfs.mount())\n")
     return path
-
-
-def failure(*argv: str | Path, code: int, **options: object) -> tuple[str, str, str]:
-    """Cause, evidence and hint of a floe that fails with this exit code and prints nothing else."""
-    done = floe(*argv, **options)
-    assert done.returncode == code, done.stderr
-    assert done.stdout == ""
-    assert "Traceback" not in done.stderr
-    assert "internal error" not in done.stderr
-    said, _, hint = done.stderr.partition("\n  try: ")
-    cause, _, evidence = said.partition("\n")
-    return cause.removeprefix("floe: ").strip(), evidence.strip(), hint.strip()
 
 
 def disk(path: Path, size: int = 1 << 20) -> Path:

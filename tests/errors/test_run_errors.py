@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import tiny
-from command import FLOE, floe
+from command import FLOE, failure, floe
 from floe import accel, cli
 from floe.errors import FloeError, VmExitedEarly
 from floe.net import Card
@@ -38,19 +38,6 @@ def server(tmp_path: Path) -> Path:
     path = tmp_path / "server.py"
     path.write_text(SERVER)
     return path
-
-
-def failure(*argv: str | Path, code: int, **options: object) -> tuple[str, str, str]:
-    """Cause, evidence and hint of a floe that fails with this exit code and prints nothing else."""
-    done = floe(*argv, **options)
-    assert done.returncode == code, done.stderr
-    assert done.stdout == ""
-    assert "Traceback" not in done.stderr
-    assert "internal error" not in done.stderr
-    said, _, hint = done.stderr.partition("\n  try: ")
-    cause, _, evidence = said.partition("\n")
-    assert cause.startswith("floe: ")
-    return cause.removeprefix("floe: ").strip(), evidence, hint
 
 
 # ---- flags -------------------------------------------------------------------------------------------

@@ -18,14 +18,6 @@ for arg in sys.argv[1:]:
     PORTS[name] = int(port)
 
 
-def errno_of(call, *args):
-    try:
-        call(*args)
-    except OSError as e:
-        return e.errno
-    return 0
-
-
 def connect(service, timeout=10):
     s = socket.socket()
     s.settimeout(timeout)

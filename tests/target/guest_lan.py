@@ -7,14 +7,7 @@ import sys
 import time
 
 import network
-
-
-def errno_of(call, *args):
-    try:
-        call(*args)
-    except OSError as e:
-        return e.errno
-    return 0
+from guest_base import errno_of
 
 
 def until(what, seconds=20):

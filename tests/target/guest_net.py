@@ -7,7 +7,8 @@ import socket
 import time
 
 import network
-from guest_kit import HOST, PORTS, connect, errno_of, pair, poll_once, run, settle
+from guest_base import errno_of
+from guest_kit import HOST, PORTS, connect, pair, poll_once, run, settle
 
 
 def test_host_v6():

@@ -6,7 +6,8 @@ import select
 import socket
 import time
 
-from guest_kit import HOST, NOBODY, PORTS, connect, errno_of, listener, pair, poll_once, read_all, run
+from guest_base import errno_of
+from guest_kit import HOST, NOBODY, PORTS, connect, listener, pair, poll_once, read_all, run
 
 
 def test_echo():

@@ -3,22 +3,17 @@
 
 import asyncio
 import gc
-import io
 import os
 import select
 import socket
 import ssl
-import sys
 import time
 
 import tls
+from guest_base import Silent
+from guest_kit import HOST, PORTS, read_all, run
 
-HOST = "10.0.2.2"
 NAME = "floe.test"
-PORTS = {}
-for arg in sys.argv[1:]:
-    name, port = arg.split("=")
-    PORTS[name] = int(port)
 
 
 def pem(name):
@@ -54,15 +49,6 @@ def why(service, *args, **keywords):
     except OSError as e:
         return e.args[1]
     return ""
-
-
-def read_all(t):
-    parts = []
-    while True:
-        part = t.recv(4096)
-        if not part:
-            return b"".join(parts)
-        parts.append(part)
 
 
 def test_versions():
@@ -282,17 +268,6 @@ def test_asyncio():
     asyncio.run(_own_server())
 
 
-class Silent(io.IOBase):
-    def write(self, buf):
-        return len(buf)
-
-    def readinto(self, buf):
-        return None
-
-    def ioctl(self, request, arg):
-        return 0
-
-
 def test_zy_out_of_memory():
     c = client()
     kept = []
@@ -359,8 +334,4 @@ def test_zz_memory():
     assert tls._memory() <= before, (before, tls._memory())
 
 
-for name in sorted(globals()):
-    if name.startswith("test_"):
-        globals()[name]()
-        print("ok", name)
-print("all done")
+run(globals())

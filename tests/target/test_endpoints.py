@@ -7,7 +7,6 @@ import hashlib
 import os
 import random
 import socket
-import subprocess
 import time
 import tty
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from command import floe
+from conftest import SmallDisk
 from detached import Vms, kill, log, ps, until
 from floe import state
 
@@ -165,16 +165,9 @@ def test_the_keeper_is_killed_under_a_client(vms: Vms) -> None:
         until(lambda: ps("a")["client"] is None, "the client's leaving")
 
 
-def test_a_full_disk_does_not_hurt(vms: Vms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_does_not_hurt(vms: Vms, small_disk: SmallDisk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Logs lose lines; console, state and exit code do not suffer, and a VM that has no room is refused."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "floe-test", disk], capture_output=True, text=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip(f"SKIP: cannot mount a small file system: {mounted.stderr.strip()}")
-    try:
+    with small_disk("2m") as disk:
         monkeypatch.setenv("XDG_STATE_HOME", str(disk))
         vm = vms.run("--name", "a", GUEST)
         until(lambda: "ready" in log("a"), "the guest")
@@ -199,8 +192,6 @@ def test_a_full_disk_does_not_hurt(vms: Vms, tmp_path: Path, monkeypatch: pytest
         vms.note(state.find("a"))
         assert floe("rm", "a").returncode == 0
         assert [folder.name for folder in state.everything()] == []
-    finally:
-        subprocess.run(["umount", "-l", disk], check=True)
 
 
 def test_a_long_state_path(vms: Vms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

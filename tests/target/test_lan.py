@@ -136,7 +136,10 @@ def test_two_cards(boot: Boot, tmp_path: Path) -> None:
         f"listen:{paths[0]},ip=10.1.0.2/24,gw=10.1.0.1,dns=10.1.0.53",
         f"listen:{paths[1]},ip=10.2.0.2/24,gw=10.2.0.1,dns=10.2.0.53,ip6=none",
     )  # fmt: skip
-    known = lambda name, kind, query, server: [wire.reply(query, (A, ADDRESS))]  # noqa: E731
+
+    def known(name: str, kind: int, query: bytes, server: str) -> list[bytes]:
+        return [wire.reply(query, (A, ADDRESS))]
+
     with Wire(paths[0], dns=known) as one, Wire(paths[1], dns=known) as two:
         assert line(vm, "cards") == "True True True"
         assert line(vm, "first") == "('10.1.0.2', '255.255.255.0') second ('10.2.0.2', '255.255.255.0')"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from device import Device
-from mpremote.transport_serial import SerialTransport  # type: ignore[import-untyped]
+from mpremote.transport_serial import SerialTransport
 
 from command import FLOE
 from conftest import Boot

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Boot, Guest
+from conftest import Boot, Guest, run_to_the_end
 from floe.console import Matched, TimedOut
 
 GUEST = Path(__file__).resolve().parent / "guest_time.py"
@@ -19,11 +19,7 @@ IDLE_S = 4.0
 
 
 def run(boot: Boot, what: str) -> Guest:
-    vm = boot(GUEST, deadline_s=60, args=(what,))
-    assert vm.wait() == 0
-    assert vm.console_text.endswith("the end\n")
-    assert "PANIC" not in vm.console_text
-    return vm
+    return run_to_the_end(boot, GUEST, what)
 
 
 @pytest.mark.parametrize(("what", "count"), [("sleeps", 12), ("long_sleep", 1), ("coroutines", 1)])

@@ -13,7 +13,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from conftest import Boot, Guest
+from conftest import Boot, Guest, run_to_the_end
 from floe import image
 from floe.console import Matched, TimedOut
 from floe.qemu import Endpoints, VmSpec, command_line
@@ -25,11 +25,7 @@ STOPPED_S = 1.5
 
 
 def run(boot: Boot, what: str) -> Guest:
-    vm = boot(GUEST, deadline_s=60, args=(what,))
-    assert vm.wait() == 0
-    assert vm.console_text.endswith("the end\n")
-    assert "PANIC" not in vm.console_text
-    return vm
+    return run_to_the_end(boot, GUEST, what)
 
 
 def numbers(text: str, start: str) -> list[int]:

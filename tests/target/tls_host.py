@@ -76,7 +76,7 @@ class TlsServices:
     def _serve(self, conn: socket.socket, context: ssl.SSLContext | None, talk: Talk) -> None:
         with conn, suppress(OSError):  # what a guest refuses is judged in the guest
             if context is None:
-                talk(conn)  # type: ignore[arg-type]
+                talk(conn)
                 return
             with context.wrap_socket(conn, server_side=True) as wrapped:
                 talk(wrapped)

@@ -8,6 +8,7 @@ import os
 import pty
 import re
 import signal
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -371,10 +372,8 @@ def test_logs_are_followed_to_the_end(vms: Vms, ticks: Path) -> None:
     assert rest.endswith(log("a")[-20:])
 
 
-def open_unix(path: str):  # type: ignore[no-untyped-def]
+def open_unix(path: str) -> socket.socket:
     """A client at a VM's UNIX socket."""
-    import socket
-
     sock = socket.socket(socket.AF_UNIX)
     sock.settimeout(20)
     sock.connect(path)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from conftest import SmallDisk
 from floe import hub as hub_module
 from floe.endpoints import Listener, Pty, tcp_socket, unix_socket
 from floe.hub import Hub
@@ -416,15 +417,8 @@ def test_a_log_goes_on_where_another_stopped(tmp_path: Path) -> None:
     assert (tmp_path / "l").read_bytes() == b"onetwo"
 
 
-def test_a_full_disk_costs_lines_and_says_so(tmp_path: Path) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "floe-test", disk], capture_output=True, text=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip(f"SKIP: cannot mount a small file system: {mounted.stderr.strip()}")
-    try:
+def test_a_full_disk_costs_lines_and_says_so(small_disk: SmallDisk) -> None:
+    with small_disk("64k") as disk:
         log = BoundedLog(disk / "l")
         (disk / "filler").write_bytes(b"x" * 40960)
         for _ in range(100):
@@ -437,5 +431,3 @@ def test_a_full_disk_costs_lines_and_says_so(tmp_path: Path) -> None:
         text = (disk / "l").read_bytes()[kept:]
         assert text == b"\r\n[floe: %d bytes are missing here: the disk was full]\r\nroom again" % (100_000 - kept)
         log.close()
-    finally:
-        subprocess.run(["umount", disk], check=True)

@@ -198,9 +198,10 @@ class Keeper:
         deadline = time.monotonic() + _FLUSH_S
         client = self._hub.client
         while client is not None and not client.link.closed and client.link.queued and time.monotonic() < deadline:
-            taken: asyncio.Future[None] = self._loop.create_future()
-            client.link.on_room = lambda done=taken: None if done.done() else done.set_result(None)  # type: ignore[misc]
-            await asyncio.wait([taken], timeout=deadline - time.monotonic())
+            taken = asyncio.Event()
+            client.link.on_room = taken.set
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(taken.wait(), deadline - time.monotonic())
 
 
 def _answer(fd: int, content: dict[str, str]) -> None:

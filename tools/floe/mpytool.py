@@ -46,7 +46,7 @@ def name_for_c(tool: Any) -> None:
     def clean(name: str) -> str:
         return re.sub(r"[^A-Za-z0-9_]", "_", name)
 
-    class CompiledModule(tool.CompiledModule):  # type: ignore[misc]
+    class CompiledModule(tool.CompiledModule):  # type: ignore[misc]  # upstream's tool has no types
         def __init__(self, *args: Any) -> None:
             name = clean(args[-1])
             while name in taken:

@@ -23,7 +23,7 @@ _AHEAD = 1 << 16
 _PATIENCE_S = 0.002
 
 
-class Serial(serial.SerialBase):  # type: ignore[misc, unused-ignore]
+class Serial(serial.SerialBase):  # type: ignore[misc, unused-ignore]  # pyserial has none
     """The console of one VM, as a serial port."""
 
     def __init__(self, *args: object, **kwargs: object) -> None:

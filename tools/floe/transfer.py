@@ -43,7 +43,7 @@ def _floe_get(f, r, w):
 _Progress = Callable[[int, int], None] | None
 
 
-class ConsoleTransport(SerialTransport):  # type: ignore[misc, unused-ignore]
+class ConsoleTransport(SerialTransport):  # type: ignore[misc, unused-ignore]  # mpremote has no types
     """As mpremote's own, apart from how a file's content travels."""
 
     def fs_readfile(self, src: str, chunk_size: int = 0, progress_callback: _Progress = None) -> bytearray:
