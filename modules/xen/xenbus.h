@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+// What all Xen devices have in common: two folders in XenStore, ours and the backend's, each with a state
+// (public/io/xenbus.h), and the order in which the two sides go through them. Owns the watches. Not here: rings and what a
+// kind of device writes into its folder (netfront_xs.c, blkfront_xs.c). Context: main loop.
+
+#ifndef FLOE_XENBUS_H
+#define FLOE_XENBUS_H
+
+#include "xen/xen.h"
+
+typedef enum {
+    XENBUS_UNKNOWN,
+    XENBUS_INITIALISING,
+    XENBUS_INIT_WAIT,
+    XENBUS_INITIALISED,
+    XENBUS_CONNECTED,
+    XENBUS_CLOSING,
+    XENBUS_CLOSED,
+    XENBUS_RECONFIGURING,
+    XENBUS_RECONFIGURED,
+} xenbus_state_t;
+
+typedef struct xenbus_dev xenbus_dev_t;
+struct xenbus_dev {
+    char path[48];                    // "device/vif/0"
+    char backend[XEN_STORE_PATH_MAX]; // absolute path of the backend's folder
+    uint16_t backend_dom;
+    xenbus_state_t state, backend_state; // ours as last written; theirs as last read
+    // Main loop: the backend's state is another one than before. It may call everything here.
+    void (*changed)(xenbus_dev_t *d);
+    xen_watch_t watch;
+    char watch_path[XEN_STORE_PATH_MAX];
+};
+
+// Numbers of the devices of a kind ("vif", "vbd") in this domain's folder, ascending. How many, at most max; or -errno.
+int xenbus_list(const char *kind, unsigned *out, unsigned max);
+// Find the backend of a device and watch its state; `changed` is set by the caller before. 0 or -errno, with a log line.
+int xenbus_open(xenbus_dev_t *d, const char *kind, unsigned number);
+// Write our state. 0 or -errno.
+int xenbus_switch(xenbus_dev_t *d, xenbus_state_t state);
+// Wait until the backend is in one of the states of the mask (1 << XENBUS_...). 0, -ETIMEDOUT, or -errno. Only at start,
+// outside of the main loop.
+int xenbus_wait(xenbus_dev_t *d, unsigned mask, uint64_t deadline_ns);
+// Read a number from the backend's folder; `missing` when there is none. -EINVAL when it is none, or over max.
+int xenbus_backend_u64(xenbus_dev_t *d, const char *name, uint64_t max, uint64_t missing, uint64_t *out);
+// One log line: "xen vif/0: why". Returns err, so that callers can end with it.
+int xenbus_fail(const xenbus_dev_t *d, const char *why, int err);
+
+#endif
