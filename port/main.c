@@ -11,6 +11,7 @@
 #include "py/gc.h"
 #include "py/mphal.h"
 #include "py/runtime.h"
+#include "xen/xen.h"
 
 #define EXIT_DRAIN_NS 2000000000ull // for what closed sockets have still to send
 
@@ -21,9 +22,11 @@ static void panic_frames(void) {
 }
 
 static void start_machine(void) {
+    xen_start();
     hal_uart_init();
     hal_irq_init();
     hal_clock_init();
+    xen_run();
     hal_entropy_init();
     floe_stamp("machine");
     for (const hal_driver_t *const *d = floe_app.drivers; *d != NULL; d++) {

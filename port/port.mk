@@ -47,12 +47,12 @@ SRC_PORT_C = \
     port/bootargs.c port/envfile.c port/gccollect.c port/main.c port/misc.c port/machine_rtc.c port/mod_floe.c port/mod_secret.c port/mphalport.c port/script.c port/softtimer.c \
     port/traceback.c port/boot/boot.c port/boot/paging.c port/monitor/idt.c \
     $(addprefix port/hal/, clock.c cmdline.c console.c cpu.c entropy.c events.c fwcfg.c irq.c mem.c panic.c pci.c power.c uart.c) \
-    $(addprefix port/libc/, malloc.c stdlib.c string.c)
+    $(sort $(wildcard port/xen/*.c)) $(addprefix port/libc/, malloc.c stdlib.c string.c)
 SRC_PORT_S = port/boot/entry.S port/monitor/monitor.S
 ifeq ($(PROFILE),dev)
 SRC_PORT_C += port/dupterm.c port/live.c port/native.c port/rawpaste.c port/repl.c port/swap.c
 endif
-SRC_MODULES_C = modules/netdev/netdev.c $(sort $(wildcard modules/blkdev/*.c modules/virtio/*.c)) $(FLOE_LWIP_C) $(FLOE_TLS_C)
+SRC_MODULES_C = modules/netdev/netdev.c $(sort $(wildcard modules/blkdev/*.c modules/virtio/*.c modules/xen/*.c)) $(FLOE_LWIP_C) $(FLOE_TLS_C)
 SRC_SHARED_C = shared/readline/readline.c shared/runtime/gchelper_generic.c shared/runtime/pyexec.c \
     shared/runtime/sys_stdio_mphal.c shared/timeutils/timeutils.c
 # exp and sqrt are port/libc/stdlib.c's.

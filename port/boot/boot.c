@@ -115,6 +115,16 @@ static void copy_cmdline(const char *from) {
     memcpy(boot_cmdline + end - tail + 1, from, tail);
 }
 
+// Hypercalls are ring 0's: the monitor makes them, by the instruction that this maker's processor has.
+static void find_xen(void) {
+    enum { EBX_AUTH = 0x68747541, EBX_HYGO = 0x6f677948 };
+    if (hal_cpu_hypervisor() == HAL_HV_XEN) {
+        uint32_t r[4];
+        hal_cpuid(0, 0, r);
+        monitor_hypercalls = r[1] == EBX_AUTH || r[1] == EBX_HYGO ? MONITOR_VMMCALL : MONITOR_VMCALL;
+    }
+}
+
 static void sort_ram(void) {
     for (unsigned i = 1; i < boot_ram_count; i++) {
         for (unsigned j = i; j > 0 && boot_ram[j].start < boot_ram[j - 1].start; j--) {
@@ -142,6 +152,7 @@ _Noreturn void boot_start(void) {
     drop_empty_ram();
     sort_ram();
     hal_assert(boot_ram_count > 0);
+    find_xen();
     boot_paging(floe_app.arena_pages);
     main();
     hal_exit(0);

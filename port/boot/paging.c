@@ -28,9 +28,12 @@
 #define GIB (1ull << 30)
 #define MMIO_START 0xc0000000ull
 #define MMIO_END 0x100000000ull
+#define XEN_PAGES_START \
+    0xfeff8000ull // pages that Xen shares with a guest: memory, not registers (its hvm_info_table.h)
+#define XEN_PAGES_END 0xff000000ull
 #define MAPPED_MAX (512 * GIB) // one PDPT
 
-enum { ENTRIES = 512, FIXED_TABLES = 20 };
+enum { ENTRIES = 512, FIXED_TABLES = 21 };
 
 extern char boot_guard0[], boot_guard1[];
 uint64_t boot_arena_start, boot_arena_end;
@@ -158,6 +161,9 @@ void boot_paging(size_t arena_pages) {
         }
     }
     map(pml4, mmio_start, MMIO_END, PROT_MMIO);
+    if (hal_cpu_hypervisor() == HAL_HV_XEN) {
+        map(pml4, XEN_PAGES_START, XEN_PAGES_END, PROT_RW);
+    }
     for (unsigned i = 0; i < boot_module_count; i++) {
         map(pml4, boot_module[i].start & ~(uint64_t)(HAL_PAGE_SIZE - 1), boot_module[i].end, PROT_R);
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Monotonic and wall clock. KVM: pvclock pages (Linux Documentation/virt/kvm/x86/msr.rst). Elsewhere the TSC,
+// Monotonic and wall clock. KVM, Xen: pvclock pages (Linux Documentation/virt/kvm/x86/msr.rst). Elsewhere the TSC,
 // its frequency from CPUID (leaves 0x15, 0x40000010) or measured against the LAPIC timer; the date from the
 // CMOS clock (MC146818A). Owns the calibration. Not here: sleeping. Context: ring 3; init once, before all else.
 
@@ -52,25 +52,40 @@ static void set_frequency(uint64_t hz, const char *name) {
     source = name;
 }
 
-// ---- KVM ------------------------------------------------------------------------------------------
+// ---- pvclock --------------------------------------------------------------------------------------
+
+static bool use_pvclock(const monitor_pvclock_t *clock, const char *name) {
+    if (clock->tsc_to_system_mul == 0) {
+        return false;
+    }
+    // ns = (cycles << shift) * mul >> 32, so that a fixed 32.32 factor serves from here on: the host keeps
+    // it as long as the VM stays on one machine.
+    int shift = clock->tsc_shift;
+    uint64_t mul = clock->tsc_to_system_mul;
+    tsc_mul = shift >= 0 ? mul << shift : mul >> -shift;
+    source = name;
+    return true;
+}
+
+// The wall clock's page says when the clock's page began to count.
+static void pvclock_wall(const monitor_pvclock_t *clock, const monitor_wallclock_t *wall) {
+    if (wall->sec != 0) {
+        uint64_t now =
+            clock->system_time + (uint64_t)(((unsigned __int128)(rdtsc() - clock->tsc_timestamp) * tsc_mul) >> 32);
+        wall_at_entry = wall->sec * NS_PER_S + wall->nsec + now - hal_clock_ns();
+    }
+}
 
 static bool kvm_clock(void) {
     uint32_t r[4];
     hal_cpuid(CPUID_KVM_FEATURES, 0, r);
     if (!(r[0] & (1u << CPUID_KVM_CLOCKSOURCE2_BIT)) ||
-        monitor_call(MONITOR_KVMCLOCK, MSR_KVM_SYSTEM_TIME_NEW, 0, 0) != 0 || monitor_pvclock.tsc_to_system_mul == 0) {
+        monitor_call(MONITOR_KVMCLOCK, MSR_KVM_SYSTEM_TIME_NEW, 0, 0) != 0 ||
+        !use_pvclock(&monitor_pvclock, "kvmclock")) {
         return false;
     }
-    // ns = (cycles << shift) * mul >> 32, so that a fixed 32.32 factor serves from here on: the host keeps
-    // it as long as the VM stays on one machine.
-    int shift = monitor_pvclock.tsc_shift;
-    uint64_t mul = monitor_pvclock.tsc_to_system_mul;
-    tsc_mul = shift >= 0 ? mul << shift : mul >> -shift;
-    source = "kvmclock";
-    if (monitor_call(MONITOR_KVMCLOCK, MSR_KVM_WALL_CLOCK_NEW, 0, 0) == 0 && monitor_wallclock.sec != 0) {
-        uint64_t now = monitor_pvclock.system_time +
-                       (uint64_t)(((unsigned __int128)(rdtsc() - monitor_pvclock.tsc_timestamp) * tsc_mul) >> 32);
-        wall_at_entry = monitor_wallclock.sec * NS_PER_S + monitor_wallclock.nsec + now - hal_clock_ns();
+    if (monitor_call(MONITOR_KVMCLOCK, MSR_KVM_WALL_CLOCK_NEW, 0, 0) == 0) {
+        pvclock_wall(&monitor_pvclock, &monitor_wallclock);
     }
     return true;
 }
@@ -200,7 +215,9 @@ static uint64_t cmos_time(void) {
 
 void hal_clock_init(void) {
     base_tsc = boot_entry_tsc;
-    if (hal_cpu_hypervisor() != HAL_HV_KVM || !kvm_clock()) {
+    if (hal_platform != NULL && use_pvclock(hal_platform->time, hal_platform->clock)) {
+        pvclock_wall(hal_platform->time, hal_platform->wall);
+    } else if (hal_cpu_hypervisor() != HAL_HV_KVM || !kvm_clock()) {
         uint64_t hz = cpuid_frequency();
         if (hz != 0) {
             set_frequency(hz, "cpuid");

@@ -182,8 +182,8 @@ void hal_console_flush(uint64_t timeout_ns) {
         if (ring_used(&out) == 0 && (sink == NULL || sink->send_idle(sink->ctx))) {
             return;
         }
-        if (!moved) {
-            hal_event_run();
+        if (!moved && !hal_event_run() && hal_platform != NULL) {
+            hal_platform->relax();
         }
     }
 }

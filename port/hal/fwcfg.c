@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What the host hands the VM by name, over QEMU's fw_cfg (QEMU docs/specs/fw_cfg.rst, DMA interface): files below
-// opt/floe/, and the VM's UUID. Owns a copy of the directory. Not here: what a blob means; XenStore, which can serve
-// the same verbs of hal.h. Context: main loop; the device is looked for when a script first asks.
+// opt/floe/, and the VM's UUID. Owns a copy of the directory. Not here: what a blob means; how Xen
+// serves the same verbs (port/xen/blob.c). Context: main loop; the device is looked for when a script first asks.
 
 #include <string.h>
 
@@ -111,6 +111,9 @@ static const fwcfg_file_t *find(const char *name) {
 }
 
 int hal_blob_size(const char *name) {
+    if (hal_platform != NULL) {
+        return hal_platform->blob_size(name);
+    }
     int err = look();
     if (err != 0) {
         return err;
@@ -120,6 +123,9 @@ int hal_blob_size(const char *name) {
 }
 
 int hal_blob_read(const char *name, void *out, size_t len) {
+    if (hal_platform != NULL) {
+        return hal_platform->blob_read(name, out, len);
+    }
     int size = hal_blob_size(name);
     if (size < 0) {
         return size;
@@ -129,6 +135,9 @@ int hal_blob_read(const char *name, void *out, size_t len) {
 }
 
 int hal_blob_next(const char *prefix, size_t *pos, char *out, size_t size) {
+    if (hal_platform != NULL) {
+        return hal_platform->blob_next(prefix, pos, out, size);
+    }
     int err = look();
     if (err != 0) {
         return err;
@@ -148,6 +157,9 @@ int hal_blob_next(const char *prefix, size_t *pos, char *out, size_t size) {
 }
 
 bool hal_vm_uuid(uint8_t out[16]) {
+    if (hal_platform != NULL) {
+        return hal_platform->vm_uuid(out);
+    }
     static const uint8_t none[UUID_LEN];
     if (look() != 0 || (fetch(KEY_UUID, out, UUID_LEN) != 0 && broken("the UUID cannot be read") != 0)) {
         return false;

@@ -4,7 +4,31 @@
 #ifndef FLOE_HAL_INTERNAL_H
 #define FLOE_HAL_INTERNAL_H
 
+#include "../monitor/monitor.h"
 #include "hal.h"
+
+// What a hypervisor has of its own in place of a PC's devices; port/xen fills one in. hal_platform is NULL on a PC.
+typedef struct {
+    const char *clock; // hal_clock_source()
+    const monitor_pvclock_t *time;
+    const monitor_wallclock_t *wall;
+    // Arm the one-shot timer for an absolute hal_clock_ns(); UINT64_MAX stops it.
+    void (*timer)(uint64_t deadline_ns);
+    // The console before its driver is there, and in a panic; waits for each byte's room, with a deadline in all.
+    void (*write)(const char *data, size_t len);
+    // Let others run for a moment, at most 1 ms: for loops that wait for the host.
+    void (*relax)(void);
+    // hal_exit() and, with HAL_RESET_CODE and HAL_WAKE_CODE, hal_reset().
+    void (*end)(int code) __attribute__((noreturn));
+    // As hal.h's hal_blob_*() and hal_vm_uuid().
+    int (*blob_size)(const char *name);
+    int (*blob_read)(const char *name, void *out, size_t len);
+    int (*blob_next)(const char *prefix, size_t *pos, char *out, size_t size);
+    bool (*vm_uuid)(uint8_t out[16]);
+} hal_platform_t;
+extern const hal_platform_t *hal_platform;
+
+enum { HAL_PANIC_CODE = 120, HAL_RESET_CODE = 122, HAL_WAKE_CODE = 123 }; // tools/floe/vm.py
 
 void hal_clock_init(void);
 // Where the rate is measured: end the measurement, before the LAPIC timer is used for anything else. Main's start

@@ -94,6 +94,10 @@ void hal_irq_timer_start(uint32_t count) { hal_mmio_write32(lapic(LAPIC_TIMER_IN
 uint32_t hal_irq_timer_count(void) { return hal_mmio_read32(lapic(LAPIC_TIMER_CURRENT)); }
 
 void hal_irq_timer(uint64_t deadline_ns) {
+    if (hal_platform != NULL) {
+        hal_platform->timer(deadline_ns);
+        return;
+    }
     bool fired = hal_irq_take(MONITOR_TIMER_IRQ);
     if (deadline_ns == timer_armed && !fired) {
         return; // each access to the LAPIC costs an exit

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The end of the line: one PANIC line on the 16550, whatever state the rest is in, then exit code 120.
+// The end of the line: one PANIC line on the 16550 or what stands for it, whatever state the rest is in, then exit code 120.
 // Owns the panic state. Not here: saving the registers (monitor.S). Context: ring 3; after a fault, on the panic stack.
 
 #include <stdarg.h>
@@ -9,7 +9,7 @@
 #include "../monitor/monitor.h"
 #include "internal.h"
 
-enum { PANIC_CODE = 120, VECTOR_PF = 14, PF_FETCH = 0x10, PF_WRITE = 2, LINE_MAX = 700 };
+enum { VECTOR_PF = 14, PF_FETCH = 0x10, PF_WRITE = 2, LINE_MAX = 700 };
 
 void (*hal_panic_hook)(void);
 static bool panicking;
@@ -25,7 +25,7 @@ static _Noreturn void end(const char *line, int len) {
         }
         hal_console_flush(100000000);
     }
-    hal_exit(PANIC_CODE);
+    hal_exit(HAL_PANIC_CODE);
 }
 
 _Noreturn void hal_panic(const char *fmt, ...) {

@@ -4,14 +4,13 @@
 // The exit code leaves by QEMU's isa-debug-exit (port 0xf4) as code + 1, so that QEMU's own status,
 // (value << 1) | 1, is 3 for success and never 1, which is QEMU's own failure. Where that device is not there, the
 // VM powers off (ACPI on pc and q35) or resets, and only the console says how it ended. A reset leaves by the same
-// door first: floe starts the VM again for RESET_CODE and WAKE_CODE, and takes a reset of the machine for the crash that it else is.
+// door first: floe starts the VM again for HAL_RESET_CODE and HAL_WAKE_CODE, and takes a reset of the machine for the crash that
+// it else is. Under Xen all of it is the platform's.
 
 #include "../monitor/monitor.h"
 #include "internal.h"
 
 enum {
-    RESET_CODE = 122, // tools/floe/vm.py
-    WAKE_CODE = 123,
     DEBUG_EXIT_PORT = 0xf4,
     KBD_STATUS_COMMAND = 0x64,
     KBD_PULSE_RESET = 0xfe,
@@ -20,9 +19,19 @@ enum {
 };
 #define FLUSH_NS 2000000000ull
 
-static _Noreturn void reset(uint32_t code) {
+const hal_platform_t *hal_platform;
+
+// Where the platform has a way of its own to end, take it.
+static void leave(int code) {
     hal_console_flush(FLUSH_NS);
-    hal_out32(DEBUG_EXIT_PORT, code + 1);
+    if (hal_platform != NULL) {
+        hal_platform->end(code);
+    }
+}
+
+static _Noreturn void reset(int code) {
+    leave(code);
+    hal_out32(DEBUG_EXIT_PORT, (uint32_t)code + 1);
     hal_out8(KBD_STATUS_COMMAND, KBD_PULSE_RESET);
     hal_out8(RESET_CONTROL, RESET_FULL);
     for (;;) {
@@ -30,12 +39,12 @@ static _Noreturn void reset(uint32_t code) {
     }
 }
 
-_Noreturn void hal_reset(void) { reset(RESET_CODE); }
+_Noreturn void hal_reset(void) { reset(HAL_RESET_CODE); }
 
-_Noreturn void hal_wake(void) { reset(WAKE_CODE); }
+_Noreturn void hal_wake(void) { reset(HAL_WAKE_CODE); }
 
 _Noreturn void hal_exit(int code) {
-    hal_console_flush(FLUSH_NS);
+    leave(code);
     hal_out32(DEBUG_EXIT_PORT, (uint32_t)code + 1);
     monitor_call(MONITOR_POWER_OFF, 0, 0, 0);
     hal_reset();

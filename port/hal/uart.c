@@ -18,6 +18,10 @@ static bool stuck; // it did not take a byte in TRIES looks: no more waiting
 void hal_uart_init(void) { present = hal_in8(UART + UART_LSR) != 0xff; }
 
 void hal_uart_write(const char *data, size_t len) {
+    if (hal_platform != NULL) {
+        hal_platform->write(data, len);
+        return;
+    }
     for (size_t i = 0; i < len; i++) {
         int t = stuck ? TRIES : 0;
         while (t < TRIES && !(hal_in8(UART + UART_LSR) & LSR_THR_EMPTY)) {

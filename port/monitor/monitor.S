@@ -102,6 +102,20 @@ service_power_off:
     xorl %eax, %eax
     iretq
 
+service_hypercall:
+    cmpl $63, %ecx
+    ja service_bad
+    movl %ecx, %eax
+    btq %rax, hypercalls_allowed
+    jnc service_bad
+    cmpb $1, monitor_hypercalls
+    jb service_bad
+    je 1f
+    vmmcall
+    iretq
+1:  vmcall
+    iretq
+
 // ---- interrupts: set the bit, acknowledge, return --------------------------------------------------
     .altmacro
     .macro IRQ_STUB n
@@ -184,7 +198,9 @@ fault_in_panic:                // even the panic path faults: end the VM from he
     .align 8
 service_table:
     .quad service_nop, service_idle, service_lock, service_protect, service_kvmclock, service_triple_fault
-    .quad service_power_off
+    .quad service_power_off, service_hypercall
+hypercalls_allowed:            // memory_op, xen_version, grant_table_op, vcpu_op, sched_op, event_channel_op, hvm_op
+    .quad 1 << 12 | 1 << 17 | 1 << 20 | 1 << 24 | 1 << 29 | 1 << 32 | 1 << 34
 empty_idtr:
     .word 0
     .quad 0
@@ -250,6 +266,8 @@ monitor_arena_end: .quad 0
 monitor_arena_ptes: .quad 0
 monitor_depth: .long 0         // faults so far: one, and one inside the panic that it led to
 monitor_locked: .byte 0
+    .globl monitor_hypercalls
+monitor_hypercalls: .byte 0
 
     .section .monitor.bss, "aw", @nobits
     .align 4096

@@ -28,7 +28,9 @@
 #define MONITOR_TRIPLE_FAULT 5
 // Write ACPI S5 to the PM1a control port QEMU's pc and q35 use. Returns where there is none.
 #define MONITOR_POWER_OFF 6
-#define MONITOR_SERVICES 7
+// rcx: number of a Xen hypercall, rdi, rsi, rdx: its arguments. Its result; -1 where there is no Xen, or not that one.
+#define MONITOR_HYPERCALL 7
+#define MONITOR_SERVICES 8
 
 #define MONITOR_IRQ_BASE 0x40 // vector of irq 0
 #define MONITOR_IRQS 48
@@ -68,6 +70,8 @@ extern volatile uint64_t monitor_pending; // one bit per irq; ring 3 clears, nev
 
 // Set by boot code before the lock, out of reach afterwards.
 extern uint64_t monitor_arena_start, monitor_arena_end, monitor_arena_ptes;
+enum { MONITOR_VMCALL = 1, MONITOR_VMMCALL = 2 };
+extern uint8_t monitor_hypercalls; // by which instruction; 0: none are made
 
 static inline long monitor_call(long fn, long a, long b, long c) {
     long r = fn;

@@ -10,6 +10,9 @@
 #include "../hal/hal.h"
 
 // ---- start.c ------------------------------------------------------------------------------------
+// Before all else: finds Xen, and becomes port/hal's platform. And after port/hal's interrupts: event channels, timer.
+void xen_start(void);
+void xen_run(void);
 // Whether this VM is a Xen guest whose hypercalls work. False everywhere else, and then nothing below may be called.
 bool xen_present(void);
 // Value of an HVM_PARAM_* of this domain, or -errno.

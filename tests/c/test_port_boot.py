@@ -86,6 +86,7 @@ class Tables:
     free: Regions = field(default_factory=list)
     arena: tuple[int, int, int] = (0, 0, 0)
     total: int = 0
+    hypercalls: int = 0
     complaints: list[str] = field(default_factory=list)
 
     def rights(self, start: int, end: int) -> set[int]:
@@ -108,7 +109,7 @@ def boot(h: Harness, regions: Regions, *, modules: Regions = (), arena_pages: in
     t = Tables()
     for line in h.do("boot", arena_pages).split("\n"):
         word, *rest = line.split(" ")
-        if word in ("map", "table", "free", "arena", "total"):
+        if word in ("map", "table", "free", "arena", "total", "hypercalls"):
             numbers = [int(n, 16) for n in rest]
         if word == "map":
             t.maps.append((numbers[0], numbers[1], numbers[2]))
@@ -118,6 +119,8 @@ def boot(h: Harness, regions: Regions, *, modules: Regions = (), arena_pages: in
             t.free.append((numbers[0], numbers[1]))
         elif word == "arena":
             t.arena = (numbers[0], numbers[1], numbers[2])
+        elif word == "hypercalls":
+            t.hypercalls = numbers[0]
         elif word == "total":
             t.total = numbers[0]
         else:
@@ -151,7 +154,7 @@ def check(t: Tables, regions: Regions) -> None:
         if rights & UNCACHED:
             assert a >= 3 * GIB and b <= 4 * GIB and rights == MMIO
             assert not any(x < b and a < y for x, y in regions)
-    assert t.rights(0xFEB00000, 4 * GIB) == {MMIO}
+    assert t.rights(0xFEB00000, 4 * GIB) == {MMIO, RW} if t.hypercalls else {MMIO}
     assert t.total == sum(end - start for start, end in regions)
 
 
@@ -206,6 +209,17 @@ def test_modules_are_kept_and_read_only(h: Harness, modules: Regions, arena_page
     for start, end in modules:
         assert t.rights(start // PAGE * PAGE, -(-end // PAGE) * PAGE) == {R}
         assert not any(a < end and start < b for a, b in t.free)
+
+
+@pytest.mark.parametrize(("maker", "instruction"), [(b"Auth", 2), (b"Hygo", 2), (b"Genu", 1)])
+def test_under_xen_its_pages_are_memory(h: Harness, maker: bytes, instruction: int) -> None:
+    """AMD's processors make hypercalls by vmmcall, others by vmcall; the pages that Xen shares are cached."""
+    h.do("xen", int.from_bytes(maker, "little"))
+    t = boot(h, LAYOUTS["256 MiB"])
+    check(t, LAYOUTS["256 MiB"])
+    assert t.hypercalls == instruction
+    assert t.rights(0xFEFF8000, 0xFF000000) == {RW}
+    assert t.rights(0xFEE00000, 0xFEE01000) == {MMIO}
 
 
 # Borders anywhere; the first region always holds the image.

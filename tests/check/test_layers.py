@@ -20,7 +20,7 @@ USES: list[tuple[str, str]] = [
     (r"port/boot/.*", rf"{STD}|boot\.h|(\.\./)?(monitor/monitor|hal/hal|app)\.h"),
     # boot.h: the memory map and the command line that boot/ took over from the hypervisor.
     (r"port/hal/.*", rf"{STD}|stdio\.h|hal\.h|internal\.h|(\.\./)?(monitor/monitor|boot/boot)\.h"),
-    (r"port/xen/.*", rf"{STD}|(\.\./)?hal/hal\.h|xen[a-z_]*\.h"),
+    (r"port/xen/.*", rf"{STD}|stdio\.h|(\.\./)?(hal/(hal|internal)|monitor/monitor)\.h|(xen[a-z_]*|shared)\.h"),
     (
         r"port/libc/.*",
         rf"{STD}|(assert|ctype|math|stdlib|stdio|alloca|unistd|emmintrin|sys/types)\.h"
@@ -31,7 +31,7 @@ USES: list[tuple[str, str]] = [
     (
         r"port/[a-z_]+\.[ch]",
         rf"{STD}|stdio\.h|py/.*|shared/.*|extmod/.*|genhdr/.*|app\.h|port\.h|hal/(hal|internal)\.h"
-        r"|boot/boot\.h|monitor/monitor\.h|(netdev/)?netdev\.h|mod_blkdev\.h",
+        r"|boot/boot\.h|monitor/monitor\.h|xen/xen\.h|(netdev/)?netdev\.h|mod_blkdev\.h",
     ),
     (r"modules/netdev/.*", rf"{STD}|netdev\.h"),
     (r"modules/blkdev/(blk[a-z]+|ramdisk)\.[ch]", rf"{STD}|hal\.h|blk[a-z]+\.h"),
@@ -115,7 +115,7 @@ PREFIXES = [
     (r"modules/netdev/.*", r"netdev_"),
     (r"modules/blkdev/(?!mod_).*", r"blkdev_"),
     (r"modules/virtio/.*", r"virtio_|virtq_|vnet_|vblk_"),
-    (r"modules/xen/.*", r"netfront_|blkfront_|xencons_"),
+    (r"modules/xen/.*", r"netfront_|blkfront_|xencons_|xenbus_|xen_[a-z]+_driver$"),
     (r"modules/[a-z]+/mod_[a-z_]+\.c", r"mod_|floe_|netaddr_"),
     # The last two are lwIP's own hooks: sys_now and the timer it calls.
     (r"modules/lwip/.*", r"net[a-z]+_|sock_|sys_now$|tcp_timer_needed$"),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // port/boot/boot.c and paging.c run whole on the host: from a PVH start info to the tables that the monitor would
-// get. RAM is identity mapped here too, as far as the tables go. Commands: ram ADDR SIZE TYPE; module ADDR SIZE; cmdline HEX; boot ARENA_PAGES.
+// get. RAM is identity mapped here too, as far as the tables go. Commands: ram ADDR SIZE TYPE; module ADDR SIZE; cmdline HEX; boot
+// ARENA_PAGES; xen MAKER (the second word of CPUID leaf 0): Xen runs this VM.
 
 #include "talk.h"
 
@@ -35,14 +36,18 @@ static pvh_start_info_t info = {.magic = PVH_MAGIC, .version = 1};
 static pvh_memmap_entry_t memmap[ENTRIES_MAX];
 static uint64_t modules[ENTRIES_MAX][4];
 static jmp_buf done;
+static uint32_t xen_maker;
+uint8_t monitor_hypercalls;
 
 void monitor_idt_init(void) {}
 
 void hal_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t r[4]) {
-    (void)leaf;
     (void)subleaf;
     memset(r, 0, 16);
+    r[1] = leaf == 0 ? xen_maker : 0;
 }
+
+hal_hv_t hal_cpu_hypervisor(void) { return xen_maker != 0 ? HAL_HV_XEN : HAL_HV_NONE; }
 
 int floe_main(void) { return 0; }
 
@@ -145,6 +150,7 @@ static void boot(size_t arena_pages) {
     }
     printf("arena %llx %llx %llx\n", (unsigned long long)monitor_arena_start, (unsigned long long)monitor_arena_end,
            (unsigned long long)monitor_arena_ptes);
+    printf("hypercalls %x\n", monitor_hypercalls);
     printf("total %llx\n", (unsigned long long)boot_ram_total);
 }
 
@@ -155,6 +161,8 @@ static void command(const talk_t *t) {
     } else if (talk_is(t, "module")) {
         modules[info.nr_modules][0] = talk_number(t, 1);
         modules[info.nr_modules++][1] = talk_number(t, 2);
+    } else if (talk_is(t, "xen")) {
+        xen_maker = (uint32_t)talk_number(t, 1);
     } else if (talk_is(t, "cmdline")) {
         size_t len;
         unsigned char *p = talk_bytes(t, 1, &len);

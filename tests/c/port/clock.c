@@ -35,6 +35,8 @@ static long fake_monitor_call(long fn, long a, long b, long c) {
 #define monitor_wallclock wallclock
 #include "hal/clock.c"
 
+const hal_platform_t *hal_platform; // a PC
+
 uint64_t boot_entry_tsc;
 static uint32_t timer_count;
 

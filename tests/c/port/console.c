@@ -8,6 +8,8 @@
 
 #include "hal/console.c"
 
+const hal_platform_t *hal_platform; // a PC
+
 static uint64_t now;
 static long long room = -1;
 static int per_event; // bytes of room that each look at the events brings: the console's device works meanwhile

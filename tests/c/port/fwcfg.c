@@ -19,6 +19,8 @@ static uint64_t fake_clock(void) { return now += 1000000; }
 #define hal_clock_ns fake_clock
 #include "hal/fwcfg.c"
 
+const hal_platform_t *hal_platform; // a PC
+
 enum { ITEMS_MAX = 100 };
 
 static struct {

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT
+// The page that Xen and this domain share (public/xen.h, struct shared_info, 64-bit layout), and what the files of port/xen
+// that look into it owe each other. Owned by start.c. Not here: anything for drivers. Context: ring 3.
+
+#ifndef FLOE_XEN_SHARED_H
+#define FLOE_XEN_SHARED_H
+
+#include "../monitor/monitor.h"
+#include "xen.h"
+
+enum { XEN_EVTCHN_WORDS = 64, XEN_EVTCHN_PORTS = 64 * XEN_EVTCHN_WORDS, XEN_VCPUS = 32 };
+
+typedef struct {
+    volatile uint8_t upcall_pending;
+    uint8_t upcall_mask, pad[6];
+    volatile uint64_t pending_sel;
+    uint64_t arch[2];
+    monitor_pvclock_t time;
+} xen_vcpu_info_t;
+_Static_assert(sizeof(xen_vcpu_info_t) == 64, "struct vcpu_info");
+
+typedef struct {
+    xen_vcpu_info_t vcpu[XEN_VCPUS];
+    volatile uint64_t evtchn_pending[XEN_EVTCHN_WORDS];
+    volatile uint64_t evtchn_mask[XEN_EVTCHN_WORDS];
+    monitor_wallclock_t wall;
+} xen_shared_info_t;
+_Static_assert(offsetof(xen_shared_info_t, wall) == 3072, "struct shared_info");
+
+extern xen_shared_info_t *xen_shared; // NULL before xen_start(), and where there is no Xen
+
+// Let events interrupt, and make the timer's port. 0 or -errno.
+int xen_evtchn_init(void);
+// Xen's own count of nanoseconds, which absolute times in hypercalls are in.
+uint64_t xen_time_ns(void);
+// The members of hal_platform_t.
+int xen_timer_init(void);
+void xen_timer(uint64_t deadline_ns);
+void xen_early_write(const char *data, size_t len);
+void xen_relax(void);
+_Noreturn void xen_end(int code);
+int xen_blob_size(const char *name);
+int xen_blob_read(const char *name, void *out, size_t len);
+int xen_blob_next(const char *prefix, size_t *pos, char *out, size_t size);
+bool xen_blob_uuid(uint8_t out[16]);
+
+#endif

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT
+// Finding Xen, mapping the page it shares with us, and the platform it is to port/hal (Xen public/xen.h, memory.h,
+// hvm/hvm_op.h, hvm/params.h). Owns the shared page. Not here: what is in it (evtchn.c, timer.c). Context: once, first of all.
+
+#include "../hal/internal.h"
+#include "shared.h"
+
+enum {
+    XENMEM_ADD_TO_PHYSMAP = 7,
+    XENMAPSPACE_SHARED_INFO = 0,
+    HVMOP_GET_PARAM = 1,
+};
+
+typedef struct {
+    uint16_t domid, size;
+    uint32_t space;
+    uint64_t index, gpfn;
+} xen_add_to_physmap_t;
+_Static_assert(sizeof(xen_add_to_physmap_t) == 24, "struct xen_add_to_physmap");
+
+typedef struct {
+    uint16_t domid, pad;
+    uint32_t index;
+    uint64_t value;
+} xen_hvm_param_t;
+_Static_assert(sizeof(xen_hvm_param_t) == 16, "struct xen_hvm_param");
+
+xen_shared_info_t *xen_shared;
+
+bool xen_present(void) { return xen_shared != NULL; }
+
+int64_t xen_param(unsigned index) {
+    xen_hvm_param_t p = {.domid = XEN_DOMID_SELF, .index = index};
+    long r = xen_hypercall(XEN_HVM_OP, HVMOP_GET_PARAM, (long)&p, 0);
+    return r < 0 ? r : (int64_t)p.value;
+}
+
+static hal_platform_t platform = {
+    .clock = "pvclock",
+    .timer = xen_timer,
+    .write = xen_early_write,
+    .relax = xen_relax,
+    .end = xen_end,
+    .blob_size = xen_blob_size,
+    .blob_read = xen_blob_read,
+    .blob_next = xen_blob_next,
+    .vm_uuid = xen_blob_uuid,
+};
+
+void xen_start(void) {
+    if (hal_cpu_hypervisor() != HAL_HV_XEN) {
+        return;
+    }
+    xen_shared_info_t *page = hal_mem_dma(HAL_PAGE_SIZE, HAL_PAGE_SIZE); // its frame is replaced by Xen's
+    hal_assert(page != NULL);
+    xen_add_to_physmap_t where = {
+        .domid = XEN_DOMID_SELF,
+        .space = XENMAPSPACE_SHARED_INFO,
+        .gpfn = (uint64_t)page / HAL_PAGE_SIZE,
+    };
+    hal_assert(xen_hypercall(XEN_MEMORY_OP, XENMEM_ADD_TO_PHYSMAP, (long)&where, 0) == 0);
+    xen_shared = page;
+    platform.time = &page->vcpu[0].time;
+    platform.wall = &page->wall;
+    hal_platform = &platform;
+}
+
+void xen_run(void) {
+    if (!xen_present()) {
+        return;
+    }
+    int r = xen_evtchn_init();
+    if (r == 0) {
+        r = xen_timer_init();
+    }
+    hal_assert(r == 0);
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT
+// The one-shot timer of this virtual processor (Xen public/vcpu.h) and Xen's own time. Owns the timer's port. Not here:
+// hal_clock_ns(), which is the TSC at the rate that Xen told at the start (port/hal/clock.c). Context: main loop.
+
+#include "shared.h"
+
+enum { VCPUOP_STOP_PERIODIC_TIMER = 7, VCPUOP_SET_SINGLESHOT_TIMER = 8, VCPUOP_STOP_SINGLESHOT_TIMER = 9 };
+
+typedef struct {
+    uint64_t timeout_abs_ns;
+    uint32_t flags, pad;
+} xen_singleshot_t;
+
+static xen_port_t port;
+static uint64_t armed = UINT64_MAX;
+
+uint64_t xen_time_ns(void) {
+    const monitor_pvclock_t *t = &xen_shared->vcpu[0].time;
+    uint32_t version;
+    uint64_t ns;
+    do { // Xen writes while the version is odd, only before it lets us run: at most one more round
+        version = t->version;
+        hal_rmb(); // the version before what it is of
+        uint64_t delta = hal_clock_cycles() - t->tsc_timestamp;
+        delta = t->tsc_shift >= 0 ? delta << t->tsc_shift : delta >> -t->tsc_shift;
+        ns = t->system_time + (uint64_t)(((unsigned __int128)delta * t->tsc_to_system_mul) >> 32);
+        hal_rmb(); // and all of it before the version's second look
+    } while (version != t->version);
+    return ns;
+}
+
+void xen_timer(uint64_t deadline_ns) {
+    bool fired = xen_evtchn_take(port);
+    if (deadline_ns == armed && !fired) {
+        return;
+    }
+    armed = deadline_ns;
+    if (deadline_ns == UINT64_MAX) {
+        xen_hypercall(XEN_VCPU_OP, VCPUOP_STOP_SINGLESHOT_TIMER, 0, 0);
+        return;
+    }
+    uint64_t now = hal_clock_ns();
+    xen_singleshot_t op = {.timeout_abs_ns = xen_time_ns() + (deadline_ns > now ? deadline_ns - now : 0)};
+    xen_hypercall(XEN_VCPU_OP, VCPUOP_SET_SINGLESHOT_TIMER, 0, (long)&op);
+}
+
+int xen_timer_init(void) {
+    xen_hypercall(XEN_VCPU_OP, VCPUOP_STOP_PERIODIC_TIMER, 0, 0);
+    int r = xen_evtchn_virq(XEN_VIRQ_TIMER, &port);
+    if (r == 0) {
+        xen_evtchn_unmask(port);
+    }
+    return r;
+}
