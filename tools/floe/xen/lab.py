@@ -1,0 +1,358 @@
+# SPDX-License-Identifier: MIT
+"""A lab that is up: run scripts in its dom0, forward ports to guests, lend guest addresses. Prints nothing.
+
+Starting and ending it: machine.py. Its folder is $XDG_STATE_HOME/floe/lab/xen. What is lent (an address, a forwarded
+port) is a file there that its borrower holds locked, flock(2): the kernel gives it back when the borrower dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from floe import state
+from floe.errors import FloeError, NotFound, VmError
+
+BRIDGE = "xenbr0"
+NETWORK_BITS = 24
+GATEWAY = "10.0.2.2"
+DNS = "10.0.2.3"
+DOM0 = "10.0.2.14"
+FIRST_GUEST, LAST_GUEST = 16, 250  # of 10.0.2.0/24
+AGENT_PORT = 4242  # in dom0
+SCRIPT_MAX = 100_000  # bytes; one argument of execve(2) holds 128 KiB
+HINT_UP = "floe lab xen up"
+_QMP_TIMEOUT_S = 10.0
+_ACCEPTED = b"ok\n"
+_LOG_TAIL = 1 << 16
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """What is written down about a running lab, as lab.json."""
+
+    process: state.Process  # QEMU
+    port: int  # of 127.0.0.1, where the agent listens
+    token: str  # 64 hexadecimal digits; the file can be read by its owner only
+    memory: int  # bytes for guests
+    created: float  # time.time()
+    versions: dict[str, str]  # package: version, of those that matter to a reader
+    argv: list[str]
+
+
+def folder() -> Path:
+    """The lab's folder; it need not exist."""
+    return state.root().parent / "lab" / "xen"
+
+
+def read_record() -> Record | None:
+    """What is written down, also when that QEMU is gone; None where there is nothing that makes sense."""
+    try:
+        return msgspec.json.decode((folder() / "lab.json").read_bytes(), type=Record)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def is_up() -> bool:
+    """Whether the lab's QEMU runs, ready for connect()."""
+    record = read_record()
+    return record is not None and record.process.alive
+
+
+def running() -> Record:
+    """The lab that runs. Raises NotFound when there is none, VmError with the logs when its QEMU died."""
+    record = read_record()
+    if record is None:
+        raise NotFound("the Xen lab is not up", hint=HINT_UP)
+    if not record.process.alive:
+        raise VmError("the Xen lab's QEMU has ended by itself", evidence=evidence(), hint=HINT_UP)
+    return record
+
+
+# ---- logs ---------------------------------------------------------------------------------------
+
+
+def log_tail(name: str, lines: int) -> str:
+    """The last lines of a log of the lab, without control characters; "" without one."""
+    try:
+        with (folder() / name).open("rb") as f:
+            f.seek(max(0, os.fstat(f.fileno()).st_size - _LOG_TAIL))
+            text = f.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+    kept = [re.sub(r"\x1b\[[0-9;]*[A-Za-z]|[^\x20-\x7e\t]", "", line).rstrip() for line in text.splitlines()]
+    return "\n".join([line for line in kept if line][-lines:])
+
+
+def xen_log_tail(lines: int = 12) -> str:
+    """The last lines of what the hypervisor and dom0's kernel said."""
+    return log_tail("xen.log", lines)
+
+
+def evidence() -> str:
+    """What QEMU and the hypervisor said last, for an error."""
+    parts = [
+        f"{label}: {line}"
+        for label, name, lines in (("qemu", "qemu.log", 4), ("dom0", "dom0.log", 4), ("xen", "xen.log", 10))
+        for line in log_tail(name, lines).splitlines()
+    ]
+    return "\n".join(parts)
+
+
+# ---- scripts in dom0 ----------------------------------------------------------------------------
+
+
+def connect(script: str, *, deadline_s: float = 20.0) -> socket.socket:
+    """Start a shell script in dom0. The socket is its standard input, output and error: end of file from it says
+    that the script and all its children have ended, shutdown(SHUT_WR) or close() is the end of the script's input.
+    A half-closed connection on which nothing moves for 10 minutes is ended by QEMU's network.
+
+    Raises NotFound without a lab, VmError when dom0 does not take the script within deadline_s."""
+    return connect_to(running(), script, deadline_s)
+
+
+def connect_to(record: Record, script: str, deadline_s: float) -> socket.socket:
+    """connect(), for a lab that is known."""
+    data = script.encode()
+    if len(data) > SCRIPT_MAX or "\0" in script:
+        raise FloeError(f"a script for dom0 has at most {SCRIPT_MAX} bytes and no zeros among them")
+    ends = time.monotonic() + deadline_s
+    sock = None
+    try:
+        sock = socket.create_connection(("127.0.0.1", record.port), deadline_s)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.sendall(f"{record.token}\n{len(data)}\n".encode() + data)
+        answer = b""
+        while len(answer) < len(_ACCEPTED):
+            sock.settimeout(max(0.01, ends - time.monotonic()))
+            if not (got := sock.recv(len(_ACCEPTED) - len(answer))):
+                raise ConnectionError("it closed the connection")
+            answer += got
+        if answer != _ACCEPTED:
+            raise ConnectionError(f"it said {answer!r}")
+        sock.settimeout(None)
+        return sock
+    except OSError as e:
+        if sock is not None:
+            sock.close()
+        why = f"no answer within {deadline_s:g} s" if isinstance(e, TimeoutError) else str(e)
+        hint = "floe lab xen down && floe lab xen up"
+        raise VmError(f"the Xen lab's dom0 does not take a script: {why}", evidence=evidence(), hint=hint) from e
+
+
+def call(script: str, *, stdin: bytes = b"", deadline_s: float = 30.0) -> str:
+    """Run a short script to its end and return what it printed. Raises as connect(), VmError at the deadline."""
+    ends = time.monotonic() + deadline_s
+    with connect(script, deadline_s=deadline_s) as sock:
+        said = bytearray()
+        try:
+            sock.settimeout(max(0.01, ends - time.monotonic()))
+            sock.sendall(stdin)
+            sock.shutdown(socket.SHUT_WR)
+            while True:
+                sock.settimeout(max(0.01, ends - time.monotonic()))
+                if not (data := sock.recv(1 << 16)):
+                    return said.decode("utf-8", "replace")
+                said += data
+        except OSError as e:
+            seen = said[-500:].decode("utf-8", "replace").strip()
+            raise VmError(
+                f"a script in the Xen lab's dom0 did not end within {deadline_s:g} s",
+                evidence="\n".join(filter(None, [seen, evidence()])),
+            ) from e
+
+
+# ---- what is lent -------------------------------------------------------------------------------
+
+
+class Lease:
+    """Something lent, until close() or the end of this process. A context manager."""
+
+    def __init__(self, fd: int, path: Path) -> None:
+        self._fd = fd
+        self._path = path
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give it back. A second time does nothing."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+class Address(Lease):
+    """An IPv4 address of the lab's network that no other guest uses."""
+
+    def __init__(self, fd: int, path: Path) -> None:
+        super().__init__(fd, path)
+        self.text = path.name
+
+    @property
+    def mac(self) -> str:
+        """A MAC address that belongs to it, of the range that Xen has for guests."""
+        return f"00:16:3e:0a:02:{int(self.text.rpartition('.')[2]):02x}"
+
+
+class Forward(Lease):
+    """A port of this machine that reaches a guest's port; close() takes it back."""
+
+    def close(self) -> None:
+        if self._fd < 0:
+            return
+        with contextlib.suppress(FloeError, OSError):  # a lab that is gone forwards nothing
+            _unforward(self._path)
+        super().close()
+
+
+def take_address(number: int | None = None) -> Address:
+    """A free guest address, or 10.0.2.`number`. Raises NotFound without a lab, FloeError when all (or it) are taken."""
+    running()
+    for n in range(FIRST_GUEST, LAST_GUEST + 1) if number is None else (number,):
+        if (lease := _lock(folder() / "addresses" / f"10.0.2.{n}")) is not None:
+            return Address(lease, folder() / "addresses" / f"10.0.2.{n}")
+    what = "all guest addresses of the Xen lab are" if number is None else f"10.0.2.{number} in the Xen lab is"
+    raise FloeError(f"{what} taken", hint="floe ps, floe stop NAME")
+
+
+def forward(host: str, host_port: int, guest: str, guest_port: int, protocol: str = "tcp") -> Forward:
+    """Let host:host_port (an IPv4 address of this machine) reach guest:guest_port. protocol: tcp or udp.
+
+    Raises NotFound without a lab, FloeError when the host's port is taken or may not be used."""
+    running()
+    path = folder() / "forwards" / f"{protocol}-{host}-{host_port}"
+    fd = _lock(path)
+    if fd is None:
+        raise FloeError(f"port {host_port} is forwarded to another guest of the Xen lab", hint="floe ps")
+    try:
+        for stale in path.parent.iterdir():
+            if stale != path and (other := _lock(stale)) is not None:
+                with contextlib.suppress(FloeError):
+                    _unforward(stale)
+                os.close(other)
+        said = monitor(f"hostfwd_remove {protocol}:{host}:{host_port}")  # of a borrower that died
+        said = monitor(f"hostfwd_add {protocol}:{host}:{host_port}-{guest}:{guest_port}")
+        if said:
+            raise FloeError(f"cannot forward port {host_port}: {said}", hint="another port of the host, or 0 for any")
+    except BaseException:
+        os.close(fd)
+        raise
+    return Forward(fd, path)
+
+
+def _unforward(path: Path) -> None:
+    protocol, host, port = path.name.split("-")
+    monitor(f"hostfwd_remove {protocol}:{host}:{port}")
+    path.unlink(missing_ok=True)
+
+
+def _lock(path: Path) -> int | None:
+    """A descriptor that holds the file locked; None while somebody else does."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(fd).st_ino == os.stat(path).st_ino:
+                return fd
+        except BlockingIOError:
+            os.close(fd)
+            return None
+        except FileNotFoundError:
+            pass  # removed between the two: once more
+        os.close(fd)
+
+
+# ---- QEMU's monitor -----------------------------------------------------------------------------
+
+
+class Qmp:
+    """One short QMP connection (QEMU's interop/qmp-spec), ready for commands."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._lines = sock.makefile("rb")
+
+    def greet(self, timeout_s: float = _QMP_TIMEOUT_S) -> None:
+        """Read the greeting and ask for command mode. Raises VmError."""
+        self._sock.settimeout(timeout_s)
+        self._message()
+        self.execute("qmp_capabilities")
+
+    def execute(self, command: str, **arguments: object) -> Any:
+        """Run a command and return what it returns. Raises VmError: refused, or QEMU is gone."""
+        try:
+            self._sock.sendall(json.dumps({"execute": command, "arguments": arguments}).encode() + b"\n")
+        except OSError as e:
+            raise VmError(f"QEMU's monitor does not take {command}: {e}") from e
+        while True:
+            message = self._message()
+            if "error" in message:
+                raise VmError(f"QEMU refused {command}: {message['error'].get('desc')}")
+            if "return" in message:
+                return message["return"]
+
+    def _message(self) -> dict[str, Any]:
+        try:
+            line = self._lines.readline()
+            if not line:
+                raise ConnectionError("it closed the connection")
+            message = json.loads(line)
+            assert isinstance(message, dict)
+            return message
+        except (OSError, ValueError) as e:
+            raise VmError(f"QEMU's monitor does not answer: {e}", evidence=evidence()) from e
+
+    def close(self) -> None:
+        self._lines.close()
+        self._sock.close()
+
+
+@contextlib.contextmanager
+def qmp() -> Iterator[Qmp]:
+    """A monitor connection to the lab; one client at a time, the others wait their turn. Raises VmError."""
+    record_folder = folder()
+    with (record_folder / "qmp.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        sock = socket.socket(socket.AF_UNIX)
+        try:
+            sock.settimeout(_QMP_TIMEOUT_S)
+            # By way of a descriptor: the folder's own path may be longer than sun_path of unix(7).
+            fd = os.open(record_folder, os.O_PATH | os.O_CLOEXEC)
+            try:
+                sock.connect(f"/proc/self/fd/{fd}/qmp")
+            finally:
+                os.close(fd)
+        except OSError as e:
+            sock.close()
+            raise VmError(f"the Xen lab's QEMU does not answer: {e}", evidence=evidence(), hint=HINT_UP) from e
+        client = Qmp(sock)
+        try:
+            client.greet()
+            yield client
+        finally:
+            client.close()
+
+
+def monitor(line: str) -> str:
+    """What QEMU's human monitor says to a command; "" when it did it. Raises VmError."""
+    with qmp() as client:
+        said = client.execute("human-monitor-command", **{"command-line": line})
+    assert isinstance(said, str)
+    return said.strip()
