@@ -26,20 +26,25 @@ struct xenbus_dev {
     char backend[XEN_STORE_PATH_MAX]; // absolute path of the backend's folder
     uint16_t backend_dom;
     xenbus_state_t state, backend_state; // ours as last written; theirs as last read
-    // Main loop: the backend's state is another one than before. It may call everything here.
+    // Main loop: the backend's state is another one than before. It may call everything here. A backend that was started
+    // anew is seen as CLOSED first, whatever states were too short to be seen; UNKNOWN: its folder is gone.
     void (*changed)(xenbus_dev_t *d);
+    bool waiting; // in xenbus_wait()
     xen_watch_t watch;
-    char watch_path[XEN_STORE_PATH_MAX];
+    char watch_path[XEN_STORE_PATH_MAX + 8];
 };
 
 // Numbers of the devices of a kind ("vif", "vbd") in this domain's folder, ascending. How many, at most max; or -errno.
 int xenbus_list(const char *kind, unsigned *out, unsigned max);
 // Find the backend of a device and watch its state; `changed` is set by the caller before. 0 or -errno, with a log line.
+// The struct is zeroed before the first time; again is fine: the device came back, perhaps with another backend.
 int xenbus_open(xenbus_dev_t *d, const char *kind, unsigned number);
+// Let go of the backend: no `changed` any more.
+void xenbus_close(xenbus_dev_t *d);
 // Write our state. 0 or -errno.
 int xenbus_switch(xenbus_dev_t *d, xenbus_state_t state);
-// Wait until the backend is in one of the states of the mask (1 << XENBUS_...). 0, -ETIMEDOUT, or -errno. Only at start,
-// outside of the main loop.
+// Wait until the backend is in one of the states of the mask (1 << XENBUS_...). 0 or -ETIMEDOUT. Only at start, outside of
+// the main loop: it runs the event sources; `changed` is not called meanwhile, backend_state says where it stands.
 int xenbus_wait(xenbus_dev_t *d, unsigned mask, uint64_t deadline_ns);
 // Read a number from the backend's folder; `missing` when there is none. -EINVAL when it is none, or over max.
 int xenbus_backend_u64(xenbus_dev_t *d, const char *name, uint64_t max, uint64_t missing, uint64_t *out);

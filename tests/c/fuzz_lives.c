@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT
+// Chance, its judge, and the runner of random lives: each in a process of its own; one that takes over 5 s is a hang.
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "fuzz.h"
+
+enum { LIFE_S = 5 };
+
+static uint64_t state;
+
+void fuzz_fail(const char *what, int line) {
+    printf("fuzz: %s, line %d\n", what, line);
+    fflush(stdout);
+    _Exit(4);
+}
+
+uint32_t fuzz_pick(uint32_t below) { // xorshift64*
+    state ^= state >> 12;
+    state ^= state << 25;
+    state ^= state >> 27;
+    return (uint32_t)((state * 0x2545f4914f6cdd1dull) >> 32) % below;
+}
+
+int fuzz_lives(void (*life)(void), unsigned long seed, unsigned long count) {
+    int bad = 0;
+    for (unsigned long i = 0; i < count; i++) {
+        fflush(stdout);
+        pid_t child = fork();
+        if (child == 0) {
+            alarm(LIFE_S);
+            state = (seed + i) * 0x9e3779b97f4a7c15ull + 1;
+            life();
+            fflush(stdout);
+            _Exit(0);
+        }
+        int status = 0;
+        if (child < 0 || waitpid(child, &status, 0) != child || status != 0) {
+            printf("fuzz: seed %lu ended with status %#x\n", seed + i, status);
+            bad++;
+        }
+    }
+    return bad;
+}
