@@ -8,7 +8,9 @@
 enum {
     XENMEM_ADD_TO_PHYSMAP = 7,
     XENMAPSPACE_SHARED_INFO = 0,
+    HVMOP_SET_PARAM = 0,
     HVMOP_GET_PARAM = 1,
+    HVM_PARAM_CALLBACK_IRQ = 0,
 };
 
 typedef struct {
@@ -51,6 +53,9 @@ void xen_start(void) {
     if (hal_cpu_hypervisor() != HAL_HV_XEN) {
         return;
     }
+    // Writing this parameter, whatever to, is what makes Xen look at the processor's mode and lay out the page for 64 bits.
+    xen_hvm_param_t no_callback = {.domid = XEN_DOMID_SELF, .index = HVM_PARAM_CALLBACK_IRQ};
+    hal_assert(xen_hypercall(XEN_HVM_OP, HVMOP_SET_PARAM, (long)&no_callback, 0) == 0);
     xen_shared_info_t *page = hal_mem_dma(HAL_PAGE_SIZE, HAL_PAGE_SIZE); // its frame is replaced by Xen's
     hal_assert(page != NULL);
     xen_add_to_physmap_t where = {
