@@ -9,15 +9,23 @@
 enum { SCHEDOP_SHUTDOWN = 2, SHUTDOWN_POWEROFF = 0, SHUTDOWN_REBOOT = 1, SHUTDOWN_CRASH = 3 };
 #define ROOM_NS 1000000000ull // for the host to make room, in all
 #define RELAX_NS 1000000ull
-#define EXIT_PATH "data/floe-exit" // tools/floe/xen reads it
+// The exit code, and how many bytes the console was given in all, so that the host knows when it has read the last one.
+// tools/floe/xen reads it.
+#define EXIT_PATH "data/floe-exit"
+
+static xencons_ring_t *console(xen_port_t *port) {
+    int64_t pfn = xen_param(XEN_PARAM_CONSOLE_PFN), evtchn = xen_param(XEN_PARAM_CONSOLE_EVTCHN);
+    *port = (xen_port_t)evtchn;
+    return pfn > 0 && evtchn > 0 && evtchn < XEN_EVTCHN_PORTS ? (xencons_ring_t *)(pfn * HAL_PAGE_SIZE) : NULL;
+}
 
 void xen_early_write(const char *data, size_t len) {
     static uint64_t waited;
-    int64_t pfn = xen_param(XEN_PARAM_CONSOLE_PFN), port = xen_param(XEN_PARAM_CONSOLE_EVTCHN);
-    if (pfn <= 0 || port <= 0 || port >= XEN_EVTCHN_PORTS) {
+    xen_port_t port;
+    xencons_ring_t *ring = console(&port);
+    if (ring == NULL) {
         return;
     }
-    xencons_ring_t *ring = (xencons_ring_t *)(pfn * HAL_PAGE_SIZE);
     for (size_t i = 0; i < len;) {
         uint32_t prod = ring->out_prod, used = prod - ring->out_cons;
         if (used < XENCONS_OUT) {
@@ -27,20 +35,20 @@ void xen_early_write(const char *data, size_t len) {
             continue;
         }
         uint64_t before = hal_clock_ns();
-        xen_evtchn_notify((xen_port_t)port);
+        xen_evtchn_notify(port);
         if (waited >= ROOM_NS) {
             return; // nobody reads
         }
-        xen_evtchn_wait((xen_port_t)port, before + ROOM_NS - waited);
+        xen_evtchn_wait(port, before + ROOM_NS - waited);
         waited += hal_clock_ns() - before;
     }
-    xen_evtchn_notify((xen_port_t)port);
+    xen_evtchn_notify(port);
 }
 
 void xen_relax(void) {
-    int64_t port = xen_param(XEN_PARAM_CONSOLE_EVTCHN);
-    if (port > 0 && port < XEN_EVTCHN_PORTS) {
-        xen_evtchn_wait((xen_port_t)port, hal_clock_ns() + RELAX_NS);
+    xen_port_t port;
+    if (console(&port) != NULL) {
+        xen_evtchn_wait(port, hal_clock_ns() + RELAX_NS);
     }
 }
 
@@ -48,7 +56,9 @@ _Noreturn void xen_end(int code) {
     static bool ending;
     if (!ending) { // a panic of the XenStore client's own comes here a second time
         ending = true;
-        (void)xen_store_printf(0, EXIT_PATH, "%d", code);
+        xen_port_t port;
+        const xencons_ring_t *ring = console(&port);
+        (void)xen_store_printf(0, EXIT_PATH, "%d %u", code, ring == NULL ? 0u : (unsigned)ring->out_prod);
     }
     uint32_t reason = SHUTDOWN_POWEROFF;
     if (code == HAL_RESET_CODE || code == HAL_WAKE_CODE) {

@@ -79,16 +79,16 @@ bool xen_evtchn_take(xen_port_t port) {
 }
 
 bool xen_evtchn_wait(xen_port_t port, uint64_t deadline_ns) {
-    while (!xen_evtchn_take(port)) {
-        uint64_t now = hal_clock_ns();
-        if (now >= deadline_ns) {
-            return false;
-        }
+    uint64_t now = hal_clock_ns(), left = deadline_ns > now ? deadline_ns - now : 0;
+    uint64_t end = xen_time_ns() + left; // by Xen's clock: a panic may wait before ours goes
+    end = end < left ? UINT64_MAX : end;
+    bool came;
+    while (!(came = xen_evtchn_take(port)) && xen_time_ns() < end) {
         uint32_t ports[1] = {port};
-        xen_sched_poll_t op = {.ports = ports, .nr_ports = 1, .timeout = xen_time_ns() + deadline_ns - now};
+        xen_sched_poll_t op = {.ports = ports, .nr_ports = 1, .timeout = end};
         xen_hypercall(XEN_SCHED_OP, SCHEDOP_POLL, (long)&op, 0);
     }
-    return true;
+    return came;
 }
 
 static bool events_run(void *arg) {
