@@ -4,11 +4,6 @@
 
 #include "shared.h"
 
-int xen_store_printf(xen_tx_t tx, const char *path, const char *fmt, ...) {
-    (void)tx, (void)path, (void)fmt;
-    return -ENOSYS;
-}
-
 int xen_blob_size(const char *name) {
     (void)name;
     return -ENOENT;
