@@ -29,6 +29,9 @@ _Static_assert(offsetof(xen_shared_info_t, wall) == 3072, "struct shared_info");
 
 extern xen_shared_info_t *xen_shared; // NULL before xen_start(), and where there is no Xen
 
+// Let a page of Xen's take the place of one of ours, whose own memory is lost (XENMEM_add_to_physmap). 0 or -errno.
+int xen_physmap(unsigned space, uint64_t index, const void *page);
+enum { XEN_SPACE_SHARED_INFO = 0, XEN_SPACE_GRANT_TABLE = 1 };
 // Let events interrupt, and make the timer's port. 0 or -errno.
 int xen_evtchn_init(void);
 // Xen's own count of nanoseconds, which absolute times in hypercalls are in.

@@ -7,7 +7,6 @@
 
 enum {
     XENMEM_ADD_TO_PHYSMAP = 7,
-    XENMAPSPACE_SHARED_INFO = 0,
     HVMOP_SET_PARAM = 0,
     HVMOP_GET_PARAM = 1,
     HVM_PARAM_CALLBACK_IRQ = 0,
@@ -37,6 +36,16 @@ int64_t xen_param(unsigned index) {
     return r < 0 ? r : (int64_t)p.value;
 }
 
+int xen_physmap(unsigned space, uint64_t index, const void *page) {
+    xen_add_to_physmap_t where = {
+        .domid = XEN_DOMID_SELF,
+        .space = space,
+        .index = index,
+        .gpfn = (uint64_t)page / HAL_PAGE_SIZE,
+    };
+    return (int)xen_hypercall(XEN_MEMORY_OP, XENMEM_ADD_TO_PHYSMAP, (long)&where, 0);
+}
+
 static hal_platform_t platform = {
     .clock = "pvclock",
     .timer = xen_timer,
@@ -58,12 +67,7 @@ void xen_start(void) {
     hal_assert(xen_hypercall(XEN_HVM_OP, HVMOP_SET_PARAM, (long)&no_callback, 0) == 0);
     xen_shared_info_t *page = hal_mem_dma(HAL_PAGE_SIZE, HAL_PAGE_SIZE); // its frame is replaced by Xen's
     hal_assert(page != NULL);
-    xen_add_to_physmap_t where = {
-        .domid = XEN_DOMID_SELF,
-        .space = XENMAPSPACE_SHARED_INFO,
-        .gpfn = (uint64_t)page / HAL_PAGE_SIZE,
-    };
-    hal_assert(xen_hypercall(XEN_MEMORY_OP, XENMEM_ADD_TO_PHYSMAP, (long)&where, 0) == 0);
+    hal_assert(xen_physmap(XEN_SPACE_SHARED_INFO, 0, page) == 0);
     xen_shared = page;
     platform.time = &page->vcpu[0].time;
     platform.wall = &page->wall;
