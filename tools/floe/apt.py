@@ -42,24 +42,26 @@ class AptState:
                     f"{suite} has {', '.join(offered) or 'no source package ' + source}, not {archive.name}"
                 )
         try:
-            self._get(suite, "source", "--download-only", "--tar-only", source, cwd=archive.parent)
+            self.get(suite, "source", "--download-only", "--tar-only", source, cwd=archive.parent)
         except UpstreamError:
             if suite in self.suites_updated:
                 raise
             self._update(suite)  # the lists may be older than the mirror
-            self._get(suite, "source", "--download-only", "--tar-only", source, cwd=archive.parent)
+            self.get(suite, "source", "--download-only", "--tar-only", source, cwd=archive.parent)
         if not archive.exists():
             raise UpstreamError(f"apt-get fetched another file than {archive.name}")
 
     def _configure(self, suite: str) -> None:
         """Write the source list of this suite. Raises UpstreamError if the machine names no Debian mirror."""
         mirror, signed_by = _machine_mirror()
+        self.prepare(suite, source_line("deb-src", mirror, signed_by, suite))
+
+    def prepare(self, suite: str, sources: str) -> None:
+        """Make the suite's folders, with `sources` as its sources.list."""
         for part in ("lists/partial", "cache/archives/partial"):
             (self.folder / suite / part).mkdir(parents=True, exist_ok=True)
         (self.folder / suite / "status").touch()
-        keyring = signed_by if signed_by.startswith("/") else next((k for k in _KEYRINGS if Path(k).exists()), "")
-        options = f"[signed-by={keyring}] " if keyring else ""
-        (self.folder / suite / "sources.list").write_text(f"deb-src {options}{mirror} {suite} main\n")
+        (self.folder / suite / "sources.list").write_text(sources)
 
     def _offers(self, suite: str, source: str, file: str) -> bool:
         try:
@@ -69,15 +71,16 @@ class AptState:
 
     def _offered(self, suite: str, source: str) -> list[str]:
         """Names of the orig archives that the lists know for a source package."""
-        lines = self._get(suite, "source", "--print-uris", "--tar-only", source).splitlines()
+        lines = self.get(suite, "source", "--print-uris", "--tar-only", source).splitlines()
         return [unquote(line.split()[1]) for line in lines if line.startswith("'") and len(line.split()) > 2]
 
     def _update(self, suite: str) -> None:
         self.say(f"reading Debian {suite}'s list of source packages")
-        self._get(suite, "update")
+        self.get(suite, "update")
         self.suites_updated.add(suite)
 
-    def _get(self, suite: str, *words: str, cwd: Path | None = None) -> str:
+    def get(self, suite: str, *words: str, cwd: Path | None = None, tool: str = "apt-get") -> str:
+        """Output of apt-get or apt-cache in the suite's state. Raises UpstreamError with its last words."""
         state = self.folder / suite
         options = {
             "Dir::Etc::sourcelist": str(state / "sources.list"),
@@ -90,14 +93,26 @@ class AptState:
             "Acquire::Retries": "2",
         }
         flags = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
-        return _run(["apt-get", "-q", *flags, *words], cwd)
+        return _run([tool, "-q", *flags, *words], cwd)
+
+
+def machine_archives() -> list[tuple[str, str]]:
+    """Base address and key of each package archive that the machine's apt configuration names, in its order."""
+    lines = _run(["apt-get", "indextargets", "--format", "$(REPO_URI) $(SIGNED_BY)", "Created-By: Packages"], None)
+    found = [(uri, signed_by) for uri, _, signed_by in (line.partition(" ") for line in lines.splitlines())]
+    return list(dict.fromkeys(found))
+
+
+def source_line(kind: str, uri: str, signed_by: str, suite: str) -> str:
+    """A line of sources.list(5). kind: "deb" or "deb-src"."""
+    keyring = signed_by if signed_by.startswith("/") else next((k for k in _KEYRINGS if Path(k).exists()), "")
+    options = f"[signed-by={keyring}] " if keyring else ""
+    return f"{kind} {options}{uri} {suite} main\n"
 
 
 def _machine_mirror() -> tuple[str, str]:
     """Base address and key of the machine's first package archive whose address ends in /debian."""
-    lines = _run(["apt-get", "indextargets", "--format", "$(REPO_URI) $(SIGNED_BY)", "Created-By: Packages"], None)
-    for line in lines.splitlines():
-        uri, _, signed_by = line.partition(" ")
+    for uri, signed_by in machine_archives():
         if uri.rstrip("/").endswith("/debian"):
             return uri, signed_by
     raise UpstreamError("the machine's apt configuration names no Debian mirror")

@@ -14,7 +14,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -288,6 +288,7 @@ class Qmp:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._lines = sock.makefile("rb")
+        self._events: list[dict[str, Any]] = []
 
     def greet(self, timeout_s: float = _QMP_TIMEOUT_S) -> None:
         """Read the greeting and ask for command mode. Raises VmError."""
@@ -308,6 +309,26 @@ class Qmp:
             if "return" in message:
                 return message["return"]
 
+    def human(self, line: str) -> str:
+        """What the human monitor says to a command; "" when it did it. Raises VmError."""
+        said = self.execute("human-monitor-command", **{"command-line": line})
+        assert isinstance(said, str)
+        return said.strip()
+
+    def wait(self, event: str, wanted: Callable[[dict[str, Any]], bool], timeout_s: float) -> dict[str, Any]:
+        """The data of the first event of this name that is wanted, also of those that came already. Raises VmError."""
+        ends = time.monotonic() + timeout_s
+        while True:
+            while self._events:
+                message = self._events.pop(0)
+                if message["event"] == event and wanted(message.get("data", {})):
+                    data = message.get("data", {})
+                    assert isinstance(data, dict)
+                    return data
+            self._sock.settimeout(max(0.01, ends - time.monotonic()))
+            self._message()
+            self._sock.settimeout(_QMP_TIMEOUT_S)
+
     def _message(self) -> dict[str, Any]:
         try:
             line = self._lines.readline()
@@ -315,6 +336,8 @@ class Qmp:
                 raise ConnectionError("it closed the connection")
             message = json.loads(line)
             assert isinstance(message, dict)
+            if "event" in message:
+                self._events.append(message)
             return message
         except (OSError, ValueError) as e:
             raise VmError(f"QEMU's monitor does not answer: {e}", evidence=evidence()) from e
@@ -353,6 +376,4 @@ def qmp() -> Iterator[Qmp]:
 def monitor(line: str) -> str:
     """What QEMU's human monitor says to a command; "" when it did it. Raises VmError."""
     with qmp() as client:
-        said = client.execute("human-monitor-command", **{"command-line": line})
-    assert isinstance(said, str)
-    return said.strip()
+        return client.human(line)
