@@ -22,12 +22,10 @@ static struct {
     uint64_t told_at;
 } con;
 
-static bool xencons_die(const char *why) {
+static bool xencons_die(const char *line) {
     con.dead = true;
     hal_console_attach(NULL);
-    hal_console_log("xen console: ", 13);
-    hal_console_log(why, strlen(why));
-    hal_console_log("\n", 1);
+    hal_console_log(line, strlen(line));
     return false;
 }
 
@@ -42,7 +40,7 @@ static void tell(void) {
 static uint32_t out_room(void) {
     uint32_t used = con.out_prod - con.ring->out_cons;
     if (used > XENCONS_OUT) {
-        xencons_die("the host took more than was written");
+        xencons_die("xen console: the host took more than was written\n");
         return 0;
     }
     return XENCONS_OUT - used;
@@ -77,7 +75,7 @@ static bool xencons_send_idle(void *ctx) {
 static bool receive(void) {
     uint32_t have = con.ring->in_prod - con.in_cons;
     if (have > XENCONS_IN) {
-        return xencons_die("the host typed more than there is room for");
+        return xencons_die("xen console: the host typed more than there is room for\n");
     }
     hal_rmb(); // the index before the bytes that it covers
     bool any = false;
