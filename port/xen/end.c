@@ -34,13 +34,13 @@ void xen_early_write(const char *data, size_t len) {
             ring->out_prod = prod + 1;
             continue;
         }
-        uint64_t before = hal_clock_ns();
         xen_evtchn_notify(port);
         if (waited >= ROOM_NS) {
             return; // nobody reads
         }
-        xen_evtchn_wait(port, before + ROOM_NS - waited);
-        waited += hal_clock_ns() - before;
+        uint64_t before = xen_time_ns(); // our own clock may not go yet
+        xen_evtchn_wait(port, hal_clock_ns() + ROOM_NS - waited);
+        waited += xen_time_ns() - before;
     }
     xen_evtchn_notify(port);
 }
