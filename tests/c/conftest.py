@@ -9,11 +9,17 @@ from pathlib import Path
 import pytest
 from harness import NET, Device, Harness, build
 from netcard import Card
+from xendisk import build_blkfront
 
 
 @pytest.fixture(scope="session")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(tmp_path_factory.mktemp("harness"))
+
+
+@pytest.fixture(scope="session")
+def blkfront_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_blkfront(tmp_path_factory.mktemp("blkfront"))
 
 
 @pytest.fixture

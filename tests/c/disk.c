@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "blkdev.h"
+#include "disk_user.h"
 #include "fake_device.h"
 #include "fake_hal.h"
 #include "fuzz.h"
@@ -17,7 +17,7 @@ bool disk_command(char **word, unsigned words);
 
 extern const hal_driver_t virtio_blk_driver;
 
-enum { BYTES_MAX = 1 << 20, LOG_MAX = 1 << 16, HELD = 32 };
+enum { LOG_MAX = 1 << 16, HELD = 32 };
 enum { IN = 0, OUT = 1, FLUSH = 4, DISCARD = 11 };
 
 static const char *const faults[] = {
@@ -27,7 +27,7 @@ static const char *const faults[] = {
 
 static struct {
     fake_device_t *dev;
-    uint8_t bytes[BYTES_MAX];
+    uint8_t bytes[DISK_BYTES_MAX];
     char log[LOG_MAX];
     size_t logged;
     unsigned long done;     // requests answered
@@ -183,32 +183,7 @@ static void attach(fake_device_t *d, uint64_t sectors) {
 
 // ---- commands --------------------------------------------------------------------------------------
 
-static uint8_t pattern(uint64_t i, unsigned seed) { return (uint8_t)((i * 131 + seed * 17 + (i >> 8)) & 0xff); }
-
 static long long num(char **word, unsigned i) { return strtoll(word[i], NULL, 0); }
-
-static void cmd_write(char **word, bool ordered) { // AT LEN SEED
-    size_t len = (size_t)num(word, 2);
-    uint8_t *p = malloc(len + 1);
-    for (size_t i = 0; i < len; i++) {
-        p[i] = pattern((uint64_t)num(word, 1) + i, (unsigned)num(word, 3));
-    }
-    blkdev_t *b = blkdev_get(0);
-    uint64_t at = (uint64_t)num(word, 1);
-    printf("%d\n", ordered ? blkdev_write_ordered(b, at, p, len) : blkdev_transfer(b, BLKDEV_WRITE, at, p, len));
-    free(p);
-}
-
-static void cmd_read(char **word) { // AT LEN SEED: how many bytes are not the pattern's
-    size_t len = (size_t)num(word, 2), bad = 0;
-    uint8_t *p = malloc(len + 1);
-    int r = blkdev_transfer(blkdev_get(0), BLKDEV_READ, (uint64_t)num(word, 1), p, len);
-    for (size_t i = 0; i < len; i++) {
-        bad += p[i] != pattern((uint64_t)num(word, 1) + i, (unsigned)num(word, 3));
-    }
-    printf("%d %zu\n", r, r == 0 ? bad : 0);
-    free(p);
-}
 
 bool disk_command(char **word, unsigned words) {
     (void)words;
@@ -227,77 +202,13 @@ bool disk_command(char **word, unsigned words) {
         printf("%s\n", disk.log);
         disk.logged = 0;
         disk.log[0] = '\0';
-    } else if (strcmp(word[0], "disk_info") == 0) {
-        const blkdev_t *b = blkdev_get(0);
-        printf("%llu %u %u %u %d %d %d %d\n", (unsigned long long)b->sectors, b->sector_size, b->max_bytes, b->depth,
-               b->readonly, b->volatile_cache, b->can_discard, b->dead);
-    } else if (strcmp(word[0], "disk_write") == 0) {
-        cmd_write(word + 0, false);
-    } else if (strcmp(word[0], "disk_ordered") == 0) {
-        cmd_write(word + 0, true);
-    } else if (strcmp(word[0], "disk_read") == 0) {
-        cmd_read(word);
-    } else if (strcmp(word[0], "disk_flush") == 0) {
-        printf("%d\n", blkdev_flush(blkdev_get(0)));
-    } else if (strcmp(word[0], "disk_discard") == 0) {
-        printf("%d\n", blkdev_discard(blkdev_get(0), (uint64_t)num(word, 1), (uint64_t)num(word, 2)));
     } else {
-        return false;
+        return disk_user_command(word);
     }
     return true;
 }
 
 // ---- random lives ----------------------------------------------------------------------------------
-
-enum { STEPS = 150 };
-
-// What the disk must read as, held writes included.
-static uint8_t model[BYTES_MAX];
-
-static void life_step(blkdev_t *b, uint64_t size) {
-    static uint8_t buf[70000];
-    uint64_t at = fuzz_pick((uint32_t)size);
-    uint32_t len = fuzz_pick(3) == 0 ? fuzz_pick(sizeof buf) : fuzz_pick(5000);
-    bool fits = at + len <= size;
-    int r;
-    switch (fuzz_pick(8)) {
-        case 0:
-        case 1:
-        case 2: {
-            for (uint32_t i = 0; i < len; i++) {
-                buf[i] = (uint8_t)fuzz_pick(256);
-            }
-            bool ordered = fuzz_pick(2);
-            r = ordered ? blkdev_write_ordered(b, at, buf, len) : blkdev_transfer(b, BLKDEV_WRITE, at, buf, len);
-            FUZZ_CHECK(disk.lied || r == (fits ? 0 : -EINVAL));
-            if (r == 0) {
-                memcpy(model + at, buf, len);
-            }
-            break;
-        }
-        case 3:
-            r = blkdev_flush(b);
-            FUZZ_CHECK(disk.lied || (r == 0 && memcmp(disk.bytes, model, size) == 0));
-            break;
-        case 4:
-            r = blkdev_discard(b, at & ~511ull, len & ~511u);
-            FUZZ_CHECK(disk.lied || r == ((at & ~511ull) + (len & ~511u) <= size ? 0 : -EINVAL));
-            if (r == 0 && b->can_discard) {
-                uint64_t unit = b->sector_size, first = ((at & ~511ull) + unit - 1) & ~(unit - 1);
-                uint64_t end = ((at & ~511ull) + (len & ~511u)) & ~(unit - 1);
-                end > first ? (void)memset(model + first, 0, end - first) : (void)0;
-            }
-            break;
-        default:
-            memset(buf, 0xee, sizeof buf);
-            r = blkdev_transfer(b, BLKDEV_READ, at, buf, len);
-            FUZZ_CHECK(disk.lied || r == (fits ? 0 : -EINVAL));
-            FUZZ_CHECK(disk.lied || r != 0 || memcmp(buf, model + at, len) == 0);
-            FUZZ_CHECK(buf[len] == 0xee || len == sizeof buf - 1);
-    }
-    FUZZ_CHECK(!b->dead || disk.lied);
-    FUZZ_CHECK(!b->dead || blkdev_flush(b) == -EIO);
-}
 
 void fuzz_disk_life(void) {
     fake_hal.cmdline = "virtio_mmio.device=512@0xfeb00000:5";
@@ -318,8 +229,7 @@ void fuzz_disk_life(void) {
     }
     FUZZ_CHECK(virtio_blk_driver.probe() == 1);
     blkdev_t *b = blkdev_get(0);
-    uint64_t size = b->sectors * BLKDEV_SECTOR;
-    for (int step = 0; step < STEPS && !b->dead; step++) {
-        life_step(b, size);
+    for (int step = 0; step < DISK_STEPS && !b->dead; step++) {
+        disk_user_step(b, disk.bytes, &disk.lied);
     }
 }

@@ -49,7 +49,8 @@ def build(out: Path) -> Path:
     compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
         raise RuntimeError("neither gcc nor clang is installed; try: apt-get install gcc")
-    own = [HERE / name for name in ("harness.c", "fuzz.c", "fuzz_lives.c", "disk.c", "fake_hal.c", "fake_device.c")]
+    fakes = ("fake_hal.c", "fake_device.c")
+    own = [HERE / name for name in ("harness.c", "fuzz.c", "fuzz_lives.c", "disk.c", "disk_user.c", *fakes)]
     sources = [
         *own,
         *(ROOT / "modules/virtio").glob("*.c"),

@@ -7,6 +7,7 @@ import struct
 from collections.abc import Callable
 
 import pytest
+from diskuser import DiskUser
 from harness import BLOCK, EINVAL, EIO, ENODEV, ENOMEM, ENOTSUP, EVENT_IDX, VERSION_1, Device, Harness
 
 SIZE_MAX, RO, BLK_SIZE, FLUSH, DISCARD = 1 << 1, 1 << 5, 1 << 6, 1 << 9, 1 << 13
@@ -14,11 +15,11 @@ EROFS = -30
 SECTORS = 2048
 
 
-class Disk:
+class Disk(DiskUser):
     """A disk of 1 MiB and what its driver's user does with it."""
 
     def __init__(self, h: Harness, dev: Device) -> None:
-        self.h = h
+        super().__init__(h)
         self.dev = dev
         dev.set(features=VERSION_1 | FLUSH | DISCARD)
         h.do("disk", dev.index, SECTORS)
@@ -32,27 +33,6 @@ class Disk:
     def up(self) -> Disk:
         assert self.h.number("probe", "virtio-blk") == 1
         return self
-
-    def info(self) -> list[int]:
-        """sectors, sector_size, max_bytes, depth, readonly, volatile_cache, can_discard, dead"""
-        return self.h.numbers("disk_info")
-
-    def log(self) -> str:
-        return self.h.do("disk_log").strip()
-
-    def write(self, at: int, n: int, seed: int = 1) -> int:
-        return self.h.number("disk_write", at, n, seed)
-
-    def ordered(self, at: int, n: int, seed: int = 1) -> int:
-        return self.h.number("disk_ordered", at, n, seed)
-
-    def read(self, at: int, n: int, seed: int = 1) -> tuple[int, int]:
-        """(0 or -errno, bytes that are not what write() with this seed wrote)"""
-        r, bad = self.h.numbers("disk_read", at, n, seed)
-        return r, bad
-
-    def flush(self) -> int:
-        return self.h.number("disk_flush")
 
     def dead(self, why: str) -> None:
         assert self.info()[7] == 1

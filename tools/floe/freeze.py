@@ -30,7 +30,7 @@ ALWAYS_MODULES = {"__main__", "builtins", "sys"}
 NETWORK_MODULES = {"network", "socket"}
 DRIVERS = ("virtio_console_driver", "virtio_rng_driver", "xen_console_driver")
 NETWORK_DRIVERS = ("virtio_net_driver",)
-DISK_DRIVERS = ("virtio_blk_driver",)
+DISK_DRIVERS = ("virtio_blk_driver", "xen_blkfront_driver")
 # What upstream keeps in lib/ of MicroPython's own archive: no pin of theirs in upstream.toml.
 DISK_UPSTREAM = (("littlefs", "2.8", "BSD-3-Clause"), ("FatFs", "R0.13c", "BSD-1-Clause"))
 ARENA_PAGES_DEV = 256  # 1 MiB for native code made at the REPL

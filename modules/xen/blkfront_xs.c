@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: MIT
+// A block frontend's dealings with XenStore: the nodes of public/io/blkif.h and the states of public/io/xenbus.h, from
+// the first meeting to the backend's going away and coming back. Owns nothing but the phase. Not here: the ring (blkfront.c).
+// Context: main loop; waits only in offer and accept, at start.
+//
+// A backend that goes (Closing, Closed; its driver unloaded, its domain restarted) may answer what it has for DRAIN_NS. We
+// close, and invite it again. When it waits for us (InitWait) every page is taken back first, then granted anew; once it is
+// connected to the same disk all that has not come back is issued again. Whoever waits for a request waits 30 s at most
+// (blkdev.c). What came back before and was not flushed is where the old backend left it: we cannot write it again.
+
+#include "blkfront.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { INFO_CDROM = 1, INFO_READONLY = 4, PATH_ROOM = 32 };
+#define CAPACITY_MAX (1ull << 54) // sectors; bytes then fit in 63 bits
+#define DRAIN_NS 2000000000ull
+#define UNMAP_NS 5000000000ull // from InitWait until nothing of ours is mapped
+#define POLL_NS 10000000ull    // nobody tells us when a page is unmapped
+#define MASK(state) (1u << (state))
+
+int blkfront_xs_find(blkfront_t *n) {
+    char path[sizeof(n->bus.path) + PATH_ROOM], type[8];
+    snprintf(path, sizeof(path), "device/vbd/%u/device-type", n->number);
+    if (xen_store_read(0, path, type, sizeof(type)) > 0 && strcmp(type, "cdrom") == 0) {
+        return 1;
+    }
+    return xenbus_open(&n->bus, "vbd", n->number);
+}
+
+static int write_text(blkfront_t *n, const char *name, const char *value) {
+    char path[sizeof(n->bus.path) + PATH_ROOM];
+    snprintf(path, sizeof(path), "%s/%s", n->bus.path, name);
+    return xen_store_write(0, path, value);
+}
+
+static int write_number(blkfront_t *n, const char *name, unsigned value) {
+    char text[12];
+    snprintf(text, sizeof(text), "%u", value);
+    return write_text(n, name, text);
+}
+
+// Open a ring and tell the backend. A frontend may announce persistent grants to a backend that has none (note 7).
+static int offer(blkfront_t *n) {
+    int r = blkfront_ring_open(n);
+    if (r < 0) {
+        return blkfront_die(n, "no grants or no event channel left", r);
+    }
+    r = write_number(n, "ring-ref", n->ring_grant);
+    r = r < 0 ? r : write_number(n, "event-channel", n->port);
+    r = r < 0 ? r : write_text(n, "protocol", "x86_64-abi");
+    r = r < 0 ? r : write_number(n, "feature-persistent", 1);
+    r = r < 0 ? r : xenbus_switch(&n->bus, XENBUS_INITIALISED);
+    return r < 0 ? blkfront_die(n, "the ring cannot be offered", r) : 0;
+}
+
+int blkfront_xs_offer(blkfront_t *n, uint64_t deadline_ns) {
+    unsigned ready = MASK(XENBUS_INIT_WAIT) | MASK(XENBUS_INITIALISED) | MASK(XENBUS_CONNECTED);
+    int r = xenbus_wait(&n->bus, ready, deadline_ns);
+    return r < 0 ? blkfront_die(n, "the backend is not ready", r) : offer(n);
+}
+
+// What the backend says about the disk, as numbers.
+typedef struct {
+    uint64_t sectors, sector_size, physical, info, flush, barrier, discard, granularity, alignment;
+} disk_nodes_t;
+
+static int read_nodes(blkfront_t *n, disk_nodes_t *d) {
+    struct {
+        const char *name;
+        uint64_t missing;
+        uint64_t *out;
+    } node[] = {
+        {"sectors", UINT64_MAX, &d->sectors},      {"sector-size", BLKDEV_SECTOR, &d->sector_size},
+        {"physical-sector-size", 0, &d->physical}, {"info", 0, &d->info},
+        {"feature-flush-cache", 0, &d->flush},     {"feature-barrier", 0, &d->barrier},
+        {"feature-discard", 0, &d->discard},       {"discard-granularity", 0, &d->granularity},
+        {"discard-alignment", 0, &d->alignment},
+    };
+    for (unsigned i = 0; i < HAL_ARRAY_LEN(node); i++) {
+        int r = xenbus_backend_u64(&n->bus, node[i].name, INT64_MAX, node[i].missing, node[i].out);
+        if (r < 0) {
+            return blkfront_die(n, node[i].name, r);
+        }
+    }
+    return 0;
+}
+
+// What cannot be a disk. NULL: it can. Sectors are counted in 512 bytes, whatever the sector size.
+static const char *absurd(const disk_nodes_t *d) {
+    if (d->sector_size < BLKDEV_SECTOR || d->sector_size > BLKDEV_SECTOR_MAX ||
+        (d->sector_size & (d->sector_size - 1)) != 0) {
+        return "sector size is not 512 to 4096";
+    }
+    if (d->physical % d->sector_size != 0) {
+        return "physical sectors are not whole sectors";
+    }
+    return d->sectors > CAPACITY_MAX ? "impossible capacity, or none" : NULL;
+}
+
+static bool mode_readonly(blkfront_t *n) {
+    char path[sizeof(n->bus.backend) + PATH_ROOM], mode[8];
+    snprintf(path, sizeof(path), "%s/mode", n->bus.backend);
+    return xen_store_read(0, path, mode, sizeof(mode)) > 0 && strchr(mode, 'w') == NULL;
+}
+
+// Take over what the backend says; `again` when it did so before. 1: a CD-ROM. 0 or -errno, with a log line.
+static int identify(blkfront_t *n, bool again) {
+    disk_nodes_t d;
+    int r = read_nodes(n, &d);
+    if (r < 0) {
+        return r;
+    }
+    const char *why = absurd(&d);
+    if (why != NULL) {
+        return blkfront_die(n, why, -EINVAL);
+    }
+    if ((d.info & INFO_CDROM) != 0) {
+        return 1;
+    }
+    blkdev_t *b = &n->dev;
+    uint64_t sectors = d.sectors & ~(d.sector_size / BLKDEV_SECTOR - 1);
+    bool readonly = (d.info & INFO_READONLY) != 0 || mode_readonly(n);
+    if (again && (sectors != b->sectors || d.sector_size != b->sector_size || readonly != b->readonly)) {
+        return blkfront_die(n, "another disk came back", -EIO);
+    }
+    b->sectors = sectors;
+    b->sector_size = (uint32_t)d.sector_size;
+    b->max_bytes = BLKFRONT_MAX_BYTES;
+    b->readonly = readonly;
+    b->volatile_cache = d.flush != 0 || d.barrier != 0;
+    n->flush_op = d.flush != 0 || d.barrier == 0 ? BLKFRONT_OP_FLUSH : BLKFRONT_OP_BARRIER;
+    // Our requests are eleven pages at most: a disk that forgets in larger units would forget nothing.
+    b->can_discard = d.discard != 0 && d.granularity <= HAL_PAGE_SIZE && d.alignment == 0;
+    return 0;
+}
+
+// The backend is connected: so are we.
+static int join(blkfront_t *n, bool again) {
+    int r = identify(n, again);
+    if (r == 0 && (r = xenbus_switch(&n->bus, XENBUS_CONNECTED)) < 0) {
+        return blkfront_die(n, "the handshake cannot be ended", r);
+    }
+    if (r == 0) {
+        blkfront_ring_start(n);
+    }
+    return r;
+}
+
+int blkfront_xs_accept(blkfront_t *n, uint64_t deadline_ns) {
+    int r = xenbus_wait(&n->bus, MASK(XENBUS_CONNECTED), deadline_ns);
+    r = r < 0 ? blkfront_die(n, "the backend does not connect", r) : join(n, false);
+    return r > 0 ? (blkfront_die(n, "a CD-ROM, left alone", 0), 1) : r;
+}
+
+static void enter(blkfront_t *n, blkfront_phase_t phase, uint64_t deadline) {
+    n->phase = phase;
+    n->deadline = deadline;
+}
+
+// The backend left Connected.
+static void leave(blkfront_t *n) {
+    uint64_t online;
+    if (n->bus.backend_state == XENBUS_UNKNOWN || xenbus_backend_u64(&n->bus, "online", 1, 1, &online) < 0 ||
+        online == 0) {
+        blkfront_die(n, "the disk was taken away", -ENODEV);
+        return;
+    }
+    xenbus_fail(&n->bus, "the backend went away, requests wait for another", -EAGAIN);
+    enter(n, BLKFRONT_LEAVING, hal_clock_ns() + DRAIN_NS);
+}
+
+// Nothing more will come back: close, so that the backend lets go of our pages.
+static void part(blkfront_t *n) {
+    enter(n, BLKFRONT_AWAY, 0);
+    blkfront_ring_close(n);
+    if (xenbus_switch(&n->bus, XENBUS_CLOSED) < 0) {
+        blkfront_die(n, "XenStore does not answer", -EIO);
+    }
+}
+
+static void away(blkfront_t *n) {
+    switch (n->bus.backend_state) {
+        case XENBUS_UNKNOWN:
+            blkfront_die(n, "the disk was taken away", -ENODEV);
+            break;
+        case XENBUS_CLOSED:
+            if (n->bus.state == XENBUS_CLOSED && xenbus_switch(&n->bus, XENBUS_INITIALISING) < 0) {
+                blkfront_die(n, "XenStore does not answer", -EIO);
+            }
+            break;
+        case XENBUS_INIT_WAIT: {
+            uint64_t now = hal_clock_ns();
+            n->deadline = n->deadline == 0 ? now + UNMAP_NS : n->deadline;
+            if (blkfront_ring_close(n)) {
+                enter(n, BLKFRONT_OFFERED, 0);
+                offer(n);
+            } else if (now > n->deadline) {
+                blkfront_die(n, "the backend keeps our memory", -EIO);
+            }
+            break;
+        }
+        default: // it is not there yet
+            break;
+    }
+}
+
+static void offered(blkfront_t *n) {
+    xenbus_state_t theirs = n->bus.backend_state;
+    if (theirs == XENBUS_CONNECTED) {
+        if (join(n, true) > 0) {
+            blkfront_die(n, "another disk came back", -EIO);
+        }
+    } else if (theirs == XENBUS_UNKNOWN || theirs == XENBUS_CLOSING || theirs == XENBUS_CLOSED) {
+        part(n);
+    }
+}
+
+bool blkfront_xs_step(blkfront_t *n) {
+    blkfront_phase_t before = n->phase;
+    xenbus_state_t theirs = n->bus.backend_state;
+    switch (n->phase) {
+        case BLKFRONT_UP:
+            if (theirs != XENBUS_CONNECTED) {
+                leave(n);
+            }
+            break;
+        case BLKFRONT_LEAVING:
+            // Closing: what it has may still come back. Any other state: it is gone, and nothing will.
+            if (theirs != XENBUS_CLOSING || n->req_pushed == n->rsp_cons || hal_clock_ns() > n->deadline) {
+                part(n);
+            }
+            break;
+        case BLKFRONT_AWAY:
+            away(n);
+            break;
+        case BLKFRONT_OFFERED:
+            offered(n);
+            break;
+        case BLKFRONT_DEAD:
+            if ((theirs == XENBUS_CLOSING || theirs == XENBUS_CLOSED) && n->bus.state == XENBUS_CLOSING) {
+                xenbus_switch(&n->bus, XENBUS_CLOSED);
+            }
+            if ((theirs == XENBUS_CLOSED || theirs == XENBUS_UNKNOWN) && n->bus.watch.path != NULL) {
+                blkfront_ring_close(n); // what it still has now, it keeps
+                xenbus_close(&n->bus);
+            }
+            break;
+        default: // probe does the work
+            break;
+    }
+    return n->phase != before;
+}
+
+uint64_t blkfront_xs_deadline(const blkfront_t *n) {
+    bool polls = n->phase == BLKFRONT_AWAY && n->bus.backend_state == XENBUS_INIT_WAIT;
+    return polls ? hal_clock_ns() + POLL_NS : n->phase == BLKFRONT_LEAVING ? n->deadline : UINT64_MAX;
+}
