@@ -109,6 +109,7 @@ static void soft_reset(void) {
 }
 
 void floe_repl(void) {
+    hal_console_stop = "\x03\x03\r\x01import floe\nfloe.stop()\x04\x02"; // as tools/floe/console.py types it
     hal_console_input_buffer(input, sizeof(input));
     for (;;) {
         start_python();

@@ -112,7 +112,7 @@ static const fwcfg_file_t *find(const char *name) {
 
 int hal_blob_size(const char *name) {
     if (hal_platform != NULL) {
-        return hal_platform->blob_size(name);
+        return xen_blobs.size(name);
     }
     int err = look();
     if (err != 0) {
@@ -124,7 +124,7 @@ int hal_blob_size(const char *name) {
 
 int hal_blob_read(const char *name, void *out, size_t len) {
     if (hal_platform != NULL) {
-        return hal_platform->blob_read(name, out, len);
+        return xen_blobs.read(name, out, len);
     }
     int size = hal_blob_size(name);
     if (size < 0) {
@@ -136,7 +136,7 @@ int hal_blob_read(const char *name, void *out, size_t len) {
 
 int hal_blob_next(const char *prefix, size_t *pos, char *out, size_t size) {
     if (hal_platform != NULL) {
-        return hal_platform->blob_next(prefix, pos, out, size);
+        return xen_blobs.next(prefix, pos, out, size);
     }
     int err = look();
     if (err != 0) {
@@ -158,7 +158,7 @@ int hal_blob_next(const char *prefix, size_t *pos, char *out, size_t size) {
 
 bool hal_vm_uuid(uint8_t out[16]) {
     if (hal_platform != NULL) {
-        return hal_platform->vm_uuid(out);
+        return xen_blobs.uuid(out);
     }
     static const uint8_t none[UUID_LEN];
     if (look() != 0 || (fetch(KEY_UUID, out, UUID_LEN) != 0 && broken("the UUID cannot be read") != 0)) {

@@ -191,6 +191,8 @@ void hal_console_input_buffer(void *data, size_t size);
 // queued. It is heard although the queue is full: what nobody has read is then thrown away.
 extern int hal_console_interrupt_char;
 extern bool (*hal_console_on_interrupt)(void);
+// What asks for the script's end when it is typed at the console; a hypervisor that wants the VM to end types it.
+extern const char *hal_console_stop;
 
 // ---- drivers ------------------------------------------------------------------------------------
 // A driver an image can hold; the generated floe_app.c lists those that it does. probe() finds and

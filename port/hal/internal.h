@@ -20,13 +20,18 @@ typedef struct {
     void (*relax)(void);
     // hal_exit() and, with HAL_RESET_CODE and HAL_WAKE_CODE, hal_reset().
     void (*end)(int code) __attribute__((noreturn));
-    // As hal.h's hal_blob_*() and hal_vm_uuid().
-    int (*blob_size)(const char *name);
-    int (*blob_read)(const char *name, void *out, size_t len);
-    int (*blob_next)(const char *prefix, size_t *pos, char *out, size_t size);
-    bool (*vm_uuid)(uint8_t out[16]);
 } hal_platform_t;
 extern const hal_platform_t *hal_platform;
+
+// The platform's hal_blob_*() and hal_vm_uuid(): named here, and not in the struct above, so that an image that asks for
+// no blob holds none of them.
+typedef struct {
+    int (*size)(const char *name);
+    int (*read)(const char *name, void *out, size_t len);
+    int (*next)(const char *prefix, size_t *pos, char *out, size_t size);
+    bool (*uuid)(uint8_t out[16]);
+} hal_blobs_t;
+extern const hal_blobs_t xen_blobs; // port/xen/blob.c
 
 enum { HAL_PANIC_CODE = 120, HAL_RESET_CODE = 122, HAL_WAKE_CODE = 123 }; // tools/floe/vm.py
 

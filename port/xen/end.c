@@ -54,6 +54,7 @@ void xen_relax(void) {
 
 _Noreturn void xen_end(int code) {
     static bool ending;
+    code = xen_control_reboot && code != HAL_PANIC_CODE ? HAL_RESET_CODE : code;
     if (!ending) { // a panic of the XenStore client's own comes here a second time
         ending = true;
         xen_port_t port;

@@ -36,15 +36,18 @@ enum { XEN_SPACE_SHARED_INFO = 0, XEN_SPACE_GRANT_TABLE = 1 };
 int xen_evtchn_init(void);
 // Xen's own count of nanoseconds, which absolute times in hypercalls are in.
 uint64_t xen_time_ns(void);
+// The host asked for a new start: the VM's end is one (control.c sets it, end.c looks).
+extern bool xen_control_reboot;
+// Value of a hexadecimal digit, or -1.
+static inline int xen_hex(char c) {
+    char lower = (char)(c | 0x20);
+    return c >= '0' && c <= '9' ? c - '0' : lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
+}
 // The members of hal_platform_t.
 int xen_timer_init(void);
 void xen_timer(uint64_t deadline_ns);
 void xen_early_write(const char *data, size_t len);
 void xen_relax(void);
 _Noreturn void xen_end(int code);
-int xen_blob_size(const char *name);
-int xen_blob_read(const char *name, void *out, size_t len);
-int xen_blob_next(const char *prefix, size_t *pos, char *out, size_t size);
-bool xen_blob_uuid(uint8_t out[16]);
 
 #endif

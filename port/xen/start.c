@@ -52,10 +52,6 @@ static hal_platform_t platform = {
     .write = xen_early_write,
     .relax = xen_relax,
     .end = xen_end,
-    .blob_size = xen_blob_size,
-    .blob_read = xen_blob_read,
-    .blob_next = xen_blob_next,
-    .vm_uuid = xen_blob_uuid,
 };
 
 void xen_start(void) {

@@ -37,7 +37,7 @@ def symbols(path: Path) -> set[str]:
 def test_hello_holds_only_what_it_needs() -> None:
     built = image.build(REPO / "images" / "hello")
     assert built.image.content["modules"] == ["__main__", "builtins", "sys"]
-    assert built.image.content["drivers"] == ["virtio-console", "virtio-rng", "xen-console"]
+    assert built.image.content["drivers"] == ["virtio-console", "virtio-rng", "xen-console", "xen-control"]
     held = symbols(built.path)
     for absent in (
         "mp_module_json",

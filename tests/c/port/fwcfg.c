@@ -20,6 +20,7 @@ static uint64_t fake_clock(void) { return now += 1000000; }
 #include "hal/fwcfg.c"
 
 const hal_platform_t *hal_platform; // a PC
+const hal_blobs_t xen_blobs;
 
 enum { ITEMS_MAX = 100 };
 
