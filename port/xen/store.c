@@ -105,8 +105,8 @@ static bool unread(void) { return xs.page->rsp_prod != xs.rsp_cons; }
 
 // Until the host has done something about the ring.
 static int wait_host(uint64_t deadline_ns) {
-    bool more = unread() ? hal_clock_ns() < deadline_ns : xen_evtchn_wait(xs.port, deadline_ns);
-    return more ? 0 : die("no answer", -ETIMEDOUT);
+    bool in_time = hal_clock_ns() < deadline_ns; // looked at each time: a host may go on with events for ever
+    return in_time && (unread() || xen_evtchn_wait(xs.port, deadline_ns)) ? 0 : die("no answer", -ETIMEDOUT);
 }
 
 // What has come in, at most len bytes.
@@ -241,7 +241,8 @@ static int ask(xs_type_t type, xen_tx_t tx, const part_t *part, unsigned parts) 
     int err = xs.down == 0 && xs.page == NULL ? start() : xs.down;
     uint64_t deadline_ns = hal_clock_ns() + ANSWER_NS;
     while (err == 0 && xs.page->connection != 0) { // the store is being started anew
-        err = xen_evtchn_wait(xs.port, deadline_ns) ? 0 : die("no connection", -ETIMEDOUT);
+        bool in_time = hal_clock_ns() < deadline_ns && xen_evtchn_wait(xs.port, deadline_ns);
+        err = in_time ? 0 : die("no connection", -ETIMEDOUT);
     }
     h.id = ++xs.id;
     err = err == 0 ? put(&h, sizeof(h), deadline_ns) : err;
