@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from harness import NET, Device, Harness, build
 from netcard import Card
+from xen_harness import build as build_xen
 from xendisk import build_blkfront
 
 
@@ -20,6 +21,14 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def blkfront_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_blkfront(tmp_path_factory.mktemp("blkfront"))
+
+
+@pytest.fixture(scope="session")
+def netfront(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Xen's network driver over the fake Xen (xen_net.c)."""
+    sources = [f"modules/xen/{name}.c" for name in ("xenbus", "netfront", "netfront_ring", "netfront_xs")]
+    folder = tmp_path_factory.mktemp("netfront")
+    return build_xen(folder, "xen_net.c", *sources, "modules/netdev/netdev.c", "tests/c/xen_netfuzz.c")
 
 
 @pytest.fixture

@@ -53,6 +53,7 @@ void *hal_mem_dma(size_t bytes, size_t align) {
 }
 
 size_t hal_mem_total(void) { return fake_hal.mem_total; }
+size_t hal_mem_free(void) { return fake_hal.mem_total; }
 
 int hal_cmdline_next(const char *key, size_t *pos, char *out, size_t size) {
     size_t key_len = strlen(key);

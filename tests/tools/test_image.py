@@ -44,6 +44,7 @@ def test_hello_holds_only_what_it_needs() -> None:
         "mp_module_time",
         "tcp_input",
         "virtio_net_driver",
+        "xen_netfront_driver",
         "mp_compile",
         "pyexec_event_repl_process_char",
     ):
@@ -62,7 +63,7 @@ def test_modules_follow_imports(tmp_path: Path) -> None:
 def test_sockets_bring_the_network(tmp_path: Path) -> None:
     built = image.build(app(tmp_path, {"main.py": "import socket\n"}))
     assert {"network", "socket"} <= set(built.image.content["modules"])
-    assert "virtio-net" in built.image.content["drivers"]
+    assert {"virtio-net", "xen-netfront"} <= set(built.image.content["drivers"])
     assert "lwip" in [u["name"] for u in built.image.content["upstream"]]
     assert "tcp_input" in symbols(built.path)
 

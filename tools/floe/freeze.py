@@ -29,7 +29,7 @@ ALWAYS_MODULES = {"__main__", "builtins", "sys"}
 # Whoever reaches one of them needs both and a driver: sockets do nothing before an interface is up.
 NETWORK_MODULES = {"network", "socket"}
 DRIVERS = ("virtio_console_driver", "virtio_rng_driver", "xen_console_driver", "xen_control_driver")
-NETWORK_DRIVERS = ("virtio_net_driver",)
+NETWORK_DRIVERS = ("virtio_net_driver", "xen_netfront_driver")
 DISK_DRIVERS = ("virtio_blk_driver", "xen_blkfront_driver")
 # What upstream keeps in lib/ of MicroPython's own archive: no pin of theirs in upstream.toml.
 DISK_UPSTREAM = (("littlefs", "2.8", "BSD-3-Clause"), ("FatFs", "R0.13c", "BSD-1-Clause"))

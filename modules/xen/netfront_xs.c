@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: MIT
+// Network cards of a Xen guest: the handshake in XenStore (Xen public/io/netif.h, public/io/xenbus.h). Finds the cards,
+// follows each backend's state, and cards that are pulled and plugged while the VM runs. Owns the list of cards.
+// Not here: rings (netfront.c), several queues (not negotiated). Context: main loop; the probe waits, bounded.
+
+#include <stdio.h>
+#include <string.h>
+
+#include "netfront.h"
+
+enum { MTU_DEFAULT = 1500, MTU_MIN = 68, MTU_MAX = 65535 - 14 - 4, MTU_ONE_PAGE = HAL_PAGE_SIZE - 14 - 4 };
+enum { NAME_ROOM = 32 };
+#define CONNECT_NS 3000000000ull // for all cards together, at start
+
+typedef struct {
+    xenbus_dev_t bus; // first: `changed` gets its address
+    netfront_t *rings;
+    unsigned number;
+    bool plugged;
+} vif_t;
+
+static vif_t vifs[NETDEV_MAX];
+static unsigned vif_count;
+
+static bool folder_exists(unsigned number) {
+    char path[NAME_ROOM + NAME_ROOM], first[1];
+    snprintf(path, sizeof(path), "device/vif/%u/backend", number);
+    return xen_store_read(0, path, first, sizeof(first)) > 0;
+}
+
+// Write a number into our folder.
+static int put(vif_t *v, const char *name, unsigned value) {
+    char path[sizeof(v->bus.path) + NAME_ROOM];
+    snprintf(path, sizeof(path), "%s/%s", v->bus.path, name);
+    return xen_store_printf(0, path, "%u", value);
+}
+
+static int read_terms(vif_t *v, netfront_terms_t *t) {
+    bool no_csum4 = false;
+    const struct {
+        const char *name;
+        bool *out;
+    } feature[] = {
+        {"feature-sg", &t->sg},
+        {"feature-no-csum-offload", &no_csum4},
+        {"feature-ipv6-csum-offload", &t->csum6},
+        {"feature-gso-tcpv4", &t->gso4},
+        {"feature-gso-tcpv6", &t->gso6},
+    };
+    for (unsigned i = 0; i < HAL_ARRAY_LEN(feature); i++) {
+        uint64_t value;
+        int r = xenbus_backend_u64(&v->bus, feature[i].name, 1, 0, &value);
+        if (r < 0) {
+            return xenbus_fail(&v->bus, feature[i].name, r);
+        }
+        *feature[i].out = value != 0;
+    }
+    t->csum4 = !no_csum4;
+    return 0;
+}
+
+// Tell the backend where to find us and what it may give us. It reads all that once our state is CONNECTED.
+static int write_contact(vif_t *v, const netfront_contact_t *c) {
+    const struct {
+        const char *name;
+        unsigned value;
+    } key[] = {
+        {"tx-ring-ref", c->tx_ring},      {"rx-ring-ref", c->rx_ring},   {"event-channel", c->port},
+        {"request-rx-copy", 1},           {"feature-rx-notify", 1},      {"feature-sg", 1},
+        {"feature-ipv6-csum-offload", 1}, {"feature-gso-tcpv4", c->gso}, {"feature-gso-tcpv6", c->gso},
+    };
+    for (unsigned i = 0; i < HAL_ARRAY_LEN(key); i++) {
+        int r = put(v, key[i].name, key[i].value);
+        if (r < 0) {
+            return xenbus_fail(&v->bus, key[i].name, r);
+        }
+    }
+    return 0;
+}
+
+// The backend waits for us. What fails leaves the card without a link.
+static void connect(vif_t *v) {
+    netfront_terms_t terms = {0};
+    netfront_contact_t contact;
+    if (read_terms(v, &terms) < 0 || netfront_connect(v->rings, &terms, &contact) < 0) {
+        return;
+    }
+    netdev_t *dev = netfront_netdev(v->rings);
+    if (!terms.sg && dev->mtu > MTU_ONE_PAGE) {
+        dev->mtu = MTU_ONE_PAGE;
+    }
+    if (write_contact(v, &contact) < 0 || xenbus_switch(&v->bus, XENBUS_CONNECTED) < 0) {
+        netfront_disconnect(v->rings);
+    }
+}
+
+static void unplug(vif_t *v) {
+    netfront_disconnect(v->rings);
+    xenbus_close(&v->bus);
+    v->plugged = false;
+}
+
+// The backend goes, or has gone: follow it. One that stays (an administrator took it down, or its driver was started anew)
+// is asked to begin again; one that is being removed is not.
+static void follow(vif_t *v) {
+    uint64_t online = 0;
+    netfront_disconnect(v->rings);
+    if (v->bus.state != XENBUS_CLOSED && xenbus_switch(&v->bus, XENBUS_CLOSED) < 0) {
+        return;
+    }
+    if (v->bus.backend_state == XENBUS_CLOSED && xenbus_backend_u64(&v->bus, "online", 1, 0, &online) == 0 &&
+        online != 0) {
+        xenbus_switch(&v->bus, XENBUS_INITIALISING);
+    }
+}
+
+// Do what the two states ask for. Again is fine.
+static void vif_changed(xenbus_dev_t *bus) {
+    vif_t *v = (vif_t *)bus;
+    if (!v->plugged) {
+        return;
+    }
+    switch (bus->backend_state) {
+        case XENBUS_INIT_WAIT:
+            if (bus->state == XENBUS_CLOSED) {
+                xenbus_switch(bus, XENBUS_INITIALISING);
+            }
+            if (bus->state == XENBUS_INITIALISING && !netfront_netdev(v->rings)->dead) {
+                connect(v);
+            }
+            break;
+        case XENBUS_CONNECTED:
+            if (bus->state == XENBUS_CONNECTED) {
+                netfront_start(v->rings);
+            }
+            break;
+        case XENBUS_UNKNOWN: // its folder is gone; ours with it when the card was pulled
+            if (!folder_exists(v->number)) {
+                unplug(v);
+                break;
+            }
+            // fall through
+        case XENBUS_CLOSING:
+        case XENBUS_CLOSED:
+            follow(v);
+            break;
+        default: // INITIALISING, INITIALISED: not its turn; RECONFIGURING...: nothing here can be
+            break;
+    }
+}
+
+// ---- cards --------------------------------------------------------------------------------------
+
+static int hex(char c) {
+    static const char digits[] = "0123456789abcdef";
+    const char *at = c >= '0' ? strchr(digits, c | 0x20) : NULL;
+    return at != NULL ? (int)(at - digits) : -1;
+}
+
+static bool parse_mac(const char *text, uint8_t *mac) {
+    static const uint8_t zero[NETDEV_MAC_LEN];
+    for (unsigned i = 0; i < NETDEV_MAC_LEN; i++, text += 3) {
+        int high = hex(text[0]), low = high < 0 ? -1 : hex(text[1]);
+        if (low < 0 || text[2] != (i + 1 < NETDEV_MAC_LEN ? ':' : '\0')) {
+            return false;
+        }
+        mac[i] = (uint8_t)(high << 4 | low);
+    }
+    return (mac[0] & 1) == 0 && memcmp(mac, zero, NETDEV_MAC_LEN) != 0;
+}
+
+// Address and MTU from our folder: what the stack sees of the card for as long as the VM lives.
+static int identify(vif_t *v) {
+    netdev_t *dev = netfront_netdev(v->rings);
+    char path[sizeof(v->bus.path) + NAME_ROOM], text[sizeof("00:00:00:00:00:00") + 1];
+    snprintf(path, sizeof(path), "%s/mac", v->bus.path);
+    int r = xen_store_read(0, path, text, sizeof(text));
+    if (r < 0 || !parse_mac(text, dev->mac)) {
+        return xenbus_fail(&v->bus, "MAC address is none, a group's or zero", r < 0 ? r : -EINVAL);
+    }
+    uint64_t mtu = MTU_DEFAULT;
+    snprintf(path, sizeof(path), "%s/mtu", v->bus.path);
+    r = xen_store_read_u64(0, path, UINT32_MAX, &mtu);
+    if ((r < 0 && r != -ENOENT) || (r == 0 && mtu < MTU_MIN)) {
+        return xenbus_fail(&v->bus, "MTU is none, or below 68", r < 0 ? r : -EINVAL);
+    }
+    mtu = r == 0 ? mtu : MTU_DEFAULT;
+    dev->mtu = mtu < MTU_MAX ? (uint16_t)mtu : MTU_MAX;
+    return 0;
+}
+
+static int plug(vif_t *v, unsigned number) {
+    v->number = number;
+    v->bus.changed = vif_changed;
+    int r = xenbus_open(&v->bus, "vif", number);
+    v->plugged = r == 0;
+    return r;
+}
+
+static int vif_add(unsigned number) {
+    if (vif_count == NETDEV_MAX) {
+        return -ENOSPC;
+    }
+    vif_t *v = &vifs[vif_count];
+    int r = plug(v, number);
+    if (r < 0) {
+        return r;
+    }
+    if (v->rings == NULL) { // else the one before this could not be used
+        v->rings = netfront_new(&v->bus);
+    }
+    r = v->rings == NULL ? xenbus_fail(&v->bus, "no memory for packet buffers", -ENOMEM) : identify(v);
+    if (r == 0 && (r = netdev_register(netfront_netdev(v->rings))) < 0) {
+        xenbus_fail(&v->bus, "too many network devices", r);
+    }
+    if (r < 0) {
+        xenbus_close(&v->bus);
+        v->plugged = false;
+        return r;
+    }
+    vif_count++;
+    return 0;
+}
+
+// A card came while the VM runs. The stack knows the cards of its start only: one that was pulled becomes this one, if
+// possible that of the same number. It keeps its address there, as on a wire that is put into another socket.
+static void adopt(unsigned number) {
+    vif_t *found = NULL;
+    for (unsigned i = 0; i < vif_count; i++) {
+        vif_t *v = &vifs[i];
+        if (!v->plugged && !netfront_netdev(v->rings)->dead && (found == NULL || v->number == number)) {
+            found = v;
+        }
+    }
+    if (found != NULL && folder_exists(number) && plug(found, number) == 0) {
+        vif_changed(&found->bus);
+    }
+}
+
+// Something below device/vif changed.
+static void cards_changed(void *arg) {
+    (void)arg;
+    unsigned number[NETDEV_MAX];
+    int count = xenbus_list("vif", number, NETDEV_MAX);
+    if (count < 0) {
+        return;
+    }
+    bool known[NETDEV_MAX] = {false};
+    for (unsigned i = 0; i < vif_count; i++) {
+        bool there = false;
+        for (int k = 0; k < count && vifs[i].plugged; k++) {
+            if (number[k] == vifs[i].number) {
+                there = known[k] = true;
+            }
+        }
+        if (vifs[i].plugged && !there) {
+            unplug(&vifs[i]);
+        }
+    }
+    for (int k = 0; k < count; k++) {
+        if (!known[k]) {
+            adopt(number[k]);
+        }
+    }
+}
+
+static void await(vif_t *v, unsigned states, uint64_t deadline_ns) {
+    if (v->plugged && xenbus_wait(&v->bus, states, deadline_ns) == 0) {
+        vif_changed(&v->bus);
+    }
+}
+
+static int netfront_probe(void) {
+    static xen_watch_t watch = {.path = "device/vif", .fired = cards_changed};
+    unsigned number[NETDEV_MAX];
+    int count = xen_present() ? xenbus_list("vif", number, NETDEV_MAX) : 0, err = count < 0 ? count : 0;
+    for (int i = 0; i < count; i++) {
+        int r = vif_add(number[i]);
+        err = err == 0 ? r : err;
+    }
+    uint64_t deadline = hal_clock_ns() + CONNECT_NS;
+    for (unsigned i = 0; i < vif_count; i++) {
+        await(&vifs[i], 1u << XENBUS_INIT_WAIT | 1u << XENBUS_CONNECTED, deadline);
+    }
+    for (unsigned i = 0; i < vif_count; i++) {
+        await(&vifs[i], 1u << XENBUS_CONNECTED, deadline);
+        if (!netfront_netdev(vifs[i].rings)->ops->link_up(netfront_netdev(vifs[i].rings))) {
+            xenbus_fail(&vifs[i].bus, "the backend is not ready: no link yet", -ETIMEDOUT);
+        }
+    }
+    if (vif_count > 0) {
+        xen_store_watch(&watch);
+    }
+    return err < 0 ? err : (int)vif_count;
+}
+
+const hal_driver_t xen_netfront_driver = {"xen-netfront", netfront_probe};

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: MIT
+"""A Xen network card for the tests: the driver's verbs on one side, an honest backend's deeds on the other
+(public/io/netif.h, public/io/ring.h), done on the granted pages themselves."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from harness import EIO, Harness
+from netcard import F_RX_CSUM, F_TX_CSUM, OFFLOAD, Frame
+from xen_harness import CLOSED, CONNECTED, Backend
+
+RING, HEADER = 256, 64
+CSUM_BLANK, DATA_VALIDATED, MORE_DATA, EXTRA_INFO = 1, 2, 4, 8  # tx
+RX_VALIDATED, RX_BLANK, RX_MORE, RX_EXTRA, RX_GSO_PREFIX = 1, 2, 4, 8, 16
+OKAY, NULL = 0, 1
+PAGE = 4096
+USUAL = F_TX_CSUM | F_RX_CSUM
+ALL = {"feature__sg": 1, "feature__ipv6__csum__offload": 1, "feature__gso__tcpv4": 1, "feature__gso__tcpv6": 1}
+TSO = {"csum": 1, "gso": 1, "size": 1460, "hdr": 54, "start": 34, "offset": 16}
+SMALL_VM, LARGE_VM = 8 << 20, 64 << 20
+
+
+@dataclass
+class Request:
+    """What the driver put into its ring for sending. An extra info is `extra`: its 8 bytes."""
+
+    ref: int = 0
+    offset: int = 0
+    flags: int = 0
+    id: int = 0
+    size: int = 0
+    extra: bytes = b""
+
+
+class Ring:
+    """One ring as the backend sees it."""
+
+    def __init__(self, h: Harness, ref: int, size: int) -> None:
+        self.h, self.ref, self.size = h, ref, size
+        self.req_cons = self.rsp_prod = 0
+
+    def peek(self, at: int, n: int) -> bytes:
+        return bytes.fromhex(self.h.do("grant_read", self.ref, at, n))
+
+    def poke(self, at: int, data: bytes) -> None:
+        self.h.do("grant_write", self.ref, at, data.hex())
+
+    def indices(self) -> tuple[int, int, int, int]:
+        """req_prod, req_event, rsp_prod, rsp_event."""
+        a, b, c, d = struct.unpack("<4I", self.peek(0, 16))
+        return a, b, c, d
+
+    def take(self) -> bytes | None:
+        """The next request, unless there is none."""
+        if self.indices()[0] == self.req_cons:
+            return None
+        raw = self.peek(HEADER + self.req_cons % RING * self.size, self.size)
+        self.req_cons += 1
+        return raw
+
+    def answer(self, raw: bytes) -> None:
+        """Put one response; `push` publishes it."""
+        self.poke(HEADER + self.rsp_prod % RING * self.size, raw)
+        self.rsp_prod += 1
+
+    def push(self, jump: int = 0) -> bool:
+        """Publish; true: the driver wants an event for it."""
+        _, _, old, event = self.indices()
+        new = (self.rsp_prod + jump) & 0xFFFFFFFF
+        self.poke(8, struct.pack("<I", new))
+        return (new - event) & 0xFFFFFFFF < (new - old) & 0xFFFFFFFF
+
+    def want(self) -> None:
+        """Ask for a notification at the next request (req_event)."""
+        self.poke(4, struct.pack("<I", self.req_cons + 1))
+
+
+class XenCard:
+    """A card, its driver, and the backend's side of it."""
+
+    def __init__(self, h: Harness, number: int = 0, index: int = 0, mac: str = "00:16:3e:12:34:56") -> None:
+        self.h, self.index = h, index
+        self.back = Backend(h, "vif", number)
+        h.do("xs_set", f"{self.back.front}/mac", mac)
+        self.back.set(online=1, feature__rx__copy=1, feature__rx__notify=1)
+        self.back.when(CONNECTED, CONNECTED)
+        self.back.when(CLOSED, CLOSED)
+
+    def up(self, **features: int) -> XenCard:
+        self.back.set(**features)
+        assert self.h.number("probe") >= 1, self.h.log
+        assert self.h.number("link", self.index) == 1
+        return self.attach()
+
+    def attach(self) -> XenCard:
+        """The backend learns where the rings are."""
+        self.tx = Ring(self.h, int(self.back.get("tx-ring-ref")), 12)
+        self.rx = Ring(self.h, int(self.back.get("rx-ring-ref")), 8)
+        self.port = int(self.back.get("event-channel"))
+        return self
+
+    def nic(self) -> tuple[str, int, int, bool]:
+        mac, mtu, features, dead = self.h.do("nic", self.index).split()
+        return mac, int(mtu), int(features), dead == "1"
+
+    # ---- the stack's side
+
+    def take(self) -> Frame | int:
+        answer = self.h.do("rx", self.index).split()
+        if answer[0] != "0":
+            return int(answer[0])
+        return Frame(int(answer[1]), answer[2] == "1", int(answer[3]), bytes.fromhex(answer[4]))
+
+    def frame(self) -> Frame:
+        frame = self.take()
+        assert isinstance(frame, Frame), (frame, self.h.log)
+        return frame
+
+    def give_back(self, frame: Frame) -> None:
+        self.h.do("rxret", self.index, frame.cookie)
+
+    def send(self, cookie: int, *lengths: int, **offload: int) -> int:
+        """Queue a frame of segments of these lengths. offload: csum, gso, size, hdr, start, offset; 0 if not given."""
+        assert offload.keys() <= set(OFFLOAD)
+        return self.h.number("tx", self.index, cookie, *[offload.get(k, 0) for k in OFFLOAD], *lengths)
+
+    def returned(self) -> int:
+        return self.h.number("txret", self.index)
+
+    def arm(self) -> int:
+        return self.h.number("arm", self.index)
+
+    def kick(self) -> int:
+        """Returns how many notifications it made."""
+        before = self.notified()
+        self.h.do("kick", self.index)
+        return self.notified() - before
+
+    # ---- the backend's side
+
+    def notified(self) -> int:
+        return int(self.h.do("port", self.port).split()[3])
+
+    def sent(self) -> list[Request]:
+        """All requests of one frame; none: no frame."""
+        out: list[Request] = []
+        extra = False
+        while (raw := self.tx.take()) is not None:
+            if extra:
+                out.append(Request(extra=raw[:8]))
+                extra = bool(raw[1] & 1)
+            else:
+                out.append(Request(*struct.unpack("<IHHHH", raw)))
+                extra = len(out) == 1 and bool(out[0].flags & EXTRA_INFO)
+            if not extra and not [r for r in out if not r.extra][-1].flags & MORE_DATA:
+                break
+        return out
+
+    def bytes_of(self, requests: list[Request]) -> bytes:
+        """A frame's bytes, out of the granted pages."""
+        parts = [r for r in requests if not r.extra]
+        sizes = [parts[0].size - sum(r.size for r in parts[1:]), *(r.size for r in parts[1:])]
+        assert all(r.offset + n <= PAGE for r, n in zip(parts, sizes, strict=True))
+        return b"".join(
+            bytes.fromhex(self.h.do("grant_read", r.ref, r.offset, n)) for r, n in zip(parts, sizes, strict=True)
+        )
+
+    def complete(self, requests: list[Request], status: int = OKAY, push: bool = True) -> bool:
+        for r in requests:
+            self.tx.answer(struct.pack("<Hh", 0xFFFF if r.extra else r.id, NULL if r.extra else status) + bytes(8))
+        return self.tx.push() if push else False
+
+    def buffer(self) -> tuple[int, int]:
+        """The next receive buffer: id and grant."""
+        raw = self.rx.take()
+        assert raw is not None, "no receive buffer is there"
+        number, _, ref = struct.unpack("<HHI", raw)
+        return number, ref
+
+    def buffers(self) -> int:
+        """How many receive buffers the backend has."""
+        return self.rx.indices()[0] - self.rx.req_cons
+
+    def receive(self, data: bytes, flags: int = 0, gso: tuple[int, int] | None = None, offset: int = 0) -> bool:
+        """An honest reception: the frame over as many pages as it takes; gso: type and size."""
+        pieces = [data[i : i + PAGE - offset] for i in range(0, len(data), PAGE - offset)] or [b""]
+        for k, piece in enumerate(pieces):
+            number, ref = self.buffer()
+            if piece:
+                self.h.do("grant_write", ref, offset, piece.hex())
+            word = (RX_MORE if k + 1 < len(pieces) else 0) | (flags if k == 0 else 0)
+            word |= RX_EXTRA if k == 0 and gso else 0
+            self.rx.answer(struct.pack("<HHHh", number, offset, word, len(piece)))
+            if k == 0 and gso:
+                self.buffer()
+                self.rx.answer(struct.pack("<BBHBBH", 1, 0, gso[1], gso[0], 0, 0))
+        return self.rx.push()
+
+    def rsp(self, number: int = -1, offset: int = 0, flags: int = 0, status: int = 60) -> None:
+        """One response as told, for the next buffer; number -1: the right one."""
+        right, _ = self.buffer()
+        self.rx.answer(struct.pack("<HHHh", right if number < 0 else number, offset, flags, status))
+
+    def extra(self, kind: int = 1, flags: int = 0, size: int = 1460, gso: int = 1) -> None:
+        self.buffer()
+        self.rx.answer(struct.pack("<BBHBBH", kind, flags, size, gso, 0, 0))
+
+    def dead(self, reason: str) -> None:
+        """The card is dead for good, for the reason given."""
+        assert any(reason in line for line in self.h.log), self.h.log
+        assert self.nic()[3]
+        lines = len(self.h.log)
+        assert self.take() == EIO and self.send(1, 60) == EIO and self.returned() == 0
+        assert self.arm() == 0 and self.h.number("link", self.index) == 0
+        assert self.kick() == 0
+        self.rx.push(1)
+        assert self.take() == EIO
+        assert len(self.h.log) == lines, "one line a death"
