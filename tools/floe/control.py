@@ -61,6 +61,7 @@ class Status:
             "memory": self.spec.memory,
             "accel": self.spec.accel,
             "machine": self.spec.machine,
+            "hypervisor": self.spec.hypervisor,
             "created": self.spec.created,
             "uptime": round(self.uptime, 3),
             "resets": self.resets,

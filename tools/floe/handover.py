@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Files of the host that a guest reads by name: --secret and --env-file. Prints nothing.
 
-They travel by QEMU's fw_cfg, never on a command line and never in the ELF. A VmSpec holds their paths; their
-content is read when the VM starts and handed to QEMU in memory (memfd_create(2)), which ends with QEMU.
+They travel by QEMU's fw_cfg (under Xen by XenStore), never on a command line and never in the ELF. A VmSpec holds
+their paths; their content is read when the VM starts and handed over in memory (memfd_create(2)), which ends with QEMU.
 Docker's format of env files: one K=V a line, the value as it stands; K alone takes this shell's value; `#` begins a
 comment line.
 """
@@ -143,11 +143,18 @@ def for_paste(secrets: Sequence[tuple[str, Path]], env_files: Sequence[Path]) ->
 @contextmanager
 def in_memory(blobs: Sequence[Blob]) -> Iterator[tuple[list[str], list[int]]]:
     """QEMU's arguments, and the descriptors that it must inherit; they are closed at the end."""
+    with as_files(blobs) as fds:
+        yield [w for b, fd in zip(blobs, fds, strict=True) for w in _argument(b.name, f"/dev/fd/{fd}")], fds
+
+
+@contextmanager
+def as_files(blobs: Sequence[Blob]) -> Iterator[list[int]]:
+    """A descriptor of a file in memory for each blob; they are closed at the end."""
     fds: list[int] = []
     try:
         for blob in blobs:
             fds.append(_memfd(blob.content))
-        yield [w for b, fd in zip(blobs, fds, strict=True) for w in _argument(b.name, f"/dev/fd/{fd}")], fds
+        yield fds
     finally:
         for fd in fds:
             os.close(fd)

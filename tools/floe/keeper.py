@@ -27,7 +27,7 @@ from floe.endpoints import Listener, Pty, tcp_socket, unix_socket
 from floe.errors import FloeError, VmError
 from floe.hub import Hub
 from floe.logfile import BoundedLog
-from floe.machine import QemuMachine
+from floe.machine import Machine
 from floe.state import End, Endpoints, Folder, Process, dump
 
 _FLUSH_S = 2.0  # what the last client may take for the guest's last words
@@ -45,7 +45,7 @@ class Keeper:
         self._log = BoundedLog(folder / "console.log")
         self._serial = BoundedLog(folder / "serial.log")
         self._hub = Hub(folder.name, loop, self._log)
-        self._machine = QemuMachine(folder, self._spec, loop)
+        self._machine = Machine(folder, self._spec, loop)
         self._machine.on_console = self._hub.connect
         self._machine.on_serial = self._serial.write
         self._machine.on_end = self._ended

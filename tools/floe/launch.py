@@ -14,17 +14,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from floe import disks, elf, handover, net, qemu, state
+from floe import disks, elf, handover, hypervisor, net, state
 from floe.errors import FloeError, VmError
-from floe.qemu import VmSpec
+from floe.qemu import VmSpec, Wires
 from floe.state import Folder, Process, Spec
 
-# The keeper puts descriptors for @CONSOLE@ and the like; the guest finds its console connected when it starts.
-_CHARDEVS = qemu.Endpoints(
-    "socket,id=console,fd=@CONSOLE@,server=on,wait=on",
-    "socket,id=serial,fd=@SERIAL@,server=on,wait=on",
-    "socket,id=qmp,fd=@QMP@,server=on,wait=on",
-)
+# The keeper puts descriptors for these words.
+_WIRES = Wires("@CONSOLE@", "@SERIAL@", "@QMP@", listening=True)
 _TAIL = 10  # lines of the keeper's own messages
 
 
@@ -36,12 +32,13 @@ def launch(spec: VmSpec, *, app: str, name: str | None) -> Folder:
     disks.provide(spec.disks)
     blobs = handover.read(spec.secrets, spec.env_files)
     folder = state.create(name, Path(app).stem or "vm")
+    chosen = hypervisor.of(spec.hypervisor)
     try:
         image = folder / "image.elf"
         shutil.copyfile(spec.elf, image)
         switches = (*spec.switches, "@BOOTED@")  # parent.py says there why the guest was started again
-        with handover.in_memory(blobs) as (files, fds):
-            argv = qemu.command_line(replace(spec, elf=image, switches=switches), _CHARDEVS, files)
+        own = replace(spec, elf=image, switches=switches, name=folder.name)
+        with chosen.command(own, _WIRES, blobs) as (argv, fds):
             folder.write("spec", _spec(folder, spec, app, argv))
             start_keeper(folder, inherited=fds)
     except OSError as e:
@@ -50,6 +47,8 @@ def launch(spec: VmSpec, *, app: str, name: str | None) -> Folder:
     except BaseException:
         _abandon(folder)
         raise
+    finally:
+        chosen.release()
     return folder
 
 
@@ -69,6 +68,7 @@ def _spec(folder: Folder, spec: VmSpec, app: str, argv: list[str]) -> Spec:
         created=time.time(),
         sockets=state.sockets_folder(folder),
         leftovers=[str(path.absolute()) for path in net.socket_paths(spec.cards)],
+        hypervisor=spec.hypervisor,
     )
 
 

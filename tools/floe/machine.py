@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""A detached VM's QEMU: started through parent.py, connected to over UNIX sockets, found again by a later keeper.
+"""A detached VM's hypervisor: started through parent.py, connected to over UNIX sockets, found again by a later keeper.
 
-QEMU inherits listening sockets whose names lie in the VM's folder, so anyone who may enter that folder can connect
-again when a keeper has died. What a keeper needs of a hypervisor is start, adopt, end, and the four callbacks.
+QEMU, or the process of a Xen domain, inherits listening sockets whose names lie in the VM's folder, so anyone who may
+enter that folder can connect again when a keeper has died. What a keeper needs of it is start, adopt, end, and the four
+callbacks.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from floe import qmp
+from floe import hypervisor
 from floe.errors import VmError, VmExitedEarly
 from floe.link import Link
 from floe.state import End, Folder, Process, Spec
 from floe.vm import RESETS, judge
 
-PARTS = ("console", "serial", "qmp")
+PARTS = ("console", "serial", "qmp")  # the last: the hypervisor's events
 _CONNECT_S = 5.0
 _KILL_GRACE_S = 2.0
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
@@ -34,7 +35,7 @@ _GUEST_LINES = 10  # of the guest's, the last
 _CHATTER = "info: QEMU waiting for connection on"
 
 
-class QemuMachine:
+class Machine:
     """One VM. Every callback comes from the event loop."""
 
     def __init__(self, folder: Folder, spec: Spec, loop: asyncio.AbstractEventLoop) -> None:
@@ -46,7 +47,9 @@ class QemuMachine:
         self._folder = folder
         self._spec = spec
         self._loop = loop
-        self._reason = ""  # of QMP's last SHUTDOWN event
+        self._hypervisor = hypervisor.of(spec.hypervisor)
+        self._refusal: VmError | None = None  # what the hypervisor itself says of its failure
+        self._reason = ""  # of the last SHUTDOWN event
         self._ending: str = ""  # why the VM is ended from out here
         self._ended = False
         self._child: subprocess.Popen[bytes] | None = None
@@ -58,7 +61,7 @@ class QemuMachine:
     # ---- beginning ----------------------------------------------------------------------------------
 
     def start(self, inherited: Sequence[int] = ()) -> None:
-        """Start QEMU, which inherits these descriptors too. Raises VmError."""
+        """Start the hypervisor, which inherits these descriptors too. Raises VmError."""
         _become_subreaper()
         (self._folder / "hv.log").touch(0o600)
         listeners = []
@@ -77,25 +80,27 @@ class QemuMachine:
             )
             process = Process.of(self._child.pid)
             if process is None:
-                raise VmError("cannot start QEMU: its parent ended at once")
+                raise VmError(f"cannot start {self._hypervisor.label}: its parent ended at once")
             self._folder.write("parent", process)
         except OSError as e:
             self.kill()
-            raise VmError(f"cannot start QEMU: {e.strerror}", evidence=f"in {self._folder.path}") from e
+            raise VmError(
+                f"cannot start {self._hypervisor.label}: {e.strerror}", evidence=f"in {self._folder.path}"
+            ) from e
         finally:
             for s in listeners:
                 s.close()
         self._watch(process)
 
     def adopt(self) -> None:
-        """Connect to a QEMU that an earlier keeper started. Raises VmError when there is none."""
+        """Connect to a hypervisor that an earlier keeper started. Raises VmError when there is none."""
         process = self._folder.vm
         if process is None:
             raise VmError(f"{self._folder.name} does not run any more")
         try:
             self._connect()
         except OSError as e:
-            raise VmError(f"cannot connect to QEMU: {e.strerror or e}") from e
+            raise VmError(f"cannot connect to {self._hypervisor.label}: {e.strerror or e}") from e
         parent = self._folder.read("parent", Process)
         self._watch(parent if parent is not None and parent.alive else process)
 
@@ -119,7 +124,7 @@ class QemuMachine:
                 socks.append(s)
                 s.settimeout(_CONNECT_S)
                 s.connect(str(Path(self._spec.sockets) / f"hv.{part}"))
-            qmp.negotiate(socks[2])
+            self._hypervisor.greet(socks[2])
         except OSError:
             for s in socks:
                 s.close()
@@ -135,13 +140,12 @@ class QemuMachine:
         task.add_done_callback(self._tasks.discard)
 
     async def _monitor(self, sock: socket.socket) -> None:
-        monitor = qmp.Monitor(sock, self._on_event)
+        monitor = self._hypervisor.monitor(sock, self._on_event)
         running = self._loop.create_task(monitor.run())
         self._tasks.add(running)
         running.add_done_callback(self._tasks.discard)
-        await monitor.attempted.wait()
         with contextlib.suppress(VmError):
-            await monitor.execute("query-status")
+            await monitor.wait_up()
             self.on_up()
 
     def _on_event(self, name: str, data: Mapping[str, Any]) -> None:
@@ -150,6 +154,8 @@ class QemuMachine:
         elif name == "STOP" and not self._ending:
             self._ending = "stopped"  # KVM met something that it cannot run, and QEMU would wait for ever
             self.kill()
+        elif name == "FAILED":
+            self._refusal = hypervisor.refusal(data)
 
     # ---- ending -------------------------------------------------------------------------------------
 
@@ -209,7 +215,7 @@ class QemuMachine:
         self._last = self._loop.create_task(self._finish(status))
 
     async def _finish(self, status: int | None) -> None:
-        """Once QMP's last event is read, which says why."""
+        """Once the last event is read, which says why."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=_KILL_GRACE_S)
         self.on_end(self._judged(status, self._reason))
@@ -229,18 +235,22 @@ class QemuMachine:
             return End(code=130, cause="interrupt", at=now)
         if status is None or status == 0:
             return End(code=None, cause="unknown", at=now, problem="it ended while nobody watched")
-        return End(code=None, cause="failed", at=now, problem=f"QEMU {_how(status, self._ending)}")
+        problem = self._refusal.message if self._refusal else f"{self._hypervisor.label} {_how(status, self._ending)}"
+        return End(code=None, cause="failed", at=now, problem=problem)
 
-    def failure(self, end: End) -> VmExitedEarly:
-        """What to tell of a QEMU that failed, with the last it and its guest said."""
-        return VmExitedEarly(end.problem or "QEMU ended", argv=self._spec.argv, tail=tail(self._folder))
+    def failure(self, end: End) -> VmError:
+        """What to tell of a hypervisor that failed, with the last it and its guest said."""
+        if self._refusal is not None:
+            return self._refusal
+        label = self._hypervisor.label
+        return VmExitedEarly(end.problem or f"{label} ended", argv=self._spec.argv, tail=tail(self._folder, label))
 
 
-def tail(folder: Folder) -> str:
-    """The first of QEMU's messages and the last lines of the guest's, each with its label."""
+def tail(folder: Folder, label: str) -> str:
+    """The first of the hypervisor's messages and the last lines of the guest's, each with its label."""
     messages = [line for line in _lines(folder / "hv.log") if _CHATTER not in line][:_MESSAGES]
     said = [*_lines(folder / "console.log"), *_lines(folder / "serial.log")][-_GUEST_LINES:]
-    return "\n".join([f"QEMU: {line}" for line in messages] + [f"guest: {line}" for line in said])
+    return "\n".join([f"{label}: {line}" for line in messages] + [f"guest: {line}" for line in said])
 
 
 def _lines(path: Path) -> list[str]:

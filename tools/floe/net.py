@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Network cards: what --net means, and QEMU's and the guest's words for it. Forwarded ports: ports.py.
 
-A card is `user` (QEMU's own network, no rights needed), `tap:NAME` (a tap device of the host), `listen:PATH` or
-`connect:PATH` (two VMs, or a VM and a program, joined by a UNIX socket that carries each frame behind its
-length, 4 bytes big endian), or `none`. Prints nothing.
+A card is `user` (QEMU's own network, no rights needed; under Xen the lab's network, or dom0's first bridge),
+`tap:NAME` (a tap device of the host), `bridge:NAME` (under Xen, a bridge of dom0), `listen:PATH` or `connect:PATH` (two
+VMs, or a VM and a program, joined by a UNIX socket that carries each frame behind its length, 4 bytes big endian), or
+`none`. Prints nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from floe.ports import Forward
 
 MAX_CARDS = 8  # NETDEV_MAX in modules/netdev/netdev.h
 _HINT = (
-    "--net user | none | tap:NAME | listen:PATH | connect:PATH, then\n"
+    "--net user | none | tap:NAME | bridge:NAME (Xen) | listen:PATH | connect:PATH, then\n"
     "[,ip=ADDR/BITS][,gw=ADDR][,dns=ADDR][,ip6=ADDR/BITS|auto|none][,mac=MAC]"
 )
 _MAC = re.compile(r"[0-9a-f][02468ace](:[0-9a-f]{2}){5}")
@@ -59,7 +60,11 @@ def parse_card(text: str) -> Card:
     """One --net option that is not `none`. Raises UsageError."""
     what, *options = text.split(",")
     kind, colon, name = what.partition(":")
-    if kind not in ("user", "tap", "listen", "connect") or bool(colon) != (kind != "user") or bool(colon) != bool(name):
+    if (
+        kind not in ("user", "tap", "bridge", "listen", "connect")
+        or bool(colon) != (kind != "user")
+        or bool(colon) != bool(name)
+    ):
         raise UsageError(f"--net {text}: no such kind of network card", hint=_HINT)
     values = {"ip": "", "gw": "", "dns": "", "mac": "", "ip6": ""}
     for option in options:
@@ -68,8 +73,9 @@ def parse_card(text: str) -> Card:
             raise UsageError(f"--net {text}: {option!r} is not an option of a network card", hint=_HINT)
         values[key] = value
     _check_values(text, values)
-    # QEMU numbers the cards of one VM; where frames reach other VMs, each needs an address of its own.
-    mac = values["mac"] or ("" if kind == "user" else "52:54:00:" + secrets.token_bytes(3).hex(":"))
+    # QEMU numbers the cards of one VM, and Xen's get theirs from the UUID; where frames reach other VMs, each needs an
+    # address of its own.
+    mac = values["mac"] or ("" if kind in ("user", "bridge") else "52:54:00:" + secrets.token_bytes(3).hex(":"))
     return Card(kind, name, values["ip"], values["gw"], values["dns"], mac, values["ip6"])
 
 

@@ -39,6 +39,7 @@ class Wishes:
     stamps: bool = False
     switches: tuple[str, ...] = ()  # further words for the guest
     capture: Path | None = None  # packets in pcap format
+    hypervisor: str = "qemu"
 
 
 def plan(app: Path, wishes: Wishes, say: Callable[[str], None] = lambda text: None) -> tuple[VmSpec, str]:
@@ -73,14 +74,17 @@ def assemble(made: elf.Image, config: ImageConfig | None, wishes: Wishes) -> tup
     taken = {(f.guest_port, f.protocol) for f in asked}
     forwards = [*asked, *(f for f in own if (f.guest_port, f.protocol) not in taken)]
     cards = _cards(made, wishes.cards, forwards)
+    _check_hypervisor(wishes, cards)
     secrets = handover.parse_secrets(wishes.secrets, made.content.get("secrets", ()))
     env_files = handover.parse_env_files(wishes.env_files)
-    chosen, why_no_kvm = accel.choose(wishes.accel)
+    chosen, why_no_kvm = ("xen", "") if wishes.hypervisor == "xen" else accel.choose(wishes.accel)
     spec = VmSpec(
         elf=made.path,
         memory=memory,
-        machine=wishes.machine,
+        machine="pvh" if wishes.hypervisor == "xen" else wishes.machine,
         accel=chosen,
+        hypervisor=wishes.hypervisor,
+        name=str(made.content["name"]),
         cards=cards,
         forwards=ports.claim(forwards),
         disks=_disks(made, wishes.disks),
@@ -93,6 +97,21 @@ def assemble(made: elf.Image, config: ImageConfig | None, wishes: Wishes) -> tup
         uuid=_uuid(wishes.uuid),
     )
     return spec, why_no_kvm
+
+
+def _check_hypervisor(wishes: Wishes, cards: Sequence[net.Card]) -> None:
+    """Raises UsageError for what one hypervisor has and the other has not."""
+    xen = wishes.hypervisor == "xen"
+    if xen and (wishes.accel, wishes.machine) != ("auto", "microvm"):
+        raise UsageError("--accel and --machine are QEMU's; a Xen domain is of type PVH", hint="--hypervisor xen alone")
+    if xen and wishes.capture:
+        raise UsageError("packets of a Xen domain are captured in dom0", hint="tcpdump -i vifID.0 there")
+    for card in cards:
+        if card.kind not in (("user", "bridge") if xen else ("user", "tap", "listen", "connect")):
+            raise UsageError(
+                f"--net {card.kind}:{card.name}: not {'under Xen' if xen else 'with QEMU'}",
+                hint="--net user, or --net bridge:NAME" if xen else "--net tap:NAME, with NAME on the bridge",
+            )
 
 
 def is_elf(path: Path) -> bool:
@@ -123,7 +142,7 @@ def _cards(made: elf.Image, values: Sequence[str], forwards: Sequence[ports.Forw
         raise UsageError(f"{what}: {made.content['name']} has no network: nothing in it imports network or socket")
     else:
         cards = ()
-    if forwards and not any(card.kind == "user" for card in cards):
+    if forwards and not any(card.kind in ("user", "bridge") for card in cards):
         raise UsageError(f"{forwards[0].option()}: ports are forwarded to a card of kind user only, and there is none")
     return cards
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -55,6 +56,19 @@ class VmSpec:
     env_files: tuple[Path, ...] = ()
     uuid: str = ""  # machine.unique_id()
     capture: Path | None = None  # packets of the cards, in pcap format: capture_files()
+    hypervisor: str = "qemu"
+    name: str = ""  # of a Xen domain, made unique by the UUID
+
+
+@dataclass(frozen=True)
+class Wires:
+    """Sockets that a hypervisor inherits: the guest's console, its 16550, and the hypervisor's own events. Each is the
+    number of a descriptor, or a word that will be replaced by one. listening: clients come and go."""
+
+    console: str
+    serial: str
+    events: str
+    listening: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,9 +88,14 @@ class Endpoints:
         return cls("stdio,id=console,signal=off", "file,id=serial,path=/dev/stderr", lossless=False)
 
     @classmethod
-    def for_sockets(cls, console: int, serial: int, qmp: int) -> Endpoints:
-        """For connected sockets that QEMU inherits under these numbers."""
-        return cls(f"socket,id=console,fd={console}", f"socket,id=serial,fd={serial}", f"socket,id=qmp,fd={qmp}")
+    def for_wires(cls, wires: Wires) -> Endpoints:
+        """For sockets that QEMU inherits; the guest finds its console connected when it starts."""
+        more = ",server=on,wait=on" if wires.listening else ""
+        return cls(
+            f"socket,id=console,fd={wires.console}{more}",
+            f"socket,id=serial,fd={wires.serial}{more}",
+            f"socket,id=qmp,fd={wires.events}{more}",
+        )
 
 
 def parse_memory(text: str) -> int:
@@ -169,9 +188,10 @@ def _virtio(machine: str, device: str, options: str = "") -> list[str]:
     return ["-device", ",".join([*words, options] if options else words)]
 
 
-def guest_command_line(spec: VmSpec) -> str:
-    """The kernel command line: ip= words, env., switches, `--`, arguments. Raises UsageError when too long."""
-    words = net.guest_words(spec.cards)
+def guest_command_line(spec: VmSpec, cards: Sequence[Card] | None = None) -> str:
+    """The kernel command line: ip= words, env., switches, `--`, arguments. `cards`: where they are not those of `spec`.
+    Raises UsageError when too long."""
+    words = net.guest_words(spec.cards if cards is None else cards)
     words += [f"env.{key}={encode(value)}" for key, value in spec.env]
     words += [f"floe.env={len(spec.env_files)}"] if spec.env_files else []
     words += spec.switches

@@ -58,6 +58,11 @@ class Monitor:
         finally:
             self.attempted.set()
 
+    async def wait_up(self) -> None:
+        """Return when QEMU answers: it then runs the guest. Raises VmError."""
+        await self.attempted.wait()
+        await self.execute("query-status")
+
     async def execute(self, command: str, **arguments: object) -> Any:
         """Run a QMP command and return what it returns. Raises VmError."""
         from qemu.qmp import QMPError

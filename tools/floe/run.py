@@ -10,10 +10,10 @@ from pathlib import Path
 
 import click
 
-from floe import accel, errors, qemu
+from floe import accel, errors, hypervisor, qemu
 from floe.errors import FloeError, UsageError
 from floe.plan import Wishes, identity, plan
-from floe.qemu import Endpoints, VmSpec
+from floe.qemu import VmSpec
 from floe.session import Session
 from floe.stamps import BootTimes
 
@@ -42,6 +42,8 @@ from floe.stamps import BootTimes
     "--uuid", metavar="UUID", default="", help="machine.unique_id() of the VM.  [default: by --name, else random]"
 )
 @click.option("--accel", "accel_name", type=click.Choice(accel.ACCELS), default="auto", show_default=True)
+@click.option("--hypervisor", type=click.Choice(hypervisor.HYPERVISORS), default="qemu", show_default=True,
+              help="xen: this dom0, or the lab that `floe lab xen up` started.")  # fmt: skip
 @click.option("--machine", type=click.Choice(qemu.MACHINES), default="microvm", show_default=True)
 @click.option(
     "--timeout",
@@ -52,7 +54,7 @@ from floe.stamps import BootTimes
 @click.option("-d", "--detach", is_flag=True, help="Return when the VM runs; floe ps, logs, repl, stop are for it.")
 @click.option("--name", metavar="NAME", help="Of the detached VM.  [default: made from APP]")
 @click.option("--stamps", is_flag=True, help="Print when kernel and script started.")
-@click.option("--dry-run", is_flag=True, help="Print QEMU's command line instead of running it.")
+@click.option("--dry-run", is_flag=True, help="Print the command line, or Xen's configuration, instead of running it.")
 @click.option("-v", "--verbose", is_flag=True, help="Say which accelerator and command line are used.")
 @click.option(
     "--json",
@@ -79,8 +81,7 @@ def command(
     # click gives each option the type that its field in Wishes has; **wishes can only say their union.
     spec, why_no_kvm = plan(app, Wishes(accel=accel_name, **wishes), say)  # type: ignore[arg-type]
     if dry_run:
-        argv = qemu.command_line(spec, Endpoints.for_paste())
-        click.echo(json.dumps(argv) if as_json else shlex.join(argv))
+        click.echo(hypervisor.of(spec.hypervisor).show(spec, as_json=as_json))
         return errors.EXIT_OK
     if verbose:
         say(f"using {spec.accel}" + (f"; {why_no_kvm}" if why_no_kvm else ""))
@@ -130,6 +131,7 @@ def _report(session: Session, code: int) -> dict[str, object]:
         "cause": vm.outcome.cause if vm.outcome else "failure",
         "accel": vm.spec.accel,
         "machine": vm.spec.machine,
+        "hypervisor": vm.spec.hypervisor,
         "memory": vm.spec.memory,
         "ports": [asdict(forward) for forward in vm.spec.forwards],
         "resets": vm.resets,

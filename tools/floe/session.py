@@ -139,7 +139,7 @@ class Session:
         elif outcome.code == EXIT_PANIC:
             from floe import panic
 
-            where = panic.place(self.vm.spec.elf, self.vm.serial.text)
+            where = panic.place(self.vm.spec.elf, self.vm.panic_text)
             self._say("the guest panicked" + (f" in {where}" if where else ""))
         elif outcome.code == EXIT_OUT_OF_MEMORY:
             self._say(f"the guest ran out of memory; it has {self.vm.spec.memory >> 20} MiB (--memory)")

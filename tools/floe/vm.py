@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""One VM: starts QEMU, owns it, ends it, and says how the guest ended. Prints nothing.
+"""One VM: starts its hypervisor, owns it, ends it, and says how the guest ended. Prints nothing.
 
-QEMU inherits connected sockets for the console, the 16550, QMP and its own messages: there are no names to
-clash, no files to leave behind, and the end of a stream is the end of QEMU. The kernel ends QEMU when the
-thread that started it ends in any way (PR_SET_PDEATHSIG, prctl(2)): start a VM from a thread that outlives it.
+The hypervisor (QEMU, or the process of a Xen domain: hypervisor.py) inherits connected sockets for the console, the
+16550, its events and its messages: there are no names to clash, no files to leave behind, and the end of a stream is
+the end of it. The kernel ends it when the thread that started it ends in any way (PR_SET_PDEATHSIG, prctl(2)): start a
+VM from a thread that outlives it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from floe import disks, handover, net, qmp
+from floe import disks, handover, hypervisor, net
 from floe.console import Closed, Ended, Matched, Stream, TimedOut, stop_keys
 from floe.errors import (
     EXIT_INTERRUPTED,
@@ -31,7 +32,7 @@ from floe.errors import (
     VmError,
     VmExitedEarly,
 )
-from floe.qemu import Endpoints, VmSpec, command_line
+from floe.qemu import VmSpec, Wires
 
 if TYPE_CHECKING:
     import asyncio
@@ -75,6 +76,8 @@ class Vm:
         self.resets = 0
         self.started_at = 0.0  # time.monotonic() right before QEMU was last started
         self.on_launch: Callable[[], None] = lambda: None  # QEMU runs, the streams are new ones
+        self._hypervisor = hypervisor.of(spec.hypervisor)
+        self._refusal: VmError | None = None  # what the hypervisor itself says of its failure
         self._loop = loop
         self._owns_loop = loop is None
         self._failure: VmError | None = None
@@ -100,7 +103,7 @@ class Vm:
 
     @property
     def pid(self) -> int:
-        """QEMU's process id."""
+        """Process id of QEMU, or of what stands for it."""
         assert self._process is not None
         return self._process.pid
 
@@ -108,6 +111,11 @@ class Vm:
     def console_text(self) -> str:
         """All the guest said: its console, then its 16550 (early boot and panics)."""
         return self._past[0] + self.console.text + self._past[1] + self.serial.text
+
+    @property
+    def panic_text(self) -> str:
+        """Where a PANIC line is to be found: the 16550's text, or the console's where the VM has no 16550."""
+        return self.serial.text if self._hypervisor.has_16550 else self.console.text
 
     # ---- starting -----------------------------------------------------------------------------------
 
@@ -121,8 +129,8 @@ class Vm:
         self.close()
 
     def start(self) -> None:
-        """Start QEMU. Raises what qemu.command_line(), net.check_host(), disks.provide() and handover.read() do,
-        VmError when QEMU cannot be run."""
+        """Start the VM. Raises what the hypervisor's command(), net.check_host(), disks.provide() and handover.read()
+        do, VmError when the command cannot be run."""
         net.check_host(self.spec.cards)
         disks.provide(self.spec.disks)
         self._blobs = handover.read(self.spec.secrets, self.spec.env_files)
@@ -138,14 +146,15 @@ class Vm:
             raise
 
     def _spawn(self) -> list[socket.socket]:
-        """Start QEMU and return our ends of its sockets: console, 16550, QMP, messages."""
+        """Start the hypervisor and return our ends of its sockets: console, 16550, events, messages."""
         pairs = [socket.socketpair() for _ in range(4)]
         theirs = [pair[1] for pair in pairs]
-        qmp.negotiate(pairs[2][0])
+        self._hypervisor.greet(pairs[2][0])
         try:
             spec = replace(self.spec, switches=(*self.spec.switches, *self._booted_by))
-            with handover.in_memory(self._blobs) as (files, fds):
-                self.argv = command_line(spec, Endpoints.for_sockets(*(s.fileno() for s in theirs[:3])), files)
+            console, serial, events = (str(s.fileno()) for s in theirs[:3])
+            wires = Wires(console, serial, events)
+            with self._hypervisor.command(spec, wires, self._blobs) as (self.argv, fds):
                 self.started_at = time.monotonic()
                 self._process = subprocess.Popen(
                     self.argv,
@@ -157,7 +166,9 @@ class Vm:
                     preexec_fn=_die_with_parent(),  # noqa: PLW1509 - a few system calls, no lock is taken
                 )
         except OSError as e:
-            raise VmError(f"cannot start QEMU: {e.strerror}", evidence=f"command: {shlex.join(self.argv)}") from e
+            raise VmError(
+                f"cannot start {self._hypervisor.label}: {e.strerror}", evidence=f"command: {shlex.join(self.argv)}"
+            ) from e
         finally:
             for s in theirs:
                 s.close()
@@ -172,8 +183,7 @@ class Vm:
         self._pidfd = os.pidfd_open(self.pid)
         self._exited = False
         self.loop.add_reader(self._pidfd, self._reap)
-        self._monitor = qmp.Monitor(monitor, self._on_event)
-        self._monitor_task = self.loop.create_task(self._monitor.run())
+        self._monitor_task = self.loop.create_task(self._hypervisor.monitor(monitor, self._on_event).run())
         self._monitor_task.add_done_callback(lambda task: self._progress())
         self.on_launch()
 
@@ -186,6 +196,8 @@ class Vm:
             # Nobody out here stops a VM: KVM met something that it cannot run, and QEMU would wait for ever.
             self._ending = Outcome(0, "stopped")
             self._kill(signal.SIGKILL)
+        elif name == "FAILED":
+            self._refusal = hypervisor.refusal(data)
 
     def _reap(self) -> None:
         assert self._process is not None
@@ -226,13 +238,16 @@ class Vm:
             return ending
         if ending is not None:
             raise VmExitedEarly("the hypervisor could not go on running the guest", argv=self.argv, tail=self._tail())
+        if self._refusal is not None:
+            raise self._refusal
+        label = self._hypervisor.label
         if status == 0:
-            raise VmExitedEarly("QEMU was ended by a signal from outside", argv=self.argv, tail=self._tail())
+            raise VmExitedEarly(f"{label} was ended by a signal from outside", argv=self.argv, tail=self._tail())
         how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"failed with status {status}"
-        raise VmExitedEarly(f"QEMU {how}", argv=self.argv, tail=self._tail())
+        raise VmExitedEarly(f"{label} {how}", argv=self.argv, tail=self._tail())
 
     def _tail(self) -> str:
-        lines = [f"QEMU: {line}" for line in self.messages.text.splitlines()[:_QEMU_LINES]]
+        lines = [f"{self._hypervisor.label}: {line}" for line in self.messages.text.splitlines()[:_QEMU_LINES]]
         lines += [f"guest: {line}" for line in self.console_text.splitlines()[-_GUEST_LINES:]]
         return "\n".join(lines)
 
@@ -302,11 +317,12 @@ class Vm:
         if self._process is not None and self._loop is not None:
             if self.outcome is None and self._failure is None:
                 self.kill()
+            self._hypervisor.release()
             if self._owns_loop and not self._loop.is_closed():
                 self._loop.close()
 
     def _abandon(self) -> None:
-        """End a QEMU that no loop serves yet."""
+        """End a hypervisor that no loop serves yet."""
         assert self._process is not None
         self._process.kill()
         self._process.wait()

@@ -190,6 +190,10 @@ class Lease:
     ) -> None:
         self.close()
 
+    def fileno(self) -> int:
+        """The locked file: who inherits it holds what is lent too."""
+        return self._fd
+
     def close(self) -> None:
         """Give it back. A second time does nothing."""
         if self._fd >= 0:

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: MIT
+"""What the owner of a VM needs of a hypervisor: the command that starts it, and what it tells while it runs.
+
+Whatever is started takes three sockets (the guest's console, its 16550, and its own events), ends when the guest ends,
+and its exit status says how: (code + 1) << 1 | 1 for the guest's exit code, 0 for an end without one. Prints nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Protocol
+
+from floe import handover, qemu, qmp
+from floe.errors import UsageError, VmError
+from floe.qemu import Endpoints, VmSpec, Wires
+
+HYPERVISORS = ("qemu", "xen")
+
+# Names of events: SHUTDOWN (reason), STOP, and FAILED (message, evidence, hint) for one that cannot go on.
+OnEvent = Callable[[str, Mapping[str, Any]], None]
+
+
+class Monitor(Protocol):
+    """One connection to a hypervisor's events."""
+
+    async def run(self) -> None:
+        """Deliver events until the hypervisor closes the connection; returns after the last one was delivered."""
+
+    async def wait_up(self) -> None:
+        """Return when the guest runs. Raises VmError when it ended before."""
+
+
+class Hypervisor(Protocol):
+    """One VM's; it may hold what was lent to the VM until release()."""
+
+    label: str  # for messages
+    has_16550: bool  # where early boot and panics are heard; without one they come on the console
+
+    def command(
+        self, spec: VmSpec, wires: Wires, blobs: Sequence[handover.Blob]
+    ) -> AbstractContextManager[tuple[list[str], list[int]]]:
+        """The command, and the descriptors beside the wires that it must inherit; they are closed at the end."""
+
+    def show(self, spec: VmSpec, *, as_json: bool) -> str:
+        """What a person would type to boot `spec`, for --dry-run."""
+
+    def greet(self, sock: socket.socket) -> None:
+        """Say what the hypervisor must hear before its first event. Raises OSError."""
+
+    def monitor(self, sock: socket.socket, on_event: OnEvent) -> Monitor:
+        """Take over our end of the socket of events; in a running event loop."""
+
+    def release(self) -> None:
+        """Give back what was lent. May be called more than once."""
+
+
+class Qemu:
+    """QEMU, and QMP for its events."""
+
+    label = "QEMU"
+    has_16550 = True
+
+    @contextmanager
+    def command(
+        self, spec: VmSpec, wires: Wires, blobs: Sequence[handover.Blob]
+    ) -> Iterator[tuple[list[str], list[int]]]:
+        """QEMU's command line; secrets and env files are in memory."""
+        with handover.in_memory(blobs) as (files, fds):
+            yield qemu.command_line(spec, Endpoints.for_wires(wires), files), fds
+
+    def show(self, spec: VmSpec, *, as_json: bool) -> str:
+        """A command line to be pasted."""
+        argv = qemu.command_line(spec, Endpoints.for_paste())
+        return json.dumps(argv) if as_json else shlex.join(argv)
+
+    def greet(self, sock: socket.socket) -> None:
+        """Ask for QMP's command mode: events come from then on."""
+        qmp.negotiate(sock)
+
+    def monitor(self, sock: socket.socket, on_event: OnEvent) -> Monitor:
+        """QMP by its library."""
+        return qmp.Monitor(sock, on_event)
+
+    def release(self) -> None:
+        """Nothing is lent."""
+
+
+def of(name: str) -> Hypervisor:
+    """The hypervisor of one VM. Raises UsageError."""
+    if name == "xen":
+        from floe.xen.hypervisor import Xen
+
+        return Xen()
+    if name != "qemu":
+        raise UsageError(f"--hypervisor {name}: no such hypervisor", hint=f"one of {', '.join(HYPERVISORS)}")
+    return Qemu()
+
+
+def refusal(data: Mapping[str, Any]) -> VmError:
+    """The error that a FAILED event tells of."""
+    message, evidence, hint = (str(data.get(key, "")) for key in ("message", "evidence", "hint"))
+    return VmError(message or "the hypervisor failed", evidence=evidence, hint=hint)

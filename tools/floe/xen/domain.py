@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: MIT
+"""The process that stands for a Xen domain, in QEMU's place: `python -P -m floe.xen.domain`, started by vm.py or by
+parent.py with what hypervisor.py says. It inherits three sockets, connected or listening: the guest's console, its
+16550 (which a Xen guest has not: nothing comes), and events for its owner.
+
+It makes the domain, joins its console with the socket, ends it on SIGTERM, and ends when it has ended, with QEMU's
+exit status. It owns nothing that outlives it: when it is killed, the script in dom0 sees the end of its input and
+destroys the domain.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from floe.errors import FloeError
+from floe.handover import Blob
+from floe.ports import Forward
+from floe.xen import events, places, scripts
+from floe.xen.wire import HIGH_WATER, Wire
+
+_QUIET_S = 0.5  # xenconsoled may hold output back for 0.2 s
+_MISSING_S = 2.0  # and this long when it is known that bytes are still to come
+_DESTROY_S = 20.0
+_CHUNK = 1 << 16
+_POWEROFF, _REBOOT = 0, 1  # public/sched.h
+_CODE_MAX = 126  # what fits into an exit status
+
+
+class Domain:
+    """One domain, from its creation to its destruction."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._place = places.named(options.place)
+        self._elf = Path(options.elf).read_bytes()
+        self._config = str(options.config)
+        self._blobs = [_blob(text) for text in options.blob]
+        self._owner = Wire(socket.socket(fileno=options.console))
+        self._serial = Wire(socket.socket(fileno=options.serial))
+        self._events = Wire(socket.socket(fileno=options.events))
+        self._control: socket.socket | None = None
+        self._guest: socket.socket | None = None  # its console, by way of dom0
+        self._to_control = bytearray()
+        self._to_guest = bytearray()
+        self._line = b""  # the beginning of one from the control script
+        self._said: list[str] = []  # xl's words
+        self._joined = False  # the console's script knows which tty to join
+        self._received = 0  # bytes of the guest's console
+        self._last_byte = 0.0
+        self._running = False
+        self._stopping = False  # on our owner's wish
+        self._ending: tuple[int, str, int | None] | None = None  # exit status, reason, bytes of console in all
+        self._wakeup, wakeup = socket.socketpair()
+        self._wakeup.setblocking(False)
+        wakeup.setblocking(False)
+        signal.set_wakeup_fd(wakeup.detach())
+
+    def run(self) -> int:
+        """Exit status of this process. Raises FloeError when there is no domain, or none any more."""
+        for wire in (self._owner, self._serial, self._events):
+            wire.wait()
+        signal.signal(signal.SIGTERM, self._stop)
+        store = scripts.store(self._blobs, os.urandom(32))
+        self._control = self._place.connect(scripts.control(len(self._elf), self._config, store, len(self._blobs)))
+        self._to_control += self._elf + self._config.encode() + store.encode()
+        self._guest = self._place.connect(scripts.CONSOLE)
+        for sock in (self._control, self._guest):
+            sock.setblocking(False)
+        while not self._over():
+            self._turn()
+        self._destroy()
+        if self._ending is None:
+            self._events.put(events.encode("SHUTDOWN", reason="host-signal"))
+            return 0
+        status, reason, _ = self._ending
+        self._events.put(events.encode("SHUTDOWN", reason=reason))
+        return status
+
+    def fail(self, error: FloeError) -> None:
+        """Tell the owner."""
+        self._events.put(events.encode("FAILED", message=error.message, evidence=error.evidence, hint=error.hint))
+
+    def _stop(self, number: int, frame: object) -> None:
+        self._stopping = True
+
+    # ---- one turn -----------------------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        """Wait until something can be moved, and move it."""
+        assert self._control is not None
+        poll = select.poll()
+        poll.register(self._wakeup, select.POLLIN)
+        poll.register(self._control, select.POLLIN | (select.POLLOUT if self._to_control else 0))
+        if self._guest is not None:
+            wanted = select.POLLIN if self._owner.room else 0
+            poll.register(self._guest, wanted | (select.POLLOUT if self._to_guest and self._joined else 0))
+        for wire in (self._owner, self._serial, self._events):
+            if (mask := wire.mask(reading=len(self._to_guest) < HIGH_WATER)) and wire.fileno() >= 0:
+                poll.register(wire, mask)
+        ready = {fd for fd, _ in poll.poll(self._patience_ms())}
+        if self._wakeup.fileno() in ready:
+            self._wakeup.recv(64)
+        self._control_turn(ready)
+        self._guest_turn(ready)
+        for wire in (self._owner, self._serial, self._events):
+            if wire.fileno() in ready:
+                data = wire.turn()
+                if wire is self._owner:
+                    self._to_guest += data
+
+    def _control_turn(self, ready: set[int]) -> None:
+        assert self._control is not None
+        if self._control.fileno() not in ready:
+            return
+        _send(self._control, self._to_control)
+        data = _receive(self._control)
+        if data == b"":
+            raise places.refused(self._said, self._place) if not self._running else places.lost(self._place)
+        *lines, self._line = (self._line + (data or b"")).split(b"\n")
+        for line in lines:
+            self._heard(line.decode(errors="replace"))
+
+    def _heard(self, line: str) -> None:
+        if not line.startswith(scripts.MARK):
+            self._said.append(line)
+            return
+        word, *rest = line.removeprefix(scripts.MARK).split()
+        if word == "domain":
+            self._to_guest[:0] = (rest[1] if len(rest) > 1 else "/dev/null").encode() + b"\n"
+            self._joined = True
+        elif word == "up":
+            self._running = True
+            self._events.put(events.encode("UP"))
+        elif word == "shutdown":
+            self._ending = _ending(rest)
+            self._last_byte = time.monotonic()
+        elif word == "xl" and self._ending is None and not self._stopping:
+            if not self._running:
+                raise places.refused(self._said, self._place)
+            raise FloeError("the domain was destroyed from outside")
+
+    def _guest_turn(self, ready: set[int]) -> None:
+        if self._guest is None or self._guest.fileno() not in ready:
+            return
+        if self._joined:
+            _send(self._guest, self._to_guest)
+        data = _receive(self._guest) if self._owner.room else None
+        if data == b"":
+            self._guest.close()
+            self._guest = None
+        elif data:
+            self._received += len(data)
+            self._last_byte = time.monotonic()
+            self._owner.put(data)
+
+    # ---- the end ------------------------------------------------------------------------------------
+
+    def _over(self) -> bool:
+        """Whether the domain may be destroyed: on the owner's wish, or when its last word has been taken."""
+        if self._stopping:
+            return True
+        if self._ending is None:
+            return False
+        return (self._guest is None and self._owner.idle) or self._patience_ms() == 0
+
+    def _patience_ms(self) -> int | None:
+        """How long to wait for the next byte; None: for ever."""
+        if self._ending is None or not self._owner.idle:
+            return None
+        total = self._ending[2]
+        if total is not None and self._received & 0xFFFFFFFF == total:
+            return 0
+        deadline = self._last_byte + (_QUIET_S if total is None else _MISSING_S)
+        return max(0, int((deadline - time.monotonic()) * 1000 + 1))
+
+    def _destroy(self) -> None:
+        """Let the script in dom0 destroy the domain, and wait until it has."""
+        assert self._control is not None
+        if self._guest is not None:
+            self._guest.close()
+        self._control.settimeout(_DESTROY_S)
+        try:
+            self._control.shutdown(socket.SHUT_WR)
+            while self._control.recv(_CHUNK):
+                pass
+        except OSError:
+            return  # dom0 is gone, and the domain with it
+
+
+def _ending(words: Sequence[str]) -> tuple[int, str, int | None]:
+    """Exit status, QMP's word for the reason, and how many bytes the guest put on its console, from the script's words:
+    the reason's number, and what the guest wrote, which may be anything."""
+    reason, *said = [int(word) if word.isdecimal() and len(word) < 11 else -1 for word in words] or [-1]
+    total = said[1] if len(said) > 1 and said[1] >= 0 else None
+    if said and 0 <= said[0] <= _CODE_MAX:
+        return (said[0] + 1) << 1 | 1, "guest-shutdown" if reason == _POWEROFF else "guest-reset", total
+    if reason == _POWEROFF:
+        return 0, "guest-shutdown", total
+    return 0, "guest-reset" if reason == _REBOOT else "guest-panic", total
+
+
+def _blob(text: str) -> Blob:
+    name, _, fd = text.rpartition("=")
+    return Blob(name, Path(f"/dev/fd/{fd}").read_bytes())
+
+
+def _send(sock: socket.socket, data: bytearray) -> None:
+    if data:
+        try:
+            del data[: sock.send(data[:_CHUNK])]
+        except BlockingIOError:
+            pass
+        except OSError:
+            data.clear()  # what it still says is read
+
+
+def _receive(sock: socket.socket) -> bytes | None:
+    """b"": it has ended. None: nothing now."""
+    try:
+        return sock.recv(_CHUNK)
+    except BlockingIOError:
+        return None
+    except OSError:
+        return b""
+
+
+def main() -> int:
+    """Stand for one domain."""
+    parser = argparse.ArgumentParser(prog="floe.xen.domain")
+    parser.add_argument("--place", required=True)
+    parser.add_argument("--elf", required=True)
+    parser.add_argument("--config", required=True, help="as xl reads it, without the kernel")
+    parser.add_argument("--forward", action="append", default=[], help="PROTOCOL,ADDRESS,PORT,GUEST,PORT")
+    parser.add_argument("--disk", action="append", default=[], help="ro|rw,PATH")
+    parser.add_argument("--blob", action="append", default=[], help="NAME=DESCRIPTOR")
+    for wire in ("--console", "--serial", "--events"):
+        parser.add_argument(wire, type=int, required=True)
+    options = parser.parse_args()
+    domain = Domain(options)
+    lent: list[places.Closeable] = []
+    try:
+        place = places.named(options.place)
+        for text in options.forward:
+            protocol, address, port, guest, guest_port = text.split(",")
+            lent.append(place.forward(Forward(address, int(port), int(guest_port), protocol), guest))
+        return domain.run()
+    except FloeError as e:
+        domain.fail(e)
+        print(e.render(), file=sys.stderr)
+        return 1
+    finally:
+        for thing in lent:
+            thing.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: MIT
+"""Where domains run: this machine when it is a dom0, else the lab when that is up. Prints nothing.
+
+Both run scripts (connect); they differ in how a guest gets its address and how a port or a file of this machine gets
+to it. What is lent for a domain is given back by close(), or by the kernel when its holder dies.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import socket
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from floe.errors import FloeError, NotFound, UsageError, VmError
+from floe.net import Card
+from floe.ports import Forward
+from floe.xen import config, dom0, lab
+
+KINDS = ("user", "bridge")
+_NO_XEN = "floe lab xen up\nor in a dom0, as root: floe run --hypervisor xen ..."
+
+
+class Closeable(Protocol):
+    """Something lent."""
+
+    def close(self) -> None:
+        """Give it back."""
+
+
+class Place(Protocol):
+    """One of the two."""
+
+    name: str
+
+    def connect(self, script: str) -> socket.socket:
+        """Start a script in dom0: lab.connect() says what the socket is."""
+
+    def address(self, card: Card) -> tuple[Card, list[lab.Address]]:
+        """The card with the bridge and the address that it gets here, and what is lent for it."""
+
+    def forward(self, forward: Forward, guest: str) -> Closeable:
+        """Let a port of this machine reach the guest at that address."""
+
+    def evidence(self) -> str:
+        """What the hypervisor said last, if it can be had: whole lines with a label."""
+
+
+class Lab:
+    """The lab: guests share a network with QEMU's, 10.0.2.0/24, in which every one gets a fixed address."""
+
+    name = "lab"
+
+    def connect(self, script: str) -> socket.socket:
+        return lab.connect(script)
+
+    def address(self, card: Card) -> tuple[Card, list[lab.Address]]:
+        if card.kind == "bridge" and card.name != lab.BRIDGE:
+            raise UsageError(f"--net bridge:{card.name}: the Xen lab has the bridge {lab.BRIDGE} only")
+        if card.kind == "bridge" or card.ip in ("dhcp", "none"):
+            return replace(card, kind="bridge", name=lab.BRIDGE), []
+        number = None
+        if card.ip:
+            asked = ipaddress.IPv4Interface(card.ip)
+            if asked.network != ipaddress.IPv4Interface(f"{lab.GATEWAY}/{lab.NETWORK_BITS}").network:
+                return replace(card, kind="bridge", name=lab.BRIDGE), []
+            number = int(asked.ip) & 0xFF
+        lent = lab.take_address(number)
+        gateway, dns = card.gateway or lab.GATEWAY, card.dns or lab.DNS
+        ip = f"{lent.text}/{lab.NETWORK_BITS}"
+        return replace(card, kind="bridge", name=lab.BRIDGE, ip=ip, gateway=gateway, dns=dns), [lent]
+
+    def forward(self, forward: Forward, guest: str) -> Closeable:
+        return lab.forward(forward.address, forward.host_port, guest, forward.guest_port, forward.protocol)
+
+    def evidence(self) -> str:
+        return "\n".join(f"xen: {line}" for line in lab.xen_log_tail(8).splitlines())
+
+
+class Dom0:
+    """This machine: guests are on a bridge of its administrator's and have their own addresses there."""
+
+    name = "dom0"
+
+    def connect(self, script: str) -> socket.socket:
+        return dom0.connect(script)
+
+    def address(self, card: Card) -> tuple[Card, list[lab.Address]]:
+        return replace(card, kind="bridge", name=card.name or config.BRIDGE), []
+
+    def forward(self, forward: Forward, guest: str) -> Closeable:
+        raise UsageError(
+            f"{forward.option()}: in a dom0 no ports are forwarded, a guest has its own address on the bridge",
+            hint=f"http://{guest or 'ADDR'}:{forward.guest_port} without -p; docs/xen.md shows a rule for nftables",
+        )
+
+    def evidence(self) -> str:
+        return ""
+
+
+def choose() -> Place:
+    """Where domains run now. Raises NotFound where there is no Xen, FloeError without the right to use it."""
+    if dom0.is_here():
+        dom0.check_rights()
+        return Dom0()
+    if lab.is_up():
+        return Lab()
+    if lab.read_record() is not None:
+        lab.running()  # says how it ended
+    raise NotFound("no Xen here: this machine is no dom0, and the lab is not up", hint=_NO_XEN)
+
+
+def named(name: str) -> Place:
+    """The place of this name."""
+    return Dom0() if name == Dom0.name else Lab()
+
+
+def settle(place: Place, cards: Sequence[Card], uuid: str) -> tuple[tuple[Card, ...], list[lab.Address]]:
+    """The cards as they will be: kind bridge, with the address that is known before the guest starts, and a MAC address
+    that is the same at every start. And what is lent. Raises UsageError, FloeError."""
+    settled: list[Card] = []
+    lent: list[lab.Address] = []
+    try:
+        for index, card in enumerate(cards):
+            if card.kind not in KINDS:
+                raise UsageError(
+                    f"--net {card.kind}:{card.name}: under Xen a network card is on a bridge of dom0",
+                    hint="--net user, or --net bridge:NAME",
+                )
+            own, more = place.address(card)
+            lent += more
+            settled.append(replace(own, mac=card.mac or mac(uuid, index)))
+    except BaseException:
+        release(lent)
+        raise
+    return tuple(settled), lent
+
+
+def mac(uuid: str, index: int) -> str:
+    """A MAC address of the range that Xen has for guests, 00:16:3e."""
+    return "00:16:3e:" + hashlib.sha256(f"{uuid}/{index}".encode()).digest()[:3].hex(":")
+
+
+def release(lent: list[lab.Address]) -> None:
+    """Give everything back."""
+    while lent:
+        lent.pop().close()
+
+
+def guest_address(cards: Sequence[Card]) -> str:
+    """Where the first card's address is known: that; else "". It is the one that ports are forwarded to."""
+    ip = cards[0].ip if cards else ""
+    return "" if ip in ("", "dhcp", "none") else ip.partition("/")[0]
+
+
+def refused(said: Sequence[str], place: Place) -> VmError:
+    """The error for a domain that xl did not make, from xl's own words."""
+    text = "\n".join(said)
+    hint = "xl dmesg"
+    if "bridge" in text or "vif" in text:
+        hint = "--net bridge:NAME with a bridge that dom0 has, or --net none"
+    elif "emory" in text:
+        hint = "less --memory, or end other domains: floe ps, floe stop NAME"
+    evidence = "\n".join(filter(None, ["\n".join(f"xl: {line}" for line in said[-12:]), place.evidence()]))
+    return VmError("xl refused to create the domain", evidence=evidence, hint=hint)
+
+
+def lost(place: Place) -> FloeError:
+    """The error for a connection to dom0 that ended by itself."""
+    return VmError("the connection to dom0 has ended", evidence=place.evidence(), hint="floe doctor")

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: MIT
+"""What runs in dom0 for a domain: POSIX shell, for busybox as for a full dom0, with xl and xenstore-*. Starts nothing.
+
+The first word of a line that is for us is `floe:`; all else on the stream is xl's own:
+
+    floe: domain ID TTY    it is made, not running yet; TTY is where xenconsoled has its console
+    floe: up               it runs
+    floe: shutdown R TEXT  the reason of SCHEDOP_shutdown (public/sched.h), and what the guest wrote to data/floe-exit
+    floe: xl STATUS        xl has ended: the domain is gone, or was never made, or has shut down and is preserved
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+
+from floe.handover import Blob
+
+MARK = "floe: "
+_CHUNK = 2304  # bytes of a blob in one value: 3072 characters of base64 are below XenStore's limit of 4096
+_VALUES = 24  # of them in one call of xenstore-write: about 74 KB of arguments
+
+# $1.. are not there: the sizes are put into the text. The domain is destroyed when our input ends, whoever is faster:
+# `id` is written before `over` is looked for, and `over` before `id`.
+_CONTROL = r"""
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+umask 077
+d=$(mktemp -d /run/floe.XXXXXX) || exit
+take() { dd bs="$2" count=1 iflag=fullblock of="$d/$1" 2>/dev/null; }
+take elf @ELF@
+take config @CONFIG@
+take store @STORE@
+echo "kernel=\"$d/elf\"" >>"$d/config"
+p=
+if [ @BLOBS@ != 0 ] || ! grep -qw rdrand /proc/cpuinfo; then p=-p; fi
+{ xl create -F $p -q "$d/config" 2>&1 </dev/null; echo "floe: xl $?"; } | while IFS= read -r line; do
+    case $line in
+    *"(domid "*") to die"*)
+        id=${line#*(domid }
+        id=${id%%)*}
+        echo "$id" >"$d/id"
+        if [ -e "$d/over" ]; then xl destroy "$id"; continue; fi
+        P=/local/domain/$id
+        rm -f "$d/elf"
+        tty=$(xenstore-read "$P/console/tty")
+        if [ -z "$tty" ]; then
+            timeout 5 xenstore-watch -n 2 "$P/console/tty" >/dev/null
+            tty=$(xenstore-read "$P/console/tty")
+        fi
+        echo "floe: domain $id $tty"
+        if [ "$p" ]; then
+            . "$d/store"
+            rm -f "$d/store"
+            xl unpause "$id" || continue
+        fi
+        echo "floe: up"
+        ;;
+    *"has shut down, reason code "*)
+        reason=${line#*reason code }
+        echo "floe: shutdown ${reason%% *} $(xenstore-read "$P/data/floe-exit" 2>/dev/null)"
+        ;;
+    *) printf '%s\n' "$line" ;;
+    esac
+done &
+cat >/dev/null
+: >"$d/over"
+if [ -e "$d/id" ]; then xl destroy "$(cat "$d/id")" 2>/dev/null; fi
+wait
+rm -rf "$d"
+"""
+
+# Joins its own standard streams with a tty whose name is the first line of its input.
+CONSOLE = r"""
+read -r tty || exit
+cat <"$tty" &
+exec cat >"$tty"
+"""
+
+
+def control(elf_bytes: int, config: str, store: str, blobs: int) -> str:
+    """The script that owns a domain, from `xl create` to `xl destroy`, which its input's end asks for.
+
+    Its input begins with the ELF, the configuration and the text of store()."""
+    sizes = {"ELF": elf_bytes, "CONFIG": len(config.encode()), "STORE": len(store.encode()), "BLOBS": blobs}
+    text = _CONTROL
+    for name, size in sizes.items():
+        text = text.replace(f"@{name}@", str(size))
+    return text
+
+
+def store(blobs: Sequence[Blob], seed: bytes) -> str:
+    """Commands that write what the guest finds in XenStore below floe/ of its own folder, $P."""
+    pairs = [("seed", seed.hex())]
+    for number, blob in enumerate(blobs):
+        pairs += [(f"blob/{number}/name", blob.name), (f"blob/{number}/size", str(len(blob.content)))]
+        pairs += [
+            (f"blob/{number}/{k}", base64.b64encode(blob.content[at : at + _CHUNK]).decode())
+            for k, at in enumerate(range(0, len(blob.content), _CHUNK))
+        ]
+    calls = [pairs[at : at + _VALUES] for at in range(0, len(pairs), _VALUES)]
+    return "".join(
+        "xenstore-write " + " ".join(f'"$P/floe/{key}" {value}' for key, value in call) + "\n" for call in calls
+    )
+
+
+def words(name: str, blobs: int) -> list[str]:
+    """The same by hand, for --dry-run."""
+    paused = ["xl create -p CONFIG", *(["# secrets and env files go to XenStore here"] if blobs else [])]
+    return [*paused, f"xl unpause {name}", f"xl console {name}"]
