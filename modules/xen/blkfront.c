@@ -255,6 +255,7 @@ bool blkfront_ring_close(blkfront_t *n) {
 
 void blkfront_ring_start(blkfront_t *n) {
     n->phase = BLKFRONT_UP;
+    n->deadline = 0;
     xen_evtchn_unmask(n->port);
     for (unsigned i = 0; i < n->dev.depth; i++) {
         if (n->slot[i].req != NULL) {

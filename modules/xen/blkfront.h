@@ -35,7 +35,7 @@ typedef struct {
     xenbus_dev_t bus;
     unsigned number; // of the virtual disk: 51712 is xvda
     blkfront_phase_t phase;
-    uint64_t deadline; // of the phase
+    uint64_t deadline; // of the phase, 0 where it has none
     struct blkif_sring *ring;
     xen_grant_t ring_grant;
     xen_port_t port;

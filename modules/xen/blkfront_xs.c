@@ -3,8 +3,9 @@
 // the first meeting to the backend's going away and coming back. Owns nothing but the phase. Not here: the ring (blkfront.c).
 // Context: main loop; waits only in offer and accept, at start.
 //
-// A backend that goes (Closing, Closed; its driver unloaded, its domain restarted) may answer what it has for DRAIN_NS. We
-// close, and invite it again. When it waits for us (InitWait) every page is taken back first, then granted anew; once it is
+// A backend that begins anew while we are connected may take the ring over as it is (Linux' blkback, unbound and bound
+// again); it has REATTACH_NS for that. One that goes (Closing, Closed) may answer what it has for DRAIN_NS. We close, and
+// invite it again. When it waits for us (InitWait) every page is taken back first, then granted anew; once it is
 // connected to the same disk all that has not come back is issued again. Whoever waits for a request waits 30 s at most
 // (blkdev.c). What came back before and was not flushed is where the old backend left it: we cannot write it again.
 
@@ -15,6 +16,7 @@
 
 enum { INFO_CDROM = 1, INFO_READONLY = 4, PATH_ROOM = 32 };
 #define CAPACITY_MAX (1ull << 54) // sectors; bytes then fit in 63 bits
+#define REATTACH_NS 2000000000ull
 #define DRAIN_NS 2000000000ull
 #define UNMAP_NS 5000000000ull // from InitWait until nothing of ours is mapped
 #define POLL_NS 10000000ull    // nobody tells us when a page is unmapped
@@ -159,7 +161,7 @@ static void enter(blkfront_t *n, blkfront_phase_t phase, uint64_t deadline) {
     n->deadline = deadline;
 }
 
-// The backend left Connected.
+// The backend is no longer connected.
 static void leave(blkfront_t *n) {
     uint64_t online;
     if (n->bus.backend_state == XENBUS_UNKNOWN || xenbus_backend_u64(&n->bus, "online", 1, 1, &online) < 0 ||
@@ -169,6 +171,27 @@ static void leave(blkfront_t *n) {
     }
     xenbus_fail(&n->bus, "the backend went away, requests wait for another", -EAGAIN);
     enter(n, BLKFRONT_LEAVING, hal_clock_ns() + DRAIN_NS);
+}
+
+// Connected. The deadline is 0 while the backend is, too; else it begins anew, and may take over the ring until then.
+static void up(blkfront_t *n) {
+    xenbus_state_t theirs = n->bus.backend_state;
+    if (theirs == XENBUS_CONNECTED) {
+        if (n->deadline != 0) {
+            n->deadline = 0;
+            if (identify(n, true) > 0) {
+                blkfront_die(n, "another disk came back", -EIO);
+            } else if (n->phase == BLKFRONT_UP) {
+                xen_evtchn_notify(n->port); // it may have missed one
+            }
+        }
+    } else if (theirs != XENBUS_INITIALISING && theirs != XENBUS_INIT_WAIT && theirs != XENBUS_INITIALISED) {
+        leave(n);
+    } else if (n->deadline == 0) {
+        n->deadline = hal_clock_ns() + REATTACH_NS;
+    } else if (hal_clock_ns() > n->deadline) {
+        leave(n);
+    }
 }
 
 // Nothing more will come back: close, so that the backend lets go of our pages.
@@ -185,11 +208,14 @@ static void away(blkfront_t *n) {
         case XENBUS_UNKNOWN:
             blkfront_die(n, "the disk was taken away", -ENODEV);
             break;
-        case XENBUS_CLOSED:
-            if (n->bus.state == XENBUS_CLOSED && xenbus_switch(&n->bus, XENBUS_INITIALISING) < 0) {
+        case XENBUS_CLOSING: // it failed once more
+        case XENBUS_CLOSED: {
+            xenbus_state_t next = n->bus.backend_state == XENBUS_CLOSED ? XENBUS_INITIALISING : XENBUS_CLOSED;
+            if (n->bus.state != next && xenbus_switch(&n->bus, next) < 0) {
                 blkfront_die(n, "XenStore does not answer", -EIO);
             }
             break;
+        }
         case XENBUS_INIT_WAIT: {
             uint64_t now = hal_clock_ns();
             n->deadline = n->deadline == 0 ? now + UNMAP_NS : n->deadline;
@@ -222,9 +248,7 @@ bool blkfront_xs_step(blkfront_t *n) {
     xenbus_state_t theirs = n->bus.backend_state;
     switch (n->phase) {
         case BLKFRONT_UP:
-            if (theirs != XENBUS_CONNECTED) {
-                leave(n);
-            }
+            up(n);
             break;
         case BLKFRONT_LEAVING:
             // Closing: what it has may still come back. Any other state: it is gone, and nothing will.
@@ -254,6 +278,7 @@ bool blkfront_xs_step(blkfront_t *n) {
 }
 
 uint64_t blkfront_xs_deadline(const blkfront_t *n) {
+    bool timed = n->phase == BLKFRONT_LEAVING || (n->phase == BLKFRONT_UP && n->deadline != 0);
     bool polls = n->phase == BLKFRONT_AWAY && n->bus.backend_state == XENBUS_INIT_WAIT;
-    return polls ? hal_clock_ns() + POLL_NS : n->phase == BLKFRONT_LEAVING ? n->deadline : UINT64_MAX;
+    return timed ? n->deadline : polls ? hal_clock_ns() + POLL_NS : UINT64_MAX;
 }

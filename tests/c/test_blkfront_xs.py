@@ -301,10 +301,63 @@ def test_requests_in_flight_are_issued_again(disk: Disk, state: int) -> None:
     disk.h.do("disk_gone", 0)
     if state == INITIALISING:
         disk.back.state(INIT_WAIT)
-    disk.work(100)
+    disk.work(100 if state == CLOSED else 2500)  # else it has 2 s to take the ring over
     assert disk.log() == " ".join(["R0+512"] * 8)
     assert [disk.h.number("disk_reap") for _ in range(9)] == [1] * 8 + [0]
     assert disk.read(0, 3 * MOST, 5) == (0, 0)
+
+
+@pytest.mark.parametrize("pause", [0, 100, 1900])
+def test_a_backend_that_takes_the_ring_over(disk: Disk, pause: int) -> None:
+    """What Linux' blkback does when its driver is unbound and bound again: requests that nobody has seen are served."""
+    disk.up()
+    assert disk.write(0, 3 * MOST, 5) == 0
+    disk.log()
+    disk.h.do("disk_gone", 1)
+    if pause:
+        disk.back.state(INIT_WAIT)
+        disk.work(pause)
+    assert disk.h.number("disk_submit") == 8
+    disk.h.do("disk_kick")
+    disk.work(10)
+    disk.h.do("disk_gone", 0)
+    disk.h.do("disk_rebind")
+    disk.work(50)
+    assert disk.log() == " ".join(["R0+512"] * 8)
+    assert [disk.h.number("disk_reap") for _ in range(9)] == [1] * 8 + [0]
+    assert disk.read(0, 3 * MOST, 5) == (0, 0)
+    assert disk.write(0, 3 * MOST, 6) == 0
+    disk.wait(5000)
+    assert disk.h.log == []
+    assert disk.front() == disk.backend() == CONNECTED
+
+
+def test_another_disk_takes_the_ring_over(disk: Disk) -> None:
+    disk.up()
+    disk.h.do("disk_gone", 1)
+    disk.back.state(INIT_WAIT)
+    disk.work(10)
+    disk.back.set(sectors=1000)
+    disk.h.do("disk_gone", 0)
+    disk.h.do("disk_rebind")
+    disk.work(10)
+    assert disk.info()[7] == 1
+    assert disk.h.log == ["xen vbd/51712: another disk came back (-5)"]
+
+
+def test_a_backend_that_fails_while_it_comes_back(disk: Disk) -> None:
+    disk.up()
+    disk.h.do("disk_gone", 1)
+    disk.back.state(CLOSED)
+    disk.work(10)
+    assert disk.front() == INITIALISING
+    disk.back.state(CLOSING)
+    disk.work(10)
+    assert disk.front() == CLOSED
+    disk.h.do("disk_gone", 0)
+    disk.work(10)
+    assert disk.front() == disk.backend() == CONNECTED
+    assert disk.write(0, 512) == 0
 
 
 def test_a_backend_that_stays_away(disk: Disk) -> None:
