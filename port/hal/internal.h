@@ -62,6 +62,8 @@ void hal_irq_timer_start(uint32_t count);
 void *hal_mem_take(size_t bytes, size_t align, size_t reserve);
 // Give back what hal_mem_take gave, all of it. False, and nothing changed, while it does not border on free RAM.
 bool hal_mem_return(void *p, size_t bytes);
+// What was taken went back to the host, or came from there: hal_mem_total() counts it no more, or again.
+void hal_mem_total_changed(ptrdiff_t bytes);
 // The largest piece hal_mem_take can give while leaving reserve bytes to the C heap.
 size_t hal_mem_largest(size_t reserve);
 // MORECORE of the C allocator: grow or shrink the heap at the bottom of RAM. (void *)-1 when full.

@@ -102,6 +102,8 @@ void *hal_mem_dma(size_t bytes, size_t align) {
 
 size_t hal_mem_total(void) { return boot_ram_total; }
 
+void hal_mem_total_changed(ptrdiff_t bytes) { boot_ram_total += (uint64_t)bytes; }
+
 size_t hal_mem_free(void) {
     uint64_t sum = 0;
     for (unsigned i = 0; i < boot_ram_count; i++) {

@@ -64,6 +64,7 @@ static void start(void) {
     (void)xen_store_write(0, "control/feature-poweroff", "1");
     (void)xen_store_write(0, "control/feature-reboot", "1");
     (void)xen_store_watch(&watch);
+    xen_balloon_watch();
 }
 
 static bool control_run(void *arg) {

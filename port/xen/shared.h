@@ -38,6 +38,8 @@ int xen_evtchn_init(void);
 uint64_t xen_time_ns(void);
 // The host asked for a new start: the VM's end is one (control.c sets it, end.c looks).
 extern bool xen_control_reboot;
+// From now on follow the host's target (balloon.c); control.c calls it when the VM has time.
+void xen_balloon_watch(void);
 // Value of a hexadecimal digit, or -1.
 static inline int xen_hex(char c) {
     char lower = (char)(c | 0x20);

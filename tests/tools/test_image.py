@@ -37,7 +37,13 @@ def symbols(path: Path) -> set[str]:
 def test_hello_holds_only_what_it_needs() -> None:
     built = image.build(REPO / "images" / "hello")
     assert built.image.content["modules"] == ["__main__", "builtins", "sys"]
-    assert built.image.content["drivers"] == ["virtio-console", "virtio-rng", "xen-console", "xen-control"]
+    assert built.image.content["drivers"] == [
+        "xen-balloon",
+        "virtio-console",
+        "virtio-rng",
+        "xen-console",
+        "xen-control",
+    ]
     held = symbols(built.path)
     for absent in (
         "mp_module_json",
@@ -274,7 +280,7 @@ def test_inspect_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         "segment   r-x",
         "frozen    main.py",
         "upstream  micropython 1.25.0, MIT",
-        "drivers   virtio-console",
+        "drivers   xen-balloon, virtio-console",
     ):
         assert words in text
 

@@ -28,7 +28,14 @@ from floe.upstream import load_pins
 ALWAYS_MODULES = {"__main__", "builtins", "sys"}
 # Whoever reaches one of them needs both and a driver: sockets do nothing before an interface is up.
 NETWORK_MODULES = {"network", "socket"}
-DRIVERS = ("virtio_console_driver", "virtio_rng_driver", "xen_console_driver", "xen_control_driver")
+# In the order of their start: first what decides how much memory there is.
+DRIVERS = (
+    "xen_balloon_driver",
+    "virtio_console_driver",
+    "virtio_rng_driver",
+    "xen_console_driver",
+    "xen_control_driver",
+)
 NETWORK_DRIVERS = ("virtio_net_driver", "xen_netfront_driver")
 DISK_DRIVERS = ("virtio_blk_driver", "xen_blkfront_driver")
 # What upstream keeps in lib/ of MicroPython's own archive: no pin of theirs in upstream.toml.
