@@ -56,8 +56,8 @@ def test_a_vm_from_start_to_end(vms: Vms, ticks: Path) -> None:
     (listed,) = json.loads(floe("ps", "--json").stdout)
     assert {**listed, "uptime": 0} == {**ps("ticks"), "uptime": 0}
     table = floe("ps").stdout.splitlines()
-    assert table[0].split() == ["NAME", "STATE", "PID", "PTY", "SOCKET", "PORTS", "MEMORY", "UPTIME"]
-    assert table[1].split()[:6] == ["ticks", "running", str(now["pid"]), told["pty"], told["socket"], "-"]
+    assert table[0].split() == ["NAME", "STATE", "HYPERVISOR", "PID", "PTY", "SOCKET", "PORTS", "MEMORY", "UPTIME"]
+    assert table[1].split()[:7] == ["ticks", "running", "qemu", str(now["pid"]), told["pty"], told["socket"], "-"]
 
     done = floe("stop", "ticks")
     assert (done.returncode, done.stdout) == (0, "ticks\n")

@@ -17,8 +17,9 @@ from floe.errors import UsageError
 @click.option("--dev", is_flag=True, help="With REPL, compiler and every module.")
 @click.option("--variant", metavar="NAME", default="", help="As [variant.NAME] of image.toml says.")
 @click.option("--tls", "variant", flag_value="tls", help="Short for --variant tls.")
+@click.option("--xl", is_flag=True, help="Also write a configuration for Xen's xl beside the ELF, NAME.cfg.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was built as JSON.")
-def command(app: Path, output: Path | None, dev: bool, variant: str, as_json: bool) -> None:
+def command(app: Path, output: Path | None, dev: bool, variant: str, xl: bool, as_json: bool) -> None:
     """Build APP, a .py file or a folder with image.toml, and print what the image holds."""
     built = image.build(app, profile="dev" if dev else None, variant=variant, say=progress)
     for warning in built.warnings:
@@ -27,6 +28,10 @@ def command(app: Path, output: Path | None, dev: bool, variant: str, as_json: bo
     if out.is_dir():
         raise UsageError(f"{out} is a folder", hint=f"floe build {app} -o {out / built.config.name}.elf")
     exported = image.export(built, out)
+    if xl:
+        from floe.xen import cfgfile
+
+        progress(f"wrote {cfgfile.write(exported, built.config)}")
     click.echo(report.to_json(report.built_data(built, exported)) if as_json else report.built_text(built, exported))
 
 

@@ -55,9 +55,9 @@ def ps(everything: bool, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps([status.as_dict() for status in shown] + (damaged if everything else []), indent=2))
         return EXIT_OK
-    rows: list[tuple[str, ...]] = [("NAME", "STATE", "PID", "PTY", "SOCKET", "PORTS", "MEMORY", "UPTIME")]
+    rows: list[tuple[str, ...]] = [("NAME", "STATE", "HYPERVISOR", "PID", "PTY", "SOCKET", "PORTS", "MEMORY", "UPTIME")]
     rows += [_row(status) for status in shown]
-    rows += [(d["name"], "damaged", "-", "-", "-", "-", "-", "-") for d in damaged] if everything else []
+    rows += [(d["name"], "damaged", *"-------") for d in damaged] if everything else []
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
         click.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
@@ -139,6 +139,7 @@ def _row(status: Status) -> tuple[str, ...]:
     return (
         status.spec.name,
         status.state if status.state == "running" else _ending(status),
+        status.spec.hypervisor,
         str(status.pid or "-"),
         at.pty if at else "-",
         at.url if at else "-",

@@ -94,7 +94,7 @@ class Guest(Vm):
         for title, text in (
             ("console", _GREETINGS.sub("\n", self.console_text)),
             ("exec", "\n".join(self._executed)),
-            ("QEMU", self.messages.text),
+            (self._hypervisor.label, self.messages.text),
         ):
             said = text.rstrip().splitlines()
             if said:

@@ -87,7 +87,7 @@ def assemble(made: elf.Image, config: ImageConfig | None, wishes: Wishes) -> tup
         name=str(made.content["name"]),
         cards=cards,
         forwards=ports.claim(forwards),
-        disks=_disks(made, wishes.disks),
+        disks=_disks(made, wishes.disks, xen=wishes.hypervisor == "xen"),
         env=_environment(config.env if config else {}, env_files, wishes.env),
         args=wishes.args or (config.args if config else ()),
         capture=_check_capture(wishes.capture, cards),
@@ -147,13 +147,17 @@ def _cards(made: elf.Image, values: Sequence[str], forwards: Sequence[ports.Forw
     return cards
 
 
-def _disks(made: elf.Image, values: Sequence[str]) -> tuple[disks.Disk, ...]:
+def _disks(made: elf.Image, values: Sequence[str], *, xen: bool) -> tuple[disks.Disk, ...]:
     found = disks.parse_disks(values)
     if found and "virtio-blk" not in made.content["drivers"]:
         raise UsageError(
             f"--disk {values[0]}: {made.content['name']} has no file systems: nothing in it imports vfs",
             hint="disks = true in image.toml, or floe run --dev",
         )
+    if found and xen:
+        from floe.xen import labdisk
+
+        labdisk.unplug_dead()
     disks.check_host(found)
     return found
 

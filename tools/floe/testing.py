@@ -55,6 +55,7 @@ class BootOptions(TypedDict, total=False):
     disks: Sequence[str]  # values of --disk
     variant: str  # of image.toml
     switches: Sequence[str]  # further words on the guest's command line
+    hypervisor: str  # "qemu", "xen"
     capture: bool | str | Path  # packets in pcap format: True for a file in the test's folder
 
 
@@ -166,7 +167,8 @@ class Boot:
             secrets=tuple(f"{name}={file}" for name, file in options.get("secrets", {}).items()),
             uuid=options.get("uuid", ""),
             args=tuple(options.get("args", ())),
-            accel=self.accel,
+            accel="auto" if options.get("hypervisor") == "xen" else self.accel,
+            hypervisor=options.get("hypervisor", "qemu"),
             machine=options.get("machine", "microvm"),
             switches=tuple(options.get("switches", ())),
             capture=self._capture(options.get("capture", False)),

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""A domain's configuration as xl reads it (xl.cfg(5)): for `floe run`, and for an administrator. Prints nothing."""
+"""A domain's configuration as xl reads it (xl.cfg(5)). Prints nothing."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 from floe.errors import UsageError
 from floe.net import Card
@@ -29,32 +28,19 @@ class Domain:
 def render(domain: Domain) -> str:
     """For a domain that somebody watches: it stays until its end has been read. The kernel is not named."""
     endings = ("on_poweroff", "on_reboot", "on_crash", "on_watchdog", "on_soft_reset")
-    return "".join([*_lines(domain), *(f'{ending}="preserve"\n' for ending in endings)])
+    return "".join([*lines(domain), *(f'{ending}="preserve"\n' for ending in endings)])
 
 
-def render_for_admin(domain: Domain, kernel: Path) -> str:
-    """For `xl create` as it is: a file that an administrator reads and changes."""
-    return "".join(
-        [
-            f"# A Xen PVH domain that floe built: xl create -c {kernel.with_suffix('.cfg').name}\n",
-            "# Its exit code is in XenStore while it is preserved: /local/domain/ID/data/floe-exit.\n",
-            f"kernel={quote(str(kernel))}  # absolute: xl looks from where it is called\n",
-            *_lines(domain),
-            "# The script's end, or sys.exit(); machine.reset(), or deep sleep; a panic, which xl console shows.\n",
-            'on_poweroff="destroy"\non_reboot="restart"\non_crash="preserve"\n',
-        ]
-    )
-
-
-def _lines(domain: Domain) -> list[str]:
-    lines = [f"name={quote(domain.name)}\n", 'type="pvh"\n', "vcpus=1\n"]
-    lines += [f"memory={-(-domain.memory >> 20)}  # MiB\n"]
-    lines += ['tsc_mode="native"  # no trap at each look at the clock\n']
-    lines += [f"uuid={quote(domain.uuid)}\n"] if domain.uuid else []
-    lines += [f"cmdline={quote(domain.cmdline)}\n"]
-    lines += [f"vif=[{', '.join(quote(vif(card)) for card in domain.cards)}]\n"] if domain.cards else []
-    lines += [f"disk=[{', '.join(map(quote, domain.disks))}]\n"] if domain.disks else []
-    return lines
+def lines(domain: Domain) -> list[str]:
+    """What is the same wherever the domain runs."""
+    said = [f"name={quote(domain.name)}\n", 'type="pvh"\n', "vcpus=1\n"]
+    said += [f"memory={-(-domain.memory >> 20)}  # MiB\n"]
+    said += ['tsc_mode="native"  # no trap at each look at the clock\n']
+    said += [f"uuid={quote(domain.uuid)}\n"] if domain.uuid else []
+    said += [f"cmdline={quote(domain.cmdline)}\n"]
+    said += [f"vif=[{', '.join(quote(vif(card)) for card in domain.cards)}]\n"] if domain.cards else []
+    said += [f"disk=[{', '.join(map(quote, domain.disks))}]\n"] if domain.disks else []
+    return said
 
 
 def vif(card: Card) -> str:

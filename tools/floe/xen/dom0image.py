@@ -26,7 +26,7 @@ SCRIPTS = Path(__file__).with_name("dom0")
 # In the order of loading; what a kernel has built in is left out.
 MODULES = (
     *("virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci"),
-    *("failover", "net_failover", "virtio_net", "llc", "stp", "bridge", "loop", "brd"),
+    *("virtio_blk", "failover", "net_failover", "virtio_net", "llc", "stp", "bridge", "loop", "brd"),
     *("xen-evtchn", "xen-gntdev", "xen-gntalloc", "xen-privcmd", "xenfs", "xen-netback", "xen-blkback"),
 )
 _PROGRAMS = ("xl", "xenstored", "xenconsoled", "xen-init-dom0", "xenconsole")

@@ -11,6 +11,7 @@ destroys the domain.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import select
 import signal
@@ -20,6 +21,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from floe.disks import Disk
 from floe.errors import FloeError
 from floe.handover import Blob
 from floe.ports import Forward
@@ -37,14 +39,11 @@ _CODE_MAX = 126  # what fits into an exit status
 class Domain:
     """One domain, from its creation to its destruction."""
 
-    def __init__(self, options: argparse.Namespace) -> None:
-        self._place = places.named(options.place)
-        self._elf = Path(options.elf).read_bytes()
-        self._config = str(options.config)
-        self._blobs = [_blob(text) for text in options.blob]
-        self._owner = Wire(socket.socket(fileno=options.console))
-        self._serial = Wire(socket.socket(fileno=options.serial))
-        self._events = Wire(socket.socket(fileno=options.events))
+    def __init__(self, place: places.Place, wires: Sequence[Wire]) -> None:
+        """wires: the console's, the 16550's, that of the events."""
+        self._place = place
+        self._wires = wires
+        self._owner, _, self._events = wires
         self._control: socket.socket | None = None
         self._guest: socket.socket | None = None  # its console, by way of dom0
         self._to_control = bytearray()
@@ -62,30 +61,23 @@ class Domain:
         wakeup.setblocking(False)
         signal.set_wakeup_fd(wakeup.detach())
 
-    def run(self) -> int:
+    def run(self, elf: bytes, configuration: str, blobs: Sequence[Blob]) -> int:
         """Exit status of this process. Raises FloeError when there is no domain, or none any more."""
-        for wire in (self._owner, self._serial, self._events):
-            wire.wait()
         signal.signal(signal.SIGTERM, self._stop)
-        store = scripts.store(self._blobs, os.urandom(32))
-        self._control = self._place.connect(scripts.control(len(self._elf), self._config, store, len(self._blobs)))
-        self._to_control += self._elf + self._config.encode() + store.encode()
+        store = scripts.store(blobs, os.urandom(32))
+        self._control = self._place.connect(scripts.control(len(elf), configuration, store, len(blobs)))
+        self._to_control += elf + configuration.encode() + store.encode()
         self._guest = self._place.connect(scripts.CONSOLE)
         for sock in (self._control, self._guest):
             sock.setblocking(False)
-        while not self._over():
-            self._turn()
-        self._destroy()
-        if self._ending is None:
-            self._events.put(events.encode("SHUTDOWN", reason="host-signal"))
-            return 0
-        status, reason, _ = self._ending
+        try:
+            while not self._over():
+                self._turn()
+        finally:
+            self._destroy()
+        status, reason = self._ending[:2] if self._ending else (0, "host-signal")
         self._events.put(events.encode("SHUTDOWN", reason=reason))
         return status
-
-    def fail(self, error: FloeError) -> None:
-        """Tell the owner."""
-        self._events.put(events.encode("FAILED", message=error.message, evidence=error.evidence, hint=error.hint))
 
     def _stop(self, number: int, frame: object) -> None:
         self._stopping = True
@@ -101,7 +93,7 @@ class Domain:
         if self._guest is not None:
             wanted = select.POLLIN if self._owner.room else 0
             poll.register(self._guest, wanted | (select.POLLOUT if self._to_guest and self._joined else 0))
-        for wire in (self._owner, self._serial, self._events):
+        for wire in self._wires:
             if (mask := wire.mask(reading=len(self._to_guest) < HIGH_WATER)) and wire.fileno() >= 0:
                 poll.register(wire, mask)
         ready = {fd for fd, _ in poll.poll(self._patience_ms())}
@@ -109,7 +101,7 @@ class Domain:
             self._wakeup.recv(64)
         self._control_turn(ready)
         self._guest_turn(ready)
-        for wire in (self._owner, self._serial, self._events):
+        for wire in self._wires:
             if wire.fileno() in ready:
                 data = wire.turn()
                 if wire is self._owner:
@@ -206,9 +198,9 @@ def _ending(words: Sequence[str]) -> tuple[int, str, int | None]:
     return 0, "guest-reset" if reason == _REBOOT else "guest-panic", total
 
 
-def _blob(text: str) -> Blob:
-    name, _, fd = text.rpartition("=")
-    return Blob(name, Path(f"/dev/fd/{fd}").read_bytes())
+def _blobs(options: Sequence[str]) -> list[Blob]:
+    named = (text.rpartition("=") for text in options)
+    return [Blob(name, Path(f"/dev/fd/{fd}").read_bytes()) for name, _, fd in named]
 
 
 def _send(sock: socket.socket, data: bytearray) -> None:
@@ -243,21 +235,34 @@ def main() -> int:
     for wire in ("--console", "--serial", "--events"):
         parser.add_argument(wire, type=int, required=True)
     options = parser.parse_args()
-    domain = Domain(options)
-    lent: list[places.Closeable] = []
-    try:
-        place = places.named(options.place)
-        for text in options.forward:
-            protocol, address, port, guest, guest_port = text.split(",")
-            lent.append(place.forward(Forward(address, int(port), int(guest_port), protocol), guest))
-        return domain.run()
-    except FloeError as e:
-        domain.fail(e)
-        print(e.render(), file=sys.stderr)
-        return 1
-    finally:
-        for thing in lent:
-            thing.close()
+    wires = [Wire(socket.socket(fileno=fd)) for fd in (options.console, options.serial, options.events)]
+    for one in wires:
+        one.wait()
+    place = places.named(options.place)
+    with contextlib.ExitStack() as lent:
+        try:
+            configuration = _lend(place, options, lent)
+            return Domain(place, wires).run(Path(options.elf).read_bytes(), configuration, _blobs(options.blob))
+        except FloeError as e:
+            wires[2].put(events.encode("FAILED", message=e.message, evidence=e.evidence, hint=e.hint))
+            print(e.render(), file=sys.stderr)
+            return 1
+
+
+def _lend(place: places.Place, options: argparse.Namespace, lent: contextlib.ExitStack) -> str:
+    """Have ports forwarded and disks brought to dom0; returns the configuration with the names they have there."""
+    configuration = str(options.config)
+    for text in options.forward:
+        protocol, address, port, guest, guest_port = text.split(",")
+        thing = place.forward(Forward(address, int(port), int(guest_port), protocol), guest)
+        lent.callback(thing.close)
+    for number, text in enumerate(options.disk):
+        access, _, path = text.partition(",")
+        target, disk = place.disk(Disk(Path(path), readonly=access == "ro"))
+        if disk is not None:
+            lent.callback(disk.close)
+        configuration = configuration.replace(f"@DISK{number}@", target)
+    return configuration
 
 
 if __name__ == "__main__":

@@ -229,7 +229,7 @@ def take_address(number: int | None = None) -> Address:
     """A free guest address, or 10.0.2.`number`. Raises NotFound without a lab, FloeError when all (or it) are taken."""
     running()
     for n in range(FIRST_GUEST, LAST_GUEST + 1) if number is None else (number,):
-        if (lease := _lock(folder() / "addresses" / f"10.0.2.{n}")) is not None:
+        if (lease := lock(folder() / "addresses" / f"10.0.2.{n}")) is not None:
             return Address(lease, folder() / "addresses" / f"10.0.2.{n}")
     what = "all guest addresses of the Xen lab are" if number is None else f"10.0.2.{number} in the Xen lab is"
     raise FloeError(f"{what} taken", hint="floe ps, floe stop NAME")
@@ -241,12 +241,12 @@ def forward(host: str, host_port: int, guest: str, guest_port: int, protocol: st
     Raises NotFound without a lab, FloeError when the host's port is taken or may not be used."""
     running()
     path = folder() / "forwards" / f"{protocol}-{host}-{host_port}"
-    fd = _lock(path)
+    fd = lock(path)
     if fd is None:
         raise FloeError(f"port {host_port} is forwarded to another guest of the Xen lab", hint="floe ps")
     try:
         for stale in path.parent.iterdir():
-            if stale != path and (other := _lock(stale)) is not None:
+            if stale != path and (other := lock(stale)) is not None:
                 with contextlib.suppress(FloeError):
                     _unforward(stale)
                 os.close(other)
@@ -266,7 +266,7 @@ def _unforward(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
-def _lock(path: Path) -> int | None:
+def lock(path: Path) -> int | None:
     """A descriptor that holds the file locked; None while somebody else does."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     while True:

@@ -14,10 +14,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
+from floe.disks import Disk
 from floe.errors import FloeError, NotFound, UsageError, VmError
 from floe.net import Card
 from floe.ports import Forward
-from floe.xen import config, dom0, lab
+from floe.xen import config, dom0, lab, labdisk
 
 KINDS = ("user", "bridge")
 _NO_XEN = "floe lab xen up\nor in a dom0, as root: floe run --hypervisor xen ..."
@@ -43,6 +44,9 @@ class Place(Protocol):
 
     def forward(self, forward: Forward, guest: str) -> Closeable:
         """Let a port of this machine reach the guest at that address."""
+
+    def disk(self, disk: Disk) -> tuple[str, Closeable | None]:
+        """Path in dom0 of a disk of this machine, and what is lent."""
 
     def evidence(self) -> str:
         """What the hypervisor said last, if it can be had: whole lines with a label."""
@@ -75,6 +79,10 @@ class Lab:
     def forward(self, forward: Forward, guest: str) -> Closeable:
         return lab.forward(forward.address, forward.host_port, guest, forward.guest_port, forward.protocol)
 
+    def disk(self, disk: Disk) -> tuple[str, Closeable | None]:
+        plugged = labdisk.plug(disk)
+        return plugged.target, plugged
+
     def evidence(self) -> str:
         return "\n".join(f"xen: {line}" for line in lab.xen_log_tail(8).splitlines())
 
@@ -95,6 +103,9 @@ class Dom0:
             f"{forward.option()}: in a dom0 no ports are forwarded, a guest has its own address on the bridge",
             hint=f"http://{guest or 'ADDR'}:{forward.guest_port} without -p; docs/xen.md shows a rule for nftables",
         )
+
+    def disk(self, disk: Disk) -> tuple[str, Closeable | None]:
+        return str(disk.path), None
 
     def evidence(self) -> str:
         return ""

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: MIT
+"""`floe build --xl`: the configuration of an image's domain beside its ELF. Prints nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from floe import elf, net, qemu
+from floe.config import ImageConfig
+from floe.errors import FloeError
+from floe.xen import config
+
+
+def write(made: elf.Image, settings: ImageConfig) -> Path:
+    """Write NAME.cfg beside the ELF for `xl create`, as an administrator would, who then changes it. Returns its path.
+
+    Raises FloeError, UsageError."""
+    path = made.path.with_suffix(".cfg")
+    words = [f"env.{key}={qemu.encode(value)}" for key, value in settings.env.items()]
+    networked = "virtio-net" in made.content["drivers"]
+    cards = (net.Card("bridge", config.BRIDGE),) if networked else ()
+    arguments = ["--", *map(qemu.encode_argument, settings.args)] if settings.args else []
+    cmdline = " ".join([*net.guest_words(cards), *words, *arguments])
+    domain = config.Domain(settings.name, int(made.content["memory"]), cmdline, cards=cards)
+    try:
+        path.write_text(_for_admin(domain, made))
+    except OSError as e:
+        raise FloeError(f"cannot write {path}: {e.strerror}", hint="floe build -o FILE.elf --xl") from e
+    return path
+
+
+def _for_admin(domain: config.Domain, made: elf.Image) -> str:
+    secrets = ", ".join(made.content.get("secrets", ()))
+    lines = [f"# {domain.name}, a Xen PVH domain that floe built. xl create -c {made.path.with_suffix('.cfg').name}\n"]
+    lines += ["# The exit code is in XenStore, at /local/domain/ID/data/floe-exit, until the domain is destroyed.\n"]
+    if secrets:
+        lines += [f"# It needs secrets ({secrets}), which `floe run --hypervisor xen --secret NAME=FILE` hands over.\n"]
+    lines += [f"kernel={config.quote(str(made.path.absolute()))}\n", *config.lines(domain)]
+    if not domain.cards:
+        lines += ["# Nothing in it uses a network.\n"]
+    if "virtio-blk" in made.content["drivers"]:
+        example = config.disk(str(made.path.with_name("disk.img").absolute()), 0, readonly=False)
+        lines += ["# Mounted at /; the next one at /disk1.\n", f"#disk=[{config.quote(example)}]\n"]
+    lines += ["# The script's end or sys.exit(), and xl shutdown.\n", 'on_poweroff="destroy"\n']
+    lines += ["# machine.reset() and the end of a deep sleep, and xl reboot.\n", 'on_reboot="restart"\n']
+    lines += ["# A panic: its text is on the console, and xl dump-core finds the domain.\n", 'on_crash="preserve"\n']
+    return "".join(lines)

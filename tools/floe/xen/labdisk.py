@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: MIT
+"""Files of this machine as disks in the lab's dom0: hot-plugged into its QEMU as virtio-blk. Prints nothing.
+
+A guest's write goes to the file at once, its flush is an fdatasync here: nothing is copied in or back. A disk that is
+plugged is a file in the lab's folder `disks`, which its holder has locked: what a dead holder left is unplugged by the
+next who comes by.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+from pathlib import Path
+
+from floe import disks
+from floe.disks import Disk
+from floe.errors import FloeError, VmError
+from floe.xen import lab
+
+_PLUG_S = 10.0
+_UNPLUG_S = 5.0
+# dom0 finds the device by itself, a fraction of a second after device_add.
+_FIND = """
+n=0
+until dev=$(grep -lx {serial} /sys/block/vd*/serial 2>/dev/null); do
+    [ $((n += 1)) -le 400 ] || exit
+    usleep 20000
+done
+dev=${{dev#/sys/block/}}
+echo "/dev/${{dev%%/*}}"
+"""
+
+
+class LabDisk(lab.Lease):
+    """A disk in dom0; close() unplugs it."""
+
+    def __init__(self, fd: int, path: Path, target: str) -> None:
+        super().__init__(fd, path)
+        self.target = target  # "/dev/vda"
+
+    def close(self) -> None:
+        if self._fd < 0:
+            return
+        with contextlib.suppress(FloeError, OSError):  # a lab that is gone holds no disk
+            _unplug(self._path)
+        super().close()
+
+
+def plug(disk: Disk) -> LabDisk:
+    """Make a file a disk of dom0. Raises NotFound without a lab, VmError with QEMU's or dom0's words."""
+    lab.running()
+    unplug_dead()
+    name = f"floe-{secrets.token_hex(6)}"  # at most 20 characters: it is the serial number too
+    path = lab.folder() / "disks" / name
+    fd = lab.lock(path)
+    assert fd is not None
+    try:
+        node = json.loads(disks.blockdev(disk, 0)) | {"node-name": name}
+        with lab.qmp() as qmp:
+            qmp.execute("blockdev-add", **node)
+            # Or QEMU would stop the lab when this machine's disk is full; the guest is told instead.
+            errors = {"werror": "report", "rerror": "report"}
+            qmp.execute("device_add", driver="virtio-blk-pci", id=name, drive=name, serial=name, **errors)
+        target = lab.call(_FIND.format(serial=name), deadline_s=_PLUG_S).strip()
+        if not target.startswith("/dev/"):
+            raise VmError(f"the Xen lab's dom0 does not find the disk {disk.path}", evidence=lab.evidence())
+        return LabDisk(fd, path, target)
+    except BaseException:
+        with contextlib.suppress(FloeError, OSError):
+            _unplug(path)
+        os.close(fd)
+        raise
+
+
+def unplug_dead() -> None:
+    """Unplug what those who died have left."""
+    with contextlib.suppress(FloeError, OSError):
+        for path in (lab.folder() / "disks").iterdir():
+            fd = lab.lock(path)
+            if fd is not None:
+                _unplug(path)
+                os.close(fd)
+
+
+def _unplug(path: Path) -> None:
+    """dom0 lets the device go, then QEMU the file. Raises VmError."""
+    with lab.qmp() as qmp:
+        with contextlib.suppress(VmError):  # there is none: it was never added
+            qmp.execute("device_del", id=path.name)
+            qmp.wait("DEVICE_DELETED", lambda data: data.get("device") == path.name, _UNPLUG_S)
+        qmp.execute("blockdev-del", **{"node-name": path.name})
+    path.unlink(missing_ok=True)
