@@ -35,40 +35,39 @@ _Static_assert(sizeof(xen_reservation_t) == 32, "struct xen_memory_reservation")
 
 static struct {
     uint64_t start, end;
-} piece[PIECES_MAX]; // of which the last began lowest
+} piece[PIECES_MAX]; // the last one is the first to come back
 static unsigned pieces;
 static uint64_t total, beside;     // pages: of the map; of the target that are not in the map
 static uint64_t given;             // pages
 static uint64_t target;            // pages of the map that the VM may have
 static uint64_t next = UINT64_MAX; // when to go on
 
+// Frames from `first` on, upwards to ask for them, downwards to give them. How many Xen did, or -errno.
 static long reservation(int op, uint64_t first, size_t count, unsigned order) {
     static uint64_t frames[STEP_PAGES];
     for (size_t i = 0; i < count; i++) {
-        frames[i] = first + (i << order);
+        frames[i] = op == XENMEM_POPULATE_PHYSMAP ? first + i : first - i;
     }
     xen_reservation_t r = {.frames = frames, .count = count, .order = order, .dom = XEN_DOMID_SELF};
     return xen_hypercall(XEN_MEMORY_OP, op, (long)&r, 0);
 }
 
-// Pages of [at, at + bytes) that Xen took, from the beginning.
+// Pages of [at, at + bytes) that Xen took, from the end downwards.
 static size_t decrease(uint64_t at, size_t bytes) {
-    unsigned order = bytes == STEP_BYTES && at % STEP_BYTES == 0 ? STEP_ORDER : 0;
-    long r = reservation(XENMEM_DECREASE_RESERVATION, at / HAL_PAGE_SIZE, (bytes / HAL_PAGE_SIZE) >> order, order);
-    return r > 0 ? (size_t)r << order : 0;
+    bool whole = bytes == STEP_BYTES && at % STEP_BYTES == 0;
+    size_t count = whole ? 1 : bytes / HAL_PAGE_SIZE;
+    uint64_t first = at / HAL_PAGE_SIZE + count - 1;
+    long r = reservation(XENMEM_DECREASE_RESERVATION, first, count, whole ? STEP_ORDER : 0);
+    return r <= 0 ? 0 : whole ? STEP_PAGES : (size_t)r;
 }
 
-static bool note(uint64_t start, uint64_t end) {
+static void note(uint64_t start, uint64_t end) {
     if (pieces > 0 && piece[pieces - 1].start == end) {
         piece[pieces - 1].start = start;
-        return true;
-    }
-    if (pieces == PIECES_MAX) {
-        return false;
+        return;
     }
     piece[pieces].start = start;
     piece[pieces++].end = end;
-    return true;
 }
 
 // Give back up to 2 MiB of free RAM. False: there is none, or Xen does not take it.
@@ -81,19 +80,21 @@ static bool give(uint64_t pages) {
     if (p == NULL) {
         return false;
     }
-    if (!note((uint64_t)p, (uint64_t)p + bytes)) {
-        hal_mem_return(p, bytes);
-        return false;
+    uint64_t end = (uint64_t)p + bytes;
+    size_t done = pieces < PIECES_MAX ? decrease((uint64_t)p, bytes) : 0;
+    size_t left = bytes - done * HAL_PAGE_SIZE;
+    hal_mem_return(p, left);
+    if (done > 0) {
+        note((uint64_t)p + left, end);
+        given += done;
+        hal_mem_total_changed(-(ptrdiff_t)(done * HAL_PAGE_SIZE));
     }
-    size_t done = decrease((uint64_t)p, bytes);
-    given += done;
-    hal_mem_total_changed(-(ptrdiff_t)(done * HAL_PAGE_SIZE));
-    return done * HAL_PAGE_SIZE == bytes; // else it stays taken: nobody may touch it
+    return left == 0;
 }
 
 // Ask for up to 2 MiB again, where free RAM ends. False: Xen has none, or the RAM before it is in use.
 static bool ask(uint64_t pages) {
-    if (pieces == 0) {
+    if (pieces == 0 || !hal_mem_return((void *)piece[pieces - 1].start, 0)) {
         return false;
     }
     uint64_t at = piece[pieces - 1].start, left = (piece[pieces - 1].end - at) / HAL_PAGE_SIZE;
@@ -104,10 +105,7 @@ static bool ask(uint64_t pages) {
         return false;
     }
     size_t bytes = (size_t)got * HAL_PAGE_SIZE;
-    if (!hal_mem_return((void *)at, bytes)) {
-        decrease(at, bytes);
-        return false;
-    }
+    hal_mem_return((void *)at, bytes);
     given -= (uint64_t)got;
     hal_mem_total_changed((ptrdiff_t)bytes);
     piece[pieces - 1].start += bytes;

@@ -40,7 +40,7 @@ static int find(const char *name, unsigned *number) {
         if (err < 0) {
             return err;
         }
-        if (strcmp(is, name) == 0) {
+        if (err <= HAL_BLOB_NAME_MAX && strcmp(is, name) == 0) {
             uint64_t size;
             snprintf(path, sizeof(path), "floe/blob/%u/size", *number);
             err = xen_store_read_u64(0, path, UINT32_MAX, &size);
