@@ -40,10 +40,15 @@ def kernel(image: bytes) -> bytes:
 
 def _unpack(packed: bytes) -> bytes:
     # Behind the packed data stand 4 bytes with the size; a decompressor object leaves them alone.
-    if packed[:6] == b"\xfd7zXZ\0":
-        return lzma.LZMADecompressor(lzma.FORMAT_XZ).decompress(packed)
-    if packed[:2] == b"\x1f\x8b":
-        return zlib.decompressobj(31).decompress(packed)
+    for magic, decompressor in (
+        (b"\xfd7zXZ\0", lzma.LZMADecompressor(lzma.FORMAT_XZ)),
+        (b"\x1f\x8b", zlib.decompressobj(31)),
+    ):
+        if packed.startswith(magic):
+            out = decompressor.decompress(packed)
+            if not decompressor.eof:
+                raise EOFError("it ends too early")
+            return out
     program = _PROGRAMS.get(packed[:4])
     if program is None:
         raise UpstreamError(f"the kernel is packed in a way unknown to floe: {packed[:4].hex()}")

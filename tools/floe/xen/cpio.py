@@ -49,17 +49,17 @@ class Archive:
         return bytes(self._out)
 
     def _parents(self, path: str) -> None:
+        if not path or path.startswith("/") or ".." in path.split("/"):
+            raise ValueError(f"not a path below the root: {path!r}")
         parent = str(PurePosixPath(path).parent)
         if parent != ".":
             self.folder(parent)
 
     def _entry(self, path: str, mode: int, data: bytes, device: tuple[int, int] = (0, 0)) -> None:
-        if not path or path.startswith("/") or ".." in path.split("/"):
-            raise ValueError(f"not a path below the root: {path!r}")
         self._inode += 1
         name = path.encode() + b"\0"
         links = 2 if stat.S_ISDIR(mode) else 1
         fields = (self._inode, mode, 0, 0, links, 0, len(data), 0, 0, *device, len(name), 0)
-        self._out += b"070701" + b"".join(b"%08x" % field for field in fields) + name
+        self._out += b"070701" + b"".join(b"%08X" % field for field in fields) + name
         self._out += bytes(-len(self._out) % 4) + data
         self._out += bytes(-len(self._out) % 4)

@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import json
 import os
+import random
 import re
 import socket
 import time
@@ -34,7 +35,8 @@ AGENT_PORT = 4242  # in dom0
 SCRIPT_MAX = 100_000  # bytes; one argument of execve(2) holds 128 KiB
 HINT_UP = "floe lab xen up"
 _QMP_TIMEOUT_S = 10.0
-_ACCEPTED = b"ok\n"
+_ACCEPTED, _GO = b"ok\n", b"go\n"
+_FIRST_TRY_S = 2.0
 _LOG_TAIL = 1 << 16
 
 
@@ -42,7 +44,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """What is written down about a running lab, as lab.json."""
 
     process: state.Process  # QEMU
-    port: int  # of 127.0.0.1, where the agent listens
+    ports: list[int]  # of 127.0.0.1, all of them the agent's
     token: str  # 64 hexadecimal digits; the file can be read by its owner only
     memory: int  # bytes for guests
     created: float  # time.time()
@@ -127,11 +129,29 @@ def connect_to(record: Record, script: str, deadline_s: float) -> socket.socket:
     if len(data) > SCRIPT_MAX or "\0" in script:
         raise FloeError(f"a script for dom0 has at most {SCRIPT_MAX} bytes and no zeros among them")
     ends = time.monotonic() + deadline_s
-    sock = None
+    patience_s = _FIRST_TRY_S
+    while True:
+        # The script does not run before the agent was told to go: a try that failed has done nothing. Under load
+        # QEMU's network loses a handshake now and then.
+        try:
+            with _port(record) as port:
+                return _handshake(port, record.token, data, min(patience_s, ends - time.monotonic()))
+        except OSError as e:
+            if isinstance(e, TimeoutError) and time.monotonic() < ends and record.process.alive:
+                patience_s *= 2
+                continue
+            why = f"no answer within {deadline_s:g} s" if isinstance(e, TimeoutError) else str(e)
+            hint = "floe lab xen down && floe lab xen up"
+            raise VmError(f"the Xen lab's dom0 does not take a script: {why}", evidence=evidence(), hint=hint) from e
+
+
+def _handshake(port: int, token: str, script: bytes, timeout_s: float) -> socket.socket:
+    """One try to start a script. Raises OSError, TimeoutError."""
+    ends = time.monotonic() + timeout_s
+    sock = socket.create_connection(("127.0.0.1", port), max(0.01, timeout_s))
     try:
-        sock = socket.create_connection(("127.0.0.1", record.port), deadline_s)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.sendall(f"{record.token}\n{len(data)}\n".encode() + data)
+        sock.sendall(f"{token}\n{len(script)}\n".encode() + script)
         answer = b""
         while len(answer) < len(_ACCEPTED):
             sock.settimeout(max(0.01, ends - time.monotonic()))
@@ -141,13 +161,28 @@ def connect_to(record: Record, script: str, deadline_s: float) -> socket.socket:
         if answer != _ACCEPTED:
             raise ConnectionError(f"it said {answer!r}")
         sock.settimeout(None)
+        sock.sendall(_GO)
         return sock
-    except OSError as e:
-        if sock is not None:
-            sock.close()
-        why = f"no answer within {deadline_s:g} s" if isinstance(e, TimeoutError) else str(e)
-        hint = "floe lab xen down && floe lab xen up"
-        raise VmError(f"the Xen lab's dom0 does not take a script: {why}", evidence=evidence(), hint=hint) from e
+    except BaseException:
+        sock.close()
+        raise
+
+
+@contextlib.contextmanager
+def _port(record: Record) -> Iterator[int]:
+    """A port that no other handshake uses: QEMU listens with a backlog of one, and the kernel's next try comes seconds
+    later. Waits for one where all are in use."""
+    paths = [folder() / "agents" / str(port) for port in record.ports]
+    free = ((path, fd) for path in paths if (fd := lock(path)) is not None)
+    path, fd = next(free, (None, None))
+    if path is None or fd is None:
+        path = random.choice(paths)
+        fd = lock(path, wait=True)
+        assert fd is not None
+    try:
+        yield int(path.name)
+    finally:
+        os.close(fd)
 
 
 def call(script: str, *, stdin: bytes = b"", deadline_s: float = 30.0) -> str:
@@ -266,13 +301,13 @@ def _unforward(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
-def lock(path: Path) -> int | None:
-    """A descriptor that holds the file locked; None while somebody else does."""
+def lock(path: Path, *, wait: bool = False) -> int | None:
+    """A descriptor that holds the file locked; None while somebody else does, if not to wait for it."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     while True:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             if os.fstat(fd).st_ino == os.stat(path).st_ino:
                 return fd
         except BlockingIOError:

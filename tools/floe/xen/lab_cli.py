@@ -52,10 +52,9 @@ def up(memory: str | None, fresh: bool, any_version: bool) -> int:
             raise UsageError(f"--memory {memory}: {e}", hint="--memory 512M") from e
         if not _MIN_MEMORY <= size <= _MAX_MEMORY or size % (1 << 20):
             raise UsageError(f"--memory {memory}: from 32M to 16G, in whole MiB", hint="--memory 512M")
-    started = time.monotonic()
-    before = lab.is_up()
+    started = time.time()
     record = machine.up(_say, size, fresh=fresh, any_version=any_version)
-    how = "is up already" if before else f"is up ({time.monotonic() - started:.1f} s)"
+    how = "is up already" if record.created < started else f"is up ({time.time() - started:.1f} s)"
     _say(f"the Xen lab {how}: Xen {_short(record.versions.get('xen', '?'))}, {record.memory >> 20} MiB for guests")
     return EXIT_OK
 

@@ -46,8 +46,10 @@ _LINUX_ARGS = (
     "console=hvc0 rootfstype=ramfs quiet loglevel=4 swiotlb=1024 mitigations=off apparmor=0 audit=0 rodata=off "
     "tsc=unstable"
 )
+_PAST = b"(all this was said before the snapshot)\n"
 _BOOT_S, _START_S, _MIGRATE_S = 240.0, 60.0, 120.0
 _END_S = 5.0
+_AGENT_PORTS = 16  # handshakes at the same time
 Say = Callable[[str], None]
 
 
@@ -87,15 +89,15 @@ class Machine:
 class Qemu:
     """A QEMU that was started: its monitor and dom0's terminal. Ended on close() unless keep() was called."""
 
-    def __init__(self, machine: Machine, ram: Path, more: list[str], *, shared: bool) -> None:
-        """Starts it in the lab's folder. Raises VmError."""
+    def __init__(self, machine: Machine, ram: Path, more: list[str], *, shared: bool, past: bytes = b"") -> None:
+        """Starts it in the lab's folder. `past`: what the hypervisor's log begins with. Raises VmError."""
         folder = lab.folder()
-        for name in ("xen.log", "dom0.log", "qemu.log"):
-            (folder / name).write_bytes(b"")
+        for name, content in (("xen.log", past), ("dom0.log", b""), ("qemu.log", b"")):
+            (folder / name).write_bytes(content)
         listening, (ours, theirs) = _listen(folder), socket.socketpair()
         self.argv = [
             *machine.command(str(ram), shared=shared),
-            "-chardev", "file,id=com1,path=xen.log", "-serial", "chardev:com1",
+            "-chardev", "file,id=com1,path=xen.log,append=on", "-serial", "chardev:com1",
             "-chardev", f"socket,id=com2,fd={theirs.fileno()},logfile=dom0.log", "-serial", "chardev:com2",
             "-chardev", f"socket,id=qmp,fd={listening.fileno()},server=on,wait=off", "-mon", "chardev=qmp,mode=control",
             *more,
@@ -121,6 +123,9 @@ class Qemu:
             self.qmp.execute("migrate-set-capabilities", capabilities=[
                 {"capability": name, "state": True} for name in ("x-ignore-shared", "events")
             ])  # fmt: skip
+        except OSError as e:
+            self.close()
+            raise LabFailed("QEMU does not start", "floe doctor") from e
         except BaseException:
             self.close()
             raise
@@ -220,11 +225,11 @@ def up(say: Say, memory: int | None = None, *, fresh: bool = False, any_version:
         try:
             return _start(machine, say)
         except OSError as e:
-            raise FloeError(f"cannot start the Xen lab: {e.strerror or e}", hint=f"df -h {lab.folder()}") from e
+            raise FloeError(f"cannot start the Xen lab: {e}", hint=f"df -h {lab.folder()}") from e
 
 
 def _start(machine: Machine, say: Say) -> lab.Record:
-    made_now = not (machine.snapshot / "state").exists()
+    made_now = not (machine.snapshot / "boot.log").exists()
     if made_now:
         _take_snapshot(machine, say)
     try:
@@ -252,6 +257,7 @@ def _take_snapshot(machine: Machine, say: Say) -> None:
             qemu.qmp.execute("stop")
             qemu.migrate("migrate", f"exec:cat >{shlex.quote(str(scratch / 'state'))}")
             qemu.qmp.execute("quit")
+            (scratch / "boot.log").write_bytes((lab.folder() / "xen.log").read_bytes() + _PAST)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 qemu.process.wait(_END_S)
 
@@ -260,19 +266,20 @@ def _restore(machine: Machine, say: Say) -> lab.Record:
     say("starting Xen from its snapshot")
     folder = lab.folder()
     token = secrets.token_hex(32)
-    qemu = Qemu(machine, machine.snapshot / "ram", ["-incoming", "defer"], shared=False)
+    past = (machine.snapshot / "boot.log").read_bytes()
+    qemu = Qemu(machine, machine.snapshot / "ram", ["-incoming", "defer"], shared=False, past=past)
     with contextlib.closing(qemu):
         qemu.migrate("migrate-incoming", f"exec:cat {shlex.quote(str(machine.snapshot / 'state'))}")
-        forwarded = qemu.qmp.human(f"hostfwd_add tcp:127.0.0.1:0-{lab.DOM0}:{lab.AGENT_PORT}")
-        if forwarded:
-            raise LabFailed(f"QEMU does not forward a port to dom0: {forwarded}")
+        for _ in range(_AGENT_PORTS):
+            if said := qemu.qmp.human(f"hostfwd_add tcp:127.0.0.1:0-{lab.DOM0}:{lab.AGENT_PORT}"):
+                raise LabFailed(f"QEMU does not forward a port to dom0: {said}")
         qemu.qmp.execute("cont")
         now = time.time()
         qemu.tell(f"{token} {int(now)} {int(now % 1 * 1e6)}")
         qemu.expect("up", _START_S)
         record = lab.Record(
             process=_process(qemu.process.pid),
-            port=_forwarded_port(qemu.qmp.human("info usernet")),
+            ports=_forwarded_ports(qemu.qmp.human("info usernet")),
             token=token,
             memory=machine.memory,
             created=time.time(),
@@ -300,12 +307,13 @@ def _write(folder: Path, record: lab.Record) -> None:
     (folder / "starting").unlink(missing_ok=True)
 
 
-def _forwarded_port(usernet: str) -> int:
-    """The host's port in QEMU's table of forwards. Raises LabFailed."""
-    match = re.search(rf"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)\s+{re.escape(lab.DOM0)}\s", usernet)
-    if match is None:
-        raise LabFailed("QEMU does not say which port it forwards to dom0")
-    return int(match[1])
+def _forwarded_ports(usernet: str) -> list[int]:
+    """The host's ports in QEMU's table of forwards. Raises LabFailed."""
+    row = rf"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)\s+{re.escape(lab.DOM0)}\s"
+    found = [int(port) for port in re.findall(row, usernet)]
+    if len(found) != _AGENT_PORTS:
+        raise LabFailed("QEMU does not say which ports it forwards to dom0")
+    return found
 
 
 def _version(qemu: str) -> str:
@@ -375,5 +383,5 @@ def _clean() -> None:
         _end(starting)
     for name in ("lab.json", "starting", "qmp"):
         (folder / name).unlink(missing_ok=True)
-    for name in ("addresses", "forwards"):
+    for name in ("addresses", "forwards", "agents"):
         shutil.rmtree(folder / name, ignore_errors=True)
