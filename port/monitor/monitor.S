@@ -23,7 +23,7 @@ service_bad:
     movq $-1, %rax
     iretq
 
-service_idle:
+service_idle:                  // an interrupt ends it, wherever it comes (irq_stub)
     sti
     hlt                       // sti takes effect after hlt has begun: no interrupt is lost in between
     cli
@@ -116,12 +116,15 @@ service_hypercall:
 1:  vmcall
     iretq
 
-// ---- interrupts: set the bit, acknowledge, return --------------------------------------------------
+// ---- interrupts: set the bit, acknowledge, end the idle service ------------------------------------
+// Only that has interrupts on, so its caller is returned to at once. A machine that forgets what sti said of the next
+// instruction (QEMU's emulation of SVM does, below Xen) interrupts before hlt, which would then sleep for ever.
     .altmacro
     .macro IRQ_STUB n
 irq_stub_\n:
     btsq $\n, monitor_pending
     addr32 movl $0, 0xfee000b0 // LAPIC EOI
+    movq 24(%rsp), %rsp       // the idle service's stack: its caller's frame
     iretq
     .endm
     .set v, 0
