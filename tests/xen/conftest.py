@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: MIT
+"""The lab for the tests here, a real Xen under emulation: started once, with its records in build/, and ended."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from conftest import REPO, Boot
+from floe import qemu
+from floe.errors import FloeError
+from floe.xen import machine
+
+# What a machine lacks, and not what is wrong with floe: no QEMU or one whose emulation cannot run guests, no packages.
+_CANNOT = re.compile(r"not installed|cannot run guests|cannot be fetched|no mirror|could not fetch|apt")
+STATE = REPO / "build" / "tests-xen"
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[None]:
+    """The lab is up. Skips where it cannot run at all; what it needs is downloaded once."""
+    if shutil.which(qemu.QEMU) is None:
+        pytest.skip(f"SKIP: {qemu.QEMU} is not installed")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(STATE))
+        machine.down(print)  # of a run that was killed
+        try:
+            machine.up(print)
+        except FloeError as e:
+            if _CANNOT.search(e.message):
+                pytest.skip(f"SKIP: no Xen lab: {e.message}")
+            raise
+        try:
+            yield
+        finally:
+            machine.down(print)
+
+
+@pytest.fixture
+def boot(lab: None, tmp_path: Path) -> Iterator[Boot]:
+    """As everywhere, but every VM is a Xen domain."""
+    with Boot(apps=[REPO / "images"], folder=tmp_path) as boots:
+        boots.defaults.update(hypervisor="xen", memory="32M")
+        yield boots
