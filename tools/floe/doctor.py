@@ -67,6 +67,7 @@ def examine() -> Iterator[Finding]:
     yield _apt_source()
     yield from _qemu()
     yield _kvm()
+    yield _xen()
     yield _loopback()
 
 
@@ -157,6 +158,17 @@ def _kvm() -> Finding:
     except VmError as e:
         return Finding("kvm", False, False, f"{e.message}; TCG is used", e.hint.splitlines()[0])
     return Finding("kvm", True, False, "opens, and makes a VM")
+
+
+def _xen() -> Finding:
+    """Whether `floe run --hypervisor xen` finds one."""
+    from floe.xen import dom0, lab
+
+    if dom0.is_here():
+        return Finding("xen", True, False, f"this machine is a dom0, with {dom0.find_xl()}")
+    if lab.is_up():
+        return Finding("xen", True, False, "the lab is up")
+    return Finding("xen", False, False, "no dom0, and the lab is down: for --hypervisor xen only", "floe lab xen up")
 
 
 def _loopback() -> Finding:

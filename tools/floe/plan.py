@@ -70,7 +70,7 @@ def assemble(made: elf.Image, config: ImageConfig | None, wishes: Wishes) -> tup
     memory = qemu.parse_memory(wishes.memory) if wishes.memory else int(made.content["memory"])
     _check_memory(made, memory)
     asked = [ports.parse_forward(text) for text in wishes.forwards]
-    own = [ports.parse_forward(text) for text in config.ports] if config else []
+    own = [ports.parse_forward(text) for text in config.ports] if config and forwards_own(wishes.hypervisor) else []
     taken = {(f.guest_port, f.protocol) for f in asked}
     forwards = [*asked, *(f for f in own if (f.guest_port, f.protocol) not in taken)]
     cards = _cards(made, wishes.cards, forwards)
@@ -97,6 +97,15 @@ def assemble(made: elf.Image, config: ImageConfig | None, wishes: Wishes) -> tup
         uuid=_uuid(wishes.uuid),
     )
     return spec, why_no_kvm
+
+
+def forwards_own(hypervisor: str) -> bool:
+    """Whether the image's own ports are forwarded: not in a dom0, where a guest has its own address."""
+    if hypervisor != "xen":
+        return True
+    from floe.xen import dom0
+
+    return not dom0.is_here()
 
 
 def _check_hypervisor(wishes: Wishes, cards: Sequence[net.Card]) -> None:

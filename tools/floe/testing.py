@@ -153,7 +153,8 @@ class Boot:
         )
 
     def _wishes(self, settings: config.ImageConfig | None, options: BootOptions) -> plan.Wishes:
-        own = [parse_forward(text) for text in settings.ports] if settings else []
+        hypervisor = options.get("hypervisor", "qemu")
+        own = [parse_forward(text) for text in settings.ports] if settings and plan.forwards_own(hypervisor) else []
         guest_ports = {str(port) for port in options.get("ports", ())} | {
             f"{f.guest_port}" + ("/udp" if f.protocol == "udp" else "") for f in own
         }
@@ -167,8 +168,8 @@ class Boot:
             secrets=tuple(f"{name}={file}" for name, file in options.get("secrets", {}).items()),
             uuid=options.get("uuid", ""),
             args=tuple(options.get("args", ())),
-            accel="auto" if options.get("hypervisor") == "xen" else self.accel,
-            hypervisor=options.get("hypervisor", "qemu"),
+            accel="auto" if hypervisor == "xen" else self.accel,
+            hypervisor=hypervisor,
             machine=options.get("machine", "microvm"),
             switches=tuple(options.get("switches", ())),
             capture=self._capture(options.get("capture", False)),

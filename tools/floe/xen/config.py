@@ -34,7 +34,9 @@ def render(domain: Domain) -> str:
 def lines(domain: Domain) -> list[str]:
     """What is the same wherever the domain runs."""
     said = [f"name={quote(domain.name)}\n", 'type="pvh"\n', "vcpus=1\n"]
-    said += [f"memory={-(-domain.memory >> 20)}  # MiB\n"]
+    mib = -(-domain.memory >> 20)
+    # Less than a MiB is refused for a small guest (p2m pages); Xen's own choice is a multiple of what is needed.
+    said += [f"memory={mib}  # MiB\n", f"shadow_memory={max(1, -(-mib // 256))}\n"]
     said += ['tsc_mode="native"  # no trap at each look at the clock\n']
     said += [f"uuid={quote(domain.uuid)}\n"] if domain.uuid else []
     said += [f"cmdline={quote(domain.cmdline)}\n"]

@@ -40,5 +40,5 @@ def connect(script: str) -> socket.socket:
     ours, theirs = socket.socketpair()
     with theirs:
         fd = theirs.fileno()
-        subprocess.Popen(["/bin/sh", "-c", script], stdin=fd, stdout=fd, stderr=fd, start_new_session=True)
+        subprocess.Popen(["sh", "-c", script], stdin=fd, stdout=fd, stderr=fd, start_new_session=True)
     return ours
