@@ -16,9 +16,9 @@
 static struct {
     xencons_ring_t *ring;
     xen_port_t port;
-    uint32_t out_prod, in_cons; // ours: never read back from the page
-    uint32_t freed;             // bytes of input taken since the daemon was told
-    bool untold, dead;          // untold: written, and nobody was told
+    uint32_t in_cons;  // ours, as xen_console_prod: never read back from the page
+    uint32_t freed;    // bytes of input taken since the daemon was told
+    bool untold, dead; // untold: written, and nobody was told
     uint64_t told_at;
 } con;
 
@@ -38,7 +38,7 @@ static void tell(void) {
 
 // Bytes that can be written now.
 static uint32_t out_room(void) {
-    uint32_t used = con.out_prod - con.ring->out_cons;
+    uint32_t used = xen_console_prod - con.ring->out_cons;
     if (used > XENCONS_OUT) {
         xencons_die("xen console: the host took more than was written\n");
         return 0;
@@ -49,13 +49,13 @@ static uint32_t out_room(void) {
 static size_t xencons_send(void *ctx, const void *data, size_t len) {
     (void)ctx;
     uint32_t room = con.dead ? 0 : out_room(), n = len < room ? (uint32_t)len : room;
-    uint32_t at = con.out_prod % XENCONS_OUT, first = n < XENCONS_OUT - at ? n : XENCONS_OUT - at;
+    uint32_t at = xen_console_prod % XENCONS_OUT, first = n < XENCONS_OUT - at ? n : XENCONS_OUT - at;
     hal_mb(); // the look at out_cons before the bytes it made room for are overwritten
     memcpy(con.ring->out + at, data, first);
     memcpy(con.ring->out, (const char *)data + first, n - first);
     hal_wmb(); // the bytes before the index that covers them
-    con.out_prod += n;
-    con.ring->out_prod = con.out_prod;
+    xen_console_prod += n;
+    con.ring->out_prod = xen_console_prod;
     con.untold |= n > 0;
     if (con.untold && (room - n < XENCONS_OUT / 2 || hal_clock_ns() - con.told_at >= NOTIFY_NS)) {
         tell();
@@ -68,7 +68,7 @@ static bool xencons_send_idle(void *ctx) {
     if (con.untold) {
         tell();
     }
-    return con.dead || con.out_prod == con.ring->out_cons;
+    return con.dead || xen_console_prod == con.ring->out_cons;
 }
 
 // Pass on what was typed. True: some was.
@@ -138,7 +138,7 @@ static int xencons_probe(void) {
     }
     con.ring = (xencons_ring_t *)(pfn * HAL_PAGE_SIZE);
     con.port = (xen_port_t)port;
-    con.out_prod = con.ring->out_prod; // behind what the early writer said
+    xen_console_prod = con.ring->out_prod; // behind what the early writer said
     con.in_cons = con.ring->in_cons;
     xen_evtchn_unmask(con.port);
     hal_event_add(&source);

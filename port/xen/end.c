@@ -13,10 +13,19 @@ enum { SCHEDOP_SHUTDOWN = 2, SHUTDOWN_POWEROFF = 0, SHUTDOWN_REBOOT = 1, SHUTDOW
 // tools/floe/xen reads it.
 #define EXIT_PATH "data/floe-exit"
 
+uint32_t xen_console_prod;
+
 static xencons_ring_t *console(xen_port_t *port) {
     int64_t pfn = xen_param(XEN_PARAM_CONSOLE_PFN), evtchn = xen_param(XEN_PARAM_CONSOLE_EVTCHN);
     *port = (xen_port_t)evtchn;
-    return pfn > 0 && evtchn > 0 && evtchn < XEN_EVTCHN_PORTS ? (xencons_ring_t *)(pfn * HAL_PAGE_SIZE) : NULL;
+    if (pfn <= 0 || evtchn <= 0 || evtchn >= XEN_EVTCHN_PORTS) {
+        return NULL;
+    }
+    xencons_ring_t *ring = (xencons_ring_t *)(pfn * HAL_PAGE_SIZE);
+    if (xen_console_prod == 0) {
+        xen_console_prod = ring->out_prod; // what ran before us, if anything, may have used it
+    }
+    return ring;
 }
 
 void xen_early_write(const char *data, size_t len) {
@@ -27,11 +36,11 @@ void xen_early_write(const char *data, size_t len) {
         return;
     }
     for (size_t i = 0; i < len;) {
-        uint32_t prod = ring->out_prod, used = prod - ring->out_cons;
+        uint32_t prod = xen_console_prod, used = prod - ring->out_cons;
         if (used < XENCONS_OUT) {
             ring->out[prod % XENCONS_OUT] = data[i++];
             hal_wmb(); // the byte before the index that covers it
-            ring->out_prod = prod + 1;
+            ring->out_prod = xen_console_prod = prod + 1;
             continue;
         }
         xen_evtchn_notify(port);
@@ -57,9 +66,7 @@ _Noreturn void xen_end(int code) {
     code = xen_control_reboot && code != HAL_PANIC_CODE ? HAL_RESET_CODE : code;
     if (!ending) { // a panic of the XenStore client's own comes here a second time
         ending = true;
-        xen_port_t port;
-        const xencons_ring_t *ring = console(&port);
-        (void)xen_store_printf(0, EXIT_PATH, "%d %u", code, ring == NULL ? 0u : (unsigned)ring->out_prod);
+        (void)xen_store_printf(0, EXIT_PATH, "%d %u", code, (unsigned)xen_console_prod);
     }
     uint32_t reason = SHUTDOWN_POWEROFF;
     if (code == HAL_RESET_CODE || code == HAL_WAKE_CODE) {

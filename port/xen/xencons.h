@@ -15,4 +15,8 @@ typedef struct {
 } xencons_ring_t;
 _Static_assert(sizeof(xencons_ring_t) == 3088, "struct xencons_interface");
 
+// Bytes given to the ring since the start (end.c): both writers go on from there, so that the last words of a panic are
+// not written over by what the console had still to send.
+extern uint32_t xen_console_prod;
+
 #endif

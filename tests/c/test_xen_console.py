@@ -168,3 +168,11 @@ def test_our_indices_are_not_read_back(h: Harness) -> None:
     h.do("run")
     assert h.number("index", "in_cons") == 0
     assert h.log == []
+
+
+def test_a_panic_s_words_are_not_written_over(h: Harness) -> None:
+    h.do("send", b"abc".hex())
+    h.do("early", b"PANIC".hex())
+    assert h.number("send", b"what was still to be sent".hex()) == 25
+    assert bytes.fromhex(h.do("took", 100)) == b"abcPANICwhat was still to be sent"
+    assert h.number("idle") == 1

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// xen_console.c by commands, with the daemon's end of the ring: probe; send HEX (bytes taken); idle; took N (the daemon
+// xen_console.c by commands, with the daemon's end of the ring: probe; send HEX (bytes taken); early HEX (a panic's words); idle; took N (the daemon
 // reads up to N bytes: their hex); type HEX (as many as fit: how many); index NAME [VALUE] (in_cons in_prod out_cons
 // out_prod of the page; with VALUE the daemon lies); told (how often the daemon was); room N (for input).
 
@@ -17,6 +17,7 @@ static int64_t fake_param(unsigned index);
 
 bool xen_extra_command(char **word, unsigned words);
 
+uint32_t xen_console_prod; // end.c's
 static xencons_ring_t *page;
 static xen_port_t port;
 
@@ -69,6 +70,11 @@ bool xen_extra_command(char **word, unsigned words) {
         printf("%d\n", xen_console_driver.probe());
     } else if (strcmp(what, "send") == 0) {
         printf("%zu\n", sink.send(sink.ctx, data, unhex(word[1], data)));
+    } else if (strcmp(what, "early") == 0) { // as end.c's writer does, in a panic
+        for (size_t i = 0, n = unhex(word[1], data); i < n; i++) {
+            page->out[xen_console_prod++ % XENCONS_OUT] = (char)data[i];
+            page->out_prod = xen_console_prod;
+        }
     } else if (strcmp(what, "idle") == 0) {
         printf("%d\n", sink.send_idle(sink.ctx));
     } else if (strcmp(what, "took") == 0) {
