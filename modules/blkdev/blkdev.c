@@ -34,11 +34,11 @@ blkdev_t *blkdev_get(unsigned index) { return index < blkdev_count ? blkdev_list
 static blkdev_req_t *await(blkdev_t *b) {
     uint64_t start = hal_clock_ns();
     for (;;) {
+        uint64_t now = hal_clock_ns(); // before the look: in a VM that was paused in between the answer counts
         blkdev_req_t *r = b->ops->reap(b);
         if (r != NULL || b->dead) {
             return r;
         }
-        uint64_t now = hal_clock_ns();
         if (now - start > TIMEOUT_NS) {
             b->ops->abandon(b, "no answer within 30 s");
             return NULL;

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from harness import EINVAL, EIO, ENOTSUP, Harness
+from xen_harness import CLOSING
 from xendisk import MOST, MS, NOTHING, Disk
 
 
@@ -156,6 +157,32 @@ def test_an_answer_twice(disk: Disk) -> None:
     disk.dead("response ")
 
 
+def test_an_answer_twice_while_others_are_out(disk: Disk) -> None:
+    """The second one names a request that is over, and nothing took its place."""
+    disk.up()
+    disk.h.do("disk_fault", "id_stale", 1)
+    assert disk.write(0, 8 * MOST) == EIO
+    disk.dead(NOTHING)
+
+
+def test_an_answer_to_what_still_waits(disk: Disk) -> None:
+    """The backend wants to go, so that a new request is not in the ring yet: nothing can be its answer."""
+    disk.up()
+    ring = disk.back.get("ring-ref")
+    disk.h.do("disk_gone", 1)
+    assert disk.h.number("disk_submit") == 8
+    disk.h.do("disk_kick")
+    disk.back.state(CLOSING)
+    disk.work(1)
+    answer = disk.h.do("grant_read", ring, 64 + 8, 8) + "00" * 8
+    for i, taken in enumerate((1, 0)):
+        disk.h.do("grant_write", ring, 64 + 112 * i, answer)
+        disk.h.do("grant_write", ring, 8, f"{i + 1:02x}000000")
+        assert disk.h.number("disk_reap") == taken
+        assert disk.h.number("disk_submit") == taken
+    assert NOTHING in disk.h.log[1]
+
+
 @pytest.mark.parametrize(("fault", "error"), [("ioerr", EIO), ("unsupp", ENOTSUP)])
 def test_a_failed_request_is_no_dead_disk(disk: Disk, fault: str, error: int) -> None:
     disk.up()
@@ -187,6 +214,17 @@ def test_an_answer_just_in_time(disk: Disk) -> None:
     disk.h.do("disk_fault", "late", 0)
     assert disk.write(0, 512) == 0
     assert disk.h.number("clock") > 29_000 * MS
+
+
+@pytest.mark.parametrize("at", range(3))
+def test_a_pause_of_the_vm_is_no_silence(disk: Disk, at: int) -> None:
+    disk.h.do("disk_latency", 10_000)  # it comes while the driver looks, not while it sleeps
+    disk.up()
+    disk.h.do("disk_fault", "paused", at)
+    assert disk.write(0, 8 * MOST, 4) == 0
+    assert disk.read(0, 8 * MOST, 4) == (0, 0)
+    assert disk.h.number("clock") > 40_000 * MS
+    assert disk.info()[7] == 0
 
 
 def test_a_dead_disk_gives_its_pages_back_once_they_are_unmapped(disk: Disk) -> None:
