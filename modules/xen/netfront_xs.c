@@ -17,6 +17,7 @@ typedef struct {
     netfront_t *rings;
     unsigned number;
     bool plugged;
+    bool parted; // the backend knows that we are CLOSED
 } vif_t;
 
 static vif_t vifs[NETDEV_MAX];
@@ -101,15 +102,16 @@ static void unplug(vif_t *v) {
 }
 
 // The backend goes, or has gone: follow it. One that stays (an administrator took it down, or its driver was started anew)
-// is asked to begin again; one that is being removed is not.
+// is asked to begin again, once it is CLOSED: one that was started anew may have taken what our folder still said for a
+// contact, and has to see the end of that first. One that is being removed is not asked.
 static void follow(vif_t *v) {
-    uint64_t online = 0;
+    uint64_t now = 0, online = 0;
     netfront_disconnect(v->rings);
     if (v->bus.state != XENBUS_CLOSED && xenbus_switch(&v->bus, XENBUS_CLOSED) < 0) {
         return;
     }
-    if (v->bus.backend_state == XENBUS_CLOSED && xenbus_backend_u64(&v->bus, "online", 1, 0, &online) == 0 &&
-        online != 0) {
+    v->parted = xenbus_backend_u64(&v->bus, "state", XENBUS_CLOSED, 0, &now) == 0 && now == XENBUS_CLOSED;
+    if (v->parted && xenbus_backend_u64(&v->bus, "online", 1, 0, &online) == 0 && online != 0) {
         xenbus_switch(&v->bus, XENBUS_INITIALISING);
     }
 }
@@ -122,7 +124,7 @@ static void vif_changed(xenbus_dev_t *bus) {
     }
     switch (bus->backend_state) {
         case XENBUS_INIT_WAIT:
-            if (bus->state == XENBUS_CLOSED) {
+            if (bus->state == XENBUS_CLOSED && v->parted) {
                 xenbus_switch(bus, XENBUS_INITIALISING);
             }
             if (bus->state == XENBUS_INITIALISING && !netfront_netdev(v->rings)->dead) {

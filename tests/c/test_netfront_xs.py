@@ -162,6 +162,24 @@ def test_started_anew_without_a_word(card: XenCard) -> None:
     assert card.frame().data == pattern(60)
 
 
+def test_started_anew_has_to_see_our_end_first(h: Harness) -> None:
+    """It may have taken what our folder still said for a contact."""
+    card = XenCard(h, follows=False).up()
+    card.back.state(INIT_WAIT)
+    for _ in range(3):
+        card.h.do("run")
+    card.back.state(INIT_WAIT)
+    card.h.do("run")
+    assert card.back.get("state") == str(CLOSED) and card.h.number("grants") == 0
+    card.back.state(CLOSED)
+    card.h.do("run")
+    assert card.back.get("state") == str(INITIALISING)
+    card.back.state(INIT_WAIT)
+    for _ in range(3):
+        card.h.do("run")
+    assert card.back.get("state") == str(CONNECTED) and card.h.number("link", 0) == 1
+
+
 @pytest.mark.parametrize("number", [0, 5])
 def test_pulled_and_plugged(card: XenCard, number: int) -> None:
     h = card.h

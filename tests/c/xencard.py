@@ -12,6 +12,7 @@ from netcard import F_RX_CSUM, F_TX_CSUM, OFFLOAD, Frame
 from xen_harness import CLOSED, CONNECTED, Backend
 
 RING, HEADER = 256, 64
+MAC = "00:16:3e:12:34:56"
 CSUM_BLANK, DATA_VALIDATED, MORE_DATA, EXTRA_INFO = 1, 2, 4, 8  # tx
 RX_VALIDATED, RX_BLANK, RX_MORE, RX_EXTRA, RX_GSO_PREFIX = 1, 2, 4, 8, 16
 OKAY, NULL = 0, 1
@@ -80,13 +81,15 @@ class Ring:
 class XenCard:
     """A card, its driver, and the backend's side of it."""
 
-    def __init__(self, h: Harness, number: int = 0, index: int = 0, mac: str = "00:16:3e:12:34:56") -> None:
+    def __init__(self, h: Harness, number: int = 0, index: int = 0, mac: str = MAC, follows: bool = True) -> None:
+        """follows: the backend goes with the driver when that is CLOSED."""
         self.h, self.index = h, index
         self.back = Backend(h, "vif", number)
         h.do("xs_set", f"{self.back.front}/mac", mac)
         self.back.set(online=1, feature__rx__copy=1, feature__rx__notify=1)
         self.back.when(CONNECTED, CONNECTED)
-        self.back.when(CLOSED, CLOSED)
+        if follows:
+            self.back.when(CLOSED, CLOSED)
 
     def up(self, **features: int) -> XenCard:
         self.back.set(**features)
