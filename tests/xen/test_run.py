@@ -57,7 +57,6 @@ def test_exit_code_arguments_and_environment(boot: Boot, tmp_path: Path) -> None
     assert vm.console_text == "|".join([*given, "q\"\\' ;$x\n"])
 
 
-@pytest.mark.xfail(reason="the PANIC line of a running script does not reach the Xen console", strict=True)
 def test_a_panic_is_120_and_its_text_is_there(boot: Boot) -> None:
     guest = Path(__file__).resolve().parents[1] / "target" / "guest_protection.py"
     vm = boot(guest, deadline_s=60, args=("read", "0"))
