@@ -88,6 +88,20 @@ def test_one_notification_for_a_batch(disk: Disk) -> None:
     assert disk.h.number("disk_kicks") == before + 1
 
 
+def test_a_backend_that_is_at_work_is_not_notified(disk: Disk) -> None:
+    disk.up()
+    assert disk.write(0, 512) == 0
+    before = disk.h.number("disk_kicks")
+    for _ in range(3):  # it has not looked since the first
+        assert disk.h.number("disk_submit", 1) == 1
+        disk.h.do("disk_kick")
+    assert disk.h.number("disk_kicks") == before + 1
+    disk.work(1)
+    assert disk.h.number("disk_submit", 1) == 1
+    disk.h.do("disk_kick")
+    assert disk.h.number("disk_kicks") == before + 2
+
+
 def test_the_source_asks_for_an_event_only_while_something_is_out(disk: Disk) -> None:
     disk.up()
     port = disk.back.get("event-channel")

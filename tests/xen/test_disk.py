@@ -8,7 +8,7 @@ import os
 import random
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import crash
@@ -16,12 +16,10 @@ import dom0
 import pytest
 from dom0 import Domain
 
-from conftest import REPO
 from floe.xen import lab as xen
-from floe.xen import machine
 
 TARGET = Path(__file__).resolve().parents[1] / "target"
-KILLS = int(os.environ.get("FLOE_XEN_KILLS", "5"))
+KILLS = int(os.environ.get("FLOE_XEN_KILLS", "4"))
 SEED = int(os.environ.get("FLOE_SEED", "1"))
 SIZE = 1 << 20
 FOREVER = 1 << 30
@@ -33,19 +31,6 @@ pytestmark = pytest.mark.usefixtures("lab")
 
 def vbd(target: str, letter: str = "a", *, access: str = "rw") -> str:
     return f"format=raw,vdev=xvd{letter},access={access},backendtype=phy,target={target}"
-
-
-@pytest.fixture(scope="module")
-def lab() -> Iterator[None]:
-    """A lab for this file."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_STATE_HOME", str(REPO / "build" / "tests-xen-disk"))
-        machine.down(print)  # of a run that was killed
-        try:
-            machine.up(print)
-            yield
-        finally:
-            machine.down(print)
 
 
 @pytest.fixture
