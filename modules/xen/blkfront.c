@@ -179,6 +179,7 @@ static blkdev_req_t *blkfront_reap(blkdev_t *b) {
     s->req = NULL;
     s->next_free = n->free;
     n->free = s;
+    n->told_away = false;
     return req;
 }
 
@@ -259,6 +260,7 @@ void blkfront_ring_start(blkfront_t *n) {
     xen_evtchn_unmask(n->port);
     for (unsigned i = 0; i < n->dev.depth; i++) {
         if (n->slot[i].req != NULL) {
+            n->slot[i].op = n->slot[i].req->op == BLKDEV_FLUSH ? n->flush_op : n->slot[i].op; // it may know another one
             put(n, &n->slot[i]);
         }
     }

@@ -169,7 +169,10 @@ static void leave(blkfront_t *n) {
         blkfront_die(n, "the disk was taken away", -ENODEV);
         return;
     }
-    xenbus_fail(&n->bus, "the backend went away, requests wait for another", -EAGAIN);
+    if (!n->told_away) { // not again of one that comes and goes and does nothing
+        xenbus_fail(&n->bus, "the backend went away, requests wait for another", -EAGAIN);
+        n->told_away = true;
+    }
     enter(n, BLKFRONT_LEAVING, hal_clock_ns() + DRAIN_NS);
 }
 

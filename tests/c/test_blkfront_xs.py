@@ -360,6 +360,46 @@ def test_a_backend_that_fails_while_it_comes_back(disk: Disk) -> None:
     assert disk.write(0, 512) == 0
 
 
+@pytest.mark.parametrize(("flush", "barrier", "word"), [(1, 0, "F"), (0, 1, "B")])
+def test_a_flush_is_issued_again_as_the_new_backend_knows_it(disk: Disk, flush: int, barrier: int, word: str) -> None:
+    disk.up()
+    disk.h.do("disk_gone", 1)
+    assert disk.h.number("disk_submit", 1, 2) == 1
+    disk.h.do("disk_kick")
+    disk.back.set(feature__flush__cache=flush, feature__barrier=barrier)
+    disk.back.state(CLOSED)
+    disk.work(10)
+    disk.h.do("disk_gone", 0)
+    disk.work(10)
+    assert disk.log() == word
+    assert disk.h.number("disk_reap") == 1
+
+
+def test_a_backend_that_comes_and_goes_costs_one_line(disk: Disk) -> None:
+    disk.up()
+    for _ in range(5):
+        disk.back.state(CLOSING)
+        disk.wait()
+    assert disk.h.number("disk_connects") == 6
+    assert len(disk.h.log) == 1
+    assert disk.write(0, 512) == 0
+    disk.back.state(CLOSING)
+    disk.wait()
+    assert len(disk.h.log) == 2
+
+
+def test_a_closing_backend_has_two_seconds_for_what_it_has(disk: Disk) -> None:
+    disk.up()
+    disk.h.do("disk_gone", 1)
+    assert disk.h.number("disk_submit") == 8
+    disk.h.do("disk_kick")
+    disk.back.state(CLOSING)
+    disk.work(1900)
+    assert disk.front() == CONNECTED
+    disk.work(200)
+    assert disk.front() == CLOSED
+
+
 def test_a_backend_that_stays_away(disk: Disk) -> None:
     disk.up()
     disk.h.do("disk_gone", 1)

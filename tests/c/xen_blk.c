@@ -371,13 +371,15 @@ bool xen_extra_command(char **word, unsigned words) {
         printf("%u\n", disk->connects);
     } else if (strcmp(what, "disk_kicks") == 0) {
         printf("%lu\n", fake_xen.port[disk->port].notified);
-    } else if (strcmp(what, "disk_submit") == 0) { // [MOST]: only into the ring; how often it could
+    } else if (strcmp(what, "disk_submit") == 0) { // [MOST [OP]]: only into the ring; how often it could
         static blkdev_req_t req[64];
         static uint8_t buf[64][512];
         blkdev_t *b = blkdev_get(0);
         unsigned n = 0, most = words > 1 ? (unsigned)fake_xen_word(word, words, 1) : 64;
         for (; n < most; n++) {
-            req[n] = (blkdev_req_t){.op = BLKDEV_READ, .len = 512, .base = buf[n]};
+            req[n] =
+                (blkdev_req_t){.op = words > 2 ? (uint8_t)fake_xen_word(word, words, 2) : BLKDEV_READ, .base = buf[n]};
+            req[n].len = req[n].op == BLKDEV_FLUSH ? 0 : 512;
             if (b->ops->submit(b, &req[n]) != 0) {
                 break;
             }
