@@ -14,7 +14,10 @@ from tests.upstream.test_upstream import app, boot_device, listed, matching
 __all__ = ["app"]  # a fixture
 
 DIRECTORIES = ("basics", "extmod")
-DEADLINE_S = 600
+DEADLINE_S = 900
+TRIES = 4
+# Under emulation all guests and dom0 share one processor: what else compares times is as in README.md's "Timing".
+SHARED = {"extmod/asyncio_*.py": ""}
 VMS = 2  # one works while the other's console is on its way
 
 
@@ -23,9 +26,11 @@ def test_basics_and_extmod(boot: Boot, app: Path, capsys: pytest.CaptureFixture[
     excluded = matching(set(names), listed("Not run"))
     names = [name for name in names if name not in excluded]
     result = suite.on_vms([boot_device(boot, app) for _ in range(VMS)], "bytecode", names, DEADLINE_S)
-    timing = sorted(matching(set(result.failed), listed("Timing")))
-    if timing:
-        result.replace(suite.on_vms([boot_device(boot, app)], "bytecode", timing, DEADLINE_S))
+    for _ in range(TRIES):
+        again = sorted(matching(set(result.failed), listed("Timing") | SHARED))
+        result.replace(
+            suite.on_vms([boot_device(boot, app)], "bytecode", again, DEADLINE_S) if again else suite.Result()
+        )
     with capsys.disabled():
         print(f"\nbytecode under Xen: {len(result.passed)} passed, {len(result.skipped)} skipped", end=" ")
     assert not result.failed and not result.complaints, result.report()

@@ -32,7 +32,7 @@ _QUIET_S = 0.5  # xenconsoled may hold output back for 0.2 s
 _MISSING_S = 2.0  # and this long when it is known that bytes are still to come
 _DESTROY_S = 20.0
 _CHUNK = 1 << 16
-_POWEROFF, _REBOOT = 0, 1  # public/sched.h
+_REASONS = {0: "guest-shutdown", 1: "guest-reset"}  # public/sched.h: poweroff, reboot
 _CODE_MAX = 126  # what fits into an exit status
 
 
@@ -191,11 +191,8 @@ def _ending(words: Sequence[str]) -> tuple[int, str, int | None]:
     the reason's number, and what the guest wrote, which may be anything."""
     reason, *said = [int(word) if word.isdecimal() and len(word) < 11 else -1 for word in words] or [-1]
     total = said[1] if len(said) > 1 and said[1] >= 0 else None
-    if said and 0 <= said[0] <= _CODE_MAX:
-        return (said[0] + 1) << 1 | 1, "guest-shutdown" if reason == _POWEROFF else "guest-reset", total
-    if reason == _POWEROFF:
-        return 0, "guest-shutdown", total
-    return 0, "guest-reset" if reason == _REBOOT else "guest-panic", total
+    status = (said[0] + 1) << 1 | 1 if said and 0 <= said[0] <= _CODE_MAX else 0
+    return status, _REASONS.get(reason, "guest-panic"), total
 
 
 def _blobs(options: Sequence[str]) -> list[Blob]:

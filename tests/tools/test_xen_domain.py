@@ -1,0 +1,310 @@
+# SPDX-License-Identifier: MIT
+"""The process that stands for a Xen domain, its scripts under a real shell, and xl's configuration: against an xl of a
+few lines, whose domain is a pty. With a real Xen: tests/xen."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+import tty
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from floe import net
+from floe.errors import UsageError
+from floe.handover import Blob
+from floe.ports import Forward
+from floe.xen import config, places, scripts
+
+# Domain 7 lives until a line comes to the FIFO `end`: what xl says then.
+XL = """#!/bin/sh
+echo "$*" >>"$FAKE/calls"
+case $1 in
+create)
+    cat "$(eval echo \\${$#})" >"$FAKE/config"
+    if [ -e "$FAKE/refuse" ]; then cat "$FAKE/refuse" >&2; exit 3; fi
+    echo "got a tsc mode string" >&2
+    : >"$FAKE/alive"
+    echo "Waiting for domain x (domid 7) to die [pid 1]" >&2
+    read -r said <"$FAKE/end"
+    rm "$FAKE/alive"
+    echo "$said" >&2
+    ;;
+destroy) [ ! -e "$FAKE/alive" ] || echo "Domain 7 has been destroyed." >"$FAKE/end" ;;
+esac
+"""
+READ = '#!/bin/sh\ncat "$FAKE/store$1" 2>/dev/null\n'
+WRITE = (
+    '#!/bin/sh\nwhile [ $# -gt 1 ]; do mkdir -p "$FAKE/store${1%/*}"; printf %s "$2" >"$FAKE/store$1"; shift 2; done\n'
+)
+HOME = "local/domain/7"
+
+
+class Fake:
+    """A dom0 of shell scripts, and one domain process in it."""
+
+    def __init__(self, folder: Path, *more: str, blobs: tuple[Blob, ...] = (), listening: bool = False) -> None:
+        self.folder = folder
+        (folder / "bin").mkdir()
+        for name, text in (("xl", XL), ("xenstore-read", READ), ("xenstore-write", WRITE)):
+            (folder / "bin" / name).write_text(text)
+            (folder / "bin" / name).chmod(0o755)
+        os.mkfifo(folder / "end")
+        self.master, self.slave = os.openpty()
+        tty.setraw(self.slave)
+        self.store("console/tty", os.ttyname(self.slave))
+        (folder / "elf").write_bytes(b"\x7fELF" * 50_000)
+        self._more, self._blobs, self._listening = more, blobs, listening
+        self.refusal = folder / "refuse"
+
+    def start(self) -> None:
+        pairs = [socket.socketpair() for _ in range(3)]
+        self.console, self.serial, self.events = (pair[0] for pair in pairs)
+        fds = [pair[1].fileno() for pair in pairs]
+        blobs = [os.memfd_create("blob") for _ in self._blobs]
+        for fd, blob in zip(blobs, self._blobs, strict=True):
+            os.write(fd, blob.content)
+        argv = [sys.executable, "-P", "-m", "floe.xen.domain", "--place", "dom0", "--elf", str(self.folder / "elf")]
+        argv += ["--config", 'name="x"\n', "--console", str(fds[0]), "--serial", str(fds[1]), "--events", str(fds[2])]
+        for fd, blob in zip(blobs, self._blobs, strict=True):
+            argv += ["--blob", f"{blob.name}={fd}"]
+        path = f"{self.folder / 'bin'}:{os.environ['PATH']}"
+        self.process = subprocess.Popen(
+            [*argv, *self._more],
+            pass_fds=[*fds, *blobs],
+            env={**os.environ, "PATH": path, "FAKE": str(self.folder)},
+            stderr=subprocess.PIPE,
+        )
+        for fd in blobs:
+            os.close(fd)
+        for pair in pairs:
+            pair[1].close()
+            pair[0].settimeout(20)
+
+    def store(self, key: str, value: str) -> None:
+        path = self.folder / "store" / HOME / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(value)
+
+    def event(self) -> dict[str, object]:
+        line = b""
+        while not line.endswith(b"\n"):
+            line += self.events.recv(1)
+        event: dict[str, object] = json.loads(line)
+        return event
+
+    def ends(self, reason: int, said: str | None) -> None:
+        """The guest writes its exit code and shuts down."""
+        if said is not None:
+            self.store("data/floe-exit", said)
+        (self.folder / "end").write_text(f"Domain 7 has shut down, reason code {reason} 0x{reason:x}\n")
+
+    def calls(self) -> list[str]:
+        path = self.folder / "calls"
+        return [line.split()[0] for line in path.read_text().splitlines()] if path.exists() else []
+
+    def close(self) -> None:
+        if hasattr(self, "process"):
+            self.process.kill()
+            self.process.wait()
+            assert self.process.stderr is not None
+            self.process.stderr.close()
+        os.close(self.master)
+        os.close(self.slave)
+
+
+@pytest.fixture
+def fake(tmp_path: Path) -> Iterator[Fake]:
+    made = Fake(tmp_path)
+    yield made
+    made.close()
+
+
+def up(fake: Fake) -> None:
+    fake.start()
+    assert fake.event()["event"] == "UP"
+
+
+@pytest.mark.parametrize(
+    "reason, said, status, word",
+    [
+        (0, "0 5", 3, "guest-shutdown"),
+        (0, "3 5", (3 + 1) << 1 | 1, "guest-shutdown"),
+        (1, "122 5", (122 + 1) << 1 | 1, "guest-reset"),
+        (3, "120 5", (120 + 1) << 1 | 1, "guest-panic"),
+        (0, None, 0, "guest-shutdown"),
+        (1, None, 0, "guest-reset"),
+        (3, None, 0, "guest-panic"),
+        (0, "0", 3, "guest-shutdown"),
+        (0, "999 5", 0, "guest-shutdown"),
+        (0, "-1 -1", 0, "guest-shutdown"),
+        (0, "x" * 3000, 0, "guest-shutdown"),
+        (0, "0 99999", 3, "guest-shutdown"),
+    ],
+)
+def test_how_a_domain_ends(fake: Fake, reason: int, said: str | None, status: int, word: str) -> None:
+    up(fake)
+    os.write(fake.master, b"hello")
+    fake.ends(reason, said)
+    assert fake.console.recv(100) == b"hello"
+    assert fake.event() == {"event": "SHUTDOWN", "data": {"reason": word}}
+    assert fake.process.wait(20) == status
+    assert fake.calls() == ["create", "destroy"]
+
+
+def test_bytes_that_come_after_the_end_are_waited_for(fake: Fake) -> None:
+    up(fake)
+    fake.ends(0, "0 10")
+    for _ in range(10):
+        select.select([], [], [], 0.1)
+        os.write(fake.master, b"x")
+    assert fake.process.wait(20) == 3
+    assert fake.console.recv(100) == b"x" * 10
+
+
+def test_every_byte_passes_both_ways(fake: Fake) -> None:
+    up(fake)
+    every = bytes(range(256)) * 10
+    fake.console.sendall(every)
+    got = b""
+    while len(got) < len(every):
+        got += os.read(fake.master, 4096)
+    assert got == every
+    os.write(fake.master, every)
+    got = b""
+    while len(got) < len(every):
+        got += fake.console.recv(4096)
+    assert got == every
+
+
+def test_a_domain_whose_owner_reads_nothing_loses_nothing(fake: Fake) -> None:
+    up(fake)
+    os.set_blocking(fake.master, False)
+    written = 0
+    stuck = time.monotonic()
+    while time.monotonic() - stuck < 1:  # until every buffer on the way is full
+        try:
+            written += os.write(fake.master, b"y" * 4096)
+            stuck = time.monotonic()
+        except BlockingIOError:
+            select.select([], [], [], 0.05)
+        assert written < 8 << 20
+    fake.ends(0, f"4 {written}")
+    got = 0
+    while data := fake.console.recv(1 << 16):
+        got += len(data)
+    assert got == written
+    assert fake.process.wait(20) == (4 + 1) << 1 | 1
+
+
+def test_sigterm_destroys_it(fake: Fake) -> None:
+    up(fake)
+    fake.process.send_signal(signal.SIGTERM)
+    assert fake.event() == {"event": "SHUTDOWN", "data": {"reason": "host-signal"}}
+    assert fake.process.wait(20) == 0
+    assert fake.calls() == ["create", "destroy"]
+
+
+def test_sigkill_destroys_it_too(fake: Fake) -> None:
+    up(fake)
+    fake.process.kill()
+    deadline = time.monotonic() + 20
+    while fake.calls() != ["create", "destroy"]:
+        assert time.monotonic() < deadline
+        select.select([], [], [], 0.02)
+
+
+def test_the_end_of_its_owner_s_sockets_is_no_end(fake: Fake) -> None:
+    up(fake)
+    fake.console.close()
+    fake.serial.close()
+    fake.ends(0, "2 0")
+    assert fake.process.wait(20) == (2 + 1) << 1 | 1
+
+
+def test_xl_refuses(fake: Fake) -> None:
+    fake.refusal.write_text("libxl: error: no bridge of that name\n")
+    fake.start()
+    event = fake.event()
+    assert event["event"] == "FAILED"
+    assert event["data"] == {
+        "message": "xl refused to create the domain",
+        "evidence": "xl: libxl: error: no bridge of that name",
+        "hint": "--net bridge:NAME with a bridge that dom0 has, or --net none",
+    }
+    assert fake.process.wait(20) == 1
+    assert fake.calls() == ["create"]
+
+
+def test_destroyed_by_another(fake: Fake) -> None:
+    up(fake)
+    (fake.folder / "end").write_text("Domain 7 has been destroyed.\n")
+    event = fake.event()
+    assert event["event"] == "FAILED"
+    assert "destroyed from outside" in str(event["data"])
+    assert fake.process.wait(20) == 1
+
+
+def test_what_xl_and_the_store_are_given(tmp_path: Path) -> None:
+    big = os.urandom(scripts._CHUNK * 60 + 1)
+    fake = Fake(tmp_path, blobs=(Blob("secret/big", big), Blob("env/0", b"")))
+    try:
+        up(fake)
+        assert fake.calls()[:2] == ["create", "unpause"]
+        said = (tmp_path / "config").read_text()
+        assert re.fullmatch(r'name="x"\nkernel="/run/floe\.\w+/elf"\n', said)
+        blobs = tmp_path / "store" / HOME / "floe/blob"
+        assert (blobs / "0/name").read_text() == "secret/big"
+        assert (blobs / "0/size").read_text() == str(len(big))
+        pieces = [(blobs / f"0/{k}").read_text() for k in range(61)]
+        assert b"".join(map(base64.b64decode, pieces)) == big
+        assert {len(piece) for piece in pieces[:-1]} == {3072}
+        assert not (blobs / "0/61").exists()
+        assert [path.name for path in sorted((blobs / "1").iterdir())] == ["name", "size"]
+        assert re.fullmatch("[0-9a-f]{64}", (tmp_path / "store" / HOME / "floe/seed").read_text())
+    finally:
+        fake.close()
+
+
+# ---- the configuration ----------------------------------------------------------------------------
+
+
+def test_quote() -> None:
+    assert config.quote("a\"b\\c'd") == '"a\\"b\\\\c\'d"'
+    with pytest.raises(UsageError, match="control character"):
+        config.quote("a\nb")
+
+
+def test_names_are_for_xl() -> None:
+    own = "01234567-89ab-cdef-0123-456789abcdef"
+    assert config.domain_name("my app/ü", own) == "my-app---01234567"
+    assert config.domain_name("", own) == "floe-01234567"
+
+
+def test_a_mac_is_the_same_at_every_start_and_xen_s() -> None:
+    macs = [places.mac("one", 0), places.mac("one", 1), places.mac("two", 0)]
+    assert len(set(macs)) == 3
+    assert all(re.fullmatch("00:16:3e(:[0-9a-f]{2}){3}", mac) for mac in macs)
+    assert macs[0] == places.mac("one", 0)
+
+
+def test_in_a_dom0_a_guest_has_its_own_address() -> None:
+    here = places.Dom0()
+    (card,), lent = places.settle(here, [net.parse_card("user")], "u")
+    assert (card.kind, card.name, lent) == ("bridge", "xenbr0", [])
+    assert net.guest_words([card]) == ["ip=dhcp"]
+    (card,), _ = places.settle(here, [net.parse_card("bridge:br7,ip=192.168.1.2/24,gw=192.168.1.1")], "u")
+    assert net.guest_words([card]) == ["ip=192.168.1.2/24,gw=192.168.1.1"]
+    assert config.vif(card) == f"mac={places.mac('u', 0)},bridge=br7"
+    with pytest.raises(UsageError, match="no ports are forwarded"):
+        here.forward(Forward("127.0.0.1", 8080, 80), "192.168.1.2")
