@@ -285,12 +285,12 @@ static void connect(void) {
 }
 
 // Its driver is bound again: the new one takes the old ring over, where the last response was (Linux' blkback does so).
-static void rebind(void) {
+static void rebind(bool deaf) {
     set_state(XENBUS_INIT_WAIT);
     disk->ring = fake_grant_page(disk->ring_grant, 0, true);
     fake_grant_hold(disk->ring_grant, true);
     disk->req_cons = disk->rsp_prod = *index_at(2);
-    disk->seen = ~0ull; // it looks at the ring at once
+    disk->seen = deaf ? fake_xen.port[disk->port].notified : ~0ull; // else it looks at the ring at once
     disk->connects++;
     set_state(XENBUS_CONNECTED);
 }
@@ -314,7 +314,7 @@ static void work_one(void) {
         if (stormy && disk->holds == 0 && fuzz_pick(400) == 0) { // it is restarted, by the book or not at all
             xenbus_state_t to[] = {XENBUS_CLOSING, XENBUS_CLOSED, XENBUS_INIT_WAIT}, s = to[fuzz_pick(3)];
             s == XENBUS_CLOSING ? (void)0 : let_go();
-            s == XENBUS_INIT_WAIT &&fuzz_pick(2) ? rebind() : set_state(s);
+            s == XENBUS_INIT_WAIT &&fuzz_pick(2) ? rebind(false) : set_state(s);
         }
     }
 }
@@ -355,8 +355,8 @@ bool xen_extra_command(char **word, unsigned words) {
         disk->latency = fake_xen_word(word, words, 1);
     } else if (strcmp(what, "disk_reverse") == 0) {
         disk->reverse = true;
-    } else if (strcmp(what, "disk_rebind") == 0) {
-        rebind();
+    } else if (strcmp(what, "disk_rebind") == 0) { // DEAF
+        rebind(fake_xen_word(word, words, 1) != 0);
     } else if (strcmp(what, "disk_keeps") == 0) {
         disk->keeps = fake_xen_word(word, words, 1) != 0;
     } else if (strcmp(what, "disk_gone") == 0) {
