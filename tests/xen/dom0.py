@@ -24,9 +24,10 @@ def put(data: bytes, path: str) -> str:
     return path
 
 
-def get(path: str) -> bytes:
-    """Read a file, or a block device, of dom0."""
-    return gzip.decompress(base64.b64decode(lab.call(f"gzip -1 -c < {path} | base64", deadline_s=20)))
+def get(path: str, sector: int = 0, sectors: int = 0) -> bytes:
+    """Read a file, or a block device, of dom0: all of it, or some sectors of 512 bytes."""
+    part = f"dd bs=512 skip={sector} count={sectors} 2>/dev/null" if sectors else "cat"
+    return gzip.decompress(base64.b64decode(lab.call(f"{part} < {path} | gzip -1 | base64", deadline_s=20)))
 
 
 def disk(size: int, name: str = "") -> str:
