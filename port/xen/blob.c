@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // What the host hands the VM by name (hal.h, blobs), in XenStore below floe/blob/N: name, size in decimal, and 0, 1, ...:
-// the content in base64 (RFC 4648, 4), 2304 bytes a piece; and the VM's UUID. Owns nothing: each call reads the store.
+// the content in base64 (RFC 4648, 4), 1152 bytes a piece; and the VM's UUID. Owns nothing: each call reads the store.
 // Not here: what a blob means; fw_cfg, which serves the same verbs on QEMU. Context: main loop.
 
 #include <stdio.h>
@@ -9,7 +9,7 @@
 #include "../hal/internal.h"
 #include "shared.h"
 
-enum { PIECE = 2304, TEXT = PIECE / 3 * 4, PATH_MAX = 40, NUMBERS_MAX = 1000, UUID_LEN = 16 };
+enum { PIECE = 1152, TEXT = PIECE / 3 * 4, PATH_MAX = 40, NUMBERS_MAX = 1000, UUID_LEN = 16 };
 
 static int broken(unsigned number) {
     char line[64];

@@ -166,11 +166,11 @@ def put(h: Harness, number: int, name: str, data: bytes) -> None:
     at = f"floe/blob/{number}"
     h.do("xs_set", f"{at}/name", name)
     h.do("xs_set", f"{at}/size", len(data))
-    for k in range(0, len(data), 2304):
-        h.do("xs_set", f"{at}/{k // 2304}", base64.b64encode(data[k : k + 2304]).decode())
+    for k in range(0, len(data), 1152):
+        h.do("xs_set", f"{at}/{k // 1152}", base64.b64encode(data[k : k + 1152]).decode())
 
 
-@pytest.mark.parametrize("size", [0, 1, 2, 3, 4, 2303, 2304, 2305, 4608, 10000])
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 4, 1151, 1152, 1153, 2304, 10000])
 def test_blob(h: Harness, size: int) -> None:
     data = os.urandom(size)
     put(h, 0, "env/0", b"A=1\n")
@@ -208,16 +208,16 @@ def test_names(h: Harness) -> None:
         ("size", "4294967295", EFBIG),
         ("size", "2999", EIO),
         ("size", "3001", EIO),
-        ("size", "2304", 0),  # and the second piece is nobody's
+        ("size", "1152", 0),  # and the second piece is nobody's
         ("0", None, EIO),
         ("1", None, EIO),
         ("1", "", EIO),
-        ("0", "A" * 3072 + "A" * 4, EIO),
-        ("0", "A" * 3068, EIO),
-        ("0", "A" * 3071 + "=", EIO),
-        ("0", "A" * 3071 + "-", EIO),
+        ("0", "A" * 1536 + "A" * 4, EIO),
+        ("0", "A" * 1532, EIO),
+        ("0", "A" * 1535 + "=", EIO),
+        ("0", "A" * 1535 + "-", EIO),
         ("0", "A" * 4000, EIO),
-        ("1", "=" * 928, EIO),
+        ("1", "=" * 1536, EIO),
     ],
 )
 def test_a_blob_that_is_wrong(h: Harness, path: str, value: str | None, err: int) -> None:

@@ -3,7 +3,7 @@
 
 The first word of a line that is for us is `floe:`; all else on the stream is xl's own:
 
-    floe: domain ID TTY    it is made, not running yet; TTY is where xenconsoled has its console
+    floe: domain ID TTY    it is made; TTY is where xenconsoled has its console
     floe: up               it runs
     floe: shutdown R TEXT  the reason of SCHEDOP_shutdown (public/sched.h), and what the guest wrote to data/floe-exit
     floe: xl STATUS        xl has ended: the domain is gone, or was never made, or has shut down and is preserved
@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from floe.handover import Blob
 
 MARK = "floe: "
-_CHUNK = 2304  # bytes of a blob in one value: 3072 characters of base64 are below XenStore's limit of 4096
-_VALUES = 24  # of them in one call of xenstore-write: about 74 KB of arguments
+_CHUNK = 1152  # bytes of a blob in one value: 1536 characters; oxenstored refuses more than 2048, others 4096
+_VALUES = 48  # of them in one call of xenstore-write: about 74 KB of arguments
 
 # $1.. are not there: the sizes are put into the text. The domain is destroyed when our input ends, whoever is faster:
 # `id` is written before `over` is looked for, and `over` before `id`.
@@ -49,7 +49,11 @@ if [ @BLOBS@ != 0 ] || ! grep -qw rdrand /proc/cpuinfo; then p=-p; fi
         fi
         echo "floe: domain $id $tty"
         if [ "$p" ]; then
-            . "$d/store"
+            if ! . "$d/store"; then
+                echo "XenStore did not take secrets or seed"
+                xl destroy "$id"
+                continue
+            fi
             rm -f "$d/store"
             xl unpause "$id" || continue
         fi
@@ -57,7 +61,8 @@ if [ @BLOBS@ != 0 ] || ! grep -qw rdrand /proc/cpuinfo; then p=-p; fi
         ;;
     *"has shut down, reason code "*)
         reason=${line#*reason code }
-        echo "floe: shutdown ${reason%% *} $(xenstore-read "$P/data/floe-exit" 2>/dev/null)"
+        said=$(xenstore-read "$P/data/floe-exit" 2>/dev/null | tr '\n' ' ')
+        printf 'floe: shutdown %s %.64s\n' "${reason%% *}" "$said"
         ;;
     *) printf '%s\n' "$line" ;;
     esac
@@ -99,7 +104,8 @@ def store(blobs: Sequence[Blob], seed: bytes) -> str:
         ]
     calls = [pairs[at : at + _VALUES] for at in range(0, len(pairs), _VALUES)]
     return "".join(
-        "xenstore-write " + " ".join(f'"$P/floe/{key}" {value}' for key, value in call) + "\n" for call in calls
+        "xenstore-write " + " ".join(f'"$P/floe/{key}" {value}' for key, value in call) + " || return 1\n"
+        for call in calls
     )
 
 
