@@ -67,8 +67,16 @@ class Fake:
         self._more, self._blobs, self._listening = more, blobs, listening
         self.refusal = folder / "refuse"
 
-    def start(self) -> None:
+    def start(self, *, connect: bool = True) -> None:
         pairs = [socket.socketpair() for _ in range(3)]
+        if self._listening:
+            for index, (ours, theirs) in enumerate(pairs):
+                ours.close()
+                theirs.close()
+                listener = socket.socket(socket.AF_UNIX)
+                listener.bind(str(self.folder / f"wire{index}"))
+                listener.listen(1)
+                pairs[index] = (socket.socket(socket.AF_UNIX), listener)
         self.console, self.serial, self.events = (pair[0] for pair in pairs)
         fds = [pair[1].fileno() for pair in pairs]
         blobs = [os.memfd_create("blob") for _ in self._blobs]
@@ -90,6 +98,15 @@ class Fake:
         for pair in pairs:
             pair[1].close()
             pair[0].settimeout(20)
+        if self._listening and connect:
+            self.connect()
+
+    def connect(self) -> None:
+        """As an owner that comes, to sockets that listen."""
+        self.console, self.serial, self.events = (socket.socket(socket.AF_UNIX) for _ in range(3))
+        for index, s in enumerate((self.console, self.serial, self.events)):
+            s.settimeout(20)
+            s.connect(str(self.folder / f"wire{index}"))
 
     def store(self, key: str, value: str) -> None:
         path = self.folder / "store" / HOME / key
@@ -149,6 +166,8 @@ def up(fake: Fake) -> None:
         (0, "999 5", 0, "guest-shutdown"),
         (0, "-1 -1", 0, "guest-shutdown"),
         (0, "x" * 3000, 0, "guest-shutdown"),
+        (0, "0\\nfloe: shutdown 3", 0, "guest-shutdown"),
+        (0, "3 5\nfloe: \n", (3 + 1) << 1 | 1, "guest-shutdown"),
         (0, "0 99999", 3, "guest-shutdown"),
     ],
 )
@@ -255,6 +274,87 @@ def test_destroyed_by_another(fake: Fake) -> None:
     assert fake.process.wait(20) == 1
 
 
+def test_a_later_owner_hears_that_it_runs(tmp_path: Path) -> None:
+    fake = Fake(tmp_path, listening=True)
+    try:
+        fake.start()
+        assert fake.event()["event"] == "UP"
+        for s in (fake.console, fake.serial, fake.events):  # the first owner was killed
+            s.close()
+        fake.connect()
+        assert fake.event()["event"] == "UP"
+        os.write(fake.master, b"still here")
+        assert fake.console.recv(100) == b"still here"
+        fake.ends(0, "0 10")
+        assert fake.process.wait(20) == 3
+    finally:
+        fake.close()
+
+
+def test_sigterm_before_there_is_a_domain(tmp_path: Path) -> None:
+    fake = Fake(tmp_path, listening=True)
+    try:
+        fake.start(connect=False)
+        deadline = time.monotonic() + 20
+        while not _handles_sigterm(fake.process.pid):
+            assert time.monotonic() < deadline
+            select.select([], [], [], 0.02)
+        fake.process.send_signal(signal.SIGTERM)
+        assert fake.process.wait(20) == 0
+        assert fake.calls() == []
+    finally:
+        fake.close()
+
+
+def _handles_sigterm(pid: int) -> bool:
+    caught = re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{pid}/status").read_text())
+    assert caught is not None
+    return bool(int(caught[1], 16) >> (signal.SIGTERM - 1) & 1)
+
+
+def test_a_disk_is_quoted_and_an_argument_is_left_alone(tmp_path: Path) -> None:
+    disk = tmp_path / 'a "disk", \\ @DISK1@'
+    fake = Fake(tmp_path, "--disk", f"ro,{disk}", "--disk", "rw,/second", "--config", 'cmdline="-- @DISK0@"\n')
+    try:
+        up(fake)
+        target = str(disk).replace("\\", "\\\\").replace('"', '\\"')
+        first = f"format=raw,vdev=xvda,access=ro,backendtype=phy,target={target}"
+        second = "format=raw,vdev=xvdb,access=rw,backendtype=phy,target=/second"
+        said = (tmp_path / "config").read_text()
+        assert said.startswith(f'cmdline="-- @DISK0@"\ndisk=["{first}", "{second}"]\n')
+    finally:
+        fake.close()
+
+
+def test_a_store_that_refuses_a_secret(tmp_path: Path) -> None:
+    fake = Fake(tmp_path, blobs=(Blob("secret/big", os.urandom(100_000)),))
+    try:
+        writer = tmp_path / "bin" / "xenstore-write"
+        writer.write_text("#!/bin/sh\necho 'xenstore-write: could not write path' >&2\nexit 1\n")
+        fake.start()
+        event = fake.event()
+        assert event["event"] == "FAILED"
+        assert "XenStore did not take secrets or seed" in str(event["data"])
+        assert "could not write path" in str(event["data"])
+        assert fake.process.wait(20) == 1
+        assert set(fake.calls()) == {"create", "destroy"}
+    finally:
+        fake.close()
+
+
+def test_an_elf_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
+    fake = Fake(tmp_path)
+    try:
+        (tmp_path / "elf").unlink()
+        fake.start()
+        assert "No such file" in str(fake.event()["data"])
+        assert fake.process.wait(20) == 1
+        assert fake.process.stderr is not None
+        assert b"Traceback" not in fake.process.stderr.read()
+    finally:
+        fake.close()
+
+
 def test_what_xl_and_the_store_are_given(tmp_path: Path) -> None:
     big = os.urandom(scripts._CHUNK * 60 + 1)
     fake = Fake(tmp_path, blobs=(Blob("secret/big", big), Blob("env/0", b"")))
@@ -268,7 +368,7 @@ def test_what_xl_and_the_store_are_given(tmp_path: Path) -> None:
         assert (blobs / "0/size").read_text() == str(len(big))
         pieces = [(blobs / f"0/{k}").read_text() for k in range(61)]
         assert b"".join(map(base64.b64decode, pieces)) == big
-        assert {len(piece) for piece in pieces[:-1]} == {3072}
+        assert {len(piece) for piece in pieces[:-1]} == {1536}  # oxenstored refuses more than 2048
         assert not (blobs / "0/61").exists()
         assert [path.name for path in sorted((blobs / "1").iterdir())] == ["name", "size"]
         assert re.fullmatch("[0-9a-f]{64}", (tmp_path / "store" / HOME / "floe/seed").read_text())

@@ -39,6 +39,7 @@ class Hypervisor(Protocol):
 
     label: str  # for messages
     has_16550: bool  # where early boot and panics are heard; without one they come on the console
+    kill_grace_s: float  # what it may take to end after SIGTERM
 
     def command(
         self, spec: VmSpec, wires: Wires, blobs: Sequence[handover.Blob]
@@ -63,6 +64,7 @@ class Qemu:
 
     label = "QEMU"
     has_16550 = True
+    kill_grace_s = 2.0
 
     @contextmanager
     def command(

@@ -28,7 +28,7 @@ from floe.vm import RESETS, judge
 
 PARTS = ("console", "serial", "qmp")  # the last: the hypervisor's events
 _CONNECT_S = 5.0
-_KILL_GRACE_S = 2.0
+_LAST_EVENTS_S = 2.0
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 _MESSAGES = 20  # of QEMU's, the first
 _GUEST_LINES = 10  # of the guest's, the last
@@ -164,7 +164,7 @@ class Machine:
         if not self._ended:
             self._ending = self._ending or "interrupt"
             self._signal(signal.SIGTERM)
-            self._loop.call_later(_KILL_GRACE_S, self.kill)
+            self._loop.call_later(self._hypervisor.kill_grace_s, self.kill)
 
     def kill(self) -> None:
         """End the VM at once."""
@@ -217,7 +217,7 @@ class Machine:
     async def _finish(self, status: int | None) -> None:
         """Once the last event is read, which says why."""
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=_KILL_GRACE_S)
+            await asyncio.wait(self._tasks, timeout=_LAST_EVENTS_S)
         self.on_end(self._judged(status, self._reason))
 
     def _close_links(self) -> None:

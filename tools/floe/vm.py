@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     import asyncio
 
 STOP_GRACE_S = 5.0  # how long a guest may take over an orderly end
-_KILL_GRACE_S = 2.0  # how long QEMU may
 _KEEP = 4 << 20  # bytes of each stream that are kept for whoever asks later
 _QEMU_LINES = 20  # of QEMU's messages, the first: the cause comes before the register dump
 _GUEST_LINES = 10  # of the guest's, the last
@@ -80,7 +79,7 @@ class Vm:
         self._refusal: VmError | None = None  # what the hypervisor itself says of its failure
         self._loop = loop
         self._owns_loop = loop is None
-        self._failure: VmError | None = None
+        self._failure: FloeError | None = None
         self._shutdown_reason = ""
         self._ending: Outcome | None = None  # set when the VM is ended from out here
         self._process: subprocess.Popen[bytes] | None = None
@@ -134,7 +133,11 @@ class Vm:
         net.check_host(self.spec.cards)
         disks.provide(self.spec.disks)
         self._blobs = handover.read(self.spec.secrets, self.spec.env_files)
-        sockets = self._spawn()
+        try:
+            sockets = self._spawn()
+        except BaseException:
+            self._hypervisor.release()
+            raise
         try:
             import asyncio  # after QEMU was started: the two take about as long
 
@@ -143,6 +146,7 @@ class Vm:
             self._attach(sockets)
         except BaseException:
             self._abandon()
+            self._hypervisor.release()
             raise
 
     def _spawn(self) -> list[socket.socket]:
@@ -225,7 +229,7 @@ class Vm:
                 self._attach(self._spawn())
             else:
                 self.outcome = self._judge(status)
-        except VmError as e:
+        except FloeError as e:  # of another start too: Xen may be gone
             self._failure = e
 
     def _judge(self, status: int) -> Outcome:
@@ -338,7 +342,7 @@ class Vm:
         if self.outcome is None and self._failure is None and self._ending is None:
             self._ending = why
             self._kill(signal.SIGTERM)
-            self.loop.call_later(_KILL_GRACE_S, self._kill, signal.SIGKILL)
+            self.loop.call_later(self._hypervisor.kill_grace_s, self._kill, signal.SIGKILL)
 
     def _kill(self, number: signal.Signals) -> None:
         assert self._process is not None

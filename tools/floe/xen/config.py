@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from floe.errors import UsageError
@@ -41,8 +42,12 @@ def lines(domain: Domain) -> list[str]:
     said += [f"uuid={quote(domain.uuid)}\n"] if domain.uuid else []
     said += [f"cmdline={quote(domain.cmdline)}\n"]
     said += [f"vif=[{', '.join(quote(vif(card)) for card in domain.cards)}]\n"] if domain.cards else []
-    said += [f"disk=[{', '.join(map(quote, domain.disks))}]\n"] if domain.disks else []
-    return said
+    return said + disk_lines(domain.disks)
+
+
+def disk_lines(disks: Sequence[str]) -> list[str]:
+    """What names the disks, each as disk() says it. Raises UsageError."""
+    return [f"disk=[{', '.join(map(quote, disks))}]\n"] if disks else []
 
 
 def vif(card: Card) -> str:

@@ -25,7 +25,7 @@ from floe.disks import Disk
 from floe.errors import FloeError
 from floe.handover import Blob
 from floe.ports import Forward
-from floe.xen import events, places, scripts
+from floe.xen import config, events, places, scripts
 from floe.xen.wire import HIGH_WATER, Wire
 
 _QUIET_S = 0.5  # xenconsoled may hold output back for 0.2 s
@@ -54,6 +54,7 @@ class Domain:
         self._received = 0  # bytes of the guest's console
         self._last_byte = 0.0
         self._running = False
+        self._events.on_owner = self._greet
         self._stopping = False  # on our owner's wish
         self._ending: tuple[int, str, int | None] | None = None  # exit status, reason, bytes of console in all
         self._wakeup, wakeup = socket.socketpair()
@@ -81,6 +82,11 @@ class Domain:
 
     def _stop(self, number: int, frame: object) -> None:
         self._stopping = True
+
+    def _greet(self) -> None:
+        """An owner that comes later hears what the first one heard."""
+        if self._running:
+            self._events.put(events.encode("UP"))
 
     # ---- one turn -----------------------------------------------------------------------------------
 
@@ -123,7 +129,7 @@ class Domain:
         if not line.startswith(scripts.MARK):
             self._said.append(line)
             return
-        word, *rest = line.removeprefix(scripts.MARK).split()
+        word, *rest = line.removeprefix(scripts.MARK).split() or [""]
         if word == "domain":
             self._to_guest[:0] = (rest[1] if len(rest) > 1 else "/dev/null").encode() + b"\n"
             self._joined = True
@@ -222,6 +228,7 @@ def _receive(sock: socket.socket) -> bytes | None:
 
 def main() -> int:
     """Stand for one domain."""
+    signal.signal(signal.SIGTERM, _terminate)
     parser = argparse.ArgumentParser(prog="floe.xen.domain")
     parser.add_argument("--place", required=True)
     parser.add_argument("--elf", required=True)
@@ -233,22 +240,34 @@ def main() -> int:
         parser.add_argument(wire, type=int, required=True)
     options = parser.parse_args()
     wires = [Wire(socket.socket(fileno=fd)) for fd in (options.console, options.serial, options.events)]
-    for one in wires:
-        one.wait()
     place = places.named(options.place)
     with contextlib.ExitStack() as lent:
         try:
+            for one in wires:
+                one.wait()
             configuration = _lend(place, options, lent)
             return Domain(place, wires).run(Path(options.elf).read_bytes(), configuration, _blobs(options.blob))
-        except FloeError as e:
-            wires[2].put(events.encode("FAILED", message=e.message, evidence=e.evidence, hint=e.hint))
-            print(e.render(), file=sys.stderr)
+        except _Terminated:
+            wires[2].put(events.encode("SHUTDOWN", reason="host-signal"))
+            return 0
+        except (FloeError, OSError, ValueError) as e:
+            failure = e if isinstance(e, FloeError) else FloeError(f"the domain's process failed: {e}")
+            wires[2].put(events.encode("FAILED", message=failure.message, evidence=failure.evidence, hint=failure.hint))
+            print(failure.render(), file=sys.stderr)
             return 1
+
+
+class _Terminated(Exception):
+    """SIGTERM before there was a domain."""
+
+
+def _terminate(number: int, frame: object) -> None:
+    raise _Terminated
 
 
 def _lend(place: places.Place, options: argparse.Namespace, lent: contextlib.ExitStack) -> str:
     """Have ports forwarded and disks brought to dom0; returns the configuration with the names they have there."""
-    configuration = str(options.config)
+    targets: list[str] = []
     for text in options.forward:
         protocol, address, port, guest, guest_port = text.split(",")
         thing = place.forward(Forward(address, int(port), int(guest_port), protocol), guest)
@@ -258,8 +277,8 @@ def _lend(place: places.Place, options: argparse.Namespace, lent: contextlib.Exi
         target, disk = place.disk(Disk(Path(path), readonly=access == "ro"))
         if disk is not None:
             lent.callback(disk.close)
-        configuration = configuration.replace(f"@DISK{number}@", target)
-    return configuration
+        targets.append(config.disk(target, number, readonly=access == "ro"))
+    return "".join([options.config, *config.disk_lines(targets)])
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ class Xen:
 
     label = "Xen"
     has_16550 = False
+    kill_grace_s = 30.0  # xl destroy in a busy dom0; the process itself gives up after 20
 
     def __init__(self) -> None:
         self._cards: tuple[Card, ...] | None = None  # as they are since the first start
@@ -36,7 +37,7 @@ class Xen:
         place = places.choose()
         if self._cards is None:
             self._cards, self._lent = places.settle(place, spec.cards, spec.uuid)
-        own = _domain(spec, self._cards, [f"@DISK{i}@" for i in range(len(spec.disks))])
+        own = _domain(spec, self._cards, ())  # where disks are in dom0 is known there
         argv = [sys.executable, "-P", "-m", "floe.xen.domain", "--place", place.name]
         argv += ["--elf", str(spec.elf), "--config", config.render(own)]
         argv += ["--console", wires.console, "--serial", wires.serial, "--events", wires.events]
@@ -63,7 +64,8 @@ class Xen:
             place = places.Dom0()  # for a look at the configuration none is needed
         cards, lent = places.settle(place, spec.cards, spec.uuid)
         places.release(lent)
-        own = _domain(spec, cards, [str(disk.path) for disk in spec.disks])
+        disks = [config.disk(str(disk.path), i, readonly=disk.readonly) for i, disk in enumerate(spec.disks)]
+        own = _domain(spec, cards, disks)
         text = f"kernel={config.quote(str(spec.elf))}\n{config.render(own)}"
         commands = scripts.words(own.name, len(spec.secrets) + len(spec.env_files))
         if as_json:
@@ -82,11 +84,7 @@ class Xen:
         places.release(self._lent)
 
 
-def _domain(spec: VmSpec, cards: Sequence[Card], targets: Sequence[str]) -> config.Domain:
-    disks = (
-        config.disk(target, index, readonly=disk.readonly)
-        for index, (disk, target) in enumerate(zip(spec.disks, targets, strict=True))
-    )
+def _domain(spec: VmSpec, cards: Sequence[Card], disks: Sequence[str]) -> config.Domain:
     return config.Domain(
         name=config.domain_name(spec.name, spec.uuid),
         memory=spec.memory,
