@@ -82,11 +82,11 @@ FAST = $(addprefix $(BUILD)/, $(SRC_MODULES_C:.c=.o) port/libc/string.o port/lib
     py/objgenerator.o py/objtype.o py/bc.o py/qstr.o py/nlr.o py/argcheck.o py/malloc.o py/stream.o py/scheduler.o \
     extmod/modselect.o extmod/modasyncio.o) $(addprefix $(BUILD)/lwip/, $(LWIP_SRC_C:.c=.o))
 # ... but not what runs once, or once in a while.
-COLD = $(addprefix $(BUILD)/, $(addprefix modules/, $(addprefix lwip/, mod_lan.o mod_netaddr.o mod_network.o mod_sockopt.o netcfg.o netdns.o sock_dns.o) \
-    $(addprefix virtio/, transport_mmio.o transport_pci.o virtio.o virtio_console_ctrl.o virtio_rng.o) \
-    $(addprefix xen/, xenbus.o netfront_xs.o blkfront_xs.o) $(addprefix tls/, mod_tls.o tls_ctx.o tls_text.o)) \
-    $(addprefix lwip/src/core/, def.o dns.o init.o netif.o $(addprefix ipv4/, dhcp.o icmp.o igmp.o ip4_frag.o) \
-    $(addprefix ipv6/, icmp6.o ip6_frag.o mld6.o nd6.o)))
+COLD = $(addprefix $(BUILD)/, $(addprefix modules/, $(addprefix lwip/, mod_lan.o mod_netaddr.o mod_network.o mod_socket.o mod_sockopt.o netcfg.o netdns.o netrand.o sock_dns.o sock_group.o sock_listen.o) \
+    $(addprefix virtio/, transport_mmio.o transport_pci.o virtio.o virtio_console.o virtio_console_ctrl.o virtio_rng.o) \
+    $(addprefix xen/, xen_console.o xenbus.o netfront_xs.o blkfront_xs.o) $(addprefix tls/, mod_tls.o tls_ctx.o tls_text.o)) \
+    $(addprefix lwip/src/core/, def.o dns.o init.o netif.o $(addprefix ipv4/, dhcp.o etharp.o icmp.o igmp.o ip4_frag.o) \
+    $(addprefix ipv6/, icmp6.o ip6_addr.o ip6_frag.o mld6.o nd6.o)))
 $(filter-out $(COLD), $(FAST)): CFLAGS += $(FAST_OPT)
 # Or the compiler makes the malloc and memset of calloc into a call of calloc.
 $(BUILD)/port/libc/malloc.o: CFLAGS += -fno-builtin-malloc

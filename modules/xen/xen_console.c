@@ -19,6 +19,7 @@ static struct {
     uint32_t in_cons;  // ours, as xen_console_prod: never read back from the page
     uint32_t freed;    // bytes of input taken since the daemon was told
     bool untold, dead; // untold: written, and nobody was told
+    bool full;         // send could not take everything and waits for room
     uint64_t told_at;
 } con;
 
@@ -57,6 +58,7 @@ static size_t xencons_send(void *ctx, const void *data, size_t len) {
     xen_console_prod += n;
     con.ring->out_prod = xen_console_prod;
     con.untold |= n > 0;
+    con.full = n < len;
     if (con.untold && (room - n < XENCONS_OUT / 2 || hal_clock_ns() - con.told_at >= NOTIFY_NS)) {
         tell();
     }
@@ -112,7 +114,7 @@ static bool xencons_run(void *arg) {
     return receive();
 }
 
-// Sleep ends when there is input that fits, or room for output.
+// Sleep ends when there is input that fits, or room for output that waits: the daemon may have made it since the last send.
 static bool xencons_arm(void *arg) {
     (void)arg;
     if (con.dead) {
@@ -122,7 +124,7 @@ static bool xencons_arm(void *arg) {
         tell();
     }
     xen_evtchn_take(con.port);
-    return con.ring->in_prod != con.in_cons && hal_console_input_room() > 0;
+    return (con.ring->in_prod != con.in_cons && hal_console_input_room() > 0) || (con.full && out_room() > 0);
 }
 
 static const hal_console_sink_t sink = {.send = xencons_send, .send_idle = xencons_send_idle};
@@ -132,13 +134,10 @@ static int xencons_probe(void) {
     if (!xen_present()) {
         return 0;
     }
-    int64_t pfn = xen_param(XEN_PARAM_CONSOLE_PFN), port = xen_param(XEN_PARAM_CONSOLE_EVTCHN);
-    if (pfn <= 0 || port <= 0) {
+    con.ring = xen_console_ring(&con.port);
+    if (con.ring == NULL) {
         return -ENODEV;
     }
-    con.ring = (xencons_ring_t *)(pfn * HAL_PAGE_SIZE);
-    con.port = (xen_port_t)port;
-    xen_console_prod = con.ring->out_prod; // behind what the early writer said
     con.in_cons = con.ring->in_cons;
     xen_evtchn_unmask(con.port);
     hal_event_add(&source);

@@ -52,7 +52,7 @@ int xenbus_list(const char *kind, unsigned *out, unsigned max) {
     return (int)count;
 }
 
-// The backend's state as it is now; `old` when it says nothing sane. What it was before is not looked at.
+// The backend's state as it is now; as it was when it says nothing sane.
 static xenbus_state_t read_state(xenbus_dev_t *d) {
     uint64_t v;
     int err = xen_store_read_u64(0, d->watch_path, XENBUS_RECONFIGURED, &v);

@@ -202,8 +202,8 @@ fault_in_panic:                // even the panic path faults: end the VM from he
 service_table:
     .quad service_nop, service_idle, service_lock, service_protect, service_kvmclock, service_triple_fault
     .quad service_power_off, service_hypercall
-hypercalls_allowed:            // memory_op, xen_version, grant_table_op, vcpu_op, sched_op, event_channel_op, hvm_op
-    .quad 1 << 12 | 1 << 17 | 1 << 20 | 1 << 24 | 1 << 29 | 1 << 32 | 1 << 34
+hypercalls_allowed:            // memory_op, grant_table_op, vcpu_op, sched_op, event_channel_op, hvm_op
+    .quad 1 << 12 | 1 << 20 | 1 << 24 | 1 << 29 | 1 << 32 | 1 << 34
 empty_idtr:
     .word 0
     .quad 0

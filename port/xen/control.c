@@ -20,7 +20,7 @@ bool xen_control_reboot;
 static uint64_t start_by, end_by = UINT64_MAX;
 static bool started;
 
-// Read the request and empty it, which is the answer. Its length, or -errno.
+// Read the request and empty it, which is the answer. 0 or -errno.
 static int take_request(char request[REQUEST_MAX]) {
     int err = -EAGAIN;
     for (unsigned i = 0; i < TRIES_MAX && err == -EAGAIN; i++) {

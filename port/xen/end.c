@@ -15,7 +15,7 @@ enum { SCHEDOP_SHUTDOWN = 2, SHUTDOWN_POWEROFF = 0, SHUTDOWN_REBOOT = 1, SHUTDOW
 
 uint32_t xen_console_prod;
 
-static xencons_ring_t *console(xen_port_t *port) {
+xencons_ring_t *xen_console_ring(xen_port_t *port) {
     int64_t pfn = xen_param(XEN_PARAM_CONSOLE_PFN), evtchn = xen_param(XEN_PARAM_CONSOLE_EVTCHN);
     *port = (xen_port_t)evtchn;
     if (pfn <= 0 || evtchn <= 0 || evtchn >= XEN_EVTCHN_PORTS) {
@@ -31,7 +31,7 @@ static xencons_ring_t *console(xen_port_t *port) {
 void xen_early_write(const char *data, size_t len) {
     static uint64_t waited;
     xen_port_t port;
-    xencons_ring_t *ring = console(&port);
+    xencons_ring_t *ring = xen_console_ring(&port);
     if (ring == NULL) {
         return;
     }
@@ -56,7 +56,7 @@ void xen_early_write(const char *data, size_t len) {
 
 void xen_relax(void) {
     xen_port_t port;
-    if (console(&port) != NULL) {
+    if (xen_console_ring(&port) != NULL) {
         xen_evtchn_wait(port, hal_clock_ns() + RELAX_NS);
     }
 }

@@ -118,6 +118,9 @@ int xen_evtchn_init(void) {
         uint32_t vcpu;
         uint8_t vector;
     } op = {.vector = (uint8_t)data};
+    for (unsigned i = 0; i < XEN_EVTCHN_WORDS; i++) {
+        xen_shared->evtchn_mask[i] = UINT64_MAX; // until a port's owner is there
+    }
     hal_event_add(&events);
     return (int)xen_hypercall(XEN_HVM_OP, HVMOP_SET_EVTCHN_UPCALL_VECTOR, (long)&op, 0);
 }

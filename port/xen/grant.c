@@ -5,9 +5,7 @@
 //
 // The boot word floe.xen.grants=2 asks for version 2, which else is taken only where version 1 is refused.
 
-#include <stdio.h>
-#include <string.h>
-
+#include "../hal/internal.h"
 #include "shared.h"
 
 enum {
@@ -69,7 +67,11 @@ static void release(xen_grant_t ref) {
 // A page of ours in whose place Xen puts one of the table's.
 static void *map(uint64_t index) {
     void *page = hal_mem_dma(HAL_PAGE_SIZE, HAL_PAGE_SIZE);
-    return page != NULL && xen_physmap(XEN_SPACE_GRANT_TABLE, index, page) == 0 ? page : NULL;
+    if (page != NULL && xen_physmap(XEN_SPACE_GRANT_TABLE, index, page) != 0) {
+        hal_mem_return(page, HAL_PAGE_SIZE);
+        page = NULL;
+    }
+    return page;
 }
 
 static bool add_frame(void) {
@@ -85,6 +87,7 @@ static bool add_frame(void) {
     }
     table.frame[n] = map(n);
     if (table.frame[n] == NULL) {
+        table.frames_max = n; // not asked again
         return false;
     }
     table.frames++;

@@ -3,8 +3,9 @@
 // its answer found by its number, watch events kept for the main loop. Owns the indices that are ours, and the list of
 // watches. Not here: what is in the store. Context: main loop; a request also inside a panic.
 //
-// A ring whose indices or lengths cannot be, an answer of another kind than the question, and no answer within 5 s make the
-// store dead for good, with one log line. A late answer, or one to nobody's question, is passed over.
+// A ring whose indices or lengths cannot be, an answer of another kind than the question, a host that takes no requests for
+// 5 s, and three requests in a row without an answer within 5 s make the store dead for good, with one log line. One such
+// request fails alone: the host was busy, or we were paused. A late answer, or one to nobody's question, is passed over.
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -14,9 +15,9 @@
 
 enum {
     RING = 1024,
-    PARTS_MAX = 3,
     FIRED_MAX = 16, // watches served in one turn of the main loop
     TURNS_MAX = 64, // pieces of messages taken in at a time
+    UNANSWERED_MAX = 3,
     FORMAT_MAX = 512,
     PFN_LIMIT = 1 << 20, // Xen's own pages are below 4 GiB
 };
@@ -68,10 +69,11 @@ static struct {
     xen_port_t port;
     int down; // 0, or why no request is made any more: -errno
     uint32_t req_prod, rsp_cons;
-    uint32_t id;        // of the request that waits, or of the last one
-    bool waiting;       // for the answer to it
-    xs_header_t header; // of the message that is coming in
-    size_t got;         // bytes of it, header included
+    uint32_t id;         // of the request that waits, or of the last one
+    bool waiting;        // for the answer to it
+    unsigned unanswered; // requests in a row
+    xs_header_t header;  // of the message that is coming in
+    size_t got;          // bytes of it, header included
     char body[XEN_STORE_PAYLOAD_MAX + 1];
     xen_watch_t *watches;
 } xs;
@@ -103,10 +105,10 @@ static int start(void) {
 
 static bool unread(void) { return xs.page->rsp_prod != xs.rsp_cons; }
 
-// Until the host has done something about the ring.
-static int wait_host(uint64_t deadline_ns) {
+// Until the host has done something about the ring. False: not by then.
+static bool wait_host(uint64_t deadline_ns) {
     bool in_time = hal_clock_ns() < deadline_ns; // looked at each time: a host may go on with events for ever
-    return in_time && (unread() || xen_evtchn_wait(xs.port, deadline_ns)) ? 0 : die("no answer", -ETIMEDOUT);
+    return in_time && (unread() || xen_evtchn_wait(xs.port, deadline_ns));
 }
 
 // What has come in, at most len bytes.
@@ -188,9 +190,11 @@ static int put(const void *data, size_t len, uint64_t deadline_ns) {
         if (used == RING) {
             xen_evtchn_notify(xs.port);
             receive(); // or the host, whose answers do not fit, may not listen
-            int err = xs.down != 0 ? xs.down : wait_host(deadline_ns);
-            if (err != 0) {
-                return err;
+            if (xs.down == 0 && !wait_host(deadline_ns)) {
+                die("it takes no requests", -ETIMEDOUT); // half of one is with it
+            }
+            if (xs.down != 0) {
+                return xs.down;
             }
             continue;
         }
@@ -218,11 +222,14 @@ static int error_of(const char *name) {
 
 static int wait_answer(xs_type_t type, uint64_t deadline_ns) {
     while (!receive()) {
-        int err = xs.down != 0 ? xs.down : wait_host(deadline_ns);
-        if (err != 0) {
-            return err;
+        if (xs.down != 0) {
+            return xs.down;
+        }
+        if (!wait_host(deadline_ns)) { // it may still come, and is then nobody's: the next request has another number
+            return ++xs.unanswered < UNANSWERED_MAX ? -ETIMEDOUT : die("no answer", -ETIMEDOUT);
         }
     }
+    xs.unanswered = 0;
     if (xs.header.type == XS_ERROR) {
         return error_of(xs.body);
     }
@@ -282,7 +289,7 @@ static int number(const char *s, size_t len, uint64_t max, uint64_t *out) {
     uint64_t v = 0;
     for (size_t i = 0; i < len; i++) {
         unsigned digit = (unsigned)(s[i] - '0');
-        if (digit > 9 || v > max / 10 || v * 10 > max - digit) {
+        if (digit > 9 || digit > max || v > (max - digit) / 10) {
             return -EINVAL;
         }
         v = v * 10 + digit;

@@ -22,7 +22,6 @@ enum { XEN_PARAM_STORE_PFN = 1, XEN_PARAM_STORE_EVTCHN = 2, XEN_PARAM_CONSOLE_PF
 // ---- hypercall.c --------------------------------------------------------------------------------
 enum {
     XEN_MEMORY_OP = 12,
-    XEN_VERSION = 17,
     XEN_GRANT_TABLE_OP = 20,
     XEN_VCPU_OP = 24,
     XEN_SCHED_OP = 29,
@@ -59,7 +58,7 @@ unsigned xen_grant_free_count(void);
 
 // ---- store.c ------------------------------------------------------------------------------------
 // Paths are relative to this domain's own folder (/local/domain/N), or absolute. Values are bytes; results are NUL
-// terminated behind them. A call waits for its answer, 5 s at most: -ETIMEDOUT, and XenStore counts as dead from then on.
+// terminated behind them. A call waits for its answer, 5 s at most: -ETIMEDOUT.
 enum { XEN_STORE_PATH_MAX = 256, XEN_STORE_PAYLOAD_MAX = 4096 };
 typedef uint32_t xen_tx_t; // 0: no transaction
 // Length of the value (may be more than fits: at most size-1 bytes are copied), or -errno: -ENOENT, -EACCES...

@@ -5,7 +5,7 @@
 #ifndef FLOE_XENCONS_H
 #define FLOE_XENCONS_H
 
-#include <stdint.h>
+#include "xen.h"
 
 enum { XENCONS_IN = 1024, XENCONS_OUT = 2048 };
 
@@ -18,5 +18,7 @@ _Static_assert(sizeof(xencons_ring_t) == 3088, "struct xencons_interface");
 // Bytes given to the ring since the start (end.c): both writers go on from there, so that the last words of a panic are
 // not written over by what the console had still to send.
 extern uint32_t xen_console_prod;
+// The ring and its event channel; NULL where the host gave none.
+xencons_ring_t *xen_console_ring(xen_port_t *port);
 
 #endif

@@ -186,8 +186,16 @@ def test_a_full_ring_that_nobody_reads_costs_a_second_in_all(h: Harness) -> None
 def test_the_end(h: Harness, code: int, reason: int, store: int) -> None:
     h.do("store", store)
     h.do("ring", 77, 77)
+    h.do("write", b"x".hex())
     text = h.do("end", code)
-    assert text.splitlines()[0] == f"store 0 data/floe-exit {code} 77"
+    assert text.splitlines()[0] == f"store 0 data/floe-exit {code} 78"
+    assert calls(text) == [(29, 2, struct.pack("<I", reason))]
+
+
+@pytest.mark.parametrize(("code", "told", "reason"), [(0, 122, 1), (3, 122, 1), (123, 122, 1), (120, 120, 3)])
+def test_the_end_that_the_host_asked_for_as_a_reboot(h: Harness, code: int, told: int, reason: int) -> None:
+    text = h.do("end", code, 1)
+    assert text.splitlines()[0] == f"store 0 data/floe-exit {told} 0"
     assert calls(text) == [(29, 2, struct.pack("<I", reason))]
 
 

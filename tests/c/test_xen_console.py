@@ -100,6 +100,16 @@ def test_the_daemon_hears_of_a_full_ring_that_was_emptied(h: Harness) -> None:
     assert h.number("index", "in_cons") == 600 + IN
 
 
+def test_room_that_came_before_the_sleep_ends_it(h: Harness) -> None:
+    """The daemon's event may have come before the port was looked at: the ring is looked at again."""
+    assert h.number("send", (b"x" * (OUT + 5)).hex()) == OUT
+    assert h.number("evarm") == 0
+    h.do("took", 100)
+    assert h.number("evarm") == 1
+    assert h.number("send", b"yy".hex()) == 2
+    assert h.number("evarm") == 0
+
+
 def test_many_small_writes_are_few_events(h: Harness) -> None:
     h.do("hal", "advance", 20 * MS)
     before = h.number("told")

@@ -10,10 +10,7 @@
 #include "fake_hal.h"
 #include "fake_xen.h"
 
-static int64_t fake_param(unsigned index);
-#define xen_param fake_param
 #include "xen_console.c"
-#undef xen_param
 
 bool xen_extra_command(char **word, unsigned words);
 
@@ -21,8 +18,10 @@ uint32_t xen_console_prod; // end.c's
 static xencons_ring_t *page;
 static xen_port_t port;
 
-static int64_t fake_param(unsigned index) {
-    return index == XEN_PARAM_CONSOLE_PFN ? (int64_t)((uintptr_t)page / HAL_PAGE_SIZE) : (int64_t)port;
+xencons_ring_t *xen_console_ring(xen_port_t *out) {
+    *out = port;
+    xen_console_prod = page->out_prod;
+    return page;
 }
 
 static size_t unhex(const char *text, uint8_t *out) {

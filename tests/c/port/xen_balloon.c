@@ -35,6 +35,7 @@ _Noreturn void hal_panic(const char *fmt, ...) { stray(fmt, 0); }
 uint64_t hal_clock_ns(void) { return now += 1000; }
 void hal_event_add(hal_event_source_t *s) { source_added = s; }
 bool xen_present(void) { return true; }
+void hal_console_log(const void *data, size_t len) { printf("LOG %.*s", (int)len, (const char *)data); }
 
 int xen_store_read_u64(xen_tx_t tx, const char *path, uint64_t max, uint64_t *out) {
     (void)tx;

@@ -4,7 +4,8 @@
 // its result, and what it leaves at the start of its argument); start; run; arm; alloc DOM; virq N; close|unmask|notify|take
 // PORT; wait PORT NS [ROUND] (the event comes in that round of polling); word INDEX [VALUE] (64-bit word of the
 // shared page); timer NS; clock NS; tsc N; now; pv VERSION TSC SYSTEM MUL SHIFT; store RESULT;
-// ring PROD CONS; write HEX; out N; end CODE.
+// ring PROD CONS; write HEX; out N; end
+// CODE [REBOOT].
 
 #include "talk.h"
 
@@ -36,6 +37,7 @@ static xen_port_t event_port;
 static int store_result;
 static jmp_buf ended;
 const hal_platform_t *hal_platform;
+bool xen_control_reboot; // control.c's
 
 static size_t argument_size(unsigned number, long op) {
     if (number == XEN_MEMORY_OP) {
@@ -176,6 +178,7 @@ static void guarded(const talk_t *t) {
     } else if (talk_is(t, "run")) {
         xen_run();
     } else if (talk_is(t, "end")) {
+        xen_control_reboot = talk_number(t, 2) != 0;
         xen_end((int)talk_number(t, 1));
     } else {
         event_command(t);

@@ -7,7 +7,7 @@
 #include "talk.h"
 
 #include "../fuzz_lives.c"
-#include "hal/hal.h"
+#include "hal/internal.h"
 
 #include "xen/grant.c"
 
@@ -27,6 +27,12 @@ void hal_console_log(const void *data, size_t len) { printf("LOG %.*s", (int)len
 void *hal_mem_dma(size_t bytes, size_t align) {
     void *p = dma_left-- == 0 ? NULL : aligned_alloc(align, bytes);
     return p == NULL ? NULL : memset(p, 0, bytes);
+}
+
+bool hal_mem_return(void *p, size_t bytes) {
+    (void)bytes;
+    free(p);
+    return true;
 }
 
 int hal_cmdline_next(const char *key, size_t *pos, char *out, size_t size) {
