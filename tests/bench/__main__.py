@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 
 from floe.errors import FloeError
-from tests.bench import boot, bulk, connections, cpu, http, perf, size
+from tests.bench import boot, bulk, connections, cpu, http, perf, size, xen
 from tests.bench.common import Options, Report, machine, say, usable_accels
 
 BENCHES: dict[str, Callable[[Options], Report]] = {
@@ -26,6 +26,7 @@ BENCHES: dict[str, Callable[[Options], Report]] = {
     "http": http.bench,
     "connections": connections.bench,
     "bulk": bulk.bench,
+    "xen": xen.bench,
 }
 
 
