@@ -75,6 +75,10 @@ def assemble(made: elf.Image, config: ImageConfig | None, wishes: Wishes) -> tup
     forwards = [*asked, *(f for f in own if (f.guest_port, f.protocol) not in taken)]
     cards = _cards(made, wishes.cards, forwards)
     _check_hypervisor(wishes, cards)
+    if forwards and wishes.hypervisor == "xen":
+        from floe.xen import lab
+
+        lab.forget_dead_forwards()  # or the lab's QEMU would still have their ports
     secrets = handover.parse_secrets(wishes.secrets, made.content.get("secrets", ()))
     env_files = handover.parse_env_files(wishes.env_files)
     chosen, why_no_kvm = ("xen", "") if wishes.hypervisor == "xen" else accel.choose(wishes.accel)

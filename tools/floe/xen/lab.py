@@ -13,6 +13,7 @@ import json
 import os
 import random
 import re
+import select
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +24,7 @@ from typing import Any, Self
 import msgspec
 
 from floe import state
-from floe.errors import FloeError, NotFound, VmError
+from floe.errors import FloeError, NotFound, UsageError, VmError
 
 BRIDGE = "xenbr0"
 NETWORK_BITS = 24
@@ -31,10 +32,14 @@ GATEWAY = "10.0.2.2"
 DNS = "10.0.2.3"
 DOM0 = "10.0.2.14"
 FIRST_GUEST, LAST_GUEST = 16, 250  # of 10.0.2.0/24
+_NO_GUEST = (0, 2, 3, 14, 255)  # the network's own, the gateway, the name server, dom0, all
 AGENT_PORT = 4242  # in dom0
 SCRIPT_MAX = 100_000  # bytes; one argument of execve(2) holds 128 KiB
 HINT_UP = "floe lab xen up"
 _QMP_TIMEOUT_S = 10.0
+_TURN_S = 30.0  # until the monitor is ours: others plug a disk or forward a port meanwhile
+_SWEEP_S = 5.0  # who looks for what the dead have left may hold a new file for a moment
+_LOOK_S = 0.02
 _ACCEPTED, _GO = b"ok\n", b"go\n"
 _FIRST_TRY_S = 2.0
 _LOG_TAIL = 1 << 16
@@ -134,7 +139,7 @@ def connect_to(record: Record, script: str, deadline_s: float) -> socket.socket:
         # The script does not run before the agent was told to go: a try that failed has done nothing. Under load
         # QEMU's network loses a handshake now and then.
         try:
-            with _port(record) as port:
+            with _port(record, ends) as port:
                 return _handshake(port, record.token, data, min(patience_s, ends - time.monotonic()))
         except OSError as e:
             if isinstance(e, TimeoutError) and time.monotonic() < ends and record.process.alive:
@@ -169,16 +174,17 @@ def _handshake(port: int, token: str, script: bytes, timeout_s: float) -> socket
 
 
 @contextlib.contextmanager
-def _port(record: Record) -> Iterator[int]:
+def _port(record: Record, ends: float) -> Iterator[int]:
     """A port that no other handshake uses: QEMU listens with a backlog of one, and the kernel's next try comes seconds
-    later. Waits for one where all are in use."""
+    later. Waits for one where all are in use. Raises TimeoutError."""
     paths = [folder() / "agents" / str(port) for port in record.ports]
     free = ((path, fd) for path in paths if (fd := lock(path)) is not None)
     path, fd = next(free, (None, None))
     if path is None or fd is None:
         path = random.choice(paths)
-        fd = lock(path, wait=True)
-        assert fd is not None
+        fd = lock(path, wait_s=ends - time.monotonic())
+        if fd is None:
+            raise TimeoutError
     try:
         yield int(path.name)
     finally:
@@ -243,11 +249,6 @@ class Address(Lease):
         super().__init__(fd, path)
         self.text = path.name
 
-    @property
-    def mac(self) -> str:
-        """A MAC address that belongs to it, of the range that Xen has for guests."""
-        return f"00:16:3e:0a:02:{int(self.text.rpartition('.')[2]):02x}"
-
 
 class Forward(Lease):
     """A port of this machine that reaches a guest's port; close() takes it back."""
@@ -261,7 +262,10 @@ class Forward(Lease):
 
 
 def take_address(number: int | None = None) -> Address:
-    """A free guest address, or 10.0.2.`number`. Raises NotFound without a lab, FloeError when all (or it) are taken."""
+    """A free guest address, or 10.0.2.`number`. Raises NotFound without a lab, UsageError for one that no guest may
+    have, FloeError when all (or it) are taken."""
+    if number in _NO_GUEST:
+        raise UsageError(f"10.0.2.{number} is the Xen lab's own", hint=f"10.0.2.{FIRST_GUEST} to 10.0.2.{LAST_GUEST}")
     running()
     for n in range(FIRST_GUEST, LAST_GUEST + 1) if number is None else (number,):
         if (lease := lock(folder() / "addresses" / f"10.0.2.{n}")) is not None:
@@ -276,16 +280,11 @@ def forward(host: str, host_port: int, guest: str, guest_port: int, protocol: st
     Raises NotFound without a lab, FloeError when the host's port is taken or may not be used."""
     running()
     path = folder() / "forwards" / f"{protocol}-{host}-{host_port}"
-    fd = lock(path)
+    forget_dead_forwards()
+    fd = lock(path, wait_s=_SWEEP_S)
     if fd is None:
         raise FloeError(f"port {host_port} is forwarded to another guest of the Xen lab", hint="floe ps")
     try:
-        for stale in path.parent.iterdir():
-            if stale != path and (other := lock(stale)) is not None:
-                with contextlib.suppress(FloeError):
-                    _unforward(stale)
-                os.close(other)
-        said = monitor(f"hostfwd_remove {protocol}:{host}:{host_port}")  # of a borrower that died
         said = monitor(f"hostfwd_add {protocol}:{host}:{host_port}-{guest}:{guest_port}")
         if said:
             raise FloeError(f"cannot forward port {host_port}: {said}", hint="another port of the host, or 0 for any")
@@ -295,24 +294,42 @@ def forward(host: str, host_port: int, guest: str, guest_port: int, protocol: st
     return Forward(fd, path)
 
 
+def forget_dead_forwards() -> None:
+    """Take back the ports whose borrowers died, which QEMU still listens at; nothing without a lab."""
+    if not is_up() or not (folder() / "forwards").is_dir():
+        return
+    for path in (folder() / "forwards").iterdir():
+        if (fd := lock(path)) is not None:
+            try:
+                _unforward(path)
+            except FloeError:
+                continue  # for the next who looks
+            finally:
+                os.close(fd)
+
+
 def _unforward(path: Path) -> None:
     protocol, host, port = path.name.split("-")
     monitor(f"hostfwd_remove {protocol}:{host}:{port}")
     path.unlink(missing_ok=True)
 
 
-def lock(path: Path, *, wait: bool = False) -> int | None:
-    """A descriptor that holds the file locked; None while somebody else does, if not to wait for it."""
+def lock(path: Path, *, wait_s: float = 0) -> int | None:
+    """A descriptor that holds the file locked; None when somebody else has held it all the time."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    ends = time.monotonic() + wait_s
     while True:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.fstat(fd).st_ino == os.stat(path).st_ino:
                 return fd
         except BlockingIOError:
             os.close(fd)
-            return None
+            if (left := ends - time.monotonic()) <= 0:
+                return None
+            select.select([], [], [], min(left, _LOOK_S))
+            continue
         except FileNotFoundError:
             pass  # removed between the two: once more
         os.close(fd)
@@ -390,8 +407,10 @@ class Qmp:
 def qmp() -> Iterator[Qmp]:
     """A monitor connection to the lab; one client at a time, the others wait their turn. Raises VmError."""
     record_folder = folder()
-    with (record_folder / "qmp.lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    turn = lock(record_folder / "qmp.lock", wait_s=_TURN_S)
+    if turn is None:
+        raise VmError(f"another floe has held the Xen lab's monitor for {_TURN_S:g} s", hint="floe lab xen down")
+    try:
         sock = socket.socket(socket.AF_UNIX)
         try:
             sock.settimeout(_QMP_TIMEOUT_S)
@@ -410,6 +429,8 @@ def qmp() -> Iterator[Qmp]:
             yield client
         finally:
             client.close()
+    finally:
+        os.close(turn)
 
 
 def monitor(line: str) -> str:

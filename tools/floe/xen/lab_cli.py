@@ -9,6 +9,7 @@ import os
 import secrets
 import select
 import shlex
+import signal
 import socket
 import sys
 import time
@@ -141,16 +142,22 @@ def _relay(text: str) -> int:
     name = secrets.token_hex(8)
     pid = f"/run/lab/{name}"
     script = f"echo $$ >{pid}; sh -c {shlex.quote(text)}; s=$?; rm {pid}; printf '\\000{name} %d\\000' $s"
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _ended)
     with contextlib.closing(lab.connect(script)) as sock:
         try:
             code = _copy(sock, f"\0{name} ".encode())
-        except (KeyboardInterrupt, BrokenPipeError):
+        except (KeyboardInterrupt, BrokenPipeError, SystemExit):
             with contextlib.suppress(FloeError):
                 lab.call(f"kill -- -$(cat {pid}); rm {pid}", deadline_s=5)  # a script leads its own process group
             raise
     if code is None:
         raise VmError("the connection to dom0 ended before the command did", evidence=lab.evidence())
     return code
+
+
+def _ended(number: int, frame: object) -> None:
+    sys.exit(128 + number)
 
 
 def _copy(sock: socket.socket, mark: bytes) -> int | None:

@@ -21,6 +21,7 @@ from floe.xen import lab
 
 _PLUG_S = 10.0
 _UNPLUG_S = 5.0
+_SWEEP_S = 15.0  # who looks for what the dead have left may hold a new file for as long as that takes
 # dom0 finds the device by itself, a fraction of a second after device_add.
 _FIND = """
 n=0
@@ -54,8 +55,9 @@ def plug(disk: Disk) -> LabDisk:
     unplug_dead()
     name = f"floe-{secrets.token_hex(6)}"  # at most 20 characters: it is the serial number too
     path = lab.folder() / "disks" / name
-    fd = lab.lock(path)
-    assert fd is not None
+    fd = lab.lock(path, wait_s=_SWEEP_S)
+    if fd is None:
+        raise VmError(f"another floe holds {path}", hint="floe lab xen down")
     try:
         node = json.loads(disks.blockdev(disk, 0)) | {"node-name": name}
         with lab.qmp() as qmp:
@@ -76,19 +78,27 @@ def plug(disk: Disk) -> LabDisk:
 
 def unplug_dead() -> None:
     """Unplug what those who died have left."""
-    with contextlib.suppress(FloeError, OSError):
-        for path in (lab.folder() / "disks").iterdir():
-            fd = lab.lock(path)
-            if fd is not None:
+    folder = lab.folder() / "disks"
+    for path in folder.iterdir() if lab.is_up() and folder.is_dir() else ():
+        if (fd := lab.lock(path)) is not None:
+            try:
                 _unplug(path)
+            except FloeError:
+                continue  # dom0 does not let it go: for the next who comes by
+            finally:
                 os.close(fd)
 
 
 def _unplug(path: Path) -> None:
-    """dom0 lets the device go, then QEMU the file. Raises VmError."""
+    """dom0 lets the device go, then QEMU the file. Raises VmError when there is one still."""
     with lab.qmp() as qmp:
         with contextlib.suppress(VmError):  # there is none: it was never added
             qmp.execute("device_del", id=path.name)
             qmp.wait("DEVICE_DELETED", lambda data: data.get("device") == path.name, _UNPLUG_S)
-        qmp.execute("blockdev-del", **{"node-name": path.name})
+        try:
+            qmp.execute("blockdev-del", **{"node-name": path.name})
+        except VmError:
+            nodes = qmp.execute("query-named-block-nodes", flat=True)
+            if any(node["node-name"] == path.name for node in nodes):
+                raise
     path.unlink(missing_ok=True)

@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: MIT
+"""What a lab lends (ports, disks, addresses) and what its dead borrowers have left, against a QEMU that is a monitor of
+a few lines. With a real lab: tests/xen."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+
+from floe import plan, state
+from floe.disks import Disk
+from floe.errors import FloeError, UsageError, VmError
+from floe.xen import lab, labdisk
+
+
+class Monitor:
+    """QMP on the lab's socket. It knows nodes (disks), and listens at forwarded ports as QEMU does."""
+
+    def __init__(self) -> None:
+        self.nodes: set[str] = set()
+        self.stuck: set[str] = set()  # dom0 does not let these go
+        self.ports: dict[str, socket.socket] = {}
+        self.commands: list[str] = []
+        lab.folder().mkdir(parents=True)
+        self._listener = socket.socket(socket.AF_UNIX)
+        with contextlib.chdir(lab.folder()):
+            self._listener.bind("qmp")
+        self._listener.listen(8)
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                sock = self._listener.accept()[0]
+                with sock, sock.makefile("rwb") as f:
+                    f.write(b'{"QMP": {}}\n')
+                    f.flush()
+                    for line in f:
+                        message = json.loads(line)
+                        for answer in self._answers(message["execute"], message["arguments"]):
+                            f.write(json.dumps(answer).encode() + b"\n")
+                        f.flush()
+
+    def _answers(self, command: str, arguments: dict[str, Any]) -> list[dict[str, Any]]:
+        name = arguments.get("node-name") or arguments.get("id") or ""
+        self.commands.append(f"{command} {arguments.get('command-line', name)}".strip())
+        refused = [{"error": {"desc": "no"}}]
+        if command == "human-monitor-command":
+            word, _, what = arguments["command-line"].partition(" ")
+            if word == "hostfwd_remove":
+                if what not in self.ports:
+                    return [{"return": f"host forwarding rule for {what} not found\r\n"}]
+                self.ports.pop(what).close()
+            return [{"return": ""}]
+        if command == "device_del":
+            if name in self.stuck or name not in self.nodes:
+                return refused
+            return [{"return": {}}, {"event": "DEVICE_DELETED", "data": {"device": name}}]
+        if command == "blockdev-del":
+            if name in self.stuck or name not in self.nodes:
+                return refused
+            self.nodes.discard(name)
+        if command == "query-named-block-nodes":
+            return [{"return": [{"node-name": node} for node in (*self.nodes, "other")]}]
+        return [{"return": {}}]
+
+    def listen(self) -> int:
+        """Forward a port of this machine."""
+        s = socket.create_server(("127.0.0.1", 0))
+        port = int(s.getsockname()[1])
+        self.ports[f"tcp:127.0.0.1:{port}"] = s
+        return port
+
+    def close(self) -> None:
+        self._listener.close()
+        for s in self.ports.values():
+            s.close()
+
+
+@pytest.fixture
+def qemu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Monitor]:
+    """A lab that is up, whose QEMU is this process."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monitor = Monitor()
+    own = state.Process.of(os.getpid())
+    assert own is not None
+    record = lab.Record(process=own, ports=[1], token="", memory=0, created=0, versions={}, argv=[])
+    (lab.folder() / "lab.json").write_bytes(msgspec.json.encode(record))
+    yield monitor
+    monitor.close()
+
+
+def left(folder: str, *names: str) -> list[Path]:
+    """Leases of borrowers that died."""
+    paths = [lab.folder() / folder / name for name in names]
+    for path in paths:
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    return paths
+
+
+IMAGE = SimpleNamespace(
+    path=Path("x.elf"),
+    segments=(SimpleNamespace(address=0, memory_bytes=1),),
+    content={"name": "x", "memory": 8 << 20, "drivers": ["virtio-net"]},
+)
+
+
+def test_a_port_that_a_dead_guest_has_left_is_free(qemu: Monitor) -> None:
+    port = qemu.listen()
+    (path,) = left("forwards", f"tcp-127.0.0.1-{port}")
+    wishes = plan.Wishes(forwards=(f"{port}:80",), hypervisor="xen")
+    spec, _ = plan.assemble(IMAGE, None, wishes)  # type: ignore[arg-type]
+    assert spec.forwards[0].host_port == port
+    assert not path.exists()
+    with lab.forward("127.0.0.1", port, "10.0.2.16", 80):
+        assert qemu.commands[-1] == f"human-monitor-command hostfwd_add tcp:127.0.0.1:{port}-10.0.2.16:80"
+
+
+def test_a_port_that_is_lent_stays_taken(qemu: Monitor) -> None:
+    port = qemu.listen()
+    (path,) = left("forwards", f"tcp-127.0.0.1-{port}")
+    held = lab.lock(path)
+    assert held is not None
+    lab.forget_dead_forwards()
+    with pytest.raises(FloeError, match="is in use"):
+        plan.assemble(IMAGE, None, plan.Wishes(forwards=(f"{port}:80",), hypervisor="xen"))  # type: ignore[arg-type]
+    os.close(held)
+
+
+def test_a_new_lease_waits_for_who_sweeps(qemu: Monitor) -> None:
+    (path,) = left("forwards", "tcp-127.0.0.1-9")
+    held = lab.lock(path)
+    assert held is not None
+
+    def swept() -> None:
+        path.unlink()
+        os.close(held)
+
+    threading.Timer(0.3, swept).start()
+    with lab.forward("127.0.0.1", 9, "10.0.2.16", 80):
+        assert path.exists()
+        assert lab.lock(path) is None
+
+
+def test_one_disk_that_is_stuck_spoils_no_sweep(qemu: Monitor) -> None:
+    qemu.nodes |= {"stuck", "there"}
+    qemu.stuck.add("stuck")
+    paths = left("disks", "a-gone", "stuck", "there", "z-gone")
+    labdisk.unplug_dead()
+    assert qemu.nodes == {"stuck"}
+    assert [path.name for path in paths if path.exists()] == ["stuck"]
+    open_files = [os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if _open(fd)]
+    assert not [path for path in open_files if "/disks/" in path]
+
+
+def _open(fd: str) -> bool:
+    return os.path.lexists(f"/proc/self/fd/{fd}")
+
+
+def test_a_plug_that_is_refused_leaves_nothing(qemu: Monitor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(script: str, **more: object) -> str:
+        raise VmError("dom0 says nothing")
+
+    monkeypatch.setattr(lab, "call", refuse)
+    (tmp_path / "disk").write_bytes(b"\0" * 512)
+    with pytest.raises(VmError, match="dom0 says nothing"):
+        labdisk.plug(Disk(tmp_path / "disk"))
+    assert list((lab.folder() / "disks").iterdir()) == []
+
+
+def test_the_monitor_s_turn_has_a_deadline(qemu: Monitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = lab.lock(lab.folder() / "qmp.lock")
+    assert held is not None
+    monkeypatch.setattr(lab, "_TURN_S", 0.2)
+    with pytest.raises(VmError, match="another floe has held"):
+        lab.monitor("info status")
+    os.close(held)
+    assert lab.monitor("info status") == ""
+
+
+def test_handshakes_that_are_all_taken_have_a_deadline(qemu: Monitor) -> None:
+    held = lab.lock(lab.folder() / "agents" / "1")
+    assert held is not None
+    began = time.monotonic()
+    with pytest.raises(VmError, match=r"does not take a script: no answer within 0\.3 s"):
+        lab.connect("true", deadline_s=0.3)
+    assert time.monotonic() - began < 5
+    os.close(held)
+
+
+@pytest.mark.parametrize("number", [0, 2, 3, 14, 255])
+def test_the_lab_s_own_addresses_are_not_lent(qemu: Monitor, number: int) -> None:
+    with pytest.raises(UsageError, match=rf"10\.0\.2\.{number} is the Xen lab's own"):
+        lab.take_address(number)
+    lab.take_address(number + 20 if number < 200 else 254).close()
