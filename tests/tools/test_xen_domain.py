@@ -24,7 +24,7 @@ from floe import net
 from floe.errors import UsageError
 from floe.handover import Blob
 from floe.ports import Forward
-from floe.xen import config, places, scripts
+from floe.xen import config, dom0, places, scripts
 
 # Domain 7 lives until a line comes to the FIFO `end`: what xl says then.
 XL = """#!/bin/sh
@@ -165,6 +165,7 @@ def up(fake: Fake) -> None:
         (0, "0", 3, "guest-shutdown"),
         (0, "999 5", 0, "guest-shutdown"),
         (0, "-1 -1", 0, "guest-shutdown"),
+        (0, "* * *\nfloe: shutdown 3 120", 0, "guest-shutdown"),
         (0, "x" * 3000, 0, "guest-shutdown"),
         (0, "0\\nfloe: shutdown 3", 0, "guest-shutdown"),
         (0, "3 5\nfloe: \n", (3 + 1) << 1 | 1, "guest-shutdown"),
@@ -362,7 +363,7 @@ def test_what_xl_and_the_store_are_given(tmp_path: Path) -> None:
         up(fake)
         assert fake.calls()[:2] == ["create", "unpause"]
         said = (tmp_path / "config").read_text()
-        assert re.fullmatch(r'name="x"\nkernel="/run/floe\.\w+/elf"\n', said)
+        assert re.fullmatch(r'name="x"\n\nkernel="/run/floe\.\w+/elf"\n', said)
         blobs = tmp_path / "store" / HOME / "floe/blob"
         assert (blobs / "0/name").read_text() == "secret/big"
         assert (blobs / "0/size").read_text() == str(len(big))
@@ -371,9 +372,21 @@ def test_what_xl_and_the_store_are_given(tmp_path: Path) -> None:
         assert {len(piece) for piece in pieces[:-1]} == {1536}  # oxenstored refuses more than 2048
         assert not (blobs / "0/61").exists()
         assert [path.name for path in sorted((blobs / "1").iterdir())] == ["name", "size"]
-        assert re.fullmatch("[0-9a-f]{64}", (tmp_path / "store" / HOME / "floe/seed").read_text())
+        assert (tmp_path / "store" / HOME / "floe/seed").exists() != dom0.has_rdrand()
     finally:
         fake.close()
+
+
+def test_a_guest_that_cannot_draw_random_numbers_gets_a_seed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "cpuinfo").write_text("processor : 0\nflags\t\t: fpu rdrandom\n")
+    monkeypatch.setattr(dom0, "_CPUINFO", tmp_path / "cpuinfo")
+    assert not dom0.has_rdrand()
+    (tmp_path / "cpuinfo").write_text("processor : 0\nflags\t\t: fpu rdrand sse\n")
+    assert dom0.has_rdrand()
+    assert scripts.store((), b"") == ""
+    assert scripts.store((), bytes(32)) == f'xenstore-write "$P/floe/seed" {"0" * 64} || return 1\n'
+    assert " -p " in scripts.control(1, "", scripts.store((), bytes(32)))
+    assert " -p " not in scripts.control(1, "", "")
 
 
 # ---- the configuration ----------------------------------------------------------------------------

@@ -11,10 +11,11 @@ import sys
 import urllib.request
 from pathlib import Path
 
+import dom0 as in_dom0
 import pytest
 
 from command import FLOE, failure, floe
-from conftest import Boot
+from conftest import REPO, Boot
 from detached import Vms, log, ps, until
 from floe.console import Matched
 from floe.errors import FloeError
@@ -339,6 +340,24 @@ def test_in_a_dom0_only_root_may(lab: None, local: None, monkeypatch: pytest.Mon
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(FloeError, match="only root"):
         places.choose()
+
+
+# ---- floe build --xl ----------------------------------------------------------------------------
+
+
+def test_xl_takes_the_configuration_that_floe_build_writes(lab: None, tmp_path: Path) -> None:
+    """As it is, but for the path of the kernel, which is another machine's here."""
+    elf = tmp_path / "hello.elf"
+    assert floe("build", REPO / "images" / "hello", "-o", elf, "--xl").returncode == 0
+    kernel = in_dom0.put(elf.read_bytes(), f"{in_dom0.FOLDER}/hello.elf")
+    text = (tmp_path / "hello.cfg").read_text()
+    assert f'kernel="{elf}"\n' in text
+    cfg = in_dom0.put(text.replace(str(elf), kernel).encode(), f"{in_dom0.FOLDER}/hello.cfg")
+    log = f"{in_dom0.LOGS}/guest-hello.log"
+    said = the_lab.call(f"rm -f {log}; xl create -F {cfg} 2>&1; cat {log}", deadline_s=60)
+    assert "reason code 0 " in said
+    assert "Action for shutdown reason code 0 is destroy" in said
+    assert said.endswith("hello, world\n")
 
 
 # ---- what cannot be -----------------------------------------------------------------------------

@@ -5,6 +5,7 @@ nothing."""
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 from floe.errors import FloeError
 
 _CAPABILITIES = Path("/proc/xen/capabilities")
+_CPUINFO = Path("/proc/cpuinfo")
 _SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 
 
@@ -27,6 +29,14 @@ def is_here() -> bool:
 def find_xl() -> str | None:
     """Path of xl; None without it."""
     return shutil.which("xl", path=f"{os.environ.get('PATH', '')}:{_SBIN}")
+
+
+def has_rdrand() -> bool:
+    """Whether this processor, as Xen shows it to a dom0, has RDRAND."""
+    try:
+        return re.search(r"^flags\s*:.*\brdrand\b", _CPUINFO.read_text(), re.MULTILINE) is not None
+    except OSError:
+        return False
 
 
 def check_rights() -> None:

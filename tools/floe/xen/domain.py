@@ -32,6 +32,7 @@ _QUIET_S = 0.5  # xenconsoled may hold output back for 0.2 s
 _MISSING_S = 2.0  # and this long when it is known that bytes are still to come
 _DESTROY_S = 20.0
 _CHUNK = 1 << 16
+_SEED = 32  # bytes
 _REASONS = {0: "guest-shutdown", 1: "guest-reset"}  # public/sched.h: poweroff, reboot
 _CODE_MAX = 126  # what fits into an exit status
 
@@ -65,9 +66,9 @@ class Domain:
     def run(self, elf: bytes, configuration: str, blobs: Sequence[Blob]) -> int:
         """Exit status of this process. Raises FloeError when there is no domain, or none any more."""
         signal.signal(signal.SIGTERM, self._stop)
-        store = scripts.store(blobs, os.urandom(32))
-        self._control = self._place.connect(scripts.control(len(elf), configuration, store, len(blobs)))
-        self._to_control += elf + configuration.encode() + store.encode()
+        store = scripts.store(blobs, b"" if self._place.has_rdrand() else os.urandom(_SEED))
+        self._control = self._place.connect(scripts.control(len(elf), configuration, store))
+        self._to_control += elf + store.encode()
         self._guest = self._place.connect(scripts.CONSOLE)
         for sock in (self._control, self._guest):
             sock.setblocking(False)

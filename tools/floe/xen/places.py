@@ -39,6 +39,9 @@ class Place(Protocol):
     def connect(self, script: str) -> socket.socket:
         """Start a script in dom0: lab.connect() says what the socket is."""
 
+    def has_rdrand(self) -> bool:
+        """Whether guests can draw random numbers from the processor."""
+
     def address(self, card: Card) -> tuple[Card, list[lab.Address]]:
         """The card with the bridge and the address that it gets here, and what is lent for it."""
 
@@ -59,6 +62,9 @@ class Lab:
 
     def connect(self, script: str) -> socket.socket:
         return lab.connect(script)
+
+    def has_rdrand(self) -> bool:
+        return True  # machine.py gives it one
 
     def address(self, card: Card) -> tuple[Card, list[lab.Address]]:
         if card.kind == "bridge" and card.name != lab.BRIDGE:
@@ -94,6 +100,9 @@ class Dom0:
 
     def connect(self, script: str) -> socket.socket:
         return dom0.connect(script)
+
+    def has_rdrand(self) -> bool:
+        return dom0.has_rdrand()
 
     def address(self, card: Card) -> tuple[Card, list[lab.Address]]:
         return replace(card, kind="bridge", name=card.name or config.BRIDGE), []

@@ -5,13 +5,14 @@ The first word of a line that is for us is `floe:`; all else on the stream is xl
 
     floe: domain ID TTY    it is made; TTY is where xenconsoled has its console
     floe: up               it runs
-    floe: shutdown R TEXT  the reason of SCHEDOP_shutdown (public/sched.h), and what the guest wrote to data/floe-exit
+    floe: shutdown R A B   the reason of SCHEDOP_shutdown (public/sched.h), and two words of the guest's data/floe-exit
     floe: xl STATUS        xl has ended: the domain is gone, or was never made, or has shut down and is preserved
 """
 
 from __future__ import annotations
 
 import base64
+import shlex
 from collections.abc import Sequence
 
 from floe.handover import Blob
@@ -20,20 +21,18 @@ MARK = "floe: "
 _CHUNK = 1152  # bytes of a blob in one value: 1536 characters; oxenstored refuses more than 2048, others 4096
 _VALUES = 48  # of them in one call of xenstore-write: about 74 KB of arguments
 
-# $1.. are not there: the sizes are put into the text. The domain is destroyed when our input ends, whoever is faster:
-# `id` is written before `over` is looked for, and `over` before `id`.
+# The domain is destroyed when our input ends, whoever is faster: `id` is written before `over` is looked for, and
+# `over` before `id`. Few programs are started: each costs an emulated dom0 some 20 ms.
 _CONTROL = r"""
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 umask 077
+set -f
 d=$(mktemp -d /run/floe.XXXXXX) || exit
 take() { dd bs="$2" count=1 iflag=fullblock of="$d/$1" 2>/dev/null; }
 take elf @ELF@
-take config @CONFIG@
-take store @STORE@
-echo "kernel=\"$d/elf\"" >>"$d/config"
-p=
-if [ @BLOBS@ != 0 ] || ! grep -qw rdrand /proc/cpuinfo; then p=-p; fi
-{ xl create -F $p -q "$d/config" 2>&1 </dev/null; echo "floe: xl $?"; } | while IFS= read -r line; do
+[ @STORE@ = 0 ] || take store @STORE@
+printf '%s\nkernel="%s/elf"\n' @CONFIG@ "$d" >"$d/config"
+{ xl create -F @PAUSED@ -q "$d/config" 2>&1 </dev/null; echo "floe: xl $?"; } | while IFS= read -r line; do
     case $line in
     *"(domid "*") to die"*)
         id=${line#*(domid }
@@ -41,14 +40,13 @@ if [ @BLOBS@ != 0 ] || ! grep -qw rdrand /proc/cpuinfo; then p=-p; fi
         echo "$id" >"$d/id"
         if [ -e "$d/over" ]; then xl destroy "$id"; continue; fi
         P=/local/domain/$id
-        rm -f "$d/elf"
         tty=$(xenstore-read "$P/console/tty")
         if [ -z "$tty" ]; then
             timeout 5 xenstore-watch -n 2 "$P/console/tty" >/dev/null
             tty=$(xenstore-read "$P/console/tty")
         fi
         echo "floe: domain $id $tty"
-        if [ "$p" ]; then
+        if [ @STORE@ != 0 ]; then
             if ! . "$d/store"; then
                 echo "XenStore did not take secrets or seed"
                 xl destroy "$id"
@@ -61,15 +59,19 @@ if [ @BLOBS@ != 0 ] || ! grep -qw rdrand /proc/cpuinfo; then p=-p; fi
         ;;
     *"has shut down, reason code "*)
         reason=${line#*reason code }
-        said=$(xenstore-read "$P/data/floe-exit" 2>/dev/null | tr '\n' ' ')
-        printf 'floe: shutdown %s %.64s\n' "${reason%% *}" "$said"
+        # Two words, whatever it wrote: no line of ours is made from it.
+        set -- $(xenstore-read "$P/data/floe-exit" 2>/dev/null)
+        printf 'floe: shutdown %s %.20s %.20s\n' "${reason%% *}" "$1" "$2"
         ;;
     *) printf '%s\n' "$line" ;;
     esac
 done &
-cat >/dev/null
+while read -r word; do :; done
 : >"$d/over"
-if [ -e "$d/id" ]; then xl destroy "$(cat "$d/id")" 2>/dev/null; fi
+if [ -e "$d/id" ]; then
+    read -r id <"$d/id"
+    xl destroy "$id" 2>/dev/null
+fi
 wait
 rm -rf "$d"
 """
@@ -82,20 +84,26 @@ exec cat >"$tty"
 """
 
 
-def control(elf_bytes: int, config: str, store: str, blobs: int) -> str:
+def control(elf_bytes: int, config: str, store: str) -> str:
     """The script that owns a domain, from `xl create` to `xl destroy`, which its input's end asks for.
 
-    Its input begins with the ELF, the configuration and the text of store()."""
-    sizes = {"ELF": elf_bytes, "CONFIG": len(config.encode()), "STORE": len(store.encode()), "BLOBS": blobs}
+    Its input begins with the ELF and the text of store(), where that is not empty: the domain then starts paused, and
+    runs when all is written."""
+    words = {
+        "ELF": str(elf_bytes),
+        "STORE": str(len(store.encode())),
+        "PAUSED": "-p" if store else "",
+        "CONFIG": shlex.quote(config),  # the last: it may hold anything
+    }
     text = _CONTROL
-    for name, size in sizes.items():
-        text = text.replace(f"@{name}@", str(size))
+    for name, word in words.items():
+        text = text.replace(f"@{name}@", word)
     return text
 
 
 def store(blobs: Sequence[Blob], seed: bytes) -> str:
-    """Commands that write what the guest finds in XenStore below floe/ of its own folder, $P."""
-    pairs = [("seed", seed.hex())]
+    """Commands that write what the guest finds in XenStore below floe/ of its own folder, $P; "" for nothing."""
+    pairs = [("seed", seed.hex())] if seed else []
     for number, blob in enumerate(blobs):
         pairs += [(f"blob/{number}/name", blob.name), (f"blob/{number}/size", str(len(blob.content)))]
         pairs += [
