@@ -21,10 +21,10 @@ from pathlib import Path
 import pytest
 
 from floe import net
-from floe.errors import UsageError
+from floe.errors import FloeError, UsageError
 from floe.handover import Blob
 from floe.ports import Forward
-from floe.xen import config, dom0, places, scripts
+from floe.xen import config, dom0, lab, places, scripts
 
 # Domain 7 lives until a line comes to the FIFO `end`: what xl says then.
 XL = """#!/bin/sh
@@ -409,6 +409,32 @@ def test_a_mac_is_the_same_at_every_start_and_xen_s() -> None:
     assert len(set(macs)) == 3
     assert all(re.fullmatch("00:16:3e(:[0-9a-f]{2}){3}", mac) for mac in macs)
     assert macs[0] == places.mac("one", 0)
+
+
+def test_in_the_lab_a_guest_is_lent_an_address(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr(lab, "running", lambda: None)
+    wanted = [
+        "user",
+        "bridge:xenbr0",
+        "user,ip=10.0.2.99/24",
+        "user,ip=dhcp",
+        "bridge:xenbr0,ip=none",
+        "user,ip=192.168.7.2/24",
+    ]
+    cards, lent = places.settle(places.Lab(), [net.parse_card(text) for text in wanted], "u")
+    try:
+        assert [card.ip.partition("/")[0] for card in cards] == [
+            "10.0.2.16", "10.0.2.17", "10.0.2.99", "dhcp", "none", "192.168.7.2"
+        ]  # fmt: skip
+        assert net.guest_words(cards)[1] == "ip=10.0.2.17/24,gw=10.0.2.2,dns=10.0.2.3"
+        with pytest.raises(FloeError, match="in the Xen lab is taken"):
+            places.settle(places.Lab(), [net.parse_card("user"), net.parse_card("user,ip=10.0.2.99/24")], "v")
+        again, more = places.settle(places.Lab(), [net.parse_card("user")], "v")  # the one before gave its address back
+        assert again[0].ip == "10.0.2.18/24"
+        places.release(more)
+    finally:
+        places.release(lent)
 
 
 def test_in_a_dom0_a_guest_has_its_own_address() -> None:

@@ -69,7 +69,7 @@ class Lab:
     def address(self, card: Card) -> tuple[Card, list[lab.Address]]:
         if card.kind == "bridge" and card.name != lab.BRIDGE:
             raise UsageError(f"--net bridge:{card.name}: the Xen lab has the bridge {lab.BRIDGE} only")
-        if card.kind == "bridge" or card.ip in ("dhcp", "none"):
+        if card.ip in ("dhcp", "none"):
             return replace(card, kind="bridge", name=lab.BRIDGE), []
         number = None
         if card.ip:
