@@ -151,7 +151,11 @@ static int join(blkfront_t *n, bool again) {
 }
 
 int blkfront_xs_accept(blkfront_t *n, uint64_t deadline_ns) {
-    int r = xenbus_wait(&n->bus, MASK(XENBUS_CONNECTED), deadline_ns);
+    unsigned decided = MASK(XENBUS_CONNECTED) | MASK(XENBUS_CLOSING) | MASK(XENBUS_CLOSED);
+    int r = xenbus_wait(&n->bus, decided, deadline_ns);
+    if (r == 0 && n->bus.backend_state != XENBUS_CONNECTED) {
+        r = -ENODEV;
+    }
     r = r < 0 ? blkfront_die(n, "the backend does not connect", r) : join(n, false);
     return r > 0 ? (blkfront_die(n, "a CD-ROM, left alone", 0), 1) : r;
 }

@@ -111,7 +111,7 @@ static int rx_piece(netfront_t *n, rxbuf_t *b, const rx_response_t *rsp) {
     if (rsp->id != b - n->rxbuf) {
         return die(n, "received id is not that of the request");
     }
-    if (rsp->status < RSP_DROPPED || (rsp->status > 0 && rsp->offset + rsp->status > PAGE)) {
+    if (rsp->status > 0 && rsp->offset + rsp->status > PAGE) {
         return die(n, "received length beyond the page");
     }
     if ((rsp->flags & RXF_GSO_PREFIX) != 0 || (!begins && (rsp->flags & RXF_EXTRA_INFO) != 0)) {
@@ -131,7 +131,8 @@ static int rx_piece(netfront_t *n, rxbuf_t *b, const rx_response_t *rsp) {
     }
     n->last = b;
     n->rx_total += b->len;
-    n->rx_bad |= rsp->status < 0; // it could not be copied to us
+    n->rx_bad |=
+        rsp->status < 0; // it could not be copied to us: an error of netif.h's, or of the copy itself (GNTST_*)
     n->rx_more = (rsp->flags & RXF_MORE_DATA) != 0;
     n->rx_extra = (rsp->flags & RXF_EXTRA_INFO) != 0;
     return ++n->rx_pieces <= NETDEV_MAX_SEGS ? 0 : die(n, "received frame in too many pieces");
@@ -188,19 +189,25 @@ static bool rx_describe(netfront_t *n, netdev_frame_t *out) {
 
 static int netfront_rx_take(netdev_t *dev, netdev_frame_t *out) {
     netfront_t *n = netfront_of(dev);
-    if (dev->dead) {
-        return -EIO;
-    }
-    for (unsigned budget = n->up ? RING_SIZE : 0; budget > 0; budget--) { // dropped frames do not hold the loop
-        int r = rx_gather(n);
+    bool dropped = false;
+    int r = dev->dead ? -EIO : -EAGAIN;
+    unsigned budget = n->up ? RING_SIZE : 0; // dropped frames do not hold the loop
+    for (; budget > 0 && !dev->dead; budget--) {
+        r = rx_gather(n);
         if (r < 0) {
-            return r;
+            break;
         }
         if (r == 0 && rx_describe(n, out)) {
             return 0;
         }
+        dropped |= r == 0;
+        r = -EAGAIN;
     }
-    return -EAGAIN;
+    if (dropped && r == -EAGAIN && netfront_ring_kick_needed(&n->rx)) { // the stack, who got nothing, does not kick
+        xen_evtchn_notify(n->port);
+        dev->stats.kicks++;
+    }
+    return r;
 }
 
 static void netfront_rx_return(netdev_t *dev, void *cookie) {

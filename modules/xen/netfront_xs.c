@@ -267,7 +267,8 @@ static void cards_changed(void *arg) {
 }
 
 static void await(vif_t *v, unsigned states, uint64_t deadline_ns) {
-    if (v->plugged && xenbus_wait(&v->bus, states, deadline_ns) == 0) {
+    if (v->plugged) {
+        (void)xenbus_wait(&v->bus, states, deadline_ns); // wherever the backend is then, it is answered
         vif_changed(&v->bus);
     }
 }
@@ -285,7 +286,7 @@ static int netfront_probe(void) {
         await(&vifs[i], 1u << XENBUS_INIT_WAIT | 1u << XENBUS_CONNECTED, deadline);
     }
     for (unsigned i = 0; i < vif_count; i++) {
-        await(&vifs[i], 1u << XENBUS_CONNECTED, deadline);
+        await(&vifs[i], 1u << XENBUS_CONNECTED | 1u << XENBUS_CLOSING | 1u << XENBUS_CLOSED, deadline);
         if (!netfront_netdev(vifs[i].rings)->ops->link_up(netfront_netdev(vifs[i].rings))) {
             xenbus_fail(&vifs[i].bus, "the backend is not ready: no link yet", -ETIMEDOUT);
         }

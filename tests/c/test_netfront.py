@@ -91,7 +91,7 @@ def test_receive_a_frame_that_comes_in_parts(card: XenCard) -> None:
     assert card.frame().data == pattern(PAGE) + pattern(50)
 
 
-@pytest.mark.parametrize("how", ["runt", "empty", "error", "dropped", "second part lost", "too long"])
+@pytest.mark.parametrize("how", ["runt", "empty", "error", "dropped", "copy failed", "second part lost", "too long"])
 def test_no_frame_is_dropped_and_its_buffers_kept(card: XenCard, how: str) -> None:
     card.up()
     for n in range(1, 20 if how == "too long" else 300):
@@ -101,12 +101,23 @@ def test_no_frame_is_dropped_and_its_buffers_kept(card: XenCard, how: str) -> No
             card.rsp(flags=4, status=PAGE)
             card.rsp(status=-1)
         else:
-            card.rsp(status={"runt": 13, "empty": 0, "error": -1, "dropped": -2}[how])
+            card.rsp(status={"runt": 13, "empty": 0, "error": -1, "dropped": -2, "copy failed": -12}[how])
         card.rx.push()
         assert card.take() == EAGAIN
         assert card.h.numbers("stats", 0)[2] == n and card.buffers() == 256
     card.receive(pattern(60))
     assert card.frame().data == pattern(60)
+
+
+def test_the_backend_hears_of_buffers_of_dropped_frames(card: XenCard) -> None:
+    """The stack got nothing, so that it does not kick."""
+    card.up().kick()
+    card.rx.poke(4, struct.pack("<I", card.rx.indices()[0] + 1))  # the backend has seen all buffers
+    before = card.notified()
+    card.rsp(status=-1)
+    card.rx.push()
+    assert card.take() == EAGAIN
+    assert card.notified() == before + 1
 
 
 def test_the_stack_may_hold_all(card: XenCard) -> None:

@@ -46,7 +46,6 @@ RX_LIES: dict[str, tuple[Callable[[XenCard], object], str]] = {
     "length huge": (lambda c: c.rsp(status=32767), "received length beyond the page"),
     "offset and length beyond the page": (lambda c: c.rsp(offset=4000, status=97), "received length beyond the page"),
     "offset beyond the page": (lambda c: c.rsp(offset=65535, status=1), "received length beyond the page"),
-    "status is none": (lambda c: c.rsp(status=-3), "received length beyond the page"),
     "a prefix": (lambda c: c.rsp(flags=RX_GSO_PREFIX), "received flags out of place"),
     "extra info in the middle": (
         lambda c: (c.rsp(flags=RX_MORE), c.rsp(flags=RX_EXTRA)),

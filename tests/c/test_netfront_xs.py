@@ -118,6 +118,17 @@ def test_a_backend_that_is_slow(card: XenCard) -> None:
     assert card.frame().data == pattern(60)
 
 
+@pytest.mark.parametrize("state", [CLOSING, CLOSED])
+def test_a_backend_that_gives_up_at_the_start(card: XenCard, state: int) -> None:
+    """It waits for our answer: it gets it, and the start is not held up."""
+    card.back.when(CONNECTED, state)
+    before = card.h.number("clock")
+    assert card.h.number("probe") == 1
+    assert int(card.back.get("state")) in (CLOSED, INITIALISING)  # from the first it goes on to the second by itself
+    assert card.h.number("clock") - before < 1_000_000_000
+    assert card.h.number("grants") == 0
+
+
 # ---- coming and going
 
 
