@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from floe.errors import FloeError, NotFound, VmError
@@ -341,6 +342,14 @@ def test_a_dom0_that_does_not_answer_is_reported_with_the_log(up: lab.Record) ->
         with lab.qmp() as monitor:
             monitor.execute("cont")
     assert lab.call("echo fine") == "fine\n"
+
+
+def test_a_lab_of_another_version_is_ended(home: Path) -> None:
+    old = machine.up(print)
+    (lab.folder() / "lab.json").write_text(json.dumps({"process": msgspec.to_builtins(old.process), "other": 1}))
+    assert not lab.is_up()
+    assert machine.up(print).process != old.process
+    assert not old.process.alive
 
 
 def test_two_ups_at_once(home: Path) -> None:

@@ -117,7 +117,7 @@ class Qemu:
         self._kept = False
         try:
             # Known before it is of use, so that the next `up` can end it if this one dies.
-            (folder / "starting").write_bytes(msgspec.json.encode(state.Process.of(self.process.pid)))
+            (folder / "starting").write_bytes(msgspec.json.encode(_Started(_process(self.process.pid))))
             self.qmp = lab.Qmp(_connect(folder))
             self.qmp.greet(_START_S)
             self.qmp.execute("migrate-set-capabilities", capabilities=[
@@ -374,14 +374,26 @@ def _end(process: state.Process) -> None:
 def _clean() -> None:
     """Remove what a lab that ended has left, and end one that never came up. The logs stay."""
     folder = lab.folder()
-    try:
-        starting = msgspec.json.decode((folder / "starting").read_bytes(), type=state.Process)
-    except (OSError, msgspec.DecodeError):
-        starting = None
-    if starting is not None and starting.alive:
-        starting.signal(signal.SIGKILL)
-        _end(starting)
+    for name in ("starting", "lab.json"):
+        process = _process_in(folder / name)
+        if process is not None and process.alive:
+            process.signal(signal.SIGKILL)
+            _end(process)
     for name in ("lab.json", "starting", "qmp"):
         (folder / name).unlink(missing_ok=True)
     for name in ("addresses", "forwards", "agents"):
         shutil.rmtree(folder / name, ignore_errors=True)
+
+
+class _Started(msgspec.Struct):
+    """What every version of floe writes down about a QEMU."""
+
+    process: state.Process
+
+
+def _process_in(path: Path) -> state.Process | None:
+    """The process that a record names, also one that another version of floe wrote."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_Started).process
+    except (OSError, msgspec.DecodeError):
+        return None
