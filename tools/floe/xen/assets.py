@@ -43,8 +43,8 @@ def root() -> Path:
 
 
 @contextlib.contextmanager
-def locked(path: Path, say: Say) -> Iterator[None]:
-    """Hold a lock file, waiting for whoever has it. Raises FloeError."""
+def locked(path: Path, say: Say, *, shared: bool = False) -> Iterator[None]:
+    """Hold a lock file, alone or with others that share it, waiting for whoever has it. Raises FloeError."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = path.open("a")
@@ -52,11 +52,12 @@ def locked(path: Path, say: Say) -> Iterator[None]:
         hint = "set XDG_CACHE_HOME and XDG_STATE_HOME to folders of yours"
         raise FloeError(f"cannot write {path.parent}: {e.strerror}", hint=hint) from e
     with file:
+        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             say("waiting for another floe lab")
-            fcntl.flock(file, fcntl.LOCK_EX)
+            fcntl.flock(file, kind)
         yield
 
 
@@ -93,7 +94,7 @@ def bring(say: Say, *, any_version: bool = False, fresh: bool = False) -> Assets
         target = root() / _digest(chosen)
         if fresh or not (target / "versions.json").exists():
             _build(chosen, pins.suite, target, say)
-            _forget_old()
+            forget_old(root(), "[0-9a-f]" * _DIGITS)
         os.utime(target)
         return Assets(target, json.loads((target / "versions.json").read_text()))
 
@@ -118,9 +119,9 @@ def _build(chosen: tuple[packages.Package, ...], suite: str, target: Path, say: 
         (scratch / "versions.json").write_text(json.dumps(versions) + "\n")
 
 
-def _forget_old() -> None:
+def forget_old(folder: Path, pattern: str) -> None:
     """Remove what no lab was started from for a while. A lab that runs keeps its memory's file, without a name."""
-    for path in root().glob("[0-9a-f]" * _DIGITS):
+    for path in folder.glob(pattern):
         if time.time() - path.stat().st_mtime > _KEEP_S:
             shutil.rmtree(path, ignore_errors=True)
 
@@ -137,7 +138,8 @@ def _digest(chosen: tuple[packages.Package, ...]) -> str:
     digest = hashlib.sha256()
     for p in chosen:
         digest.update(f"{p.name} {p.version}\n".encode())
-    for path in (*sorted(dom0image.SCRIPTS.iterdir()), here / "dom0image.py", here / "cpio.py"):
+    code = [here / f"{name}.py" for name in ("dom0image", "cpio", "deb", "bzimage")]
+    for path in (*sorted(dom0image.SCRIPTS.iterdir()), *code):
         if path.is_file():
             digest.update(path.read_bytes())
     return digest.hexdigest()[:_DIGITS]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from floe import elf, net, qemu
 from floe.config import ImageConfig
-from floe.errors import FloeError
+from floe.errors import FloeError, UsageError
 from floe.xen import config
 
 
@@ -16,11 +16,12 @@ def write(made: elf.Image, settings: ImageConfig) -> Path:
 
     Raises FloeError, UsageError."""
     path = made.path.with_suffix(".cfg")
-    words = [f"env.{key}={qemu.encode(value)}" for key, value in settings.env.items()]
+    if path == made.path:
+        raise UsageError(f"--xl would write over {path}", hint="floe build -o FILE.elf --xl")
     networked = "virtio-net" in made.content["drivers"]
     cards = (net.Card("bridge", config.BRIDGE),) if networked else ()
-    arguments = ["--", *map(qemu.encode_argument, settings.args)] if settings.args else []
-    cmdline = " ".join([*net.guest_words(cards), *words, *arguments])
+    spec = qemu.VmSpec(made.path, env=tuple(settings.env.items()), args=settings.args)
+    cmdline = qemu.guest_command_line(spec, cards)
     domain = config.Domain(settings.name, int(made.content["memory"]), cmdline, cards=cards)
     try:
         path.write_text(_for_admin(domain, made))

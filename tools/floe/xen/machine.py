@@ -27,13 +27,14 @@ import msgspec
 
 from floe import state
 from floe.errors import FloeError, NotFound, VmError
-from floe.xen import assets, lab
+from floe.xen import assets, lab, packages
 from floe.xen.assets import Assets
 
 QEMU = "qemu-system-x86_64"
 DEFAULT_MEMORY = 1 << 30  # bytes for guests
 _DOM0_MIB = 320
 _XEN_MIB = 96  # what the hypervisor keeps for itself
+_STATE_MIB = 16  # of the devices, and more than they have
 # No SMAP, RDTSCP or NRIPS: QEMU's emulation of them brings down a PV dom0 or its guests. RDRAND: dom0 need not wait
 # for entropy.
 _CPU = "qemu64,+svm,+npt,+rdrand"
@@ -72,18 +73,28 @@ class Machine:
     @property
     def snapshot(self) -> Path:
         """Folder of its snapshot, with ram and state when it is there."""
-        words = [self.version, *self.command("", shared=False)]
+        words = [self.version, _XEN_ARGS, _LINUX_ARGS, *self.command("", shared=False), *_wiring("", "")]
         return self.assets.folder / f"snapshot-{hashlib.sha256(shlex.join(words).encode()).hexdigest()[:16]}"
 
     def command(self, ram: str, *, shared: bool) -> list[str]:
         """QEMU's command line without what differs between two starts."""
         mib = _DOM0_MIB + _XEN_MIB + (self.memory >> 20)
+        share = "on" if shared else "off"
         return [
             self.qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-S",
             "-accel", "tcg", "-cpu", _CPU, "-smp", "1", "-M", "pc,memory-backend=ram", "-m", f"{mib}M",
-            "-object", f"memory-backend-file,id=ram,size={mib}M,mem-path={ram},share={'on' if shared else 'off'}",
+            "-object", f"memory-backend-file,id=ram,size={mib}M,mem-path={_escaped(ram)},share={share}",
             "-netdev", "user,id=n0,net=10.0.2.0/24", "-device", "virtio-net-pci,netdev=n0,romfile=",
         ]  # fmt: skip
+
+
+def _wiring(com2: str, qmp: str) -> list[str]:
+    """The serial ports and the monitor: the hypervisor's log, dom0's terminal, and descriptors of two sockets."""
+    return [
+        "-chardev", "file,id=com1,path=xen.log,append=on", "-serial", "chardev:com1",
+        "-chardev", f"socket,id=com2,fd={com2},logfile=dom0.log", "-serial", "chardev:com2",
+        "-chardev", f"socket,id=qmp,fd={qmp},server=on,wait=off", "-mon", "chardev=qmp,mode=control",
+    ]  # fmt: skip
 
 
 class Qemu:
@@ -97,11 +108,9 @@ class Qemu:
         listening, (ours, theirs) = _listen(folder), socket.socketpair()
         self.argv = [
             *machine.command(str(ram), shared=shared),
-            "-chardev", "file,id=com1,path=xen.log,append=on", "-serial", "chardev:com1",
-            "-chardev", f"socket,id=com2,fd={theirs.fileno()},logfile=dom0.log", "-serial", "chardev:com2",
-            "-chardev", f"socket,id=qmp,fd={listening.fileno()},server=on,wait=off", "-mon", "chardev=qmp,mode=control",
+            *_wiring(str(theirs.fileno()), str(listening.fileno())),
             *more,
-        ]  # fmt: skip
+        ]
         self._com2 = ours
         self._said = b""
         with listening, theirs, (folder / "qemu.log").open("ab") as log:
@@ -229,24 +238,51 @@ def up(say: Say, memory: int | None = None, *, fresh: bool = False, any_version:
 
 
 def _start(machine: Machine, say: Say) -> lab.Record:
-    made_now = not (machine.snapshot / "boot.log").exists()
-    if made_now:
-        _take_snapshot(machine, say)
+    made_now = _take_snapshot(machine, say)
+    bad = _identity(machine)
     try:
         return _restore(machine, say)
     except VmError:
         if made_now:
             raise
         say("the snapshot does not start; taking another")
-        shutil.rmtree(machine.snapshot, ignore_errors=True)
-        _take_snapshot(machine, say)
+        _take_snapshot(machine, say, bad)
         return _restore(machine, say)
 
 
-def _take_snapshot(machine: Machine, say: Say) -> None:
+def _identity(machine: Machine) -> tuple[int, int] | None:
+    """Which snapshot there is; None without one."""
+    try:
+        there = (machine.snapshot / "boot.log").stat()
+    except OSError:
+        return None
+    return there.st_ino, there.st_mtime_ns
+
+
+def _take_snapshot(machine: Machine, say: Say, bad: tuple[int, int] | None = None) -> bool:
+    """Take a snapshot if there is none but the bad one. False: there is; another lab may have taken it meanwhile."""
+    files = machine.assets.folder
+    if " " in str(files):
+        hint = "set XDG_CACHE_HOME to a folder without one"
+        raise FloeError(
+            f"the Xen lab's files cannot lie in {files}: QEMU's -initrd takes no blank in a path", hint=hint
+        )
+    if _identity(machine) not in (None, bad):
+        return False
+    with assets.locked(files / "lock", say):
+        if _identity(machine) not in (None, bad):
+            return False
+        shutil.rmtree(machine.snapshot, ignore_errors=True)
+        assets.forget_old(files, "snapshot-*")
+        packages.check_room(files, (_DOM0_MIB + _XEN_MIB + _STATE_MIB) << 20)  # guests' memory is a hole in the file
+        _boot(machine, say)
+    return True
+
+
+def _boot(machine: Machine, say: Say) -> None:
     say("booting Xen and dom0 for the first time (some 10 s)")
     files = machine.assets.folder
-    with assets.locked(files / "lock", say), assets.made(machine.snapshot) as scratch:
+    with assets.made(machine.snapshot) as scratch:
         modules = f"{_escaped(files / 'vmlinux')} {_LINUX_ARGS},{_escaped(files / 'dom0.cpio')}"
         boot = ["-kernel", str(files / "xen"), "-append", _XEN_ARGS, "-initrd", modules]
         qemu = Qemu(machine, scratch / "ram", boot, shared=True)
@@ -266,10 +302,13 @@ def _restore(machine: Machine, say: Say) -> lab.Record:
     say("starting Xen from its snapshot")
     folder = lab.folder()
     token = secrets.token_hex(32)
-    past = (machine.snapshot / "boot.log").read_bytes()
-    qemu = Qemu(machine, machine.snapshot / "ram", ["-incoming", "defer"], shared=False, past=past)
-    with contextlib.closing(qemu):
-        qemu.migrate("migrate-incoming", f"exec:cat {shlex.quote(str(machine.snapshot / 'state'))}")
+    with contextlib.ExitStack() as stack:
+        with assets.locked(machine.assets.folder / "lock", say, shared=True):  # or a lab of another user's replaces it
+            past = (machine.snapshot / "boot.log").read_bytes()
+            os.utime(machine.snapshot)
+            qemu = Qemu(machine, machine.snapshot / "ram", ["-incoming", "defer"], shared=False, past=past)
+            stack.enter_context(contextlib.closing(qemu))
+            qemu.migrate("migrate-incoming", f"exec:cat {shlex.quote(str(machine.snapshot / 'state'))}")
         for _ in range(_AGENT_PORTS):
             if said := qemu.qmp.human(f"hostfwd_add tcp:127.0.0.1:0-{lab.DOM0}:{lab.AGENT_PORT}"):
                 raise LabFailed(f"QEMU does not forward a port to dom0: {said}")
@@ -325,7 +364,7 @@ def _version(qemu: str) -> str:
         raise VmError(f"{qemu} cannot be run: {e}", hint="floe doctor") from e
 
 
-def _escaped(path: Path) -> str:
+def _escaped(path: Path | str) -> str:
     return str(path).replace(",", ",,")
 
 
@@ -381,7 +420,7 @@ def _clean() -> None:
             _end(process)
     for name in ("lab.json", "starting", "qmp"):
         (folder / name).unlink(missing_ok=True)
-    for name in ("addresses", "forwards", "agents"):
+    for name in ("addresses", "forwards", "agents", "disks"):
         shutil.rmtree(folder / name, ignore_errors=True)
 
 

@@ -92,7 +92,7 @@ class Mirror:
         if shutil.which("apt-get") is None:
             raise NotFound(
                 "this machine has no apt-get, which fetches Debian's packages for the Xen lab",
-                hint="use a machine with Debian or Ubuntu",
+                hint="use a machine with Debian",
             )
         lines = [
             source_line("deb", uri, signed_by, suite if uri.rstrip("/").endswith("/debian") else f"{suite}-security")
@@ -115,8 +115,7 @@ class Mirror:
         missing = [p for p in packages if not _right(folder / p.file, p)]
         if not missing:
             return
-        if shutil.disk_usage(folder).free < _ROOM:
-            raise _full(folder)
+        check_room(folder)
         offered = self._offered([p.name for p in missing])
         if any(p.version not in offered.get(p.name, ()) for p in missing):
             self._update()
@@ -133,7 +132,7 @@ class Mirror:
             self._get("download", *(f"{p.name}={p.version}" for p in missing), cwd=folder)
         except UpstreamError as e:
             if "No space left" in e.message or "enough free space" in e.message:
-                raise _full(folder) from e
+                raise _full(folder, _ROOM) from e
             raise _download(e) from e
         for p in missing:
             _verify(folder / p.file, p)
@@ -213,9 +212,15 @@ def _download(e: UpstreamError) -> UpstreamError:
     )
 
 
-def _full(folder: Path) -> FloeError:
+def check_room(folder: Path, need: int = _ROOM) -> None:
+    """Raises FloeError when the disk has less than `need` bytes for us."""
+    if shutil.disk_usage(folder).free < need:
+        raise _full(folder, need)
+
+
+def _full(folder: Path, need: int) -> FloeError:
     return FloeError(
-        f"no room for the Xen lab below {folder}: it takes {_ROOM >> 20} MiB",
+        f"no room for the Xen lab below {folder}: it takes {need >> 20} MiB",
         evidence=f"errno {errno.ENOSPC}: No space left on device",
         hint=f"df -h {folder}\nor set XDG_CACHE_HOME to a folder on another disk",
     )

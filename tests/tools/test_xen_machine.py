@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: MIT
+"""The lab's snapshot between several labs, and what keeps dom0's memory from filling: without QEMU. With it:
+tests/xen/test_lab.py."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import threading
+import time
+from collections import namedtuple
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from floe import handover, vm
+from floe.errors import FloeError, NotFound, UsageError, VmError
+from floe.qemu import VmSpec, Wires
+from floe.xen import assets, cfgfile, dom0image, events, machine
+from floe.xen.machine import Machine
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Machine:
+    return Machine(assets.Assets(tmp_path, {}), 64 << 20, "/usr/bin/qemu", "QEMU 1")
+
+
+@pytest.fixture
+def boots(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A boot that takes 0.2 s and leaves a snapshot with its number."""
+    done: list[str] = []
+
+    def boot(made: Machine, say: Callable[[str], None]) -> None:
+        threading.Event().wait(0.2)
+        done.append("boot")
+        with assets.made(made.snapshot) as scratch:
+            (scratch / "boot.log").write_text(str(len(done)))
+
+    monkeypatch.setattr(machine, "_boot", boot)
+    return done
+
+
+def silent(text: str) -> None:
+    pass
+
+
+def test_two_labs_take_one_snapshot(made: Machine, boots: list[str]) -> None:
+    threads = [threading.Thread(target=machine._take_snapshot, args=(made, silent)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert boots == ["boot"]
+
+
+def test_a_snapshot_is_replaced_once_and_by_who_saw_it_fail(made: Machine, boots: list[str]) -> None:
+    assert machine._take_snapshot(made, silent)
+    bad = machine._identity(made)
+    assert machine._take_snapshot(made, silent, bad)
+    assert (made.snapshot / "boot.log").read_text() == "2"
+    assert not machine._take_snapshot(made, silent, bad)  # another lab has replaced it
+    assert len(boots) == 2
+
+
+def test_a_snapshot_stays_while_it_is_being_restored(made: Machine, boots: list[str]) -> None:
+    machine._take_snapshot(made, silent)
+    bad = machine._identity(made)
+    thread = threading.Thread(target=machine._take_snapshot, args=(made, silent, bad))
+    lock = made.assets.folder / "lock"
+    with assets.locked(lock, silent, shared=True), assets.locked(lock, silent, shared=True):  # two labs start
+        thread.start()
+        thread.join(0.5)
+        assert machine._identity(made) == bad
+    thread.join(20)
+    assert machine._identity(made) not in (None, bad)
+
+
+def test_restoring_holds_the_lock(made: Machine, boots: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    machine._take_snapshot(made, silent)
+
+    def qemu(*words: object, **more: object) -> None:
+        file = (made.assets.folder / "lock").open("a")
+        with file, pytest.raises(BlockingIOError):
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        raise VmError("seen")
+
+    monkeypatch.setattr(machine, "Qemu", qemu)
+    with pytest.raises(VmError, match="seen"):
+        machine._restore(made, silent)
+
+
+@pytest.mark.parametrize("name", ["_XEN_ARGS", "_LINUX_ARGS", "_CPU", "_DOM0_MIB"])
+def test_another_machine_is_another_snapshot(made: Machine, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    before = made.snapshot
+    value = getattr(machine, name)
+    monkeypatch.setattr(machine, name, value + (1 if isinstance(value, int) else " more"))
+    assert made.snapshot != before
+
+
+def test_a_path_with_a_comma(made: Machine) -> None:
+    assert "mem-path=/a,,b/ram," in " ".join(made.command("/a,b/ram", shared=False))
+
+
+def test_a_path_with_a_blank(tmp_path: Path, boots: list[str]) -> None:
+    (tmp_path / "a b").mkdir()
+    made = Machine(assets.Assets(tmp_path / "a b", {}), 64 << 20, "/usr/bin/qemu", "QEMU 1")
+    with pytest.raises(FloeError, match="no blank in a path"):
+        machine._take_snapshot(made, silent)
+    assert boots == []
+
+
+def test_a_full_disk_is_seen_before_the_boot(made: Machine, boots: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(1 << 40, 0, 100 << 20))
+    with pytest.raises(FloeError, match="no room for the Xen lab below"):
+        machine._take_snapshot(made, silent)
+    assert boots == []
+
+
+def test_snapshots_that_nobody_uses_go(made: Machine, boots: list[str], tmp_path: Path) -> None:
+    for name, days in (("snapshot-old", 30), ("snapshot-new", 1)):
+        (tmp_path / name).mkdir()
+        at = time.time() - days * 86400
+        os.utime(tmp_path / name, (at, at))
+    machine._take_snapshot(made, silent)
+    assert sorted(path.name for path in tmp_path.glob("snapshot-*")) == sorted(["snapshot-new", made.snapshot.name])
+
+
+# ---- dom0 ---------------------------------------------------------------------------------------
+
+
+def test_guests_logs_are_bounded(tmp_path: Path) -> None:
+    loop = (dom0image.SCRIPTS / "init").read_text().partition("cd /var/log/xen/console\n")[2]
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    for n in range(45):
+        path = logs / f"guest-g{n}.log"
+        path.write_text("said\n")
+        os.utime(path, (n, n))
+    (logs / "guest-g44.log").write_bytes(b"x" * (2 << 20))
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    # g1 lives; the second sleep ends the loop.
+    (tools / "xl").write_text('#!/bin/sh\n[ "$2" = g1 ]\n')
+    (tools / "sleep").write_text(f"#!/bin/sh\n[ ! -e {tmp_path}/once ] && : >{tmp_path}/once\n")
+    for tool in tools.iterdir():
+        tool.chmod(0o755)
+    env = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
+    subprocess.run(["sh", "-c", loop], cwd=logs, env=env, check=True, timeout=20)
+    left = {path.name for path in logs.iterdir()}
+    assert left == {"guest-g1.log", *(f"guest-g{n}.log" for n in range(13, 45))}
+    assert (logs / "guest-g44.log").stat().st_size == 0
+    assert (logs / "guest-g1.log").read_text() == "said\n"
+
+
+# ---- floe build --xl ------------------------------------------------------------------------------
+
+
+def test_xl_s_configuration_is_checked(tmp_path: Path) -> None:
+    content = {"memory": 8 << 20, "drivers": [], "name": "x"}
+    image = SimpleNamespace(path=tmp_path / "x.cfg", content=content)
+    settings = SimpleNamespace(name="x", env={}, args=())
+    with pytest.raises(UsageError, match="would write over"):
+        cfgfile.write(image, settings)  # type: ignore[arg-type]
+    image.path = tmp_path / "x.elf"
+    settings.env, settings.args = {"K": "a b"}, ("c", "")
+    assert 'cmdline="env.K=a%20b -- c \\"\\""\n' in cfgfile.write(image, settings).read_text()  # type: ignore[arg-type]
+    settings.args = ("x" * 5000,)
+    with pytest.raises(UsageError, match="arguments and environment take"):
+        cfgfile.write(image, settings)  # type: ignore[arg-type]
+
+
+# ---- a start that fails -----------------------------------------------------------------------------
+
+
+class Failing:
+    """A hypervisor that starts `times` guests, all of which ask to be started again."""
+
+    label = "Xen"
+    has_16550 = False
+    kill_grace_s = 2.0
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+        self.released = 0
+
+    @contextmanager
+    def command(
+        self, spec: VmSpec, wires: Wires, blobs: Sequence[handover.Blob]
+    ) -> Iterator[tuple[list[str], list[int]]]:
+        if self.times == 0:
+            raise NotFound("no Xen here")
+        self.times -= 1
+        yield ["sh", "-c", f"exit {next(iter(vm.RESETS))}"], []
+
+    def greet(self, sock: object) -> None:
+        pass
+
+    def monitor(self, sock: object, on_event: object) -> events.Monitor:
+        return events.Monitor(sock, on_event)  # type: ignore[arg-type]
+
+    def release(self) -> None:
+        self.released += 1
+
+
+@pytest.mark.parametrize("times", [0, 1, 2])
+def test_a_start_that_fails_is_told_and_gives_back(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    failing = Failing(times)
+    monkeypatch.setattr(vm.hypervisor, "of", lambda name: failing)
+    with pytest.raises(NotFound, match="no Xen here"), vm.Vm(VmSpec(Path("x.elf"), cards=())) as one:
+        one.wait(deadline_s=20)
+    assert failing.released
