@@ -20,11 +20,13 @@ from pathlib import Path
 
 import pytest
 
-from floe import net
+from floe import net, plan
 from floe.errors import FloeError, UsageError
 from floe.handover import Blob
 from floe.ports import Forward
+from floe.qemu import VmSpec, Wires
 from floe.xen import config, dom0, lab, places, scripts
+from floe.xen.hypervisor import Xen
 
 # Domain 7 lives until a line comes to the FIFO `end`: what xl says then.
 XL = """#!/bin/sh
@@ -435,6 +437,23 @@ def test_in_the_lab_a_guest_is_lent_an_address(monkeypatch: pytest.MonkeyPatch, 
         places.release(more)
     finally:
         places.release(lent)
+
+
+def test_a_port_that_was_asked_for_in_a_dom0_is_refused_with_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "choose", places.Dom0)
+    spec = VmSpec(Path("x.elf"), forwards=(Forward("127.0.0.1", 8080, 80),), uuid="u")
+    with pytest.raises(UsageError, match="no ports are forwarded") as e, Xen().command(spec, Wires("", "", ""), []):
+        pass
+    assert e.value.hint.startswith("http://ADDR:80 without -p")
+
+
+def test_an_image_s_own_ports_are_dropped_in_a_dom0_and_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    web = Path(__file__).resolve().parents[2] / "images/web"
+    monkeypatch.setattr(dom0, "is_here", lambda: True)
+    said: list[str] = []
+    spec, _ = plan.plan(web, plan.Wishes(hypervisor="xen"), said.append)
+    assert spec.forwards == ()
+    assert [line for line in said if "is not forwarded: in a dom0" in line]
 
 
 def test_in_a_dom0_a_guest_has_its_own_address() -> None:

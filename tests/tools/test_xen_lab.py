@@ -201,6 +201,16 @@ def test_handshakes_that_are_all_taken_have_a_deadline(qemu: Monitor) -> None:
     os.close(held)
 
 
+def test_the_hypervisor_s_log_is_bounded(qemu: Monitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lab, "_LOG_MAX", 1000)
+    log = lab.folder() / "xen.log"
+    for size, kept in ((1000, 1000), (1001, 0)):
+        log.write_bytes(b"x" * size)
+        with pytest.raises(VmError):
+            lab.connect("true", deadline_s=0.1)
+        assert log.stat().st_size == kept
+
+
 @pytest.mark.parametrize("number", [0, 2, 3, 14, 255])
 def test_the_lab_s_own_addresses_are_not_lent(qemu: Monitor, number: int) -> None:
     with pytest.raises(UsageError, match=rf"10\.0\.2\.{number} is the Xen lab's own"):

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Files of the host that a guest reads by name: --secret and --env-file. Prints nothing.
 
-They travel by QEMU's fw_cfg (under Xen by XenStore), never on a command line and never in the ELF. A VmSpec holds
+They travel by QEMU's fw_cfg, never on a command line and never in the ELF. Under Xen they travel by XenStore, and stand
+on the command lines of xenstore-write in dom0 for a moment: who may see dom0's processes may see them. A VmSpec holds
 their paths; their content is read when the VM starts and handed over in memory (memfd_create(2)), which ends with QEMU.
 Docker's format of env files: one K=V a line, the value as it stands; K alone takes this shell's value; `#` begins a
 comment line.

@@ -58,6 +58,8 @@ def plan(app: Path, wishes: Wishes, say: Callable[[str], None] = lambda text: No
     built = image.build(app, profile="dev" if wishes.dev else None, variant=wishes.variant, say=say)
     for warning in built.warnings:
         say(f"warning: {warning}")
+    if built.config.ports and not forwards_own(wishes.hypervisor):
+        say(f"port {', '.join(built.config.ports)} is not forwarded: in a dom0 a guest has its own address")
     return assemble(built.image, built.config, wishes)
 
 

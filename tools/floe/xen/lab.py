@@ -43,6 +43,7 @@ _LOOK_S = 0.02
 _ACCEPTED, _GO = b"ok\n", b"go\n"
 _FIRST_TRY_S = 2.0
 _LOG_TAIL = 1 << 16
+_LOG_MAX = 16 << 20
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,7 +126,16 @@ def connect(script: str, *, deadline_s: float = 20.0) -> socket.socket:
     A half-closed connection on which nothing moves for 10 minutes is ended by QEMU's network.
 
     Raises NotFound without a lab, VmError when dom0 does not take the script within deadline_s."""
-    return connect_to(running(), script, deadline_s)
+    record = running()
+    _bound_log()
+    return connect_to(record, script, deadline_s)
+
+
+def _bound_log() -> None:
+    """Guests may say what they like to the hypervisor's log. QEMU appends to it, so that it may be cut at any time."""
+    with contextlib.suppress(OSError):
+        if (folder() / "xen.log").stat().st_size > _LOG_MAX:
+            os.truncate(folder() / "xen.log", 0)
 
 
 def connect_to(record: Record, script: str, deadline_s: float) -> socket.socket:
