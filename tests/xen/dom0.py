@@ -20,14 +20,14 @@ _numbers = itertools.count()
 
 def put(data: bytes, path: str) -> str:
     """Write a file in dom0; return its path."""
-    lab.call(f"mkdir -p {Path(path).parent} && cat > {path}", stdin=data, deadline_s=20)
+    lab.call(f"mkdir -p {Path(path).parent} && cat > {path}", stdin=data, deadline_s=60)
     return path
 
 
 def get(path: str, sector: int = 0, sectors: int = 0) -> bytes:
     """Read a file, or a block device, of dom0: all of it, or some sectors of 512 bytes."""
     part = f"dd bs=512 skip={sector} count={sectors} 2>/dev/null" if sectors else "cat"
-    return gzip.decompress(base64.b64decode(lab.call(f"{part} < {path} | gzip -1 | base64", deadline_s=20)))
+    return gzip.decompress(base64.b64decode(lab.call(f"{part} < {path} | gzip -1 | base64", deadline_s=60)))
 
 
 def disk(size: int, name: str = "") -> str:
@@ -50,10 +50,10 @@ class Domain:
             f"[ -e {kernel} ] || {{ echo upload; exit; }}\ncat > {FOLDER}/cfg\n"
             f"xl create -q {FOLDER}/cfg 2>&1 && echo made && xl domid {self.name}"
         )
-        said = lab.call(script, stdin=cfg.encode(), deadline_s=30).split()
+        said = lab.call(script, stdin=cfg.encode(), deadline_s=60).split()
         if said == ["upload"]:
             put(data, kernel)
-            said = lab.call(script, stdin=cfg.encode(), deadline_s=30).split()
+            said = lab.call(script, stdin=cfg.encode(), deadline_s=60).split()
         assert said[-2:-1] == ["made"], said
         self.id = int(said[-1])
         self._there = True
@@ -70,19 +70,19 @@ class Domain:
         """As a power failure is for the guest. A second time does nothing."""
         if self._there:
             self._there = False
-            lab.call(f"xl destroy {self.id} 2>/dev/null", deadline_s=20)
+            lab.call(f"xl destroy {self.id} 2>/dev/null", deadline_s=60)
 
     def console(self) -> str:
         """All that it said until now, except for the last moments: xenconsoled holds output back for 200 ms."""
         return lab.call(f"cat {LOGS}/guest-{self.name}.log")
 
-    def expect(self, text: str, deadline_s: int = 10) -> None:
+    def expect(self, text: str, deadline_s: int = 30) -> None:
         """Wait until the console has said this."""
         log = f"{LOGS}/guest-{self.name}.log"
         script = f"n=0; until grep -qF '{text}' {log}; do [ $((n += 1)) -le {deadline_s * 10} ] || exit 1; usleep 100000; done"
         assert lab.call(f"{script}; echo seen", deadline_s=deadline_s + 10).strip() == "seen", self.console()
 
-    def wait(self, deadline_s: int = 20) -> int:
+    def wait(self, deadline_s: int = 40) -> int:
         """Wait for the end; return the exit code."""
         node = f"/local/domain/{self.id}/data/floe-exit"
         script = (
