@@ -182,8 +182,8 @@ def _measure(system: System, files: dict[str, bytes], count: int) -> Report:
         say(f"    failed: {e.message}")
         return {"failed": e.message, "evidence": e.evidence}
     finally:
-        gone = "n=0; while xl list | grep -q bench- && [ $((n += 1)) -lt 300 ]; do usleep 200000; done"
-        lab.call(gone, deadline_s=90)
+        gone = "n=0; while xl list | grep -q bench- && [ $((n += 1)) -lt 60 ]; do usleep 500000; done"
+        lab.call(gone, deadline_s=_DEADLINE_S)
 
 
 def _run(system: System, files: dict[str, bytes], count: int) -> Report:
