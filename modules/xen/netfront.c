@@ -16,6 +16,9 @@ enum { ETH_HEADER = 14, VLAN_TAG = 4, TYPE_AT = 12, FRAME_MAX = 65535 };
 
 // Pages each way. A backend gets by with 18 for its longest frame (XEN_NETIF_NR_SLOTS_MIN).
 enum { SLOTS_LARGE = 256, SLOTS_SMALL = 64, SLOTS_MIN = 18 };
+// What the stack is told of them. It keeps up to half so many frames, and where they can be large each of them may have 17
+// pages: the others shall still do for everybody else.
+enum { HELD_LARGE = 24 };
 #define LARGE_FROM (24u << 20) // RAM
 _Static_assert(SLOTS_MIN *HAL_PAGE_SIZE > FRAME_MAX + 1 && (int)SLOTS_MIN <= (int)NETDEV_MAX_SEGS,
                "the largest frame fits");
@@ -538,7 +541,7 @@ netfront_t *netfront_new(const xenbus_dev_t *bus) {
     n->dev.ops = &netfront_ops;
     n->dev.driver = "xen-netfront";
     n->dev.features = NETDEV_F_TX_CSUM | NETDEV_F_RX_CSUM;
-    n->dev.rx_buffers = (uint16_t)n->slots;
+    n->dev.rx_buffers = large ? HELD_LARGE : SLOTS_SMALL;
     n->txslot = hal_mem_dma(n->slots * sizeof(txslot_t), _Alignof(txslot_t));
     n->rxbuf = hal_mem_dma(n->slots * sizeof(rxbuf_t), _Alignof(rxbuf_t));
     uint8_t *pages = hal_mem_dma((size_t)(2 + 2 * n->slots) * PAGE, PAGE);
