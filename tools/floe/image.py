@@ -7,6 +7,7 @@ Owns build/apps: one folder per image and content, complete or not there.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -65,9 +66,12 @@ def build(
         with tempfile.TemporaryDirectory(prefix=f".{settings.name}-", dir=apps) as scratch:
             work = Path(scratch) / "work"
             _make(plan, work)
-            # Another build of the same content may have been faster: its folder is as good.
-            if not folder.exists():
+            try:
                 work.rename(folder)
+            except OSError as e:
+                if e.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+                # Another build of the same content was faster: its folder is as good.
         _forget_old(apps, settings.name, folder)
     image = elf.read(folder / ELF_NAME)
     objects = json.loads((folder / "objects.json").read_text())
