@@ -20,7 +20,7 @@ import pytest
 from floe import handover, vm
 from floe.errors import FloeError, NotFound, UsageError, VmError
 from floe.qemu import VmSpec, Wires
-from floe.xen import assets, cfgfile, dom0image, events, machine
+from floe.xen import assets, cfgfile, dom0image, domain, events, machine
 from floe.xen.machine import Machine
 
 
@@ -207,6 +207,36 @@ class Failing:
 
     def release(self) -> None:
         self.released += 1
+
+
+class Slow(Failing):
+    """One whose process takes 3 s to end in order, which it notes in a file."""
+
+    def __init__(self, kill_grace_s: float, note: Path) -> None:
+        super().__init__(1)
+        self.kill_grace_s = kill_grace_s
+        self._note = note
+
+    @contextmanager
+    def command(
+        self, spec: VmSpec, wires: Wires, blobs: Sequence[handover.Blob]
+    ) -> Iterator[tuple[list[str], list[int]]]:
+        end = f"trap 'sleep 3; echo destroyed >{self._note}; exit 0' TERM; echo ready; while :; do sleep 0.1; done"
+        yield ["sh", "-c", end], []
+
+
+@pytest.mark.parametrize("grace_s, in_order", [(1.0, False), (20.0, True)])
+def test_a_hypervisor_has_its_own_time_to_end(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, grace_s: float, in_order: bool
+) -> None:
+    monkeypatch.setattr(vm.hypervisor, "of", lambda name: Slow(grace_s, tmp_path / "note"))
+    with vm.Vm(VmSpec(Path("x.elf"), cards=())) as one:
+        one.pump(lambda: "ready" in one.messages.text, 10)
+    assert (tmp_path / "note").exists() == in_order
+
+
+def test_xen_has_time_for_xl_destroy() -> None:
+    assert vm.hypervisor.of("xen").kill_grace_s > domain._DESTROY_S
 
 
 @pytest.mark.parametrize("times", [0, 1, 2])

@@ -9,22 +9,22 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import random
 import re
 import select
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import msgspec
 
 from floe import state
 from floe.errors import FloeError, NotFound, UsageError, VmError
+from floe.xen.labqmp import TIMEOUT_S, Qmp
 
 BRIDGE = "xenbr0"
 NETWORK_BITS = 24
@@ -36,7 +36,6 @@ _NO_GUEST = (0, 2, 3, 14, 255)  # the network's own, the gateway, the name serve
 AGENT_PORT = 4242  # in dom0
 SCRIPT_MAX = 100_000  # bytes; one argument of execve(2) holds 128 KiB
 HINT_UP = "floe lab xen up"
-_QMP_TIMEOUT_S = 10.0
 _TURN_S = 30.0  # until the monitor is ours: others plug a disk or forward a port meanwhile
 _SWEEP_S = 5.0  # who looks for what the dead have left may hold a new file for a moment
 _LOOK_S = 0.02
@@ -348,71 +347,6 @@ def lock(path: Path, *, wait_s: float = 0) -> int | None:
 # ---- QEMU's monitor -----------------------------------------------------------------------------
 
 
-class Qmp:
-    """One short QMP connection (QEMU's interop/qmp-spec), ready for commands."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-        self._lines = sock.makefile("rb")
-        self._events: list[dict[str, Any]] = []
-
-    def greet(self, timeout_s: float = _QMP_TIMEOUT_S) -> None:
-        """Read the greeting and ask for command mode. Raises VmError."""
-        self._sock.settimeout(timeout_s)
-        self._message()
-        self.execute("qmp_capabilities")
-
-    def execute(self, command: str, **arguments: object) -> Any:
-        """Run a command and return what it returns. Raises VmError: refused, or QEMU is gone."""
-        try:
-            self._sock.sendall(json.dumps({"execute": command, "arguments": arguments}).encode() + b"\n")
-        except OSError as e:
-            raise VmError(f"QEMU's monitor does not take {command}: {e}") from e
-        while True:
-            message = self._message()
-            if "error" in message:
-                raise VmError(f"QEMU refused {command}: {message['error'].get('desc')}")
-            if "return" in message:
-                return message["return"]
-
-    def human(self, line: str) -> str:
-        """What the human monitor says to a command; "" when it did it. Raises VmError."""
-        said = self.execute("human-monitor-command", **{"command-line": line})
-        assert isinstance(said, str)
-        return said.strip()
-
-    def wait(self, event: str, wanted: Callable[[dict[str, Any]], bool], timeout_s: float) -> dict[str, Any]:
-        """The data of the first event of this name that is wanted, also of those that came already. Raises VmError."""
-        ends = time.monotonic() + timeout_s
-        while True:
-            while self._events:
-                message = self._events.pop(0)
-                if message["event"] == event and wanted(message.get("data", {})):
-                    data = message.get("data", {})
-                    assert isinstance(data, dict)
-                    return data
-            self._sock.settimeout(max(0.01, ends - time.monotonic()))
-            self._message()
-            self._sock.settimeout(_QMP_TIMEOUT_S)
-
-    def _message(self) -> dict[str, Any]:
-        try:
-            line = self._lines.readline()
-            if not line:
-                raise ConnectionError("it closed the connection")
-            message = json.loads(line)
-            assert isinstance(message, dict)
-            if "event" in message:
-                self._events.append(message)
-            return message
-        except (OSError, ValueError) as e:
-            raise VmError(f"QEMU's monitor does not answer: {e}", evidence=evidence()) from e
-
-    def close(self) -> None:
-        self._lines.close()
-        self._sock.close()
-
-
 @contextlib.contextmanager
 def qmp() -> Iterator[Qmp]:
     """A monitor connection to the lab; one client at a time, the others wait their turn. Raises VmError."""
@@ -423,7 +357,7 @@ def qmp() -> Iterator[Qmp]:
     try:
         sock = socket.socket(socket.AF_UNIX)
         try:
-            sock.settimeout(_QMP_TIMEOUT_S)
+            sock.settimeout(TIMEOUT_S)
             # By way of a descriptor: the folder's own path may be longer than sun_path of unix(7).
             fd = os.open(record_folder, os.O_PATH | os.O_CLOEXEC)
             try:
@@ -433,7 +367,7 @@ def qmp() -> Iterator[Qmp]:
         except OSError as e:
             sock.close()
             raise VmError(f"the Xen lab's QEMU does not answer: {e}", evidence=evidence(), hint=HINT_UP) from e
-        client = Qmp(sock)
+        client = Qmp(sock, evidence)
         try:
             client.greet()
             yield client

@@ -29,6 +29,7 @@ from floe import state
 from floe.errors import FloeError, NotFound, VmError
 from floe.xen import assets, lab, packages
 from floe.xen.assets import Assets
+from floe.xen.labqmp import Qmp
 
 QEMU = "qemu-system-x86_64"
 DEFAULT_MEMORY = 1 << 30  # bytes for guests
@@ -127,7 +128,7 @@ class Qemu:
         try:
             # Known before it is of use, so that the next `up` can end it if this one dies.
             (folder / "starting").write_bytes(msgspec.json.encode(_Started(_process(self.process.pid))))
-            self.qmp = lab.Qmp(_connect(folder))
+            self.qmp = Qmp(_connect(folder), lab.evidence)
             self.qmp.greet(_START_S)
             self.qmp.execute("migrate-set-capabilities", capabilities=[
                 {"capability": name, "state": True} for name in ("x-ignore-shared", "events")
