@@ -105,6 +105,16 @@ def test_the_script_s_exit_code_is_kept(vms: Vms, tmp_path: Path, code: int) -> 
     assert (state.find("a") / "serial.log").read_text() == "up\n"
 
 
+def test_arguments_arrive_as_they_are(vms: Vms, tmp_path: Path) -> None:
+    """Also those that look like the words which the VM's processes replace on QEMU's command line."""
+    script = tmp_path / "args.py"
+    script.write_text("import os, sys\nprint(sys.argv[1:], os.getenv('MAIL'))\n")
+    argv = ("@CONSOLE@", "a@BOOTED@b", "@QMP@")
+    vms.run("--name", "a", "--env", "MAIL=me@example.org", script, "--", *argv)
+    until(lambda: "example" in log("a"), "its words")
+    assert f"{list(argv)} me@example.org" in log("a")
+
+
 def test_a_triple_fault_is_told(vms: Vms, tmp_path: Path) -> None:
     vms.run("--name", "a", tiny.build(tmp_path, tiny.TRIPLE_FAULT))
     until(lambda: ps("a")["state"] != "running", "its end")
