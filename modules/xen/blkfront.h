@@ -42,7 +42,8 @@ typedef struct {
     uint32_t req_prod, req_pushed, rsp_cons; // ours alone; the ring's are only written, or checked against these
     uint64_t serial;
     uint8_t flush_op;
-    bool told_away; // the log says that the backend is away, and no request came back since
+    unsigned rewritten; // bus.rewritten as last seen
+    bool told_away;     // the log says that the backend is away, and no request came back since
     blkfront_slot_t slot[BLKFRONT_SLOTS], *free;
     hal_event_source_t source;
 } blkfront_t;

@@ -183,8 +183,11 @@ static void leave(blkfront_t *n) {
 // Connected. The deadline is 0 while the backend is, too; else it begins anew, and may take over the ring until then.
 static void up(blkfront_t *n) {
     xenbus_state_t theirs = n->bus.backend_state;
+    // One watch event stands for many changes: also a backend that is connected again may have been away between.
+    bool again = n->deadline != 0 || n->rewritten != n->bus.rewritten;
+    n->rewritten = n->bus.rewritten;
     if (theirs == XENBUS_CONNECTED) {
-        if (n->deadline != 0) {
+        if (again) {
             n->deadline = 0;
             if (identify(n, true) > 0) {
                 blkfront_die(n, "another disk came back", -EIO);

@@ -81,6 +81,7 @@ static void fired(void *arg) {
     xenbus_dev_t *d = arg;
     xenbus_state_t s = read_state(d), was = d->backend_state;
     if (s == was) {
+        d->rewritten++;
         return;
     }
     // Back to the beginning without an end between: one watch event stands for many changes, and it was started anew.

@@ -29,7 +29,8 @@ struct xenbus_dev {
     // Main loop: the backend's state is another one than before. It may call everything here. A backend that was started
     // anew is seen as CLOSED first, whatever states were too short to be seen; UNKNOWN: its folder is gone.
     void (*changed)(xenbus_dev_t *d);
-    bool waiting; // in xenbus_wait()
+    bool waiting;       // in xenbus_wait()
+    unsigned rewritten; // how often the backend's state was found as before: it may have been another meanwhile
     xen_watch_t watch;
     char watch_path[XEN_STORE_PATH_MAX + 8];
 };

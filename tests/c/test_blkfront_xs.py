@@ -321,7 +321,7 @@ def test_a_backend_that_takes_the_ring_over(disk: Disk, pause: int) -> None:
     disk.h.do("disk_kick")
     disk.work(10)
     disk.h.do("disk_gone", 0)
-    disk.h.do("disk_rebind", int(pause > 0))  # deaf: it has lost what it was notified of
+    disk.h.do("disk_rebind", 1)  # deaf: it has lost what it was notified of
     disk.work(50)
     assert disk.log() == " ".join(["R0+512"] * 8)
     assert [disk.h.number("disk_reap") for _ in range(9)] == [1] * 8 + [0]
