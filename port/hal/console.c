@@ -22,7 +22,7 @@ static uint64_t dropped;
 int hal_console_interrupt_char = NO_INTERRUPT;
 bool (*hal_console_on_interrupt)(void);
 const char *hal_console_stop = "\x03"; // Ctrl-C
-static bool stuck; // the sink made no room within a deadline: do not wait again before it does
+static bool stuck;                     // the sink made no room within a deadline: do not wait again before it does
 
 static size_t ring_used(const ring_t *r) { return r->head - r->tail; }
 

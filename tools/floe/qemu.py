@@ -203,8 +203,9 @@ def guest_command_line(spec: VmSpec, cards: Sequence[Card] | None = None) -> str
 
 
 def encode(value: str) -> str:
-    """Percent-encode what would not survive in a word: blanks, quotes, `%`, control characters, all beyond ASCII; and `@`,
-    which begins the words that a detached VM's processes replace (@BOOTED@, @CONSOLE@)."""
+    """Percent-encode what would not survive in a word: blanks, quotes, `%`, control characters, all beyond ASCII.
+
+    And `@`, which begins the words that a detached VM's processes replace (@BOOTED@, @CONSOLE@)."""
     keep = "".join(chr(c) for c in range(0x21, 0x7F) if chr(c) not in "\"'%@")
     return quote(value, safe=keep)
 
