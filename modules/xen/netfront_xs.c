@@ -153,16 +153,10 @@ static void vif_changed(xenbus_dev_t *bus) {
 
 // ---- cards --------------------------------------------------------------------------------------
 
-static int hex(char c) {
-    static const char digits[] = "0123456789abcdef";
-    const char *at = c >= '0' ? strchr(digits, c | 0x20) : NULL;
-    return at != NULL ? (int)(at - digits) : -1;
-}
-
 static bool parse_mac(const char *text, uint8_t *mac) {
     static const uint8_t zero[NETDEV_MAC_LEN];
     for (unsigned i = 0; i < NETDEV_MAC_LEN; i++, text += 3) {
-        int high = hex(text[0]), low = high < 0 ? -1 : hex(text[1]);
+        int high = xen_hex(text[0]), low = high < 0 ? -1 : xen_hex(text[1]);
         if (low < 0 || text[2] != (i + 1 < NETDEV_MAC_LEN ? ':' : '\0')) {
             return false;
         }

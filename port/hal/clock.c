@@ -69,16 +69,8 @@ static bool use_pvclock(const monitor_pvclock_t *clock, const char *name) {
 
 // The wall clock's page says when the clock's page began to count.
 static void pvclock_wall(const monitor_pvclock_t *clock, const monitor_wallclock_t *wall) {
-    uint32_t version;
-    uint64_t now;
-    do { // the host writes while the version is odd, and never while we run: at most one more round
-        version = clock->version;
-        hal_rmb(); // the version before what it is of
-        now = clock->system_time + (uint64_t)(((unsigned __int128)(rdtsc() - clock->tsc_timestamp) * tsc_mul) >> 32);
-        hal_rmb(); // and all of it before the version's second look
-    } while (version != clock->version);
     if (wall->sec != 0) {
-        wall_at_entry = wall->sec * NS_PER_S + wall->nsec + now - hal_clock_ns();
+        wall_at_entry = wall->sec * NS_PER_S + wall->nsec + hal_pvclock_ns(clock) - hal_clock_ns();
     }
 }
 

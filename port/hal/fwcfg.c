@@ -144,13 +144,11 @@ int hal_blob_next(const char *prefix, size_t *pos, char *out, size_t size) {
     }
     while (*pos < directory.count) {
         const char *name = directory.file[(*pos)++].name;
-        if (memcmp(name, PREFIX, sizeof(PREFIX) - 1) == 0 &&
-            strncmp(name + sizeof(PREFIX) - 1, prefix, strlen(prefix)) == 0) {
-            const char *rest = name + sizeof(PREFIX) - 1 + strlen(prefix);
-            size_t len = strlen(rest), n = len < size ? len : size - 1;
-            memcpy(out, rest, n);
-            out[n] = '\0';
-            return (int)len;
+        int len = memcmp(name, PREFIX, sizeof(PREFIX) - 1) == 0
+                      ? hal_blob_rest(name + sizeof(PREFIX) - 1, prefix, out, size)
+                      : -ENOENT;
+        if (len >= 0) {
+            return len;
         }
     }
     return -ENOENT;

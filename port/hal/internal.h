@@ -4,6 +4,8 @@
 #ifndef FLOE_HAL_INTERNAL_H
 #define FLOE_HAL_INTERNAL_H
 
+#include <string.h>
+
 #include "../monitor/monitor.h"
 #include "hal.h"
 
@@ -32,8 +34,34 @@ typedef struct {
     bool (*uuid)(uint8_t out[16]);
 } hal_blobs_t;
 extern const hal_blobs_t xen_blobs; // port/xen/blob.c
+// A blob's name behind prefix, as hal_blob_next() hands it out: its full length, or -ENOENT where it begins otherwise.
+static inline int hal_blob_rest(const char *name, const char *prefix, char *out, size_t size) {
+    if (strncmp(name, prefix, strlen(prefix)) != 0) {
+        return -ENOENT;
+    }
+    const char *rest = name + strlen(prefix);
+    size_t len = strlen(rest), n = len < size ? len : size - 1;
+    memcpy(out, rest, n);
+    out[n] = '\0';
+    return (int)len;
+}
 
 enum { HAL_PANIC_CODE = 120, HAL_RESET_CODE = 122, HAL_WAKE_CODE = 123 }; // tools/floe/vm.py
+
+// What a pvclock page counts, now. The hypervisor writes it only before it lets us run: at most one more round.
+static inline uint64_t hal_pvclock_ns(const monitor_pvclock_t *t) {
+    uint32_t version;
+    uint64_t ns;
+    do {
+        version = t->version;
+        hal_rmb(); // the version before what it is of
+        uint64_t delta = hal_clock_cycles() - t->tsc_timestamp;
+        delta = t->tsc_shift >= 0 ? delta << t->tsc_shift : delta >> -t->tsc_shift;
+        ns = t->system_time + (uint64_t)(((unsigned __int128)delta * t->tsc_to_system_mul) >> 32);
+        hal_rmb(); // and all of it before the version's second look
+    } while (version != t->version);
+    return ns;
+}
 
 void hal_clock_init(void);
 // Where the rate is measured: end the measurement, before the LAPIC timer is used for anything else. Main's start

@@ -115,12 +115,9 @@ static int blob_next(const char *prefix, size_t *pos, char *out, size_t size) {
             return err;
         }
         ++*pos;
-        if (strncmp(name, prefix, strlen(prefix)) == 0 && err <= HAL_BLOB_NAME_MAX) {
-            const char *rest = name + strlen(prefix);
-            size_t len = strlen(rest), n = len < size ? len : size - 1;
-            memcpy(out, rest, n);
-            out[n] = '\0';
-            return (int)len;
+        int len = err <= HAL_BLOB_NAME_MAX ? hal_blob_rest(name, prefix, out, size) : -ENOENT;
+        if (len >= 0) {
+            return len;
         }
     }
 }

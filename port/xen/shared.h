@@ -40,11 +40,6 @@ uint64_t xen_time_ns(void);
 extern bool xen_control_reboot;
 // From now on follow the host's target (balloon.c); control.c calls it when the VM has time.
 void xen_balloon_watch(void);
-// Value of a hexadecimal digit, or -1.
-static inline int xen_hex(char c) {
-    char lower = (char)(c | 0x20);
-    return c >= '0' && c <= '9' ? c - '0' : lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
-}
 // The members of hal_platform_t.
 int xen_timer_init(void);
 void xen_timer(uint64_t deadline_ns);

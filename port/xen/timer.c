@@ -2,6 +2,7 @@
 // The one-shot timer of this virtual processor (Xen public/vcpu.h) and Xen's own time. Owns the timer's port. Not here:
 // hal_clock_ns(), which is the TSC at the rate that Xen told at the start (port/hal/clock.c). Context: main loop.
 
+#include "../hal/internal.h"
 #include "shared.h"
 
 enum { VCPUOP_STOP_PERIODIC_TIMER = 7, VCPUOP_SET_SINGLESHOT_TIMER = 8, VCPUOP_STOP_SINGLESHOT_TIMER = 9 };
@@ -14,20 +15,7 @@ typedef struct {
 static xen_port_t port;
 static uint64_t armed = UINT64_MAX;
 
-uint64_t xen_time_ns(void) {
-    const monitor_pvclock_t *t = &xen_shared->vcpu[0].time;
-    uint32_t version;
-    uint64_t ns;
-    do { // Xen writes while the version is odd, only before it lets us run: at most one more round
-        version = t->version;
-        hal_rmb(); // the version before what it is of
-        uint64_t delta = hal_clock_cycles() - t->tsc_timestamp;
-        delta = t->tsc_shift >= 0 ? delta << t->tsc_shift : delta >> -t->tsc_shift;
-        ns = t->system_time + (uint64_t)(((unsigned __int128)delta * t->tsc_to_system_mul) >> 32);
-        hal_rmb(); // and all of it before the version's second look
-    } while (version != t->version);
-    return ns;
-}
+uint64_t xen_time_ns(void) { return hal_pvclock_ns(&xen_shared->vcpu[0].time); }
 
 void xen_timer(uint64_t deadline_ns) {
     bool fired = xen_evtchn_take(port);

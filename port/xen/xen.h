@@ -85,5 +85,10 @@ typedef struct xen_watch {
 } xen_watch_t;
 int xen_store_watch(xen_watch_t *w);
 void xen_store_unwatch(xen_watch_t *w);
+// Value of a hexadecimal digit, or -1.
+static inline int xen_hex(char c) {
+    char lower = (char)(c | 0x20);
+    return c >= '0' && c <= '9' ? c - '0' : lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
+}
 
 #endif
