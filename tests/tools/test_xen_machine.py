@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import threading
 import time
@@ -19,6 +20,7 @@ import pytest
 
 from floe import handover, vm
 from floe.errors import FloeError, NotFound, UsageError, VmError
+from floe.hypervisor import OnEvent
 from floe.qemu import VmSpec, Wires
 from floe.xen import assets, cfgfile, dom0image, domain, events, machine
 from floe.xen.machine import Machine
@@ -202,8 +204,8 @@ class Failing:
     def greet(self, sock: object) -> None:
         pass
 
-    def monitor(self, sock: object, on_event: object) -> events.Monitor:
-        return events.Monitor(sock, on_event)  # type: ignore[arg-type]
+    async def watch(self, sock: socket.socket, on_event: OnEvent) -> None:
+        await events.watch(sock, on_event)
 
     def release(self) -> None:
         self.released += 1

@@ -20,18 +20,9 @@ from floe.qemu import Endpoints, VmSpec, Wires
 
 HYPERVISORS = ("qemu", "xen")
 
-# Names of events: SHUTDOWN (reason), STOP, and FAILED (message, evidence, hint) for one that cannot go on.
+# Names of events: RESUME once the guest runs, SHUTDOWN (reason), STOP, and FAILED (message, evidence, hint) for a
+# hypervisor that cannot go on.
 OnEvent = Callable[[str, Mapping[str, Any]], None]
-
-
-class Monitor(Protocol):
-    """One connection to a hypervisor's events."""
-
-    async def run(self) -> None:
-        """Deliver events until the hypervisor closes the connection; returns after the last one was delivered."""
-
-    async def wait_up(self) -> None:
-        """Return when the guest runs. Raises VmError when it ended before."""
 
 
 class Hypervisor(Protocol):
@@ -52,8 +43,9 @@ class Hypervisor(Protocol):
     def greet(self, sock: socket.socket) -> None:
         """Say what the hypervisor must hear before its first event. Raises OSError."""
 
-    def monitor(self, sock: socket.socket, on_event: OnEvent) -> Monitor:
-        """Take over our end of the socket of events; in a running event loop."""
+    async def watch(self, sock: socket.socket, on_event: OnEvent) -> None:
+        """Deliver the events from our end of their socket, which becomes ours to close, until the hypervisor closes it;
+        returns after the last one was delivered."""
 
     def release(self) -> None:
         """Give back what was lent. May be called more than once."""
@@ -80,12 +72,12 @@ class Qemu:
         return json.dumps(argv) if as_json else shlex.join(argv)
 
     def greet(self, sock: socket.socket) -> None:
-        """Ask for QMP's command mode: events come from then on."""
+        """Ask for QMP's command mode, from which on events come, and for the guest to run."""
         qmp.negotiate(sock)
 
-    def monitor(self, sock: socket.socket, on_event: OnEvent) -> Monitor:
+    async def watch(self, sock: socket.socket, on_event: OnEvent) -> None:
         """QMP by its library."""
-        return qmp.Monitor(sock, on_event)
+        await qmp.watch(sock, on_event)
 
     def release(self) -> None:
         """Nothing is lent."""

@@ -32,7 +32,6 @@ from floe.state import End, Endpoints, Folder, Process, dump
 
 _FLUSH_S = 2.0  # what the last client may take for the guest's last words
 _UP_S = 120.0  # from the hypervisor's start to the guest's, on a busy machine
-_ADOPTED_S = 10.0  # a VM that runs is served even if the hypervisor says nothing
 _LINE = 1 << 16  # longest request
 _GAP = b"\r\n[floe: the keeper of this VM was gone: what the guest said meanwhile is missing here]\r\n"
 
@@ -76,7 +75,7 @@ class Keeper:
                 os.close(fd)
             self._open_endpoints()
             os.chdir("/")
-            if not await self._wait_up(_ADOPTED_S if adopt else _UP_S) and not adopt:
+            if not adopt and not await self._wait_up():
                 raise VmError(f"the guest did not start within {_UP_S:g} s", hint="floe doctor")
             if self._end is not None and self._end.code is None:
                 raise self._machine.failure(self._end)
@@ -93,10 +92,10 @@ class Keeper:
         control.close()
         self._close_endpoints()
 
-    async def _wait_up(self, deadline_s: float) -> bool:
+    async def _wait_up(self) -> bool:
         """Wait until the guest runs or has ended. False: neither."""
         waits = [asyncio.ensure_future(event.wait()) for event in (self._up, self._over)]
-        done, _ = await asyncio.wait(waits, timeout=deadline_s, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(waits, timeout=_UP_S, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
             wait.cancel()
         return bool(done)

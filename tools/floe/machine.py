@@ -135,21 +135,14 @@ class Machine:
         serial.on_data = self.on_serial
         serial.resume()
         self.on_console(console)
-        task = self._loop.create_task(self._monitor(socks[2]))
+        task = self._loop.create_task(self._hypervisor.watch(socks[2], self._on_event))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _monitor(self, sock: socket.socket) -> None:
-        monitor = self._hypervisor.monitor(sock, self._on_event)
-        running = self._loop.create_task(monitor.run())
-        self._tasks.add(running)
-        running.add_done_callback(self._tasks.discard)
-        with contextlib.suppress(VmError):
-            await monitor.wait_up()
-            self.on_up()
-
     def _on_event(self, name: str, data: Mapping[str, Any]) -> None:
-        if name == "SHUTDOWN":
+        if name == "RESUME":
+            self.on_up()
+        elif name == "SHUTDOWN":
             self._reason = str(data.get("reason", ""))
         elif name == "STOP" and not self._ending:
             self._ending = "stopped"  # KVM met something that it cannot run, and QEMU would wait for ever

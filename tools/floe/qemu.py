@@ -75,6 +75,7 @@ class Wires:
 class Endpoints:
     """QEMU's character devices behind the guest's console, its 16550 and QMP ("" for no QMP), as -chardev has them.
 
+    qmp: the guest waits there for qmp.negotiate().
     lossless: the console is held back while its reader is behind; the end of its input then closes it for good."""
 
     console: str
@@ -152,7 +153,7 @@ def command_line(spec: VmSpec, endpoints: Endpoints, files: list[str] | None = N
     argv += ["-device", f"{port},chardev=console"]
     argv += _virtio(spec.machine, "rng")
     if endpoints.qmp:
-        argv += ["-chardev", endpoints.qmp, "-mon", "chardev=qmp,mode=control"]
+        argv += ["-S", "-chardev", endpoints.qmp, "-mon", "chardev=qmp,mode=control"]
     first_user = next((i for i, card in enumerate(spec.cards) if card.kind == "user"), -1)
     for index, card in enumerate(spec.cards):
         forwards = spec.forwards if index == first_user else ()

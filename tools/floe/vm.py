@@ -187,7 +187,7 @@ class Vm:
         self._pidfd = os.pidfd_open(self.pid)
         self._exited = False
         self.loop.add_reader(self._pidfd, self._reap)
-        self._monitor_task = self.loop.create_task(self._hypervisor.monitor(monitor, self._on_event).run())
+        self._monitor_task = self.loop.create_task(self._hypervisor.watch(monitor, self._on_event))
         self._monitor_task.add_done_callback(lambda task: self._progress())
         self.on_launch()
 

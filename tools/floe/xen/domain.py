@@ -55,7 +55,6 @@ class Domain:
         self._received = 0  # bytes of the guest's console
         self._last_byte = 0.0
         self._running = False
-        self._events.on_owner = self._greet
         self._stopping = False  # on our owner's wish
         self._ending: tuple[int, str, int | None] | None = None  # exit status, reason, bytes of console in all
         self._wakeup, wakeup = socket.socketpair()
@@ -83,11 +82,6 @@ class Domain:
 
     def _stop(self, number: int, frame: object) -> None:
         self._stopping = True
-
-    def _greet(self) -> None:
-        """An owner that comes later hears what the first one heard."""
-        if self._running:
-            self._events.put(events.encode("UP"))
 
     # ---- one turn -----------------------------------------------------------------------------------
 
@@ -136,7 +130,7 @@ class Domain:
             self._joined = True
         elif word == "up":
             self._running = True
-            self._events.put(events.encode("UP"))
+            self._events.put(events.encode("RESUME"))
         elif word == "shutdown":
             self._ending = _ending(rest)
             self._last_byte = time.monotonic()

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from floe import handover, qemu
 from floe.errors import FloeError, UsageError
-from floe.hypervisor import Monitor, OnEvent
+from floe.hypervisor import OnEvent
 from floe.net import Card
 from floe.qemu import VmSpec, Wires
 from floe.xen import config, events, lab, places, scripts
@@ -77,9 +77,9 @@ class Xen:
     def greet(self, sock: socket.socket) -> None:
         """The process needs no word of ours."""
 
-    def monitor(self, sock: socket.socket, on_event: OnEvent) -> Monitor:
-        """Its events."""
-        return events.Monitor(sock, on_event)
+    async def watch(self, sock: socket.socket, on_event: OnEvent) -> None:
+        """Its lines."""
+        await events.watch(sock, on_event)
 
     def release(self) -> None:
         """Give the addresses back; a process that inherited them holds them still."""

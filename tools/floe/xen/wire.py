@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import select
 import socket
-from collections.abc import Callable
 
 HIGH_WATER = 1 << 16  # bytes that wait; above it, no more are taken in
 _CHUNK = 1 << 16
@@ -16,7 +15,6 @@ class Wire:
     """Bytes for the owner wait here; while there is none they are dropped, as QEMU drops them."""
 
     def __init__(self, sock: socket.socket) -> None:
-        self.on_owner: Callable[[], None] = lambda: None  # a new one has come
         listening = bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
         self._listener = sock if listening else None
         self._peer = None if listening else sock
@@ -78,7 +76,6 @@ class Wire:
         assert self._listener is not None
         self._peer = self._listener.accept()[0]
         self._peer.setblocking(False)
-        self.on_owner()
 
     def _flush(self) -> None:
         assert self._peer is not None
