@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # ssl, as MicroPython documents it and with CPython's names where that has more, over the C module tls.
 
-from tls import *  # noqa: F403
+from tls import *  # noqa: F403 - all of the C module is offered
 from tls import CERT_NONE, PROTOCOL_TLS_CLIENT, PROTOCOL_TLS_SERVER, SSLContext
 
 
@@ -20,7 +20,7 @@ def create_default_context(cafile=None, cadata=None):
     return context
 
 
-def wrap_socket(  # noqa: PLR0913, PLR0917
+def wrap_socket(  # noqa: PLR0913, PLR0917 - the signature that MicroPython documents
     sock,
     server_side=False,
     key=None,

@@ -122,7 +122,7 @@ def test_a_port_that_a_dead_guest_has_left_is_free(qemu: Monitor) -> None:
     port = qemu.listen()
     (path,) = left("forwards", f"tcp-127.0.0.1-{port}")
     wishes = plan.Wishes(forwards=(f"{port}:80",), hypervisor="xen")
-    spec, _ = plan.assemble(IMAGE, None, wishes)  # type: ignore[arg-type]
+    spec, _ = plan.assemble(IMAGE, None, wishes)
     assert spec.forwards[0].host_port == port
     assert not path.exists()
     with lab.forward("127.0.0.1", port, "10.0.2.16", 80):
@@ -136,7 +136,7 @@ def test_a_port_that_is_lent_stays_taken(qemu: Monitor) -> None:
     assert held is not None
     lab.forget_dead_forwards()
     with pytest.raises(FloeError, match="is in use"):
-        plan.assemble(IMAGE, None, plan.Wishes(forwards=(f"{port}:80",), hypervisor="xen"))  # type: ignore[arg-type]
+        plan.assemble(IMAGE, None, plan.Wishes(forwards=(f"{port}:80",), hypervisor="xen"))
     os.close(held)
 
 

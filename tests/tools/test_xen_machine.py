@@ -169,13 +169,13 @@ def test_xl_s_configuration_is_checked(tmp_path: Path) -> None:
     image = SimpleNamespace(path=tmp_path / "x.cfg", content=content)
     settings = SimpleNamespace(name="x", env={}, args=())
     with pytest.raises(UsageError, match="would write over"):
-        cfgfile.write(image, settings)  # type: ignore[arg-type]
+        cfgfile.write(image, settings)
     image.path = tmp_path / "x.elf"
     settings.env, settings.args = {"K": "a b"}, ("c", "")
-    assert 'cmdline="env.K=a%20b -- c \\"\\""\n' in cfgfile.write(image, settings).read_text()  # type: ignore[arg-type]
+    assert 'cmdline="env.K=a%20b -- c \\"\\""\n' in cfgfile.write(image, settings).read_text()
     settings.args = ("x" * 5000,)
     with pytest.raises(UsageError, match="arguments and environment take"):
-        cfgfile.write(image, settings)  # type: ignore[arg-type]
+        cfgfile.write(image, settings)
 
 
 # ---- a start that fails -----------------------------------------------------------------------------

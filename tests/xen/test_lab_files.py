@@ -9,6 +9,7 @@ import io
 import lzma
 import struct
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -115,7 +116,7 @@ def ar(members: dict[str, bytes]) -> bytes:
 
 def tar(files: dict[str, bytes], links: dict[str, str], mode: str = "w:xz") -> bytes:
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode=mode) as t:  # type: ignore[call-overload]
+    with tarfile.open(fileobj=buffer, mode=mode) as t:
         for name, data in files.items():
             info = tarfile.TarInfo(f"./{name}")
             info.size = len(data)
@@ -220,9 +221,11 @@ esac
 """
 
 
+Apt = Callable[..., tuple[Path, Mirror]]  # (offered, download=, update=, targets=): the folder of a Mirror, and it
+
+
 @pytest.fixture
-def apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
-    """apt(offered, download=, update=, targets=) -> the folder of a Mirror and the Mirror."""
+def apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Apt:
 
     def install(
         offered: str, download: str = ":", update: str = ":", targets: str = "http://m/debian/ /k.gpg\\n"
@@ -247,7 +250,7 @@ OFFER = "' one | 2:1.0 | http://m/debian bookworm/main amd64 Packages'"
 DOWNLOAD = "printf 'a package' >one_2%3a1.0_amd64.deb"
 
 
-def test_fetch(apt, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_fetch(apt: Apt, tmp_path: Path) -> None:
     targets = "http://other/ubuntu/ /u.gpg\\nhttp://m/debian/ /k.gpg\\nhttp://m/debian-security/ /k.gpg\\n"
     debs, mirror = apt(OFFER, DOWNLOAD, targets=targets)
     mirror.fetch([ONE], debs)
@@ -262,7 +265,7 @@ def test_fetch(apt, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     assert (tmp_path / "apt.log").read_text() == before  # it is there
 
 
-def test_fetch_replaces_a_truncated_package(apt) -> None:  # type: ignore[no-untyped-def]
+def test_fetch_replaces_a_truncated_package(apt: Apt) -> None:
     debs, mirror = apt(OFFER, DOWNLOAD)
     (debs / ONE.file).write_bytes(CONTENT[:4])
     mirror.fetch([ONE], debs)
@@ -297,7 +300,7 @@ def test_fetch_replaces_a_truncated_package(apt) -> None:  # type: ignore[no-unt
     ],
     ids=["moved on", "gone", "no network", "no download", "full disk", "another content", "another name"],
 )
-def test_fetch_fails(apt, settings: dict[str, str], words: str, evidence: str, hint: str) -> None:  # type: ignore[no-untyped-def]
+def test_fetch_fails(apt: Apt, settings: dict[str, str], words: str, evidence: str, hint: str) -> None:
     debs, mirror = apt(**settings)
     with pytest.raises(FloeError, match=words) as e:
         mirror.fetch([ONE], debs)
@@ -306,15 +309,15 @@ def test_fetch_fails(apt, settings: dict[str, str], words: str, evidence: str, h
     assert list(debs.iterdir()) == []
 
 
-def test_a_full_disk_is_seen_before_the_download(apt, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+def test_a_full_disk_is_seen_before_the_download(apt: Apt, monkeypatch: pytest.MonkeyPatch) -> None:
     debs, mirror = apt(OFFER, DOWNLOAD)
-    usage = packages.shutil.disk_usage(debs)._replace(free=1000)  # type: ignore[attr-defined]
-    monkeypatch.setattr(packages.shutil, "disk_usage", lambda _: usage)  # type: ignore[attr-defined]
+    usage = packages.shutil.disk_usage(debs)._replace(free=1000)
+    monkeypatch.setattr(packages.shutil, "disk_usage", lambda _: usage)
     with pytest.raises(FloeError, match="no room for the Xen lab"):
         mirror.fetch([ONE], debs)
 
 
-def test_any_version_follows_the_kernel(apt) -> None:  # type: ignore[no-untyped-def]
+def test_any_version_follows_the_kernel(apt: Apt) -> None:
     kernel = "' linux-image-9-amd64 | 9.1 | http://m/debian bookworm/main amd64 Packages'"
     _, mirror = apt(f"{OFFER.replace('2:1.0', '2:1.1')} {kernel}")
     pinned = Package("linux-image-8-amd64", "8.1", "0" * 64, follow="linux-image-amd64")
@@ -322,7 +325,7 @@ def test_any_version_follows_the_kernel(apt) -> None:  # type: ignore[no-untyped
     assert [(p.name, p.version, p.sha256) for p in newest] == [("one", "2:1.1", ""), ("linux-image-9-amd64", "9.1", "")]
 
 
-def test_a_machine_without_debian(apt) -> None:  # type: ignore[no-untyped-def]
+def test_a_machine_without_debian(apt: Apt) -> None:
     with pytest.raises(UpstreamError, match="names no Debian mirror"):
         apt(OFFER, targets="http://m/fedora/ \\n")
 

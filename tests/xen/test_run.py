@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import dom0 as in_dom0
@@ -214,7 +215,7 @@ def test_ten_at_once(boot: Boot, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def vms(lab: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+def vms(lab: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vms]:
     home = os.environ["XDG_STATE_HOME"]
     with Vms(tmp_path, monkeypatch) as made:
         monkeypatch.setenv("XDG_STATE_HOME", home)  # the lab is found by it

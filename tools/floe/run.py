@@ -79,7 +79,7 @@ def command(
     if name and not wishes["uuid"]:
         wishes["uuid"] = identity(str(name))
     # click gives each option the type that its field in Wishes has; **wishes can only say their union.
-    spec, why_no_kvm = plan(app, Wishes(accel=accel_name, **wishes), say)  # type: ignore[arg-type]
+    spec, why_no_kvm = plan(app, Wishes(accel=accel_name, **wishes), say)  # type: ignore[arg-type]  # see above
     if dry_run:
         click.echo(hypervisor.of(spec.hypervisor).show(spec, as_json=as_json))
         return errors.EXIT_OK

@@ -41,9 +41,9 @@ class Session:
         self._draining = False  # the VM has ended
         if SWITCH in spec.switches:
             # The line's time of arrival counts: have everything loaded before it comes (imported for that alone).
-            import asyncio  # noqa: F401
+            import asyncio  # noqa: F401 - see above
 
-            import qemu.qmp  # noqa: F401
+            import qemu.qmp  # noqa: F401 - see above
 
             self.stamps = StampFilter()
 

@@ -8,12 +8,14 @@ import tarfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO, Literal
 
 from floe.errors import UpstreamError
 
 _AR_MAGIC = b"!<arch>\n"
 _AR_HEADER = 60
-_KINDS = {b"data.tar.xz": "r|xz", b"data.tar.gz": "r|gz", b"data.tar": "r|"}
+_Mode = Literal["r|xz", "r|gz", "r|"]
+_KINDS: dict[bytes, _Mode] = {b"data.tar.xz": "r|xz", b"data.tar.gz": "r|gz", b"data.tar": "r|"}
 
 
 def read(package: Path, wanted: Callable[[str], bool]) -> tuple[dict[str, bytes], dict[str, str]]:
@@ -22,7 +24,7 @@ def read(package: Path, wanted: Callable[[str], bool]) -> tuple[dict[str, bytes]
     files: dict[str, bytes] = {}
     links: dict[str, str] = {}
     try:
-        with package.open("rb") as f, tarfile.open(fileobj=f, mode=_find_data(package, f)) as tar:  # type: ignore[call-overload]
+        with package.open("rb") as f, tarfile.open(fileobj=f, mode=_find_data(f)) as tar:
             for member in tar:
                 path = member.name.removeprefix("./")
                 if not wanted(path):
@@ -41,7 +43,7 @@ def read(package: Path, wanted: Callable[[str], bool]) -> tuple[dict[str, bytes]
     return files, links
 
 
-def _find_data(package: Path, f) -> str:  # type: ignore[no-untyped-def]
+def _find_data(f: BinaryIO) -> _Mode:
     """Leave `f` at the start of the tar archive and say how tarfile is to open it."""
     if f.read(len(_AR_MAGIC)) != _AR_MAGIC:
         raise ValueError("it is no Debian package")

@@ -141,6 +141,6 @@ def _needed(elf: bytes) -> list[str]:
         section = ELFFile(io.BytesIO(elf)).get_section_by_name(".dynamic")
         if not isinstance(section, DynamicSection):
             return []
-        return [str(tag.needed) for tag in section.iter_tags("DT_NEEDED")]  # type: ignore[attr-defined]
+        return [str(tag.needed) for tag in section.iter_tags("DT_NEEDED")]  # type: ignore[attr-defined]  # pyelftools sets it
     except ELFError as e:
         raise FloeError(f"a program in Debian's packages is no ELF: {e}") from e
