@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Fixtures: the program is built once a session, a process of it is started for each test."""
+"""Fixtures: the program is built once a session, a process of it is started for each test. A module about another program
+overrides `program` alone."""
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,10 +11,9 @@ from xen_harness import CLOSING
 from xendisk import MOST, MS, NOTHING, Disk
 
 
-@pytest.fixture
-def h(blkfront_program: Path) -> Iterator[Harness]:
-    with Harness(blkfront_program) as harness:
-        yield harness
+@pytest.fixture(scope="session")
+def program(blkfront_program: Path) -> Path:
+    return blkfront_program
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,10 +13,9 @@ from xendisk import MOST, MS, SECTORS, Disk
 EROFS, ENOENT = -30, -2
 
 
-@pytest.fixture
-def h(blkfront_program: Path) -> Iterator[Harness]:
-    with Harness(blkfront_program) as harness:
-        yield harness
+@pytest.fixture(scope="session")
+def program(blkfront_program: Path) -> Path:
+    return blkfront_program
 
 
 @pytest.fixture

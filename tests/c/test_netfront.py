@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,10 +25,9 @@ from xencard import (
 )
 
 
-@pytest.fixture
-def h(netfront: Path) -> Iterator[Harness]:
-    with Harness(netfront) as harness:
-        yield harness
+@pytest.fixture(scope="session")
+def program(netfront: Path) -> Path:
+    return netfront
 
 
 @pytest.fixture

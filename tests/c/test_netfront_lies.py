@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,10 +16,9 @@ from xencard import ALL, NULL, PAGE, RX_EXTRA, RX_GSO_PREFIX, RX_MORE, SMALL_VM,
 ENOENT = -2
 
 
-@pytest.fixture
-def h(netfront: Path) -> Iterator[Harness]:
-    with Harness(netfront) as harness:
-        yield harness
+@pytest.fixture(scope="session")
+def program(netfront: Path) -> Path:
+    return netfront
 
 
 @pytest.fixture

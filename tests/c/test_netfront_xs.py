@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,10 +20,9 @@ from xencard import (
 )
 
 
-@pytest.fixture
-def h(netfront: Path) -> Iterator[Harness]:
-    with Harness(netfront) as harness:
-        yield harness
+@pytest.fixture(scope="session")
+def program(netfront: Path) -> Path:
+    return netfront
 
 
 @pytest.fixture

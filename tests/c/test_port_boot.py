@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -69,12 +68,6 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     symbols = [f"-Wl,--defsym={name}={value:#x}" for name, value in LINK.items()]
     # Linked high, so that the addresses of a small machine are free for it.
     return build(tmp_path_factory.mktemp("boot"), "boot", "-no-pie", "-Wl,-Ttext-segment=0x40000000", *symbols)
-
-
-@pytest.fixture
-def h(program: Path) -> Iterator[Harness]:
-    with Harness(program) as harness:
-        yield harness
 
 
 @dataclass

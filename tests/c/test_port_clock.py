@@ -25,12 +25,6 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(tmp_path_factory.mktemp("clock"), "clock")
 
 
-@pytest.fixture
-def h(program: Path) -> Iterator[Harness]:
-    with Harness(program) as harness:
-        yield harness
-
-
 @pytest.fixture(scope="module")
 def shared(program: Path) -> Iterator[Harness]:
     with Harness(program) as harness:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,12 +18,6 @@ LATE_NS = 2_000_000  # the fake clock moves 1 us at each look at it, and 1 ms at
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(tmp_path_factory.mktemp("console"), "console")
-
-
-@pytest.fixture
-def h(program: Path) -> Iterator[Harness]:
-    with Harness(program) as harness:
-        yield harness
 
 
 def sent(h: Harness) -> bytes:

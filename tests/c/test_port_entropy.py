@@ -28,19 +28,13 @@ RFC_A1_1 = (
 
 
 @pytest.fixture(scope="module")
-def entropy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(tmp_path_factory.mktemp("entropy"), "entropy")
 
 
-@pytest.fixture
-def h(entropy: Path) -> Iterator[Harness]:
-    with Harness(entropy) as harness:
-        yield harness
-
-
 @pytest.fixture(scope="module")
-def shared(entropy: Path) -> Iterator[Harness]:
-    with Harness(entropy) as harness:
+def shared(program: Path) -> Iterator[Harness]:
+    with Harness(program) as harness:
         yield harness
 
 
@@ -101,7 +95,7 @@ def test_every_length(h: Harness, n: int) -> None:
         assert get(h, n)[1] != data
 
 
-def test_same_seed_same_stream_other_seed_another(entropy: Path) -> None:
+def test_same_seed_same_stream_other_seed_another(program: Path) -> None:
     streams = []
     for feed in (
         ["add " + SEED.hex()],
@@ -109,7 +103,7 @@ def test_same_seed_same_stream_other_seed_another(entropy: Path) -> None:
         ["add " + SEED[::-1].hex()],
         ["init 1 2", "add " + SEED.hex()],
     ):
-        with Harness(entropy) as h:
+        with Harness(program) as h:
             for command in feed:
                 h.do(command)
             streams.append(get(h, 64)[1])
@@ -118,9 +112,9 @@ def test_same_seed_same_stream_other_seed_another(entropy: Path) -> None:
 
 
 @pytest.mark.parametrize("extra", [b"\0", b"x", bytes(64), bytes(33)])
-def test_adding_changes_what_follows(entropy: Path, extra: bytes) -> None:
+def test_adding_changes_what_follows(program: Path, extra: bytes) -> None:
     """Also zeros, and also the last byte of a long input."""
-    with Harness(entropy) as with_it, Harness(entropy) as without:
+    with Harness(program) as with_it, Harness(program) as without:
         with_it.do("add", SEED.hex())
         without.do("add", SEED.hex())
         with_it.do("add", extra.hex())

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,12 +20,11 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def h(program: Path) -> Iterator[Harness]:
-    with Harness(program) as harness:
-        harness.do("ram", MIB, 64 * MIB)
-        harness.do("max", 64 * 1024)
-        harness.do("target", 64 * 1024)
-        yield harness
+def h(h: Harness) -> Harness:
+    h.do("ram", MIB, 64 * MIB)
+    h.do("max", 64 * 1024)
+    h.do("target", 64 * 1024)
+    return h
 
 
 def start(h: Harness) -> None:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,12 +17,6 @@ DEAD = "; nothing is asked any more"
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(tmp_path_factory.mktemp("xen_store"), "xen_store")
-
-
-@pytest.fixture
-def h(program: Path) -> Iterator[Harness]:
-    with Harness(program) as harness:
-        yield harness
 
 
 def run(h: Harness) -> list[str]:

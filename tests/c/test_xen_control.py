@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,10 +24,9 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def h(program: Path) -> Iterator[Harness]:
-    with Harness(program) as harness:
-        harness.do("seeded", 1)
-        yield harness
+def h(h: Harness) -> Harness:
+    h.do("seeded", 1)
+    return h
 
 
 def started(h: Harness) -> None:

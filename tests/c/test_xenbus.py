@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,12 +27,6 @@ MS = 1000000
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(tmp_path_factory.mktemp("xenbus"), "xen_bus.c", "modules/xen/xenbus.c")
-
-
-@pytest.fixture
-def h(program: Path) -> Iterator[Harness]:
-    with Harness(program) as harness:
-        yield harness
 
 
 @pytest.fixture
