@@ -29,7 +29,8 @@ def netfront(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Xen's network driver over the fake Xen (xen_net.c)."""
     sources = [f"modules/xen/{name}.c" for name in ("xenbus", "netfront", "netfront_ring", "netfront_xs")]
     folder = tmp_path_factory.mktemp("netfront")
-    return build_xen(folder, "xen_net.c", *sources, "modules/netdev/netdev.c", "tests/c/xen_netfuzz.c")
+    own = ("tests/c/net_user.c", "tests/c/xen_netfuzz.c")
+    return build_xen(folder, "xen_net.c", *sources, "modules/netdev/netdev.c", *own)
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@
 
 #include "fake_device.h"
 #include "fake_hal.h"
-#include "netdev.h"
+#include "net_user.h"
 #include "virtio.h"
 
-enum { WORDS = 64, LINE = 300000, COOKIES = 4096 };
+enum { WORDS = 64, LINE = 300000 };
 
 bool fake_event_arm(void);
 uint64_t fake_event_left(void);
@@ -27,9 +27,6 @@ static char *word[WORDS];
 static unsigned words;
 static virtq_t raw;
 static fake_queue_t raw_device;
-static void *rx_cookie[COOKIES];
-static unsigned rx_cookies;
-static uint8_t *tx_memory[COOKIES];
 
 static long long num(unsigned i) {
     if (i >= words) {
@@ -310,89 +307,6 @@ static void cmd_probe(void) {
     exit(2);
 }
 
-static netdev_t *nic(void) {
-    netdev_t *n = netdev_get((unsigned)num(1));
-    if (n == NULL) {
-        printf("harness: no NIC %s\n", word[1]);
-        exit(2);
-    }
-    return n;
-}
-
-static void cmd_rx(void) {
-    netdev_frame_t f;
-    netdev_t *n = nic();
-    int r = n->ops->rx_take(n, &f);
-    printf("%d", r);
-    if (r == 0) {
-        rx_cookie[rx_cookies % COOKIES] = f.cookie;
-        printf(" %u %d %u ", rx_cookies++ % COOKIES, f.csum_good, f.nsegs);
-        for (unsigned i = 0; i < f.nsegs; i++) {
-            hex(f.seg[i].base, f.seg[i].len);
-        }
-    }
-    printf("\n");
-}
-
-static void cmd_rxret(void) { nic()->ops->rx_return(nic(), rx_cookie[num(2)]); }
-
-// NIC COOKIE CSUM GSO GSO_SIZE HDR_LEN CSUM_START CSUM_OFFSET LEN...
-static void cmd_tx(void) {
-    netdev_frame_t f = {.cookie = (void *)(uintptr_t)num(2),
-                        .csum_needed = num(3) != 0,
-                        .gso = (uint8_t)num(4),
-                        .gso_size = (uint16_t)num(5),
-                        .hdr_len = (uint16_t)num(6),
-                        .csum_start = (uint16_t)num(7),
-                        .csum_offset = (uint16_t)num(8)};
-    size_t total = 0, at = 0;
-    for (unsigned i = 9; i < words; i++) {
-        total += (size_t)num(i);
-    }
-    uint8_t *p = malloc(total + 1);
-    for (size_t i = 0; i < total; i++) {
-        p[i] = (uint8_t)i;
-    }
-    for (unsigned i = 9; i < words; i++) {
-        if (f.nsegs < NETDEV_MAX_SEGS) {
-            f.seg[f.nsegs] = (netdev_seg_t){p + at, (uint32_t)num(i)};
-        }
-        f.nsegs++;
-        at += (size_t)num(i);
-    }
-    int r = nic()->ops->tx_provide(nic(), &f);
-    tx_memory[num(2)] = r == 0 ? p : NULL;
-    if (r != 0) {
-        free(p);
-    }
-    printf("%d\n", r);
-}
-
-static void cmd_txret(void) {
-    uintptr_t cookie = (uintptr_t)nic()->ops->tx_return(nic());
-    if (cookie != 0) {
-        free(tx_memory[cookie]);
-    }
-    printf("%lu\n", (unsigned long)cookie);
-}
-
-static void cmd_kick(void) { nic()->ops->kick(nic()); }
-static void cmd_arm(void) { printf("%d\n", nic()->ops->arm(nic())); }
-static void cmd_link(void) { printf("%d\n", nic()->ops->link_up(nic())); }
-
-static void cmd_nic(void) {
-    const netdev_t *n = nic();
-    hex(n->mac, 6);
-    printf(" %u %u %d\n", n->mtu, n->features, n->dead);
-}
-
-static void cmd_stats(void) {
-    const netdev_stats_t *s = &nic()->stats;
-    printf("%llu %llu %llu %llu %llu %llu %llu\n", (unsigned long long)s->rx_frames, (unsigned long long)s->rx_bytes,
-           (unsigned long long)s->rx_dropped, (unsigned long long)s->tx_frames, (unsigned long long)s->tx_bytes,
-           (unsigned long long)s->tx_full, (unsigned long long)s->kicks);
-}
-
 static void cmd_send(void) {
     size_t len;
     uint8_t *p = unhex(1, &len);
@@ -453,15 +367,6 @@ static const struct {
     {"q_cycle", cmd_q_cycle},
     {"q_arm", cmd_q_arm},
     {"probe", cmd_probe},
-    {"rx", cmd_rx},
-    {"rxret", cmd_rxret},
-    {"tx", cmd_tx},
-    {"txret", cmd_txret},
-    {"kick", cmd_kick},
-    {"arm", cmd_arm},
-    {"link", cmd_link},
-    {"nic", cmd_nic},
-    {"stats", cmd_stats},
     {"send", cmd_send},
     {"idle", cmd_idle},
     {"run", cmd_run},
@@ -479,7 +384,7 @@ static void execute(void) {
             return;
         }
     }
-    if (disk_command(word, words)) {
+    if (disk_command(word, words) || net_user_command(word, words)) {
         return;
     }
     printf("harness: no command %s\n", word[0]);

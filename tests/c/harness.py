@@ -50,7 +50,8 @@ def build(out: Path) -> Path:
     if compiler is None:
         raise RuntimeError("neither gcc nor clang is installed; try: apt-get install gcc")
     fakes = ("fake_hal.c", "fake_device.c")
-    own = [HERE / name for name in ("harness.c", "fuzz.c", "fuzz_lives.c", "disk.c", "disk_user.c", *fakes)]
+    users = ("disk_user.c", "net_user.c")
+    own = [HERE / name for name in ("harness.c", "fuzz.c", "fuzz_lives.c", "disk.c", *users, *fakes)]
     sources = [
         *own,
         *(ROOT / "modules/virtio").glob("*.c"),

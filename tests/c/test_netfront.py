@@ -8,18 +8,16 @@ from pathlib import Path
 
 import pytest
 from harness import EAGAIN, EMSGSIZE, Harness
-from netcard import pattern
+from netuser import LARGE_VM, SMALL_VM, pattern
 from xencard import (
     ALL,
     CSUM_BLANK,
     DATA_VALIDATED,
     EXTRA_INFO,
-    LARGE_VM,
     MORE_DATA,
     PAGE,
     RX_BLANK,
     RX_VALIDATED,
-    SMALL_VM,
     TSO,
     XenCard,
 )

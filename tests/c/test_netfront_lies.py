@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from harness import EAGAIN, EINVAL, EIO, EMSGSIZE, Died, Harness
-from netcard import pattern
+from netuser import SMALL_VM, pattern
 from xen_harness import CLOSED, CLOSING, CONNECTED, INIT_WAIT, INITIALISED, RECONFIGURING, UNKNOWN
-from xencard import ALL, NULL, PAGE, RX_EXTRA, RX_GSO_PREFIX, RX_MORE, SMALL_VM, TSO, XenCard
+from xencard import ALL, NULL, PAGE, RX_EXTRA, RX_GSO_PREFIX, RX_MORE, TSO, XenCard
 
 ENOENT = -2
 

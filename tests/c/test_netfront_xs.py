@@ -7,17 +7,9 @@ from pathlib import Path
 
 import pytest
 from harness import EAGAIN, EMSGSIZE, ENOMEM, Harness
-from netcard import F_TX_TSO4, F_TX_TSO6, pattern
+from netuser import F_TX_TSO4, F_TX_TSO6, LARGE_VM, SMALL_VM, pattern
 from xen_harness import CLOSED, CLOSING, CONNECTED, INIT_WAIT, INITIALISING
-from xencard import (
-    ALL,
-    LARGE_VM,
-    PAGE,
-    SMALL_VM,
-    TSO,
-    USUAL,
-    XenCard,
-)
+from xencard import ALL, PAGE, TSO, USUAL, XenCard
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 import pytest
 from harness import EAGAIN, EINVAL, EIO, ENODEV, ENOMEM, ENOSPC, NET, VERSION_1, Device, Harness
-from netcard import ADDRESS, MAC, MTU, RX, TX, USUAL, Card, pattern
+from netcard import ADDRESS, MAC, MTU, RX, TX, USUAL, Card
+from netuser import pattern
 
 
 def test_receive_checksum_flag_without_the_feature_is_not_believed(card: Card) -> None:

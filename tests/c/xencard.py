@@ -7,8 +7,8 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from harness import EIO, Harness
-from netcard import F_RX_CSUM, F_TX_CSUM, OFFLOAD, Frame
+from harness import Harness
+from netuser import F_RX_CSUM, F_TX_CSUM, NetUser
 from xen_harness import CLOSED, CONNECTED, Backend
 
 RING, HEADER = 256, 64
@@ -20,7 +20,6 @@ PAGE = 4096
 USUAL = F_TX_CSUM | F_RX_CSUM
 ALL = {"feature__sg": 1, "feature__ipv6__csum__offload": 1, "feature__gso__tcpv4": 1, "feature__gso__tcpv6": 1}
 TSO = {"csum": 1, "gso": 1, "size": 1460, "hdr": 54, "start": 34, "offset": 16}
-SMALL_VM, LARGE_VM = 8 << 20, 64 << 20
 
 
 @dataclass
@@ -78,12 +77,12 @@ class Ring:
         self.poke(4, struct.pack("<I", self.req_cons + 1))
 
 
-class XenCard:
+class XenCard(NetUser):
     """A card, its driver, and the backend's side of it."""
 
     def __init__(self, h: Harness, number: int = 0, index: int = 0, mac: str = MAC, follows: bool = True) -> None:
         """follows: the backend goes with the driver when that is CLOSED."""
-        self.h, self.index = h, index
+        super().__init__(h, index)
         self.back = Backend(h, "vif", number)
         h.do("xs_set", f"{self.back.front}/mac", mac)
         self.back.set(online=1, feature__rx__copy=1, feature__rx__notify=1)
@@ -103,45 +102,6 @@ class XenCard:
         self.rx = Ring(self.h, int(self.back.get("rx-ring-ref")), 8)
         self.port = int(self.back.get("event-channel"))
         return self
-
-    def nic(self) -> tuple[str, int, int, bool]:
-        mac, mtu, features, dead = self.h.do("nic", self.index).split()
-        return mac, int(mtu), int(features), dead == "1"
-
-    # ---- the stack's side
-
-    def take(self) -> Frame | int:
-        answer = self.h.do("rx", self.index).split()
-        if answer[0] != "0":
-            return int(answer[0])
-        return Frame(int(answer[1]), answer[2] == "1", int(answer[3]), bytes.fromhex(answer[4]))
-
-    def frame(self) -> Frame:
-        frame = self.take()
-        assert isinstance(frame, Frame), (frame, self.h.log)
-        return frame
-
-    def give_back(self, frame: Frame) -> None:
-        self.h.do("rxret", self.index, frame.cookie)
-
-    def send(self, cookie: int, *lengths: int, **offload: int) -> int:
-        """Queue a frame of segments of these lengths. offload: csum, gso, size, hdr, start, offset; 0 if not given."""
-        assert offload.keys() <= set(OFFLOAD)
-        return self.h.number("tx", self.index, cookie, *[offload.get(k, 0) for k in OFFLOAD], *lengths)
-
-    def returned(self) -> int:
-        return self.h.number("txret", self.index)
-
-    def arm(self) -> int:
-        return self.h.number("arm", self.index)
-
-    def kick(self) -> int:
-        """Returns how many notifications it made."""
-        before = self.notified()
-        self.h.do("kick", self.index)
-        return self.notified() - before
-
-    # ---- the backend's side
 
     def notified(self) -> int:
         return int(self.h.do("port", self.port).split()[3])
@@ -210,14 +170,5 @@ class XenCard:
         self.buffer()
         self.rx.answer(struct.pack("<BBHBBH", kind, flags, size, gso, 0, 0))
 
-    def dead(self, reason: str) -> None:
-        """The card is dead for good, for the reason given."""
-        assert any(reason in line for line in self.h.log), self.h.log
-        assert self.nic()[3]
-        lines = len(self.h.log)
-        assert self.take() == EIO and self.send(1, 60) == EIO and self.returned() == 0
-        assert self.arm() == 0 and self.h.number("link", self.index) == 0
-        assert self.kick() == 0
+    def late_answer(self) -> None:
         self.rx.push(1)
-        assert self.take() == EIO
-        assert len(self.h.log) == lines, "one line a death"
