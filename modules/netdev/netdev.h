@@ -76,7 +76,7 @@ struct netdev {
     const char *driver; // "virtio-net", "xen-netfront"
     uint8_t mac[NETDEV_MAC_LEN];
     uint16_t mtu;
-    uint16_t rx_buffers; // receive buffers in all, for the stack to hold at most half; 0: not told
+    uint16_t rx_buffers; // the stack holds at most half so many frames; 0: not told
     uint32_t features;   // NETDEV_F_*
     bool dead;
     netdev_stats_t stats;

@@ -96,6 +96,8 @@ static void cmd_nic(void) {
     printf(" %u %u %d\n", nic->mtu, nic->features, nic->dead);
 }
 
+static void cmd_told(void) { printf("%u\n", nic->rx_buffers); }
+
 static void cmd_stats(void) {
     const netdev_stats_t *s = &nic->stats;
     printf("%llu %llu %llu %llu %llu %llu %llu\n", (unsigned long long)s->rx_frames, (unsigned long long)s->rx_bytes,
@@ -108,7 +110,7 @@ static const struct {
     void (*run)(void);
 } commands[] = {
     {"rx", cmd_rx},   {"rxret", cmd_rxret}, {"tx", cmd_tx},   {"txret", cmd_txret}, {"kick", cmd_kick},
-    {"arm", cmd_arm}, {"link", cmd_link},   {"nic", cmd_nic}, {"stats", cmd_stats},
+    {"arm", cmd_arm}, {"link", cmd_link},   {"nic", cmd_nic}, {"stats", cmd_stats}, {"told", cmd_told},
 };
 
 bool net_user_command(char **w, unsigned count) {
