@@ -13,6 +13,8 @@ from netcard import Card
 from xen_harness import build as build_xen
 from xendisk import build_blkfront
 
+pytest.register_assert_rewrite("diskcontract")  # its tests are run by the modules that inherit them
+
 
 @pytest.fixture(scope="session")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:

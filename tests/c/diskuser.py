@@ -3,14 +3,20 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from harness import Harness
 
 
-class DiskUser:
-    """Reads and writes the disk that was chosen last (`use`), through blkdev.c."""
+class DiskUser(ABC):
+    """Reads and writes the disk that was chosen last (`use`), through blkdev.c. A subclass is the disk."""
 
     def __init__(self, h: Harness) -> None:
         self.h = h
+
+    @abstractmethod
+    def up(self) -> DiskUser:
+        """The driver finds the disk."""
 
     def use(self, number: int) -> None:
         self.h.do("disk_use", number)

@@ -6,7 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from harness import EINVAL, EIO, ENOTSUP, Harness
+from diskcontract import DiskContract
+from harness import EIO, ENOTSUP, Harness
 from xen_harness import CLOSING
 from xendisk import MOST, MS, NOTHING, Disk
 
@@ -21,15 +22,11 @@ def disk(h: Harness) -> Disk:
     return Disk(h)
 
 
+class TestContract(DiskContract):
+    """diskcontract.py"""
+
+
 # ---- requests -------------------------------------------------------------------------------------
-
-
-def test_whole_sectors_are_one_request(disk: Disk) -> None:
-    disk.up()
-    assert disk.write(8192, 8192) == 0
-    assert disk.log() == "W8192+8192"
-    assert disk.read(8192, 8192) == (0, 0)
-    assert disk.log() == "R8192+8192"
 
 
 @pytest.mark.parametrize("n", [512, 4096, 4608, 40960, 45056])
@@ -57,15 +54,6 @@ def test_answers_in_any_order(disk: Disk) -> None:
     disk.up()
     assert disk.write(0, 1 << 20) == 0
     assert disk.read(0, 1 << 20) == (0, 0)
-
-
-@pytest.mark.parametrize("latency", [10_000, 1_000_000, 3_000_000_000])
-def test_a_slow_disk(disk: Disk, latency: int) -> None:
-    disk.h.do("disk_latency", latency)
-    disk.up()
-    assert disk.write(0, 4096) == 0
-    assert disk.read(0, 4096) == (0, 0)
-    assert disk.h.number("clock") >= 2 * latency
 
 
 def test_around_the_ring_and_its_index(disk: Disk) -> None:
@@ -126,13 +114,6 @@ def test_a_callers_memory_is_never_shared(disk: Disk) -> None:
     assert disk.write(0, 4096, 3) == 0
     assert disk.read(0, 4096, 3) == (0, 0)
     assert disk.h.number("grants") == 1 + 8 * 11
-
-
-@pytest.mark.parametrize(("at", "n"), [(1 << 20, 1), ((1 << 20) - 1, 2), (1 << 62, 1), (0, (1 << 20) + 1)])
-def test_past_the_end(disk: Disk, at: int, n: int) -> None:
-    disk.up()
-    assert disk.write(at, n) == disk.read(at, n)[0] == disk.ordered(at, n) == EINVAL
-    assert disk.log() == ""
 
 
 # ---- lies -----------------------------------------------------------------------------------------
@@ -219,13 +200,6 @@ def test_a_disk_that_cannot_flush_after_all(disk: Disk) -> None:
     assert disk.flush() == 0
     assert disk.info()[5] == 0
     assert disk.h.log == ["xen vbd/51712: the disk has no cache to flush after all (-95)"]
-
-
-def test_an_answer_just_in_time(disk: Disk) -> None:
-    disk.up()
-    disk.h.do("disk_fault", "late", 0)
-    assert disk.write(0, 512) == 0
-    assert disk.h.number("clock") > 29_000 * MS
 
 
 @pytest.mark.parametrize("at", range(3))

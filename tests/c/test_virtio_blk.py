@@ -7,6 +7,7 @@ import struct
 from collections.abc import Callable
 
 import pytest
+from diskcontract import DiskContract
 from diskuser import DiskUser
 from harness import BLOCK, EINVAL, EIO, ENODEV, ENOMEM, ENOTSUP, EVENT_IDX, VERSION_1, Device, Harness
 
@@ -47,20 +48,16 @@ def disk(h: Harness, device: Callable[[int], Device]) -> Disk:
     return Disk(h, device(BLOCK))
 
 
+class TestContract(DiskContract):
+    """diskcontract.py"""
+
+
 def test_no_disk(h: Harness) -> None:
     assert h.number("probe", "virtio-blk") == 0
 
 
 def test_what_it_is(disk: Disk) -> None:
     assert disk.up().info() == [SECTORS, 512, 256 << 10, 16, 0, 1, 1, 0]
-
-
-def test_whole_sectors_are_one_request(disk: Disk) -> None:
-    disk.up()
-    assert disk.write(8192, 8192) == 0
-    assert disk.log() == "W8192+8192"
-    assert disk.read(8192, 8192) == (0, 0)
-    assert disk.log() == "R8192+8192"
 
 
 def test_a_partly_written_sector_is_read_first(disk: Disk) -> None:
@@ -89,15 +86,6 @@ def test_answers_in_any_order(disk: Disk) -> None:
     assert disk.info()[2] == 4096
     assert disk.write(0, 300_000) == 0
     assert disk.read(0, 300_000) == (0, 0)
-
-
-@pytest.mark.parametrize("latency", [10_000, 1_000_000, 3_000_000_000])
-def test_a_slow_disk(disk: Disk, latency: int) -> None:
-    disk.h.do("disk_latency", latency)
-    disk.up()
-    assert disk.write(0, 4096) == 0
-    assert disk.read(0, 4096) == (0, 0)
-    assert disk.h.number("clock") >= 2 * latency
 
 
 def test_what_was_read_is_kept_and_what_is_written_is_seen(disk: Disk) -> None:
@@ -162,14 +150,6 @@ def test_read_only(disk: Disk) -> None:
     assert disk.write(0, 512) == disk.ordered(0, 512) == disk.h.number("disk_discard", 0, 512) == EROFS
     assert disk.read(0, 512)[0] == 0
     assert disk.log() == "R0+4096"
-
-
-@pytest.mark.parametrize(("at", "n"), [(1 << 20, 1), ((1 << 20) - 1, 2), (1 << 62, 1), (0, (1 << 20) + 1)])
-def test_past_the_end(disk: Disk, at: int, n: int) -> None:
-    disk.up()
-    assert disk.write(at, n) == disk.read(at, n)[0] == disk.ordered(at, n) == EINVAL
-    assert disk.log() == ""
-    assert disk.write((1 << 20) - 1, 1) == 0
 
 
 @pytest.mark.parametrize("blk_size", [1024, 4096])
@@ -241,13 +221,6 @@ def test_a_failed_write_is_not_kept_as_read(disk: Disk) -> None:
     disk.log()
     disk.read(0, 100, 0)
     assert disk.log() == "R0+4096"
-
-
-def test_an_answer_just_in_time(disk: Disk) -> None:
-    disk.up()
-    disk.h.do("disk_fault", "late", 0)
-    assert disk.write(0, 512) == 0
-    assert disk.h.number("clock") > 29_000_000_000
 
 
 @pytest.mark.parametrize(
