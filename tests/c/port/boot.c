@@ -6,7 +6,6 @@
 #include "talk.h"
 
 #include <setjmp.h>
-#include <stdarg.h>
 #include <sys/mman.h>
 
 #include "app.h"
@@ -53,15 +52,7 @@ int floe_main(void) { return 0; }
 
 _Noreturn void hal_exit(int code) { longjmp(done, code + 1); }
 
-_Noreturn void hal_panic(const char *fmt, ...) {
-    va_list ap;
-    va_start(ap, fmt);
-    printf("PANIC ");
-    vprintf(fmt, ap);
-    printf("\n");
-    va_end(ap);
-    longjmp(done, 121);
-}
+TALK_PANIC(longjmp(done, 121))
 
 typedef struct {
     uint64_t start, end, flags;

@@ -8,7 +8,6 @@
 #include <ctype.h>
 #include <errno.h>
 #include <math.h>
-#include <stdarg.h>
 
 #include "hal/hal.h"
 
@@ -32,15 +31,7 @@ _Noreturn void exit(int code);
 
 _Noreturn void hal_exit(int code) { exit(code); }
 
-_Noreturn void hal_panic(const char *fmt, ...) {
-    va_list ap;
-    va_start(ap, fmt);
-    printf("PANIC ");
-    vprintf(fmt, ap);
-    printf("\n");
-    va_end(ap);
-    exit(120);
-}
+TALK_PANIC(exit(120))
 
 static void command(const talk_t *t) {
     if (talk_is(t, "atoi")) {

@@ -6,6 +6,7 @@
 #ifndef FLOE_TEST_TALK_H
 #define FLOE_TEST_TALK_H
 
+#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,6 +45,18 @@ static void talk_print_bytes(const void *data, size_t len) {
     }
     printf("\n");
 }
+
+// A hal_panic() that prints its line and then does `end`, which does not return.
+#define TALK_PANIC(end) \
+    _Noreturn void hal_panic(const char *fmt, ...) { \
+        va_list ap; \
+        va_start(ap, fmt); \
+        printf("PANIC "); \
+        vprintf(fmt, ap); \
+        printf("\n"); \
+        va_end(ap); \
+        end; \
+    }
 
 // Serve commands until standard input ends.
 static int talk(void (*command)(const talk_t *t)) {

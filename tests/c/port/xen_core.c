@@ -97,15 +97,7 @@ int hal_irq_msi(uint64_t *addr, uint32_t *data) {
 static hal_event_source_t *source;
 void hal_event_add(hal_event_source_t *s) { source = s; }
 
-_Noreturn void hal_panic(const char *fmt, ...) {
-    va_list ap;
-    va_start(ap, fmt);
-    printf("PANIC ");
-    vprintf(fmt, ap);
-    printf("\n");
-    va_end(ap);
-    longjmp(ended, 2);
-}
+TALK_PANIC(longjmp(ended, 2))
 
 int xen_store_printf(xen_tx_t tx, const char *path, const char *fmt, ...) {
     va_list ap;
