@@ -98,13 +98,6 @@ typedef struct {
     unsigned tx_out;
 } world_t;
 
-static uint32_t sum(uint32_t s, const uint8_t *p, size_t len) {
-    for (size_t i = 0; i < len; i++) {
-        s = s * 31 + p[i];
-    }
-    return s;
-}
-
 // Deliver a frame of 1..k buffers as an honest device does; with a lie in header, id or length now and then.
 static void device_receive(world_t *w) {
     fake_chain_t c[FRAME_BUFFERS];
@@ -130,7 +123,7 @@ static void device_receive(world_t *w) {
             memcpy(data + 10, &buffers, 2);
         }
         fake_chain_write(&c[i], data, len);
-        s = sum(s, data + (i == 0 ? 12 : 0), len - (i == 0 ? 12 : 0));
+        s = fuzz_sum(s, data + (i == 0 ? 12 : 0), len - (i == 0 ? 12 : 0));
         total += len - (i == 0 ? 12 : 0);
         uint32_t id = c[i].head, said = len;
         if (lie) {
@@ -156,7 +149,7 @@ static void stack_take(world_t *w) {
     }
     uint32_t s = 0, total = 0;
     for (unsigned i = 0; i < f.nsegs; i++) {
-        s = sum(s, f.seg[i].base, f.seg[i].len); // touches every byte: ASan checks the bounds
+        s = fuzz_sum(s, f.seg[i].base, f.seg[i].len); // touches every byte: ASan checks the bounds
         total += f.seg[i].len;
     }
     CHECK(w->lied ||

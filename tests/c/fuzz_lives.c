@@ -25,6 +25,13 @@ uint32_t fuzz_pick(uint32_t below) { // xorshift64*
     return (uint32_t)((state * 0x2545f4914f6cdd1dull) >> 32) % below;
 }
 
+uint32_t fuzz_sum(uint32_t s, const uint8_t *p, size_t len) {
+    for (size_t i = 0; i < len; i++) {
+        s = s * 31 + p[i];
+    }
+    return s;
+}
+
 int fuzz_lives(void (*life)(void), unsigned long seed, unsigned long count) {
     int bad = 0;
     for (unsigned long i = 0; i < count; i++) {

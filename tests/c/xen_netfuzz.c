@@ -38,13 +38,6 @@ typedef struct {
 
 static uint32_t pick(uint32_t below) { return fuzz_pick(below); }
 
-static uint32_t sum(uint32_t s, const uint8_t *p, size_t len) {
-    for (size_t i = 0; i < len; i++) {
-        s = s * 31 + p[i];
-    }
-    return s;
-}
-
 static uint8_t *ring(xen_grant_t ref) {
     uint8_t *page = fake_grant_page(ref, 0, true);
     CHECK(page != NULL);
@@ -124,7 +117,7 @@ static void backend_receive(world_t *w) {
         for (uint32_t k = 0; k < len; k++) {
             page[offset + k] = (uint8_t)pick(256);
         }
-        s = sum(s, page + offset, len);
+        s = fuzz_sum(s, page + offset, len);
         total += len;
         uint16_t raw[4] = {id, offset, (uint16_t)((i + 1 < n ? MORE : 0) | (gso && i == 0 ? EXTRA : 0) | pick(4)),
                            (uint16_t)(lost && i == n - 1 ? -1 : (int)len)};
@@ -191,7 +184,7 @@ static void backend_send(world_t *w) {
         for (unsigned i = 0; i < pieces; i++) {
             const uint8_t *page = fake_grant_page(ref[i], 0, false);
             CHECK(page != NULL && at[i] + size[i] <= PAGE);
-            s = sum(s, page + at[i], size[i]);
+            s = fuzz_sum(s, page + at[i], size[i]);
         }
         uint32_t cookie = 0; // the frame's first bytes name it
         const uint8_t *page = fake_grant_page(ref[0], 0, false);
@@ -231,7 +224,7 @@ static void stack_take(world_t *w) {
     uint32_t s = 0, total = 0;
     CHECK(f.nsegs >= 1 && f.nsegs <= NETDEV_MAX_SEGS);
     for (unsigned i = 0; i < f.nsegs; i++) {
-        s = sum(s, f.seg[i].base, f.seg[i].len); // touches every byte: ASan checks the bounds
+        s = fuzz_sum(s, f.seg[i].base, f.seg[i].len); // touches every byte: ASan checks the bounds
         total += f.seg[i].len;
     }
     CHECK(total <= 65535);
@@ -284,7 +277,7 @@ static void stack_send(world_t *w) {
     CHECK(r == 0 || r == -EAGAIN || (r == -EIO && w->lied) || (r == -EMSGSIZE && !w->up));
     w->out[cookie] = r == 0;
     w->outs += r == 0;
-    w->tx_sum[cookie] = sum(0, memory, total);
+    w->tx_sum[cookie] = fuzz_sum(0, memory, total);
     memset(memory, 0xee, total); // copied, or never
 }
 
