@@ -23,10 +23,12 @@ typedef struct {
 static vif_t vifs[NETDEV_MAX];
 static unsigned vif_count;
 
-static bool folder_exists(unsigned number) {
+// 1, 0, or -errno: not known now.
+static int folder_exists(unsigned number) {
     char path[NAME_ROOM + NAME_ROOM], first[1];
     snprintf(path, sizeof(path), "device/vif/%u/backend", number);
-    return xen_store_read(0, path, first, sizeof(first)) > 0;
+    int len = xen_store_read(0, path, first, sizeof(first));
+    return len < 0 && len != -ENOENT ? len : len > 0;
 }
 
 // Write a number into our folder.
@@ -79,11 +81,12 @@ static int write_contact(vif_t *v, const netfront_contact_t *c) {
     return 0;
 }
 
-// The backend waits for us. What fails leaves the card without a link.
+// The backend waits for us. What fails leaves the card without a link, until it is tried again.
 static void connect(vif_t *v) {
     netfront_terms_t terms = {0};
     netfront_contact_t contact;
     if (read_terms(v, &terms) < 0 || netfront_connect(v->rings, &terms, &contact) < 0) {
+        xenbus_again(&v->bus);
         return;
     }
     netdev_t *dev = netfront_netdev(v->rings);
@@ -92,7 +95,15 @@ static void connect(vif_t *v) {
     }
     if (write_contact(v, &contact) < 0 || xenbus_switch(&v->bus, XENBUS_CONNECTED) < 0) {
         netfront_disconnect(v->rings);
+        xenbus_again(&v->bus);
     }
+}
+
+// Read a number from the backend's folder; 0 where there is none, or no number.
+static int ask(vif_t *v, const char *name, uint64_t *out) {
+    *out = 0;
+    int r = xenbus_backend_u64(&v->bus, name, UINT32_MAX, 0, out);
+    return r == 0 || r == -EINVAL ? 0 : xenbus_fail(&v->bus, name, r);
 }
 
 static void unplug(vif_t *v) {
@@ -107,12 +118,17 @@ static void unplug(vif_t *v) {
 static void follow(vif_t *v) {
     uint64_t now = 0, online = 0;
     netfront_disconnect(v->rings);
-    if (v->bus.state != XENBUS_CLOSED && xenbus_switch(&v->bus, XENBUS_CLOSED) < 0) {
-        return;
+    int r = v->bus.state == XENBUS_CLOSED ? 0 : xenbus_switch(&v->bus, XENBUS_CLOSED);
+    if (r == 0) {
+        r = ask(v, "state", &now);
+        v->parted = r == 0 && now == XENBUS_CLOSED;
+        r = v->parted ? ask(v, "online", &online) : r;
     }
-    v->parted = xenbus_backend_u64(&v->bus, "state", XENBUS_CLOSED, 0, &now) == 0 && now == XENBUS_CLOSED;
-    if (v->parted && xenbus_backend_u64(&v->bus, "online", 1, 0, &online) == 0 && online != 0) {
-        xenbus_switch(&v->bus, XENBUS_INITIALISING);
+    if (r == 0 && v->parted && online == 1) {
+        r = xenbus_switch(&v->bus, XENBUS_INITIALISING);
+    }
+    if (r < 0) {
+        xenbus_again(&v->bus);
     }
 }
 
@@ -124,8 +140,8 @@ static void vif_changed(xenbus_dev_t *bus) {
     }
     switch (bus->backend_state) {
         case XENBUS_INIT_WAIT:
-            if (bus->state == XENBUS_CLOSED && v->parted) {
-                xenbus_switch(bus, XENBUS_INITIALISING);
+            if (bus->state == XENBUS_CLOSED && v->parted && xenbus_switch(bus, XENBUS_INITIALISING) < 0) {
+                xenbus_again(bus);
             }
             if (bus->state == XENBUS_INITIALISING && !netfront_netdev(v->rings)->dead) {
                 connect(v);
@@ -137,11 +153,18 @@ static void vif_changed(xenbus_dev_t *bus) {
             }
             break;
         case XENBUS_UNKNOWN: // its folder is gone; ours with it when the card was pulled
-            if (!folder_exists(v->number)) {
-                unplug(v);
-                break;
+            switch (folder_exists(v->number)) {
+                case 0:
+                    unplug(v);
+                    break;
+                case 1:
+                    follow(v);
+                    break;
+                default:
+                    netfront_disconnect(v->rings);
+                    xenbus_again(bus);
             }
-            // fall through
+            break;
         case XENBUS_CLOSING:
         case XENBUS_CLOSED:
             follow(v);
@@ -228,7 +251,7 @@ static void adopt(unsigned number) {
             found = v;
         }
     }
-    if (found != NULL && folder_exists(number) && plug(found, number) == 0) {
+    if (found != NULL && folder_exists(number) == 1 && plug(found, number) == 0) {
         vif_changed(&found->bus);
     }
 }

@@ -8,8 +8,15 @@
 #include <string.h>
 
 enum { NAMES_MAX = 1024, NAME_ROOM = 32, DOMID_LIMIT = 0x7ff0, LINE_MAX = 160 };
+#define AGAIN_FIRST_NS 100000000ull
+#define AGAIN_MAX_NS 30000000000ull
+
+static xenbus_dev_t *devices; // of which something failed once
 
 int xenbus_fail(const xenbus_dev_t *d, const char *why, int err) {
+    if (d->pause_ns != 0) {
+        return err;
+    }
     char line[LINE_MAX];
     const char *name = strchr(d->path, '/');
     int n = snprintf(line, sizeof(line), "xen %s: %s (%d)\n", name == NULL ? "bus" : name + 1, why, err);
@@ -52,7 +59,7 @@ int xenbus_list(const char *kind, unsigned *out, unsigned max) {
     return (int)count;
 }
 
-// The backend's state as it is now; as it was when it says nothing sane.
+// The backend's state as it is now; as it was when it says nothing sane, or nothing now.
 static xenbus_state_t read_state(xenbus_dev_t *d) {
     uint64_t v;
     int err = xen_store_read_u64(0, d->watch_path, XENBUS_RECONFIGURED, &v);
@@ -61,6 +68,9 @@ static xenbus_state_t read_state(xenbus_dev_t *d) {
     }
     if (err != 0) {
         xenbus_fail(d, err == -EINVAL ? "the backend's state is none" : "the backend's state cannot be read", err);
+        if (err != -EINVAL) {
+            xenbus_again(d);
+        }
         return d->backend_state;
     }
     return (xenbus_state_t)v;
@@ -70,10 +80,21 @@ static bool connected(xenbus_state_t s) {
     return s == XENBUS_INITIALISED || s == XENBUS_CONNECTED || s == XENBUS_RECONFIGURING || s == XENBUS_RECONFIGURED;
 }
 
+// Say where the two states are. What failed before is forgotten where nothing fails now.
+static void call_changed(xenbus_dev_t *d) {
+    d->again_ns = 0;
+    if (d->changed != NULL) {
+        d->changed(d);
+    }
+    if (d->again_ns == 0) {
+        xenbus_settle(d);
+    }
+}
+
 static void take_state(xenbus_dev_t *d, xenbus_state_t s) {
     d->backend_state = s;
-    if (!d->waiting && d->changed != NULL) {
-        d->changed(d);
+    if (!d->waiting) {
+        call_changed(d);
     }
 }
 
@@ -94,7 +115,55 @@ static void fired(void *arg) {
     take_state(d, s);
 }
 
+// ---- what failed --------------------------------------------------------------------------------
+
+static bool again_run(void *arg) {
+    (void)arg;
+    bool any = false;
+    for (xenbus_dev_t *d = devices; d != NULL; d = d->next) {
+        if (d->again_ns == 0 || hal_clock_ns() < d->again_ns) {
+            continue;
+        }
+        any = true;
+        d->again_ns = 0;
+        unsigned before = d->rewritten;
+        fired(d);
+        if (d->rewritten != before && d->again_ns == 0 && d->changed != NULL) {
+            call_changed(d);
+        }
+    }
+    return any;
+}
+
+static uint64_t again_deadline(void *arg) {
+    (void)arg;
+    uint64_t deadline = UINT64_MAX;
+    for (const xenbus_dev_t *d = devices; d != NULL; d = d->next) {
+        deadline = d->again_ns != 0 && d->again_ns < deadline ? d->again_ns : deadline;
+    }
+    return deadline;
+}
+
+void xenbus_again(xenbus_dev_t *d) {
+    static hal_event_source_t source = {.run = again_run, .deadline = again_deadline};
+    if (devices == NULL) {
+        hal_event_add(&source);
+    }
+    if (!d->listed) {
+        d->listed = true;
+        d->next = devices;
+        devices = d;
+    }
+    d->pause_ns = d->pause_ns == 0 ? AGAIN_FIRST_NS : d->pause_ns < AGAIN_MAX_NS / 2 ? 2 * d->pause_ns : AGAIN_MAX_NS;
+    d->again_ns = hal_clock_ns() + d->pause_ns;
+}
+
+void xenbus_settle(xenbus_dev_t *d) { d->again_ns = d->pause_ns = 0; }
+
+// ---- a device -----------------------------------------------------------------------------------
+
 void xenbus_close(xenbus_dev_t *d) {
+    xenbus_settle(d);
     if (d->watch.path != NULL) {
         xen_store_unwatch(&d->watch);
         d->watch.path = NULL;
@@ -123,6 +192,7 @@ int xenbus_open(xenbus_dev_t *d, const char *kind, unsigned number) {
     snprintf(d->watch_path, sizeof(d->watch_path), "%s/state", d->backend);
     d->state = XENBUS_INITIALISING;
     d->backend_state = read_state(d);
+    xenbus_settle(d); // the watch's first event has it read again
     d->watch = (xen_watch_t){.path = d->watch_path, .fired = fired, .arg = d};
     err = xen_store_watch(&d->watch);
     if (err != 0) {

@@ -29,10 +29,15 @@ struct xenbus_dev {
     // Main loop: the backend's state is another one than before. It may call everything here. A backend that was started
     // anew is seen as CLOSED first, whatever states were too short to be seen; UNKNOWN: its folder is gone.
     void (*changed)(xenbus_dev_t *d);
-    bool waiting;       // in xenbus_wait()
+    bool waiting;      // in xenbus_wait()
+    uint64_t again_ns; // when what failed is tried again; 0: nothing waits for that
+    uint64_t
+        pause_ns; // before that; 0: nothing failed. xenbus_fail() says nothing meanwhile: the first line has said it
     unsigned rewritten; // how often the backend's state was found as before: it may have been another meanwhile
     xen_watch_t watch;
     char watch_path[XEN_STORE_PATH_MAX + 8];
+    bool listed; // among those that are tried again
+    xenbus_dev_t *next;
 };
 
 // Numbers of the devices of a kind ("vif", "vbd") in this domain's folder, ascending. How many, at most max; or -errno.
@@ -45,11 +50,17 @@ void xenbus_close(xenbus_dev_t *d);
 // Write our state. 0 or -errno.
 int xenbus_switch(xenbus_dev_t *d, xenbus_state_t state);
 // Wait until the backend is in one of the states of the mask (1 << XENBUS_...). 0 or -ETIMEDOUT. Only at start, outside of
-// the main loop: it runs the event sources; `changed` is not called meanwhile, backend_state says where it stands.
+// the main loop: it runs the event sources; `changed` is called meanwhile only for xenbus_again(), backend_state says where
+// it stands.
 int xenbus_wait(xenbus_dev_t *d, unsigned mask, uint64_t deadline_ns);
 // Read a number from the backend's folder; `missing` when there is none. -EINVAL when it is none, or over max.
 int xenbus_backend_u64(xenbus_dev_t *d, const char *name, uint64_t max, uint64_t missing, uint64_t *out);
-// One log line: "xen vif/0: why". Returns err, so that callers can end with it.
+// Something that the states ask for failed, with a log line, and may succeed later: the backend's state is read again and
+// `changed` called whatever it is, after a pause that doubles from 0.1 to 30 s. Who has no `changed` waits for again_ns to be 0.
+void xenbus_again(xenbus_dev_t *d);
+// It succeeded, or shall not be tried any more. Not needed by those whose `changed` returned without xenbus_again().
+void xenbus_settle(xenbus_dev_t *d);
+// One log line: "xen vif/0: why"; none while it is tried again what failed. Returns err, so that callers can end with it.
 int xenbus_fail(const xenbus_dev_t *d, const char *why, int err);
 
 #endif

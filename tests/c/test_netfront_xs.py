@@ -295,3 +295,55 @@ def test_no_memory(h: Harness) -> None:
     h.do("hal", "dma_left", 2)
     assert h.number("probe") == ENOMEM
     assert h.log == ["xen vif/0: no memory for packet buffers (-12)"]
+
+
+# ---- what fails for a moment
+
+
+@pytest.mark.parametrize("what", ["grants", "port", "event-channel", "feature-sg", "state"])
+def test_a_handshake_that_failed_is_tried_again(card: XenCard, what: str) -> None:
+    """At the start, for longer than that lasts. One line says what; the pauses grow."""
+    if what in ("grants", "port"):
+        card.h.do("xen", "ports_left" if what == "port" else "grants_left", 0)
+    else:
+        card.h.do("xs_fail", f"{card.back.back if what == 'feature-sg' else card.back.front}/{what}", 12, 8)
+    assert card.h.number("probe") == 1
+    card.h.do("wait", 1_000_000_000)
+    assert card.h.number("link", 0) == 0 and card.h.number("grants") == 0 and card.h.do("ports").strip() == ""
+    assert len(card.h.log) == 1, card.h.log
+    assert card.h.number("evleft") <= 30_000_000_000
+    card.h.do("xen", "ports_left", -1)
+    card.h.do("xen", "grants_left", -1)
+    card.h.do("wait", 60_000_000_000)
+    assert card.h.number("link", 0) == 1 and len(card.h.log) == 1
+    assert card.h.number("evleft") == 0xFFFFFFFFFFFFFFFF  # nothing is left to do
+    card.attach().receive(pattern(60))
+    assert card.frame().data == pattern(60)
+
+
+@pytest.mark.parametrize("where", ["front/state", "back/state", "back/online", "back"])
+def test_an_end_that_could_not_be_followed_at_once(card: XenCard, where: str) -> None:
+    """The backend goes and stays: what could not be read or written for a moment is done later, with one line."""
+    card.up()
+    side, _, name = where.partition("/")
+    folder = card.back.front if side == "front" else card.back.back
+    card.h.do("xs_fail", f"{folder}/{name}" if name else folder, 12, 3)
+    card.back.state(CLOSING)
+    card.h.do("wait", 10_000_000_000)
+    assert card.back.get("state") == str(INITIALISING) and len(card.h.log) == 1, card.h.log
+    card.back.state(INIT_WAIT)
+    card.h.do("run")
+    assert card.h.number("link", 0) == 1 and len(card.h.log) == 1
+    card.attach().receive(pattern(60))
+    assert card.frame().data == pattern(60)
+
+
+def test_a_store_that_cannot_tell_has_not_pulled_the_card(card: XenCard) -> None:
+    card.up()
+    card.h.do("xs_fail", f"{card.back.front}/backend", 12, 1)
+    card.h.do("xs_rm", card.back.back)
+    card.h.do("wait", 1_000_000_000)
+    card.back.set(online=1)
+    card.back.state(INIT_WAIT)
+    card.h.do("wait", 1_000_000_000)
+    assert card.h.number("link", 0) == 1, card.h.log
