@@ -6,7 +6,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from harness import EIO, Harness
+from harness import EAGAIN, EIO, Harness
 
 F_TX_CSUM, F_TX_TSO4, F_TX_TSO6, F_RX_CSUM = 1, 2, 4, 8
 OFFLOAD = ("csum", "gso", "size", "hdr", "start", "offset")
@@ -75,6 +75,15 @@ class NetUser(ABC):
         before = self.notified()
         self.h.do("kick", self.index)
         return self.notified() - before
+
+    def never_completed(self) -> None:
+        """Part of a frame was received, and the rest does not come: the card is dead after a second."""
+        assert self.take() == EAGAIN
+        self.h.do("hal", "advance", 900_000_000)
+        assert self.take() == EAGAIN
+        self.h.do("hal", "advance", 200_000_000)
+        assert self.take() == EIO
+        self.dead("received frame never completed")
 
     def dead(self, reason: str) -> None:
         """The card is dead for good, for the reason given; nothing that the other side does matters now."""
