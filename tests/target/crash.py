@@ -4,9 +4,11 @@ and the judge of an image. An operation that was acknowledged is there; one that
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Iterator
 
+import writelog
 from littlefs import LittleFS, LittleFSError, UserContext
 
 SLOTS = 12
@@ -77,3 +79,16 @@ def faults(image: bytes, acked: int, block_size: int = 4096, *, ahead: int = AHE
             shown = "no file" if data is None else f"{len(data)} bytes, {data[:8]!r}"
             wrong.append(f"slot {slot} holds {shown} with all up to {acked} acknowledged")
     return wrong
+
+
+def judge(entries: list[writelog.Entry], acks: list[tuple[int, int]], size: int, seed: int) -> None:
+    """Fails unless every image that a power failure may leave keeps the promise: between two flushes writes may be
+    lost, reordered and torn at sectors."""
+    assert acks[-1][1] <= sum(entry.data is None for entry in entries)
+    checked = 0
+    for done, image in writelog.crashes(entries, size, random.Random(seed), each=4):
+        acked = max((k for k, after in acks if after <= done), default=-1)
+        if acked >= 0:
+            checked += 1
+            assert faults(image, acked, ahead=4) == [], f"after {done} flushes, seed {seed}"
+    assert checked > 4 * len(acks)
