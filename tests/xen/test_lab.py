@@ -289,6 +289,16 @@ def re_forwards(kind: str, port: int) -> bool:
     return any(kind in line and f" {port} " in line for line in lab.monitor("info usernet").splitlines())
 
 
+def test_what_is_sent_to_a_guest_that_is_gone_stays_in_the_lab(up: lab.Record) -> None:
+    """dom0 still has its Ethernet address. QEMU would take the frame, and talk to that address in the world outside."""
+    assert "00:16:3e:00:00:99" in lab.call("arp -s 10.0.2.99 00:16:3e:00:00:99; arp -n")
+    for address in (lab.GATEWAY, "10.0.2.99"):
+        lab.call(f"timeout 2 nslookup floe.invalid {address}")
+    talked = [line.split() for line in lab.monitor("info usernet").splitlines() if "UDP" in line]
+    assert any(lab.GATEWAY in words for words in talked)
+    assert not any("10.0.2.99" in words for words in talked)
+
+
 def test_a_port_that_is_in_use(up: lab.Record) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
