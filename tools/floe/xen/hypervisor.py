@@ -43,10 +43,8 @@ class Xen:
         argv += ["--console", wires.console, "--serial", wires.serial, "--events", wires.events]
         guest = places.guest_address(self._cards)
         for forward in spec.forwards:
-            if place.name == places.Dom0.name:
-                place.forward(forward, guest)  # says why not
             if not guest:
-                raise UsageError(f"{forward.option()}: the guest's address is not known", hint="--net user")
+                raise UsageError(f"{forward.option()}: the guest's address is not known", hint=place.fixed)
             argv += [
                 "--forward",
                 f"{forward.protocol},{forward.address},{forward.host_port},{guest},{forward.guest_port}",

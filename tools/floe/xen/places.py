@@ -35,6 +35,7 @@ class Place(Protocol):
     """One of the two."""
 
     name: str
+    fixed: str  # hint: how a guest gets an address that is known before it starts
 
     def connect(self, script: str) -> socket.socket:
         """Start a script in dom0: lab.connect() says what the socket is."""
@@ -59,6 +60,7 @@ class Lab:
     """The lab: guests share a network with QEMU's, 10.0.2.0/24, in which every one gets a fixed address."""
 
     name = "lab"
+    fixed = "--net user"
 
     def connect(self, script: str) -> socket.socket:
         return lab.connect(script)
@@ -97,6 +99,7 @@ class Dom0:
     """This machine: guests are on a bridge of its administrator's and have their own addresses there."""
 
     name = "dom0"
+    fixed = f"--net bridge:{config.BRIDGE},ip=ADDR/BITS,gw=ADDR"
 
     def connect(self, script: str) -> socket.socket:
         return dom0.connect(script)
@@ -108,10 +111,9 @@ class Dom0:
         return replace(card, kind="bridge", name=card.name or config.BRIDGE), []
 
     def forward(self, forward: Forward, guest: str) -> Closeable:
-        raise UsageError(
-            f"{forward.option()}: in a dom0 no ports are forwarded, a guest has its own address on the bridge",
-            hint=f"http://{guest or 'ADDR'}:{forward.guest_port} without -p; docs/xen.md shows a rule for nftables",
-        )
+        from floe.xen import relay
+
+        return relay.Relay(forward, guest)
 
     def disk(self, disk: Disk) -> tuple[str, Closeable | None]:
         return str(disk.path), None

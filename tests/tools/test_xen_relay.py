@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: MIT
+"""What -p is in a dom0, with a server of this machine's in the guest's place: 127.0.0.2. With a guest:
+tests/xen/test_run.py."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from floe import ports
+from floe.errors import FloeError
+from floe.ports import Forward
+from floe.xen import relay
+from floe.xen.relay import Relay
+
+GUEST = "127.0.0.2"
+WAIT_S = 20
+
+
+def listening(kind: int = socket.SOCK_STREAM) -> socket.socket:
+    sock = socket.socket(socket.AF_INET, kind)
+    sock.settimeout(WAIT_S)
+    sock.bind((GUEST, 0))
+    if kind == socket.SOCK_STREAM:
+        sock.listen(64)
+    return sock
+
+
+def forward(guest_port: int, protocol: str = "tcp") -> Forward:
+    return ports.claim([Forward("127.0.0.1", 0, guest_port, protocol)])[0]
+
+
+@pytest.fixture
+def guest() -> Iterator[socket.socket]:
+    with listening() as sock:
+        yield sock
+
+
+@pytest.fixture
+def there(guest: socket.socket) -> Iterator[tuple[str, int]]:
+    """Where the relay to `guest` listens."""
+    asked = forward(guest.getsockname()[1])
+    made = Relay(asked, GUEST)
+    yield asked.address, asked.host_port
+    made.close()
+
+
+def received(sock: socket.socket) -> bytes:
+    return b"".join(iter(lambda: sock.recv(1 << 16), b""))
+
+
+def test_both_ways_at_once_and_each_to_its_own_end(guest: socket.socket, there: tuple[str, int]) -> None:
+    up, down = bytes(range(256)) * 40_000, bytes(range(255, -1, -1)) * 30_000
+    with socket.create_connection(there, WAIT_S) as client, guest.accept()[0] as server, ThreadPoolExecutor(3) as pool:
+        pool.submit(lambda: (client.sendall(up), client.shutdown(socket.SHUT_WR)))
+        back = pool.submit(received, client)
+        sending = pool.submit(server.sendall, down)
+        assert received(server) == up
+        sending.result()
+        assert not back.done()  # only one way has ended
+        server.sendall(b"the last word")
+        server.shutdown(socket.SHUT_WR)
+        assert back.result(WAIT_S) == down + b"the last word"
+
+
+def test_many_connections(guest: socket.socket, there: tuple[str, int]) -> None:
+    clients = [socket.create_connection(there, WAIT_S) for _ in range(50)]
+    for number, client in enumerate(clients):
+        client.sendall(b"%03d" % number)
+    for _ in clients:
+        with guest.accept()[0] as server:
+            server.settimeout(WAIT_S)
+            server.sendall(server.recv(3) * 2)
+    for number, client in enumerate(clients):
+        with client:
+            assert received(client) == b"%03d" % number * 2
+
+
+def test_a_guest_that_does_not_listen_yet() -> None:
+    with listening() as guest:
+        port = guest.getsockname()[1]
+    asked = forward(port)
+    made = Relay(asked, GUEST)
+    try:
+        with socket.create_connection((asked.address, asked.host_port), WAIT_S) as client:
+            assert ended(client)
+    finally:
+        made.close()
+
+
+def test_a_reset_is_passed_on(guest: socket.socket, there: tuple[str, int]) -> None:
+    with socket.create_connection(there, WAIT_S) as client:
+        server = guest.accept()[0]
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        server.close()
+        assert ended(client)
+    with socket.create_connection(there, WAIT_S) as client, guest.accept()[0] as server:
+        server.settimeout(WAIT_S)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        client.close()
+        assert ended(server)
+
+
+def ended(sock: socket.socket) -> bool:
+    try:
+        return sock.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+def test_the_end_is_that_of_every_connection(guest: socket.socket) -> None:
+    asked = forward(guest.getsockname()[1])
+    made = Relay(asked, GUEST)
+    with socket.create_connection((asked.address, asked.host_port), WAIT_S) as client, guest.accept()[0] as server:
+        server.settimeout(WAIT_S)
+        made.close()
+        assert ended(client) and ended(server)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((asked.address, asked.host_port), WAIT_S)
+    Relay(asked, GUEST).close()  # the port is free again
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+def test_a_port_that_is_taken(protocol: str) -> None:
+    asked = forward(80, protocol)
+    made = Relay(asked, GUEST)
+    try:
+        with pytest.raises(FloeError, match=f"cannot listen on 127.0.0.1:{asked.host_port}"):
+            Relay(asked, GUEST)
+    finally:
+        made.close()
+
+
+def test_datagrams(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each client gets what is its own; one too many makes room by the eldest."""
+    monkeypatch.setattr(relay, "_CLIENTS", 3)
+    with listening(socket.SOCK_DGRAM) as guest:
+        asked = forward(guest.getsockname()[1], "udp")
+        made = Relay(asked, GUEST)
+        clients = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(5)]
+        try:
+            for number, client in enumerate(clients):
+                client.settimeout(WAIT_S)
+                client.connect((asked.address, asked.host_port))
+                client.send(bytes([number]) * 1400)
+            seen = dict(guest.recvfrom(2000) for _ in clients)
+            assert sorted(seen) == [bytes([number]) * 1400 for number in range(5)]
+            for data, address in seen.items():
+                guest.sendto(data[:7], address)
+            for number, client in enumerate(clients[2:], 2):
+                assert client.recv(100) == bytes([number]) * 7
+            clients[0].send(b"again")
+            data, address = guest.recvfrom(100)
+            guest.sendto(data.upper(), address)
+            assert clients[0].recv(100) == b"AGAIN"
+            clients[1].setblocking(False)
+            with pytest.raises(BlockingIOError):  # what was sent to it went nowhere
+                clients[1].recv(1)
+        finally:
+            made.close()
+            for client in clients:
+                client.close()
