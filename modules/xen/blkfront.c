@@ -194,6 +194,7 @@ static const blkdev_ops_t blkfront_ops = {
 
 int blkfront_die(blkfront_t *n, const char *why, int err) {
     if (n->phase != BLKFRONT_DEAD) {
+        xenbus_settle(&n->bus);
         xenbus_fail(&n->bus, why, err);
         n->dev.dead = true;
         n->phase = BLKFRONT_DEAD;

@@ -43,18 +43,41 @@ static int write_number(blkfront_t *n, const char *name, unsigned value) {
     return write_text(n, name, text);
 }
 
-// Open a ring and tell the backend. A frontend may announce persistent grants to a backend that has none (note 7).
-static int offer(blkfront_t *n) {
-    int r = blkfront_ring_open(n);
-    if (r < 0) {
-        return blkfront_die(n, "no grants or no event channel left", r);
+// XenStore could not now: it is asked again later, the phase stays. At the start, or when it is nonsense what it says: the end.
+static int refused(blkfront_t *n, const char *why, int err) {
+    if (n->phase == BLKFRONT_START || err == -EINVAL) {
+        return blkfront_die(n, why, err);
     }
-    r = write_number(n, "ring-ref", n->ring_grant);
+    xenbus_fail(&n->bus, why, err);
+    xenbus_again(&n->bus);
+    return err;
+}
+
+// The same for our state; its failure has been said.
+static int step_to(blkfront_t *n, xenbus_state_t state, const char *why) {
+    int r = xenbus_switch(&n->bus, state);
+    if (r < 0 && n->phase == BLKFRONT_START) {
+        return blkfront_die(n, why, r);
+    }
+    if (r < 0) {
+        xenbus_again(&n->bus);
+    }
+    return r;
+}
+
+// Tell the backend of the ring. A frontend may announce persistent grants to a backend that has none (note 7).
+static int publish(blkfront_t *n) {
+    int r = write_number(n, "ring-ref", n->ring_grant);
     r = r < 0 ? r : write_number(n, "event-channel", n->port);
     r = r < 0 ? r : write_text(n, "protocol", "x86_64-abi");
     r = r < 0 ? r : write_number(n, "feature-persistent", 1);
-    r = r < 0 ? r : xenbus_switch(&n->bus, XENBUS_INITIALISED);
-    return r < 0 ? blkfront_die(n, "the ring cannot be offered", r) : 0;
+    static const char why[] = "the ring cannot be offered";
+    return r < 0 ? refused(n, why, r) : step_to(n, XENBUS_INITIALISED, why);
+}
+
+static int offer(blkfront_t *n) {
+    int r = blkfront_ring_open(n);
+    return r < 0 ? blkfront_die(n, "no grants or no event channel left", r) : publish(n);
 }
 
 int blkfront_xs_offer(blkfront_t *n, uint64_t deadline_ns) {
@@ -83,7 +106,7 @@ static int read_nodes(blkfront_t *n, disk_nodes_t *d) {
     for (unsigned i = 0; i < HAL_ARRAY_LEN(node); i++) {
         int r = xenbus_backend_u64(&n->bus, node[i].name, INT64_MAX, node[i].missing, node[i].out);
         if (r < 0) {
-            return blkfront_die(n, node[i].name, r);
+            return refused(n, node[i].name, r);
         }
     }
     return 0;
@@ -141,10 +164,9 @@ static int identify(blkfront_t *n, bool again) {
 // The backend is connected: so are we.
 static int join(blkfront_t *n, bool again) {
     int r = identify(n, again);
-    if (r == 0 && (r = xenbus_switch(&n->bus, XENBUS_CONNECTED)) < 0) {
-        return blkfront_die(n, "the handshake cannot be ended", r);
-    }
+    r = r == 0 ? step_to(n, XENBUS_CONNECTED, "the handshake cannot be ended") : r;
     if (r == 0) {
+        xenbus_settle(&n->bus);
         blkfront_ring_start(n);
     }
     return r;
@@ -163,16 +185,22 @@ int blkfront_xs_accept(blkfront_t *n, uint64_t deadline_ns) {
 static void enter(blkfront_t *n, blkfront_phase_t phase, uint64_t deadline) {
     n->phase = phase;
     n->deadline = deadline;
+    xenbus_settle(&n->bus);
 }
 
 // The backend is no longer connected.
 static void leave(blkfront_t *n) {
-    uint64_t online;
-    if (n->bus.backend_state == XENBUS_UNKNOWN || xenbus_backend_u64(&n->bus, "online", 1, 1, &online) < 0 ||
-        online == 0) {
+    uint64_t online = 0;
+    int r = n->bus.backend_state == XENBUS_UNKNOWN ? 0 : xenbus_backend_u64(&n->bus, "online", 1, 1, &online);
+    if (r < 0 && r != -EINVAL) {
+        refused(n, "online", r);
+        return;
+    }
+    if (online != 1) {
         blkfront_die(n, "the disk was taken away", -ENODEV);
         return;
     }
+    xenbus_settle(&n->bus);
     if (!n->told_away) { // not again of one that comes and goes and does nothing
         xenbus_fail(&n->bus, "the backend went away, requests wait for another", -EAGAIN);
         n->told_away = true;
@@ -188,10 +216,12 @@ static void up(blkfront_t *n) {
     n->rewritten = n->bus.rewritten;
     if (theirs == XENBUS_CONNECTED) {
         if (again) {
-            n->deadline = 0;
-            if (identify(n, true) > 0) {
+            int r = identify(n, true);
+            n->deadline = r < 0 ? hal_clock_ns() + REATTACH_NS : 0; // not 0: not known yet whose disk it is
+            if (r > 0) {
                 blkfront_die(n, "another disk came back", -EIO);
-            } else if (n->phase == BLKFRONT_UP) {
+            } else if (r == 0) {
+                xenbus_settle(&n->bus);
                 xen_evtchn_notify(n->port); // it may have missed one
             }
         }
@@ -208,9 +238,7 @@ static void up(blkfront_t *n) {
 static void part(blkfront_t *n) {
     enter(n, BLKFRONT_AWAY, 0);
     blkfront_ring_close(n);
-    if (xenbus_switch(&n->bus, XENBUS_CLOSED) < 0) {
-        blkfront_die(n, "XenStore does not answer", -EIO);
-    }
+    step_to(n, XENBUS_CLOSED, "");
 }
 
 static void away(blkfront_t *n) {
@@ -221,8 +249,8 @@ static void away(blkfront_t *n) {
         case XENBUS_CLOSING: // it failed once more
         case XENBUS_CLOSED: {
             xenbus_state_t next = n->bus.backend_state == XENBUS_CLOSED ? XENBUS_INITIALISING : XENBUS_CLOSED;
-            if (n->bus.state != next && xenbus_switch(&n->bus, next) < 0) {
-                blkfront_die(n, "XenStore does not answer", -EIO);
+            if (n->bus.state != next) {
+                step_to(n, next, "");
             }
             break;
         }
@@ -250,12 +278,17 @@ static void offered(blkfront_t *n) {
         }
     } else if (theirs == XENBUS_UNKNOWN || theirs == XENBUS_CLOSING || theirs == XENBUS_CLOSED) {
         part(n);
+    } else if (theirs == XENBUS_INIT_WAIT && n->bus.state != XENBUS_INITIALISED) {
+        publish(n); // could not be done at once
     }
 }
 
 bool blkfront_xs_step(blkfront_t *n) {
     blkfront_phase_t before = n->phase;
     xenbus_state_t theirs = n->bus.backend_state;
+    if (n->bus.again_ns != 0 && n->phase != BLKFRONT_DEAD) {
+        return false;
+    }
     switch (n->phase) {
         case BLKFRONT_UP:
             up(n);
@@ -290,5 +323,8 @@ bool blkfront_xs_step(blkfront_t *n) {
 uint64_t blkfront_xs_deadline(const blkfront_t *n) {
     bool timed = n->phase == BLKFRONT_LEAVING || (n->phase == BLKFRONT_UP && n->deadline != 0);
     bool polls = n->phase == BLKFRONT_AWAY && n->bus.backend_state == XENBUS_INIT_WAIT;
+    if (n->bus.again_ns != 0) {
+        return UINT64_MAX; // xenbus.c's
+    }
     return timed ? n->deadline : polls ? hal_clock_ns() + POLL_NS : UINT64_MAX;
 }
