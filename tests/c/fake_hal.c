@@ -14,11 +14,15 @@ fake_hal_t fake_hal = {.cmdline = "", .mem_total = 64u << 20, .dma_left = -1, .i
 
 static hal_event_source_t *sources;
 
-static void print_bytes(const char *tag, const void *data, size_t len) {
-    printf("%s ", tag);
+void fake_hex(const void *data, size_t len) {
     for (size_t i = 0; i < len; i++) {
         printf("%02x", ((const uint8_t *)data)[i]);
     }
+}
+
+static void print_bytes(const char *tag, const void *data, size_t len) {
+    printf("%s ", tag);
+    fake_hex(data, len);
     printf("\n");
 }
 

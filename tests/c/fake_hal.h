@@ -35,4 +35,6 @@ typedef struct {
 
 extern fake_hal_t fake_hal;
 
+void fake_hex(const void *data, size_t len); // prints bytes in hexadecimal
+
 #endif

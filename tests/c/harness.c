@@ -48,12 +48,6 @@ static uint8_t *unhex(unsigned i, size_t *len) { // a missing word is no bytes
     return p;
 }
 
-static void hex(const uint8_t *p, size_t len) {
-    for (size_t i = 0; i < len; i++) {
-        printf("%02x", p[i]);
-    }
-}
-
 static fake_device_t *device(unsigned i) { return &fake_device[num(i)]; }
 
 static fake_queue_t *queue(unsigned i) {
@@ -176,8 +170,8 @@ static void store(uint8_t *base, size_t size) {
 
 static void cmd_config(void) { store(device(1)->config, sizeof device(1)->config); }
 static void cmd_space(void) { store(device(1)->space, sizeof device(1)->space); }
-static void cmd_peek(void) { hex(device(1)->space + num(2), (size_t)num(3)), printf("\n"); }
-static void cmd_msix(void) { hex(device(1)->msix, 48), printf("\n"); }
+static void cmd_peek(void) { fake_hex(device(1)->space + num(2), (size_t)num(3)), printf("\n"); }
+static void cmd_msix(void) { fake_hex(device(1)->msix, 48), printf("\n"); }
 
 static fake_chain_t chains[FAKE_DEVICES + 1][FAKE_QUEUES][256];
 
@@ -204,7 +198,7 @@ static void cmd_read(void) {
     const fake_chain_t *c = chain((uint32_t)num(3));
     for (unsigned i = 0; i < c->count; i++) {
         if (!c->seg[i].writable) {
-            hex(c->seg[i].base, c->seg[i].len);
+            fake_hex(c->seg[i].base, c->seg[i].len);
         }
     }
     printf("\n");

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fake_hal.h"
+
 enum { COOKIES = 4096 };
 
 static char **word; // of the command
@@ -25,12 +27,6 @@ static uint64_t num(unsigned i) {
     return strtoull(word[i], NULL, 0);
 }
 
-static void hex(const uint8_t *p, size_t len) {
-    for (size_t i = 0; i < len; i++) {
-        printf("%02x", p[i]);
-    }
-}
-
 static void cmd_rx(void) {
     netdev_frame_t f;
     int r = nic->ops->rx_take(nic, &f);
@@ -39,7 +35,7 @@ static void cmd_rx(void) {
         rx_cookie[rx_cookies % COOKIES] = f.cookie;
         printf(" %u %d %u ", rx_cookies++ % COOKIES, f.csum_good, f.nsegs);
         for (unsigned i = 0; i < f.nsegs; i++) {
-            hex(f.seg[i].base, f.seg[i].len);
+            fake_hex(f.seg[i].base, f.seg[i].len);
         }
     }
     printf("\n");
@@ -92,7 +88,7 @@ static void cmd_arm(void) { printf("%d\n", nic->ops->arm(nic)); }
 static void cmd_link(void) { printf("%d\n", nic->ops->link_up(nic)); }
 
 static void cmd_nic(void) {
-    hex(nic->mac, 6);
+    fake_hex(nic->mac, 6);
     printf(" %u %u %d\n", nic->mtu, nic->features, nic->dead);
 }
 

@@ -25,9 +25,7 @@ _Noreturn void hal_exit(int code) {
 }
 
 static void print(const uint8_t *p, size_t len) {
-    for (size_t i = 0; i < len; i++) {
-        printf("%02x", p[i]);
-    }
+    fake_hex(p, len);
     printf("\n");
 }
 
