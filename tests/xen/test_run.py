@@ -247,6 +247,29 @@ def test_a_detached_board(vms: Vms, tmp_path: Path) -> None:
     assert ps("xboard")["state"] == "ended"
 
 
+def test_swap_and_mount(vms: Vms, tmp_path: Path) -> None:
+    app, new, shown = tmp_path / "app", tmp_path / "value.py", tmp_path / "shown"
+    for folder in (app, shown):
+        folder.mkdir()
+    (app / "image.toml").write_text('main = "main.py"\n')
+    (app / "main.py").write_text(
+        "import asyncio, value\nasync def main():\n    while True:\n        print('value', value.get())\n"
+        "        await asyncio.sleep_ms(100)\nasyncio.run(main())\n"
+    )
+    (app / "value.py").write_text("def get():\n    return 1\n")
+    new.write_text("def get():\n    return 2\n")
+    (shown / "hey.py").write_text("print('mounted', 6 * 7)\n")
+    vms.run("--hypervisor", "xen", "--dev", "--name", "xswap", app)
+    until(lambda: "value 1" in log("xswap"), "the first value")
+    done = floe("swap", "xswap", "value", new)
+    assert done.returncode == 0, done.stderr
+    until(lambda: "value 2" in log("xswap"), "the other value")
+    assert (
+        "mounted 42\n"
+        in floe("mount", "xswap", shown, "exec", "import sys; sys.path.append('/remote'); import hey").stdout
+    )
+
+
 def test_a_detached_domain_starts_again_and_its_code_is_kept(vms: Vms, tmp_path: Path) -> None:
     text = "import machine, sys\nprint(machine.reset_cause())\nif machine.reset_cause() == 1:\n    machine.reset()\nsys.exit(9)\n"
     vms.run("--hypervisor", "xen", "--name", "xagain", script(tmp_path, text))
