@@ -149,7 +149,9 @@ def test_no_seed_is_read_where_there_is_randomness(h: Harness) -> None:
     assert h.do("xs_log") == ""
 
 
-@pytest.mark.parametrize("seed", ["", SEED[:-1], SEED + "0", "g" * 64, SEED[:-1] + " "])
+@pytest.mark.parametrize(
+    "seed", ["", SEED[:-1], SEED + "0", "g" * 64, SEED[:-1] + " "], ids=["none", "short", "long", "no hex", "a blank"]
+)
 def test_what_is_no_seed(h: Harness, seed: str) -> None:
     h.do("seeded", 0)
     h.do("xs_set", "floe/seed", seed)
