@@ -150,6 +150,8 @@ static void vif_changed(xenbus_dev_t *bus) {
         case XENBUS_CONNECTED:
             if (bus->state == XENBUS_CONNECTED) {
                 netfront_start(v->rings);
+            } else if (bus->state == XENBUS_INITIALISING && bus->pause_ns != 0) {
+                follow(v); // it has seen what we took for refused, and the rings are gone: all over again
             }
             break;
         case XENBUS_UNKNOWN: // its folder is gone; ours with it when the card was pulled
@@ -272,7 +274,7 @@ static void cards_changed(void *arg) {
                 there = known[k] = true;
             }
         }
-        if (vifs[i].plugged && !there) {
+        if (vifs[i].plugged && !there && folder_exists(vifs[i].number) == 0) { // or it is past the end of the list
             unplug(&vifs[i]);
         }
     }

@@ -347,3 +347,32 @@ def test_a_store_that_cannot_tell_has_not_pulled_the_card(card: XenCard) -> None
     card.back.state(INIT_WAIT)
     card.h.do("wait", 1_000_000_000)
     assert card.h.number("link", 0) == 1, card.h.log
+
+
+def test_a_contact_that_was_taken_for_refused(card: XenCard) -> None:
+    """Our state was written, but XenStore's answer came too late: the backend is connected to rings that are gone."""
+    card.h.do("xs_fail", f"{card.back.front}/state", 110, 1)
+    card.back.state(INITIALISING)
+    assert card.h.number("probe") == 1
+    card.back.state(INIT_WAIT)
+    card.h.do("run")
+    card.h.do("xs_set", f"{card.back.front}/state", CONNECTED)
+    card.back.state(CONNECTED)
+    card.h.do("wait", 1_000_000_000)
+    assert card.back.get("state") == str(INITIALISING)
+    card.back.state(INIT_WAIT)
+    card.h.do("wait", 1_000_000_000)
+    assert card.h.number("link", 0) == 1
+    card.attach().receive(pattern(60))
+    assert card.frame().data == pattern(60)
+
+
+def test_a_ninth_card_pulls_none(h: Harness) -> None:
+    cards = [XenCard(h, n, n - 1) for n in range(1, 9)]
+    assert h.number("probe") == 8
+    ninth = XenCard(h, 0)
+    h.do("run")
+    assert [h.number("link", i) for i in range(8)] == [1] * 8 and ninth.back.get("state") == str(INITIALISING)
+    h.do("xs_rm", cards[7].back.front)  # but it takes the place of one that really is
+    h.do("run")
+    assert [h.number("link", i) for i in range(8)] == [1] * 8 and ninth.back.get("state") == str(CONNECTED)
