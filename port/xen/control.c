@@ -10,8 +10,9 @@
 
 #include "shared.h"
 
-enum { SEED_BYTES = 32, REQUEST_MAX = 16, TRIES_MAX = 10 };
+enum { SEED_BYTES = 32, REQUEST_MAX = 16, TRIES_MAX = 10, STARTS_MAX = 10 };
 #define START_NS 200000000ull
+#define RESTART_NS 5000000000ull // the store could not, or did not answer
 #define END_NS 5000000000ull
 #define SHUTDOWN "control/shutdown"
 
@@ -60,10 +61,14 @@ static void shutdown_asked(void *arg) {
 
 static void start(void) {
     static xen_watch_t watch = {.path = SHUTDOWN, .fired = shutdown_asked};
-    started = true;
+    static unsigned tries;
     (void)xen_store_write(0, "control/feature-poweroff", "1");
     (void)xen_store_write(0, "control/feature-reboot", "1");
-    (void)xen_store_watch(&watch);
+    if (xen_store_watch(&watch) != 0 && ++tries < STARTS_MAX) {
+        start_by = hal_clock_ns() + RESTART_NS;
+        return;
+    }
+    started = true;
     xen_balloon_watch();
 }
 

@@ -51,6 +51,26 @@ def test_nothing_is_asked_of_the_store_for_200_ms(h: Harness) -> None:
     ]
 
 
+def test_a_store_that_cannot_at_the_start_is_asked_again(h: Harness) -> None:
+    h.do("xs_fail", "control/shutdown", 110, 2)
+    h.number("probe")
+    assert "balloon" not in h.do("wait", 9_000 * MS)
+    assert "balloon" in h.do("wait", 2_000 * MS)
+    h.do("xs_log")
+    h.do("xs_set", "control/shutdown", "poweroff")
+    h.do("run")
+    assert h.do("xs_get", "control/shutdown") == ""
+
+
+def test_a_store_that_never_can_is_left_alone(h: Harness) -> None:
+    h.do("xs_fail", "control/shutdown", 110)
+    h.number("probe")
+    h.do("wait", 60_000 * MS)
+    h.do("xs_log")
+    h.do("wait", 60_000 * MS)
+    assert h.do("xs_log") == "" and h.number("evleft") == 0xFFFFFFFFFFFFFFFF
+
+
 def test_a_busy_vm_asks_too(h: Harness) -> None:
     h.number("probe")
     h.do("hal", "advance", 199 * MS)
