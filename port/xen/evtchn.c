@@ -57,6 +57,9 @@ int xen_evtchn_virq(unsigned virq, xen_port_t *port) {
 
 void xen_evtchn_close(xen_port_t port) {
     uint32_t op = port;
+    hal_assert(port < XEN_EVTCHN_PORTS);
+    // Xen leaves the mask as it is, and who gets this number next has not asked for events yet.
+    __atomic_fetch_or(&xen_shared->evtchn_mask[port / 64], BIT64(port % 64), __ATOMIC_SEQ_CST);
     evtchn_op(EVTCHNOP_CLOSE, &op);
     xen_evtchn_take(port);
 }

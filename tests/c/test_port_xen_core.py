@@ -89,6 +89,14 @@ def test_verbs_of_a_port(h: Harness) -> None:
     assert h.number("word", PENDING) == 0
 
 
+def test_a_port_that_is_closed_is_masked(h: Harness) -> None:
+    """Its number is the next one's, whose events wake nobody until that is unmasked."""
+    mask = PENDING + 64
+    h.do("word", mask + 1, 0)
+    h.do("close", 69)
+    assert h.number("word", mask + 1) == 1 << 5
+
+
 @pytest.mark.parametrize("port", [1, 63, 64, 4095])
 def test_take_clears_one_bit(h: Harness, port: int) -> None:
     word, bit = PENDING + port // 64, 1 << port % 64
