@@ -79,6 +79,37 @@ def test_many_connections(guest: socket.socket, there: tuple[str, int]) -> None:
             assert received(client) == b"%03d" % number * 2
 
 
+def test_one_connection_too_many(guest: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay, "_CONNECTIONS", 2)
+    asked = forward(guest.getsockname()[1])
+    made = Relay(asked, GUEST)
+    there = (asked.address, asked.host_port)
+    try:
+        with socket.create_connection(there, WAIT_S) as first, socket.create_connection(there, WAIT_S) as second:
+            servers = [guest.accept()[0] for _ in range(2)]
+            with socket.create_connection(there, WAIT_S) as third:
+                assert ended(third)
+            for each in (first, second, *servers):
+                each.close()
+        for _ in range(100):  # there is room again, as soon as the relay has seen the end
+            with socket.create_connection(there, WAIT_S) as fourth:
+                fourth.sendall(b"x")
+                fourth.shutdown(socket.SHUT_WR)
+                guest.settimeout(0.2)
+                try:
+                    server = guest.accept()[0]
+                except TimeoutError:
+                    continue
+                with server:
+                    server.settimeout(WAIT_S)
+                    assert server.recv(1) == b"x"
+                break
+        else:
+            pytest.fail("no room")
+    finally:
+        made.close()
+
+
 def test_a_guest_that_does_not_listen_yet() -> None:
     with listening() as guest:
         port = guest.getsockname()[1]

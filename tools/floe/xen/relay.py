@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import socket
 import threading
 from collections import OrderedDict
@@ -17,6 +18,8 @@ from floe.ports import Forward
 _CHUNK = 1 << 16
 _CONNECT_S = 10.0
 _BACKLOG = 128
+_CONNECTIONS = 4096  # one more is reset
+_OTHERS = 64 + 256  # descriptors: what a domain's process has else, and the next line's
 _CLIENTS = 256  # of UDP, each with a port of its own towards the guest; the one heard of longest ago makes room
 
 
@@ -59,8 +62,12 @@ class Relay:
 
     async def _streams(self) -> None:
         carrying: set[asyncio.Task[None]] = set()
+        room = min(_CONNECTIONS, (_descriptors() - _OTHERS) // 2)
 
         def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            if len(carrying) >= room:
+                writer.transport.abort()
+                return
             task = self._loop.create_task(self._carry(reader, writer))
             carrying.add(task)
             task.add_done_callback(carrying.discard)
@@ -129,6 +136,13 @@ class Relay:
             sock.close()
             raise
         return sock
+
+
+def _descriptors() -> int:
+    """How many this process may have; it is allowed all that may be."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return most
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
