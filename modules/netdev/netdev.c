@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <stddef.h>
 
+enum { TOLD_MAX = 64 }; // more gains nothing: what is not kept is copied
+
 static netdev_t *netdev_list[NETDEV_MAX];
 static unsigned netdev_count;
 
@@ -15,6 +17,12 @@ int netdev_register(netdev_t *n) {
     }
     netdev_list[netdev_count++] = n;
     return 0;
+}
+
+uint16_t netdev_rx_told(uint32_t buffers, uint32_t each) {
+    uint32_t fit = buffers / each, share = (buffers - buffers / 4) / each;
+    uint32_t frames = share < fit ? share : fit - (fit > 0);
+    return (uint16_t)(frames == 0 ? 1 : frames < TOLD_MAX / 2 ? 2 * frames : TOLD_MAX);
 }
 
 netdev_t *netdev_get(unsigned index) { return index < netdev_count ? netdev_list[index] : NULL; }

@@ -39,10 +39,6 @@ enum { RX_SMALL = 2048, RX_SMALL_COUNT = 128, RX_LARGE = 4096, RX_LARGE_COUNT = 
 #define RX_LARGE_FROM (24u << 20) // RAM
 _Static_assert(RX_LARGE *NETDEV_MAX_SEGS >= FRAME_MAX + 1 + ETH_HEADER + 12, "a GUEST_TSO frame fits");
 
-// What the stack is told of them. It keeps up to half so many frames: where a frame may take several buffers, as few as
-// leave this share of the buffers to everybody else.
-enum { RX_TOLD_MAX = 64, RX_LEFT_SHARE = 4 };
-
 #define RX_PARTIAL_NS 1000000000ull // all buffers of a frame must have come by then
 
 typedef struct { // 5.1.6, with VERSION_1
@@ -386,14 +382,11 @@ static int identify(vnet_t *n) {
     return read_link(n);
 }
 
-// How many buffers to tell the stack of; never 0, which would leave it to guess.
-static uint16_t rx_told(const vnet_t *n) {
+// Buffers that the largest frame takes.
+static uint32_t rx_each(const vnet_t *n) {
     bool tso = (n->v->features & GUEST_TSO) != 0;
     uint32_t frame = (uint32_t)sizeof(vnet_hdr_t) + (tso ? FRAME_MAX : (uint32_t)n->dev.mtu + ETH_HEADER + VLAN_TAG);
-    uint32_t each = (frame + n->rx_size - 1) / n->rx_size;
-    uint32_t fit = n->rx_count / each, share = (n->rx_count - n->rx_count / RX_LEFT_SHARE) / each;
-    uint32_t frames = share < fit ? share : fit - (fit > 0); // at the least, one more frame can come
-    return (uint16_t)(frames == 0 ? 1 : frames < RX_TOLD_MAX / 2 ? 2 * frames : RX_TOLD_MAX);
+    return (frame + n->rx_size - 1) / n->rx_size;
 }
 
 // Queues and buffers. Memory is asked for once and stays for the life of the VM.
@@ -403,7 +396,7 @@ static int equip(vnet_t *n) {
         return r;
     }
     n->rx_count = n->rxq.size;
-    n->dev.rx_buffers = rx_told(n);
+    n->dev.rx_buffers = netdev_rx_told(n->rx_count, rx_each(n));
     n->rxbuf = hal_mem_dma(n->rx_count * sizeof(vnet_rxbuf_t), _Alignof(vnet_rxbuf_t));
     uint8_t *bytes = hal_mem_dma((size_t)n->rx_count * n->rx_size, HAL_PAGE_SIZE);
     vnet_txslot_t *slots = hal_mem_dma(n->txq.size * sizeof(vnet_txslot_t), _Alignof(vnet_txslot_t));

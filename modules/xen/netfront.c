@@ -16,9 +16,7 @@ enum { ETH_HEADER = 14, VLAN_TAG = 4, TYPE_AT = 12, FRAME_MAX = 65535 };
 
 // Pages each way. A backend gets by with 18 for its longest frame (XEN_NETIF_NR_SLOTS_MIN).
 enum { SLOTS_LARGE = 256, SLOTS_SMALL = 64, SLOTS_MIN = 18 };
-// What the stack is told of them. It keeps up to half so many frames, and where they can be large each of them may have 17
-// pages: the others shall still do for everybody else.
-enum { HELD_LARGE = 24 };
+enum { PAGES_GSO = 17 };       // that a large TCP frame takes
 #define LARGE_FROM (24u << 20) // RAM
 _Static_assert(SLOTS_MIN *HAL_PAGE_SIZE > FRAME_MAX + 1 && (int)SLOTS_MIN <= (int)NETDEV_MAX_SEGS,
                "the largest frame fits");
@@ -483,6 +481,14 @@ void netfront_disconnect(netfront_t *n) {
     netfront_page_revoke(&n->rx.page);
 }
 
+// The stack looks at this once: a card that is not connected by then is taken for one with all its pages.
+static uint16_t rx_told(const netfront_t *n, uint32_t usable) {
+    uint32_t pages = ((uint32_t)n->dev.mtu + ETH_HEADER + VLAN_TAG + PAGE - 1) / PAGE;
+    return netdev_rx_told(usable, n->slots == SLOTS_LARGE ? PAGES_GSO : pages);
+}
+
+void netfront_identified(netfront_t *n) { n->dev.rx_buffers = rx_told(n, n->slots); }
+
 int netfront_connect(netfront_t *n, const netfront_terms_t *terms, netfront_contact_t *out) {
     netfront_disconnect(n);
     uint16_t dom = n->bus->backend_dom;
@@ -511,6 +517,7 @@ int netfront_connect(netfront_t *n, const netfront_terms_t *terms, netfront_cont
     }
     n->terms = *terms;
     n->rx_gso = n->slots == SLOTS_LARGE && rx_usable >= 2 * SLOTS_MIN;
+    n->dev.rx_buffers = rx_told(n, rx_usable);
     n->dev.features = NETDEV_F_TX_CSUM | NETDEV_F_RX_CSUM; // what the backend does not sum, we do
     n->dev.features |= terms->sg && terms->csum4 && terms->gso4 ? NETDEV_F_TX_TSO4 : 0;
     n->dev.features |= terms->sg && terms->csum6 && terms->gso6 ? NETDEV_F_TX_TSO6 : 0;
@@ -541,7 +548,6 @@ netfront_t *netfront_new(const xenbus_dev_t *bus) {
     n->dev.ops = &netfront_ops;
     n->dev.driver = "xen-netfront";
     n->dev.features = NETDEV_F_TX_CSUM | NETDEV_F_RX_CSUM;
-    n->dev.rx_buffers = large ? HELD_LARGE : SLOTS_SMALL;
     n->txslot = hal_mem_dma(n->slots * sizeof(txslot_t), _Alignof(txslot_t));
     n->rxbuf = hal_mem_dma(n->slots * sizeof(rxbuf_t), _Alignof(rxbuf_t));
     uint8_t *pages = hal_mem_dma((size_t)(2 + 2 * n->slots) * PAGE, PAGE);

@@ -27,6 +27,8 @@ typedef struct {
 // One card, with memory for its frames; not connected. `bus` outlives it. NULL: no memory.
 netfront_t *netfront_new(const xenbus_dev_t *bus);
 netdev_t *netfront_netdev(netfront_t *n);
+// Its MTU is known.
+void netfront_identified(netfront_t *n);
 // Make rings and grants for the backend that `bus` names now. 0, or -errno with a log line: then nothing is left of them.
 int netfront_connect(netfront_t *n, const netfront_terms_t *terms, netfront_contact_t *out);
 // The backend is connected too: frames flow, the link is up. Again is fine.

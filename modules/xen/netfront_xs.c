@@ -207,6 +207,7 @@ static int identify(vif_t *v) {
     }
     mtu = r == 0 ? mtu : MTU_DEFAULT;
     dev->mtu = mtu < MTU_MAX ? (uint16_t)mtu : MTU_MAX;
+    netfront_identified(v->rings);
     return 0;
 }
 

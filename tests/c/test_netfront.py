@@ -116,6 +116,30 @@ def test_the_backend_hears_of_buffers_of_dropped_frames(card: XenCard) -> None:
     assert card.notified() == before + 1
 
 
+@pytest.mark.parametrize(
+    ("ram", "mtu", "total", "left"),
+    [
+        (SMALL_VM, 1500, 1518, -1),
+        (SMALL_VM, 9000, 9018, -1),
+        (SMALL_VM, 60000, 60018, -1),
+        (LARGE_VM, 1500, 65535, -1),
+        (LARGE_VM, 1500, 65535, 2 + 2 * 60),
+        (LARGE_VM, 9000, 9018, 2 + 2 * 20),
+    ],
+)
+def test_what_the_stack_may_keep_leaves_room(card: XenCard, ram: int, mtu: int, total: int, left: int) -> None:
+    card.h.do("hal", "mem_total", ram)
+    card.h.do("xs_set", f"{card.back.front}/mtu", mtu)
+    card.h.do("xen", "grants_left", left)
+    card.up(**ALL)
+    for _ in range(card.h.number("told", 0) // 2):  # frames as large as can be
+        card.receive(pattern(total))
+        card.frame()
+    for _ in range(3):
+        card.receive(pattern(total))
+        card.give_back(card.frame())
+
+
 def test_the_stack_may_hold_all(card: XenCard) -> None:
     card.up()
     for _ in range(256):
