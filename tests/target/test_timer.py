@@ -10,6 +10,7 @@ import re
 import signal
 import socket
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from conftest import Boot, Guest, run_to_the_end
 from floe import image
 from floe.console import Matched, TimedOut
 from floe.qemu import Endpoints, VmSpec, command_line
+from floe.qmp import negotiate
 
 GUEST = Path(__file__).resolve().parent / "guest_timer.py"
 MS = 1000
@@ -137,52 +139,64 @@ def test_a_stopped_process(boot: Boot) -> None:
     assert vm.wait() == 0
 
 
-def test_a_paused_vm(accel: str, tmp_path: Path) -> None:
+def test_a_paused_vm(accel: str) -> None:
     """QMP's stop and cont. Emulation stops the cycle counter with the VM: both clocks stand still, and the wall clock
     is behind from then on (ntptime sets it). KVM's counter goes on: both clocks count the pause."""
     script = image.build(GUEST).path
-    path = tmp_path / "qmp"
-    ends = Endpoints(
-        "stdio,id=console,signal=off", "null,id=serial", f"socket,id=qmp,path={path},server=on,wait=off", False
-    )
+    qmp, theirs = socket.socketpair()
+    qmp.settimeout(20)
+    negotiate(qmp)
+    ends = Endpoints("stdio,id=console,signal=off", "null,id=serial", f"socket,id=qmp,fd={theirs.fileno()}", False)
     spec = VmSpec(elf=script, accel=accel, cards=(), args=("clocks",))
-    with subprocess.Popen(command_line(spec, ends), stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as qemu:
+    with (
+        qmp,
+        theirs,
+        subprocess.Popen(
+            command_line(spec, ends),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, pass_fds=[theirs.fileno()],
+        ) as qemu,
+    ):  # fmt: skip
         assert qemu.stdin is not None and qemu.stdout is not None
+        too_late = threading.Timer(60, qemu.kill)
+        too_late.start()
         try:
+
+            def read() -> bytes:
+                assert qemu.stdout is not None
+                data = qemu.stdout.read(100)
+                assert data, "QEMU has ended"
+                return bytes(data)
+
             said = b""
             while b"ready\n" not in said:
-                said += qemu.stdout.read(100)
+                said += read()
 
             def ask() -> tuple[int, int]:
                 assert qemu.stdin is not None and qemu.stdout is not None
                 qemu.stdin.write(b"now\n")
                 answer = b""
                 while not answer.endswith(b"\n"):
-                    answer += qemu.stdout.read(100)
+                    answer += read()
                 word, ticks, wall = answer.split()
                 assert word == b"clocks"
                 return int(ticks), int(wall)
 
             first = ask()
-            with socket.socket(socket.AF_UNIX) as qmp:
-                qmp.connect(str(path))
-                lines = qmp.makefile("rwb")
+            lines = qmp.makefile("rb")
 
-                def do(command: str) -> None:
-                    lines.write(json.dumps({"execute": command}).encode() + b"\n")
-                    lines.flush()
-                    while "return" not in json.loads(lines.readline()):
-                        pass
+            def do(command: str) -> None:
+                qmp.sendall(json.dumps({"execute": command, "id": command}).encode() + b"\n")
+                while json.loads(lines.readline()) != {"return": {}, "id": command}:
+                    pass
 
-                lines.readline()
-                do("qmp_capabilities")
-                do("stop")
-                time.sleep(STOPPED_S)
-                do("cont")
+            do("stop")
+            time.sleep(STOPPED_S)
+            do("cont")
             second = ask()
             qemu.stdin.write(b"\n")
             assert qemu.wait(timeout=20) == 3
         finally:
+            too_late.cancel()
             qemu.kill()
     passed_ms, wall_ms = second[0] - first[0], second[1] - first[1]
     assert abs(passed_ms - wall_ms) <= 2  # they never part
