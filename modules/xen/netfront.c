@@ -525,6 +525,8 @@ int netfront_connect(netfront_t *n, const netfront_terms_t *terms, netfront_cont
     return 0;
 }
 
+bool netfront_connected(const netfront_t *n) { return n->port != 0; }
+
 void netfront_start(netfront_t *n) {
     if (n->port == 0 || n->up) {
         return;

@@ -138,7 +138,9 @@ static void vif_changed(xenbus_dev_t *bus) {
     if (!v->plugged) {
         return;
     }
-    switch (bus->backend_state) {
+    // Our folder still names rings that are gone: that is told first, wherever the backend has got to meanwhile.
+    bool untold = bus->state == XENBUS_CONNECTED && !netfront_connected(v->rings);
+    switch (untold && bus->backend_state != XENBUS_UNKNOWN ? XENBUS_CLOSING : bus->backend_state) {
         case XENBUS_INIT_WAIT:
             if (bus->state == XENBUS_CLOSED && v->parted && xenbus_switch(bus, XENBUS_INITIALISING) < 0) {
                 xenbus_again(bus);

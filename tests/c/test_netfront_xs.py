@@ -338,6 +338,63 @@ def test_an_end_that_could_not_be_followed_at_once(card: XenCard, where: str) ->
     assert card.frame().data == pattern(60)
 
 
+@pytest.mark.parametrize("count", [1, 2, 4])
+@pytest.mark.parametrize(
+    "states", [(INIT_WAIT,), (INITIALISING,), (CLOSING, INIT_WAIT), (CLOSING, CONNECTED), (CLOSED, INITIALISING)]
+)
+def test_an_end_that_is_told_although_the_backend_went_on(h: Harness, states: tuple[int, ...], count: int) -> None:
+    """Our CLOSED cannot be written, and the backend's next state comes before that is tried again."""
+    card = XenCard(h, follows=False).up()
+    h.do("xs_fail", f"{card.back.front}/state", 12, count)
+    for state in states:
+        card.back.state(state)
+        h.do("run")
+    h.do("wait", 10_000_000_000)
+    assert card.back.get("state") == str(CLOSED) and len(h.log) == 1, h.log
+    card.back.state(CLOSED)
+    h.do("run")
+    assert card.back.get("state") == str(INITIALISING)
+    card.back.state(INIT_WAIT)
+    for _ in range(2):
+        h.do("run")
+    assert h.number("link", 0) == 1 and len(h.log) == 1
+    assert h.number("evleft") == 0xFFFFFFFFFFFFFFFF
+    card.attach().receive(pattern(60))
+    assert card.frame().data == pattern(60)
+
+
+def test_a_folder_that_came_again_before_its_end_was_told(card: XenCard) -> None:
+    card.up()
+    card.h.do("xs_fail", f"{card.back.front}/backend", 12, 1)
+    card.h.do("xs_rm", card.back.back)
+    card.h.do("run")
+    card.back.set(online=1)
+    card.back.state(INIT_WAIT)
+    card.h.do("wait", 1_000_000_000)
+    card.back.state(INIT_WAIT)
+    card.h.do("wait", 1_000_000_000)
+    assert card.h.number("link", 0) == 1, card.h.log
+
+
+def test_a_slow_handshake_that_failed_once_is_not_begun_again(h: Harness) -> None:
+    """The backend stays in INIT_WAIT for longer than the pauses, and its state is found as before. Three lines: one each."""
+    card = XenCard(h)
+    card.back.set(state=INITIALISING)
+    h.do("xs_fail", f"{card.back.front}/event-channel", 12, 1)
+    assert h.number("probe") == 1
+    h.do("xs_react", f"{card.back.front}/state", CONNECTED, f"{card.back.back}/state", INIT_WAIT)  # the last one counts
+    card.back.state(INIT_WAIT)
+    h.do("wait", 1_000_000_000)
+    assert card.back.get("state") == str(CONNECTED)
+    h.do("xs_fail", f"{card.back.back}/state", 12, 1)  # and it cannot be read for a moment
+    card.back.state(INIT_WAIT)
+    h.do("wait", 1_000_000_000)
+    assert card.back.get("state") == str(CONNECTED) and len(h.log) == 3, h.log
+    card.back.state(CONNECTED)
+    h.do("run")
+    assert h.number("link", 0) == 1
+
+
 def test_a_store_that_cannot_tell_has_not_pulled_the_card(card: XenCard) -> None:
     card.up()
     card.h.do("xs_fail", f"{card.back.front}/backend", 12, 1)
