@@ -63,7 +63,7 @@ static netfront_t *netfront_of(netdev_t *dev) { return (netfront_t *)dev; }
 
 static int die(netfront_t *n, const char *why) {
     n->dev.dead = true;
-    return xenbus_fail(n->bus, why, -EIO);
+    return xenbus_say(n->bus, why, -EIO); // also while something else is tried again
 }
 
 static tx_entry_t *tx_entry(netfront_t *n, uint32_t i) { return ring_entry(&n->tx, i, sizeof(tx_entry_t)); }

@@ -13,15 +13,16 @@ enum { NAMES_MAX = 1024, NAME_ROOM = 32, DOMID_LIMIT = 0x7ff0, LINE_MAX = 160 };
 
 static xenbus_dev_t *devices; // of which something failed once
 
-int xenbus_fail(const xenbus_dev_t *d, const char *why, int err) {
-    if (d->pause_ns != 0) {
-        return err;
-    }
+int xenbus_say(const xenbus_dev_t *d, const char *why, int err) {
     char line[LINE_MAX];
     const char *name = strchr(d->path, '/');
     int n = snprintf(line, sizeof(line), "xen %s: %s (%d)\n", name == NULL ? "bus" : name + 1, why, err);
     hal_console_log(line, (size_t)n < sizeof(line) ? (size_t)n : sizeof(line) - 1);
     return err;
+}
+
+int xenbus_fail(const xenbus_dev_t *d, const char *why, int err) {
+    return d->pause_ns == 0 ? xenbus_say(d, why, err) : err;
 }
 
 // A name that is a number and nothing else.

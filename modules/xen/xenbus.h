@@ -60,7 +60,9 @@ int xenbus_backend_u64(xenbus_dev_t *d, const char *name, uint64_t max, uint64_t
 void xenbus_again(xenbus_dev_t *d);
 // It succeeded, or shall not be tried any more. Not needed by those whose `changed` returned without xenbus_again().
 void xenbus_settle(xenbus_dev_t *d);
-// One log line: "xen vif/0: why"; none while it is tried again what failed. Returns err, so that callers can end with it.
+// One log line: "xen vif/0: why". Returns err, so that callers can end with it.
+int xenbus_say(const xenbus_dev_t *d, const char *why, int err);
+// The same; no line while it is tried again what failed.
 int xenbus_fail(const xenbus_dev_t *d, const char *why, int err);
 
 #endif

@@ -136,6 +136,19 @@ def test_send_lies(card: XenCard, lie: str) -> None:
     card.dead(reason)
 
 
+def test_a_death_is_told_while_something_else_is_tried_again(card: XenCard) -> None:
+    card.up()
+    card.h.do("xs_fail", f"{card.back.back}/state", 12, 1)
+    card.back.state(CONNECTED)
+    card.h.do("run")
+    assert card.h.log == ["xen vif/0: the backend's state cannot be read (-12)"]
+    card.rsp(number=1)
+    card.rx.push()
+    assert card.take() == EIO
+    card.dead("received id is not that of the request")
+    assert len(card.h.log) == 2
+
+
 def test_answered_twice(card: XenCard) -> None:
     card.up(**ALL)
     assert card.send(1, 60) == 0 and card.send(2, 60) == 0
