@@ -390,6 +390,10 @@ int xen_store_watch(xen_watch_t *w) {
     w->next = xs.watches;
     xs.watches = w; // before the request: the store sends the first event right behind its answer
     int err = ask_watch(XS_WATCH, w);
+    if (err == -EEXIST) { // asked before, set after we had given up; and its first event has matched nobody
+        w->pending = true;
+        err = 0;
+    }
     if (err != 0) {
         xs.watches = w->next;
     } else if (!added) {

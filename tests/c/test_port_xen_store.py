@@ -131,6 +131,23 @@ def test_a_watch_that_is_refused_is_not_linked(h: Harness) -> None:
     assert run(h) == ["b"]
 
 
+def test_a_watch_that_was_set_although_its_answer_was_lost(h: Harness) -> None:
+    """Asked again, the store says that it is there. Its first event came to nobody: the reader looks once all the same."""
+    h.do("watch", "b", "other")
+    run(h)
+    h.do("fault", "silent", 0)
+    assert h.number("watch", "a", "device") == ETIMEDOUT
+    h.do("touch", "a")
+    assert run(h) == []
+    assert h.number("watch", "a", "device") == 0
+    assert run(h) == ["a"]
+    h.do("touch", "a")
+    assert run(h) == ["a"]
+    h.do("unwatch", "a")
+    h.do("touch", "a")
+    assert run(h) == [] and h.log == []
+
+
 @pytest.mark.parametrize(
     ("fault", "err", "why"),
     [

@@ -27,6 +27,10 @@ static struct {
 } keys[KEYS];
 static xen_watch_t watches[WATCHES];
 static struct {
+    uint32_t len; // 0: none
+    char body[64];
+} set_watches[WATCHES];
+static struct {
     uint8_t in[16 + XEN_STORE_PAYLOAD_MAX + 1];
     size_t in_len;
     uint8_t out[OUT_MAX];
@@ -99,6 +103,23 @@ static void set_key(const char *path, const char *value) {
     free(keys[i].path), free(keys[i].value);
     keys[i].path = value == NULL ? NULL : strdup(path);
     keys[i].value = value == NULL ? NULL : strdup(value);
+}
+
+// Set or remove a watch: path and token. Whether it was there before.
+static bool set_watch(bool on, const char *body, uint32_t len) {
+    int room = -1;
+    for (int i = 0; i < WATCHES; i++) {
+        if (set_watches[i].len == len && memcmp(set_watches[i].body, body, len) == 0) {
+            set_watches[i].len = on ? len : 0;
+            return true;
+        }
+        room = set_watches[i].len == 0 ? i : room;
+    }
+    if (on && room >= 0 && len <= sizeof(set_watches[room].body)) {
+        set_watches[room].len = len;
+        memcpy(set_watches[room].body, body, len);
+    }
+    return false;
 }
 
 static bool faulty(const char *name) { return server.fault_at < server.answers && strcmp(server.fault, name) == 0; }
@@ -178,11 +199,14 @@ static void request(void) {
         answer(h.type, h.id, "77", 3);
     } else if (h.type == XS_TRANSACTION_END) {
         h.tx == 77 ? answer(h.type, h.id, "OK", 3) : answer(XS_ERROR, h.id, "EAGAIN", 7);
-    } else if (h.type == XS_WATCH || h.type == XS_UNWATCH) {
+    } else if (h.type == XS_UNWATCH) {
+        set_watch(false, path, h.len);
         answer(h.type, h.id, "OK", 3);
-        if (h.type == XS_WATCH) {
-            say(XS_WATCH_EVENT, 0, h.len, path, h.len);
-        }
+    } else if (h.type == XS_WATCH && set_watch(true, path, h.len)) {
+        answer(XS_ERROR, h.id, "EEXIST", 7);
+    } else if (h.type == XS_WATCH) {
+        answer(h.type, h.id, "OK", 3);
+        say(XS_WATCH_EVENT, 0, h.len, path, h.len);
     } else {
         answer(XS_ERROR, h.id, "ENOENT", 7);
     }
