@@ -111,7 +111,7 @@ def test_secrets_that_the_image_needs(tmp_path: Path) -> None:
 
 def test_ports_without_a_card_of_kind_user(server: Path, tmp_path: Path) -> None:
     cause, _, _ = failure("run", "--net", "none", "-p", "0:80", server, code=125)
-    assert cause.endswith("ports are forwarded to a card of kind user only, and there is none")
+    assert cause.endswith("no card to forward ports to: of kind user, or under Xen bridge")
 
 
 def test_arguments_that_do_not_fit(app: Path) -> None:

@@ -158,7 +158,7 @@ def _cards(made: elf.Image, values: Sequence[str], forwards: Sequence[ports.Forw
     else:
         cards = ()
     if forwards and not any(card.kind in ("user", "bridge") for card in cards):
-        raise UsageError(f"{forwards[0].option()}: ports are forwarded to a card of kind user only, and there is none")
+        raise UsageError(f"{forwards[0].option()}: no card to forward ports to: of kind user, or under Xen bridge")
     return cards
 
 

@@ -25,7 +25,7 @@ _LISTENING = {"tcp": "0A", "udp": "07"}  # column st of /proc/net/{tcp,udp}: TCP
 
 @dataclass(frozen=True)
 class Forward:
-    """A port of the host that reaches a port of the guest's first user card."""
+    """A port of the host that reaches a port of the guest's first user card; under Xen, of its first card."""
 
     address: str
     host_port: int

@@ -14,7 +14,8 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import Any
 
-_NEGOTIATE = b'{"execute": "qmp_capabilities"}\n{"execute": "cont"}\n'
+# With ids: of an error to a command without one the library takes its leave.
+_NEGOTIATE = b'{"execute": "qmp_capabilities", "id": "first"}\n{"execute": "cont", "id": "second"}\n'
 
 
 def negotiate(sock: socket.socket) -> None:
@@ -30,8 +31,8 @@ async def watch(sock: socket.socket, on_event: Callable[[str, Mapping[str, Any]]
 
     client = QMPClient("floe")
     client.negotiate = False
-    # The replies to negotiate() have no id and are dropped with a warning that would reach the user's terminal.
-    client.logger.setLevel(logging.ERROR)
+    # It does not know the ids of negotiate() and drops the replies with a message that would reach the user's terminal.
+    client.logger.setLevel(logging.CRITICAL)
 
     def deliver(message: Mapping[str, Any]) -> bool:
         on_event(str(message["event"]), message.get("data", {}))

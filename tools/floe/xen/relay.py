@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import resource
 import socket
+import struct
 import threading
 from collections import OrderedDict
 
@@ -18,9 +19,12 @@ from floe.ports import Forward
 _CHUNK = 1 << 16
 _CONNECT_S = 10.0
 _BACKLOG = 128
-_CONNECTIONS = 4096  # one more is reset
-_OTHERS = 64 + 256  # descriptors: what a domain's process has else, and the next line's
+_LAST_S = 60.0  # for the last bytes to be taken, when both have ended
+_CONNECTIONS = 4096  # of all relays, and at the most half the descriptors of this process; one more is reset
 _CLIENTS = 256  # of UDP, each with a port of its own towards the guest; the one heard of longest ago makes room
+
+
+_carrying: set[asyncio.Task[None]] = set()
 
 
 class Relay:
@@ -44,6 +48,7 @@ class Relay:
                 f"cannot listen on {forward.address}:{forward.host_port}: {e.strerror}",
                 hint="another port of the host",
             ) from e
+        self._room = min(_CONNECTIONS, _descriptors() // 4)
         self._loop = asyncio.new_event_loop()
         self._over = asyncio.Event()
         self._thread = threading.Thread(target=self._run, args=(kind,), daemon=True)
@@ -51,8 +56,9 @@ class Relay:
 
     def close(self) -> None:
         """End it, with all its connections."""
-        self._loop.call_soon_threadsafe(self._over.set)
-        self._thread.join()
+        with contextlib.suppress(RuntimeError):  # its loop has ended
+            self._loop.call_soon_threadsafe(self._over.set)
+        self._thread.join(_CONNECT_S)
 
     def _run(self, kind: int) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
@@ -61,39 +67,44 @@ class Relay:
     # ---- TCP ----------------------------------------------------------------------------------------
 
     async def _streams(self) -> None:
-        carrying: set[asyncio.Task[None]] = set()
-        room = min(_CONNECTIONS, (_descriptors() - _OTHERS) // 2)
+        own: set[asyncio.Task[None]] = set()
 
         def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            if len(carrying) >= room:
-                writer.transport.abort()
+            if len(_carrying) >= self._room:
+                _reset(writer)
                 return
             task = self._loop.create_task(self._carry(reader, writer))
-            carrying.add(task)
-            task.add_done_callback(carrying.discard)
+            for tasks in (own, _carrying):
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
 
         server = await asyncio.start_server(accepted, sock=self._sock, backlog=_BACKLOG)
         await self._over.wait()
         server.close()
-        for task in carrying:
+        for task in own:
             task.cancel()
-        await asyncio.gather(*carrying, return_exceptions=True)
+        await asyncio.gather(*own, return_exceptions=True)
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Both ways; the end of one is passed on, and the other goes on until it ends too."""
         writers = [writer]
         try:
-            far_reader, far_writer = await asyncio.wait_for(asyncio.open_connection(*self._guest), _CONNECT_S)
+            async with asyncio.timeout(_CONNECT_S):
+                far_reader, far_writer = await asyncio.open_connection(*self._guest)
             writers.append(far_writer)
             async with asyncio.TaskGroup() as ways:
                 ways.create_task(_copy(reader, far_writer))
                 ways.create_task(_copy(far_reader, writer))
+            async with asyncio.timeout(_LAST_S):
+                for each in writers:
+                    each.close()
+                    await each.wait_closed()
         except* (OSError, TimeoutError):  # the guest does not listen, or either was reset: so is the other
             for each in writers:
-                each.transport.abort()
+                _reset(each)
         finally:
             for each in writers:
-                each.close()
+                each.transport.abort()
 
     # ---- UDP ----------------------------------------------------------------------------------------
 
@@ -140,9 +151,17 @@ class Relay:
 
 def _descriptors() -> int:
     """How many this process may have; it is allowed all that may be."""
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    return most
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        return most
+    return allowed
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):  # SO_LINGER of 0 s: the end of a connection that has failed looks like it
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
