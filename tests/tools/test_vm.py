@@ -136,13 +136,15 @@ def test_a_guest_that_kvm_cannot_run_does_not_hang(tmp_path: Path) -> None:
 def test_qemu_does_not_outlive_floe(tmp_path: Path, number: signal.Signals) -> None:
     elf = tiny.build(tmp_path, tiny.say("up"), tiny.HANG)
     program = textwrap.dedent(f"""
+        import signal
         from pathlib import Path
         from floe.qemu import VmSpec
         from floe.vm import Vm
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup, where these tests run under it, ignores it
         with Vm(VmSpec(Path({str(elf)!r}))) as vm:
             vm.expect("up", deadline_s=20)
             print(vm.pid, flush=True)
-            vm.wait()
+            vm.wait(deadline_s=60)
     """)
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as floe:
         assert floe.stdout is not None
