@@ -161,11 +161,13 @@ static uint64_t balloon_deadline(void *arg) {
 
 static hal_event_source_t source = {.run = balloon_run, .deadline = balloon_deadline};
 
-void xen_balloon_watch(void) {
+int xen_balloon_watch(void) {
     static xen_watch_t watch = {.path = "memory/target", .fired = target_changed};
-    if (xen_store_watch(&watch) == 0) {
+    int err = xen_store_watch(&watch);
+    if (err == 0) {
         hal_event_add(&source);
     }
+    return err;
 }
 
 static int balloon_probe(void) {

@@ -62,14 +62,15 @@ static void shutdown_asked(void *arg) {
 static void start(void) {
     static xen_watch_t watch = {.path = SHUTDOWN, .fired = shutdown_asked};
     static unsigned tries;
+    static bool heard;
     (void)xen_store_write(0, "control/feature-poweroff", "1");
     (void)xen_store_write(0, "control/feature-reboot", "1");
-    if (xen_store_watch(&watch) != 0 && ++tries < STARTS_MAX) {
-        start_by = hal_clock_ns() + RESTART_NS;
-        return;
+    heard = heard || xen_store_watch(&watch) == 0;
+    started = ++tries == STARTS_MAX;
+    if (heard || started) {
+        started |= xen_balloon_watch() == 0;
     }
-    started = true;
-    xen_balloon_watch();
+    start_by = hal_clock_ns() + RESTART_NS;
 }
 
 static bool control_run(void *arg) {
@@ -86,7 +87,7 @@ static bool control_run(void *arg) {
 
 static uint64_t control_deadline(void *arg) {
     (void)arg;
-    return started ? end_by : start_by;
+    return started || end_by < start_by ? end_by : start_by;
 }
 
 static hal_event_source_t source = {.run = control_run, .deadline = control_deadline};

@@ -38,8 +38,9 @@ int xen_evtchn_init(void);
 uint64_t xen_time_ns(void);
 // The host asked for a new start: the VM's end is one (control.c sets it, end.c looks).
 extern bool xen_control_reboot;
-// From now on follow the host's target (balloon.c); control.c calls it when the VM has time.
-void xen_balloon_watch(void);
+// From now on follow the host's target (balloon.c); control.c calls it when the VM has time. 0, or -errno: it is not
+// followed, and can be tried again.
+int xen_balloon_watch(void);
 // The members of hal_platform_t.
 int xen_timer_init(void);
 void xen_timer(uint64_t deadline_ns);

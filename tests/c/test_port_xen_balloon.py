@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from harness import Harness
+from harness import ETIMEDOUT, Harness
 from port_programs import build
 
 MIB = 1 << 20
@@ -66,6 +66,14 @@ def test_the_main_loop_is_not_held_up(h: Harness) -> None:
     before = h.number("calls")
     assert h.number("run") > 5  # turns of 2 ms each
     assert h.number("calls") - before == 28  # steps of 2 MiB
+
+
+def test_a_watch_that_is_refused_is_told(h: Harness) -> None:
+    h.number("probe")
+    assert h.number("watch", 110) == ETIMEDOUT
+    assert h.number("watch") == 0
+    aim(h, 32 * 1024)
+    assert state(h) == [32 * 256, 31 * 256, 31 * 256, -1]
 
 
 def test_what_is_in_use_stays(h: Harness) -> None:

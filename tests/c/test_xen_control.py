@@ -71,6 +71,31 @@ def test_a_store_that_never_can_is_left_alone(h: Harness) -> None:
     assert h.do("xs_log") == "" and h.number("evleft") == 0xFFFFFFFFFFFFFFFF
 
 
+@pytest.mark.parametrize("refused", [0, 1, 3, 9, 100])
+def test_a_memory_target_that_cannot_be_watched_is_asked_for_again(h: Harness, refused: int) -> None:
+    h.do("balloon_refused", refused)
+    h.number("probe")
+    assert h.do("wait", 60_000 * MS).count("balloon") == min(refused + 1, 10)
+    assert h.do("xs_log").count("?control/shutdown") == 1  # and that only
+    assert h.number("evleft") == 0xFFFFFFFFFFFFFFFF
+    h.do("xs_set", "control/shutdown", "poweroff")
+    h.do("run")
+    assert h.events == CTRL_C
+
+
+def test_an_end_in_time_while_the_target_is_asked_for_again(h: Harness) -> None:
+    h.do("balloon_refused", 100)
+    h.number("probe")
+    h.do("wait", 3_000 * MS)  # asked at 0.2, 5.2 and 10.2 s
+    h.do("xs_set", "control/shutdown", "poweroff")
+    h.do("run")
+    assert h.events == CTRL_C
+    h.do("wait", 3_000 * MS)
+    assert h.number("evleft") <= 2_000 * MS
+    with pytest.raises(Died, match="EXIT 0 0"):
+        h.do("wait", 2_100 * MS)
+
+
 def test_a_busy_vm_asks_too(h: Harness) -> None:
     h.number("probe")
     h.do("hal", "advance", 199 * MS)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// port/xen/control.c and blob.c by commands: probe; seeded 0|1 (the processor gives randomness); reboot; blob_size NAME;
+// port/xen/control.c and blob.c by commands: probe; seeded 0|1 (the processor gives randomness); reboot; balloon_refused COUNT; blob_size NAME;
 // blob_read NAME LEN; blob_next PREFIX SIZE (all of them); uuid. hal_exit() ends the process: "EXIT code reboot".
 
 #include <stdio.h>
@@ -16,7 +16,15 @@ bool xen_extra_command(char **word, unsigned words);
 extern const hal_driver_t xen_control_driver;
 const char *hal_console_stop = "\x03";
 
-void xen_balloon_watch(void) { printf("balloon\n"); }
+static uint64_t balloon_refused;
+int xen_balloon_watch(void) {
+    printf("balloon\n");
+    if (balloon_refused > 0) {
+        balloon_refused--;
+        return -ETIMEDOUT;
+    }
+    return 0;
+}
 
 _Noreturn void hal_exit(int code) {
     printf("EXIT %d %d\n", code, xen_control_reboot);
@@ -37,6 +45,8 @@ bool xen_extra_command(char **word, unsigned words) {
         printf("%d\n", xen_control_driver.probe());
     } else if (strcmp(what, "seeded") == 0) {
         fake_hal.seeded = fake_xen_word(word, words, 1) != 0;
+    } else if (strcmp(what, "balloon_refused") == 0) {
+        balloon_refused = fake_xen_word(word, words, 1);
     } else if (strcmp(what, "reboot") == 0) {
         printf("%d\n", xen_control_reboot);
     } else if (strcmp(what, "blob_size") == 0) {

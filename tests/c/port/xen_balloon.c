@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // port/xen/balloon.c with port/hal/mem.c over RAM that is only numbers, and a fake Xen that knows which pages are there.
 // Commands: ram START END; missing PAGES: the domain began with so many fewer (they count as not there from the top);
-// max KIB, target KIB ("-": the value cannot be read); probe; watch; fire; run: turns until none works, how many; advance NS;
+// max KIB, target KIB ("-": the value cannot be read); probe; watch [ERRNO]; fire; run: turns until none works, how many; advance NS;
 // take BYTES, return ADDR BYTES: what the heap does; refuse N: pages after which Xen refuses (-1: never); state: pages
 // given, pages there, hal_mem_total() in pages, ns to the next turn (-1: none); fuzz SEED COUNT.
 
@@ -44,9 +44,10 @@ int xen_store_read_u64(xen_tx_t tx, const char *path, uint64_t max, uint64_t *ou
     return v < 0 ? -ENOENT : (uint64_t)v > max ? -EINVAL : 0;
 }
 
+static int watch_err;
 int xen_store_watch(xen_watch_t *w) {
     watch = w;
-    return 0;
+    return watch_err;
 }
 
 static uint64_t count_there(void) {
@@ -174,7 +175,8 @@ static void command(const talk_t *t) {
     } else if (talk_is(t, "probe")) {
         printf("%d\n", balloon_probe());
     } else if (talk_is(t, "watch")) {
-        xen_balloon_watch();
+        watch_err = t->n > 1 ? -(int)talk_number(t, 1) : 0;
+        printf("%d\n", xen_balloon_watch());
     } else if (talk_is(t, "fire")) {
         watch->fired(watch->arg);
     } else if (talk_is(t, "run")) {
