@@ -16,6 +16,7 @@ import sys
 import time
 import tty
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -438,12 +439,15 @@ def test_in_the_lab_a_guest_is_lent_an_address(monkeypatch: pytest.MonkeyPatch, 
         places.release(lent)
 
 
-def test_a_port_that_was_asked_for_in_a_dom0_is_refused_with_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_port_in_a_dom0_needs_an_address_that_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(places, "choose", places.Dom0)
-    spec = VmSpec(Path("x.elf"), forwards=(Forward("127.0.0.1", 8080, 80),), uuid="u")
-    with pytest.raises(UsageError, match="no ports are forwarded") as e, Xen().command(spec, Wires("", "", ""), []):
+    spec = VmSpec(Path("x.elf"), forwards=(Forward("127.0.0.1", 8080, 80),), cards=(net.parse_card("user"),), uuid="u")
+    with pytest.raises(UsageError, match="address is not known") as e, Xen().command(spec, Wires("", "", ""), []):
         pass
-    assert e.value.hint.startswith("http://ADDR:80 without -p")
+    assert e.value.hint.startswith("--net bridge:xenbr0,ip=")
+    card = net.parse_card("bridge:br7,ip=192.168.1.2/24")
+    with Xen().command(replace(spec, cards=(card,)), Wires("", "", ""), []) as (argv, _):
+        assert argv[argv.index("--forward") + 1] == "tcp,127.0.0.1,8080,192.168.1.2,80"
 
 
 def test_an_image_s_own_ports_are_dropped_in_a_dom0_and_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -463,5 +467,3 @@ def test_in_a_dom0_a_guest_has_its_own_address() -> None:
     (card,), _ = places.settle(here, [net.parse_card("bridge:br7,ip=192.168.1.2/24,gw=192.168.1.1")], "u")
     assert net.guest_words([card]) == ["ip=192.168.1.2/24,gw=192.168.1.1"]
     assert config.vif(card) == f"mac={places.mac('u', 0)},bridge=br7"
-    with pytest.raises(UsageError, match="no ports are forwarded"):
-        here.forward(Forward("127.0.0.1", 8080, 80), "192.168.1.2")
