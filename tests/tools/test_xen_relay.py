@@ -7,6 +7,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
 
 import pytest
 
@@ -33,6 +34,13 @@ def forward(guest_port: int, protocol: str = "tcp") -> Forward:
     return ports.claim([Forward("127.0.0.1", 0, guest_port, protocol)])[0]
 
 
+@contextmanager
+def relayed(guest: socket.socket, protocol: str = "tcp") -> Iterator[tuple[str, int]]:
+    asked = forward(guest.getsockname()[1], protocol)
+    with closing(Relay(asked, GUEST)):
+        yield asked.address, asked.host_port
+
+
 @pytest.fixture
 def guest() -> Iterator[socket.socket]:
     with listening() as sock:
@@ -42,10 +50,8 @@ def guest() -> Iterator[socket.socket]:
 @pytest.fixture
 def there(guest: socket.socket) -> Iterator[tuple[str, int]]:
     """Where the relay to `guest` listens."""
-    asked = forward(guest.getsockname()[1])
-    made = Relay(asked, GUEST)
-    yield asked.address, asked.host_port
-    made.close()
+    with relayed(guest) as at:
+        yield at
 
 
 def received(sock: socket.socket) -> bytes:
@@ -83,10 +89,7 @@ def test_many_connections(guest: socket.socket, there: tuple[str, int]) -> None:
 
 def test_one_connection_too_many(guest: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(relay, "_CONNECTIONS", 2)
-    asked = forward(guest.getsockname()[1])
-    made = Relay(asked, GUEST)
-    there = (asked.address, asked.host_port)
-    try:
+    with relayed(guest) as there:
         with socket.create_connection(there, WAIT_S) as first, socket.create_connection(there, WAIT_S) as second:
             servers = [guest.accept()[0] for _ in range(2)]
             with pytest.raises(ConnectionResetError), socket.create_connection(there, WAIT_S) as third:
@@ -107,43 +110,29 @@ def test_one_connection_too_many(guest: socket.socket, monkeypatch: pytest.Monke
             break
         else:
             pytest.fail("no room")
-    finally:
-        made.close()
 
 
 def test_who_takes_no_answer_is_counted(guest: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both ends have closed, and what the guest said still waits in the relay."""
     monkeypatch.setattr(relay, "_CONNECTIONS", 1)
-    asked = forward(guest.getsockname()[1])
-    made = Relay(asked, GUEST)
-    there = (asked.address, asked.host_port)
-    try:
-        with socket.socket() as client:
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            client.settimeout(WAIT_S)
-            client.connect(there)
-            client.shutdown(socket.SHUT_WR)
-            with guest.accept()[0] as server:
-                server.settimeout(0.5)
-                with pytest.raises(TimeoutError):
-                    server.sendall(bytes(64 << 20))
-            with pytest.raises(ConnectionResetError), socket.create_connection(there, WAIT_S) as second:
-                second.recv(1)
-    finally:
-        made.close()
+    with relayed(guest) as there, socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.settimeout(WAIT_S)
+        client.connect(there)
+        client.shutdown(socket.SHUT_WR)
+        with guest.accept()[0] as server:
+            server.settimeout(0.5)
+            with pytest.raises(TimeoutError):
+                server.sendall(bytes(64 << 20))
+        with pytest.raises(ConnectionResetError), socket.create_connection(there, WAIT_S) as second:
+            second.recv(1)
 
 
 def test_a_guest_that_does_not_listen_yet() -> None:
-    with listening() as guest:
-        port = guest.getsockname()[1]
-    asked = forward(port)
-    made = Relay(asked, GUEST)
-    try:
-        there = (asked.address, asked.host_port)
+    with listening() as guest, relayed(guest) as there:
+        guest.close()
         with pytest.raises(ConnectionResetError), socket.create_connection(there, WAIT_S) as client:
             client.recv(1)
-    finally:
-        made.close()
 
 
 def test_a_reset_is_passed_on(guest: socket.socket, there: tuple[str, int]) -> None:
@@ -196,29 +185,24 @@ def test_a_port_that_is_taken(protocol: str) -> None:
 def test_datagrams(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each client gets what is its own; one too many makes room by the eldest."""
     monkeypatch.setattr(relay, "_CLIENTS", 3)
-    with listening(socket.SOCK_DGRAM) as guest:
-        asked = forward(guest.getsockname()[1], "udp")
-        made = Relay(asked, GUEST)
-        clients = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(5)]
-        try:
-            for number, client in enumerate(clients):
-                client.settimeout(WAIT_S)
-                client.connect((asked.address, asked.host_port))
-                client.send(bytes([number]) * 1400)
-            seen = dict(guest.recvfrom(2000) for _ in clients)
-            assert sorted(seen) == [bytes([number]) * 1400 for number in range(5)]
-            for data, address in seen.items():
-                guest.sendto(data[:7], address)
-            for number, client in enumerate(clients[2:], 2):
-                assert client.recv(100) == bytes([number]) * 7
-            clients[0].send(b"again")
-            data, address = guest.recvfrom(100)
-            guest.sendto(data.upper(), address)
-            assert clients[0].recv(100) == b"AGAIN"
-            clients[1].setblocking(False)
-            with pytest.raises(BlockingIOError):  # what was sent to it went nowhere
-                clients[1].recv(1)
-        finally:
-            made.close()
-            for client in clients:
-                client.close()
+    with ExitStack() as stack:
+        guest = stack.enter_context(listening(socket.SOCK_DGRAM))
+        there = stack.enter_context(relayed(guest, "udp"))
+        clients = [stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) for _ in range(5)]
+        for number, client in enumerate(clients):
+            client.settimeout(WAIT_S)
+            client.connect(there)
+            client.send(bytes([number]) * 1400)
+        seen = dict(guest.recvfrom(2000) for _ in clients)
+        assert sorted(seen) == [bytes([number]) * 1400 for number in range(5)]
+        for data, address in seen.items():
+            guest.sendto(data[:7], address)
+        for number, client in enumerate(clients[2:], 2):
+            assert client.recv(100) == bytes([number]) * 7
+        clients[0].send(b"again")
+        data, address = guest.recvfrom(100)
+        guest.sendto(data.upper(), address)
+        assert clients[0].recv(100) == b"AGAIN"
+        clients[1].setblocking(False)
+        with pytest.raises(BlockingIOError):  # what was sent to it went nowhere
+            clients[1].recv(1)

@@ -78,8 +78,7 @@ def command(
     detach, name = bool(wishes.pop("detach")), wishes.pop("name")
     if name and not wishes["uuid"]:
         wishes["uuid"] = identity(str(name))
-    # click gives each option the type that its field in Wishes has; **wishes can only say their union.
-    spec, why_no_kvm = plan(app, Wishes(accel=accel_name, **wishes), say)  # type: ignore[arg-type]  # see above
+    spec, why_no_kvm = plan(app, Wishes(accel=accel_name, **wishes), say)  # type: ignore[arg-type]  # click typed each
     if dry_run:
         click.echo(hypervisor.of(spec.hypervisor).show(spec, as_json=as_json))
         return errors.EXIT_OK

@@ -40,10 +40,10 @@ class Session:
         self._outputs: list[Output] = []  # standard output, standard error
         self._draining = False  # the VM has ended
         if SWITCH in spec.switches:
-            # The line's time of arrival counts: have everything loaded before it comes (imported for that alone).
-            import asyncio  # noqa: F401 - see above
+            # The line's time of arrival counts: have everything loaded before it comes.
+            import asyncio  # noqa: F401 - for the loading alone
 
-            import qemu.qmp  # noqa: F401 - see above
+            import qemu.qmp  # noqa: F401 - for the loading alone
 
             self.stamps = StampFilter()
 
