@@ -101,7 +101,7 @@ $(PY_O) $(addprefix $(BUILD)/, $(SRC_SHARED_C:.c=.o) $(SRC_THIRDPARTY_C:.c=.o) p
 
 # Upstream's rules look at what is newer than genhdr/ only, and at no flags: not at a file that joins or leaves the lists
 # with an old date, nor at another version unpacked. When what everything was made from is no more the same, start anew.
-MADE_FROM := $(shell cat port/port.mk port/upstream.toml modules/*/*.mk | sha256sum) $(sort $(SRC_QSTR) $(OBJ))
+MADE_FROM := $(shell cat port/port.mk port/upstream.toml $(sort $(wildcard port/patches/*/*.patch)) modules/*/*.mk | sha256sum) $(sort $(SRC_QSTR) $(OBJ))
 ifneq ($(MADE_FROM),$(file <$(BUILD)/made-from))
 $(shell rm -rf $(BUILD) && mkdir -p $(BUILD))
 $(file >$(BUILD)/made-from,$(MADE_FROM))

@@ -112,17 +112,20 @@ def test_changed_pins_discard_what_was_compiled(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(setup, "STAMPS", tmp_path / "build/.setup")
     monkeypatch.setattr(setup.upstream, "bring_all", lambda pins, root, say: 0)
     (tmp_path / "port").mkdir()
-    (tmp_path / "build/port").mkdir(parents=True)
-    (tmp_path / "build/mpy-cross").write_text("")
     pins = tmp_path / "port/upstream.toml"
     pins.write_text((REPO / "port/upstream.toml").read_text())
-    setup._stamp("pins", setup._key([pins.read_text()]))
     setup.fetch_upstream()
-    assert (tmp_path / "build/port").exists()
-    pins.write_text(pins.read_text() + "\n")
-    setup.fetch_upstream()
-    assert not (tmp_path / "build/port").exists()
-    assert not (tmp_path / "build/mpy-cross").exists()
+    patch = tmp_path / "port/patches/lwip/a.patch"
+    patch.parent.mkdir(parents=True)
+    for change in (lambda: pins.write_text(pins.read_text() + "\n"), lambda: patch.write_text("--- a\n")):
+        (tmp_path / "build/port").mkdir(parents=True)
+        (tmp_path / "build/mpy-cross").write_text("")
+        setup.fetch_upstream()
+        assert (tmp_path / "build/port").exists()
+        change()
+        setup.fetch_upstream()
+        assert not (tmp_path / "build/port").exists()
+        assert not (tmp_path / "build/mpy-cross").exists()
 
 
 def test_a_step_that_fails_says_what_it_printed() -> None:

@@ -10,7 +10,7 @@ import tarfile
 import threading
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -18,7 +18,9 @@ import pytest
 
 from floe import archive, upstream
 from floe.errors import ConfigError, UpstreamError
-from floe.upstream import Fetcher, HashMismatch, Origin, Pin, bring_all, load_pins
+from floe.upstream import Fetcher, HashMismatch, Origin, Patch, Pin, bring_all, load_pins
+
+REPO = Path(__file__).parents[2]
 
 
 def tar_of(files: dict[str, bytes], kind: str = "gz") -> bytes:
@@ -342,7 +344,7 @@ def test_no_apt_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_committed_pins_are_complete() -> None:
-    pins = load_pins(Path(__file__).parents[2] / "port/upstream.toml")
+    pins = load_pins(REPO / "port/upstream.toml")
     assert [pin.name for pin in pins] == ["micropython", "lwip", "mbedtls", "libffi"]
     for pin in pins:
         assert [origin.kind for origin in pin.origins] == ["debian", "url"]
@@ -372,3 +374,42 @@ def test_bad_pins(tmp_path: Path, text: str, words: str) -> None:
         load_pins(path)
     assert words in raised.value.message
     assert str(path) in raised.value.message
+
+
+PATCH = b"Fault: x\nUpstream: y\nTest: z\n--- a/note\n+++ b/note\n@@ -1 +1 @@\n-old\n+new\n"
+
+
+def patched(pin: Pin, *contents: bytes) -> Pin:
+    patches = tuple(Patch(Path(f"patches/thing/{i}.patch"), content) for i, content in enumerate(contents))
+    return replace(pin, patches=patches)
+
+
+def test_patches_are_applied_and_followed(server: Server, tmp_path: Path) -> None:
+    pin = pin_of(server, tar_of({"thing-1.0/note": b"old\n"}))
+    note = tmp_path / "thing" / "note"
+    again = b"--- a/note\n+++ b/note\n@@ -1 +1 @@\n-new\n+newest\n"
+    for wanted, expected in ((patched(pin, PATCH, again), "newest\n"), (patched(pin, PATCH), "new\n"), (pin, "old\n")):
+        assert bring_all([wanted], tmp_path, print) == 1
+        assert note.read_text() == expected
+        assert bring_all([wanted], tmp_path, print) == 0
+    assert len(server.requests) == 1  # the archive was kept
+
+
+def test_patch_that_does_not_fit_leaves_what_was_there(server: Server, tmp_path: Path) -> None:
+    pin = pin_of(server, tar_of({"thing-1.0/note": b"other\n"}))
+    bring_all([pin], tmp_path, print)
+    with pytest.raises(UpstreamError) as caught:
+        bring_all([patched(pin, PATCH)], tmp_path, print)
+    assert "0.patch does not apply to thing" in caught.value.message
+    assert (tmp_path / "thing" / "note").read_text() == "other\n"
+    assert not list((tmp_path / "thing").glob("*.rej"))
+
+
+def test_the_committed_patches_say_why() -> None:
+    for path in sorted((REPO / "port" / "patches").glob("*/*")):
+        head = path.read_text().partition("\n--- ")[0].splitlines()
+        assert path.suffix == ".patch", path
+        for word in ("Fault: ", "Upstream: ", "Test: "):
+            assert any(line.startswith(word) for line in head), f"{path}: no line '{word}'"
+    names = {path.parent.name for path in (REPO / "port" / "patches").glob("*/*")}
+    assert names <= {pin.name for pin in load_pins(REPO / "port" / "upstream.toml")}

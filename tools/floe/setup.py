@@ -30,6 +30,7 @@ RUN_PACKAGES = {
     "gcc": "gcc",
     "make": "make",
     "libc6-dev": "/usr/include/stdio.h",
+    "patch": "patch",
     "python3-venv": "python:ensurepip",
     "qemu-system-x86": "qemu-system-x86_64",
     "ca-certificates": "/etc/ssl/certs/ca-certificates.crt",
@@ -113,10 +114,12 @@ def make_venv(tests: bool) -> None:
 
 
 def fetch_upstream() -> None:
-    """build/upstream, as port/upstream.toml pins it. A changed pin discards what was compiled from the old one."""
-    pins = ROOT / "port" / "upstream.toml"
-    upstream.bring_all(upstream.load_pins(pins), ROOT / "build" / "upstream", say)
-    key = _key([pins.read_text()])
+    """build/upstream, as port/upstream.toml pins and port/patches changes it. A change of either discards what was
+    compiled from the old sources."""
+    file = ROOT / "port" / "upstream.toml"
+    pins = upstream.load_pins(file)
+    upstream.bring_all(pins, ROOT / "build" / "upstream", say)
+    key = _key([file.read_text(), *(stamp for pin in pins for stamp in pin.stamps.values())])
     if not _stamped("pins", key):
         for stale in ("port", "apps", "mpy", "mpy-cross.d", "mpy-cross"):
             path = ROOT / "build" / stale

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Fetch, verify and unpack the sources pinned in port/upstream.toml.
+"""Fetch, verify, unpack and patch the sources pinned in port/upstream.toml.
 
 Standard library only: `python3 -m floe.upstream` runs before anything is installed. Each source ends up as
-build/upstream/<name>, complete and verified or not at all; a second run does nothing.
+build/upstream/<name>, complete, verified and with port/patches/<name>/*.patch applied, or not at all; a second
+run does nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import hashlib
 import http.client
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import tomllib
@@ -28,12 +30,21 @@ from floe.errors import ConfigError, FloeError, UpstreamError
 
 STAMP = ".floe-pin"
 NET_TIMEOUT_S = 30.0
+PATCH_TIMEOUT_S = 60
 CHUNK = 1 << 16
 Say = Callable[[str], None]
 
 
 class HashMismatch(UpstreamError):
     """A fetched file is not the pinned one. No other origin is tried: a wrong file is never 'unavailable'."""
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A change to a source of upstream's, as `patch -p1` takes it."""
+
+    path: Path
+    content: bytes
 
 
 @dataclass(frozen=True)
@@ -53,17 +64,25 @@ class Origin:
 
 @dataclass(frozen=True)
 class Pin:
-    """One pinned source. modules: empty if it is part of every image."""
+    """One pinned source. modules: empty if it is part of every image. patches: in the order they are applied."""
 
     name: str
     version: str
     licence: str
     modules: tuple[str, ...]
     origins: tuple[Origin, ...]
+    patches: tuple[Patch, ...] = ()
+
+    @property
+    def stamps(self) -> dict[str, str]:
+        """What the stamp file of this source holds, by the sha256 of the archive it came from."""
+        digest = hashlib.sha256(b"\0".join(patch.content for patch in self.patches)).hexdigest()
+        suffix = f" {digest}" if self.patches else ""
+        return {origin.sha256: f"{self.version} {origin.sha256}{suffix}\n" for origin in self.origins}
 
 
 def load_pins(path: Path) -> list[Pin]:
-    """Read upstream.toml. Raises ConfigError naming file, entry and problem."""
+    """Read upstream.toml and the patches beside it. Raises ConfigError naming file, entry and problem."""
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -103,7 +122,8 @@ def _pin(path: Path, index: int, entry: dict[str, Any]) -> Pin:
     if not origins:
         raise ConfigError(str(path), f"{key}.origin", "no origin")
     version, licence = text(entry, "version", key), text(entry, "licence", key)
-    return Pin(name, version, licence, tuple(entry.get("modules", [])), tuple(origins))
+    patches = tuple(Patch(p, p.read_bytes()) for p in sorted((path.parent / "patches" / name).glob("*.patch")))
+    return Pin(name, version, licence, tuple(entry.get("modules", [])), tuple(origins), patches)
 
 
 class Fetcher:
@@ -192,7 +212,10 @@ class Fetcher:
         with tempfile.TemporaryDirectory(prefix=f".{pin.name}-", dir=self.root) as scratch:
             tree = Path(scratch) / "tree"
             unpack(archive, tree)
-            (tree / STAMP).write_text(f"{pin.version} {origin.sha256}\n")
+            for patch in pin.patches:
+                self.say(f"{pin.name} {pin.version}: applying {patch.path.name}")
+                _apply(patch, tree)
+            (tree / STAMP).write_text(pin.stamps[origin.sha256])
             if target.exists():
                 target.rename(Path(scratch) / "old")
             tree.rename(target)
@@ -200,10 +223,26 @@ class Fetcher:
 
 def _stamped(target: Path, pin: Pin) -> bool:
     try:
-        words = (target / STAMP).read_text().split()
+        return (target / STAMP).read_text() in pin.stamps.values()
     except (OSError, UnicodeDecodeError):
         return False
-    return any(words == [pin.version, origin.sha256] for origin in pin.origins)
+
+
+def _apply(patch: Patch, tree: Path) -> None:
+    """Apply to tree. Raises UpstreamError where it does not fit to the letter."""
+    argv = ["patch", "-p1", "--batch", "--forward", "--fuzz=0", "--no-backup-if-mismatch", "--reject-file=-"]
+    try:
+        done = subprocess.run(
+            argv, cwd=tree, input=patch.content, capture_output=True, timeout=PATCH_TIMEOUT_S, check=False
+        )
+    except FileNotFoundError:
+        raise UpstreamError("the command 'patch' is not installed", hint="sudo apt-get install patch") from None
+    if done.returncode:
+        raise UpstreamError(
+            f"{patch.path.name} does not apply to {patch.path.parent.name}",
+            evidence=(done.stdout + done.stderr).decode(errors="replace").strip(),
+            hint=f"bring {patch.path} up to date with the pinned version",
+        )
 
 
 def _sha256(path: Path) -> str:
