@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 # The port archive: make -f port/port.mk PROFILE=sealed|dev, from the top folder. Makes build/port/PROFILE/:
-# libfloe.a, genhdr/, link.ld, app.cflags, app.ldflags; and build/mpy-cross. Everything an image may need is
-# compiled here once; freezing an app is a link against it (tools/floe/freeze.py).
+# libfloe.a, genhdr/, link.ld, app.cflags, app.ldflags, compiler; and build/mpy-cross. Everything an image may need is
+# compiled here once; freezing an app is a link against it (tools/floe/freeze.py). Every path is relative: the folder
+# may have a blank in its name, and its name stays out of the objects, so that the same inputs give the same bytes.
 
 PROFILE ?= sealed
 UP := build/upstream
@@ -34,8 +35,6 @@ CFLAGS_ARCH := -m64 -march=x86-64 -mcmodel=small -ffreestanding -fbuiltin -fno-p
 CFLAGS += $(INC) $(MBEDTLS_CFLAGS) $(CFLAGS_ARCH) -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Werror -Wpointer-arith \
     -ffunction-sections -fdata-sections -DNDEBUG -Os
 CFLAGS_UPSTREAM = -w
-# The paths of this machine stay out of the objects, so that the same inputs give the same bytes.
-CFLAGS += -ffile-prefix-map=$(CURDIR)/=
 # What runs per bytecode, per packet or per byte is compiled for speed.
 FAST_OPT := -O2 -fno-tree-loop-distribute-patterns
 CSUPEROPT = -O3
@@ -100,15 +99,16 @@ $(PY_O) $(addprefix $(BUILD)/, $(SRC_SHARED_C:.c=.o) $(SRC_THIRDPARTY_C:.c=.o) p
     $(addprefix $(BUILD)/mbedtls/, $(MBEDTLS_SRC_C:.c=.o)): CFLAGS += $(CFLAGS_UPSTREAM)
 
 # Upstream's rules look at what is newer than genhdr/ only, and at no flags: not at a file that joins or leaves the lists
-# with an old date, nor at another version unpacked. When what everything was made from is no more the same, start anew.
-MADE_FROM := $(shell cat port/port.mk port/upstream.toml $(sort $(wildcard port/patches/*/*.patch)) modules/*/*.mk | sha256sum) $(sort $(SRC_QSTR) $(OBJ))
+# with an old date, nor at another version unpacked, nor at another compiler. When what everything was made from is no more the same, start anew.
+COMPILER := gcc $(shell $(CC) -dumpfullversion)
+MADE_FROM := $(COMPILER) $(shell cat port/port.mk port/upstream.toml $(sort $(wildcard port/patches/*/*.patch)) modules/*/*.mk | sha256sum) $(sort $(SRC_QSTR) $(OBJ))
 ifneq ($(MADE_FROM),$(file <$(BUILD)/made-from))
 $(shell rm -rf $(BUILD) && mkdir -p $(BUILD))
 $(file >$(BUILD)/made-from,$(MADE_FROM))
 endif
 
 # ---- products ----
-all: $(BUILD)/libfloe.a $(BUILD)/libdisk.a $(BUILD)/link.ld $(BUILD)/app.cflags $(BUILD)/app.ldflags $(HEADER_BUILD)/moduledefs.collected build/mpy-cross
+all: $(BUILD)/libfloe.a $(BUILD)/libdisk.a $(BUILD)/link.ld $(BUILD)/app.cflags $(BUILD)/app.ldflags $(BUILD)/compiler $(HEADER_BUILD)/moduledefs.collected build/mpy-cross
 
 # machine.soft_reset is a SystemExit that can be told from sys.exit's.
 ifeq ($(PROFILE),dev)
@@ -154,6 +154,9 @@ $(BUILD)/app.cflags: port/port.mk $(lastword $(MAKEFILE_LIST))
 $(BUILD)/app.ldflags: port/port.mk
 	$(Q)echo '-nostdlib -static -no-pie -z max-page-size=4096 -Wl,-z,noexecstack -Wl,--gc-sections -Wl,--build-id=none -T $(BUILD)/link.ld' > $@
 
+$(BUILD)/compiler: port/port.mk
+	$(Q)echo '$(COMPILER)' > $@
+
 build/mpy-cross:
-	$(Q)$(MAKE) --no-print-directory -C $(TOP)/mpy-cross BUILD=$(abspath build/mpy-cross.d) PROG=mpy-cross CFLAGS_EXTRA=-w >/dev/null
+	$(Q)$(MAKE) --no-print-directory -C $(TOP)/mpy-cross BUILD=../../../mpy-cross.d PROG=mpy-cross CFLAGS_EXTRA=-w >/dev/null
 	$(Q)$(CP) build/mpy-cross.d/mpy-cross $@

@@ -344,3 +344,16 @@ def test_elf_is_executable_text_only_where_it_says(tmp_path: Path) -> None:
 def test_any_text_is_a_link_map_without_objects_or_with(text: str) -> None:
     for size in image.sizes("Linker script and memory map\n" + text).values():
         assert size > 0
+
+
+def test_budget_is_for_the_compiler_it_was_measured_with(tmp_path: Path) -> None:
+    mine = port.load("sealed").compiler
+    files = {"main.py": "print(1)\n", "image.toml": ""}
+    for measured in ("", f'compiler = "{mine}"', f'compiler = "{mine.partition(".")[0]}"'):
+        files["image.toml"] = f'[budget]\nelf = "1K"\n{measured}\n'
+        with pytest.raises(BuildError, match="over the budget of 1024"):
+            image.build(app(tmp_path, files))
+    for measured in ("gcc 1", f"{mine}.9"):
+        files["image.toml"] = f'[budget]\nelf = "1K"\ncompiler = "{measured}"\n'
+        (warning,) = image.build(app(tmp_path, files)).warnings
+        assert f"over the budget of 1024, which is for {measured}: this is {mine}" in warning

@@ -30,9 +30,11 @@ class Package(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Upper limits; a build over one of them fails."""
+    """Upper limits; a build over one of them fails. compiler: what they were measured with, as "gcc 12"; a build
+    with another one goes on with a warning."""
 
     elf: str = ""
+    compiler: str = ""
 
 
 class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -81,6 +83,7 @@ class ImageConfig(msgspec.Struct, frozen=True):
     data: Path | None
     packages: dict[str, Package]
     budget_elf: int
+    budget_compiler: str
     ca: Path | None  # certificates to trust, PEM
     file: Path | None  # image.toml, None for a bare script
 
@@ -101,7 +104,9 @@ def load(app: Path, variant: str = "") -> ImageConfig:
         if file.exists():
             return _load_file(file, variant)
         name = app.name if app.name not in ("", "..") else "NAME"
-        raise NotFound(f"no {FILE_NAME} in {app}", hint=f"name the script, or make a folder with: floe new {name}")
+        raise NotFound(
+            f"no {FILE_NAME} in {app}", hint=f"name the script, or make a folder with: floe new {name}"
+        )
     if not app.exists():
         raise NotFound(f"no such file: {app}", hint="APP is a .py file or a folder with image.toml")
     if app.suffix != ".py":
@@ -212,6 +217,8 @@ def _checked(parsed: _File, folder: Path, file: Path | None, line: _Finder) -> I
     data = inside("data", parsed.data or "data")
     if parsed.data and not data.is_dir():
         raise fail("data", f"no such folder: {parsed.data}")
+    if parsed.budget.compiler and not re.fullmatch(r"gcc \d+(\.\d+)*", parsed.budget.compiler):
+        raise fail("budget.compiler", "names no compiler", 'for example compiler = "gcc 12"')
     return ImageConfig(
         name=name,
         version=parsed.version,
@@ -229,6 +236,7 @@ def _checked(parsed: _File, folder: Path, file: Path | None, line: _Finder) -> I
         data=data if file is not None and data.is_dir() else None,
         packages={key: _package(key, value, fail) for key, value in sorted(parsed.packages.items())},
         budget_elf=size("budget.elf", parsed.budget.elf) if parsed.budget.elf else 0,
+        budget_compiler=parsed.budget.compiler,
         ca=_ca(parsed.tls.ca, inside, fail),
         file=file,
     )

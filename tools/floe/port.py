@@ -30,13 +30,15 @@ class CModule:
 
 @dataclass(frozen=True)
 class Archive:
-    """libfloe.a and what is needed to link an application with it. profile: "sealed" or "dev"."""
+    """libfloe.a and what is needed to link an application with it. profile: "sealed" or "dev"; compiler: what made
+    it, as "gcc 12.2.0"."""
 
     profile: str
     folder: Path
     modules: dict[str, CModule]
     cflags: tuple[str, ...]
     ldflags: tuple[str, ...]
+    compiler: str
 
     @property
     def library(self) -> Path:
@@ -68,6 +70,7 @@ def load(profile: str, build: Path = BUILD) -> Archive:
         folder / "libdisk.a",
         folder / "app.cflags",
         folder / "app.ldflags",
+        folder / "compiler",
         build / "mpy-cross",
     ):
         if not path.exists():
@@ -77,4 +80,4 @@ def load(profile: str, build: Path = BUILD) -> Archive:
     if "sys" not in modules:
         raise BuildError(f"{folder}/genhdr/moduledefs.collected lists no module 'sys'", hint="make clean setup")
     flags = [tuple(shlex.split((folder / name).read_text())) for name in ("app.cflags", "app.ldflags")]
-    return Archive(profile, folder, modules, flags[0], flags[1])
+    return Archive(profile, folder, modules, flags[0], flags[1], (folder / "compiler").read_text().strip())
