@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -26,7 +27,8 @@ def command(app: Path, output: Path | None, dev: bool, variant: str, xl: bool, a
         click.echo(f"floe: warning: {warning}", err=True)
     out = output or Path(f"{built.config.name}.elf")
     if out.is_dir():
-        raise UsageError(f"{out} is a folder", hint=f"floe build {app} -o {out / built.config.name}.elf")
+        again = shlex.join(["floe", "build", str(app), "-o", f"{out / built.config.name}.elf"])
+        raise UsageError(f"{out} is a folder", hint=again)
     exported = image.export(built, out)
     if xl:
         from floe.xen import cfgfile

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -81,7 +82,8 @@ def serial_port(name: str) -> str:
         how = f": {end.code}, {end.cause}" if end and end.code is not None else f": {end.problem}" if end else ""
         raise FloeError(f"{name} has ended{how}", hint=f"floe logs {name}")
     if status.spec.profile != "dev":
-        raise FloeError(f"{name} has no REPL: its image is sealed", hint=f"floe run --detach --dev {status.spec.app}")
+        again = shlex.join(["floe", "run", "--detach", "--dev", str(status.spec.app)])
+        raise FloeError(f"{name} has no REPL: its image is sealed", hint=again)
     if status.client is not None:
         raise FloeError(f"{name} is in use by {status.client}", hint="one client at a time: end that one")
     import serial

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import click
@@ -84,4 +85,4 @@ def command(name: Path) -> None:
             (name / file).write_text(text.replace("{name}", name.name))
     except OSError as e:
         raise UsageError(f"cannot write {name}: {e.strerror}") from e
-    click.echo(f"{name}: {', '.join(_FILES)}\nnext: floe run {name}")
+    click.echo(f"{name}: {', '.join(_FILES)}\nnext: floe run {shlex.quote(str(name))}")

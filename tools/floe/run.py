@@ -88,7 +88,7 @@ def command(
         _detach(spec, app=app, name=name, timeout=timeout, as_json=as_json)
         return errors.EXIT_OK
     if name is not None:
-        raise UsageError("--name is for a detached VM", hint=f"floe run --detach --name {name} {app}")
+        raise UsageError("--name is for a detached VM", hint=f"floe run --detach --name {name} {shlex.quote(str(app))}")
     session = Session(spec, interactive=bool(wishes["dev"]), say=say)
     if not as_json:
         session.on_stamps = lambda times: say(times.text())
