@@ -17,11 +17,12 @@ import pytest
 import tiny
 from command import FLOE, failure, floe
 from floe import accel, cli
-from floe.errors import FloeError, VmExitedEarly
+from floe.errors import VmExitedEarly
 from floe.net import Card
 from floe.ports import Forward
 from floe.qemu import VmSpec
 from floe.vm import Vm
+from nobody import error_for_nobody
 
 SERVER = "import socket\ns = socket.socket()\nprint('up')\n"
 
@@ -248,22 +249,8 @@ def test_kvm_not_permitted(tmp_path: Path) -> None:
     for parent in tmp_path.parents:
         if parent.stat().st_uid == os.geteuid():
             parent.chmod(parent.stat().st_mode | stat.S_IXOTH)
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        if os.geteuid() == 0:
-            os.setgid(65534)
-            os.setuid(65534)
-        try:
-            accel.check_kvm(device)
-        except FloeError as e:
-            os.write(writing, e.render().encode())
-            os._exit(e.exit_code)
-        os._exit(0)
-    os.close(writing)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 126
-    with os.fdopen(reading) as pipe:
-        said = pipe.read()
+    code, said = error_for_nobody(lambda: accel.check_kvm(device))
+    assert code == 126, said
     assert said.startswith(f"floe: KVM not permitted: no right to open {device}\n")
     assert "owner uid" in said
     assert re.search(r"try: sudo usermod -aG \S+ \S+, then log in again", said)
