@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -103,10 +104,8 @@ def load(app: Path, variant: str = "") -> ImageConfig:
         file = app / FILE_NAME
         if file.exists():
             return _load_file(file, variant)
-        name = app.name if app.name not in ("", "..") else "NAME"
-        raise NotFound(
-            f"no {FILE_NAME} in {app}", hint=f"name the script, or make a folder with: floe new {name}"
-        )
+        name = shlex.quote(app.name) if app.name not in ("", "..") else "NAME"
+        raise NotFound(f"no {FILE_NAME} in {app}", hint=f"name the script, or make a folder with: floe new {name}")
     if not app.exists():
         raise NotFound(f"no such file: {app}", hint="APP is a .py file or a folder with image.toml")
     if app.suffix != ".py":
