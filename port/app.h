@@ -16,9 +16,13 @@ typedef struct {
     const void *romfs;                  // ROMFS image, NULL without data
     size_t romfs_size;
     const char *name, *version;
-    size_t arena_pages; // pages for native code made at run time; 0 in sealed images
+    bool (*interrupt_loop)(void); // floe_interrupt_loop where the image has asyncio
+    size_t arena_pages;           // pages for native code made at run time; 0 in sealed images
 } floe_app_t;
 
 extern const floe_app_t floe_app;
+
+// Ask a running asyncio loop for the end; false: there is none, or it has been asked (interrupt.c).
+bool floe_interrupt_loop(void);
 
 #endif

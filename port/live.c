@@ -246,7 +246,7 @@ static void serve(mp_sched_node_t *n) {
     }
     if (interrupt_script) {
         interrupt_script = false;
-        mp_sched_keyboard_interrupt();
+        floe_interrupt();
     }
 }
 

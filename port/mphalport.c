@@ -44,7 +44,7 @@ static bool keyboard_interrupt(void) {
     if (floe_input_withheld()) {
         return false; // it is for the REPL beside the script
     }
-    mp_sched_keyboard_interrupt();
+    floe_interrupt();
     return true;
 }
 

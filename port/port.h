@@ -13,6 +13,8 @@ void floe_heap_init(void);
 
 // Run a frozen script as __main__; its exit code (script.c).
 int floe_run_frozen(const char *name);
+// Interrupt the script: KeyboardInterrupt, or a word to its asyncio loop (script.c).
+void floe_interrupt(void);
 // End the VM in order: what sockets have still to send leaves (main.c).
 _Noreturn void floe_end(int code);
 // Print the Python frames that a scan of the stack from sp finds (traceback.c).

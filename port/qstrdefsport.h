@@ -1,2 +1,4 @@
 // SPDX-License-Identifier: MIT
-// Strings of the port that the scan of the sources does not find: none.
+// Strings of the port that are no names in C.
+
+Q(asyncio.core)

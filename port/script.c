@@ -9,6 +9,7 @@
 #include "py/runtime.h"
 #include "shared/readline/readline.h"
 
+#include "app.h"
 #include "port.h"
 
 enum { CODE_OK = 0, CODE_EXCEPTION = 1, CODE_MAX = 119, CODE_NO_MEMORY = 121 };
@@ -48,6 +49,9 @@ static int ended_by(mp_obj_t exc) {
     if (nlr_push(&nlr) == 0) {
         if (is_a(exc, &mp_type_SystemExit)) {
             code = exit_code(exc);
+        } else if (is_a(exc, &mp_type_KeyboardInterrupt) &&
+                   mp_obj_exception_get_value(exc) == MP_OBJ_NEW_QSTR(MP_QSTR_)) {
+            code = CODE_OK; // an asyncio loop's main task was cancelled for it, and has cleaned up
         } else {
             mp_obj_print_exception(&mp_plat_print, exc);
         }
@@ -66,6 +70,12 @@ static void call_atexit(void) {
         mp_call_function_0(f);
     }
     #endif
+}
+
+void floe_interrupt(void) {
+    if (floe_app.interrupt_loop == NULL || !floe_app.interrupt_loop()) {
+        mp_sched_keyboard_interrupt();
+    }
 }
 
 int floe_run_frozen(const char *name) {

@@ -191,8 +191,12 @@ void hal_console_input_buffer(void *data, size_t size);
 // queued. It is heard although the queue is full: what nobody has read is then thrown away.
 extern int hal_console_interrupt_char;
 extern bool (*hal_console_on_interrupt)(void);
-// What asks for the script's end when it is typed at the console; a hypervisor that wants the VM to end types it.
+// What asks for the script's end when it is typed at the console (stop.c types it).
 extern const char *hal_console_stop;
+
+// ---- stop.c -------------------------------------------------------------------------------------
+// Whoever runs the VM wants its end: the script is asked, as by Ctrl-C; after 5 s the VM ends. Once: more calls do nothing.
+void hal_stop_ask(void);
 
 // ---- drivers ------------------------------------------------------------------------------------
 // A driver an image can hold; the generated floe_app.c lists those that it does. probe() finds and

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What the host asks of the VM (Xen docs/misc/xenstore-paths.pandoc, control/*): its end, or a new start. Typed at the
-// console are then the keys that ask the script for its end; 5 s later it ends without being asked. At the start also
-// the host's seed, where the processor gives no randomness. Owns the watch. Not here: how a script ends. Context: main loop.
+// What the host asks of the VM (Xen docs/misc/xenstore-paths.pandoc, control/*): its end, or a new start. At the start
+// also the host's seed, where the processor gives no randomness. Owns the watch. Not here: how a script is asked for its
+// end (hal/stop.c). Context: main loop.
 //
 // Nothing of this is worth a delay of the script's first words or of a server's first answer: the store is asked 200 ms later.
 
@@ -13,12 +13,11 @@
 enum { SEED_BYTES = 32, REQUEST_MAX = 16, TRIES_MAX = 10, STARTS_MAX = 10 };
 #define START_NS 200000000ull
 #define RESTART_NS 5000000000ull // the store could not, or did not answer
-#define END_NS 5000000000ull
 #define SHUTDOWN "control/shutdown"
 
 bool xen_control_reboot;
 
-static uint64_t start_by, end_by = UINT64_MAX;
+static uint64_t start_by;
 static bool started;
 
 // Read the request and empty it, which is the answer. 0 or -errno.
@@ -53,10 +52,7 @@ static void shutdown_asked(void *arg) {
         return;
     }
     xen_control_reboot = strcmp(request, "reboot") == 0;
-    if (end_by == UINT64_MAX) {
-        end_by = hal_clock_ns() + END_NS;
-        hal_console_input(hal_console_stop, strlen(hal_console_stop));
-    }
+    hal_stop_ask();
 }
 
 static void start(void) {
@@ -75,19 +71,15 @@ static void start(void) {
 
 static bool control_run(void *arg) {
     (void)arg;
-    uint64_t now = started && end_by == UINT64_MAX ? 0 : hal_clock_ns();
-    if (!started && now >= start_by) {
+    if (!started && hal_clock_ns() >= start_by) {
         start();
-    }
-    if (now >= end_by) {
-        hal_exit(0);
     }
     return false;
 }
 
 static uint64_t control_deadline(void *arg) {
     (void)arg;
-    return started || end_by < start_by ? end_by : start_by;
+    return started ? UINT64_MAX : start_by;
 }
 
 static hal_event_source_t source = {.run = control_run, .deadline = control_deadline};

@@ -20,7 +20,9 @@ SEED = os.urandom(32).hex()
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(tmp_path_factory.mktemp("xen_ctl"), "xen_ctl.c", "port/xen/control.c", "port/xen/blob.c")
+    return build(
+        tmp_path_factory.mktemp("xen_ctl"), "xen_ctl.c", "port/hal/stop.c", "port/xen/control.c", "port/xen/blob.c"
+    )
 
 
 @pytest.fixture

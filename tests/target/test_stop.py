@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: MIT
+"""How a service ends that is asked to: its asyncio loop's main task is cancelled, and what it does then happens."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from floe.testing import Boot, Guest, Matched
+
+INTERRUPT = b"\x03"
+
+# What main() awaits, what it says after the wish, and the exit code of the script.
+WAITS = {
+    "sleep": ("await asyncio.sleep(100)", 0),
+    "stream": ("await asyncio.StreamReader(sys.stdin).read(1)", 0),
+    "task": ("await asyncio.create_task(other())", 0),
+    "gather": ("await asyncio.gather(other(), other())", 0),
+    "event": ("await asyncio.Event().wait()", 0),
+    "busy": ("while True: await asyncio.sleep(0)", 0),
+}
+
+MAIN = """
+import asyncio, sys
+async def other():
+    while True:
+        await asyncio.sleep(0.01)
+async def main():
+    task = asyncio.create_task(other())
+    print("up")
+    try:
+        WAIT
+    except asyncio.CancelledError:
+        print("cancelled")
+        raise
+    finally:
+        await asyncio.sleep(0.02)  # the loop goes on meanwhile
+        print("finally")
+"""
+ENDS = {
+    "plain": ("asyncio.run(main())\nprint('not here')", 0, []),
+    "caught": ("try:\n    asyncio.run(main())\nexcept KeyboardInterrupt:\n    print('caught')\n    sys.exit(9)", 9, ["caught"]),
+    "kept": ("async def all():\n    try:\n        await main()\n    except asyncio.CancelledError:\n        return 5\n"
+             "sys.exit(asyncio.run(all()))", 5, []),
+    "raises": ("async def all():\n    try:\n        await main()\n    finally:\n        sys.exit(7)\nasyncio.run(all())", 7, []),
+    "forever": ("loop = asyncio.new_event_loop()\nloop.create_task(other())\nprint('up')\ntry:\n    loop.run_forever()\n"
+                "except KeyboardInterrupt:\n    print('cancelled')\nfinally:\n    print('finally')", 0, []),
+}  # fmt: skip
+
+
+def start(boot: Boot, tmp_path: Path, wait: str, end: str, *, dev: bool = False, live: bool = True) -> Guest:
+    script = tmp_path / "service.py"
+    script.write_text(MAIN.replace("WAIT", wait) + end + "\n")
+    switches = () if live else ("floe.live=0",)
+    vm = boot(script, dev=dev, switches=switches)
+    assert vm.expect("up\n") is Matched
+    return vm
+
+
+def ended(vm: Guest, code: int, words: list[str]) -> None:
+    said = vm.console_text.replace("\r", "")
+    assert code == vm.wait(deadline_s=5), said
+    for word in ["cancelled\n", "finally\n", *words]:
+        assert word in said
+    assert "Traceback" not in said and "not here" not in said
+
+
+@pytest.mark.parametrize("wait", WAITS)
+def test_a_sealed_service_ends_in_order(boot: Boot, tmp_path: Path, wait: str) -> None:
+    vm = start(boot, tmp_path, WAITS[wait][0], ENDS["plain"][0])
+    code = vm.stop()
+    assert vm.outcome is not None and vm.outcome.cause == "exit"
+    ended(vm, code, [])
+    assert code == 0
+
+
+@pytest.mark.parametrize("end", [e for e in ENDS if e != "plain"])
+def test_the_code_is_the_script_s(boot: Boot, tmp_path: Path, end: str) -> None:
+    text, code, words = ENDS[end]
+    vm = start(boot, tmp_path, "await asyncio.sleep(100)", text)
+    assert vm.stop() == code
+    ended(vm, code, words)
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_a_dev_service_ends_in_order(boot: Boot, tmp_path: Path, live: bool) -> None:
+    """With the REPL beside it, and with the console its own."""
+    vm = start(boot, tmp_path, "await asyncio.sleep(100)", ENDS["plain"][0], dev=True, live=live)
+    code = vm.stop()
+    assert vm.outcome is not None and vm.outcome.cause == "exit"
+    ended(vm, code, [])
+    assert code == 0
+
+
+def test_a_second_ctrl_c_interrupts_what_the_first_began(boot: Boot, tmp_path: Path) -> None:
+    vm = start(boot, tmp_path, "try:\n            await asyncio.sleep(100)\n        finally:\n            print('slow')\n"
+               "            await asyncio.sleep(100)", ENDS["plain"][0])  # fmt: skip
+    vm.send(INTERRUPT)
+    assert vm.expect("slow\n") is Matched
+    vm.send(INTERRUPT)
+    assert vm.wait(deadline_s=5) == 1
+    assert "KeyboardInterrupt" in vm.console_text
+
+
+def test_a_task_that_never_waits_is_interrupted_where_it_is(boot: Boot, tmp_path: Path) -> None:
+    vm = start(boot, tmp_path, "while True: pass", ENDS["plain"][0])
+    started = time.monotonic()
+    assert vm.stop() == 1
+    assert time.monotonic() - started < 3.0
+    assert "finally" in vm.console_text and "KeyboardInterrupt" in vm.console_text
