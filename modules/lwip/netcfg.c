@@ -215,7 +215,10 @@ static bool apply_part(struct netif *n, netcfg_static_t *st, const char *part, s
             return IP_IS_V4(&a);
         case 1:
         case 2:
-            return netdns_add(&a);
+            if (!netdns_add(&a)) { // of the interface all else is set
+                say("no room for one more name server", part);
+            }
+            return true;
         case 3:
             return IP_IS_V6(&a) && netcfg_set_ip6(n, ip_2_ip6(&a));
         default:

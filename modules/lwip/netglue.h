@@ -23,9 +23,11 @@ typedef struct {
 typedef struct netglue {
     struct netif netif; // netif.state points back here
     netdev_t *dev;
-    uint16_t rx_held, rx_held_max; // receive buffers lwIP and sockets have, and may have
-    uint16_t gen_flags;            // the NETIF_CHECKSUM_GEN_* part of netif.chksum_flags
-    bool kick;                     // something was provided or returned since the last kick
+    uint16_t rx_held, rx_held_max;              // receive buffers lwIP and sockets have, and may have
+    uint16_t gen_flags;                         // the NETIF_CHECKSUM_GEN_* part of netif.chksum_flags
+    bool kick;                                  // something was provided or returned since the last kick
+    uint8_t draws;                              // automatic IPv6 addresses that were another's
+    uint32_t told[LWIP_IPV6_NUM_ADDRESSES + 1]; // netneigh.c: the last word of addresses that others claim, too
     nettx_t tx;
 } netglue_t;
 

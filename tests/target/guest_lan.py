@@ -104,6 +104,18 @@ def two():
     sys.stdin.readline()
 
 
+def neighbours():
+    nic = network.LAN(0)
+
+    def of(start):
+        return [entry[0] for entry in nic.ipconfig("addr6") if entry[0].startswith(start) and entry[1] & 0x10]
+
+    until(lambda: of("fe80::"))
+    print("local", len(of("fe80::")), "fe80::5054:ff:fe12:3477" in of("fe80::"))
+    sys.stdin.readline()  # others have claimed what is ours
+    print("still", len(of("2001:db8::2")), nic.ipconfig("addr4"))
+
+
 def config():
     nic = network.LAN(0)
     print(nic)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import struct
 import time
 from collections.abc import Callable
@@ -162,6 +163,34 @@ def test_two_cards(boot: Boot, tmp_path: Path) -> None:
         wait(vm, lambda: two.said("ip6"), 10)
         vm.send(b"\n")
         ended(vm)
+
+
+def test_neighbours(boot: Boot, tmp_path: Path) -> None:
+    """Addresses in use stay in use, a tentative one that is another's is drawn anew, and no redirect is believed."""
+    path = tmp_path / "wire"
+    own, other = "2001:db8::2", bytes.fromhex("026666666666")
+    ping = struct.pack(">BBHHH", 128, 0, 0, 1, 1)
+    vm = start(boot, "neighbours", f"listen:{path},ip=10.9.0.2/24,ip6={own}/64,mac=52:54:00:12:34:77")
+    with Wire(path) as net:
+        net.defends = 1
+        assert line(vm, "local") == "1 False"  # the one that is made from the MAC was another's
+        first = next(text for _, text in net.seen if text.startswith("icmp6 135 from :::"))
+        assert first.endswith(": fe80::5054:ff:fe12:3477")
+        for count in (1, 2):
+            net.send(wire.IP6, wire.icmp6(wire.SERVER6, own, ping))
+            wait(vm, lambda count=count: len(net.said(f"icmp6 129 from {own}: {wire.MAC.hex(':')}")) == count, 10)
+            net.send(wire.IP6, wire.neighbour(wire.ADVERTISEMENT, wire.SERVER6, "ff02::1", own, other, 0x20))
+            to = socket.inet_pton(socket.AF_INET6, wire.SERVER6)
+            net.send(wire.IP6, wire.neighbour(wire.REDIRECT, "fe80::99", own, "fe80::66", other, more=to))
+            mine = socket.inet_aton("10.9.0.2")
+            net.send(wire.ARP, struct.pack(">HHBBH6s4s6s4s", 1, wire.IP4, 6, 4, 1, other, mine, bytes(6), mine))
+        vm.send(b"\n")
+        assert line(vm, "still") == "1 ('10.9.0.2', '255.255.255.0')"
+        text = ended(vm)
+    assert text.count("net: ") == 3
+    assert "net: address fe80::5054:ff:fe12:3477 is in use by 52:54:00:00:fe:01 too; another is drawn\n" in text
+    for address in (own, "10.9.0.2"):
+        assert f"net: address {address} is in use by 02:66:66:66:66:66 too; it stays in use here\n" in text
 
 
 def test_config(boot: Boot, tmp_path: Path) -> None:

@@ -18,7 +18,9 @@ from types import TracebackType
 
 MAC = bytes.fromhex("52540000fe01")
 SERVER = "10.9.0.1"
+SERVER6 = "fe80::1"
 ARP, IP4, IP6 = 0x0806, 0x0800, 0x86DD
+SOLICITATION, ADVERTISEMENT, REDIRECT = 135, 136, 137
 DISCOVER, OFFER, REQUEST, ACK, NAK, RELEASE = 1, 2, 3, 5, 6, 7
 
 # The replies to a DNS query, by name, type, query and server.
@@ -53,14 +55,22 @@ def router_advertisement(prefix: str) -> bytes:
     return icmp6("fe80::1", "ff02::1", struct.pack(">BBHBBHII", 134, 0, 0, 64, 0, 600, 0, 0) + option)
 
 
+def neighbour(kind: int, source: str, to: str, about: str, mac: bytes, flags: int = 0, more: bytes = b"") -> bytes:
+    """A solicitation, an advertisement, or a redirect (`more`: for this destination) with a link-layer address."""
+    body = struct.pack(">BBHB3x", kind, 0, 0, flags) + socket.inet_pton(socket.AF_INET6, about) + more
+    return icmp6(source, to, body + bytes([1 if kind == SOLICITATION else 2, 1]) + mac)
+
+
 class Wire:
-    """`lease`: (address, seconds) or None for a DHCP server that is silent; `nak` refuses what is asked for again.
+    """`defends`: so many addresses more, of those that a guest tries, are others'.
+    `lease`: (address, seconds) or None for a DHCP server that is silent; `nak` refuses what is asked for again.
     `dns(name, type, query, server)`: see Dns. `seen`: (seconds since the start, what)."""
 
     def __init__(self, path: Path, *, lease: tuple[str, int] | None = None, dns: Dns | None = None) -> None:
         self.path = path
         self.lease, self.dns, self.nak = lease, dns, False
         self.servers: list[str] = []  # that leases name
+        self.defends = 0
         self.seen: list[tuple[float, str]] = []
         self.guest_mac = bytes(6)
         self._frames: dict[str, list[bytes]] = {}
@@ -123,6 +133,8 @@ class Wire:
                 self.send(ARP, packet[:7] + b"\2" + MAC + packet[24:28] + packet[8:18], frame[6:12])
         elif kind == IP6:
             self._note(f"ip6 next {packet[6]} to {ipaddress.IPv6Address(packet[24:40])}")
+            if packet[6] == 58:
+                self._icmp6(packet[8:24], packet[40:], frame[:6])
         elif kind == IP4 and packet[9] == 2:
             self._note(f"igmp {packet[24]:#x} {socket.inet_ntoa(packet[28:32])}")
         elif kind == IP4 and packet[9] == 17:
@@ -142,6 +154,18 @@ class Wire:
             self._note(f"udp {to}:{to_port} {payload[:32]!r}")
             if to_port == 7:
                 self.send(IP4, udp(to, to_port, source, from_port, payload), self.guest_mac)
+
+    # ---- IPv6 neighbours, RFC 4861 ---------------------------------------------------------------------
+
+    def _icmp6(self, source: bytes, m: bytes, mac: bytes) -> None:
+        about = str(ipaddress.IPv6Address(m[8:24])) if m[0] == SOLICITATION else mac.hex(":")
+        self._note(f"icmp6 {m[0]} from {ipaddress.IPv6Address(source)}: {about}")
+        if m[0] == SOLICITATION and not any(source) and self.defends:
+            self.defends -= 1
+            self.send(IP6, neighbour(ADVERTISEMENT, about, "ff02::1", about, MAC, 0x20))
+        elif m[0] == SOLICITATION and about == SERVER6:
+            to = str(ipaddress.IPv6Address(source))
+            self.send(IP6, neighbour(ADVERTISEMENT, about, to, about, MAC, 0x60), self.guest_mac)
 
     # ---- DHCP, RFC 2131 ------------------------------------------------------------------------------
 

@@ -498,6 +498,11 @@ int main(int argc, char **argv) {
         {"groups", groups},
         {"path_mtu", path_mtu},
         {"path_mtu_lie", path_mtu_lie},
+        {"claimed", claimed},
+        {"redirected", redirected},
+        {"duplicate", duplicate},
+        {"duplicates", duplicates},
+        {"malformed", malformed},
     };
     for (unsigned i = 0; i < HAL_ARRAY_LEN(checks); i++) {
         if (argc == 1) {

@@ -31,6 +31,8 @@ netdev_t card;
 unsigned rx_lent;
 unsigned tx_pending;
 bool tx_stuck;
+char said[4096];
+bool said_expected;
 void (*on_sent)(const sent_t *f);
 
 static rx_t *rx_head, *rx_tail;
@@ -59,7 +61,14 @@ uint64_t hal_clock_wall_ns(void) { return now_ns; }
 uint64_t hal_clock_cycles(void) { return now_ns; }
 size_t hal_mem_total(void) { return ram_bytes; }
 void hal_event_add(hal_event_source_t *s) { source = s; }
-void hal_console_log(const void *data, size_t len) { fwrite(data, 1, len, stdout); }
+void hal_console_log(const void *data, size_t len) {
+    if (!said_expected) {
+        fwrite(data, 1, len, stdout); // the test takes nothing but "ok"
+    }
+    if (strlen(said) + len < sizeof said) {
+        memcpy(said + strlen(said), data, len);
+    }
+}
 
 bool hal_entropy_get(void *out, size_t len) {
     for (size_t i = 0; i < len; i++) {

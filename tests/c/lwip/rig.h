@@ -37,6 +37,8 @@ extern netdev_t card;
 extern unsigned rx_lent;    // receive buffers the stack has
 extern unsigned tx_pending; // frames the card has
 extern bool tx_stuck;       // the card completes nothing
+extern char said[4096];     // on the console
+extern bool said_expected;  // by the check, which looks at it
 extern void (*on_sent)(const sent_t *f);
 
 uint32_t rnd(void);
@@ -61,6 +63,11 @@ bool read_tcp(const sent_t *f, tcp_t *t, uint32_t *payload_len);
 
 void path_mtu(void); // checks of path_mtu.c
 void path_mtu_lie(void);
+void claimed(void); // checks of neighbours.c
+void redirected(void);
+void duplicate(void);
+void duplicates(void);
+void malformed(void);
 
 uint16_t get16(const uint8_t *p);
 uint32_t get32(const uint8_t *p);

@@ -36,6 +36,11 @@ CHECKS = [
     "groups",
     "path_mtu",
     "path_mtu_lie",
+    "claimed",
+    "redirected",
+    "duplicate",
+    "duplicates",
+    "malformed",
 ]
 FLAGS = [
     "-g",
@@ -61,8 +66,12 @@ def _sources() -> dict[Path, list[str]]:
     upstream.append(LWIP / "netif/ethernet.c")
     assert len(upstream) > 25, f"{LWIP} is incomplete; try: make setup"
     flags = dict.fromkeys(ours, OUR_FLAGS) | dict.fromkeys(upstream, UPSTREAM_FLAGS)
-    for name in ("tcp", "ipv6/ip6", "ipv6/ip6_frag"):  # as modules/lwip/lwip.mk
-        flags[LWIP / f"core/{name}.c"] = [*UPSTREAM_FLAGS, "-Dnd6_get_destination_mtu=nettx_path_mtu"]
+    mtu = ["nd6_get_destination_mtu=nettx_path_mtu"]
+    renamed = {"core/tcp": mtu, "core/ipv6/ip6": mtu, "core/ipv6/ip6_frag": mtu}
+    renamed["core/ipv6/icmp6"] = ["nd6_input=netneigh_icmp6", "mld6_input=netneigh_icmp6"]
+    renamed["netif/ethernet"] = ["etharp_input=netneigh_arp"]
+    for name, defines in renamed.items():  # as modules/lwip/lwip.mk
+        flags[LWIP / f"{name}.c"] = [*UPSTREAM_FLAGS, *(f"-D{define}" for define in defines)]
     return flags
 
 
