@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// The variables of `floe run --env-file FILE`: blobs env/0, env/1, ... of lines K=V in docker's format, a later file
-// over an earlier one, the kernel command line over all. Read when a script first asks for a variable, and only where
-// the command line says how many there are (floe.env=N), for a look costs exits. Owns nothing: the environment is bootargs.c's. Context: main loop.
+// The variables of `floe run --env-file FILE` and `--env`: blobs env/0, env/1, ... of lines K=V in docker's format, or
+// ended by NUL where the last byte is one; a later blob over an earlier one, the kernel command line over all. Read when
+// a script first asks for a variable, and only where the command line says how many there are (floe.env=N), for a look
+// costs exits. Owns nothing: the environment is bootargs.c's. Context: main loop.
 
 #include <stdio.h>
 #include <string.h>
@@ -14,8 +15,9 @@
 
 // Blank lines, comments and names without a value say nothing: the host has checked what floe itself hands over.
 static void add_lines(mp_obj_t env, const char *p, const char *end) {
+    int newline = p < end && end[-1] == '\0' ? '\0' : '\n';
     while (p < end) {
-        const char *nl = memchr(p, '\n', (size_t)(end - p));
+        const char *nl = memchr(p, newline, (size_t)(end - p));
         const char *stop = nl != NULL ? nl : end;
         while (p < stop && (*p == ' ' || *p == '\t')) {
             p++;

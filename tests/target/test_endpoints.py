@@ -78,7 +78,7 @@ def outgoing(size: int) -> bytes:
 
 @pytest.mark.parametrize("kind", ["unix", "socket", "pty"])
 def test_bytes_both_ways(vms: Vms, accel: str, kind: str) -> None:
-    vm = vms.run("--name", "a", "--accel", accel, GUEST)
+    vm = vms.run("--name", "a", "--accel", accel, "--console-port", "0", GUEST)
     until(lambda: "ready" in log("a"), "the guest")
     console = Console(vm, kind)
     for _ in range(3):  # a host that is busy with something else is slow, not wrong
@@ -135,7 +135,7 @@ def test_a_client_that_never_reads(vms: Vms, tmp_path: Path, accel: str) -> None
         "import sys\nsys.stdin.readline()\nfor i in range(3000):\n    print('%06d' % i, 'x' * 1000)\nsys.exit(3)\n"
     )
     vm = vms.run("--name", "a", "--accel", accel, script)
-    client = Console(vm, "socket")
+    client = Console(vm, "unix")
     client.write(b"\n")
     until(lambda: ps("a")["state"] == "ended", "the guest's end", 60)
     assert ps("a")["exit_code"] == 3

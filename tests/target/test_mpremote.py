@@ -61,7 +61,7 @@ def vm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory)
     folder = tmp_path_factory.mktemp("m")
     (folder / "board.py").write_text(SCRIPT)
     with pytest.MonkeyPatch.context() as patch, Vms(folder, patch) as vms:
-        yield vms.run("--dev", "--accel", request.param, "--memory", "32M", folder / "board.py")
+        yield vms.run("--dev", "--accel", request.param, "--memory", "32M", "--console-port", "0", folder / "board.py")
 
 
 @pytest.fixture(params=["pty", "socket"])

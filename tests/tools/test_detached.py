@@ -43,7 +43,7 @@ def test_a_vm_from_start_to_end(vms: Vms, ticks: Path) -> None:
     told = vms.run("--memory", "16M", ticks)
     assert told["name"] == "ticks"
     assert re.fullmatch(r"/dev/pts/\d+", told["pty"])
-    assert re.fullmatch(r"socket://127\.0\.0\.1:\d+", told["socket"])
+    assert told["socket"] is None
     assert Path(told["unix"]).is_socket()
     until(lambda: "tick 3" in log("ticks"), "a tick")
 
@@ -57,7 +57,7 @@ def test_a_vm_from_start_to_end(vms: Vms, ticks: Path) -> None:
     assert {**listed, "uptime": 0} == {**ps("ticks"), "uptime": 0}
     table = floe("ps").stdout.splitlines()
     assert table[0].split() == ["NAME", "STATE", "HYPERVISOR", "PID", "PTY", "SOCKET", "PORTS", "MEMORY", "UPTIME"]
-    assert table[1].split()[:7] == ["ticks", "running", "qemu", str(now["pid"]), told["pty"], told["socket"], "-"]
+    assert table[1].split()[:7] == ["ticks", "running", "qemu", str(now["pid"]), told["pty"], "-", "-"]
 
     done = floe("stop", "ticks")
     assert (done.returncode, done.stdout) == (0, "ticks\n")
@@ -92,8 +92,9 @@ def test_what_a_person_is_told(vms: Vms, ticks: Path) -> None:
     vms.note(state.find("a"))
     assert done.stdout == "a\n"
     now = ps("a")
-    for key in ("pty", "socket", "unix"):
+    for key in ("pty", "unix"):
         assert now[key] in done.stderr
+    assert "socket" not in done.stderr
 
 
 @pytest.mark.parametrize("code", [0, 7, 67, 120])  # 67: QEMU's status is 137, as a shell says for SIGKILL
@@ -145,7 +146,8 @@ def test_reset_keeps_endpoints_and_log(vms: Vms, tmp_path: Path) -> None:
         "import machine, sys\nprint('start', machine.reset_cause())\n"
         "if sys.stdin.read(1) == 'r':\n    machine.reset()\nsys.exit(5)\n"
     )
-    told = vms.run("--name", "a", script)
+    told = vms.run("--name", "a", "--console-port", "0", script)
+    assert re.fullmatch(r"socket://127\.0\.0\.1:\d+", told["socket"])
     for count in (1, 2):
         until(lambda count=count: log("a").count("start") == count, "a start")
         control.ask(state.find("a"), {"do": "status"})
@@ -160,6 +162,15 @@ def test_reset_keeps_endpoints_and_log(vms: Vms, tmp_path: Path) -> None:
         until(lambda: ps("a")["state"] == "ended", "its end")
     assert ps("a")["exit_code"] == 5
     vms.note(state.find("a"))
+
+
+def test_a_port_that_is_taken_is_named(vms: Vms, ticks: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = floe("run", "-d", "--console-port", str(port), ticks)
+    assert done.returncode == 126
+    assert f"floe: --console-port {port}: port {port} is in use\n  try: another one, or 0 for any" in done.stderr
+    assert not any(state.everything())
 
 
 # ---- who may die ---------------------------------------------------------------------------------------
@@ -184,7 +195,7 @@ def test_it_outlives_terminal_and_session(vms: Vms, ticks: Path) -> None:
 
 
 def test_the_keeper_is_killed_and_the_vm_is_found_again(vms: Vms, ticks: Path) -> None:
-    told = vms.run("--name", "a", ticks)
+    told = vms.run("--name", "a", "--console-port", "0", ticks)
     until(lambda: "tick 2" in log("a"), "a tick")
     folder = state.find("a")
     kill(folder.keeper)

@@ -90,7 +90,7 @@ def test_a_pipe_is_read_once_and_stays(tmp_path: Path) -> None:
     secrets = (handover.parse_secret(f"a=/dev/fd/{reader}"),)
     os.close(reader)
     for _ in range(2):
-        assert [blob.content for blob in handover.read(secrets, ())] == [b"from a pipe"]
+        assert [blob.content for blob in handover.read(secrets, (), {})] == [b"from a pipe"]
 
 
 def test_content_is_shown_nowhere(tmp_path: Path) -> None:
@@ -101,13 +101,26 @@ def test_content_is_shown_nowhere(tmp_path: Path) -> None:
         (handover.parse_secret(f"pw={tmp_path / 'pw'}"),),
         handover.parse_env_files([str(tmp_path / "env")]),
     )
-    spec = VmSpec(elf=Path("x.elf"), secrets=secrets, env_files=files)
-    blobs = handover.read(secrets, files)
+    spec = VmSpec(elf=Path("x.elf"), secrets=secrets, env_files=files, asked=(("WORD", "marlin"),))
+    blobs = handover.read(secrets, files, dict(spec.asked))
     with handover.in_memory(blobs) as (words, _):
         shown = repr(command_line(spec, Endpoints.for_paste(), words)) + repr(spec) + repr(blobs)
     assert "hunter2" not in shown
-    assert "swordfish" not in shown
+    assert "swordfish" not in shown and "marlin" not in shown
+    assert "env.WORD=marlin" in command_line(spec, Endpoints.for_paste())[-1]  # which a person is to type
+    assert re.search(r"-append [^-]*floe.env=2\b", " ".join(command_line(spec, Endpoints.for_paste(), words)))
     assert f"name=opt/floe/secret/pw,file={tmp_path}/pw" in command_line(spec, Endpoints.for_paste())
+
+
+def test_there_is_room_for_them_beside_all_env_files(tmp_path: Path) -> None:
+    for n in range(handover.MAX_ENV_FILES):
+        (tmp_path / str(n)).write_text(f"A={n}\nN{n}=1\n")
+    files = handover.parse_env_files([str(tmp_path / str(n)) for n in range(handover.MAX_ENV_FILES)])
+    blobs = handover.read((), files, {"A": "asked"})
+    assert handover.env_blobs(files, {"A": "asked"}) == len(blobs) == handover.MAX_ENV_FILES
+    assert blobs[-1].content == b"A=asked\0N8=1\0"
+    with pytest.raises(UsageError, match="take 65539 bytes; there is room for 65536"):
+        handover.read((), (), {"A": "x" * handover.MAX_ENV})
 
 
 @pytest.fixture
@@ -161,15 +174,18 @@ def test_what_is_pasted_does_the_same(tmp_path: Path, given: dict[str, bytes]) -
 def test_they_outlive_a_reset_and_their_files(tmp_path: Path, given: dict[str, bytes]) -> None:
     from floe.plan import Wishes, plan
 
-    wishes = Wishes(secrets=tuple(f"{name}={tmp_path / name}" for name in given), env=("RESET=1",), accel="tcg")
+    wishes = Wishes(
+        secrets=tuple(f"{name}={tmp_path / name}" for name in given), env=("RESET=1", "E=sword\nfish"), accel="tcg"
+    )
     spec, _ = plan(tmp_path, wishes)
     with Vm(spec) as vm:
         for name in given:
             (tmp_path / name).unlink()
         inherited = Path(f"/proc/{vm.pid}/cmdline").read_bytes()
-        assert b"hunter2" not in inherited
+        assert b"hunter2" not in inherited and b"sword" not in inherited
         assert vm.wait(deadline_s=60) == 0
         assert vm.resets == 1
+        assert vm.console_text.count(r"'image', None, None, None, 'sword\nfish']") == 2
         assert vm.console_text.count(f"secret pw 7 {checksum(b'hunter2')}\n") == 2
 
 

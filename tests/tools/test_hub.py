@@ -396,6 +396,42 @@ def test_the_unix_socket_is_for_its_owner_alone(bench: Bench) -> None:
     assert bench.unix.stat().st_mode & 0o777 == 0o600
 
 
+def test_the_port_is_for_its_owner_alone(bench: Bench) -> None:
+    """Over IPv6 too, whose sockets may connect to IPv4 addresses; from a client that has hung up, where only root is named."""
+    if os.geteuid() != 0:
+        pytest.skip("SKIP: another user is made by root alone")
+    program = (
+        "import socket, sys\ns = socket.socket(socket.AF_INET6 if sys.argv[2] == '6' else socket.AF_INET)\n"
+        "s.connect(('::ffff:127.0.0.1' if sys.argv[2] == '6' else '127.0.0.1', int(sys.argv[1])))\n"
+        "s.sendall(b'code')\nsys.argv[3] == 'go' or sys.stdout.write(s.makefile().read())\n"
+    )
+    for family in "46":
+        for after in ("go", "stay"):
+            with subprocess.Popen(
+                ["/usr/bin/python3", "-c", program, str(bench.port), family, after],
+                user="nobody",
+                stdout=subprocess.PIPE,
+            ) as process:
+                if after == "go":
+                    process.wait(DEADLINE_S)  # it has left before anyone looks
+                    bench.serve(0.1)
+                else:
+                    bench.until(lambda p=process: p.poll() is not None)
+                assert process.stdout is not None
+                said = process.stdout.read()
+            assert said == (b"" if after == "go" else b"floe: this console is for the user alone who started the VM\n")
+    assert bench.hub.client is None
+    assert not select.select([bench.guest], [], [], 0.05)[0]
+    own = bench.by_tcp()
+    own.sendall(b"mine")
+    assert bench.read(bench.guest, 4) == b"mine"
+    own.close()
+
+
+def test_the_pty_is_for_its_owner_alone(bench: Bench) -> None:
+    assert os.stat(bench.pty.path).st_mode & 0o777 == 0o600
+
+
 # ---- the log -------------------------------------------------------------------------------------------
 
 

@@ -225,7 +225,14 @@ def vms(lab: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
 def test_a_detached_board(vms: Vms, tmp_path: Path) -> None:
     told = vms.run(
-        "--hypervisor", "xen", "--dev", "--name", "xboard", script(tmp_path, "print('the script has run')\n")
+        "--hypervisor",
+        "xen",
+        "--dev",
+        "--name",
+        "xboard",
+        "--console-port",
+        "0",
+        script(tmp_path, "print('the script has run')\n"),
     )
     assert (told["hypervisor"], told["accel"], told["machine"], told["state"]) == ("xen", "xen", "pvh", "running")
     until(lambda: ">>> " in log("xboard"), "the REPL")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What the verbs do with a detached VM that launch.py started: ask it, end it, tell its state. Prints nothing.
 
-From Python: `control.endpoints("NAME")` says where the console of a running VM is; `.pty`, `.url` (for pyserial and
-mpremote), `.unix` and `.port` of what it returns.
+From Python: `control.endpoints("NAME")` says where the console of a running VM is: `.pty` and, with --console-port,
+`.url`, for pyserial and mpremote; `.unix`, and `.port` or 0.
 """
 
 from __future__ import annotations

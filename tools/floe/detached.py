@@ -32,7 +32,8 @@ def started(status: Status, *, as_json: bool) -> None:
     if status.endpoints is None:
         click.echo(f"floe: it has ended already: {_ending(status)}; floe logs {status.spec.name}", err=True)
         return
-    lines = [("pty", status.endpoints.pty), ("socket", status.endpoints.url), ("unix", status.endpoints.unix)]
+    at = status.endpoints
+    lines = [("pty", at.pty), *([("socket", at.url)] if at.url else []), ("unix", at.unix)]
     lines += [("ports", ports)] if (ports := _ports(status)) else []
     for what, where in lines:
         click.echo(f"  {what:6}  {where}", err=True)
@@ -44,7 +45,7 @@ def started(status: Status, *, as_json: bool) -> None:
 def ps(everything: bool, as_json: bool) -> int:
     """List detached VMs: name, state, process, where the console is, forwarded ports, memory, time since start.
 
-    `mpremote connect PTY` works on what stands under PTY, and on what stands under SOCKET."""
+    `mpremote connect PTY` works on what stands under PTY, and on what stands under SOCKET (--console-port)."""
     found, damaged = [], []
     for folder in state.everything():
         try:
@@ -142,7 +143,7 @@ def _row(status: Status) -> tuple[str, ...]:
         status.spec.hypervisor,
         str(status.pid or "-"),
         at.pty if at else "-",
-        at.url if at else "-",
+        (at.url if at else None) or "-",
         _ports(status) or "-",
         f"{status.spec.memory / (1 << 20):g}M",
         _duration(status.uptime),

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Where clients find a VM's console: a pty, a TCP port of 127.0.0.1 and a UNIX socket, all joined to one hub.
+"""Where clients find a VM's console: a pty, a UNIX socket and, where one is asked for, a TCP port of 127.0.0.1, all
+joined to one hub, and all for this user alone: by their modes, and at the port by the owner of the client's socket.
 
 One client at a time over all three. Another one on a socket gets one line that says so and is closed; at the pty
 that line answers what is typed, until the console is free: from then on the pty has it.
@@ -18,10 +19,11 @@ import tty
 from collections.abc import Callable
 from pathlib import Path
 
-from floe import inotify
+from floe import inotify, peer
 from floe.hub import Client, Hub
 from floe.link import Link
 
+_FOREIGN = b"floe: this console is for the user alone who started the VM\r\n"
 _REFUSED_S = 2.0  # how long a refused client may take to hang up
 _CONTROLS = bytes(range(0x20))
 _KEPT = 16  # control bytes of a refused pty client that reach the guest when the console is free
@@ -56,15 +58,16 @@ class Listener:
         if sock.family == socket.AF_INET:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         label = _label(sock)
-        if self._hub.client is not None:
+        ours = sock.family != socket.AF_INET or peer.owner(sock) == os.geteuid()
+        if not ours or self._hub.client is not None:
             with contextlib.suppress(OSError):
-                sock.send(self._hub.refusal())
+                sock.send(self._hub.refusal() if ours else _FOREIGN)
                 sock.shutdown(socket.SHUT_WR)
         link = Link(sock.detach(), self._loop)
         self._open.add(link)
         client = Client(link, label)
         client.on_left = lambda: self._left(link)
-        if not self._hub.attach(client):
+        if not ours or not self._hub.attach(client):
             # Its bytes are read: a socket closed over unread ones is reset, and the line might not arrive.
             link.on_end = client.on_left
             link.resume()
@@ -76,7 +79,7 @@ class Listener:
 
 
 class Pty:
-    """A pty whose slave, /dev/pts/N, is a terminal in raw mode that anyone may open like a serial port."""
+    """A pty whose slave, /dev/pts/N, is a terminal in raw mode that this user may open like a serial port."""
 
     def __init__(self, hub: Hub, loop: asyncio.AbstractEventLoop) -> None:
         self._hub = hub
@@ -92,6 +95,7 @@ class Pty:
         self._master, slave = os.openpty()
         self.path = os.ttyname(slave)
         tty.setraw(slave)
+        os.fchmod(slave, 0o600)  # or the group tty could type here
         os.close(slave)  # from here on the master says "hung up" while nobody has the slave open
         self._watch: inotify.Watch | None = None
         try:
@@ -213,10 +217,12 @@ def unix_socket(path: Path) -> socket.socket:
     """A UNIX socket for this user at `path`, instead of one that an earlier keeper left there. Raises OSError."""
     path.unlink(missing_ok=True)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    mask = os.umask(0o177)
     try:
         sock.bind(str(path))
-        path.chmod(0o600)
     except OSError:
         sock.close()
         raise
+    finally:
+        os.umask(mask)
     return sock

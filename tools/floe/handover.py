@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Files of the host that a guest reads by name: --secret and --env-file. Prints nothing.
+"""What a guest reads by name: --secret, --env-file and --env. Prints nothing.
 
 They travel by QEMU's fw_cfg, never on a command line and never in the ELF. Under Xen they travel by XenStore, and stand
 on the command lines of xenstore-write in dom0 for a moment: who may see dom0's processes may see them. A VmSpec holds
 their paths; their content is read when the VM starts and handed over in memory (memfd_create(2)), which ends with QEMU.
+--env goes as a last env file, whose lines end with NUL, so that a value may have several lines.
 Docker's format of env files: one K=V a line, the value as it stands; K alone takes this shell's value; `#` begins a
 comment line.
 """
@@ -123,14 +124,26 @@ def _entry(raw: bytes, file: str, number: int) -> tuple[str, str] | None:
     return name, value
 
 
-def _env_text(values: Mapping[str, str]) -> bytes:
-    return "".join(f"{name}={value}\n" for name, value in values.items()).encode()
+def _env_text(values: Mapping[str, str], end: str = "\n") -> bytes:
+    return "".join(f"{name}={value}{end}" for name, value in values.items()).encode()
 
 
-def read(secrets: Sequence[tuple[str, Path]], env_files: Sequence[Path]) -> tuple[Blob, ...]:
-    """All a VM is to be given. Raises as read_env_files() does."""
+def env_blobs(env_files: Sequence[Path], env: Mapping[str, str]) -> int:
+    """How many blobs the variables take; at most as many as one digit counts."""
+    return min(len(env_files) + bool(env), MAX_ENV_FILES)
+
+
+def read(secrets: Sequence[tuple[str, Path]], env_files: Sequence[Path], env: Mapping[str, str]) -> tuple[Blob, ...]:
+    """All a VM is to be given; `env` is --env's. Raises as read_env_files() does."""
     blobs = [Blob(f"secret/{name}", _read(path, f"--secret {name}", MAX_SECRET)) for name, path in secrets]
-    blobs += [Blob(f"env/{n}", _env_text(values)) for n, values in enumerate(read_env_files(env_files))]
+    files = [*read_env_files(env_files), dict(env)] if env else read_env_files(env_files)
+    if len(files) > MAX_ENV_FILES:
+        last = files.pop()
+        files[-1] = {**files[-1], **last}
+    own = len(files) - 1 if env else -1
+    blobs += [Blob(f"env/{n}", _env_text(values, "\0" if n == own else "\n")) for n, values in enumerate(files)]
+    if (size := sum(len(blob.content) for blob in blobs[len(secrets) :])) > MAX_ENV:
+        raise UsageError(f"the variables of --env-file and --env take {size} bytes; there is room for {MAX_ENV}")
     return tuple(blobs)
 
 

@@ -14,6 +14,7 @@ import fcntl
 import json
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Sequence
@@ -109,18 +110,29 @@ class Keeper:
 
     def _open_endpoints(self) -> None:
         """Raises VmError."""
-        before = self._folder.read("endpoints", Endpoints)
         unix = Path(self._spec.sockets) / "console.sock"
+        port = 0
         try:
             self._pty = Pty(self._hub, self._loop)
             self._hub.on_free = self._pty.console_is_free
-            tcp = tcp_socket(before.port if before else 0)
-            port = int(tcp.getsockname()[1])
-            self._listeners = [Listener(s, self._hub, self._loop) for s in (tcp, unix_socket(unix))]
+            self._listeners.append(Listener(unix_socket(unix), self._hub, self._loop))
+            if self._spec.console_port is not None:
+                tcp = self._tcp(self._spec.console_port)
+                port = int(tcp.getsockname()[1])
+                self._listeners.append(Listener(tcp, self._hub, self._loop))
         except OSError as e:
             raise VmError(f"cannot open the endpoints of {self._folder.name}: {e.strerror}") from e
         self._pty.on_moved = lambda: self._tell_endpoints(port, unix)
         self._tell_endpoints(port, unix)
+
+    def _tcp(self, wanted: int) -> socket.socket:
+        """For a VM that has had its port before, the same one if it is free still. Raises OSError, VmError."""
+        before = self._folder.read("endpoints", Endpoints)
+        sock = tcp_socket(before.port if before else wanted)
+        if wanted and before is None and sock.getsockname()[1] != wanted:
+            sock.close()
+            raise VmError(f"--console-port {wanted}: port {wanted} is in use", hint="another one, or 0 for any")
+        return sock
 
     def _tell_endpoints(self, port: int, unix: Path) -> None:
         assert self._pty is not None

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
+
 from floe import disks, elf, handover, hypervisor, net, state
 from floe.errors import FloeError, VmError
 from floe.qemu import VmSpec, Wires
@@ -24,13 +26,14 @@ _WIRES = Wires("@CONSOLE@", "@SERIAL@", "@QMP@", listening=True)
 _TAIL = 10  # lines of the keeper's own messages
 
 
-def launch(spec: VmSpec, *, app: str, name: str | None) -> Folder:
+def launch(spec: VmSpec, *, app: str, name: str | None, console_port: int | None = None) -> Folder:
     """Start a detached VM; returns when its hypervisor runs. `name` None: one made from app's.
+    `console_port`: of 127.0.0.1, for the console, 0 for any free one.
 
     Raises FloeError, with the last that hypervisor and guest said if it ended at once."""
     net.check_host(spec.cards)
     disks.provide(spec.disks)
-    blobs = handover.read(spec.secrets, spec.env_files)
+    blobs = handover.read(spec.secrets, spec.env_files, dict(spec.asked))
     folder = state.create(name, Path(app).stem or "vm")
     chosen = hypervisor.of(spec.hypervisor)
     try:
@@ -39,7 +42,8 @@ def launch(spec: VmSpec, *, app: str, name: str | None) -> Folder:
         switches = (*spec.switches, "@BOOTED@")  # parent.py says there why the guest was started again
         own = replace(spec, elf=image, switches=switches, name=folder.name)
         with chosen.command(own, _WIRES, blobs) as (argv, fds):
-            folder.write("spec", _spec(folder, spec, app, argv))
+            told = _spec(folder, spec, app, argv)
+            folder.write("spec", msgspec.structs.replace(told, console_port=console_port))
             start_keeper(folder, inherited=fds)
     except OSError as e:
         _abandon(folder)

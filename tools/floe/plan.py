@@ -83,6 +83,7 @@ def assemble(made: elf.Image, config: ImageConfig | None, wishes: Wishes) -> tup
         lab.forget_dead_forwards()  # or the lab's QEMU would still have their ports
     secrets = handover.parse_secrets(wishes.secrets, made.content.get("secrets", ()))
     env_files = handover.parse_env_files(wishes.env_files)
+    asked_env = dict(map(_variable, wishes.env))
     chosen, why_no_kvm = ("xen", "") if wishes.hypervisor == "xen" else accel.choose(wishes.accel)
     spec = VmSpec(
         elf=made.path,
@@ -94,7 +95,8 @@ def assemble(made: elf.Image, config: ImageConfig | None, wishes: Wishes) -> tup
         cards=cards,
         forwards=ports.claim(forwards),
         disks=_disks(made, wishes.disks, xen=wishes.hypervisor == "xen"),
-        env=_environment(config.env if config else {}, env_files, wishes.env),
+        env=_environment(config.env if config else {}, env_files, asked_env),
+        asked=tuple(asked_env.items()),
         args=wishes.args or (config.args if config else ()),
         capture=_check_capture(wishes.capture, cards),
         switches=(*wishes.switches, *((SWITCH,) if wishes.stamps else ())),
@@ -177,11 +179,12 @@ def _disks(made: elf.Image, values: Sequence[str], *, xen: bool) -> tuple[disks.
     return found
 
 
-def _environment(image: Mapping[str, str], files: Sequence[Path], asked: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """What goes on the command line: the image's own variables that no --env-file sets, and --env over all."""
-    in_files = {key for values in handover.read_env_files(files) for key in values}
-    own = {key: value for key, value in image.items() if key not in in_files}
-    return tuple({**own, **dict(map(_variable, asked))}.items())
+def _environment(
+    image: Mapping[str, str], files: Sequence[Path], asked: Mapping[str, str]
+) -> tuple[tuple[str, str], ...]:
+    """What goes on the command line: the image's own variables that neither --env-file nor --env sets."""
+    others = {key for values in (*handover.read_env_files(files), asked) for key in values}
+    return tuple((key, value) for key, value in image.items() if key not in others)
 
 
 def identity(name: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -49,7 +49,8 @@ class VmSpec:
     cards: tuple[Card, ...] = (Card(),)
     forwards: tuple[Forward, ...] = ()
     disks: tuple[Disk, ...] = ()
-    env: tuple[tuple[str, str], ...] = ()
+    env: tuple[tuple[str, str], ...] = ()  # the image's own variables
+    asked: tuple[tuple[str, str], ...] = field(default=(), repr=False)  # --env's, on no command line
     args: tuple[str, ...] = ()
     switches: tuple[str, ...] = ()  # further words for the guest, as "floe.stamps=1"
     secrets: tuple[tuple[str, Path], ...] = ()  # name, file of the host: paths alone, never content
@@ -160,7 +161,9 @@ def command_line(spec: VmSpec, endpoints: Endpoints, files: list[str] | None = N
         argv += ["-netdev", net.netdev(card, index, forwards, vhost=spec.accel == "kvm", captured=bool(spec.capture))]
         argv += _virtio(spec.machine, "net", f"netdev=net{index}" + (f",mac={card.mac}" if card.mac else ""))
     argv += ["-uuid", spec.uuid] if spec.uuid else []
-    argv += handover.for_paste(spec.secrets, spec.env_files) if files is None else files
+    if files is None:
+        spec, files = for_paste(spec), handover.for_paste(spec.secrets, spec.env_files)
+    argv += files
     for index, path in enumerate(capture_files(spec)):
         file = str(path).replace(",", ",,")
         argv += ["-object", f"filter-dump,id=dump{index},netdev=net{index},file={file}"]
@@ -171,6 +174,11 @@ def command_line(spec: VmSpec, endpoints: Endpoints, files: list[str] | None = N
     if spec.machine == "microvm":
         argv += ["-global", "virtio-mmio.force-legacy=false"]
     return [*argv, "-kernel", str(spec.elf), "-append", guest_command_line(spec)]
+
+
+def for_paste(spec: VmSpec) -> VmSpec:
+    """The same with --env's variables on the command line, for whoever is to read it or to type it."""
+    return replace(spec, env=tuple({**dict(spec.env), **dict(spec.asked)}.items()), asked=())
 
 
 def capture_files(spec: VmSpec) -> list[Path]:
@@ -194,7 +202,8 @@ def guest_command_line(spec: VmSpec, cards: Sequence[Card] | None = None) -> str
     Raises UsageError when too long."""
     words = net.guest_words(spec.cards if cards is None else cards)
     words += [f"env.{key}={encode(value)}" for key, value in spec.env]
-    words += [f"floe.env={len(spec.env_files)}"] if spec.env_files else []
+    blobs = handover.env_blobs(spec.env_files, dict(spec.asked))
+    words += [f"floe.env={blobs}"] if blobs else []
     words += spec.switches
     words += ["--", *map(encode_argument, spec.args)] if spec.args else []
     line = " ".join(words)

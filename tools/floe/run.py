@@ -33,7 +33,11 @@ from floe.stamps import BootTimes
 @click.option("--disk", "disks", multiple=True, metavar="FILE[:ro][:size=N]",
               help="A disk, mounted at /, /disk1, /disk2, ...; with size=16M a missing FILE is created.")  # fmt: skip
 @click.option(
-    "--env", "env", multiple=True, metavar="K[=V]", help="Set for os.getenv(); without =V, this shell's value."
+    "--env",
+    "env",
+    multiple=True,
+    metavar="K[=V]",
+    help="Set for os.getenv(), on no command line; without =V, this shell's value.",
 )
 @click.option("--env-file", "env_files", multiple=True, metavar="FILE",
               help="Lines K=V for os.getenv(), as docker's; --env is over it.")  # fmt: skip
@@ -53,6 +57,8 @@ from floe.stamps import BootTimes
 )
 @click.option("-d", "--detach", is_flag=True, help="Return when the VM runs; floe ps, logs, repl, stop are for it.")
 @click.option("--name", metavar="NAME", help="Of the detached VM.  [default: made from APP]")
+@click.option("--console-port", type=click.IntRange(0, 65535), metavar="PORT",
+              help="With -d: the console at a port of 127.0.0.1 too, 0 for any; for this user alone.")  # fmt: skip
 @click.option("--stamps", is_flag=True, help="Print when kernel and script started.")
 @click.option("--dry-run", is_flag=True, help="Print the command line, or Xen's configuration, instead of running it.")
 @click.option("-v", "--verbose", is_flag=True, help="Say which accelerator and command line are used.")
@@ -69,13 +75,13 @@ def command(
     verbose: bool,
     as_json: bool,
     accel_name: str,
-    **wishes: str | bool | tuple[str, ...] | None,
+    **wishes: str | bool | int | tuple[str, ...] | None,
 ) -> int:
     """Boot APP: a .py file or a folder with image.toml, built if needed, or an ELF that floe built.
 
     ARGS are the script's sys.argv[1:]; put -- before them. Ctrl-C asks the script to end; a second Ctrl-C, or
     Ctrl-], ends the VM."""
-    detach, name = bool(wishes.pop("detach")), wishes.pop("name")
+    detach, name, console_port = (wishes.pop(key) for key in ("detach", "name", "console_port"))
     if name and not wishes["uuid"]:
         wishes["uuid"] = identity(str(name))
     spec, why_no_kvm = plan(app, Wishes(accel=accel_name, **wishes), say)  # type: ignore[arg-type]  # click typed each
@@ -85,8 +91,13 @@ def command(
     if verbose:
         say(f"using {spec.accel}" + (f"; {why_no_kvm}" if why_no_kvm else ""))
     if detach:
-        _detach(spec, app=app, name=name, timeout=timeout, as_json=as_json)
+        if timeout is not None:
+            raise UsageError("--timeout: a detached VM is ended by `floe stop`")
+        port = console_port if isinstance(console_port, int) else None
+        _detach(spec, app=app, name=name, console_port=port, as_json=as_json)
         return errors.EXIT_OK
+    if console_port is not None:
+        raise UsageError("--console-port is for a detached VM", hint=f"floe run --detach --console-port 0 {app}")
     if name is not None:
         raise UsageError("--name is for a detached VM", hint=f"floe run --detach --name {name} {shlex.quote(str(app))}")
     session = Session(spec, interactive=bool(wishes["dev"]), say=say)
@@ -108,12 +119,10 @@ def command(
     return code
 
 
-def _detach(spec: VmSpec, *, app: Path, name: object, timeout: float | None, as_json: bool) -> None:
+def _detach(spec: VmSpec, *, app: Path, name: object, console_port: int | None, as_json: bool) -> None:
     from floe import control, detached, launch
 
-    if timeout is not None:
-        raise UsageError("--timeout: a detached VM is ended by `floe stop`")
-    folder = launch.launch(spec, app=str(app), name=str(name) if name else None)
+    folder = launch.launch(spec, app=str(app), name=str(name) if name else None, console_port=console_port)
     detached.started(control.status(folder), as_json=as_json)
 
 

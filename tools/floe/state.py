@@ -85,19 +85,20 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     sockets: str  # folder of the sockets
     leftovers: list[str] = []  # files that a hypervisor leaves behind when it does not end in order
     hypervisor: str = "qemu"
+    console_port: int | None = None  # a TCP port for the console is wanted: this one, 0 any
 
 
 class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
     """Where clients find the console."""
 
     pty: str  # /dev/pts/N
-    port: int  # of 127.0.0.1
+    port: int  # of 127.0.0.1; 0: none
     unix: str  # path of the UNIX socket
 
     @property
-    def url(self) -> str:
-        """As pyserial and mpremote take it."""
-        return f"socket://127.0.0.1:{self.port}"
+    def url(self) -> str | None:
+        """As pyserial and mpremote take it; None without a port."""
+        return f"socket://127.0.0.1:{self.port}" if self.port else None
 
 
 class End(msgspec.Struct, frozen=True, kw_only=True):

@@ -132,7 +132,7 @@ class Vm:
         do, VmError when the command cannot be run."""
         net.check_host(self.spec.cards)
         disks.provide(self.spec.disks)
-        self._blobs = handover.read(self.spec.secrets, self.spec.env_files)
+        self._blobs = handover.read(self.spec.secrets, self.spec.env_files, dict(self.spec.asked))
         try:
             sockets = self._spawn()
         except BaseException:

@@ -65,7 +65,7 @@ class Xen:
         cards, lent = places.settle(place, spec.cards, spec.uuid)
         places.release(lent)
         disks = [config.disk(str(disk.path), i, readonly=disk.readonly) for i, disk in enumerate(spec.disks)]
-        own = _domain(spec, cards, disks)
+        own = _domain(qemu.for_paste(spec), cards, disks)
         text = f"kernel={config.quote(str(spec.elf))}\n{config.render(own)}"
         commands = scripts.words(own.name, len(spec.secrets) + len(spec.env_files))
         if as_json:
