@@ -99,7 +99,7 @@ service_power_off:
     movl $0x604, %edx         // PM1a_CNT: SLP_EN, SLP_TYP 0
     movl $0x2000, %eax
     outw %ax, %dx
-    xorl %eax, %eax
+    inw %dx, %ax
     iretq
 
 service_hypercall:
@@ -195,6 +195,9 @@ fault_in_panic:                // even the panic path faults: end the VM from he
     movl $(120 + 1), %eax      // hal/power.c: code + 1 at isa-debug-exit's port
     movl $0xf4, %edx
     outl %eax, %dx
+    movl $1 << 24, %ecx        // QEMU may let us run on until it ends
+1:  pause
+    loop 1b
     jmp service_triple_fault
 
 // ---- read-only tables ------------------------------------------------------------------------------
