@@ -11,7 +11,9 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -358,18 +360,38 @@ def test_logs(vms: Vms, tmp_path: Path) -> None:
     assert len(floe("logs", "-f", "a").stdout.splitlines()) == 100  # it has ended: so does this
 
 
-def test_logs_on_a_terminal_are_without_what_a_raw_repl_needs(vms: Vms, tmp_path: Path) -> None:
-    script = tmp_path / "raw.py"
-    script.write_text(r"print('>OK\x04\x01\x00a\t\x1b[1mb\x04', end='')")
+def test_logs_and_ps_show_control_sequences_and_obey_none(vms: Vms, tmp_path: Path) -> None:
+    said = b"\x1b]0;title\x07 \x1b[31mred \xc2\x9b6n \x9b \rover \x08 \tn\xc3\xa4h \x7f\r\n"
+    vms.run("--name", "a", tiny.build(tmp_path, tiny.say("\x1b]0;title\x07\n"), tiny.leave(0)))
+    until(lambda: ps("a")["state"] != "running", "its end")
+    folder = state.find("a")
+    (folder / "console.log").write_bytes(said)
+    wanted = "^[]0;title^G ^[[31mred \\x9b6n \\x9b ^Mover ^H \tn\u00e4h ^?\r\n"
+    done = subprocess.run([*FLOE, "logs", "a"], capture_output=True, timeout=60, check=True)
+    assert done.stdout.decode() == wanted
+    assert b"\x1b" not in done.stderr and b"title" in done.stderr
+    done = subprocess.run([*FLOE, "logs", "--raw", "a"], capture_output=True, timeout=60, check=True)
+    assert done.stdout == said
+    spec = folder.spec
+    end = state.End(code=None, cause="failed", at=spec.created + 61, problem="\x1b[2Jgone")
+    folder.record("end", state.dump({"code": None, "cause": "failed", "at": end.at, "problem": end.problem}))
+    listed = floe("ps", "-a").stdout
+    assert "^[[2Jgone" in listed and "\x1b" not in listed and "1m01s" in listed
+
+
+def test_logs_with_times(vms: Vms, tmp_path: Path) -> None:
+    script = tmp_path / "slow.py"
+    script.write_text(
+        "import time\nprint('one\\ntwo')\ntime.sleep(0.3)\nprint('three', end='')\ntime.sleep(0.3)\nprint('!')\n"
+    )
+    began = time.time()
     vms.run("--name", "a", script)
     until(lambda: ps("a")["state"] == "ended", "its end")
-    assert floe("logs", "a").stdout == ">OK\x04\x01\x00a\t\x1b[1mb\x04"  # to a pipe or file: every byte
-    terminal, end = pty.openpty()
-    subprocess.run([*FLOE, "logs", "a"], stdout=end, timeout=60, check=True)
-    shown = os.read(terminal, 4096)
-    os.close(end)
-    os.close(terminal)
-    assert shown == b">OKa\t\x1b[1mb"
+    for flags in ((), ("-f",), ("-n", "3")):
+        lines = floe("logs", "-t", *flags, "a").stdout.splitlines()
+        assert [line[24:] for line in lines] == [" one", " two", " three!"]
+        times = [datetime.fromisoformat(line[:24]).timestamp() for line in lines]
+        assert began - 1 < times[0] == times[1] < times[2] - 0.2 < time.time()
 
 
 def test_logs_show_a_panic(vms: Vms, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import pytest
 
 from conftest import SmallDisk
 from floe import hub as hub_module
+from floe import logfile
 from floe.endpoints import Listener, Pty, tcp_socket, unix_socket
 from floe.hub import Hub
 from floe.link import Link
@@ -443,6 +444,21 @@ def test_a_log_is_bounded(tmp_path: Path) -> None:
     assert 1000 <= len(kept) <= 2000
     assert kept.endswith(b"000000999\n")
     assert kept == b"".join(b"%09d\n" % n for n in range(1000))[-len(kept) :]
+
+
+def test_a_log_s_times_are_bounded_too_and_follow_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(logfile.time, "time", lambda: now)
+    log = BoundedLog(tmp_path / "l", limit=10000)
+    for _ in range(1000):
+        now += 1
+        log.write(b"x")
+    assert (tmp_path / "l").stat().st_size + (tmp_path / "l.1").stat().st_size < 200
+    assert (tmp_path / "times.l").stat().st_size + (tmp_path / "times.l.1").stat().st_size < 3000
+    newest = (tmp_path / "l").stat().st_size - 1
+    assert logfile.Stamps(tmp_path / "l").at(newest) == now
+    assert logfile.Stamps(tmp_path / "l.1").at(3) == logfile.Stamps(tmp_path / "l.1").at(2) + 1
+    assert logfile.Stamps(tmp_path / "none").at(0) is None
 
 
 def test_a_log_goes_on_where_another_stopped(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import click
 
 from floe import image, report
 from floe.errors import UsageError
+from floe.shown import shown
 
 
 @click.command(short_help="Freeze a script or an image folder into an ELF.")
@@ -24,7 +25,7 @@ def command(app: Path, output: Path | None, dev: bool, variant: str, xl: bool, a
     """Build APP, a .py file or a folder with image.toml, and print what the image holds."""
     built = image.build(app, profile="dev" if dev else None, variant=variant, say=progress)
     for warning in built.warnings:
-        click.echo(f"floe: warning: {warning}", err=True)
+        click.echo(shown(f"floe: warning: {warning}"), err=True)
     out = output or Path(f"{built.config.name}.elf")
     if out.is_dir():
         again = shlex.join(["floe", "build", str(app), "-o", f"{out / built.config.name}.elf"])
@@ -34,8 +35,10 @@ def command(app: Path, output: Path | None, dev: bool, variant: str, xl: bool, a
         from floe.xen import cfgfile
 
         progress(f"wrote {cfgfile.write(exported, built.config)}")
-    click.echo(report.to_json(report.built_data(built, exported)) if as_json else report.built_text(built, exported))
+    click.echo(
+        report.to_json(report.built_data(built, exported)) if as_json else shown(report.built_text(built, exported))
+    )
 
 
 def progress(text: str) -> None:
-    click.echo(f"floe: {text}", err=True)
+    click.echo(shown(f"floe: {text}"), err=True)

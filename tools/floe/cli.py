@@ -19,7 +19,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "build": ("floe.build:command", "Freeze a script or an image folder into an ELF."),
     "run": ("floe.run:command", "Build if needed, boot, and show the console here."),
     "ps": ("floe.detached:ps", "List detached VMs."),
-    "logs": ("floe.detached:logs", "Print what a detached VM said."),
+    "logs": ("floe.logs:command", "Print what a detached VM said."),
     "repl": ("floe.device:repl", "The REPL of a detached VM on this terminal."),
     "exec": ("floe.device:execute", "Run Python code in a detached VM."),
     "cp": ("floe.device:cp", "Copy files from and to a detached VM."),

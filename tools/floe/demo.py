@@ -15,6 +15,7 @@ from floe.errors import EXIT_INTERRUPTED, EXIT_OK, FloeError, TimedOut
 from floe.plan import Wishes, plan
 from floe.run import say
 from floe.session import Session
+from floe.shown import shown
 from floe.stamps import BootTimes
 
 GUEST_PORT = 80
@@ -71,7 +72,7 @@ class Demo:
         lines = [*head.decode(errors="replace").splitlines(), "", *body.decode(errors="replace").splitlines()]
         say(f"GET {self.url}")
         for line in lines[:_SHOWN_LINES]:
-            print(f"  {line}", file=sys.stderr)
+            print(f"  {shown(line)}", file=sys.stderr)
         if len(lines) > _SHOWN_LINES:
             print(f"  ... {len(lines) - _SHOWN_LINES} more lines", file=sys.stderr)
         first_byte = (arrived - self._session.vm.started_at) * 1000

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import shlex
 
+from floe.shown import shown
+
 EXIT_OK = 0
 EXIT_SCRIPT_ERROR = 1
 EXIT_PANIC = 120
@@ -32,10 +34,10 @@ class FloeError(Exception):
         self.hint = hint
 
     def render(self) -> str:
-        """The text for standard error: cause, evidence, next step."""
-        lines = [f"floe: {self.message}"]
-        lines += [f"  {line}" for line in self.evidence.splitlines()]
-        first, *rest = self.hint.splitlines() or [""]
+        """The text for standard error: cause, evidence, next step; what a guest said in it is shown, not obeyed."""
+        lines = [f"floe: {shown(self.message)}"]
+        lines += [f"  {shown(line)}" for line in self.evidence.splitlines()]
+        first, *rest = [shown(line) for line in self.hint.splitlines()] or [""]
         if first:
             lines.append(f"  try: {first}")
             lines += [f"       {line}" for line in rest]

@@ -13,6 +13,7 @@ from floe import elf, qemu, rawrepl
 from floe.console import INTERRUPT, Ended
 from floe.errors import GuestError, UsageError
 from floe.qemu import VmSpec
+from floe.shown import shown
 from floe.vm import Vm
 
 _SHOWN_LINES = 200  # of what a guest said, the last
@@ -100,7 +101,7 @@ class Guest(Vm):
             if said:
                 left_out = len(said) - _SHOWN_LINES
                 lines.append(f"-- {title}" + (f" (the last {_SHOWN_LINES} lines)" if left_out > 0 else ""))
-                lines += said[-_SHOWN_LINES:]
+                lines += map(shown, said[-_SHOWN_LINES:])
         lines += [f"-- packets: {path}" for path in self.captures]
         return "\n".join(lines)
 

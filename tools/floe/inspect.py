@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from floe import elf, report
+from floe.shown import shown
 
 
 @click.command(short_help="Show what an ELF holds.")
@@ -16,4 +17,4 @@ from floe import elf, report
 def command(file: Path, as_json: bool) -> None:
     """Check ELF and show its segments and their protection, modules, frozen files, data, versions, licences."""
     image = elf.read(file)
-    click.echo(report.to_json(report.image_data(image)) if as_json else report.image_text(image))
+    click.echo(report.to_json(report.image_data(image)) if as_json else shown(report.image_text(image)))

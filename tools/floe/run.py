@@ -15,6 +15,7 @@ from floe.errors import FloeError, UsageError
 from floe.plan import Wishes, identity, plan
 from floe.qemu import VmSpec
 from floe.session import Session
+from floe.shown import shown
 from floe.stamps import BootTimes
 
 
@@ -128,7 +129,7 @@ def _detach(spec: VmSpec, *, app: Path, name: object, console_port: int | None, 
 
 def say(text: str) -> None:
     """One line of floe's own on standard error."""
-    click.echo(f"floe: {text}", err=True)
+    click.echo(shown(f"floe: {text}"), err=True)
 
 
 def _report(session: Session, code: int) -> dict[str, object]:

@@ -19,6 +19,7 @@ import click
 
 from floe.config import parse_size
 from floe.errors import EXIT_NOT_FOUND, EXIT_OK, FloeError, UsageError, VmError
+from floe.shown import shown
 from floe.xen import lab, machine
 
 _CHUNK = 1 << 16
@@ -26,7 +27,7 @@ _MIN_MEMORY, _MAX_MEMORY = 32 << 20, 16 << 30
 
 
 def _say(text: str) -> None:
-    click.echo(f"floe: {text}", err=True)
+    click.echo(shown(f"floe: {text}"), err=True)
 
 
 @click.group(short_help="A Xen to try things on, on a machine that has none.")
