@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -68,10 +69,14 @@ def test_no_guest_ends_before_its_end_can_be_told(tmp_path: Path) -> None:
             assert qemu.wait(10) == 0
         finally:
             qemu.kill()
-        told = ours[2].makefile().read()
+        told = b""
+        # A QEMU that ended before it had read all of our words resets the connection, behind what it said.
+        with contextlib.suppress(ConnectionResetError):
+            while said := ours[2].recv(4096):
+                told += said
         for s in ours:
             s.close()
-    assert '"guest-reset"' in told
+    assert b'"guest-reset"' in told
 
 
 def test_a_reset_that_was_asked_for_starts_the_guest_again(boot: Boot, tmp_path: Path) -> None:
