@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: MIT
 # Verbs only; each does what is missing first. What they do is in tools/floe and port/port.mk.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests build run test check bench clean
+.PHONY: help setup setup-tests build run test test-quick test-fresh check bench clean
 PYTHON ?= python3
 PY := .venv/bin/python
 export PYTHONPATH :=
 
 help: ## show these verbs
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 setup: ## install packages, .venv, upstream sources and the port archives: all that is missing
 	@PYTHONPATH=tools $(PYTHON) -m floe.setup
@@ -25,6 +25,13 @@ run: setup ## boot images/web, fetch a page from it, go on serving until Ctrl-C
 
 test: setup-tests ## run all tests
 	@$(PY) -m pytest -c tools/pyproject.toml --rootdir=. tests
+
+test-quick: setup-tests ## what to run before each commit: five minutes at most
+	@$(PY) -m pytest -q -c tools/pyproject.toml --rootdir=. tests/check tests/c tests/errors tests/tools tests/boot/test_hello.py \
+	    tests/boot/test_freeze.py tests/target/test_exit.py
+
+test-fresh: setup-tests ## the README's commands on fresh Debians, as root and as a user (root; an hour)
+	@$(PY) -m tests.fresh
 
 check: setup-tests ## format, lint, types, layering, size limits, docs
 	.venv/bin/clang-format --dry-run -Werror $$(git ls-files '*.c' '*.h')

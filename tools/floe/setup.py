@@ -170,13 +170,15 @@ def main(argv: list[str] | None = None) -> int:
     """Command line of `python3 -m floe.setup`; exit code 0 or that of the error."""
     parser = argparse.ArgumentParser(prog="floe.setup", description="Set up what make run (and make test) need.")
     parser.add_argument("--tests", action="store_true", help="also what the tests need")
+    parser.add_argument("--packages", action="store_true", help="the Debian packages, and no more")
     args = parser.parse_args(argv)
     started = time.monotonic()
     try:
         install_packages(RUN_PACKAGES | (TEST_PACKAGES if args.tests else {}))
-        make_venv(args.tests)
-        fetch_upstream()
-        make_port()
+        if not args.packages:
+            make_venv(args.tests)
+            fetch_upstream()
+            make_port()
     except subprocess.TimeoutExpired as e:
         print(
             FloeError(f"a step did not end within {STEP_TIMEOUT_S} s", evidence=shlex.join(e.cmd)).render(),
