@@ -197,9 +197,15 @@ def test_no_qemu(app: Path, tmp_path: Path) -> None:
     tools.mkdir()
     for name in ("gcc", "as", "ld"):
         (tools / name).symlink_to(shutil.which(name) or name)
-    cause, _, hint = failure("run", app, code=127, env={**os.environ, "PATH": str(tools)})
+    cause, _, hint = failure("run", app, code=127, env={**os.environ, "PATH": str(tools), "FLOE_QEMU": ""})
     assert cause == "qemu-system-x86_64 is not installed"
     assert hint.strip() == "sudo apt-get install qemu-system-x86"
+
+
+def test_a_qemu_that_is_named_and_not_there(app: Path, tmp_path: Path) -> None:
+    cause, _, hint = failure("run", app, code=127, env={**os.environ, "FLOE_QEMU": str(tmp_path / "none")})
+    assert cause == f"FLOE_QEMU={tmp_path}/none: there is no such program"
+    assert hint.startswith("FLOE_QEMU=/usr/bin/qemu-system-x86_64\n")
 
 
 def test_a_qemu_that_cannot_be_run(app: Path, tmp_path: Path) -> None:
@@ -207,7 +213,7 @@ def test_a_qemu_that_cannot_be_run(app: Path, tmp_path: Path) -> None:
     tools.mkdir()
     (tools / "qemu-system-x86_64").write_text("neither a script nor a program")
     (tools / "qemu-system-x86_64").chmod(0o755)
-    env = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
+    env = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "FLOE_QEMU": ""}
     cause, evidence, _ = failure("run", app, code=126, env=env)
     assert cause == "cannot start QEMU: Exec format error"
     assert f"command: {tools}/qemu-system-x86_64" in evidence

@@ -134,7 +134,7 @@ def test_a_start_that_fails_says_why_and_leaves_nothing(vms: Vms, tmp_path: Path
     (fake / "qemu-system-x86_64").write_text("#!/bin/sh\necho no such luck >&2\nexit 2\n")
     (fake / "qemu-system-x86_64").chmod(0o755)
     path = f"{fake}:{os.environ['PATH']}"
-    done = floe("run", "-d", "--name", "b", "--accel", "tcg", image, env={**os.environ, "PATH": path})
+    done = floe("run", "-d", "--name", "b", "--accel", "tcg", image, env={**os.environ, "PATH": path, "FLOE_QEMU": ""})
     assert done.returncode == 126
     assert done.stderr.startswith("floe: QEMU failed with status 2\n  QEMU: no such luck\n")
     assert [folder.name for folder in state.everything()] == ["a"]

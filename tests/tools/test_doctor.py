@@ -16,8 +16,9 @@ TOOLS = ("gcc", "as", "ld", "make", "apt-get", "qemu-system-x86_64")
 
 
 @pytest.fixture
-def tools(tmp_path: Path) -> Path:
+def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with links to every tool; a test removes or replaces some and makes it the PATH."""
+    monkeypatch.delenv("FLOE_QEMU", raising=False)
     folder = tmp_path / "bin"
     folder.mkdir()
     for name in TOOLS:
@@ -59,6 +60,25 @@ def test_a_tool_is_missing(tools: Path, tool: str, finding: str, package: str) -
     assert str(found[finding]["mend"]).endswith(f" {package}")
 
 
+def test_another_qemu_by_name(tools: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FLOE_QEMU is what is looked at, with a blank in its path; PATH has none."""
+    other = tmp_path / "a folder" / "qemu"
+    other.parent.mkdir()
+    other.write_text(f'#!/bin/sh\nexec {shutil.which("qemu-system-x86_64")} "$@"\n')
+    other.chmod(0o755)
+    (tools / "qemu-system-x86_64").unlink()
+    (tools / "sh").symlink_to("/bin/sh")
+    monkeypatch.setenv("FLOE_QEMU", str(other))
+    code, found = findings(tools)
+    assert code == 0
+    assert str(found["qemu"]["detail"]).endswith(f", {other} (by FLOE_QEMU)")
+    assert found["firmware"]["ok"]
+    other.unlink()
+    code, found = findings(tools)
+    assert code == 127
+    assert found["qemu"]["detail"] == f"FLOE_QEMU={other}: there is no such program"
+
+
 def test_without_apt_it_still_works(tools: Path) -> None:
     (tools / "apt-get").unlink()
     code, found = findings(tools)
@@ -77,7 +97,7 @@ def test_a_qemu_that_is_too_old_and_offers_little(tools: Path) -> None:
     (tools / "qemu-system-x86_64").chmod(0o755)
     code, found = findings(tools)
     assert code == 127
-    assert found["qemu"]["detail"] == "version 5.2.0, older than 7.2"
+    assert found["qemu"]["detail"] == f"version 5.2.0, older than 7.2, {tools}/qemu-system-x86_64"
     assert found["qemu machines"]["detail"] == "not offered: microvm, q35"
     assert "virtio-net-device" in str(found["qemu devices"]["detail"])
     assert found["qemu networks"]["detail"] == "not offered: tap, stream"

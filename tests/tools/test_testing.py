@@ -173,6 +173,7 @@ def test_without_qemu(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch)
     elf = tiny.build(project.path, tiny.HANG)
     (project.path / "bin").mkdir()
     monkeypatch.setenv("PATH", str(project.path / "bin"))
+    monkeypatch.delenv("FLOE_QEMU", raising=False)
     result = run(project, f"def test_it(boot):\n    boot({str(elf)!r})\n")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import socket
@@ -118,13 +119,14 @@ def _qemu() -> Iterator[Finding]:
     try:
         path = qemu.find_qemu()
     except FloeError as e:
-        yield Finding("qemu", False, True, e.message, mend)
+        yield Finding("qemu", False, True, e.message, e.hint.splitlines()[0] if os.environ.get(qemu.CHOICE) else mend)
         return
     match = re.search(r"version (\d+)\.(\d+)(\.\d+)?", _output([path, "--version"]))
     version = (int(match[1]), int(match[2])) if match else (0, 0)
     good = version >= _MIN_QEMU
     wanted = ".".join(map(str, _MIN_QEMU))
-    detail = (match[0] if match else "unknown version") + ("" if good else f", older than {wanted}")
+    whose = f", {path}" + (f" (by {qemu.CHOICE})" if os.environ.get(qemu.CHOICE) else "")
+    detail = (match[0] if match else "unknown version") + ("" if good else f", older than {wanted}") + whose
     yield Finding("qemu", good, True, detail, "" if good else mend)
     machines = {line.split()[0] for line in _output([path, "-machine", "help"]).splitlines() if line.strip()}
     yield _offered("qemu machines", qemu.MACHINES, machines, mend)

@@ -6,6 +6,7 @@ Order of devices is the order in which guests see them: console, entropy, networ
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from floe.net import Card
 from floe.ports import Forward
 
 QEMU = "qemu-system-x86_64"
+CHOICE = "FLOE_QEMU"  # the environment's word for another one than PATH has
 MACHINES = ("microvm", "q35", "pc")
 FIRMWARE = "qboot.rom"  # PVH without a BIOS's start-up time; part of Debian's qemu-system-data
 DEFAULT_MEMORY = 32 << 20
@@ -116,7 +118,13 @@ def parse_memory(text: str) -> int:
 
 
 def find_qemu() -> str:
-    """Path of QEMU. Raises NotFound."""
+    """Path of QEMU: $FLOE_QEMU, or the one that PATH has. Raises NotFound."""
+    if chosen := os.environ.get(CHOICE, ""):
+        path = shutil.which(chosen)
+        if path is None:
+            hint = f"{CHOICE}=/usr/bin/{QEMU}\nor unset {CHOICE}, for the one in PATH"
+            raise NotFound(f"{CHOICE}={chosen}: there is no such program", hint=hint)
+        return os.path.abspath(path)
     path = shutil.which(QEMU)
     if path is None:
         raise NotFound(f"{QEMU} is not installed", hint="sudo apt-get install qemu-system-x86")
