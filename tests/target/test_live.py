@@ -209,5 +209,5 @@ def test_sigterm_ends_floe_run_at_the_prompt(accel: str, tmp_path: Path) -> None
             text += process.stdout.read1()
         started = time.monotonic()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=20) == 130
+        assert process.wait(timeout=20) == 0
         assert time.monotonic() - started < 3.0  # asked, and not waited for in vain

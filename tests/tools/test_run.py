@@ -64,7 +64,7 @@ def script(tmp_path: Path) -> Script:
 class Process:
     """A running floe whose standard output is read with a deadline; on a terminal of its own if asked to."""
 
-    def __init__(self, *argv: str | Path, terminal: bool = False) -> None:
+    def __init__(self, *argv: str | Path, terminal: bool = False, ignored: signal.Signals | None = None) -> None:
         command = [*FLOE, *map(str, argv)]
         self.seen = b""
         if terminal:
@@ -72,7 +72,8 @@ class Process:
             if self.pid == 0:
                 os.execv(command[0], command)
         else:
-            self._popen = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            ignore = ["env", f"--ignore-signal={ignored.name}"] if ignored else []
+            self._popen = subprocess.Popen([*ignore, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
             assert self._popen.stdout is not None
             self.pid, self.fd = self._popen.pid, self._popen.stdout.fileno()
 
@@ -240,9 +241,34 @@ def test_a_signal_asks_the_guest_to_end(script: Script, number: signal.Signals) 
     process.until(b"ready")
     (qemu,) = children(process.pid)
     os.kill(process.pid, number)
-    assert process.code() == 130
+    assert process.code() == 7
     assert process.seen.endswith(b"asked to end\n")
     assert not Path(f"/proc/{qemu}").exists()
+
+
+@pytest.mark.parametrize(("end", "code"), [("sys.exit(0)", 0), ("sys.exit(9)", 9), ("raise", 1), ("pass", 0)])
+def test_the_code_of_a_script_that_was_asked_is_the_command_s(script: Script, end: str, code: int) -> None:
+    text = (
+        "import sys, time\ntry:\n    print('up')\n    while True:\n        time.sleep(0.1)\nexcept KeyboardInterrupt:\n"
+    )
+    process = Process("run", script(f"{text}    print('clean')\n    {end}\n"))
+    process.until(b"up")
+    os.kill(process.pid, signal.SIGTERM)
+    assert process.code() == code
+    assert b"clean" in process.seen
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_a_signal_that_the_command_was_told_to_ignore(script: Script, number: signal.Signals) -> None:
+    """As nohup does with SIGHUP, and a shell with SIGINT for what it runs in the background."""
+    process = Process("run", script(ECHO), ignored=number)
+    process.until(b"ready")
+    os.kill(process.pid, number)
+    assert process._popen.stdin is not None
+    process._popen.stdin.write(b"quit\n")
+    process._popen.stdin.flush()
+    assert process.code() == 5
+    assert b"asked to end" not in process.seen
 
 
 def test_a_second_signal_ends_it(script: Script) -> None:
@@ -317,7 +343,7 @@ def test_ctrl_c_on_a_terminal_asks_the_guest(script: Script) -> None:
     process.until(b"ready")
     os.write(process.fd, b"\x03")
     process.until(b"asked to end")
-    assert process.code() == 130
+    assert process.code() == 7
 
 
 def test_ctrl_c_twice_and_escape_end_the_vm(script: Script) -> None:

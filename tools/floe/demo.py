@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from floe import image, ports, report
-from floe.errors import EXIT_INTERRUPTED, EXIT_OK, FloeError, TimedOut
+from floe.errors import EXIT_INTERRUPTED, FloeError, TimedOut
 from floe.plan import Wishes, plan
 from floe.run import say
 from floe.session import Session
@@ -51,9 +51,7 @@ class Demo:
         code = session.run(None, meanwhile=self._probe)
         if self.problem is not None:
             raise self.problem
-        outcome = session.vm.outcome
-        orderly = code == EXIT_INTERRUPTED and outcome is not None and outcome.cause == "exit"
-        return EXIT_OK if orderly else code
+        return code
 
     def _probe(self) -> None:
         self._task = self._session.vm.loop.create_task(self._show())  # the loop keeps no reference

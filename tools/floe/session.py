@@ -39,6 +39,7 @@ class Session:
         self._input: Input | None = None
         self._outputs: list[Output] = []  # standard output, standard error
         self._draining = False  # the VM has ended
+        self._cut = False  # its output was not waited for
         if SWITCH in spec.switches:
             # The line's time of arrival counts: have everything loaded before it comes.
             import asyncio  # noqa: F401 - for the loading alone
@@ -50,13 +51,14 @@ class Session:
     def run(self, timeout_s: float | None, *, meanwhile: Callable[[], None] = lambda: None) -> int:
         """Boot, call `meanwhile` once QEMU runs, relay until the VM has ended and its output is read.
 
-        Returns floe's exit code. Raises errors.TimedOut, VmError, and FloeError when standard output cannot be
-        written, BrokenPipeError when nobody reads it any more."""
+        Returns the script's exit code, or EXIT_INTERRUPTED where it was cut off. Raises errors.TimedOut, VmError, and
+        FloeError when standard output cannot be written, BrokenPipeError when nobody reads it any more."""
         self.vm.on_launch = self._relay
         terminal: AbstractContextManager[object] = RawTerminal(_STDIN) if self._terminal else nullcontext()
         with terminal, self.vm:
             for number in _STOP_SIGNALS:
-                self.vm.loop.add_signal_handler(number, self.stop)
+                if signal.getsignal(number) is not signal.SIG_IGN:  # nohup's wish, or a shell's for a background job
+                    self.vm.loop.add_signal_handler(number, self.stop)
             try:
                 meanwhile()
                 if self.vm.pump(lambda: False, timeout_s) is Ended.TIMED_OUT:
@@ -75,7 +77,7 @@ class Session:
     def stop(self) -> None:
         """Ask the guest to end, as Ctrl-C does; a second call ends it. After its end: leave its output unread."""
         if self._draining:
-            self.stop_wanted = True
+            self._cut = True
             for output in self._outputs:
                 output.discard()
             return
@@ -143,7 +145,7 @@ class Session:
             self._say("the guest panicked" + (f" in {where}" if where else ""))
         elif outcome.code == EXIT_OUT_OF_MEMORY:
             self._say(f"the guest ran out of memory; it has {self.vm.spec.memory >> 20} MiB (--memory)")
-        elif self.stop_wanted:
+        elif self._cut:
             return EXIT_INTERRUPTED
         return code
 

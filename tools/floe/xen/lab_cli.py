@@ -144,7 +144,8 @@ def _relay(text: str) -> int:
     pid = f"/run/lab/{name}"
     script = f"echo $$ >{pid}; sh -c {shlex.quote(text)}; s=$?; rm {pid}; printf '\\000{name} %d\\000' $s"
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _ended)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            signal.signal(number, _ended)
     with contextlib.closing(lab.connect(script)) as sock:
         try:
             code = _copy(sock, f"\0{name} ".encode())
