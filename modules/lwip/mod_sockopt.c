@@ -2,6 +2,7 @@
 // Module socket: timeouts and options. Owns nothing. Not here: what the options do (sock.c). Context: main loop.
 
 #include <errno.h>
+#include <string.h>
 
 #include "hal.h"
 #include "mod_netaddr.h"
@@ -57,6 +58,22 @@ static int set_membership(sock_t *s, mp_obj_t value, bool v6, bool join) {
     return sock_membership(s, &group, &interface, join);
 }
 
+// An int, or the bytes of a little-endian one.
+static mp_int_t option_int(mp_obj_t value) {
+    mp_buffer_info_t buf;
+    if (!mp_get_buffer(value, &buf, MP_BUFFER_READ)) {
+        return mp_obj_get_int(value);
+    }
+    if (buf.len == 1) { // struct.pack("b", ...), which other systems take, too
+        return *(const int8_t *)buf.buf;
+    }
+    int32_t n = INT32_MAX;
+    if (buf.len == sizeof n) {
+        memcpy(&n, buf.buf, sizeof n);
+    }
+    return n;
+}
+
 static bool option_on(mp_obj_t value) {
     mp_buffer_info_t buf;
     if (!mp_get_buffer(value, &buf, MP_BUFFER_READ)) {
@@ -64,6 +81,21 @@ static bool option_on(mp_obj_t value) {
     }
     const uint8_t *p = buf.buf;
     return buf.len > 0 && p[0] != 0; // a packed little-endian int
+}
+
+static int set_ip_option(sock_t *s, bool v6, mp_int_t option, mp_obj_t value) {
+    mp_int_t join = v6 ? IPV6_JOIN_GROUP : IP_ADD_MEMBERSHIP, leave = v6 ? IPV6_LEAVE_GROUP : IP_DROP_MEMBERSHIP;
+    mp_int_t hops = v6 ? IPV6_UNICAST_HOPS : IP_TTL, group_hops = v6 ? IPV6_MULTICAST_HOPS : IP_MULTICAST_TTL;
+    if (option == join || option == leave) {
+        return set_membership(s, value, v6, option == join);
+    }
+    if (option == hops || option == group_hops) {
+        return sock_set_hops(s, option_int(value), option == group_hops);
+    }
+    if (option == (v6 ? IPV6_MULTICAST_LOOP : IP_MULTICAST_LOOP)) {
+        return sock_set_multicast_loop(s, option_on(value));
+    }
+    return -EOPNOTSUPP;
 }
 
 static mp_obj_t socket_setsockopt(size_t n_args, const mp_obj_t *args) {
@@ -84,10 +116,8 @@ static mp_obj_t socket_setsockopt(size_t n_args, const mp_obj_t *args) {
         r = sock_set_keepalive(s, option_on(value));
     } else if (level == IPPROTO_TCP && option == TCP_NODELAY) {
         r = sock_set_nodelay(s, option_on(value));
-    } else if (level == IPPROTO_IP && (option == IP_ADD_MEMBERSHIP || option == IP_DROP_MEMBERSHIP)) {
-        r = set_membership(s, value, false, option == IP_ADD_MEMBERSHIP);
-    } else if (level == IPPROTO_IPV6 && (option == IPV6_JOIN_GROUP || option == IPV6_LEAVE_GROUP)) {
-        r = set_membership(s, value, true, option == IPV6_JOIN_GROUP);
+    } else if (level == IPPROTO_IP || level == IPPROTO_IPV6) {
+        r = set_ip_option(s, level == IPPROTO_IPV6, option, value);
     }
     mod_socket_check(r);
     return mp_const_none;

@@ -21,7 +21,10 @@
 #include "netglue.h"
 #include "netpoll.h"
 
-enum { WORD_MAX = 256 };
+enum {
+    WORD_MAX = 256,
+    DHCP_TRIES = 3, // the third follows 6 s after the first: then it is said that nobody answers
+};
 
 #define ROUTER_WAIT_NS 5000000000ull // after boot; the link-local address alone takes a second
 
@@ -245,10 +248,36 @@ static bool apply_static(struct netif *n, const char *word) {
     return true;
 }
 
+static void say_card(const struct netif *n, const char *what, const char *word) {
+    char line[96];
+    unsigned card = 0;
+    while (&netglue_get(card)->netif != n) {
+        card++;
+    }
+    int len = snprintf(line, sizeof line, "net: card %u: %s%s\n", card, what, word);
+    hal_console_log(line, (size_t)len);
+}
+
 static void netif_changed(struct netif *n) {
-    (void)n;
+    netglue_t *g = n->state;
+    if (g->dhcp_missed && dhcp_supplied_address(n)) {
+        g->dhcp_missed = false;
+        say_card(n, "DHCP has given ", ip4addr_ntoa(netif_ip4_addr(n)));
+    }
     netdns_keep();
     netpoll_ready();
+}
+
+void netcfg_dhcp_tick(void) {
+    dhcp_fine_tmr();
+    for (unsigned i = 0; i < netglue_count(); i++) {
+        netglue_t *g = netglue_get(i);
+        const struct dhcp *d = netif_dhcp_data(&g->netif);
+        if (d != NULL && d->state == DHCP_STATE_SELECTING && d->tries >= DHCP_TRIES && !g->dhcp_missed) {
+            g->dhcp_missed = true;
+            say_card(&g->netif, "no answer from DHCP", "; it is asked again and again");
+        }
+    }
 }
 
 static void configure(struct netif *n, const char *word) {

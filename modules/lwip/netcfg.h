@@ -27,6 +27,7 @@ void netcfg_ip6_on(struct netif *n, bool on);
 bool netcfg_ip6_is_off(const struct netif *n);
 bool netcfg_start_dhcp(struct netif *n);
 void netcfg_stop_dhcp(struct netif *n);
+void netcfg_dhcp_tick(void); // lwIP's dhcp_fine_tmr(), and a word on the console where nobody answers
 bool netcfg_dhcp_on(const struct netif *n);
 ip4_addr_t netcfg_mask(unsigned bits);
 

@@ -26,6 +26,7 @@ typedef struct netglue {
     uint16_t rx_held, rx_held_max;              // receive buffers lwIP and sockets have, and may have
     uint16_t gen_flags;                         // the NETIF_CHECKSUM_GEN_* part of netif.chksum_flags
     bool kick;                                  // something was provided or returned since the last kick
+    bool dhcp_missed;                           // nobody has answered for seconds, and that was said
     uint8_t draws;                              // automatic IPv6 addresses that were another's
     uint32_t told[LWIP_IPV6_NUM_ADDRESSES + 1]; // netneigh.c: the last word of addresses that others claim, too
     nettx_t tx;

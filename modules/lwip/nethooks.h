@@ -17,6 +17,9 @@ struct tcp_hdr;
 u32_t netrand_isn(const ip_addr_t *local, u16_t local_port, const ip_addr_t *remote, u16_t remote_port);
 #define LWIP_HOOK_TCP_ISN netrand_isn
 
+// The identification of the nth IPv4 packet (port/patches/lwip/packet-ids.patch).
+u16_t netrand_ip_id(u16_t n);
+
 // A segment for a listening or a TIME_WAIT connection: may it go on? Makes room for a new connection first.
 err_t netlimit_admit(struct tcp_pcb *pcb, const struct tcp_hdr *hdr);
 #define LWIP_HOOK_TCP_INPACKET_PCB(pcb, hdr, optlen, opt1len, opt2, p) \

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Unpredictable numbers for the stack: initial sequence numbers by RFC 6528 with SipHash-2-4 (Aumasson,
-// Bernstein 2012) as its F, and LWIP_RAND() for ports and transaction ids. Owns the key and a small stream of
-// random bytes. Not here: the entropy pool (hal_entropy_get). Context: main loop, and inside lwIP.
+// Bernstein 2012) as its F, identifications of IPv4 packets, and LWIP_RAND() for ports and transaction ids. Owns the
+// keys and a small stream of random bytes. Not here: the entropy pool (hal_entropy_get). Context: main loop, and inside lwIP.
 
 #include "netrand.h"
 
@@ -11,6 +11,7 @@
 #include "nethooks.h"
 
 static uint64_t key[2];
+static uint8_t box[256]; // of the identifications
 static uint8_t pool[64];
 static size_t pool_left;
 static uint64_t fallback_count;
@@ -87,6 +88,7 @@ void netrand_init(void) {
     uint64_t k[2];
     fill(k, sizeof k);
     memcpy(key, k, sizeof key);
+    fill(box, sizeof box);
 }
 
 uint32_t netrand_u32(void) {
@@ -99,6 +101,16 @@ uint32_t netrand_u32(void) {
     memcpy(&r, pool + pool_left, sizeof r);
     memset(pool + pool_left, 0, sizeof r); // a number handed out is not kept
     return r;
+}
+
+// Counted, so that none comes again among 65,536 (RFC 6864, 4.2), and then put through a Feistel network, which is
+// one-to-one, so that one tells nothing about the next.
+u16_t netrand_ip_id(u16_t n) {
+    for (unsigned round = 0; round < 4; round++) {
+        uint8_t right = (uint8_t)n;
+        n = (u16_t)(right << 8 | ((n >> 8) ^ box[(uint8_t)(right + 61 * round)]));
+    }
+    return n;
 }
 
 u32_t netrand_isn(const ip_addr_t *local, u16_t local_port, const ip_addr_t *remote, u16_t remote_port) {

@@ -16,6 +16,7 @@
 #include "lwip/nd6.h"
 #include "lwip/priv/tcp_priv.h"
 #include "lwip/sys.h"
+#include "netcfg.h"
 #include "netmem.h"
 
 #define MS 1000000ull
@@ -71,7 +72,7 @@ static struct {
     {nd6_tmr, NULL, ND6_TMR_INTERVAL, 0},
     {dns_tmr, NULL, DNS_TMR_INTERVAL, 0},
     {dhcp_coarse_tmr, NULL, DHCP_COARSE_TIMER_MSECS, 0},
-    {dhcp_fine_tmr, dhcp_fine_needed, DHCP_FINE_TIMER_MSECS, 0},
+    {netcfg_dhcp_tick, dhcp_fine_needed, DHCP_FINE_TIMER_MSECS, 0},
     {igmp_tmr, igmp_needed, IGMP_TMR_INTERVAL, 0},
     {mld6_tmr, mld6_needed, MLD6_TMR_INTERVAL, 0},
 };

@@ -164,3 +164,28 @@ int sock_set_nodelay(sock_t *s, bool on) {
     }
     return 0;
 }
+
+int sock_set_hops(sock_t *s, long hops, bool multicast) {
+    hops = hops == -1 ? UDP_TTL : hops;
+    if (hops < (multicast ? 0 : 1) || hops > UINT8_MAX || s->pcb.tcp == NULL ||
+        (multicast && s->type != SOCK_TYPE_DGRAM)) {
+        return -EINVAL;
+    }
+    if (multicast) {
+        udp_set_multicast_ttl(s->pcb.udp, (u8_t)hops);
+    } else {
+        s->pcb.tcp->ttl = (u8_t)hops; // of both kinds of pcb (IP_PCB)
+    }
+    return 0;
+}
+
+int sock_set_multicast_loop(sock_t *s, bool on) {
+    if (s->type != SOCK_TYPE_DGRAM) {
+        return -EINVAL;
+    }
+    udp_set_flags(s->pcb.udp, UDP_FLAGS_MULTICAST_LOOP);
+    if (!on) {
+        udp_clear_flags(s->pcb.udp, UDP_FLAGS_MULTICAST_LOOP);
+    }
+    return 0;
+}

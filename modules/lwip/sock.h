@@ -86,6 +86,9 @@ int sock_set_reuse(sock_t *s, bool on);
 int sock_set_broadcast(sock_t *s, bool on);
 int sock_set_keepalive(sock_t *s, bool on);
 int sock_set_nodelay(sock_t *s, bool on);
+// How far packets go, of a UDP socket those to groups apart: 1 to 255 (groups: from 0), -1: as far as they can.
+int sock_set_hops(sock_t *s, long hops, bool multicast);
+int sock_set_multicast_loop(sock_t *s, bool on); // whether this machine's members of a group hear it, too
 // How much of max bytes sock_recv() would give at once; 0: an empty datagram, or the end of a stream; -EAGAIN:
 // nothing yet; -errno.
 ssize_t sock_readable(sock_t *s, size_t max);

@@ -116,6 +116,11 @@ def neighbours():
     print("still", len(of("2001:db8::2")), nic.ipconfig("addr4"))
 
 
+def many():
+    for i, nic in enumerate(network.route()):
+        print("card", i, nic.ipconfig("addr4"))
+
+
 def config():
     nic = network.LAN(0)
     print(nic)
@@ -164,6 +169,42 @@ def error_of(call):
         return e
 
 
+def how_far(member):
+    """Hops and looping back of what is sent; the host looks at the packets."""
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    member.bind(("0.0.0.0", 9))
+    member.settimeout(1)
+    for level, option, value in (
+        (socket.IPPROTO_IP, socket.IP_TTL, 5),
+        (socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, b"\x03"),
+        (socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, True),
+    ):
+        s.setsockopt(level, option, value)
+    s.sendto(b"one", ("10.9.0.1", 9))
+    s.sendto(b"many", ("239.1.2.3", 9))
+    print("heard", member.recv(10))
+    s.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, b"\0\0\0\0")
+    s.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, -1)
+    s.sendto(b"others", ("239.1.2.3", 9))
+    print("not", errno_of(member.recv, 10) == errno.ETIMEDOUT)
+    six = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    stream = socket.socket()
+    stream.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 64)
+    for option in (socket.IPV6_UNICAST_HOPS, socket.IPV6_MULTICAST_HOPS, socket.IPV6_MULTICAST_LOOP):
+        six.setsockopt(socket.IPPROTO_IPV6, option, 1)
+    wrong = (
+        (s, socket.IP_TTL, 0),
+        (s, socket.IP_TTL, 256),
+        (s, socket.IP_MULTICAST_TTL, -2),
+        (s, socket.IP_TTL, b"\1\2"),
+        (stream, socket.IP_MULTICAST_TTL, 1),
+        (stream, socket.IP_MULTICAST_LOOP, 1),
+    )
+    print("wrong", {errno_of(a.setsockopt, socket.IPPROTO_IP, b, c) for a, b, c in wrong} == {errno.EINVAL})
+    for a in (s, six, stream):
+        a.close()
+
+
 def groups():
     member = socket.inet_pton(socket.AF_INET, "239.1.2.3") + socket.inet_pton(socket.AF_INET, "10.9.0.2")
     join, leave = socket.IP_ADD_MEMBERSHIP, socket.IP_DROP_MEMBERSHIP
@@ -178,6 +219,7 @@ def groups():
     time.sleep_ms(300)
     print("one left")
     sys.stdin.readline()
+    how_far(t)
     t.close()  # the last one: the group is left
     time.sleep_ms(500)
 

@@ -69,6 +69,7 @@ def test_leases(boot: Boot, tmp_path: Path) -> None:
         vm.send(b"\n")
         assert line(vm, "gone") == "True 0.0.0.0 1"
         assert line(vm, "unreachable") == "True"
+        assert vm.expect("net: card 0: no answer from DHCP; it is asked again and again\n") is Matched
         assert net.said("request 10.9.0.99 from 10.9.0.99 to 255.255.255.255"), net.seen  # it asked everyone, at T2
         net.lease = ("10.9.0.100", 60)
         vm.send(b"\n")
@@ -77,7 +78,9 @@ def test_leases(boot: Boot, tmp_path: Path) -> None:
         assert line(vm, "released") == "False False 0.0.0.0"
         wait(vm, lambda: net.said("release 10.9.0.100 from 10.9.0.100"), 5)
         assert line(vm, "again") == "True 10.9.0.100"
-        ended(vm)
+        text = ended(vm)
+    assert text.count("no answer from DHCP") == 1
+    assert text.count("net: card 0: DHCP has given 10.9.0.100\n") == 1
 
 
 A, AAAA = 1, 28
@@ -193,6 +196,16 @@ def test_neighbours(boot: Boot, tmp_path: Path) -> None:
         assert f"net: address {address} is in use by 02:66:66:66:66:66 too; it stays in use here\n" in text
 
 
+def test_six_cards(boot: Boot) -> None:
+    """A name server too many is a line on the console; the card has its address."""
+    vm = start(boot, "many", *(f"user,ip=10.5.{i}.2/24,gw=10.5.{i}.1,dns=10.5.{i}.3" for i in range(6)))
+    text = ended(vm)
+    assert [f"card {i} ('10.5.{i}.2', '255.255.255.0')" in text for i in range(6)] == [True] * 6
+    assert re.findall(r"^net: .*$", text, re.MULTILINE) == [
+        f"net: no room for one more name server: dns=10.5.{i}.3" for i in (4, 5)
+    ]
+
+
 def test_config(boot: Boot, tmp_path: Path) -> None:
     path = tmp_path / "wire"
     vm = start(boot, "config", f"listen:{path},ip=10.9.0.2/24,gw=10.9.0.1,mac=52:54:00:12:34:77")
@@ -224,4 +237,8 @@ def test_groups(boot: Boot, tmp_path: Path) -> None:
         vm.send(b"\n")
         wait(vm, lambda: net.said("igmp 0x17 239.1.2.3"), 5)
         assert len(net.said("igmp 0x16 239.1.2.3")) >= 1
+        assert line(vm, "heard") == "b'many'"
+        assert line(vm, "not") == line(vm, "wrong") == "True"
+        for said in ("10.9.0.1:9 b'one' ttl 5", "239.1.2.3:9 b'many' ttl 3", "239.1.2.3:9 b'others' ttl 255"):
+            assert len(net.said(f"udp {said}")) == 1, net.seen
         ended(vm)

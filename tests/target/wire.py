@@ -151,7 +151,7 @@ class Wire:
             for reply in self._query(payload, to):
                 self.send(IP4, udp(to, 53, source, from_port, reply), self.guest_mac)
         else:
-            self._note(f"udp {to}:{to_port} {payload[:32]!r}")
+            self._note(f"udp {to}:{to_port} {payload[:32]!r} ttl {packet[8]}")
             if to_port == 7:
                 self.send(IP4, udp(to, to_port, source, from_port, payload), self.guest_mac)
 

@@ -188,6 +188,8 @@ def test_guest_words() -> None:
     ]
     cards = net.parse_cards(["user", "user,ip6=none", "user,ip6=2001:db8::2/64"])
     assert net.guest_words(cards)[3:] == ["ip6=auto", "ip6=none", "ip6=2001:db8::2/64"]
+    words = net.guest_words(net.parse_cards(["user"] * 6))  # a guest has room for four name servers
+    assert [",dns=" in word for word in words] == [True] * 4 + [False] * 2
 
 
 def test_netdev_words() -> None:

@@ -21,6 +21,7 @@ from floe.errors import FloeError, NotFound, UsageError
 from floe.ports import Forward
 
 MAX_CARDS = 8  # NETDEV_MAX in modules/netdev/netdev.h
+MAX_NAME_SERVERS = 4  # DNS_MAX_SERVERS in modules/lwip/lwipopts.h
 _HINT = (
     "--net user | none | tap:NAME | bridge:NAME (Xen) | listen:PATH | connect:PATH, then\n"
     "[,ip=ADDR/BITS][,gw=ADDR][,dns=ADDR][,ip6=ADDR/BITS|auto|none][,mac=MAC]"
@@ -124,12 +125,16 @@ def guest_words(cards: Sequence[Card]) -> list[str]:
 
     A user card gets the address that QEMU's network expects, so that no DHCP round trip is needed."""
     words = []
+    servers = 0
     for index, card in enumerate(cards):
         if card.ip in ("dhcp", "none") or (not card.ip and card.kind != "user"):
             words.append(f"ip={card.ip or 'dhcp'}")
             continue
         net = _UserNet.of(card, index)
-        gateway, dns = (net.gateway, net.dns) if card.kind == "user" else (card.gateway, card.dns)
+        gateway, dns = (str(net.gateway), str(net.dns)) if card.kind == "user" else (card.gateway, card.dns)
+        if servers == MAX_NAME_SERVERS and not card.dns:
+            dns = ""  # all of them are the same, QEMU's
+        servers += bool(dns)
         words.append(f"ip={net.guest}" + (f",gw={gateway}" if gateway else "") + (f",dns={dns}" if dns else ""))
     if any(card.ip6 for card in cards):
         words += [f"ip6={card.ip6 or 'auto'}" for card in cards]

@@ -12,6 +12,7 @@
 #include "lwip/mld6.h"
 #include "lwip/priv/tcp_priv.h"
 #include "lwip/stats.h"
+#include "nethooks.h"
 #include "netmem.h"
 #include "netrand.h"
 #include "netsum.h"
@@ -475,6 +476,37 @@ static void time_wait(void) {
     nothing_left();
 }
 
+// No two of 65,536 alike, and none follows from the one before.
+static unsigned ip_id_steps, ip_ids_seen;
+static void sees_ids(const sent_t *f) {
+    static uint16_t last;
+    if (get16(f->data + 12) == 0x0800) {
+        ip_id_steps += (uint16_t)(get16(f->data + 18) - last) == 1;
+        last = get16(f->data + 18);
+        ip_ids_seen++;
+    }
+}
+
+static void ip_ids(void) {
+    static bool had[65536];
+    rig_start(RAM, 0);
+    on_sent = sees_ids;
+    sock_t *s = sock_new(SOCK_AF_INET, SOCK_TYPE_DGRAM);
+    sock_addr_t to = {.port = 9};
+    CHECK(ipaddr_aton("10.0.0.1", &to.ip));
+    for (unsigned i = 0; i < 100; i++) {
+        CHECK(sock_send(s, "x", 1, &to) == 1);
+        rig_sleep_ms(1);
+    }
+    CHECK(ip_ids_seen == 100 && ip_id_steps < 5);
+    for (unsigned i = 0; i < 65536; i++) {
+        uint16_t id = netrand_ip_id((uint16_t)i);
+        CHECK(!had[id]);
+        had[id] = true;
+    }
+    sock_close(s);
+}
+
 int main(int argc, char **argv) {
     static const struct {
         const char *name;
@@ -502,6 +534,7 @@ int main(int argc, char **argv) {
         {"redirected", redirected},
         {"duplicate", duplicate},
         {"duplicates", duplicates},
+        {"ip_ids", ip_ids},
         {"malformed", malformed},
     };
     for (unsigned i = 0; i < HAL_ARRAY_LEN(checks); i++) {

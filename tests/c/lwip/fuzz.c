@@ -333,6 +333,7 @@ int main(int argc, char **argv) {
     }
     rnd_seed((uint32_t)strtoul(argv[1], NULL, 0));
     unsigned long frames = strtoul(argv[2], NULL, 0);
+    said_expected = true; // of addresses that others claim
     rig_start(16 << 20, NETDEV_F_RX_CSUM | (chance(50) ? NETDEV_F_TX_CSUM | NETDEV_F_TX_TSO4 | NETDEV_F_TX_TSO6 : 0));
     tcp_listener = bound(SOCK_TYPE_STREAM, TCP_PORT);
     assert(sock_listen(tcp_listener, 16) == 0);

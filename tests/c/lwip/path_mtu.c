@@ -21,7 +21,7 @@ static const uint8_t us[16] = {0x20, 1, 0x0d, 0xb8, [15] = 2}, them[16] = {0x20,
 static uint16_t port;             // the stack's
 static uint32_t seq = 5000, next; // what we say, what we expect
 static uint8_t large[2048];       // the IP packet that was too large
-static uint32_t large_len, got, fragments, widest;
+static uint32_t large_len, got, fragments, fragment_id, widest;
 static uint8_t whole[4096];       // fragments, put together
 static bool answered, open, wide; // wide: the path takes what the card does
 
@@ -93,6 +93,7 @@ static void take_fragment(const uint8_t *f, uint32_t len) {
     CHECK(at + size <= sizeof whole);
     memcpy(whole + at, f + 8, size);
     fragments++;
+    fragment_id = get32(f + 4);
     if ((f[3] & 1) == 0) { // the last one
         CHECK(naive_sum(whole, at + size, pseudo6(NEXT_TCP, at + size)) == 0);
         take_tcp(whole, at + size);
@@ -143,6 +144,7 @@ void path_mtu(void) {
     CHECK(sock_send(s, data, LEN, NULL) == LEN);
     rig_sleep_ms(10000);
     CHECK(large_len == IP + 20 + LEN && fragments == 2 && got == LEN);
+    CHECK(fragment_id > 1000); // not counted, RFC 7739
     for (unsigned i = 0; i < 5; i++) {
         CHECK(sock_send(s, data, LEN, NULL) == LEN);
         rig_sleep_ms(1000);

@@ -40,6 +40,7 @@ CHECKS = [
     "redirected",
     "duplicate",
     "duplicates",
+    "ip_ids",
     "malformed",
 ]
 FLAGS = [
