@@ -11,7 +11,6 @@
 
 enum {
     LAPIC_ID = 0x20,
-    LAPIC_TPR = 0x80,
     LAPIC_SVR = 0xf0,
     LAPIC_LVT_TIMER = 0x320,
     LAPIC_LVT_LINT0 = 0x350,
@@ -45,12 +44,14 @@ static void ioapic_write(unsigned reg, uint32_t v) {
     hal_mmio_write32((void *)(IOAPIC_BASE + 0x10), v);
 }
 
+// The task priority is not touched: it is 0 after a reset, and firmware lets it be. Below SeaBIOS, QEMU reports every access
+// to it and then loads all of the processor's registers anew; QEMU's emulation of SVM takes the TSS for none from then on,
+// and refuses ring 3 every port.
 void hal_irq_init(void) {
     hal_out8(PIC1_DATA, 0xff); // firmware leaves the PIT on vector 8, which is the double fault's
     hal_out8(PIC2_DATA, 0xff);
     lapic_id = hal_mmio_read32(lapic(LAPIC_ID));
     hal_mmio_write32(lapic(LAPIC_SVR), LAPIC_ENABLE | MONITOR_SPURIOUS);
-    hal_mmio_write32(lapic(LAPIC_TPR), 0);
     hal_mmio_write32(lapic(LAPIC_LVT_LINT0), LAPIC_MASKED);
     hal_mmio_write32(lapic(LAPIC_TIMER_DIVIDE), LAPIC_DIVIDE_BY_1);
     hal_mmio_write32(lapic(LAPIC_LVT_TIMER), MONITOR_IRQ_BASE + MONITOR_TIMER_IRQ);

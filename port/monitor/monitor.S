@@ -6,6 +6,9 @@
 
 #include "monitor.h"
 
+#define SCHED_OP 29 // Xen public/xen.h, sched.h
+#define SCHEDOP_SHUTDOWN 2
+
     .section .monitor.text, "ax"
     .code64
 
@@ -183,7 +186,13 @@ fault_common:
     movq %cr2, %rax
     movq %rax, monitor_fault+176
     incl monitor_depth
-    cmpl $2, monitor_depth
+    cmpl $1, monitor_depth
+    jne 1f
+    movq monitor_fault+120, %rax
+    movq %rax, .Lfirst_vector
+    movq (%rsp), %rax
+    movq %rax, .Lfirst_rip
+1:  cmpl $2, monitor_depth
     ja fault_in_panic
     movq $hal_fault_entry, (%rsp)
     movq $MONITOR_CODE3, 8(%rsp)
@@ -191,14 +200,82 @@ fault_common:
     movq $boot_panic_stack_top-8, 24(%rsp)
     movq $MONITOR_DATA3, 32(%rsp)
     iretq
-fault_in_panic:                // even the panic path faults: end the VM from here
-    movl $(120 + 1), %eax      // hal/power.c: code + 1 at isa-debug-exit's port
+
+// Even the panic path faults, perhaps because it cannot reach its console: say so from here, where every port is open,
+// at the 16550's and at the one whose bytes Xen writes to its log. Then end the VM.
+fault_in_panic:
+    cld
+    cmpl $3, monitor_depth
+    ja 2f                      // not even from here
+    movq (%rsp), %r8
+    movq monitor_fault+120, %r9
+    movl $.Ltext_panic, %esi
+    call .Lsay
+    movq %r9, %rbx
+    call .Lsay_number
+    call .Lsay
+    movq %r8, %rbx
+    call .Lsay_number
+    call .Lsay
+    movq .Lfirst_vector, %rbx
+    call .Lsay_number
+    call .Lsay
+    movq .Lfirst_rip, %rbx
+    call .Lsay_number
+    movb $'\n', %al
+    call .Lsay_byte
+    movl $SCHED_OP, %eax
+    movl $SCHEDOP_SHUTDOWN, %edi
+    movl $.Lshutdown_crash, %esi
+    cmpb $1, monitor_hypercalls
+    jb 2f
+    je 1f
+    vmmcall
+1:  vmcall
+2:  movl $(120 + 1), %eax      // hal/power.c: code + 1 at isa-debug-exit's port
     movl $0xf4, %edx
     outl %eax, %dx
     movl $1 << 24, %ecx        // QEMU may let us run on until it ends
 1:  pause
     loop 1b
     jmp service_triple_fault
+
+.Lsay:                         // rsi: text that a zero ends; left behind the zero
+    lodsb
+    testb %al, %al
+    jz 1f
+    call .Lsay_byte
+    jmp .Lsay
+1:  ret
+
+.Lsay_number:                  // rbx: 16 hexadecimal digits
+    movl $16, %edi
+1:  rolq $4, %rbx
+    movb %bl, %al
+    andb $0xf, %al
+    cmpb $10, %al
+    jb 2f
+    addb $('a' - '0' - 10), %al
+2:  addb $'0', %al
+    call .Lsay_byte
+    decl %edi
+    jnz 1b
+    ret
+
+.Lsay_byte:                    // al
+    movb %al, %ah
+    movl $1000, %ecx           // looks whether the 16550 has room
+1:  movl $0x3fd, %edx
+    inb %dx, %al
+    testb $0x20, %al
+    jnz 2f
+    decl %ecx
+    jnz 1b
+2:  movb %ah, %al
+    movl $0x3f8, %edx
+    outb %al, %dx
+    outb %al, $0xe9
+    ret
 
 // ---- read-only tables ------------------------------------------------------------------------------
     .align 8
@@ -207,6 +284,14 @@ service_table:
     .quad service_power_off, service_hypercall
 hypercalls_allowed:            // memory_op, grant_table_op, vcpu_op, sched_op, event_channel_op, hvm_op
     .quad 1 << 12 | 1 << 20 | 1 << 24 | 1 << 29 | 1 << 32 | 1 << 34
+.Ltext_panic:
+    .asciz "\nPANIC: fault inside a panic, vector 0x"
+    .asciz " rip=0x"
+    .asciz ", after vector 0x"
+    .asciz " rip=0x"
+    .align 4
+.Lshutdown_crash:
+    .long 3
 empty_idtr:
     .word 0
     .quad 0
@@ -270,6 +355,8 @@ tss_end:
 monitor_arena_start: .quad 0
 monitor_arena_end: .quad 0
 monitor_arena_ptes: .quad 0
+.Lfirst_vector: .quad 0        // of the first fault
+.Lfirst_rip: .quad 0
 monitor_depth: .long 0         // faults so far: one, and one inside the panic that it led to
 monitor_locked: .byte 0
     .globl monitor_hypercalls

@@ -53,6 +53,12 @@ def call3(address):
     print("called")
 
 
+def silence(address):
+    """Take the panic its console: at address is what tells it which one, and no such thing is at page zero."""
+    put(address, 8)
+    uctypes.bytearray_at(16, 1)[0] = 0
+
+
 def heap(_):
     call(uctypes.addressof(bytearray(b"\xc3" * 64)))
 

@@ -199,3 +199,19 @@ def test_the_panic_names_the_python_frames(boot: Boot, layout: Layout) -> None:
         ("guest_protection.py", str(at["uctypes.bytearray_at(address, 1)[0] = 0x90"]), "write"),
         ("guest_protection.py", str(at["globals()[verb](int(sys.argv[2], 16))"]), "<module>"),
     ]
+
+
+def test_a_fault_inside_the_panic_is_told(boot: Boot, layout: Layout) -> None:
+    """By ring 0, which names the fault that came last and the one that all began with."""
+    vm = boot(GUEST, deadline_s=30, args=("silence", f"{layout['hal_platform']:x}"))
+    vm.wait()
+    lines = [line for line in vm.console_text.splitlines() if line.startswith("PANIC")]
+    assert len(lines) == 1, vm.console_text
+    match = re.fullmatch(
+        r"PANIC: fault inside a panic, vector 0x0{15}e rip=0x([0-9a-f]{16}), after vector 0x0{15}e rip=0x([0-9a-f]{16})",
+        lines[0],
+    )
+    assert match is not None, lines[0]
+    assert all(layout["link_text"] <= int(rip, 16) < layout["link_rodata"] for rip in match.groups())
+    assert match[1] != match[2]
+    assert vm.outcome is not None and (vm.outcome.code, vm.outcome.cause) == (120, "panic")
