@@ -10,6 +10,8 @@
 #include "hal.h"
 #include "nethooks.h"
 
+enum { PORT_FIRST = 32768, PORT_COUNT = 32768, PORT_SEQUENCES = 16 };
+
 static uint64_t key[2];
 static uint8_t box[256]; // of the identifications
 static uint8_t pool[64];
@@ -111,6 +113,16 @@ u16_t netrand_ip_id(u16_t n) {
         n = (u16_t)(right << 8 | ((n >> 8) ^ box[(uint8_t)(right + 61 * round)]));
     }
     return n;
+}
+
+// RFC 6056, algorithm 4: one sequence for a destination, from an offset nobody guesses. A port just used, which the
+// far end may hold in TIME_WAIT, comes again after all the others; other destinations tell nothing about it.
+uint16_t netrand_port(const ip_addr_t *remote, uint16_t remote_port) {
+    static uint16_t count[PORT_SEQUENCES];
+    uint32_t id[5] = {remote_port};
+    memcpy(id + 1, &remote->u_addr, IP_IS_V6(remote) ? 16 : 4);
+    uint64_t f = netrand_siphash(key, id, sizeof id);
+    return (uint16_t)(PORT_FIRST + (uint16_t)(f + count[(f >> 32) % PORT_SEQUENCES]++) % PORT_COUNT);
 }
 
 u32_t netrand_isn(const ip_addr_t *local, u16_t local_port, const ip_addr_t *remote, u16_t remote_port) {

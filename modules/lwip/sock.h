@@ -57,7 +57,8 @@ typedef struct sock {
     uint32_t refused_at; // netmem_frees() when memory was last refused
     bool refused;        // memory was, and see refused_at
     bool blocked;        // send queue was full: wait until it is half empty
-    bool dirty;          // in the list of sockets whose data waits for the end of the batch
+    bool dirty;          // in the list of sockets whose data or acknowledgement waits for the end of the batch
+    bool ack_new;        // the acknowledgement waits for the next one
     struct sock *dirty_next;
     // TCP: received and not yet read; each pbuf is ours with one reference, linked by next (tot_len unused).
     struct pbuf *rx_head, *rx_tail;

@@ -9,8 +9,8 @@
 
 #include "hal.h"
 #include "lwip/pbuf.h"
+#include "lwip/priv/tcp_priv.h" // tcp_ack_now()
 #include "lwip/stats.h"
-#include "lwip/tcp.h"
 #include "netglue.h"
 #include "netmem.h"
 #include "netrand.h"
@@ -18,8 +18,6 @@
 #include "sock_internal.h"
 
 enum {
-    PORT_FIRST = 49152, // the dynamic ports (RFC 6335, 6)
-    PORT_COUNT = 16384,
     PORT_TRIES = 10,           // then lwIP chooses
     WRITE_CHUNK = 8 * TCP_MSS, // lwIP takes all of a write or nothing
     ORPHAN_TICKS = 100,        // slow timer ticks of 100 ms between looks at a closed connection
@@ -47,14 +45,27 @@ static void dirty_add(sock_t *s) {
     }
 }
 
+// An acknowledgement that lwIP holds back has one turn of the main loop to travel with an answer, and then goes alone: a
+// peer with Nagle's algorithm may be waiting for it, and 50 ms of lwIP's timer are no use to anybody.
 void sock_tcp_flush(void) {
-    while (dirty_list != NULL) {
-        sock_t *s = dirty_list;
-        dirty_list = s->dirty_next;
+    sock_t *list = dirty_list, *s;
+    dirty_list = NULL;
+    while ((s = list) != NULL) {
+        list = s->dirty_next;
         s->dirty = false;
-        if (s->pcb.tcp != NULL) {
-            tcp_output(s->pcb.tcp);
+        struct tcp_pcb *pcb = s->pcb.tcp;
+        if (pcb == NULL) {
+            continue;
         }
+        if (s->ack_new && pcb->unsent == NULL) {
+            dirty_add(s);
+        } else {
+            if (pcb->flags & TF_ACK_DELAY) {
+                tcp_ack_now(pcb);
+            }
+            tcp_output(pcb);
+        }
+        s->ack_new = false;
     }
 }
 
@@ -93,6 +104,24 @@ static void leave(struct tcp_pcb *pcb) {
     tcp_poll(pcb, on_orphan_poll, ORPHAN_TICKS);
 }
 
+// What comes for a connection that is closed while its answer is on its way: dropped until the peer has all of it and
+// our FIN. Then a reset says that nobody reads any more; an earlier one would take the answer with it.
+static err_t on_late(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err) {
+    (void)arg;
+    (void)err;
+    if (p == NULL) {
+        return ERR_OK;
+    }
+    u16_t len = p->tot_len;
+    pbuf_free(p);
+    if (pcb->state == FIN_WAIT_2) {
+        tcp_abort(pcb);
+        return ERR_ABRT;
+    }
+    tcp_recved(pcb, len);
+    return ERR_OK;
+}
+
 static err_t on_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err) {
     (void)err;
     sock_t *s = arg;
@@ -106,6 +135,10 @@ static err_t on_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err) 
         }
     } else {
         rx_append(s, netglue_keep(p));
+        if (pcb->flags & TF_ACK_DELAY) {
+            s->ack_new = true;
+            dirty_add(s);
+        }
     }
     sock_changed(s);
     return ERR_OK;
@@ -188,8 +221,18 @@ static void drop_received(sock_t *s) {
     s->rx_offset = 0;
 }
 
+// Tell lwIP what was read, so that the window opens again.
+static void recved(struct tcp_pcb *pcb, size_t n) {
+    while (n > 0) {
+        u16_t part = (u16_t)LWIP_MIN(n, 0xffff);
+        tcp_recved(pcb, part);
+        n -= part;
+    }
+}
+
 void sock_tcp_close(sock_t *s) {
     dirty_remove(s);
+    size_t unread = sock_tcp_readable(s, SIZE_MAX / 2);
     drop_received(s);
     struct tcp_pcb *pcb = s->pcb.tcp;
     s->pcb.tcp = NULL;
@@ -201,7 +244,17 @@ void sock_tcp_close(sock_t *s) {
         return;
     }
     leave(pcb);
-    if (tcp_close(pcb) != ERR_OK) {
+    err_t err = ERR_OK;
+    if (pcb->state < ESTABLISHED || (pcb->unsent == NULL && pcb->unacked == NULL)) {
+        err = tcp_close(pcb); // resets it if something is unread
+    } else {
+        tcp_recv(pcb, on_late);
+        recved(pcb, unread);
+        if (pcb->state == ESTABLISHED || pcb->state == CLOSE_WAIT) {
+            err = tcp_shutdown(pcb, 0, 1);
+        }
+    }
+    if (err != ERR_OK) {
         tcp_abort(pcb);
     }
 }
@@ -213,10 +266,10 @@ int sock_tcp_bind(sock_t *s, const sock_addr_t *a) {
     return sock_error_of(tcp_bind(s->pcb.tcp, &a->ip, a->port));
 }
 
-// RFC 6056: a local port nobody guesses; lwIP draws only its first one and counts on from there.
-static void bind_random(struct tcp_pcb *pcb) {
+// A local port nobody guesses; lwIP draws only its first one and counts on from there for all.
+static void bind_random(struct tcp_pcb *pcb, const sock_addr_t *to) {
     for (int tries = 0; pcb->local_port == 0 && tries < PORT_TRIES; tries++) {
-        tcp_bind(pcb, &pcb->local_ip, (u16_t)(PORT_FIRST + netrand_u32() % PORT_COUNT));
+        tcp_bind(pcb, &pcb->local_ip, netrand_port(&to->ip, to->port));
     }
 }
 
@@ -245,7 +298,7 @@ int sock_connect(sock_t *s, const sock_addr_t *a) {
         default:
             break;
     }
-    bind_random(s->pcb.tcp);
+    bind_random(s->pcb.tcp, a);
     err_t err = tcp_connect(s->pcb.tcp, &a->ip, a->port, on_connected);
     if (err != ERR_OK) {
         return err == ERR_MEM ? -ENOMEM : sock_error_of(err);
@@ -335,15 +388,6 @@ size_t sock_tcp_readable(const sock_t *s, size_t max) {
     return n > 0 ? LWIP_MIN(max, n - s->rx_offset) : 0;
 }
 
-// Tell lwIP what was read, so that the window opens again.
-static void recved(sock_t *s, size_t n) {
-    while (n > 0 && s->pcb.tcp != NULL) {
-        u16_t part = (u16_t)LWIP_MIN(n, 0xffff);
-        tcp_recved(s->pcb.tcp, part);
-        n -= part;
-    }
-}
-
 ssize_t sock_tcp_recv(sock_t *s, void *out, size_t size) {
     if (s->rx_head == NULL) {
         if (s->state == SOCK_CONNECTED) {
@@ -365,7 +409,9 @@ ssize_t sock_tcp_recv(sock_t *s, void *out, size_t size) {
             pbuf_free(p);
         }
     }
-    recved(s, done);
+    if (s->pcb.tcp != NULL) {
+        recved(s->pcb.tcp, done);
+    }
     return (ssize_t)done;
 }
 
