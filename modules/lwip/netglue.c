@@ -38,6 +38,7 @@ typedef struct rxbuf {
     struct rxbuf *next_free;
 } rxbuf_t;
 
+const uint8_t *netglue_sender;
 static netglue_t glues[NETDEV_MAX];
 static unsigned glue_count;
 static rxbuf_t *free_list; // grows to the most that was ever in use
@@ -151,9 +152,11 @@ bool netglue_rx(netglue_t *g, unsigned budget) {
             continue;
         }
         g->netif.chksum_flags = g->gen_flags | (f.csum_good ? CHECK_ALL & ~CHECK_TRANSPORT : CHECK_ALL);
+        netglue_sender = (const uint8_t *)p->payload + NETDEV_MAC_LEN;
         if (g->netif.input(p, &g->netif) != ERR_OK) {
             pbuf_free(p);
         }
+        netglue_sender = NULL;
     }
     return true;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // What lwIP calls back into while it works on a packet. Owns nothing. Not here: the functions themselves
-// (netrand.c, netmem.c, netcfg.c, nettx.c). Context: inside lwIP, in the main loop.
+// (netrand.c, netsyn.c, netcfg.c, nettx.c). Context: inside lwIP, in the main loop.
 
 #ifndef FLOE_NETHOOKS_H
 #define FLOE_NETHOOKS_H
@@ -20,10 +20,10 @@ u32_t netrand_isn(const ip_addr_t *local, u16_t local_port, const ip_addr_t *rem
 // The identification of the nth IPv4 packet (port/patches/lwip/packet-ids.patch).
 u16_t netrand_ip_id(u16_t n);
 
-// A segment for a listening or a TIME_WAIT connection: may it go on? Makes room for a new connection first.
-err_t netlimit_admit(struct tcp_pcb *pcb, const struct tcp_hdr *hdr);
+// A segment for a listening or a TIME_WAIT connection: may it go on? whole: its buffer, if the header lies in one piece.
+err_t netsyn_admit(struct tcp_pcb *pcb, struct tcp_hdr *hdr, struct pbuf *whole);
 #define LWIP_HOOK_TCP_INPACKET_PCB(pcb, hdr, optlen, opt1len, opt2, p) \
-    ((pcb)->state != LISTEN && (pcb)->state != TIME_WAIT ? ERR_OK : netlimit_admit(pcb, hdr))
+    ((pcb)->state != LISTEN && (pcb)->state != TIME_WAIT ? ERR_OK : netsyn_admit(pcb, hdr, (opt2) == NULL ? (p) : NULL))
 
 // A received IPv6 packet: 1, and it is freed, where the interface has no IPv6.
 int netcfg_ip6_input(struct pbuf *p, struct netif *n);

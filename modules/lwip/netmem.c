@@ -11,7 +11,6 @@
 #include "hal.h"
 #include "lwip/priv/tcp_priv.h"
 #include "lwip/stats.h"
-#include "nethooks.h"
 #include "netpoll.h"
 
 enum {
@@ -73,13 +72,12 @@ void netmem_set_limits(size_t bytes, unsigned pcbs) {
 
 static unsigned age_ms(const struct tcp_pcb *pcb) { return (tcp_ticks - pcb->tmr) * TCP_SLOW_INTERVAL; }
 
-// The connection that has waited longest of those that no socket knows: half-open, or, if those shall count too,
-// closed by its socket and not yet at its end. NULL when there is none.
-static struct tcp_pcb *oldest_unowned(bool closing_too) {
+// The connection that has waited longest of those that no socket knows: half-open, or closed by its socket and not
+// yet at its end. NULL when there is none.
+static struct tcp_pcb *oldest_unowned(void) {
     struct tcp_pcb *oldest = NULL;
     for (struct tcp_pcb *p = tcp_active_pcbs; p != NULL; p = p->next) {
-        bool candidate = p->errf == NULL && (closing_too || p->state == SYN_RCVD);
-        if (candidate && (oldest == NULL || age_ms(p) >= age_ms(oldest))) {
+        if (p->errf == NULL && (oldest == NULL || age_ms(p) >= age_ms(oldest))) {
             oldest = p;
         }
     }
@@ -101,39 +99,13 @@ bool netlimit_make_room(void) {
     }
     struct tcp_pcb *victim = oldest_time_wait();
     if (victim == NULL) {
-        victim = oldest_unowned(true);
+        victim = oldest_unowned();
     }
     if (victim == NULL) {
         return false;
     }
     tcp_abandon(victim, victim->state != SYN_RCVD);
     return true;
-}
-
-err_t netlimit_admit(struct tcp_pcb *pcb, const struct tcp_hdr *hdr) {
-    bool syn = (TCPH_FLAGS(hdr) & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
-    if (!syn) {
-        return ERR_OK;
-    }
-    if (pcb->state == TIME_WAIT) {
-        // A new connection from the same port pair (RFC 6191): drop the old one. The peer's next SYN is let in.
-        if (TCP_SEQ_GT(hdr->seqno, pcb->rcv_nxt)) {
-            tcp_abandon(pcb, 0);
-            return ERR_ABRT;
-        }
-        return ERR_OK;
-    }
-    struct tcp_pcb_listen *l = (struct tcp_pcb_listen *)(void *)pcb;
-    if (netlimit_queue_full != NULL && netlimit_queue_full(l->callback_arg)) {
-        return ERR_MEM; // the peer repeats its SYN; by then accept() may have made room
-    }
-    if (l->accepts_pending >= l->backlog) {
-        struct tcp_pcb *victim = oldest_unowned(false);
-        if (victim != NULL) {
-            tcp_abandon(victim, 0);
-        }
-    }
-    return netlimit_make_room() ? ERR_OK : ERR_MEM;
 }
 
 bool (*netlimit_queue_full)(void *listener);

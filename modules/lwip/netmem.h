@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Memory budget of the stack and limits on connections. Owns nothing. Not here: netmem_malloc and its kin
-// (lwipopts.h), netlimit_admit (nethooks.h). Context: main loop.
+// (lwipopts.h), what becomes of a SYN (netsyn.c). Context: main loop.
 
 #ifndef FLOE_NETMEM_H
 #define FLOE_NETMEM_H

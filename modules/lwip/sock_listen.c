@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Listening TCP sockets: connections wait here, already receiving, until they are accepted. While as many
-// wait as the backlog allows, further SYNs are ignored and their senders repeat them (netlimit_admit).
+// wait as the backlog allows, further SYNs are ignored and their senders repeat them (netsyn.c).
 // Owns the queues. Not here: connections (sock_tcp.c). Context: main loop, and inside lwIP (on_accept).
 
 #include <string.h>

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // What the stack's own parts promise, one check at a time, each in a fresh process: ./checks NAME. A check that
 // fails aborts with the line that says what was expected.
-// Owns one peer's state. Not here: the machine (rig.c), random traffic (fuzz.c). Context: one thread on the host.
+// Owns nothing. Not here: the machine (rig.c), the far end (peer.c), connections' ends (connections.c), random traffic
+// (fuzz.c). Context: one thread on the host.
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,118 +17,7 @@
 #include "netmem.h"
 #include "netrand.h"
 #include "netsum.h"
-#include "rig.h"
-#include "sock.h"
-
-#define CHECK(e) ((e) ? (void)0 : (fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #e), abort()))
-
-enum { PORT = 80, PEER_PORT = 40000, RAM = 32 << 20 };
-
-// The far end of one connection: acknowledges what comes, as long as it is told to.
-static struct {
-    uint16_t port;
-    uint32_t seq, ack, window;
-    uint32_t room; // takes this many bytes and closes its window; 0: any number
-    bool open, silent, got_fin, got_rst;
-    uint8_t data[1 << 20];
-    uint32_t got;
-    unsigned frames, joined;
-} peer;
-
-static void peer_send(uint8_t flags, const void *data, uint32_t len) {
-    uint8_t frame[2200];
-    tcp_t t = {peer.port, PORT, peer.seq, peer.ack, (uint16_t)peer.window, flags};
-    rig_receive(frame, make_tcp(frame, PEER_IP, &t, data, len), false, 1);
-    peer.seq += len + ((flags & (TH_SYN | TH_FIN)) != 0);
-}
-
-static uint32_t pseudo_of(const uint8_t *ip, uint32_t len) {
-    return get16(ip + 12) + get16(ip + 14) + get16(ip + 16) + get16(ip + 18) + 6u + len;
-}
-
-static void check_sums(const sent_t *f) {
-    const uint8_t *ip = f->data + 14;
-    uint32_t len = get16(ip + 2) - 20u;
-    CHECK(naive_sum(ip, 20, 0) == 0);
-    if (!f->csum_needed) {
-        CHECK(naive_sum(ip + 20, len, pseudo_of(ip, len)) == 0);
-        return;
-    }
-    CHECK(f->csum_start == 34 && f->csum_offset == 16);
-    uint32_t sum = pseudo_of(ip, len);
-    sum = (sum & 0xffff) + (sum >> 16);
-    CHECK(get16(f->data + 34 + 16) == (sum & 0xffff) + (sum >> 16));
-}
-
-static void peer_sees(const sent_t *f) {
-    tcp_t t;
-    uint32_t len;
-    if (!read_tcp(f, &t, &len) || t.dst != peer.port) {
-        return;
-    }
-    check_sums(f);
-    CHECK(get16(f->data + 16) + 14u == f->len);
-    peer.frames++;
-    peer.joined += f->gso != NETDEV_GSO_NONE;
-    CHECK(f->gso != NETDEV_GSO_NONE ? f->gso_size == 1460 && f->hdr_len == 54 && len > 1460 : len <= 1460);
-    peer.got_rst |= (t.flags & TH_RST) != 0;
-    if (peer.silent || peer.got_rst) {
-        return;
-    }
-    if (t.flags & TH_SYN) {
-        peer.ack = t.seq + 1;
-        peer.open = true;
-        peer_send(TH_ACK, NULL, 0);
-    } else if (len > 0 && peer.window == 0) {
-        peer_send(TH_ACK, NULL, 0); // a probe: nothing is taken
-    } else if ((len > 0 || (t.flags & TH_FIN)) && t.seq == peer.ack) {
-        CHECK(peer.got + len <= sizeof peer.data);
-        memcpy(peer.data + peer.got, f->data + f->len - len, len);
-        peer.got += len;
-        peer.got_fin |= (t.flags & TH_FIN) != 0;
-        if (peer.room != 0) {
-            peer.window = peer.got < peer.room ? (peer.room - peer.got) >> 7 : 0;
-        }
-        peer.ack += len + ((t.flags & TH_FIN) != 0);
-        peer_send(TH_ACK, NULL, 0);
-    }
-}
-
-static sock_t *listen_on(uint16_t port, int backlog) {
-    sock_t *l = sock_new(SOCK_AF_INET, SOCK_TYPE_STREAM);
-    sock_addr_t any = {*IP4_ADDR_ANY, port};
-    CHECK(l != NULL && sock_bind(l, &any) == 0 && sock_listen(l, backlog) == 0);
-    return l;
-}
-
-static void peer_connect(uint16_t port) {
-    memset(&peer, 0, sizeof peer);
-    peer.port = port;
-    peer.seq = 1000;
-    peer.window = 512; // shifted by 7: 64 KiB
-    on_sent = peer_sees;
-    peer_send(TH_SYN, NULL, 0);
-    rig_sleep_ms(20);
-}
-
-static sock_t *accepted(sock_t *l, uint16_t port) {
-    sock_t *s;
-    sock_addr_t from;
-    peer_connect(port);
-    CHECK(peer.open);
-    CHECK(sock_accept(l, &s, &from) == 0 && from.port == port);
-    return s;
-}
-
-static void nothing_left(void) {
-    rig_sleep_ms(60000);
-    CHECK(rx_lent == 0 && tx_pending == 0);
-    CHECK(lwip_stats.memp[MEMP_TCP_PCB]->used == 0);
-    CHECK(lwip_stats.memp[MEMP_TCP_SEG]->used == 0);
-    CHECK(netmem_used() < 16384); // ARP table, groups, headers kept for received frames
-}
-
-// ---- the checks ---------------------------------------------------------------------------------
+#include "peer.h"
 
 static void sum(void) {
     static uint8_t data[4096], copy[4096];
@@ -241,60 +131,6 @@ static void orphan(void) {
     CHECK(lwip_stats.memp[MEMP_TCP_PCB]->used == 1);
     rig_sleep_ms(25000);
     CHECK(lwip_stats.memp[MEMP_TCP_PCB]->used == 0 && peer.got_rst);
-    sock_close(l);
-    nothing_left();
-}
-
-static void syn_from(uint32_t ip, uint16_t port) {
-    uint8_t frame[128];
-    tcp_t t = {port, PORT, rnd(), 0, 1000, TH_SYN};
-    rig_receive(frame, make_tcp(frame, ip, &t, NULL, 0), false, 1);
-}
-
-static void syn_flood(void) {
-    rig_start(8 << 20, 0);
-    sock_t *l = listen_on(PORT, 5);
-    size_t most = 0;
-    for (unsigned i = 0; i < 20000; i++) {
-        syn_from(0x0a000000 + 3 + rnd_below(250), (uint16_t)rnd());
-        if (i % 16 == 0) {
-            rig_run();
-        }
-        if (i % 1000 == 999) { // a real one gets through, and is not the victim of those behind it
-            sock_t *s = accepted(l, (uint16_t)(PEER_PORT + i / 1000));
-            for (unsigned k = 0; k < 1000; k++) {
-                syn_from(0x0a000000 + 3 + rnd_below(250), (uint16_t)rnd());
-            }
-            rig_run();
-            CHECK(sock_send(s, "hello", 5, NULL) == 5);
-            rig_sleep_ms(1500); // the flood may have pushed the peer out of the ARP table
-            CHECK(peer.got == 5);
-            sock_close(s);
-        }
-        most = netmem_used() > most ? netmem_used() : most;
-    }
-    CHECK(most < 1 << 20);
-    rig_sleep_ms(6000);
-    CHECK(lwip_stats.memp[MEMP_TCP_PCB]->used < 64); // ours, closing
-    sock_close(l);
-    nothing_left();
-}
-
-static void backlog(void) {
-    rig_start(RAM, 0);
-    sock_t *l = listen_on(PORT, 3);
-    for (unsigned i = 0; i < 3; i++) {
-        peer_connect((uint16_t)(PEER_PORT + i));
-        CHECK(peer.open);
-    }
-    peer_connect(PEER_PORT + 9);
-    CHECK(!peer.open);
-    sock_t *s;
-    sock_addr_t from;
-    CHECK(sock_accept(l, &s, &from) == 0 && from.port == PEER_PORT);
-    sock_close(s);
-    peer_connect(PEER_PORT + 9);
-    CHECK(peer.open);
     sock_close(l);
     nothing_left();
 }
@@ -454,28 +290,6 @@ static void groups(void) {
     CHECK(netmem_used() <= left);
 }
 
-static void time_wait(void) {
-    rig_start(RAM, 0);
-    sock_t *l = listen_on(PORT, 5);
-    sock_t *s = accepted(l, PEER_PORT);
-    sock_close(s);
-    rig_sleep_ms(10);
-    CHECK(peer.got_fin);
-    peer_send(TH_FIN | TH_ACK, NULL, 0);
-    rig_sleep_ms(10);
-    CHECK(tcp_tw_pcbs != NULL);
-    uint32_t seq = peer.seq + 1000;
-    peer.open = false;
-    for (unsigned i = 0; i < 2; i++) { // the first SYN ends the old connection, its repetition is let in
-        peer.seq = seq;
-        peer_send(TH_SYN, NULL, 0);
-        rig_sleep_ms(10);
-    }
-    CHECK(peer.open);
-    sock_close(l);
-    nothing_left();
-}
-
 // No two of 65,536 alike, and none follows from the one before.
 static unsigned ip_id_steps, ip_ids_seen;
 static void sees_ids(const sent_t *f) {
@@ -520,6 +334,10 @@ int main(int argc, char **argv) {
         {"order_of_ends", order_of_ends},
         {"orphan", orphan},
         {"syn_flood", syn_flood},
+        {"syn_cookies", syn_cookies},
+        {"close_unread", close_unread},
+        {"prompt_ack", prompt_ack},
+        {"ports", ports},
         {"backlog", backlog},
         {"hoarding", hoarding},
         {"stuck_card", stuck_card},
