@@ -28,9 +28,10 @@ IDLE, HEAD, BODY, HANDLER, WRITE, LINGER, CLOSED = range(7)
 class Connection:
     """Owns its socket and, while a coroutine works on the answer, that task."""
 
-    def __init__(self, server: object, sock: object) -> None:
+    def __init__(self, server: object, sock: object, holder: bytes) -> None:
         self.server = server
         self.sock = sock
+        self.holder = holder  # whose connection it is, see Server.make_room()
         self.state = CLOSED
         self.since = 0  # tick when the state was entered, or when an idle client last got an answer
         self.limit_s = 0  # seconds after which the state has lasted too long
@@ -48,8 +49,12 @@ class Connection:
         server.connections[id(self)] = self
         self._wait(IDLE, server.limits.idle_s, _IN)
 
+    def waits(self) -> bool:
+        """For its client, with nothing of an answer."""
+        return self.state in (IDLE, HEAD, BODY, LINGER)
+
     def age_key(self) -> tuple:
-        """Sorts idle connections, longest idle first."""
+        """Sorts connections: the one in its state longest first."""
         return self.since, self.number
 
     # ---- called by the server -------------------------------------------------------------------

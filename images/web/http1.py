@@ -18,6 +18,7 @@ MAX_CHUNK_LINE = 256  # bytes of a chunk-size line with its extensions
 
 _TCHAR = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz")
 _HEX = frozenset(b"0123456789abcdefABCDEF")
+_HOST = frozenset(b"-._~!$&'()*+,;=%:[]0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
 class Head:
@@ -48,6 +49,33 @@ def unquote(raw: bytes) -> bytes:
     return bytes(out)
 
 
+def _check_text(text: bytes) -> None:
+    """Refuse control characters, but for the tab: other parsers end a line at some of them."""
+    if text and (min(text) < 0x20 or b"\x7f" in text):
+        for char in text:
+            if char != 9 and (char < 0x20 or char == 0x7F):
+                raise HttpError(400, "control character in the header")
+
+
+def _check_host(host: bytes) -> None:
+    """Refuse what is no host with an optional port (RFC 9110, section 7.2): others would read it in another way."""
+    name, bracket, port = host.rpartition(b"]")
+    if bracket:
+        good = name[:1] == b"[" and b"[" not in name[1:] and b"]" not in name and b":" in name
+        colon = port[:1]
+        port = port[1:]
+        good = good and (colon == b":" or not (colon or port))
+    else:
+        name, _, port = host.partition(b":")
+        good = name != b"" and b"[" not in name
+    if port and not port.isdigit():
+        good = False
+    for char in host:
+        good = good and char in _HOST
+    if not good:
+        raise HttpError(400, "bad Host header field")
+
+
 def _parse_target(method: str, target: bytes) -> tuple:
     """Path and query of a request target in origin, absolute or asterisk form (RFC 9112, section 3.2)."""
     if min(target) < 0x21 or max(target) > 0x7E or b"#" in target:
@@ -55,6 +83,8 @@ def _parse_target(method: str, target: bytes) -> tuple:
     if target[:7].lower() == b"http://":
         slash = target.find(b"/", 7)
         question = target.find(b"?", 7)
+        ends = [end for end in (slash, question) if end >= 0]
+        _check_host(target[7 : min(ends)] if ends else target[7:])
         if slash < 0 or 0 <= question < slash:
             target = b"/" + (target[question:] if question >= 0 else b"")
         else:
@@ -86,6 +116,7 @@ def _parse_fields(lines: list) -> dict:
             if char not in _TCHAR:
                 raise HttpError(400, "bad header name")
         value = value.strip(b" \t")
+        _check_text(value)
         if name in fields:
             if name == b"host" or (name == b"content-length" and fields[name] != value):
                 raise HttpError(400, "contradicting header fields")
@@ -148,7 +179,9 @@ def parse_head(raw: bytes) -> Head:
         raise HttpError(501, "method not implemented")
     path, query = _parse_target(method, parts[1])
     head = Head(method, path, query, min(1, int(version[7:])), _parse_fields(lines[1:]))
-    if head.minor == 1 and b"host" not in head.fields:
+    if b"host" in head.fields:
+        _check_host(head.fields[b"host"])
+    elif head.minor == 1:
         raise HttpError(400, "no Host header field")
     _parse_framing(head)
     return head
@@ -196,7 +229,10 @@ class Body:
             self._trailer += len(line) + 2
             if self._trailer > MAX_HEAD:
                 raise HttpError(431, "trailers too long")
+            if line:
+                _parse_fields([line])
             return len(line) + 2, not line
+        _check_text(line)
         digits = line.partition(b";")[0].strip(b" \t")
         if not 0 < len(digits) <= 8 or len(line) > MAX_CHUNK_LINE:
             raise HttpError(400, "bad chunk size")

@@ -18,7 +18,7 @@ import sys
 import time
 from asyncio import core
 
-from connection import IDLE, Connection
+from connection import Connection
 from message import HttpError, Response, date_line
 
 _IN = select.POLLIN
@@ -31,6 +31,7 @@ class Limits:
 
     def __init__(self) -> None:
         self.connections = 512
+        self.per_address = 0  # connections of one address, or of an IPv6 network of 64 bits; 0: three quarters of all
         self.body = 65536
         self.idle_s = 15  # kept alive without a request
         self.head_s = 10  # from the first byte of a request to its last header line
@@ -89,6 +90,14 @@ class EventQueue(core.IOQueue):
             self.poller.modify(sock, select.POLLOUT if waiting[0] is None else _IN)
 
 
+def _holder_of(host: str) -> bytes:
+    """Who is behind an address: an IPv4 address, or the network an IPv6 one is in, of which a client has all."""
+    if ":" not in host or not hasattr(socket, "inet_pton"):
+        return host.encode()
+    raw = socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
+    return raw[12:] if raw[:12] == bytes(10) + b"\xff\xff" else raw[:8]
+
+
 class _Listener:
     """A listening socket in the poll loop; paused while the server is full."""
 
@@ -110,17 +119,23 @@ class _Listener:
 
     def ready(self, events: int) -> None:
         server = self.server
-        if len(server.connections) >= server.limits.connections and not server.make_room():
+        full = len(server.connections) >= server.limits.connections
+        if full and not server.make_room(server.greatest_holder()):
             server.events.unwatch(self.sock)
             return
-        sock = self.sock.accept()[0]
+        sock, address = self.sock.accept()
+        holder = _holder_of(address[0])
+        if server.holders.get(holder, 0) >= server.holder_limit() and not server.make_room(holder):
+            sock.close()
+            return
         try:
             sock.setblocking(False)
             if server.nodelay is not None:
                 sock.setsockopt(server.nodelay[0], server.nodelay[1], 1)
             if server.context is not None:
                 sock = server.context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
-            Connection(server, sock)
+            Connection(server, sock, holder)
+            server.holders[holder] = server.holders.get(holder, 0) + 1
         except Exception:  # no memory for it
             sock.close()
             raise
@@ -142,6 +157,7 @@ class Server:
         self.context = context
         self.limits = limits or Limits()
         self.connections: dict = {}  # id(connection) -> Connection
+        self.holders: dict = {}  # address -> number of its connections
         self.fixed: dict = {}  # request head as received -> Prepared answer
         self.heads: dict = {}  # request head as received -> Head
         self.served = 0  # requests answered
@@ -192,11 +208,21 @@ class Server:
             self._clock.cancel()
         return len(cut)
 
-    def make_room(self) -> bool:
-        """Close the connection that has been idle longest. False: none is idle."""
+    def holder_limit(self) -> int:
+        limits = self.limits
+        return limits.per_address or max(1, limits.connections * 3 // 4)
+
+    def greatest_holder(self) -> bytes:
+        """The address with the most connections."""
+        return max(self.holders, key=self.holders.get)
+
+    def make_room(self, holder: bytes) -> bool:
+        """Close the connection of this address that has waited longest for its client. False: none waits."""
         oldest = None
         for connection in self.connections.values():
-            if connection.state == IDLE and (oldest is None or connection.age_key() < oldest.age_key()):
+            if connection.holder != holder or not connection.waits():
+                continue
+            if oldest is None or connection.age_key() < oldest.age_key():
                 oldest = connection
         if oldest is None:
             return False
@@ -206,6 +232,11 @@ class Server:
     def removed(self, connection: Connection) -> None:
         """A connection has closed: there is room for another."""
         self.connections.pop(id(connection), None)
+        left = self.holders.get(connection.holder, 0) - 1
+        if left > 0:
+            self.holders[connection.holder] = left
+        else:
+            self.holders.pop(connection.holder, None)
         if len(self.connections) == self.limits.connections - 1:
             for listener in self._listeners:
                 listener.resume()

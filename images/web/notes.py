@@ -100,7 +100,13 @@ def _text_of(request: Request) -> str:
     text = value.get("text") if isinstance(value, dict) else None
     if not isinstance(text, str):
         raise HttpError(422, 'expected {"text": "..."}')
-    if len(text.encode()) > _MAX_TEXT:
+    data = text.encode()
+    at = data.find(b"\xed")
+    while at >= 0:  # U+D000 to U+DFFF; MicroPython encodes a lone surrogate, which no reader of the list could decode
+        if data[at + 1] >= 0xA0:
+            raise HttpError(422, "half a surrogate pair is no text")
+        at = data.find(b"\xed", at + 1)
+    if len(data) > _MAX_TEXT:
         raise HttpError(413, "a note holds %d bytes" % _MAX_TEXT)
     return text
 

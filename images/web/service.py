@@ -24,6 +24,7 @@ def _make_server(notes: Notes, limits: Limits, context: object) -> Server:
     limits.idle_s = _number("IDLE_S", limits.idle_s)
     limits.head_s = _number("HEAD_S", limits.head_s)
     limits.connections = _number("MAX_CONNECTIONS", limits.connections)
+    limits.per_address = _number("MAX_PER_ADDRESS", limits.per_address)
     router = Router(Files(os.getenv("SITE") or "/rom"))
     server = Server(router, limits, context)
     notes.routes(router)

@@ -163,6 +163,7 @@ def test_notes_refuse(web: Web) -> None:
     assert request(port, "POST", "/api/notes", ["x"]).status == 422
     assert request(port, "POST", "/api/notes", {"text": 5}).status == 422
     assert request(port, "POST", "/api/notes", {"text": "x" * 5000}).status == 413
+    assert request(port, "POST", "/api/notes", {"text": "half \ud800 of a pair"}).status == 422  # spoils the whole list
     for body in (b"{", b"", b"\xff\xfe", b'{"text": "\xff"}'):
         head = POST_NOTE + b"Content-Length: %d\r\n\r\n"
         answer, closed = exchange(port, head % len(body) + body)

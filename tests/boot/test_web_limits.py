@@ -84,6 +84,26 @@ MALFORMED = {
 }
 
 
+# What another reader of the same bytes could take for another request.
+SMUGGLED = {
+    "bell in a field": b"GET / HTTP/1.1\r\n" + HOST + b"X: a\x07b\r\n\r\n",
+    "DEL in a field": b"GET / HTTP/1.1\r\n" + HOST + b"X: \x7f\r\n\r\n",
+    "empty Host": b"GET / HTTP/1.1\r\nHost:\r\n\r\n",
+    "Host with a path": b"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n",
+    "Host with a user": b"GET / HTTP/1.1\r\nHost: a@b\r\n\r\n",
+    "Host with a bad port": b"GET / HTTP/1.1\r\nHost: a:80x\r\n\r\n",
+    "Host of two": b"GET / HTTP/1.1\r\nHost: a, b\r\n\r\n",
+    "Host with an open bracket": b"GET / HTTP/1.1\r\nHost: [::1\r\n\r\n",
+    "no host in the target": b"GET http:///x HTTP/1.1\r\n" + HOST + b"\r\n",
+    "line feed in a chunk extension": CHUNKED + b"1;a\nb\r\nx\r\n0\r\n\r\n",
+    "carriage return in a chunk extension": CHUNKED + b"1;a\rb\r\nx\r\n0\r\n\r\n",
+    "line feed in a trailer": CHUNKED + b"0\r\nX: y\nZ: z\r\n\r\n",
+    "trailer without a colon": CHUNKED + b"0\r\nnonsense\r\n\r\n",
+    "trailer with a blank in its name": CHUNKED + b"0\r\nX : y\r\n\r\n",
+}
+HOSTS = (b"a", b"a:80", b"a:", b"127.0.0.1:8080", b"[::1]", b"[::1]:80", b"x_y.%41~")
+
+
 @pytest.mark.parametrize("case", MALFORMED)
 def test_malformed(web: Web, case: str) -> None:
     status, stream = MALFORMED[case]
@@ -92,6 +112,19 @@ def test_malformed(web: Web, case: str) -> None:
     assert (answer.status, closed) == (status, True)
     assert answer.fields["connection"] == "close"
     assert get(web.port, "/robots.txt").status == 200
+
+
+def test_smuggled(web: Web) -> None:
+    more = b"GET /robots.txt HTTP/1.1\r\nHost: smuggled\r\n\r\n"
+    for case, stream in SMUGGLED.items():
+        answer, closed = exchange(web.port, stream, more)
+        assert (answer.status, closed) == (400, True), case
+    for host in HOSTS:
+        answer, _ = exchange(web.port, b"GET / HTTP/1.1\r\nHost: " + host + b"\r\nX: a\tb\xe4\r\n\r\n")
+        assert answer.status == 200, host
+    good = CHUNKED.replace(b"POST /", b"POST /api/notes").replace(HOST, HOST + b"Content-Type: application/json\r\n")
+    answer, _ = exchange(web.port, good + b'd;a="b"\r\n{"text": "x"}\r\n0\r\nX: y\r\n\r\n')
+    assert answer.status == 201
 
 
 def test_slow_and_idle_clients(boot_web: BootWeb) -> None:
@@ -121,6 +154,23 @@ def test_slowloris_does_not_lock_others_out(boot_web: BootWeb) -> None:
     start = time.monotonic()
     assert get(web.port, "/").status == 200
     assert time.monotonic() - start < 10
+    for client in clients:
+        client.sock.close()
+
+
+def test_the_address_that_holds_most_gives_way(boot_web: BootWeb) -> None:
+    """Heads and bodies that never end fill the server again and again; who asks in between is answered at once."""
+    web = boot_web({"MAX_CONNECTIONS": "40", "HEAD_S": "60"})
+    clients = []
+    for turn in range(120):
+        time.sleep(CALM_S)
+        clients.append(RawHttp(web.port, timeout_s=20))
+        clients[-1].send(POST + b"Content-Length: 9\r\n\r\n" if turn % 2 else b"GET / HTTP/1.1\r\nX: ")
+        if turn % 10 == 9:
+            start = time.monotonic()
+            assert get(web.port, "/").status == 200
+            assert time.monotonic() - start < 2
+    assert status_of(web.port)["connections"] <= 30  # of one address: three quarters
     for client in clients:
         client.sock.close()
 
