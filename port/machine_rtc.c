@@ -25,7 +25,7 @@ static mp_obj_t rtc_make_new(const mp_obj_type_t *type, size_t n_args, size_t n_
 static mp_uint_t in_range(mp_obj_t value, mp_int_t low, mp_int_t high) {
     mp_int_t v = mp_obj_get_int(value);
     if (v < low || v > high) {
-        mp_raise_ValueError(MP_ERROR_TEXT("no such date"));
+        mp_raise_ValueError(MP_ERROR_TEXT("no such date, or not in 2000..2399"));
     }
     return (mp_uint_t)v;
 }

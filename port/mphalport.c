@@ -29,10 +29,16 @@ static void delay_until(uint64_t end) {
     }
 }
 
-void mp_hal_delay_ms(mp_uint_t ms) { delay_until(hal_clock_ns() + ms * NS_PER_MS); }
+// So many units from now; no time beyond the end of the clock.
+static uint64_t after(uint64_t n, uint64_t unit_ns) {
+    uint64_t now = hal_clock_ns();
+    return n < (UINT64_MAX - now) / unit_ns ? now + n * unit_ns : UINT64_MAX;
+}
+
+void mp_hal_delay_ms(mp_uint_t ms) { delay_until(after(ms, NS_PER_MS)); }
 
 void mp_hal_delay_us(mp_uint_t us) {
-    uint64_t end = hal_clock_ns() + us * NS_PER_US;
+    uint64_t end = after(us, NS_PER_US);
     if (us >= SPIN_US) {
         delay_until(end);
     }

@@ -231,6 +231,8 @@ class Resolver:
     def _c_module(self, name: str) -> CModule | None:
         if name in self.c_modules:
             return self.c_modules[name]
+        if name == "usys":
+            return self.c_modules["sys"]  # the one module that has both names and cannot be replaced
         plain = self.c_modules.get(name.removeprefix("u")) if name.startswith("u") else None
         return plain if plain is not None and plain.extensible else None
 

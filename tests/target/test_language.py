@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: MIT
+"""Where MicroPython 1.25 as it comes is wrong and a VM is not: port/patches/micropython and port/modtime.c."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from conftest import Boot
+
+HERE = Path(__file__).resolve().parent
+
+
+def test_as_cpython_has_it(boot: Boot) -> None:
+    guest = HERE / "guest_same.py"
+    cpython = subprocess.run(
+        [sys.executable, "-I", str(guest)],
+        env={**os.environ, "TZ": "UTC"}, capture_output=True, text=True, timeout=60, check=True,
+    ).stdout.splitlines()  # fmt: skip
+    vm = boot(guest, deadline_s=60)
+    assert vm.wait() == 0
+    said = vm.console_text.replace("\r\n", "\n").splitlines()
+    assert said[said.index(cpython[0]) :] == cpython
+
+
+def test_what_modules_promise(boot: Boot) -> None:
+    vm = boot(HERE / "guest_language.py", deadline_s=60)
+    assert vm.wait() == 0
+    said = vm.console_text.replace("\r\n", "\n").splitlines()
+    spreads = [line for line in said if line.startswith("spread ")]
+    assert len(spreads) == 25
+    assert [line for line in spreads if not line.endswith(" True 8")] == []
+    assert [line for line in said if not line.startswith("spread ")][-26:] == [
+        "names floe SSLContext",
+        "steps {0}",
+        "down True ValueError",
+        *(f"huge {name} MemoryError" for name in ("list", "pair", "tuple", "str", "bytes", "deque", "array", "len")),
+        "huge [1.5, 2.5] [] True [1, 2, 1, 2] (3, 3, 3)",
+        "timer ('ValueError', 'period is negative') period too large ('ValueError', 'tick_hz must be positive')",
+        "rtc ('ValueError', 'no such date, or not in 2000..2399')",
+        "mktime True",
+        "sleep ('ValueError', 'sleep length out of range') ['ValueError', 'ValueError'] True",
+        "readexactly cut b'abc' b'd'",
+        "readline b'one line\\n'",
+        "line, readinto cut 4 bytearray(b'no e') b'nd'",
+        "read b'all of'",
+        "end b'par'",
+        "late ('whole', b'late')",
+        "drain b'0123456789ab'",
+        "the end",
+    ]
