@@ -1,8 +1,30 @@
 # SPDX-License-Identifier: MIT
 """What was frozen runs as it would from source: packages, constants, data, tracebacks, native code."""
 
+import random
+import re
+import struct
 import textwrap
 from pathlib import Path
+
+from floe import port
+
+_some = random.Random(1)
+FLOATS = [
+    *(
+        1.7976931348623157e308,
+        5e-324,
+        2.2250738585072014e-308,
+        0.30000000000000004,
+        0.1,
+        1e23,
+        9007199254740993.0,
+        1e22,
+        -0.0,
+    ),
+    *struct.unpack("<200d", bytes(_some.randrange(1, 255) for _ in range(1600))),
+    *(_some.uniform(-1000, 1000) for _ in range(100)),
+]
 
 FILES = {
     "ma,in.py": """
@@ -12,6 +34,16 @@ FILES = {
         from pack import other as renamed
         from lazy_place import value
         import micropython
+        import asyncio
+        import floats
+
+        async def late():
+            raise OSError("in a task")
+
+        try:
+            asyncio.run(late())
+        except OSError as e:
+            sys.print_exception(e)
 
         @micropython.native
         def native(n):
@@ -39,6 +71,13 @@ FILES = {
         except OSError as e:
             print("rom is read-only", e.errno)
         pack.sub.fail()
+    """,
+    "floats.py": f"""
+        import struct
+        ALL = ({", ".join(map(repr, FLOATS))})
+        print("floats", struct.pack("<%dd" % len(ALL), *ALL).hex())
+        z = 0.30000000000000004 + 1.7976931348623157e308j
+        print("complex", struct.pack("<dd", z.real, z.imag).hex())
     """,
     "pack/__init__.py": "",
     "pack/sub.py": """
@@ -88,7 +127,18 @@ def test_frozen_code_runs(boot, tmp_path):
         "rom is read-only 30",
         f'File "ma,in.py", line {last}, in <module>',
         'File "pack/sub.py", line 5, in fail',
+        "floats " + struct.pack(f"<{len(FLOATS)}d", *FLOATS).hex(),
+        "complex " + struct.pack("<dd", 0.30000000000000004, 1.7976931348623157e308).hex(),
         "ValueError: on purpose",
     ):
         assert line in text, text
     assert "PANIC" not in text
+    # The library's frames name the lines that they have in the sources.
+    frames = re.findall(r'File "(asyncio/core.py)", line (\d+), in (\w+)', text)
+    assert [name for _, _, name in frames] == ["run", "run_until_complete", "_run", "_run"], text
+    for file, line, name in frames:
+        source = (port.MICROPYTHON / "extmod" / file).read_text().splitlines()[: int(line)]
+        assert next(x for x in reversed(source) if re.match(r"(async )?def ", x)).startswith(f"def {name}("), (
+            line,
+            name,
+        )

@@ -357,3 +357,17 @@ def test_budget_is_for_the_compiler_it_was_measured_with(tmp_path: Path) -> None
         files["image.toml"] = f'[budget]\nelf = "1K"\ncompiler = "{measured}"\n'
         (warning,) = image.build(app(tmp_path, files)).warnings
         assert f"over the budget of 1024, which is for {measured}: this is {mine}" in warning
+
+
+def test_nothing_beside_the_script_runs_on_the_host(tmp_path: Path) -> None:
+    """Whatever the working folder's modules are called, no Python that floe starts imports them."""
+    spy = 'with open("RAN_ON_HOST", "w") as f:\n    f.write(__name__)\n'
+    names = ("typing", "struct", "re", "math", "io", "os", "argparse", "makeqstrdata", "floe", "importlib", "pathlib")
+    files = {f"{name}.py": spy for name in (*names, "sitecustomize", "usercustomize")}
+    app(tmp_path, files | {"main.py": "from typing import Optional\nprint(1)\n"})
+    floe = REPO / ".venv" / "bin" / "floe"
+    done = subprocess.run(
+        [floe, "build", "main.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "RAN_ON_HOST").exists()

@@ -11,6 +11,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,11 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from floe import __version__, port, pypi, romfs
+from floe import __version__, missing, port, pypi, romfs
 from floe.config import ImageConfig, line_of
 from floe.errors import BuildError
 from floe.resolve import Closure, Frozen, Resolver, Root, show
-from floe.upstream import load_pins
+from floe.upstream import Pin, load_pins
 
 ALWAYS_MODULES = {"__main__", "builtins", "sys"}
 # Whoever reaches one of them needs both and a driver: sockets do nothing before an interface is up.
@@ -42,6 +43,8 @@ DISK_DRIVERS = ("virtio_blk_driver", "xen_blkfront_driver")
 DISK_UPSTREAM = (("littlefs", "2.8", "BSD-3-Clause"), ("FatFs", "R0.13c", "BSD-1-Clause"))
 ARENA_PAGES_DEV = 256  # 1 MiB for native code made at the REPL
 TOOL_TIMEOUT_S = 120
+_PYTHON = (sys.executable, "-I")  # nothing of the working folder's: a struct.py beside the script is the guest's
+LINES_KEPT = 2  # mpy-cross -O3 leaves the numbers of lines out, which a traceback needs
 _MPY_CROSS_FLAGS = ("-march=x64", "-msmall-int-bits=63")
 _MPY_TOOL_FLAGS = ("-f", "-mlongint-impl=mpz", "-mmpz-dig-size=32")
 
@@ -116,7 +119,7 @@ def base_root() -> Root:
     files = {}
     for item in manifest.files():
         origin = "micropython" if Path(item.full_path).is_relative_to(port.MICROPYTHON) else "floe"
-        files[item.target_path] = Frozen(item.target_path, Path(item.full_path), origin, item.opt or 0)
+        files[item.target_path] = Frozen(item.target_path, Path(item.full_path), origin, min(item.opt or 0, LINES_KEPT))
     return Root("frozen/", "floe", files)
 
 
@@ -149,14 +152,12 @@ def write(p: Plan, folder: Path) -> None:
         )
     tool = str(port.MICROPYTHON / "tools" / "mpy-tool.py")
     qstrs = str(p.archive.folder / "genhdr" / "qstrdefs.preprocessed.h")
-    mpytool = [sys.executable, "-m", "floe.mpytool", tool, *_MPY_TOOL_FLAGS]
+    mpytool = [*_PYTHON, str(Path(__file__).with_name("mpytool.py")), tool, *_MPY_TOOL_FLAGS]
     frozen = _tool([*mpytool, "-q", qstrs, *map(str, mpy.values())], "mpy-tool")
     (folder / "frozen_content.c").write_text(frozen)
     definitions = folder / "moduledefs.collected"
     definitions.write_text(p.archive.module_definitions(p.closure.modules))
-    table = _tool(
-        [sys.executable, str(port.MICROPYTHON / "py" / "makemoduledefs.py"), str(definitions)], "makemoduledefs"
-    )
+    table = _tool([*_PYTHON, str(port.MICROPYTHON / "py" / "makemoduledefs.py"), str(definitions)], "makemoduledefs")
     (folder / "genhdr" / "moduledefs.h").write_text(table)
     note = json.dumps(
         describe(p, {t: path.stat().st_size for t, path in mpy.items()}), separators=(",", ":"), sort_keys=True
@@ -185,7 +186,7 @@ def compile_file(mpy_cross: Path, path: Path, target: str, optimise: int = 0) ->
         )
         if done.returncode:
             part.unlink(missing_ok=True)
-            raise _syntax_error(path, done.stderr)
+            raise _syntax_error(path, source.decode(errors="replace"), done.stderr)
         part.replace(cached)
     return cached
 
@@ -195,15 +196,24 @@ def _compile(p: Plan, target: str) -> Path:
     return compile_file(p.archive.mpy_cross, file.path, target, file.optimise)
 
 
-def _syntax_error(path: Path, stderr: str) -> BuildError:
-    """mpy-cross's traceback as `file:line: message`."""
+def _syntax_error(path: Path, source: str, stderr: str) -> BuildError:
+    """mpy-cross's traceback as `file:line: message`, and the name of what it does not know where that can be told."""
     lines = stderr.strip().splitlines()
-    line = ""
-    for text in lines:
-        if text.startswith("  File ") and ", line " in text:
-            line = ":" + text.rpartition(", line ")[2].split(",")[0].strip()
     problem = lines[-1] if lines else "mpy-cross failed"
-    return BuildError(f"{show(path)}{line}: {problem}", hint="MicroPython's compiler says so; CPython may accept more")
+    numbers = [n for text in lines if (n := re.match(r"  File .*, line (\d+)", text))]
+    if not numbers:
+        return BuildError(f"{show(path)}: {problem}", hint="MicroPython's compiler says so; CPython may accept more")
+    line = int(numbers[-1][1])
+    code = source.splitlines()[line - 1 : line]
+    evidence = f"{line} | {code[0].rstrip()}" if code else ""
+    feature = missing.find(source, line)
+    if feature is None:
+        hint = "MicroPython's compiler says so; CPython may accept more"
+        return BuildError(f"{show(path)}:{line}: {problem}", evidence=evidence, hint=hint)
+    version = next((pin.version for pin in _pins() if pin.name == "micropython"), "").rpartition(".")[0]
+    return BuildError(
+        f"{show(path)}:{line}: MicroPython {version} has no {feature.what}", evidence=evidence, hint=feature.instead
+    )
 
 
 def _tool(argv: list[str], name: str) -> str:
@@ -222,8 +232,7 @@ def describe(p: Plan, mpy_sizes: dict[str, int]) -> dict[str, Any]:
     """What the image holds, as `floe inspect` shows it: the content of the ELF's Floe note."""
     c = p.config
     held = p.closure.modules
-    pins = load_pins(port.ROOT / "port" / "upstream.toml")
-    upstream = [(pin.name, pin.version, pin.licence) for pin in pins if not pin.modules or held & set(pin.modules)]
+    upstream = [(pin.name, pin.version, pin.licence) for pin in _pins() if not pin.modules or held & set(pin.modules)]
     upstream += DISK_UPSTREAM if p.disks else ()
     return {
         "format": 1,
@@ -252,6 +261,10 @@ def describe(p: Plan, mpy_sizes: dict[str, int]) -> dict[str, Any]:
         ],
         "upstream": [{"name": n, "version": v, "licence": licence} for n, v, licence in upstream],
     }
+
+
+def _pins() -> list[Pin]:
+    return load_pins(port.ROOT / "port" / "upstream.toml")
 
 
 def _c_string(text: str) -> str:

@@ -9,7 +9,9 @@ It writes every float constant in all object representations and packs it into 3
 literal beyond single precision (1e300) ends it with OverflowError. Here such a value packs as infinity. Goes away when
 upstream packs only what the target uses.
 
-    python -m floe.mpytool .../tools/mpy-tool.py ARGS
+Run by its path and isolated, so that it imports neither from the working folder nor from floe's own:
+
+    python -I .../floe/mpytool.py .../tools/mpy-tool.py ARGS
 """
 
 from __future__ import annotations
@@ -60,7 +62,7 @@ def name_for_c(tool: Any) -> None:
 
 def main() -> None:
     path = Path(sys.argv[1])
-    sys.path[0] = str(path.parent)  # mpy-tool finds makeqstrdata.py from there
+    sys.path.insert(0, str(path.parent))  # mpy-tool finds makeqstrdata.py from there
     spec = importlib.util.spec_from_file_location("mpy_tool", path)
     assert spec is not None
     assert spec.loader is not None

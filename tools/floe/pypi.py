@@ -21,7 +21,7 @@ from floe.errors import BuildError, UpstreamError
 from floe.resolve import Root
 
 PIP_TIMEOUT_S = 300
-_PIP = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--disable-pip-version-check", "--no-input"]
+_PIP = [sys.executable, "-I", "-m", "pip", "download", "-q", "--no-deps", "--disable-pip-version-check", "--no-input"]
 
 
 @dataclass(frozen=True)

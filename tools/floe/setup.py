@@ -58,7 +58,7 @@ def _there(proof: str) -> bool:
     if proof.startswith("/"):
         return Path(proof).exists()
     if proof.startswith("python:"):
-        return _run([sys.executable, "-c", f"import {proof.removeprefix('python:')}"], quiet=True) == 0
+        return _run([sys.executable, "-I", "-c", f"import {proof.removeprefix('python:')}"], quiet=True) == 0
     return shutil.which(proof) is not None
 
 
@@ -102,12 +102,12 @@ def make_venv(tests: bool) -> None:
     if _stamped(name, key) and (VENV / "bin" / "floe").exists():
         return
     python = VENV / "bin" / "python"
-    if not python.exists() or _run([str(python), "-m", "pip", "--version"], quiet=True):
+    if not python.exists() or _run([str(python), "-I", "-m", "pip", "--version"], quiet=True):
         say("making .venv")
-        _must([sys.executable, "-m", "venv", "--clear", str(VENV)], "cannot make .venv")
+        _must([sys.executable, "-I", "-m", "venv", "--clear", str(VENV)], "cannot make .venv")
     say("installing Python packages")
     requirements = [word for path in files if path.name.startswith("requirements") for word in ("-r", str(path))]
-    pip = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+    pip = [str(python), "-I", "-m", "pip", "install", "-q", "--disable-pip-version-check"]
     _must([*pip, *requirements], "pip could not install the pinned packages")
     _must([*pip, "--no-deps", "--no-build-isolation", "-e", str(tools)], "pip could not install floe")
     _stamp(name, key)
