@@ -38,7 +38,7 @@ def disk(path: Path, size: int = 1 << 20) -> Path:
         ("", "--disk : names no file"),
         ("d:size=lots", "--disk d:size=lots: 'lots' is not a size"),
         ("d:size=", "--disk d:size=: '' is not a size"),
-        ("d:size=1K", "--disk d:size=1K: a disk has at least 64K"),
+        ("d:size=1K", "--disk d:size=1K: '1K' is less than 64K"),
         ("d:ro:size=1M", "--disk d:ro:size=1M: a new disk that cannot be written is of no use"),
     ],
 )

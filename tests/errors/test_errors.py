@@ -57,7 +57,7 @@ COMMANDS = [
     ("build ok.py -o empty", 125, "empty is a folder", "floe build ok.py -o empty/ok.elf"),
     ("build --nonsense ok.py", 125, "No such option", "floe build --help"),
     ("build", 125, "Missing argument 'APP'", "floe build --help"),
-    ("lab xen up --memory 1M", 125, "--memory 1M: from 32M to 16G, in whole MiB", "--memory 512M"),
+    ("lab xen up --memory 1M", 125, "--memory 1M: less than 32M (from 32M to 16G)", "--memory 512M"),
     ("lab xen fly", 125, "No such command 'fly'", "floe lab xen --help"),
     ("fly", 125, "No such command 'fly'", "floe --help"),
     ("inspect nothere.elf", 127, "no such file: nothere.elf", ""),

@@ -49,7 +49,7 @@ def server(tmp_path: Path) -> Path:
     [
         ("--memory lots", "--memory lots: not a size", "--memory 32M"),
         ("--memory 32", "--memory 32: not a size", "--memory 32M"),
-        ("--memory 1M", "--memory 1M: less than the 2 MiB below which no image loads", "--memory 4M"),
+        ("--memory 1M", "--memory 1M: less than 2M", "--memory 2M"),
         ("--memory 5001K", "--memory 5001K: not a multiple of 4K", "--memory 5000K"),
         ("-p 80", "-p 80: not a port forward", "-p [ADDR:]HOST:GUEST[/udp]"),
         ("-p 8080:80", "-p 8080:80: app has no network: nothing in it imports network or socket", ""),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from floe.config import ImageConfig, Package, line_of, load, parse_size
+from floe.config import ImageConfig, Package, line_of, load
 from floe.errors import ConfigError
 
 FULL = """
@@ -79,22 +79,6 @@ def test_script_of_an_image_is_that_image(tmp_path: Path) -> None:
     assert load(tmp_path / "main.py").memory == 4 << 20
     (tmp_path / "other.py").write_text("")
     assert load(tmp_path / "other.py").name == "other"
-
-
-@pytest.mark.parametrize(
-    ("text", "size"),
-    [("0", 0), ("12", 12), ("3k", 3072), ("600K", 614400), ("32M", 32 << 20), ("1G", 1 << 30), ("4MiB", 4 << 20)],
-)
-def test_sizes(text: str, size: int) -> None:
-    assert parse_size(text) == size
-
-
-@given(st.text(max_size=12))
-def test_any_text_is_a_size_or_a_value_error(text: str) -> None:
-    try:
-        assert parse_size(text) >= 0
-    except ValueError as e:
-        assert repr(text) in str(e)
 
 
 @pytest.mark.parametrize(

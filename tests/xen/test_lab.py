@@ -71,7 +71,7 @@ def test_without_a_lab(home: Path) -> None:
     ("options", "words"),
     [
         (("--memory", "99G"), b"from 32M to 16G"),
-        (("--memory", "16M"), b"from 32M to 16G"),
+        (("--memory", "16M"), b"less than 32M (from 32M to 16G)"),
         (("--memory", "much"), b"--memory much:"),
     ],
 )

@@ -7,6 +7,7 @@ import re
 import shlex
 import tomllib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,10 +17,10 @@ from floe import variants
 from floe.errors import ConfigError, NotFound, UsageError
 from floe.handover import check_name
 from floe.ports import parse_forward
+from floe.units import SizeError, parse_memory, parse_size
 
 FILE_NAME = "image.toml"
 HOST_CA = Path("/etc/ssl/certs/ca-certificates.crt")  # of the package ca-certificates
-_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -87,14 +88,6 @@ class ImageConfig(msgspec.Struct, frozen=True):
     budget_compiler: str
     ca: Path | None  # certificates to trust, PEM
     file: Path | None  # image.toml, None for a bare script
-
-
-def parse_size(text: str) -> int:
-    """Bytes of "300K", "32M", "1G" or a plain number (powers of 1024). Raises ValueError."""
-    match = re.fullmatch(r"(\d+)([KMG]?)(?:i?B)?", text.strip(), re.IGNORECASE)
-    if match is None:
-        raise ValueError(f"{text!r} is no size; write for example 600K or 32M")
-    return int(match[1]) * _UNITS[match[2].upper()]
 
 
 def load(app: Path, variant: str = "") -> ImageConfig:
@@ -175,11 +168,12 @@ def _checked(parsed: _File, folder: Path, file: Path | None, line: _Finder) -> I
     def fail(key: str, problem: str, hint: str = "") -> ConfigError:
         return ConfigError(str(file or parsed.main), key, problem, line=line(key), hint=hint)
 
-    def size(key: str, value: str) -> int:
+    def size(key: str, value: str, parse: Callable[[str], int]) -> int:
         try:
-            return parse_size(value)
-        except ValueError as e:
-            raise fail(key, str(e)) from None
+            return parse(value)
+        except SizeError as e:
+            hint = f'{key.rpartition(".")[2]} = "{e.nearest or "32M"}"'
+            raise fail(key, f"{value!r} is {e.problem}", hint) from None
 
     def inside(key: str, value: str) -> Path:
         path = (folder / value).resolve()
@@ -224,7 +218,7 @@ def _checked(parsed: _File, folder: Path, file: Path | None, line: _Finder) -> I
         description=parsed.description,
         folder=folder,
         main=main,
-        memory=size("memory", parsed.memory),
+        memory=size("memory", parsed.memory, parse_memory),
         profile=parsed.profile,
         ports=tuple(parsed.ports),
         env=parsed.env,
@@ -234,7 +228,7 @@ def _checked(parsed: _File, folder: Path, file: Path | None, line: _Finder) -> I
         disks=parsed.disks,
         data=data if file is not None and data.is_dir() else None,
         packages={key: _package(key, value, fail) for key, value in sorted(parsed.packages.items())},
-        budget_elf=size("budget.elf", parsed.budget.elf) if parsed.budget.elf else 0,
+        budget_elf=size("budget.elf", parsed.budget.elf, partial(parse_size, plain=True)) if parsed.budget.elf else 0,
         budget_compiler=parsed.budget.compiler,
         ca=_ca(parsed.tls.ca, inside, fail),
         file=file,

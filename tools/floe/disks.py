@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from floe.errors import FloeError, NotFound, UsageError
+from floe.units import SizeError, parse_size
 
 MAX_DISKS = 8  # BLKDEV_MAX in modules/blkdev/blkdev.h
 SECTOR = 512
 MIN_SIZE = 64 << 10  # below it a file system has no room
-_UNITS = {"K": 10, "M": 20, "G": 30, "T": 40}
 _HINT = "--disk FILE, then [:ro] for reading only or [:size=16M] to create it if it is missing"
 # QEMU locks one byte of a disk for each right that it has, and one for each that it grants nobody beside itself
 # (file driver, locking=on); these two stand for writing.
@@ -70,13 +70,10 @@ def parse_disk(text: str) -> Disk:
 
 
 def _size(text: str, value: str) -> int:
-    match = re.fullmatch(r"(\d{1,9})([KMGT])", value.upper())
-    if match is None:
-        raise UsageError(f"--disk {text}: {value!r} is not a size", hint=_HINT)
-    size = int(match[1]) << _UNITS[match[2]]
-    if size < MIN_SIZE or size % SECTOR:
-        raise UsageError(f"--disk {text}: a disk has at least {MIN_SIZE >> 10}K", hint=_HINT)
-    return size
+    try:
+        return parse_size(value, minimum=MIN_SIZE, multiple=SECTOR, suffixes="KMGT")
+    except SizeError as e:
+        raise UsageError(f"--disk {text}: {value!r} is {e.problem}", hint=_HINT) from None
 
 
 def check_host(disks: Sequence[Disk]) -> None:

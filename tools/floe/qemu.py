@@ -7,14 +7,13 @@ Order of devices is the order in which guests see them: console, entropy, networ
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote
 
-from floe import accel, disks, handover, net
+from floe import accel, disks, handover, net, units
 from floe.disks import Disk
 from floe.errors import NotFound, UsageError
 from floe.net import Card
@@ -25,7 +24,6 @@ CHOICE = "FLOE_QEMU"  # the environment's word for another one than PATH has
 MACHINES = ("microvm", "q35", "pc")
 FIRMWARE = "qboot.rom"  # PVH without a BIOS's start-up time; part of Debian's qemu-system-data
 DEFAULT_MEMORY = 32 << 20
-MIN_MEMORY = 2 << 20
 
 # What the machine need not have costs start time. rtc=auto: a KVM guest reads the host's clock through kvmclock,
 # and an emulated RTC costs it 7 ms at start. The words virtio_mmio.device= reach the guest by auto-kernel-cmdline.
@@ -37,7 +35,6 @@ _MACHINE = {
 _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 _MAX_CMDLINE = 4095 - 64 * (net.MAX_CARDS + 2)  # hal_cmdline()'s limit, less one virtio_mmio.device= word per device
 _MAX_DEVICES = {"microvm": 8, "q35": 16, "pc": 16}  # what the machine has room for; VIRTIO_DEV_MAX in virtio.h
-_UNITS = {"K": 10, "M": 20, "G": 30}
 
 
 @dataclass(frozen=True)
@@ -103,18 +100,11 @@ class Endpoints:
 
 
 def parse_memory(text: str) -> int:
-    """--memory's value in bytes: a number with K, M or G (powers of 1024). Raises UsageError."""
-    match = re.fullmatch(r"(\d{1,9})([KMG])(?:i?B)?", text.strip().upper().replace("IB", "iB"))
-    if match is None:
-        raise UsageError(f"--memory {text}: not a size", hint="--memory 32M")
-    size = int(match[1]) << _UNITS[match[2]]
-    if size < MIN_MEMORY:
-        raise UsageError(
-            f"--memory {text}: less than the {MIN_MEMORY >> 20} MiB below which no image loads", hint="--memory 4M"
-        )
-    if size % 4096:
-        raise UsageError(f"--memory {text}: not a multiple of 4K", hint=f"--memory {size // 4096 * 4}K")
-    return size
+    """--memory's value in bytes. Raises UsageError."""
+    try:
+        return units.parse_memory(text)
+    except units.SizeError as e:
+        raise UsageError(f"--memory {text}: {e.problem}", hint=f"--memory {e.nearest or '32M'}") from None
 
 
 def find_qemu() -> str:

@@ -17,9 +17,9 @@ from collections.abc import Sequence
 
 import click
 
-from floe.config import parse_size
 from floe.errors import EXIT_NOT_FOUND, EXIT_OK, FloeError, UsageError, VmError
 from floe.shown import shown
+from floe.units import SizeError, parse_size
 from floe.xen import lab, machine
 
 _CHUNK = 1 << 16
@@ -49,11 +49,11 @@ def up(memory: str | None, fresh: bool, any_version: bool) -> int:
     size = None
     if memory is not None:
         try:
-            size = parse_size(memory)
-        except ValueError as e:
-            raise UsageError(f"--memory {memory}: {e}", hint="--memory 512M") from e
-        if not _MIN_MEMORY <= size <= _MAX_MEMORY or size % (1 << 20):
-            raise UsageError(f"--memory {memory}: from 32M to 16G, in whole MiB", hint="--memory 512M")
+            size = parse_size(memory, minimum=_MIN_MEMORY, multiple=1 << 20)
+        except SizeError as e:
+            raise UsageError(f"--memory {memory}: {e.problem} (from 32M to 16G)", hint="--memory 512M") from None
+        if size > _MAX_MEMORY:
+            raise UsageError(f"--memory {memory}: more than there is room for (from 32M to 16G)", hint="--memory 512M")
     started = time.time()
     record = machine.up(_say, size, fresh=fresh, any_version=any_version)
     how = "is up already" if record.created < started else f"is up ({time.time() - started:.1f} s)"
