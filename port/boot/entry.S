@@ -9,6 +9,7 @@
 #define CR4_PAE_OSFXSR_OSXMMEXCPT 0x620
 #define MSR_EFER 0xc0000080
 #define EFER_LME_NXE 0x900
+#define CPUID_LM_NX (1 << 29 | 1 << 20) // of 0x80000001's edx
 
     .section .note.pvh, "a", @note
     .align 4
@@ -26,6 +27,15 @@ boot_entry:
     rdtsc
     movl %eax, boot_entry_tsc
     movl %edx, boot_entry_tsc+4
+    movl $0x80000000, %eax
+    cpuid
+    testl %eax, %eax           // the highest extended leaf; without any, one of the basic ones
+    jns .Lunfit
+    movl $0x80000001, %eax
+    cpuid
+    notl %edx
+    testl $CPUID_LM_NX, %edx
+    jnz .Lunfit
     movl $boot_pml4, %eax
     movl %eax, %cr3
     movl %cr4, %eax
@@ -63,6 +73,23 @@ boot_entry:
     pushq $MONITOR_CODE3
     pushq $boot_start
     iretq
+
+    .code32
+.Lunfit:                       // no console but the ports of hal/uart.c and of Xen's log, no way to end but isa-debug-exit
+    movl $.Lunfit_text, %esi
+1:  lodsb
+    movl $0x3f8, %edx
+    outb %al, %dx
+    outb %al, $0xe9
+    cmpb $'\n', %al
+    jne 1b
+    movl $(120 + 1), %eax
+    movl $0xf4, %edx
+    outl %eax, %dx
+2:  hlt
+    jmp 2b
+.Lunfit_text:
+    .ascii "PANIC: this processor, as the VM has it, lacks long mode or NX (qemu64 has both)\n"
 
 // Identity map of the first GiB with 2 MiB pages, reachable from ring 3: only until MONITOR_LOCK.
     .section .boot.data, "aw"

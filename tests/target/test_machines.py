@@ -6,11 +6,16 @@ from __future__ import annotations
 import re
 import shutil
 import struct
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from conftest import Boot, Guest
+from floe import qemu
+from floe.errors import EXIT_PANIC
+from floe.vm import Outcome, judge
 
 GUEST = Path(__file__).resolve().parent / "guest_machine.py"
 MIB, GIB = 1 << 20, 1 << 30
@@ -89,6 +94,19 @@ def test_environment(boot: Boot) -> None:
     for key, value in env.items():
         assert f"env {key} {list(value.encode())}\n" in text
     assert "missing None default\nnew 1 2\nunset None\nTypeError\nTypeError\n" in text
+
+
+@pytest.mark.parametrize("cpu", ["qemu32", "pentium", "qemu64,-lm", "qemu64,-nx", "qemu64"])
+def test_a_processor_that_lacks_what_floe_needs_is_told(build: Callable[..., Path], cpu: str) -> None:
+    argv = [qemu.find_qemu(), "-M", "microvm,isa-serial=on", "-accel", "tcg", "-cpu", cpu, "-m", "32M", "-nodefaults",
+            "-display", "none", "-no-reboot", "-bios", qemu.FIRMWARE, "-device", "isa-debug-exit,iobase=0xf4,iosize=4",
+            "-serial", "stdio", "-kernel", str(build("hello"))]  # fmt: skip
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, check=False)
+    if cpu == "qemu64":
+        assert (judge(done.returncode, ""), done.stdout) == (Outcome(0, "exit"), "hello, world\n")
+        return
+    assert judge(done.returncode, "") == Outcome(EXIT_PANIC, "panic")
+    assert done.stdout == "PANIC: this processor, as the VM has it, lacks long mode or NX (qemu64 has both)\n"
 
 
 def test_identity(boot: Boot) -> None:
