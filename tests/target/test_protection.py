@@ -11,6 +11,8 @@ import pytest
 from elftools.elf.elffile import ELFFile
 
 from conftest import Boot, Guest
+from floe import ring3
+from floe.accel import KVM_DEVICE
 from floe.console import Matched
 
 GUEST = Path(__file__).resolve().parent / "guest_protection.py"
@@ -215,3 +217,20 @@ def test_a_fault_inside_the_panic_is_told(boot: Boot, layout: Layout) -> None:
     assert all(layout["link_text"] <= int(rip, 16) < layout["link_rodata"] for rip in match.groups())
     assert match[1] != match[2]
     assert vm.outcome is not None and (vm.outcome.code, vm.outcome.cause) == (120, "panic")
+
+
+def test_syscall(boot: Boot, layout: Layout, accel: str) -> None:
+    """An invalid opcode, but on a KVM that the probe found not to refuse it: SECURITY.md names that class of host."""
+    address = layout.bytes_in_text(b"\x0f\x05\x0f\x0b")
+    vm = run(boot, "call", address)
+    if accel == "kvm" and not ring3.refuses_syscall(KVM_DEVICE):
+        assert "PANIC: invalid opcode" not in vm.console_text
+        return
+    assert panicked(vm, "invalid opcode")["rip"] == address
+
+
+def test_a_device_writes_where_ring_3_tells_it_to(boot: Boot, layout: Layout) -> None:
+    """No page table stands between a device and memory: what SECURITY.md says of it is true."""
+    vm = run(boot, "dma", layout.bytes_in_text(b"\x0f\x05\x0f\x0b"))
+    assert (vm.wait(), "PANIC" in vm.console_text) == (0, False)
+    assert "text changed True\n" in vm.console_text

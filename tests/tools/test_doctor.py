@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from command import floe
+from floe import accel, ring3
+from floe.errors import VmError
 
 TOOLS = ("gcc", "as", "ld", "make", "apt-get", "qemu-system-x86_64")
 
@@ -109,3 +111,23 @@ def test_text_names_the_command_that_mends(tools: Path) -> None:
     lines = floe("doctor", env={**os.environ, "PATH": str(tools)}).stdout.splitlines()
     at = next(i for i, line in enumerate(lines) if line.startswith("LACKS   make"))
     assert lines[at + 1].strip().startswith("try: sudo apt-get update")
+
+
+def test_whether_ring_3_is_a_boundary_is_said() -> None:
+    """By the doctor and by run -v, as the probe of this very KVM found."""
+    try:
+        accel.check_kvm()
+    except VmError as e:
+        pytest.skip(f"SKIP: no KVM here: {e.message}")
+    refused = ring3.refuses_syscall(accel.KVM_DEVICE)
+    assert refused is not None
+    found = {f["name"]: f for f in json.loads(floe("doctor", "--json").stdout)["findings"]}
+    assert (found["ring 3"]["ok"], found["ring 3"]["needed"]) == (refused, False)
+    ran = floe("run", "-v", "--accel", "kvm", "images/hello")
+    assert ran.returncode == 0
+    assert (ring3.NO_BOUNDARY in ran.stderr, ring3.NO_BOUNDARY in str(found["ring 3"]["detail"])) == (not refused,) * 2
+
+
+@pytest.mark.parametrize("device", ["/nonexistent", "/dev/null"])
+def test_a_probe_that_cannot_be_made_knows_nothing(device: str) -> None:
+    assert ring3.refuses_syscall(Path(device)) is None

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 
 import click
 
-from floe import accel, port, qemu
+from floe import accel, port, qemu, ring3
 from floe.errors import EXIT_NOT_FOUND, EXIT_OK, FloeError, VmError
 
 _TOOL_TIMEOUT_S = 20
@@ -67,7 +67,10 @@ def examine() -> Iterator[Finding]:
     yield _port_archives()
     yield _apt_source()
     yield from _qemu()
-    yield _kvm()
+    kvm = _kvm()
+    yield kvm
+    if kvm.ok:
+        yield _ring3()
     yield _xen()
     yield _loopback()
 
@@ -160,6 +163,18 @@ def _kvm() -> Finding:
     except VmError as e:
         return Finding("kvm", False, False, f"{e.message}; TCG is used", e.hint.splitlines()[0])
     return Finding("kvm", True, False, "opens, and makes a VM")
+
+
+def _ring3() -> Finding:
+    """Whether a guest's monitor is out of its own ring 3's reach."""
+    refused = ring3.refuses_syscall(accel.KVM_DEVICE)
+    if refused is None:
+        return Finding(
+            "ring 3", False, False, "the probe of KVM did not end: whether ring 3 is kept apart is not known"
+        )
+    if not refused:
+        return Finding("ring 3", False, False, ring3.NO_BOUNDARY, "--accel tcg, or a host with VT-x or SVM")
+    return Finding("ring 3", True, False, "a boundary: KVM refuses syscall in it")
 
 
 def _xen() -> Finding:

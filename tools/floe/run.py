@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from floe import accel, errors, hypervisor, qemu
+from floe import accel, errors, hypervisor, qemu, ring3
 from floe.errors import FloeError, UsageError
 from floe.plan import Wishes, identity, plan
 from floe.qemu import VmSpec
@@ -91,6 +91,8 @@ def command(
         return errors.EXIT_OK
     if verbose:
         say(f"using {spec.accel}" + (f"; {why_no_kvm}" if why_no_kvm else ""))
+        if spec.accel == "kvm" and ring3.refuses_syscall(accel.KVM_DEVICE) is False:
+            say(ring3.NO_BOUNDARY)
     if detach:
         if timeout is not None:
             raise UsageError("--timeout: a detached VM is ended by `floe stop`")
