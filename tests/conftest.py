@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+import otherqemu
 import pytest
 
-from floe import image
+from floe import image, qemu
+from floe.errors import FloeError
 from floe.testing import Boot, BootOptions, Guest
 
 __all__ = ["Boot", "BootOptions", "Guest"]
@@ -24,6 +26,23 @@ REPO = Path(__file__).resolve().parent.parent
 def accel(floe_accel: str) -> str:
     """Each accelerator in turn; KVM is skipped, with the reason, where this host has none that works."""
     return floe_accel
+
+
+@pytest.fixture(scope="session")
+def second_qemu() -> Path:
+    """A QEMU of another version than the installed one."""
+    try:
+        return otherqemu.bring()
+    except FloeError as e:
+        pytest.skip(f"SKIP: {e.message}")
+
+
+@pytest.fixture(params=["installed", "second"])
+def each_qemu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The test runs twice: with the installed QEMU, and with the second one. Its path."""
+    if request.param == "second":
+        monkeypatch.setenv(qemu.CHOICE, str(request.getfixturevalue("second_qemu")))
+    return qemu.find_qemu()
 
 
 @pytest.fixture(scope="session")

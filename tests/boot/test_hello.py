@@ -9,6 +9,8 @@ from conftest import Boot
 from floe.console import Matched
 from floe.qemu import MACHINES
 
+pytestmark = pytest.mark.usefixtures("each_qemu")
+
 
 @pytest.mark.parametrize("machine", MACHINES)
 def test_hello(boot: Boot, machine: str) -> None:

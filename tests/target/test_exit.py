@@ -13,6 +13,8 @@ from floe.console import Matched
 GUEST = Path(__file__).resolve().parent / "guest_exit.py"
 LOOP = """
 import sys, time
+
+pytestmark = pytest.mark.usefixtures("each_qemu")
 print("looping")
 try:
     {body}

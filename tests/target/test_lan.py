@@ -11,11 +11,14 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
 import wire
 from wire import Wire
 
 from conftest import Boot, Guest
 from floe.console import Matched
+
+pytestmark = pytest.mark.usefixtures("each_qemu")
 
 GUEST = Path(__file__).resolve().parent / "guest_lan.py"
 

@@ -11,6 +11,8 @@ from net_host import Services
 from conftest import Boot
 from floe.console import Matched
 
+pytestmark = pytest.mark.usefixtures("each_qemu")
+
 HERE = Path(__file__).resolve().parent
 
 

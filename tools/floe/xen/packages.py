@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The lab's Debian packages: which ones (packages.toml), and bringing them into a folder, verified.
+"""Debian packages: which ones (the lab's packages.toml, and others' pins), and bringing them into a folder, verified.
 
 They come from the mirrors that the machine's apt configuration names, through an apt state of our own; nothing is
 installed, and no root is needed.
@@ -35,11 +35,12 @@ class Package:
     sha256: str
     follow: str = ""
     extra: str = ""
+    arch: str = "amd64"
 
     @property
     def file(self) -> str:
         """As `apt-get download` names it."""
-        return f"{self.name}_{self.version.replace(':', '%3a')}_amd64.deb"
+        return f"{self.name}_{self.version.replace(':', '%3a')}_{self.arch}.deb"
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def load(path: Path = PINS) -> Pins:
         raise ConfigError(str(path), "", e.strerror or "cannot be read") from e
     except tomllib.TOMLDecodeError as e:
         raise ConfigError(str(path), "", str(e)) from e
-    keys = {"name": True, "version": True, "sha256": True, "follow": False, "extra": False}
+    keys = {"name": True, "version": True, "sha256": True, "follow": False, "extra": False, "arch": False}
     packages = []
     for index, entry in enumerate(data.get("package") or ()):
         where = f"package[{index}]"
@@ -84,14 +85,15 @@ def load(path: Path = PINS) -> Pins:
 class Mirror:
     """Debian's packages of one suite, as the machine's own mirrors have them. Owns the apt state in `folder`."""
 
-    def __init__(self, suite: str, folder: Path, say: Say) -> None:
+    def __init__(self, suite: str, folder: Path, say: Say, *, purpose: str = "the Xen lab") -> None:
         self.suite = suite
+        self._purpose = purpose
         self._say = say
         self._apt = AptState(folder, say)
         self._updated = False
         if shutil.which("apt-get") is None:
             raise NotFound(
-                "this machine has no apt-get, which fetches Debian's packages for the Xen lab",
+                f"this machine has no apt-get, which fetches Debian's packages for {purpose}",
                 hint="use a machine with Debian",
             )
         lines = [
@@ -115,7 +117,7 @@ class Mirror:
         missing = [p for p in packages if not _right(folder / p.file, p)]
         if not missing:
             return
-        check_room(folder)
+        check_room(folder, purpose=self._purpose)
         offered = self._offered([p.name for p in missing])
         if any(p.version not in offered.get(p.name, ()) for p in missing):
             self._update()
@@ -132,8 +134,8 @@ class Mirror:
             self._get("download", *(f"{p.name}={p.version}" for p in missing), cwd=folder)
         except UpstreamError as e:
             if "No space left" in e.message or "enough free space" in e.message:
-                raise _full(folder, _ROOM) from e
-            raise _download(e) from e
+                raise _full(folder, _ROOM, self._purpose) from e
+            raise _download(e, self._purpose) from e
         for p in missing:
             _verify(folder / p.file, p)
 
@@ -143,7 +145,7 @@ class Mirror:
             try:
                 self._get("update")
             except UpstreamError as e:
-                raise _download(e) from e
+                raise _download(e, self._purpose) from e
             self._updated = True
 
     def _get(self, *words: str, cwd: Path | None = None, tool: str = "apt-get") -> str:
@@ -204,23 +206,23 @@ def _verify(path: Path, package: Package) -> None:
         )
 
 
-def _download(e: UpstreamError) -> UpstreamError:
+def _download(e: UpstreamError, purpose: str) -> UpstreamError:
     return UpstreamError(
-        "cannot download the Xen lab's packages",
+        f"cannot download {purpose}'s packages",
         evidence=f"apt-get: {e.message}",
         hint="check the network and the machine's apt sources, then run the same command again",
     )
 
 
-def check_room(folder: Path, need: int = _ROOM) -> None:
+def check_room(folder: Path, need: int = _ROOM, *, purpose: str = "the Xen lab") -> None:
     """Raises FloeError when the disk has less than `need` bytes for us."""
     if shutil.disk_usage(folder).free < need:
-        raise _full(folder, need)
+        raise _full(folder, need, purpose)
 
 
-def _full(folder: Path, need: int) -> FloeError:
+def _full(folder: Path, need: int, purpose: str) -> FloeError:
     return FloeError(
-        f"no room for the Xen lab below {folder}: it takes {need >> 20} MiB",
+        f"no room for {purpose} below {folder}: it takes {need >> 20} MiB",
         evidence=f"errno {errno.ENOSPC}: No space left on device",
         hint=f"df -h {folder}\nor set XDG_CACHE_HOME to a folder on another disk",
     )
