@@ -17,6 +17,8 @@ from floe.testing import Boot, BootOptions, Guest
 
 __all__ = ["Boot", "BootOptions", "Guest"]
 
+pytest_plugins = ["limits"]
+
 SmallDisk = Callable[[str], AbstractContextManager[Path]]
 
 REPO = Path(__file__).resolve().parent.parent

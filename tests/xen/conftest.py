@@ -16,6 +16,14 @@ from floe.xen import lab as the_lab
 from floe.xen import machine
 
 STATE = REPO / "build" / "tests-xen"
+LIMIT_S = 840  # Xen under emulation, on a busy machine; pytest's own limit of a test comes after it
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """More time than elsewhere for the tests here."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.limit(LIMIT_S))
 
 
 @pytest.fixture(scope="session")
