@@ -72,10 +72,11 @@ def unpack(debs: Sequence[Path], folder: Path, target: Path) -> None:
             if name != place.name:  # Debian 12's /lib64 names a file of the same name
                 place.parent.mkdir(parents=True, exist_ok=True)
                 place.symlink_to(name)
-    for program in (folder / "program", folder / "lib" / LOADER):
-        program.chmod(0o755)
-    at = {name: shlex.quote(str(target / name)) for name in ("lib", "program", "qemu", "seabios")}
-    words = f"{at['lib']}/{LOADER} --library-path {at['lib']} {at['program']} -L {at['qemu']} -L {at['seabios']}"
+    for file in (folder / "bin" / QEMU, folder / "lib" / LOADER):
+        file.chmod(0o755)
+    at = {name: shlex.quote(str(target / name)) for name in ("lib", f"bin/{QEMU}", "qemu", "seabios")}
+    program = at[f"bin/{QEMU}"]  # under its own name, which it says in front of its messages
+    words = f"{at['lib']}/{LOADER} --library-path {at['lib']} {program} -L {at['qemu']} -L {at['seabios']}"
     (folder / QEMU).write_text(f'#!/bin/sh\nexec {words} "$@"\n')
     (folder / QEMU).chmod(0o755)
 
@@ -83,7 +84,7 @@ def unpack(debs: Sequence[Path], folder: Path, target: Path) -> None:
 def _place(path: str) -> str | None:
     """Where a file of a package belongs, None for one that is not needed."""
     if path == f"usr/bin/{QEMU}":
-        return "program"
+        return f"bin/{QEMU}"
     if match := re.fullmatch(r"(?:usr/)?lib(?:64|/x86_64-linux-gnu)/([^/]+\.so[^/]*)", path):
         return f"lib/{match[1]}"
     if match := re.fullmatch(r"usr/share/((?:qemu|seabios)/[^/]+\.(?:bin|rom))", path):
