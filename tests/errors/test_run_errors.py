@@ -111,8 +111,18 @@ def test_secrets_that_the_image_needs(tmp_path: Path) -> None:
 
 
 def test_ports_without_a_card_of_kind_user(server: Path, tmp_path: Path) -> None:
-    cause, _, _ = failure("run", "--net", "none", "-p", "0:80", server, code=125)
+    cause, _, hint = failure("run", "--net", "none", "-p", "0:80", server, code=125)
     assert cause.endswith("no card to forward ports to: of kind user, or under Xen bridge")
+    assert hint.startswith("--net user, or without -p")
+
+
+def test_ports_of_the_image_mean_nothing_on_a_tap(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text(SERVER)
+    (tmp_path / "image.toml").write_text('name = "served"\nports = ["8080:80", "53:53/udp"]\n')
+    done = floe("run", "--dry-run", "--net", "tap:floe-none", tmp_path)
+    assert done.returncode == 0
+    assert "floe: ports 8080:80, 53:53/udp of image.toml: not forwarded, no card is of kind user\n" in done.stderr
+    assert "hostfwd" not in done.stdout
 
 
 def test_arguments_that_do_not_fit(app: Path) -> None:

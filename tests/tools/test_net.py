@@ -53,6 +53,16 @@ def test_no_forward(text: str) -> None:
     assert f"-p {text}" in error.value.message
 
 
+def test_ranges() -> None:
+    assert ports.parse_forwards("0.0.0.0:8000-8002:80-82/udp") == tuple(
+        Forward("0.0.0.0", 8000 + i, 80 + i, "udp") for i in range(3)
+    )
+    assert len(ports.parse_forwards("8000-8010:8000-8010")) == 11
+    for text in ("8000-8002:80", "8002-8000:82-80", "0-2:80-82", "8000-8256:8000-8256", "65535-65536:1-2"):
+        with pytest.raises(UsageError, match=f"-p {text}: "):
+            ports.parse_forwards(text)
+
+
 def test_option_is_what_was_typed() -> None:
     for text in ("8080:80", "0.0.0.0:53:53/udp", "10.0.0.1:1:2"):
         assert ports.parse_forward(text).option() == f"-p {text}"
@@ -149,8 +159,16 @@ def test_cards() -> None:
     tap, pair = net.parse_cards(["tap:tap7,ip=192.168.9.2/24,gw=192.168.9.1,mac=52:54:00:00:00:01", "listen:/tmp/x"])
     assert tap == Card("tap", "tap7", "192.168.9.2/24", "192.168.9.1", "", "52:54:00:00:00:01")
     assert (pair.kind, pair.name) == ("listen", "/tmp/x")
-    assert pair.mac.startswith("52:54:00:")
-    assert pair.mac != net.parse_card("listen:/tmp/x").mac  # VMs that meet have different addresses
+    assert pair.mac == ""
+
+
+def test_hardware_addresses() -> None:
+    """The same at every start of the VM of a name, another for each card and VM; user cards have QEMU's own."""
+    cards = net.parse_cards(["user", "tap:t", "listen:/x", "connect:/y,mac=52:54:00:00:00:01", "bridge:b"])
+    one, again, other = (net.with_macs(cards, uuid) for uuid in ("a", "a", "b"))
+    assert one == again
+    assert [card.mac[:3] for card in one] == ["", "02:", "02:", "52:", "02:"]
+    assert len({card.mac for card in (*one, *other)}) == 2 + 2 * 3
 
 
 @pytest.mark.parametrize(
@@ -262,6 +280,64 @@ def test_a_tap_card(tmp_path: Path) -> None:
     argv = [*inside, sys.executable, "-c", program]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
+
+
+NAMESPACE = """
+import os, subprocess, time
+from pathlib import Path
+from floe import taps
+from floe.errors import FloeError
+from floe.net import parse_cards
+from floe.qemu import VmSpec
+from floe.vm import Vm
+for line in ("tuntap add dev floe0 mode tap", "link add floebr type bridge", "link set floebr up"):
+    subprocess.run(["ip", *line.split()], check=True)
+ELF, HANG = (Path(path) for path in sys.argv[1:])
+
+def cause(call):
+    try:
+        call()
+    except FloeError as e:
+        return e.message, e.evidence, e.hint
+    raise AssertionError("no error")
+
+with Vm(VmSpec(ELF, cards=parse_cards(["tap:floe0", "bridge:floebr"]))) as vm:
+    assert vm.wait(deadline_s=20) == 0, vm.messages.text
+with Vm(VmSpec(HANG, cards=parse_cards(["tap:floe0", "bridge:floebr"]))) as vm:
+    assert vm.expect("up", deadline_s=20)
+    links = subprocess.run(["ip", "-br", "link", "show", "master", "floebr"], capture_output=True, text=True).stdout
+    assert len(links.splitlines()) == 1, links
+    message, evidence, hint = cause(lambda: taps.check("floe0"))
+    assert message == "tap device floe0 is in use" and evidence.endswith(f"(pid {vm.pid})"), (message, evidence)
+    assert "ip tuntap add" in hint
+links = subprocess.run(["ip", "-br", "link", "show", "master", "floebr"], capture_output=True, text=True).stdout
+assert links == "", links
+taps.check("floe0")
+assert cause(lambda: taps.check("floebr"))[0] == "floebr is a network device, but not a tap"
+for name, what in (("nobr", "bridge nobr does not exist"), ("floe0", "bridge floe0 is a network device, but not a bridge")):
+    assert cause(lambda: Vm(VmSpec(ELF, cards=parse_cards([f"bridge:{name}"]))).start())[0] == what
+"""
+
+
+def test_taps_and_bridges_of_a_namespace(tmp_path: Path) -> None:
+    """As under `nsenter -n`: /sys is that of another namespace. Who holds a tap is named; a bridge gets a tap that goes
+    with the VM."""
+    if subprocess.run(["unshare", "-rn", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("SKIP: no right to make a network namespace")
+    if not Path("/dev/net/tun").exists():
+        pytest.skip("SKIP: this host has no /dev/net/tun")
+    folder = tmp_path / "hang"
+    folder.mkdir()
+    elfs = [str(tiny.build(tmp_path, tiny.leave(0))), str(tiny.build(folder, tiny.say("up"), tiny.HANG))]
+    argv = ["unshare", "-rn", sys.executable, "-c", f"import sys\n{NAMESPACE}", *elfs]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=90, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_bridge_in_what_is_pasted(tmp_path: Path) -> None:
+    argv = command_line(VmSpec(tmp_path, cards=(Card("bridge", "br0"),)), Endpoints.for_paste())
+    assert "bridge,id=net0,br=br0" in argv
+    assert "spawn" not in argv[argv.index("-sandbox") + 1]
 
 
 def test_frames_reach_the_other_end(boot: Boot, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import msgspec
 from floe import variants
 from floe.errors import ConfigError, NotFound, UsageError
 from floe.handover import check_name
-from floe.ports import parse_forward
+from floe.ports import parse_forwards
 from floe.units import SizeError, parse_memory, parse_size
 
 FILE_NAME = "image.toml"
@@ -195,7 +195,7 @@ def _checked(parsed: _File, folder: Path, file: Path | None, line: _Finder) -> I
         raise fail("main", f"no such file: {parsed.main}")
     for port in parsed.ports:
         try:
-            parse_forward(port)
+            parse_forwards(port)
         except UsageError:
             hint = 'HOST:GUEST, for example ports = ["8080:80"]'
             raise fail("ports", f"'{port}' is no port forwarding", hint) from None

@@ -12,9 +12,10 @@ import shlex
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from typing import Any, Protocol
 
-from floe import handover, qemu, qmp
+from floe import handover, qemu, qmp, taps
 from floe.errors import UsageError, VmError
 from floe.qemu import Endpoints, VmSpec, Wires
 
@@ -63,8 +64,10 @@ class Qemu:
         self, spec: VmSpec, wires: Wires, blobs: Sequence[handover.Blob]
     ) -> Iterator[tuple[list[str], list[int]]]:
         """QEMU's command line; secrets and env files are in memory."""
-        with handover.in_memory(blobs) as (files, fds):
-            yield qemu.command_line(spec, Endpoints.for_wires(wires), files), fds
+        joined = taps.bridged(spec.cards, captured=spec.capture is not None)
+        with handover.in_memory(blobs) as (files, fds), joined as (cards, more):
+            spec = replace(spec, cards=cards)
+            yield qemu.command_line(spec, Endpoints.for_wires(wires), files), [*fds, *more]
 
     def show(self, spec: VmSpec, *, as_json: bool) -> str:
         """A command line to be pasted."""

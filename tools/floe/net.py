@@ -2,32 +2,33 @@
 """Network cards: what --net means, and QEMU's and the guest's words for it. Forwarded ports: ports.py.
 
 A card is `user` (QEMU's own network, no rights needed; under Xen the lab's network, or dom0's first bridge),
-`tap:NAME` (a tap device of the host), `bridge:NAME` (under Xen, a bridge of dom0), `listen:PATH` or `connect:PATH` (two
-VMs, or a VM and a program, joined by a UNIX socket that carries each frame behind its length, 4 bytes big endian), or
-`none`. Prints nothing.
+`tap:NAME` (a tap device of the host), `bridge:NAME` (a bridge of the host, under Xen of dom0), `listen:PATH` or
+`connect:PATH` (two VMs, or a VM and a program, joined by a UNIX socket that carries each frame behind its length, 4
+bytes big endian), or `none`. Prints nothing.
 """
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import os
 import re
-import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from floe.errors import FloeError, NotFound, UsageError
+from floe import taps
+from floe.errors import NotFound, UsageError
 from floe.ports import Forward
 
+KINDS = ("user", "tap", "bridge", "listen", "connect")
 MAX_CARDS = 8  # NETDEV_MAX in modules/netdev/netdev.h
 MAX_NAME_SERVERS = 4  # DNS_MAX_SERVERS in modules/lwip/lwipopts.h
 _HINT = (
-    "--net user | none | tap:NAME | bridge:NAME (Xen) | listen:PATH | connect:PATH, then\n"
+    "--net user | none | tap:NAME | bridge:NAME | listen:PATH | connect:PATH, then\n"
     "[,ip=ADDR/BITS][,gw=ADDR][,dns=ADDR][,ip6=ADDR/BITS|auto|none][,mac=MAC]"
 )
 _MAC = re.compile(r"[0-9a-f][02468ace](:[0-9a-f]{2}){5}")
-_SYS_NET = Path("/sys/class/net")
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Card:
     dns: str = ""
     mac: str = ""
     ip6: str = ""
+    fd: int = -1  # of a tap that was made for it (taps.py)
 
 
 def parse_cards(values: Sequence[str]) -> tuple[Card, ...]:
@@ -61,11 +63,7 @@ def parse_card(text: str) -> Card:
     """One --net option that is not `none`. Raises UsageError."""
     what, *options = text.split(",")
     kind, colon, name = what.partition(":")
-    if (
-        kind not in ("user", "tap", "bridge", "listen", "connect")
-        or bool(colon) != (kind != "user")
-        or bool(colon) != bool(name)
-    ):
+    if kind not in KINDS or bool(colon) != (kind != "user") or bool(colon) != bool(name):
         raise UsageError(f"--net {text}: no such kind of network card", hint=_HINT)
     values = {"ip": "", "gw": "", "dns": "", "mac": "", "ip6": ""}
     for option in options:
@@ -74,10 +72,19 @@ def parse_card(text: str) -> Card:
             raise UsageError(f"--net {text}: {option!r} is not an option of a network card", hint=_HINT)
         values[key] = value
     _check_values(text, values)
-    # QEMU numbers the cards of one VM, and Xen's get theirs from the UUID; where frames reach other VMs, each needs an
-    # address of its own.
-    mac = values["mac"] or ("" if kind in ("user", "bridge") else "52:54:00:" + secrets.token_bytes(3).hex(":"))
-    return Card(kind, name, values["ip"], values["gw"], values["dns"], mac, values["ip6"])
+    return Card(kind, name, values["ip"], values["gw"], values["dns"], values["mac"], values["ip6"])
+
+
+def with_macs(cards: Sequence[Card], uuid: str) -> tuple[Card, ...]:
+    """The cards with hardware addresses where frames reach other machines: locally administered ones, made from the
+    VM's UUID and the card's number, and so the same at every start under a name."""
+
+    def made(number: int) -> str:
+        return "02:" + hashlib.sha256(f"floe mac {uuid} {number}".encode()).digest()[:5].hex(":")
+
+    return tuple(
+        replace(card, mac=made(i)) if card.kind != "user" and not card.mac else card for i, card in enumerate(cards)
+    )
 
 
 def _check_values(text: str, values: dict[str, str]) -> None:
@@ -105,12 +112,7 @@ def check_host(cards: Sequence[Card]) -> None:
     """Whether the host has what the cards name. Raises FloeError or NotFound with the command that mends it."""
     for card in cards:
         if card.kind == "tap":
-            device = _SYS_NET / card.name
-            make = f"sudo ip tuntap add dev {card.name} mode tap user $USER && sudo ip link set {card.name} up"
-            if not device.exists():
-                raise FloeError(f"there is no tap device {card.name}", hint=make)
-            if not (device / "tun_flags").exists():
-                raise FloeError(f"{card.name} is a network device, but not a tap", hint=make.replace(card.name, "tap0"))
+            taps.check(card.name)
         elif card.kind == "connect" and not Path(card.name).exists():
             raise NotFound(
                 f"no socket {card.name} to connect a network card to",
@@ -147,8 +149,12 @@ def netdev(card: Card, index: int, forwards: Sequence[Forward], *, vhost: bool, 
     captured: every frame goes through QEMU and starts with its first byte. With vhost none does, and QEMU 7.2 records
     a tap's virtio-net headers as part of the frames."""
     ident = f"id=net{index}"
-    if card.kind == "tap":
+    if card.kind == "bridge" and card.fd < 0:
+        return f"bridge,{ident},br={card.name}"
+    if card.kind in ("tap", "bridge"):
         on = "on" if vhost and not captured and os.access("/dev/vhost-net", os.R_OK | os.W_OK) else "off"
+        if card.fd >= 0:
+            return f"tap,{ident},fd={card.fd},vhost={on}"
         return f"tap,{ident},ifname={card.name},script=no,downscript=no,vhost={on}" + (
             ",vnet_hdr=off" if captured else ""
         )

@@ -60,10 +60,12 @@ def plan(app: Path, wishes: Wishes, say: Callable[[str], None] = lambda text: No
         say(f"warning: {warning}")
     if built.config.ports and not forwards_own(wishes.hypervisor):
         say(f"port {', '.join(built.config.ports)} is not forwarded: in a dom0 a guest has its own address")
-    return assemble(built.image, built.config, wishes)
+    return assemble(built.image, built.config, wishes, say)
 
 
-def assemble(made: elf.Image, config: ImageConfig | None, wishes: Wishes) -> tuple[VmSpec, str]:
+def assemble(
+    made: elf.Image, config: ImageConfig | None, wishes: Wishes, say: Callable[[str], None] = lambda text: None
+) -> tuple[VmSpec, str]:
     """As plan() for an image that is built; `config` is its image.toml, None for an ELF alone.
 
     Raises what ports.claim(), disks.check_host(), accel.choose() and those of handover do, and UsageError."""
@@ -71,12 +73,11 @@ def assemble(made: elf.Image, config: ImageConfig | None, wishes: Wishes) -> tup
         raise UsageError(f"--machine {wishes.machine}: no such machine", hint=f"one of {', '.join(qemu.MACHINES)}")
     memory = qemu.parse_memory(wishes.memory) if wishes.memory else int(made.content["memory"])
     _check_memory(made, memory)
-    asked = [ports.parse_forward(text) for text in wishes.forwards]
-    own = [ports.parse_forward(text) for text in config.ports] if config and forwards_own(wishes.hypervisor) else []
-    taken = {(f.guest_port, f.protocol) for f in asked}
-    forwards = [*asked, *(f for f in own if (f.guest_port, f.protocol) not in taken)]
-    cards = _cards(made, wishes.cards, forwards)
+    asked = [f for text in wishes.forwards for f in ports.parse_forwards(text)]
+    cards = _cards(made, wishes.cards, asked, xen=wishes.hypervisor == "xen")
     _check_hypervisor(wishes, cards)
+    forwards = [*asked, *_own_forwards(config, wishes, cards, asked, say)]
+    own_uuid = _uuid(wishes.uuid)
     if forwards and wishes.hypervisor == "xen":
         from floe.xen import lab
 
@@ -92,7 +93,7 @@ def assemble(made: elf.Image, config: ImageConfig | None, wishes: Wishes) -> tup
         accel=chosen,
         hypervisor=wishes.hypervisor,
         name=str(made.content["name"]),
-        cards=cards,
+        cards=net.with_macs(cards, own_uuid) if wishes.hypervisor == "qemu" else cards,
         forwards=ports.claim(forwards),
         disks=_disks(made, wishes.disks, xen=wishes.hypervisor == "xen"),
         env=_environment(config.env if config else {}, env_files, asked_env),
@@ -102,7 +103,7 @@ def assemble(made: elf.Image, config: ImageConfig | None, wishes: Wishes) -> tup
         switches=(*wishes.switches, *((SWITCH,) if wishes.stamps else ())),
         secrets=secrets,
         env_files=env_files,
-        uuid=_uuid(wishes.uuid),
+        uuid=own_uuid,
     )
     return spec, why_no_kvm
 
@@ -124,11 +125,8 @@ def _check_hypervisor(wishes: Wishes, cards: Sequence[net.Card]) -> None:
     if xen and wishes.capture:
         raise UsageError("packets of a Xen domain are captured in dom0", hint="tcpdump -i vifID.0 there")
     for card in cards:
-        if card.kind not in (("user", "bridge") if xen else ("user", "tap", "listen", "connect")):
-            raise UsageError(
-                f"--net {card.kind}:{card.name}: not {'under Xen' if xen else 'with QEMU'}",
-                hint="--net user, or --net bridge:NAME" if xen else "--net tap:NAME, with NAME on the bridge",
-            )
+        if card.kind not in (("user", "bridge") if xen else net.KINDS):
+            raise UsageError(f"--net {card.kind}:{card.name}: not under Xen", hint="--net user, or --net bridge:NAME")
 
 
 def is_elf(path: Path) -> bool:
@@ -150,7 +148,9 @@ def _check_memory(made: elf.Image, memory: int) -> None:
         )
 
 
-def _cards(made: elf.Image, values: Sequence[str], forwards: Sequence[ports.Forward]) -> tuple[net.Card, ...]:
+def _cards(
+    made: elf.Image, values: Sequence[str], forwards: Sequence[ports.Forward], *, xen: bool
+) -> tuple[net.Card, ...]:
     """The network cards; none by default for an image that has no driver for them."""
     if "virtio-net" in made.content["drivers"]:
         cards = net.parse_cards(values)
@@ -159,9 +159,35 @@ def _cards(made: elf.Image, values: Sequence[str], forwards: Sequence[ports.Forw
         raise UsageError(f"{what}: {made.content['name']} has no network: nothing in it imports network or socket")
     else:
         cards = ()
-    if forwards and not any(card.kind in ("user", "bridge") for card in cards):
-        raise UsageError(f"{forwards[0].option()}: no card to forward ports to: of kind user, or under Xen bridge")
+    if forwards and not _forwarding(cards, xen=xen):
+        raise UsageError(
+            f"{forwards[0].option()}: no card to forward ports to: of kind user, or under Xen bridge",
+            hint="--net user, or without -p: on a tap or a bridge a guest has an address of its own",
+        )
     return cards
+
+
+def _forwarding(cards: Sequence[net.Card], *, xen: bool) -> bool:
+    return any(card.kind == "user" or (xen and card.kind == "bridge") for card in cards)
+
+
+def _own_forwards(
+    config: ImageConfig | None,
+    wishes: Wishes,
+    cards: Sequence[net.Card],
+    asked: Sequence[ports.Forward],
+    say: Callable[[str], None],
+) -> list[ports.Forward]:
+    """What image.toml lists and -p does not, where the cards have a use for it."""
+    if config is None or not config.ports or not forwards_own(wishes.hypervisor):
+        return []
+    if not _forwarding(cards, xen=wishes.hypervisor == "xen"):
+        which = "s" if len(config.ports) > 1 else ""
+        say(f"port{which} {', '.join(config.ports)} of image.toml: not forwarded, no card is of kind user")
+        return []
+    taken = {(f.guest_port, f.protocol) for f in asked}
+    own = [f for text in config.ports for f in ports.parse_forwards(text)]
+    return [f for f in own if (f.guest_port, f.protocol) not in taken]
 
 
 def _disks(made: elf.Image, values: Sequence[str], *, xen: bool) -> tuple[disks.Disk, ...]:

@@ -16,9 +16,11 @@ from pathlib import Path
 
 from floe.errors import FloeError, UsageError
 
-_HINT = "-p [ADDR:]HOST:GUEST[/udp], for example -p 8080:80"
+_HINT = "-p [ADDR:]HOST:GUEST[/udp], for example -p 8080:80 or -p 8000-8010:8000-8010"
+_MAX_RANGE = 256
 _FORWARD = re.compile(
-    r"(?:(?P<address>[^:/]+|\[[^\]]*\]):)?(?P<host>[0-9]{1,5}):(?P<guest>[0-9]{1,5})(?:/(?P<protocol>tcp|udp))?"
+    r"(?:(?P<address>[^:/]+|\[[^\]]*\]):)?(?P<host>[0-9]{1,5}(?:-[0-9]{1,5})?):"
+    r"(?P<guest>[0-9]{1,5}(?:-[0-9]{1,5})?)(?:/(?P<protocol>tcp|udp))?"
 )
 _LISTENING = {"tcp": "0A", "udp": "07"}  # column st of /proc/net/{tcp,udp}: TCP_LISTEN, TCP_CLOSE
 
@@ -41,7 +43,16 @@ class Forward:
 
 
 def parse_forward(text: str) -> Forward:
-    """-p's value. Without an address the port is open to this machine only (127.0.0.1). Raises UsageError."""
+    """As parse_forwards() for a single port."""
+    first, *more = parse_forwards(text)
+    if more:
+        raise UsageError(f"-p {text}: a single port is wanted", hint=_HINT)
+    return first
+
+
+def parse_forwards(text: str) -> tuple[Forward, ...]:
+    """-p's value: one port, or as many as its ranges have. Without an address they are open to this machine only
+    (127.0.0.1). Raises UsageError."""
     match = _FORWARD.fullmatch(text)
     if match is None:
         raise UsageError(f"-p {text}: not a port forward", hint=_HINT)
@@ -50,10 +61,18 @@ def parse_forward(text: str) -> Forward:
         ipaddress.IPv4Address(address)
     except ValueError:
         raise UsageError(f"-p {text}: {address} is not an IPv4 address", hint=_HINT) from None
-    host, guest = int(match["host"]), int(match["guest"])
-    if host > 65535 or not 0 < guest <= 65535:
+    hosts, guests = (_range(match[key]) for key in ("host", "guest"))
+    if len(hosts) != len(guests) or not 0 < len(hosts) <= _MAX_RANGE:
+        raise UsageError(f"-p {text}: two ranges of the same length, at most {_MAX_RANGE} ports", hint=_HINT)
+    if hosts[-1] > 65535 or not 0 < guests[0] <= guests[-1] <= 65535 or (len(hosts) > 1 and not hosts[0]):
         raise UsageError(f"-p {text}: a port is a number from 1 to 65535; 0 on the host means any free one", hint=_HINT)
-    return Forward(address, host, guest, match["protocol"] or "tcp")
+    protocol = match["protocol"] or "tcp"
+    return tuple(Forward(address, host, guest, protocol) for host, guest in zip(hosts, guests, strict=True))
+
+
+def _range(text: str) -> range:
+    first, _, last = text.partition("-")
+    return range(int(first), int(last or first) + 1)
 
 
 def claim(forwards: Sequence[Forward]) -> tuple[Forward, ...]:

@@ -33,6 +33,7 @@ _MACHINE = {
     "pc": "pc,usb=off,vmport=off,hpet=off",
 }
 _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
+_SANDBOX_HELPED = "on,obsolete=deny,resourcecontrol=deny"
 _MAX_CMDLINE = 4095 - 64 * (net.MAX_CARDS + 2)  # hal_cmdline()'s limit, less one virtio_mmio.device= word per device
 _MAX_DEVICES = {"microvm": 8, "q35": 16, "pc": 16}  # what the machine has room for; VIRTIO_DEV_MAX in virtio.h
 
@@ -142,7 +143,8 @@ def command_line(spec: VmSpec, endpoints: Endpoints, files: list[str] | None = N
             hint="--machine q35" if spec.machine == "microvm" else "",
         )
     argv += accel.arguments(spec.accel)
-    argv += ["-smp", "1", "-m", f"{spec.memory >> 10}K", "-sandbox", _SANDBOX]
+    helped = any(card.kind == "bridge" and card.fd < 0 for card in spec.cards)  # QEMU calls its helper, which is setuid
+    argv += ["-smp", "1", "-m", f"{spec.memory >> 10}K", "-sandbox", _SANDBOX_HELPED if helped else _SANDBOX]
     # A reset ends QEMU: vm.py tells one that was asked for from a crash, and starts QEMU again for the former.
     argv += ["-no-reboot", "-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
     argv += ["-chardev", endpoints.serial, "-serial", "chardev:serial"]

@@ -27,10 +27,10 @@ from floe.stamps import BootTimes
 @click.option("--tls", "variant", flag_value="tls", help="Short for --variant tls.")
 @click.option("--memory", metavar="SIZE", help="RAM of the VM, as 32M.  [default: what the image asks for]")
 @click.option("-p", "--publish", "forwards", multiple=True, metavar="[ADDR:]HOST:GUEST[/udp]",
-              help="Forward a port of this machine; ADDR is 127.0.0.1 if not given, HOST 0 any free port.")  # fmt: skip
+              help="Forward a port of this machine, or a range; ADDR: 127.0.0.1, HOST 0: any free.")  # fmt: skip
 @click.option("--net", "cards", multiple=True,
               metavar="KIND[,ip=ADDR/BITS|dhcp|none][,gw=ADDR][,dns=ADDR][,ip6=ADDR/BITS|none][,mac=MAC]",
-              help="A network card: user, none, tap:NAME, listen:PATH or connect:PATH.  [default: user]")  # fmt: skip
+              help="Card: user, none, tap:NAME, bridge:NAME, listen:PATH, connect:PATH.  [default: user]")  # fmt: skip
 @click.option("--disk", "disks", multiple=True, metavar="FILE[:ro][:size=N]",
               help="A disk, mounted at /, /disk1, /disk2, ...; with size=16M a missing FILE is created.")  # fmt: skip
 @click.option(

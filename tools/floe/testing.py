@@ -29,7 +29,7 @@ from floe.console import Closed, Matched, TimedOut
 from floe.errors import FloeError, GuestError, NotFound, UsageError, VmError
 from floe.guest import Guest
 from floe.lan import Lan
-from floe.ports import parse_forward
+from floe.ports import parse_forwards
 
 __all__ = ["Boot", "BootOptions", "Closed", "Guest", "GuestError", "Matched", "TimedOut"]
 
@@ -154,7 +154,8 @@ class Boot:
 
     def _wishes(self, settings: config.ImageConfig | None, options: BootOptions) -> plan.Wishes:
         hypervisor = options.get("hypervisor", "qemu")
-        own = [parse_forward(text) for text in settings.ports] if settings and plan.forwards_own(hypervisor) else []
+        listed = settings.ports if settings and plan.forwards_own(hypervisor) else ()
+        own = [f for text in listed for f in parse_forwards(text)]
         guest_ports = {str(port) for port in options.get("ports", ())} | {
             f"{f.guest_port}" + ("/udp" if f.protocol == "udp" else "") for f in own
         }
