@@ -119,8 +119,9 @@ def test_there_is_room_for_them_beside_all_env_files(tmp_path: Path) -> None:
     blobs = handover.read((), files, {"A": "asked"})
     assert handover.env_blobs(files, {"A": "asked"}) == len(blobs) == handover.MAX_ENV_FILES
     assert blobs[-1].content == b"A=asked\0N8=1\0"
-    with pytest.raises(UsageError, match="take 65539 bytes; there is room for 65536"):
+    with pytest.raises(UsageError, match="take 65539 bytes; there is room for 65536") as error:
         handover.read((), (), {"A": "x" * handover.MAX_ENV})
+    assert error.value.hint.startswith("--secret NAME=FILE for what is large: up to 1024 KiB each")
 
 
 @pytest.fixture

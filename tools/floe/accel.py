@@ -37,7 +37,7 @@ def check_kvm(device: Path | None = None) -> None:
         raise KvmNotPermitted(
             f"KVM not permitted: no right to open {device}",
             evidence=_rights(device),
-            hint=f"sudo usermod -aG {_group(device)} {getpass.getuser()}, then log in again\nor without: --accel tcg",
+            hint=f"{_how_to_be_let_in(device)}\nor without: --accel tcg",
         ) from None
     except OSError as e:
         raise VmError(
@@ -81,6 +81,20 @@ def arguments(accel: str) -> list[str]:
 def _rights(device: Path) -> str:
     st = device.stat()
     return f"{stat.filemode(st.st_mode)} owner uid {st.st_uid}, group {_group(device)}; you are uid {os.geteuid()}"
+
+
+def _how_to_be_let_in(device: Path) -> str:
+    """Never root's own group: its members may do far more than make VMs."""
+    st = device.stat()
+    join = f"sudo usermod -aG {{}} {getpass.getuser()}, then log in again"
+    if st.st_gid != 0 and st.st_mode & 0o060 == 0o060:
+        return join.format(_group(device))
+    rule = 'KERNEL=="kvm", GROUP="kvm", MODE="0660"'
+    return (
+        "an administrator gives the device to the group kvm, and you to the group:\n"
+        f"echo '{rule}' | sudo tee /etc/udev/rules.d/65-kvm.rules\n"
+        f"sudo groupadd -f kvm && sudo udevadm control --reload && sudo udevadm trigger {device}\n" + join.format("kvm")
+    )
 
 
 def _group(device: Path) -> str:

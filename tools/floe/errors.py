@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shlex
 
+from floe import refusals
 from floe.shown import shown
 
 EXIT_OK = 0
@@ -94,6 +95,9 @@ class VmExitedEarly(VmError):
 
     def __init__(self, problem: str, *, argv: list[str], tail: str) -> None:
         """`tail`: the last lines of what QEMU and the guest said."""
+        if (explained := refusals.explain(problem, argv, tail)) is not None:
+            super().__init__(explained[0], evidence=tail.rstrip(), hint=explained[1])
+            return
         command = f"command: {shlex.join(argv)}"
         super().__init__(
             problem, evidence=f"{tail.rstrip()}\n{command}" if tail.strip() else command, hint="floe doctor"

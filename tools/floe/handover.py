@@ -143,7 +143,10 @@ def read(secrets: Sequence[tuple[str, Path]], env_files: Sequence[Path], env: Ma
     own = len(files) - 1 if env else -1
     blobs += [Blob(f"env/{n}", _env_text(values, "\0" if n == own else "\n")) for n, values in enumerate(files)]
     if (size := sum(len(blob.content) for blob in blobs[len(secrets) :])) > MAX_ENV:
-        raise UsageError(f"the variables of --env-file and --env take {size} bytes; there is room for {MAX_ENV}")
+        raise UsageError(
+            f"the variables of --env-file and --env take {size} bytes; there is room for {MAX_ENV}",
+            hint=f"{_HINT} for what is large: up to {MAX_SECRET >> 10} KiB each, read by floe.secret()",
+        )
     return tuple(blobs)
 
 

@@ -208,7 +208,10 @@ def guest_command_line(spec: VmSpec, cards: Sequence[Card] | None = None) -> str
     words += ["--", *map(encode_argument, spec.args)] if spec.args else []
     line = " ".join(words)
     if len(line.encode()) > _MAX_CMDLINE:
-        raise UsageError(f"arguments and environment take {len(line.encode())} bytes; there is room for {_MAX_CMDLINE}")
+        raise UsageError(
+            f"arguments and environment take {len(line.encode())} bytes; there is room for {_MAX_CMDLINE}",
+            hint=f"--env-file FILE takes {handover.MAX_ENV >> 10} KiB of variables, --secret NAME=FILE any file",
+        )
     return line
 
 
