@@ -45,8 +45,8 @@ static void dirty_add(sock_t *s) {
     }
 }
 
-// An acknowledgement that lwIP holds back has one turn of the main loop to travel with an answer, and then goes alone: a
-// peer with Nagle's algorithm may be waiting for it, and 50 ms of lwIP's timer are no use to anybody.
+// An acknowledgement that lwIP holds back has one turn of the main loop, after all was read, to travel with an answer, and
+// then goes alone: a peer with Nagle's algorithm may be waiting for it, and 50 ms of lwIP's timer are no use to anybody.
 void sock_tcp_flush(void) {
     sock_t *list = dirty_list, *s;
     dirty_list = NULL;
@@ -135,10 +135,6 @@ static err_t on_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err) 
         }
     } else {
         rx_append(s, netglue_keep(p));
-        if (pcb->flags & TF_ACK_DELAY) {
-            s->ack_new = true;
-            dirty_add(s);
-        }
     }
     sock_changed(s);
     return ERR_OK;
@@ -409,8 +405,13 @@ ssize_t sock_tcp_recv(sock_t *s, void *out, size_t size) {
             pbuf_free(p);
         }
     }
-    if (s->pcb.tcp != NULL) {
-        recved(s->pcb.tcp, done);
+    struct tcp_pcb *pcb = s->pcb.tcp;
+    if (pcb != NULL) {
+        recved(pcb, done);
+        if (s->rx_head == NULL && (pcb->flags & TF_ACK_DELAY)) {
+            s->ack_new = true;
+            dirty_add(s);
+        }
     }
     return (ssize_t)done;
 }

@@ -145,13 +145,17 @@ void prompt_ack(void) {
     sock_t *l = listen_on(PORT, 5);
     sock_t *s = accepted(l, PEER_PORT);
     unsigned before = peer.frames;
+    uint8_t buf[8];
     peer_send(TH_ACK | TH_PSH, "one", 3);
     rig_run();
-    CHECK(peer.frames == before && sock_send(s, "two", 3, NULL) == 3);
+    rig_run(); // nobody had time to read it yet
+    CHECK(peer.frames == before && sock_recv(s, buf, sizeof buf, NULL) == 3 && sock_send(s, "two", 3, NULL) == 3);
     rig_run();
     rig_sleep_ms(100);
     CHECK(peer.frames == before + 1 && peer.got == 3);
     peer_send(TH_ACK | TH_PSH, "three", 5);
+    rig_run();
+    CHECK(sock_recv(s, buf, sizeof buf, NULL) == 5);
     rig_run();
     rig_run();
     CHECK(peer.frames == before + 2);
