@@ -179,6 +179,39 @@ def test_backpressure():
     print("backpressure", peak[0])
 
 
+def test_server_of_both_families():
+    """One call serves IPv4 and IPv6; an address serves its own family."""
+
+    async def serve(reader, writer):
+        writer.write(await reader.readline())
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    async def ask(host, port):
+        reader, writer = await asyncio.open_connection(host, port)
+        writer.write(b"who?\n")
+        await writer.drain()
+        assert await reader.readline() == b"who?\n"
+        writer.close()
+        await writer.wait_closed()
+
+    async def main():
+        both = "127.0.0.1", "::1"
+        port = 8030
+        for host, clients in (("::", both), ("", both), (None, both), ("::1", both[1:]), ("0.0.0.0", both[:1])):
+            port += 1
+            server = await asyncio.start_server(serve, host, port)
+            for client in clients:
+                await ask(client, port)
+            server.close()
+            await server.wait_closed()
+        if "echo6" in PORTS:
+            await ask("fec0::2", PORTS["echo6"])
+
+    asyncio.run(main())
+
+
 def test_the_end():
     """All of it was given back."""
     after = settle()
