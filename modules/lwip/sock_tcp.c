@@ -13,6 +13,7 @@
 #include "lwip/stats.h"
 #include "netglue.h"
 #include "netmem.h"
+#include "netpoll.h"
 #include "netrand.h"
 #include "sock.h"
 #include "sock_internal.h"
@@ -59,6 +60,7 @@ void sock_tcp_flush(void) {
         }
         if (s->ack_new && pcb->unsent == NULL) {
             dirty_add(s);
+            netpoll_ready(); // there is a next turn
         } else {
             if (pcb->flags & TF_ACK_DELAY) {
                 tcp_ack_now(pcb);
