@@ -16,6 +16,7 @@
 enum {
     HALF_OPEN_MS = 4000,
     TIME_WAIT_MS = 4000, // new connections are told from old ones by their sequence numbers (RFC 6191, 6528)
+    TIME_WAIT_MAX = 256, // every SYN is looked for among them
 };
 
 uint32_t netmem_window_extra;
@@ -35,7 +36,7 @@ void netmem_init(void) {
     netmem_window_extra = window > NETMEM_WINDOW_MIN ? (uint32_t)(window - NETMEM_WINDOW_MIN) : 0;
     budget = ram / 4;
     pcb_max = (unsigned)(ram / (8 * 1024));
-    time_wait_max = pcb_max / 4;
+    time_wait_max = LWIP_MIN(pcb_max / 4, TIME_WAIT_MAX);
 }
 
 void *netmem_malloc(size_t size) { return size > budget - netmem_used() ? NULL : malloc(size); }
@@ -67,7 +68,7 @@ void netmem_get_limits(netmem_limits_t *out) {
 void netmem_set_limits(size_t bytes, unsigned pcbs) {
     budget = bytes;
     pcb_max = pcbs;
-    time_wait_max = pcbs / 4;
+    time_wait_max = LWIP_MIN(pcbs / 4, TIME_WAIT_MAX);
 }
 
 static unsigned age_ms(const struct tcp_pcb *pcb) { return (tcp_ticks - pcb->tmr) * TCP_SLOW_INTERVAL; }

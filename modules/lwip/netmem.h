@@ -30,7 +30,7 @@ bool netlimit_make_room(void);
 // Whether the socket behind a listening connection (its callback argument) holds all the connections it
 // wants. Set by the socket layer.
 extern bool (*netlimit_queue_full)(void *listener);
-// Once a second: half-open connections and those in TIME_WAIT go after 4 s, surplus ones of the latter at once.
+// Five times a second: half-open connections and those in TIME_WAIT go after 4 s, surplus ones of the latter at once.
 void netlimit_tick(void);
 
 #endif

@@ -65,7 +65,7 @@ static struct {
     uint64_t due_ns; // 0: not running
 } timers[] = {
     {tcp_tmr, tcp_needed, TCP_TMR_INTERVAL, 0},
-    {netlimit_tick, tcp_needed, 1000, 0},
+    {netlimit_tick, tcp_needed, 200, 0},
     {etharp_tmr, NULL, ARP_TMR_INTERVAL, 0},
     {ip_reass_tmr, NULL, IP_TMR_INTERVAL, 0},
     {ip6_reass_tmr, NULL, IP6_REASS_TMR_INTERVAL, 0},
