@@ -10,6 +10,7 @@
 #include "lwip/inet_chksum.h"
 #include "lwip/ip.h"
 #include "lwip/priv/tcp_priv.h"
+#include "lwip/sys.h"
 #include "netglue.h"
 #include "nethooks.h"
 #include "netif/ethernet.h"
@@ -17,9 +18,10 @@
 #include "netrand.h"
 
 enum {
-    COOKIES_FROM = 64, // connections of one listener that wait, half-open or to be accepted
-    AGE_SHIFT = 35,    // a cookie's time counts in steps of 34 s; it is good in its own and in the next one
-    SACK_BIT = 8,      // options: 3 bits an index of mss_steps, one of SACK, 4 the window scale
+    COOKIES_FROM = 16, // connections of one listener that wait, half-open or to be accepted; then SYNs in WINDOW_MS
+    WINDOW_MS = 1000,
+    AGE_SHIFT = 35, // a cookie's time counts in steps of 34 s; it is good in its own and in the next one
+    SACK_BIT = 8,   // options: 3 bits an index of mss_steps, one of SACK, 4 the window scale
     SCALE_SHIFT = 4,
     NO_SCALE = 15,
     OPTIONS_MASK = 0xff,
@@ -213,6 +215,22 @@ static err_t take_ack(struct tcp_pcb_listen *l, struct tcp_hdr *hdr, struct pbuf
     return ERR_ABRT;
 }
 
+// Whether a SYN is answered with a cookie. That goes on while so many come, although the half-open connections time out:
+// each new one would ask for the MAC address of a sender who does not exist, and push a true neighbour's out.
+static bool flooded(const struct tcp_pcb_listen *l) {
+    static uint32_t window, count;
+    static bool on;
+    uint32_t now = sys_now();
+    if (now - window >= WINDOW_MS) {
+        on = on && count >= COOKIES_FROM;
+        window = now;
+        count = 0;
+    }
+    count++;
+    on = on || l->accepts_pending >= COOKIES_FROM;
+    return on;
+}
+
 err_t netsyn_admit(struct tcp_pcb *pcb, struct tcp_hdr *hdr, struct pbuf *whole) {
     uint8_t flags = TCPH_FLAGS(hdr) & (TCP_SYN | TCP_ACK | TCP_RST);
     if (pcb->state == TIME_WAIT) {
@@ -235,7 +253,7 @@ err_t netsyn_admit(struct tcp_pcb *pcb, struct tcp_hdr *hdr, struct pbuf *whole)
     if (queue_full(l)) {
         return ERR_MEM; // the peer repeats its SYN; by then accept() may have made room
     }
-    if (l->accepts_pending < COOKIES_FROM) {
+    if (!flooded(l)) {
         return netlimit_make_room() ? ERR_OK : ERR_MEM;
     }
     if (whole != NULL) {

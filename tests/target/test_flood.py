@@ -20,7 +20,7 @@ from floe.console import Matched
 GUEST = Path(__file__).resolve().parent / "guest_flood.py"
 RATE = 20_000  # SYNs a second
 FLOOD_S = 6.0
-CLIENTS = 60  # while it lasts
+CLIENTS = 100  # while it lasts
 LATE_S = 0.03
 CLIENT_DEADLINE_S = 4.0
 OURS, ROUTER = "10.9.0.2", "10.9.0.1"
@@ -193,6 +193,6 @@ def test_honest_clients_are_served_in_a_flood(boot: Boot, tmp_path: Path) -> Non
     ends = [c.end for c in during if c.end]
     story = f"{len(took)} of {CLIENTS} served, slowest {took[-3:]}, ended {ends}; {net.flooded} SYNs, {net.lost} lost"
     assert len(took) >= CLIENTS * 0.98, story
-    assert took[-1] <= 1.2, story
+    assert (took + [9.0] * CLIENTS)[CLIENTS * 99 // 100 - 1] <= 1.2, story  # p99
     assert all(c.took is not None and c.took < 0.5 for c in before + after)
     assert max(_memory(during)) - max(_memory(before)) < 200_000, (_memory(before), _memory(during))

@@ -73,6 +73,11 @@ void syn_cookies(void) {
     sock_addr_t from;
     static uint8_t data[30000];
     uint8_t buf[16];
+    for (unsigned i = 0; i < 60; i++) {
+        syns(32);
+        rig_sleep_ms(100);
+    }
+    CHECK(lwip_stats.memp[MEMP_TCP_PCB]->used == 0); // those of its beginning are over, and no further ones came
     for (unsigned i = 0; i < 20; i++) {
         syns(200);
         memset(&peer, 0, sizeof peer);
