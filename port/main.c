@@ -13,6 +13,7 @@
 #include "py/runtime.h"
 #include "xen/xen.h"
 
+enum { EMERGENCY_BYTES = 256 };     // of an exception's text once no memory is left; a script may ask for more
 #define EXIT_DRAIN_NS 2000000000ull // for what closed sockets have still to send
 
 int main(void);
@@ -39,6 +40,7 @@ static void start_python(void) {
     mp_cstack_init_with_top(boot_stack_top, (size_t)(boot_stack_top - boot_stack_bottom));
     floe_heap_init();
     mp_init();
+    mp_alloc_emergency_exception_buf(MP_OBJ_NEW_SMALL_INT(EMERGENCY_BYTES));
     floe_bootargs_init();
     hal_panic_hook = panic_frames;
     hal_clock_settle();

@@ -85,6 +85,8 @@ static mp_obj_t ctx_make_new(const mp_obj_type_t *type, size_t n_args, size_t n_
         mp_raise_ValueError(MP_ERROR_TEXT("PROTOCOL_TLS_CLIENT or PROTOCOL_TLS_SERVER"));
     }
     mod_tls_ctx_t *self = mp_obj_malloc_with_finaliser(mod_tls_ctx_t, type);
+    self->verify_callback = mp_const_none;
+    self->suppress_ragged_eofs = false;
     int error;
     self->ctx = tls_ctx_new(protocol == PROTOCOL_SERVER, &error);
     if (self->ctx == NULL && error == -ENOMEM) { // forgotten contexts and connections may hold what is missing
@@ -125,6 +127,10 @@ static mp_obj_t load_attr(mod_tls_ctx_t *self, qstr attr) {
             return MP_OBJ_NEW_SMALL_INT(tls_ctx_verify(self->ctx));
         case MP_QSTR_check_hostname:
             return mp_obj_new_bool(tls_ctx_check_name(self->ctx));
+        case MP_QSTR_verify_callback:
+            return self->verify_callback;
+        case MP_QSTR_suppress_ragged_eofs:
+            return mp_obj_new_bool(self->suppress_ragged_eofs);
         case MP_QSTR_minimum_version:
         case MP_QSTR_maximum_version:
             return MP_OBJ_NEW_SMALL_INT(tls_ctx_version(self->ctx, attr == MP_QSTR_maximum_version));
@@ -146,6 +152,16 @@ static bool store_attr(mod_tls_ctx_t *self, qstr attr, mp_obj_t value) {
         }
         case MP_QSTR_check_hostname:
             tls_ctx_set_check_name(self->ctx, mp_obj_is_true(value));
+            return true;
+        case MP_QSTR_verify_callback:
+            if (value != mp_const_none && !mp_obj_is_callable(value)) {
+                mp_raise_TypeError(MP_ERROR_TEXT("verify_callback(certificate, depth), or None"));
+            }
+            self->verify_callback = value;
+            tls_ctx_set_asks(self->ctx, value != mp_const_none);
+            return true;
+        case MP_QSTR_suppress_ragged_eofs:
+            self->suppress_ragged_eofs = mp_obj_is_true(value);
             return true;
         case MP_QSTR_minimum_version:
         case MP_QSTR_maximum_version:
@@ -277,12 +293,13 @@ static mp_obj_t ctx_set_alpn_protocols(mp_obj_t self_in, mp_obj_t names) {
 static MP_DEFINE_CONST_FUN_OBJ_2(ctx_set_alpn_protocols_obj, ctx_set_alpn_protocols);
 
 static mp_obj_t ctx_wrap_socket(size_t n_args, const mp_obj_t *pos_args, mp_map_t *kw_args) {
-    enum { ARG_server_side, ARG_do_handshake_on_connect, ARG_server_hostname, ARG_session };
+    enum { ARG_server_side, ARG_do_handshake_on_connect, ARG_server_hostname, ARG_session, ARG_suppress_ragged_eofs };
     static const mp_arg_t allowed[] = {
         {MP_QSTR_server_side, MP_ARG_KW_ONLY | MP_ARG_BOOL, {.u_bool = false}},
         {MP_QSTR_do_handshake_on_connect, MP_ARG_KW_ONLY | MP_ARG_BOOL, {.u_bool = true}},
         {MP_QSTR_server_hostname, MP_ARG_KW_ONLY | MP_ARG_OBJ, {.u_rom_obj = MP_ROM_NONE}},
         {MP_QSTR_session, MP_ARG_KW_ONLY | MP_ARG_OBJ, {.u_rom_obj = MP_ROM_NONE}},
+        {MP_QSTR_suppress_ragged_eofs, MP_ARG_KW_ONLY | MP_ARG_OBJ, {.u_rom_obj = MP_ROM_NONE}},
     };
     mod_tls_ctx_t *self = get_ctx(pos_args[0]);
     mp_arg_val_t args[MP_ARRAY_SIZE(allowed)];
@@ -300,7 +317,10 @@ static mp_obj_t ctx_wrap_socket(size_t n_args, const mp_obj_t *pos_args, mp_map_
             add_ca(self, path);
         }
     }
-    mp_obj_t sock = mod_tls_socket_new(self, pos_args[1], args[ARG_server_hostname].u_obj, args[ARG_session].u_obj);
+    mp_obj_t says = args[ARG_suppress_ragged_eofs].u_obj;
+    bool ragged = says != mp_const_none ? mp_obj_is_true(says) : self->suppress_ragged_eofs;
+    mp_obj_t sock =
+        mod_tls_socket_new(self, pos_args[1], args[ARG_server_hostname].u_obj, args[ARG_session].u_obj, ragged);
     if (args[ARG_do_handshake_on_connect].u_bool) {
         mod_tls_socket_handshake(sock);
     }

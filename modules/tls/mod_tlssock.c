@@ -23,9 +23,12 @@ typedef struct {
     tls_conn_t *conn; // NULL once closed
     mp_obj_t sock;
     mp_obj_t ctx;
-    void *raised; // exception of the stream below, on its way through mbedTLS
-    bool busy;    // inside mbedTLS: the stream below waits, or is a script's
-    bool closing; // closed meanwhile: whoever is inside frees the connection
+    void *raised;  // exception of the stream below, on its way through mbedTLS
+    bool busy;     // inside mbedTLS: the stream below waits, or is a script's
+    bool closing;  // closed meanwhile: whoever is inside frees the connection
+    bool keeping;  // a verb that reads until it has enough is to return what it got before a failure
+    bool got;      // and it got something
+    ssize_t later; // -errno: that failure, for the next to read
 } tlssock_t;
 
 _Static_assert(TLS_WANT_IN == MP_STREAM_POLL_RD && TLS_WANT_OUT == MP_STREAM_POLL_WR, "the same flags");
@@ -59,7 +62,24 @@ static ssize_t io_send(void *arg, const void *data, size_t len) { return io_call
 
 static ssize_t io_recv(void *arg, void *out, size_t size) { return io_call(arg, out, size, false); }
 
-static const tls_io_t io = {io_send, io_recv};
+// verify_callback returns 0 for a certificate it accepts; as in MicroPython's documents.
+static bool io_accept(void *arg, const unsigned char *der, size_t len, int depth) {
+    tlssock_t *self = arg;
+    nlr_buf_t nlr;
+    if (nlr_push(&nlr) != 0) {
+        self->busy = false;
+        self->raised = nlr.ret_val;
+        return false;
+    }
+    self->busy = true;
+    mp_obj_t callback = ((mod_tls_ctx_t *)MP_OBJ_TO_PTR(self->ctx))->verify_callback;
+    bool ok = mp_obj_get_int(mp_call_function_2(callback, mp_obj_new_bytes(der, len), mp_obj_new_int(depth))) == 0;
+    nlr_pop();
+    self->busy = false;
+    return ok && !self->closing;
+}
+
+static const tls_io_t io = {io_send, io_recv, io_accept};
 
 // ---- errors -------------------------------------------------------------------------------------
 
@@ -115,14 +135,15 @@ static size_t checked(tlssock_t *self, ssize_t r) {
 
 // ---- life ---------------------------------------------------------------------------------------
 
-mp_obj_t mod_tls_socket_new(mod_tls_ctx_t *ctx, mp_obj_t sock, mp_obj_t hostname, mp_obj_t session) {
+mp_obj_t mod_tls_socket_new(mod_tls_ctx_t *ctx, mp_obj_t sock, mp_obj_t hostname, mp_obj_t session, bool ragged) {
     mp_get_stream_raise(sock, MP_STREAM_OP_READ | MP_STREAM_OP_WRITE | MP_STREAM_OP_IOCTL);
     const char *name = hostname != mp_const_none ? mp_obj_str_get_str(hostname) : NULL;
     tlssock_t *self = mp_obj_malloc_with_finaliser(tlssock_t, &mod_tls_socket_type);
     self->sock = sock;
     self->ctx = MP_OBJ_FROM_PTR(ctx);
     self->raised = NULL;
-    self->busy = self->closing = false;
+    self->busy = self->closing = self->keeping = self->got = false;
+    self->later = 0;
     int error;
     self->conn = tls_conn_new(ctx->ctx, &io, self, name, &error);
     if (self->conn == NULL && error == -ENOMEM) { // forgotten connections may hold what is missing
@@ -131,6 +152,9 @@ mp_obj_t mod_tls_socket_new(mod_tls_ctx_t *ctx, mp_obj_t sock, mp_obj_t hostname
     }
     if (self->conn == NULL) {
         mod_tls_raise(error, MP_ERROR_TEXT("invalid server_hostname"));
+    }
+    if (ragged) {
+        tls_conn_allow_ragged_end(self->conn);
     }
     if (session != mp_const_none && !tls_ctx_is_server(ctx->ctx)) {
         mp_buffer_info_t buf;
@@ -209,8 +233,21 @@ static int state(const tlssock_t *self) { return self->conn == NULL ? -EBADF : s
 
 static mp_uint_t socket_read(mp_obj_t self_in, void *out, mp_uint_t size, int *errcode) {
     tlssock_t *self = MP_OBJ_TO_PTR(self_in);
-    int r = state(self);
-    return to_stream(r != 0 ? r : check(self, tls_conn_recv(self->conn, out, size)), errcode);
+    ssize_t r = state(self);
+    if (r == 0 && self->later != 0) {
+        r = check(self, self->later);
+        self->later = 0;
+    } else if (r == 0) {
+        r = tls_conn_recv(self->conn, out, size);
+        bool lasting = r < 0 && r != -EAGAIN && r != -ETIMEDOUT && self->raised == NULL && !self->closing;
+        if (lasting && self->got) {
+            self->later = r;
+            r = 0;
+        }
+        self->got = r > 0 && self->keeping;
+        r = check(self, r);
+    }
+    return to_stream(r, errcode);
 }
 
 static mp_uint_t socket_write(mp_obj_t self_in, const void *data, mp_uint_t len, int *errcode) {
@@ -218,6 +255,39 @@ static mp_uint_t socket_write(mp_obj_t self_in, const void *data, mp_uint_t len,
     int r = state(self);
     return to_stream(r != 0 ? r : check(self, tls_conn_send(self->conn, data, len)), errcode);
 }
+
+// Verbs of streams that call socket_read() until they have enough: what came before a failure is theirs, and the failure
+// is the next one's. read() without a size wants everything to the end, and so has nothing if that is not there.
+static mp_obj_t keep(mp_obj_fun_builtin_var_t const *verb, size_t n_args, const mp_obj_t *args) {
+    tlssock_t *self = MP_OBJ_TO_PTR(args[0]);
+    self->keeping = true;
+    self->got = false;
+    nlr_buf_t nlr;
+    if (nlr_push(&nlr) != 0) {
+        self->keeping = self->got = false;
+        nlr_jump(nlr.ret_val);
+    }
+    mp_obj_t r = verb->fun.var(n_args, args);
+    nlr_pop();
+    self->keeping = self->got = false;
+    return r;
+}
+
+static mp_obj_t socket_read_n(size_t n_args, const mp_obj_t *args) {
+    bool all = n_args == 1 || mp_obj_get_int(args[1]) < 0;
+    return all ? mp_stream_read_obj.fun.var(n_args, args) : keep(&mp_stream_read_obj, n_args, args);
+}
+static MP_DEFINE_CONST_FUN_OBJ_VAR_BETWEEN(socket_read_obj, 1, 2, socket_read_n);
+
+static mp_obj_t socket_readinto(size_t n_args, const mp_obj_t *args) {
+    return keep(&mp_stream_readinto_obj, n_args, args);
+}
+static MP_DEFINE_CONST_FUN_OBJ_VAR_BETWEEN(socket_readinto_obj, 2, 3, socket_readinto);
+
+static mp_obj_t socket_readline(size_t n_args, const mp_obj_t *args) {
+    return keep(&mp_stream_unbuffered_readline_obj, n_args, args);
+}
+static MP_DEFINE_CONST_FUN_OBJ_VAR_BETWEEN(socket_readline_obj, 1, 2, socket_readline);
 
 static mp_obj_t socket_recv(mp_obj_t self_in, mp_obj_t size_in) {
     mp_int_t size = mp_obj_get_int(size_in);
@@ -279,6 +349,9 @@ static MP_DEFINE_CONST_FUN_OBJ_2(socket_shutdown_obj, socket_shutdown);
 // ---- poll and close -----------------------------------------------------------------------------
 
 static mp_uint_t do_poll(tlssock_t *self, uintptr_t arg, int *errcode) {
+    if (self->conn != NULL && self->later != 0) {
+        return arg & POLL_RDWR; // what is asked will not wait: it raises
+    }
     if (self->conn == NULL || tls_conn_failed(self->conn)) {
         return MP_STREAM_POLL_NVAL;
     }
@@ -400,9 +473,9 @@ static const mp_rom_map_elem_t socket_locals_table[] = {
     {MP_ROM_QSTR(MP_QSTR___exit__), MP_ROM_PTR(&mp_stream___exit___obj)},
     {MP_ROM_QSTR(MP_QSTR_close), MP_ROM_PTR(&mp_stream_close_obj)},
     {MP_ROM_QSTR(MP_QSTR_do_handshake), MP_ROM_PTR(&socket_do_handshake_obj)},
-    {MP_ROM_QSTR(MP_QSTR_read), MP_ROM_PTR(&mp_stream_read_obj)},
-    {MP_ROM_QSTR(MP_QSTR_readinto), MP_ROM_PTR(&mp_stream_readinto_obj)},
-    {MP_ROM_QSTR(MP_QSTR_readline), MP_ROM_PTR(&mp_stream_unbuffered_readline_obj)},
+    {MP_ROM_QSTR(MP_QSTR_read), MP_ROM_PTR(&socket_read_obj)},
+    {MP_ROM_QSTR(MP_QSTR_readinto), MP_ROM_PTR(&socket_readinto_obj)},
+    {MP_ROM_QSTR(MP_QSTR_readline), MP_ROM_PTR(&socket_readline_obj)},
     {MP_ROM_QSTR(MP_QSTR_write), MP_ROM_PTR(&mp_stream_write_obj)},
     {MP_ROM_QSTR(MP_QSTR_recv), MP_ROM_PTR(&socket_recv_obj)},
     {MP_ROM_QSTR(MP_QSTR_recv_into), MP_ROM_PTR(&socket_recv_into_obj)},

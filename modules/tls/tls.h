@@ -29,6 +29,8 @@ enum { TLS_ERR_NO_CLOCK = -0x7f01, TLS_ERR_BAD_CONFIG = -0x5e80 };
 typedef struct {
     ssize_t (*send)(void *arg, const void *data, size_t len);
     ssize_t (*recv)(void *arg, void *out, size_t size);
+    // Whether to go on with this certificate of the peer's (DER); asked if tls_ctx_set_asks().
+    bool (*accept)(void *arg, const unsigned char *der, size_t len, int depth);
 } tls_io_t;
 
 // A PEM or DER file in memory; PEM needs the terminating NUL, which len counts.
@@ -53,6 +55,7 @@ int tls_ctx_verify(const tls_ctx_t *ctx);
 void tls_ctx_set_verify(tls_ctx_t *ctx, int mode);
 bool tls_ctx_check_name(const tls_ctx_t *ctx);
 void tls_ctx_set_check_name(tls_ctx_t *ctx, bool on);
+void tls_ctx_set_asks(tls_ctx_t *ctx, bool on); // the transport's accept() has the last word
 int tls_ctx_version(const tls_ctx_t *ctx, bool max);
 int tls_ctx_set_version(tls_ctx_t *ctx, bool max, int version); // -EINVAL: no such version
 // Trust these certificates too. Copied. How many were not understood, -EINVAL: none was; -ENOMEM.
@@ -76,6 +79,8 @@ int tls_cipher_id(const char *name); // 0: unknown
 tls_conn_t *tls_conn_new(tls_ctx_t *ctx, const tls_io_t *io, void *io_arg, const char *hostname, int *error);
 // Frees without a word to the peer, and touches neither transport nor Python.
 void tls_conn_free(tls_conn_t *c);
+// Take an end of the transport without close_notify as the end that was meant.
+void tls_conn_allow_ragged_end(tls_conn_t *c);
 int tls_conn_handshake(tls_conn_t *c);
 ssize_t tls_conn_recv(tls_conn_t *c, void *out, size_t size); // 0: the peer has said that it sends no more
 // How much of max bytes tls_conn_recv() would give at once; 0: the end.
@@ -85,7 +90,7 @@ ssize_t tls_conn_send(tls_conn_t *c, const void *data, size_t len);
 // Say that we send no more (close_notify). 0, -EAGAIN, -errno.
 int tls_conn_finish(tls_conn_t *c);
 bool tls_conn_established(const tls_conn_t *c);
-bool tls_conn_pending(const tls_conn_t *c);  // decrypted bytes wait
+bool tls_conn_pending(const tls_conn_t *c);  // decrypted bytes wait, or the end
 unsigned tls_conn_want(const tls_conn_t *c); // TLS_WANT_* that the last verb needs, if not its own direction; or 0
 bool tls_conn_failed(const tls_conn_t *c);
 // mbedTLS's error number, and what it means.

@@ -14,6 +14,7 @@
 static int on_send(void *arg, const unsigned char *data, size_t len) {
     tls_conn_t *c = arg;
     ssize_t r = c->io->send(c->io_arg, data, len);
+    c->said = true;
     if (r >= 0) {
         return (int)r;
     }
@@ -31,7 +32,7 @@ static int on_recv(void *arg, unsigned char *out, size_t size) {
     return r == -EAGAIN ? MBEDTLS_ERR_SSL_WANT_READ : TLS_ERR_IO;
 }
 
-// Remember what is wrong with the peer's certificates, for the words.
+// Remember what is wrong with the peer's certificates, for the words, and ask who wants to be asked.
 static int on_verify(void *arg, mbedtls_x509_crt *crt, int depth, uint32_t *flags) {
     tls_conn_t *c = arg;
     if (depth == 0 && !c->ctx->check_name) {
@@ -42,7 +43,8 @@ static int on_verify(void *arg, mbedtls_x509_crt *crt, int depth, uint32_t *flag
         c->self_signed = true;
     }
     c->verify |= *flags;
-    return 0;
+    bool accepted = !c->ctx->asks || c->io->accept(c->io_arg, crt->raw.p, crt->raw.len, depth);
+    return accepted ? 0 : MBEDTLS_ERR_X509_FATAL_ERROR;
 }
 
 // ---- life ---------------------------------------------------------------------------------------
@@ -96,6 +98,9 @@ static ssize_t result(tls_conn_t *c, int r, unsigned own) {
         return c->io_error;
     }
     c->error = r;
+    if (r == MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE) {
+        c->alert = c->ssl.MBEDTLS_PRIVATE(in_msg)[1];
+    }
     return -EPROTO;
 }
 
@@ -105,7 +110,37 @@ static bool again(const tls_conn_t *c, int r) {
 }
 
 static unsigned char checks_of(const tls_ctx_t *ctx) {
-    return ctx->verify != TLS_VERIFY_REQUIRED ? 0 : CHECK_CHAIN | (ctx->check_name ? CHECK_NAME : 0);
+    int asked = ctx->asks && ctx->verify != TLS_VERIFY_NONE ? CHECK_ASKED : 0;
+    return (unsigned char)(ctx->verify != TLS_VERIFY_REQUIRED
+                               ? asked
+                               : asked | CHECK_CHAIN | (ctx->check_name ? CHECK_NAME : 0));
+}
+
+// A client that speaks TLS 1.3 and has no keys yet, because it gave up while it was reading our flight, says so in a
+// plain record (OpenSSL does), which mbedTLS takes for one that was changed on its way. It ends the handshake either way.
+static bool plain_alert(const tls_conn_t *c, int r) {
+    const unsigned char *record = c->ssl.MBEDTLS_PRIVATE(in_hdr); // type, version, length; level, alert
+    return r == MBEDTLS_ERR_SSL_INVALID_MAC && record[0] == MBEDTLS_SSL_MSG_ALERT && record[3] == 0 && record[4] == 2 &&
+           record[5] == MBEDTLS_SSL_ALERT_LEVEL_FATAL;
+}
+
+// Tell the peer why, where mbedTLS gives up without a word (RFC 8446, 6.2).
+static void say_why(tls_conn_t *c, int r) {
+    int alert = tls_is_no_memory(r) ? MBEDTLS_SSL_ALERT_MSG_INTERNAL_ERROR : 0;
+    switch (r) {
+        case MBEDTLS_ERR_SSL_HANDSHAKE_FAILURE: // no group in common
+            alert = MBEDTLS_SSL_ALERT_MSG_HANDSHAKE_FAILURE;
+            break;
+        case MBEDTLS_ERR_SSL_ILLEGAL_PARAMETER:
+            alert = MBEDTLS_SSL_ALERT_MSG_ILLEGAL_PARAMETER;
+            break;
+        case MBEDTLS_ERR_SSL_DECODE_ERROR:
+            alert = MBEDTLS_SSL_ALERT_MSG_DECODE_ERROR;
+            break;
+    }
+    if (alert != 0 && !c->said) {
+        mbedtls_ssl_send_alert_message(&c->ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL, (unsigned char)alert);
+    }
 }
 
 // One step of the handshake after the other. own: what the verb waits for.
@@ -126,8 +161,15 @@ static ssize_t handshake(tls_conn_t *c, unsigned own) {
             c->full = true;
         }
         c->io_error = 0;
+        c->said = false;
         int r = mbedtls_ssl_handshake_step(&c->ssl);
+        if (r != 0 && plain_alert(c, r)) {
+            c->error = MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE;
+            c->alert = c->ssl.MBEDTLS_PRIVATE(in_hdr)[6];
+            return -EPROTO;
+        }
         if (r != 0 && !again(c, r)) {
+            say_why(c, r);
             return result(c, r, own);
         }
     }
@@ -135,6 +177,8 @@ static ssize_t handshake(tls_conn_t *c, unsigned own) {
 }
 
 // ---- verbs --------------------------------------------------------------------------------------
+
+void tls_conn_allow_ragged_end(tls_conn_t *c) { c->ragged = true; }
 
 int tls_conn_handshake(tls_conn_t *c) { return (int)handshake(c, 0); }
 
@@ -150,11 +194,11 @@ static ssize_t do_read(tls_conn_t *c, void *out, size_t size) {
         n = mbedtls_ssl_read(&c->ssl, out, size);
         c->has_session = c->has_session || n == MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET;
     } while (n == MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET || again(c, n));
-    if (n == MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY) {
+    bool cut_off = n == 0 && mbedtls_ssl_get_bytes_avail(&c->ssl) == 0;
+    if (n == MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY || (cut_off && c->ragged)) {
         c->eof = true;
         return 0;
     }
-    bool cut_off = n == 0 && mbedtls_ssl_get_bytes_avail(&c->ssl) == 0;
     return result(c, cut_off ? TLS_ERR_TRUNCATED : n, TLS_WANT_IN);
 }
 
@@ -225,7 +269,7 @@ bool tls_conn_established(const tls_conn_t *c) {
     return c->error == 0 && mbedtls_ssl_is_handshake_over((mbedtls_ssl_context *)&c->ssl);
 }
 
-bool tls_conn_pending(const tls_conn_t *c) { return mbedtls_ssl_check_pending(&c->ssl); }
+bool tls_conn_pending(const tls_conn_t *c) { return c->eof || mbedtls_ssl_check_pending(&c->ssl); }
 
 unsigned tls_conn_want(const tls_conn_t *c) { return c->want; }
 
@@ -234,7 +278,7 @@ bool tls_conn_failed(const tls_conn_t *c) { return c->error != 0; }
 int tls_conn_failure(const tls_conn_t *c, char text[TLS_TEXT_SIZE]) {
     tls_reason_t why = {.verify = c->verify, .self_signed = c->self_signed, .alert = -1};
     if (c->error == MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE) {
-        why.alert = c->ssl.MBEDTLS_PRIVATE(in_msg)[1];
+        why.alert = c->alert;
     }
     tls_text(text, c->error, &why);
     return c->error;

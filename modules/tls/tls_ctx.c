@@ -130,6 +130,8 @@ bool tls_ctx_check_name(const tls_ctx_t *ctx) { return ctx->check_name; }
 
 void tls_ctx_set_check_name(tls_ctx_t *ctx, bool on) { ctx->check_name = on; }
 
+void tls_ctx_set_asks(tls_ctx_t *ctx, bool on) { ctx->asks = on; }
+
 int tls_ctx_version(const tls_ctx_t *ctx, bool max) {
     return (int)(max ? ctx->conf.MBEDTLS_PRIVATE(max_tls_version) : ctx->conf.MBEDTLS_PRIVATE(min_tls_version));
 }

@@ -20,7 +20,7 @@ typedef struct tls_own {
 struct tls_ctx {
     int refs;
     int verify; // TLS_VERIFY_*
-    bool server, has_ca, check_name;
+    bool server, has_ca, check_name, asks;
     mbedtls_ssl_config conf;
     mbedtls_x509_crt ca;
     mbedtls_ssl_ticket_context ticket;
@@ -38,14 +38,16 @@ struct tls_conn {
     int error;        // mbedTLS's, once the connection has failed
     size_t in_flight; // bytes of the caller's that are encrypted and not yet taken by the transport
     unsigned want;    // see tls_conn_want()
-    bool started, full, has_session, eof, finished;
+    bool started, full, has_session, eof, finished, ragged;
+    bool said;       // something was sent in this step of the handshake
     uint32_t verify; // flags of the certificates that were checked
     bool self_signed;
+    unsigned char alert;  // that the peer sent, once that is the error
     unsigned char checks; // CHECK_*: what of the peer's certificate this connection insisted on
     char *sni;            // server: the name the client asked for
 };
 
-enum { CHECK_CHAIN = 1, CHECK_NAME = 2 };
+enum { CHECK_CHAIN = 1, CHECK_NAME = 2, CHECK_ASKED = 4 };
 enum { TLS_ERR_IO = -0x7f02, TLS_ERR_TRUNCATED = -0x7f03 }; // ours, beside mbedTLS's
 
 #endif

@@ -61,6 +61,7 @@ static const row_t rows[] = {
     {TLS_ERR_NO_CLOCK, "no wall clock: the dates of certificates cannot be checked (set the time, or CERT_NONE)"},
     {TLS_ERR_TRUNCATED, "the connection was cut off: it ended without close_notify"},
     {TLS_ERR_BAD_CONFIG, "MBEDTLS_ERR_SSL_BAD_CONFIG"},
+    {MBEDTLS_ERR_X509_FATAL_ERROR, "certificate verify failed: verify_callback refused it"},
     {MBEDTLS_ERR_SSL_CONN_EOF, "the peer closed the connection during the handshake"},
     {MBEDTLS_ERR_SSL_CA_CHAIN_REQUIRED, "no CA certificates to check the peer's with: load_verify_locations()"},
     {MBEDTLS_ERR_SSL_BAD_PROTOCOL_VERSION, "protocol version: the peer offers none that is allowed here"},

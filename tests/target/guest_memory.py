@@ -5,6 +5,8 @@ import gc
 import random
 import sys
 
+import micropython
+
 import floe
 
 
@@ -38,7 +40,9 @@ def check(pieces):
 
 
 def huge():
-    """Too much at once, often; and life goes on."""
+    """Too much at once, often; and life goes on, with a buffer for exceptions that was replaced."""
+    for size in (1000, 0, 100):
+        micropython.alloc_emergency_exception_buf(size)
     before = gc.mem_alloc()
     for size in (1 << 28, 1 << 31, 1 << 40, 1 << 59):
         for make in (bytearray, lambda n: [None] * n, lambda n: b"x" * n):

@@ -65,6 +65,15 @@ def test_versions():
     assert why("v13", client(maximum_version=v12)) == "the peer refused: alert 70, protocol version not accepted"
 
 
+def test_a_server_of_version_1_2_that_signs_with_pss():
+    for service in ("v12rsa", "v12first"):
+        t = connect(service)
+        assert t.version() == "TLSv1.2"
+        t.write(b"hello")
+        assert t.read(5) == b"hello"
+        t.close()
+
+
 def test_refused():
     failed = "certificate verify failed: "
     assert why("wrong") == failed + "it is not for this host name"
@@ -173,6 +182,146 @@ def test_cut_off():
         except OSError as e:
             assert e.args[1] == "the connection was cut off: it ended without close_notify"
     t.close()
+
+
+CUT = "the connection was cut off: it ended without close_notify"
+
+
+def arrived(service, context=None, **keywords):
+    """A connection on which "bye" and the end have both arrived."""
+    t = connect(service, context, **keywords)
+    t.write(b"x")
+    time.sleep_ms(300)
+    return t
+
+
+def raises_cut(verb):
+    try:
+        verb()
+    except OSError as e:
+        return e.args[1] == CUT
+    return False
+
+
+def test_what_comes_with_a_cut_is_not_lost():
+    buf = bytearray(100)
+    for verb, expected in (
+        (lambda t: t.read(100), b"bye"),
+        (lambda t: t.readline(), b"bye"),
+        (lambda t: t.recv(100), b"bye"),
+        (lambda t: buf[: t.readinto(buf)], b"bye"),
+        (lambda t: buf[: t.recv_into(buf)], b"bye"),
+    ):
+        t = arrived("cut")
+        assert verb(t) == expected
+        poll = select.poll()
+        poll.register(t, select.POLLIN)
+        assert poll.poll(1000)
+        assert raises_cut(t.read) and raises_cut(t.read)
+        t.close()
+    assert raises_cut(lambda: arrived("cut").read())  # wants the end, and there is none
+
+    async def asynchronous():
+        r, w = await asyncio.open_connection(HOST, PORTS["cut"], ssl=client(), server_hostname=NAME)
+        w.write(b"x")
+        await w.drain()
+        await asyncio.sleep_ms(300)
+        assert await r.read(100) == b"bye"
+        try:
+            await asyncio.wait_for(r.read(100), 5)
+            raise AssertionError
+        except OSError as e:
+            assert e.args[1] == CUT
+        w.close()
+
+    asyncio.run(asynchronous())
+
+
+def test_a_ragged_end_may_be_an_end():
+    t = arrived("cut", suppress_ragged_eofs=True)
+    assert t.read() == b"bye" and t.read() == b"" and t.recv(5) == b""
+    t.close()
+    c = client(suppress_ragged_eofs=True)
+    assert c.suppress_ragged_eofs is True and client().suppress_ragged_eofs is False
+    assert raises_cut(lambda: arrived("cut", c, suppress_ragged_eofs=False).read())
+
+    async def asynchronous():
+        r, w = await asyncio.open_connection(HOST, PORTS["cut"], ssl=c, server_hostname=NAME)
+        w.write(b"x")
+        await w.drain()
+        assert await r.read() == b"bye"
+        w.close()
+
+    asyncio.run(asynchronous())
+
+
+def test_an_end_that_was_read_with_the_data_is_readable_at_once():
+    t = arrived("ended")
+    t.setblocking(False)
+    assert t.read(100) == b"bye"
+    poll = select.poll()
+    poll.register(t, select.POLLIN)
+    start = time.ticks_ms()
+    assert poll.poll(5000)[0][1] & select.POLLIN
+    assert time.ticks_diff(time.ticks_ms(), start) < 1000
+    assert t.read(100) == b""
+    t.close()
+
+    async def asynchronous():
+        r, w = await asyncio.open_connection(HOST, PORTS["ended"], ssl=client(), server_hostname=NAME)
+        w.write(b"x")
+        await w.drain()
+        await asyncio.sleep_ms(300)
+        assert await r.read(100) == b"bye"
+        assert await asyncio.wait_for(r.read(100), 1) == b""
+        w.close()
+
+    asyncio.run(asynchronous())
+
+
+def test_verify_callback():
+    for top in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        seen = []
+        see = seen.append
+        c = client(maximum_version=top, verify_callback=lambda der, depth, see=see: see((der, depth)) or 0)
+        t = connect("good", c)
+        assert (t.getpeercert(True), 0) in seen
+        t.write(b"x")
+        assert t.read(1) == b"x"
+        session = t.session
+        t.close()
+        assert why("unknown", c) == "certificate verify failed: it was signed by an unknown CA"
+        c.verify_callback = lambda der, depth: -1
+        refused = "certificate verify failed: verify_callback refused it"
+        assert why("good", c) == refused
+        c.verify_mode = ssl.CERT_OPTIONAL
+        assert why("good", c) == refused
+        c.verify_callback = lambda der, depth: 1 // 0
+        for _ in range(2):
+            try:
+                connect("good", c)
+                raise AssertionError
+            except ZeroDivisionError:
+                pass
+        c.verify_callback = None
+        assert c.verify_callback is None and why("good", c) == ""
+        t = connect("good", client(maximum_version=top))
+        t.write(b"x")
+        assert t.read(1) == b"x"
+        unasked = t.session
+        t.close()
+        c = client(maximum_version=top, verify_callback=lambda der, depth: -1)
+        try:
+            connect("good", c, session=unasked)
+            raise AssertionError
+        except ValueError as e:
+            assert str(e) == "session of a connection that verified less"
+        connect("good", client(maximum_version=top), session=session).close()
+    try:
+        c.verify_callback = 5
+        raise AssertionError
+    except TypeError:
+        pass
 
 
 def test_bulk_without_blocking():

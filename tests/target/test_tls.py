@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -33,6 +36,75 @@ def test_tls(boot: Boot, certificates: Certificates) -> None:
         vm = boot(HERE / "guest_tls.py", deadline_s=120, args=services.arguments, env=env)
         assert vm.expect("all done") is Matched
         assert vm.wait() == 0
+    assert "PANIC" not in vm.console_text
+
+
+SERVING = """
+import os, socket, ssl
+
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(os.getenv("RSA_PEM").replace("|", "\\n").encode(), os.getenv("RSA_KEY").replace("|", "\\n").encode())
+listener = socket.socket()
+listener.bind(("0.0.0.0", 4433))
+listener.listen(5)
+print("serving")
+while True:
+    s, _ = listener.accept()
+    s.settimeout(10)
+    try:
+        t = context.wrap_socket(s, server_side=True)
+        said = t.read(4)
+        print("said", said)
+        t.write(b"HTTP/1.0 200 OK\\r\\n\\r\\nhi\\n")
+        t.close()
+        if said == b"stop":
+            break
+    except OSError as e:
+        print("refused", e.args[1])
+        s.close()
+"""
+
+
+def test_what_a_server_says_of_clients_that_cannot_go_on(
+    boot: Boot, certificates: Certificates, tmp_path: Path
+) -> None:
+    (tmp_path / "main.py").write_text(SERVING)
+    vm = boot(tmp_path / "main.py", deadline_s=60, env=certificates.env("rsa"), net=["user"], ports=[4433])
+    assert vm.expect("serving") is Matched
+    where = ("127.0.0.1", vm.ports[4433])
+
+    def hello(context: ssl.SSLContext, says: bytes = b"") -> str:
+        with socket.create_connection(where, timeout=20) as s:
+            try:
+                with context.wrap_socket(s, server_hostname="floe.test") as t:
+                    t.sendall(says)
+                    return t.recv(100).decode()
+            except ssl.SSLError as e:
+                return e.reason or str(e)
+
+    def s_client(*options: str) -> str:
+        argv = ["openssl", "s_client", "-connect", f"127.0.0.1:{where[1]}", "-brief", *options]
+        return subprocess.run(argv, input="GET \n", capture_output=True, text=True, timeout=20, check=False).stderr
+
+    for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        nobody_trusted = ssl.create_default_context()
+        nobody_trusted.minimum_version = nobody_trusted.maximum_version = version
+        assert hello(nobody_trusted) == "CERTIFICATE_VERIFY_FAILED"
+        assert vm.expect("refused the peer refused: alert 48, unknown CA") is Matched
+    for version in ("-tls1_3", "-tls1_2"):
+        assert "handshake failure" in s_client(version, "-groups", "X448")
+        assert vm.expect("refused handshake failure: nothing in common with the peer") is Matched
+    assert "Protocol version: TLSv1.3" in s_client("-groups", "X448:P-384")  # a retry, with our group
+    assert vm.expect("said b'GET '") is Matched
+    url = f"https://floe.test:{where[1]}/"
+    curl = ["curl", "-sS", "--resolve", f"floe.test:{where[1]}:127.0.0.1", "--max-time", "20", url]
+    assert subprocess.run(curl, capture_output=True, timeout=30, check=False).returncode == 60
+    assert vm.expect("refused the peer refused: alert 48, unknown CA") is Matched
+    trusting = [*curl, "--cacert", str(certificates.pem("ca"))]
+    assert subprocess.run(trusting, capture_output=True, text=True, timeout=30, check=True).stdout == "hi\n"
+    trusted = ssl.create_default_context(cafile=str(certificates.pem("ca")))
+    assert hello(trusted, b"stop").endswith("hi\n")
+    assert vm.wait() == 0
     assert "PANIC" not in vm.console_text
 
 

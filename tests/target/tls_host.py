@@ -21,8 +21,8 @@ class TlsServices:
     """`arguments` names every service and its port for the guest's command line.
 
     good, rsa, wrong, expired, future, selfsigned, unknown: echo, showing that certificate. v12, v13: good, with this
-    version of TLS alone. upper: answers in capitals after the end. cut: "bye" and no close_notify. mutual: echo for
-    clients with a certificate of the CA. big: answers N bytes to a line that holds N. plain: no TLS at all."""
+    version of TLS alone. v12rsa, v12first: rsa with TLS 1.2 alone, by the client's and by its own order. upper: answers in capitals after the end. cut: "bye" and no close_notify. mutual: echo for
+    clients with a certificate of the CA. ended: "bye" and close_notify, then it waits. big: answers N bytes to a line that holds N. plain: no TLS at all."""
 
     def __init__(self, certificates: Certificates) -> None:
         self._certificates = certificates
@@ -43,7 +43,14 @@ class TlsServices:
         mutual.load_verify_locations(self._certificates.pem("ca"))
         self._listen("v12", v12, _echo)
         self._listen("v13", v13, _echo)
+        for name, mine in (("v12rsa", False), ("v12first", True)):
+            context = self._context("rsa")
+            context.maximum_version = ssl.TLSVersion.TLSv1_2
+            own_order = ssl.OP_CIPHER_SERVER_PREFERENCE
+            context.options = context.options | own_order if mine else context.options & ~own_order
+            self._listen(name, context, _echo)
         self._listen("mutual", mutual, _echo)
+        self._listen("ended", self._context("good"), _ended)
         self._listen("upper", self._context("good"), _upper)
         self._listen("cut", self._context("good"), _cut)
         self._listen("big", self._context("good"), _big)
@@ -100,6 +107,12 @@ def _cut(conn: ssl.SSLSocket) -> None:
     conn.recv(100)
     conn.sendall(b"bye")
     conn.shutdown(socket.SHUT_RDWR)
+
+
+def _ended(conn: ssl.SSLSocket) -> None:
+    conn.recv(100)
+    conn.sendall(b"bye")
+    conn.unwrap()
 
 
 def _big(conn: ssl.SSLSocket) -> None:
