@@ -18,8 +18,10 @@ enum { EMERGENCY_BYTES = 256 };     // of an exception's text once no memory is 
 
 int main(void);
 
+// The stack of whoever faulted; of the halt, where an NMI came meanwhile and found the monitor.
 static void panic_frames(void) {
-    floe_print_frames(monitor_fault.rsp != 0 ? monitor_fault.rsp : (uintptr_t)__builtin_frame_address(0));
+    uintptr_t sp = monitor_fault.cs == MONITOR_CODE0 ? hal_irq_halted : monitor_fault.rsp;
+    floe_print_frames(sp != 0 ? sp : (uintptr_t)__builtin_frame_address(0));
 }
 
 static void start_machine(void) {

@@ -9,6 +9,10 @@
 enum { OUT_SIZE = 16384, IN_SIZE = 4096, UART_POLL_MS = 10 }; // powers of two
 enum { NO_INTERRUPT = -1 };
 #define WRITE_MAX_NS 1000000000ull
+#define FIRST_NS 20000000ull // for the host to open the console, at the first line
+#define ROOM_NS 200000ull    // for the host to make room, at a later one
+#define LINE_NS 5000000ll    // between two lines that leave at once, on average
+enum { LINES_AT_ONCE = 32 };
 
 typedef struct {
     char *data;
@@ -96,6 +100,23 @@ void hal_console_attach(const hal_console_sink_t *s) {
     drain();
 }
 
+// A line leaves before what comes after it, which may be a long call into C: but that costs an exit, and who prints a
+// lot has it leave with the next look at the events.
+static void drain_line(uint64_t now) {
+    static bool begun;
+    static int64_t next = -LINES_AT_ONCE * LINE_NS;
+    int64_t earliest = (int64_t)now - LINES_AT_ONCE * LINE_NS;
+    next = next < earliest ? earliest : next;
+    if (next <= (int64_t)now) {
+        next += LINE_NS;
+        drain();
+        if (ring_used(&out) > 0) {
+            hal_console_flush(begun ? ROOM_NS : FIRST_NS);
+        }
+        begun = true;
+    }
+}
+
 void hal_console_write(const void *data, size_t len) {
     const char *p = data;
     ensure_source();
@@ -114,6 +135,9 @@ void hal_console_write(const void *data, size_t len) {
         } else {
             hal_event_wait(give_up);
         }
+    }
+    if (len > 0 && p[len - 1] == '\n') {
+        drain_line(give_up - WRITE_MAX_NS);
     }
 }
 

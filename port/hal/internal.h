@@ -82,6 +82,8 @@ void hal_event_panic(void);
 void hal_irq_timer(uint64_t deadline_ns);
 // Halt until an interrupt; the caller has armed the timer.
 void hal_irq_halt(void);
+// The stack of whoever halted last.
+extern uintptr_t hal_irq_halted;
 // LAPIC timer ticks per second are read against this while the clock calibrates itself.
 uint32_t hal_irq_timer_count(void);
 void hal_irq_timer_start(uint32_t count);

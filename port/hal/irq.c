@@ -19,6 +19,7 @@ enum {
     LAPIC_TIMER_CURRENT = 0x390,
     LAPIC_TIMER_DIVIDE = 0x3e0,
     LAPIC_ENABLE = 0x100,
+    LAPIC_NMI = 0x400,
     LAPIC_MASKED = 0x10000,
     LAPIC_DIVIDE_BY_1 = 0xb,
     IOAPIC_VERSION = 1,
@@ -53,6 +54,7 @@ void hal_irq_init(void) {
     lapic_id = hal_mmio_read32(lapic(LAPIC_ID));
     hal_mmio_write32(lapic(LAPIC_SVR), LAPIC_ENABLE | MONITOR_SPURIOUS);
     hal_mmio_write32(lapic(LAPIC_LVT_LINT0), LAPIC_MASKED);
+    hal_mmio_write32(lapic(LAPIC_LVT_LINT1), LAPIC_NMI); // the host's: a PANIC that says where the guest stands
     hal_mmio_write32(lapic(LAPIC_TIMER_DIVIDE), LAPIC_DIVIDE_BY_1);
     hal_mmio_write32(lapic(LAPIC_LVT_TIMER), MONITOR_IRQ_BASE + MONITOR_TIMER_IRQ);
 }
@@ -118,4 +120,9 @@ void hal_irq_timer(uint64_t deadline_ns) {
     hal_irq_timer_start(count);
 }
 
-void hal_irq_halt(void) { monitor_call(MONITOR_IDLE, 0, 0, 0); }
+uintptr_t hal_irq_halted;
+
+void hal_irq_halt(void) {
+    hal_irq_halted = (uintptr_t)__builtin_frame_address(0);
+    monitor_call(MONITOR_IDLE, 0, 0, 0);
+}

@@ -44,6 +44,10 @@ class Hypervisor(Protocol):
     def greet(self, sock: socket.socket) -> None:
         """Say what the hypervisor must hear before its first event. Raises OSError."""
 
+    def interrupt(self) -> bool:
+        """Make the guest say where it stands (a PANIC line, Python frames), write out its console, and end. False:
+        there is no way to."""
+
     async def watch(self, sock: socket.socket, on_event: OnEvent) -> None:
         """Deliver the events from our end of their socket, which becomes ours to close, until the hypervisor closes it;
         returns after the last one was delivered."""
@@ -58,6 +62,9 @@ class Qemu:
     label = "QEMU"
     has_16550 = True
     kill_grace_s = 2.0
+
+    def __init__(self) -> None:
+        self._monitor: socket.socket | None = None
 
     @contextmanager
     def command(
@@ -76,14 +83,28 @@ class Qemu:
 
     def greet(self, sock: socket.socket) -> None:
         """Ask for QMP's command mode, from which on events come, and for the guest to run."""
+        self.release()
+        self._monitor = sock.dup()
         qmp.negotiate(sock)
+
+    def interrupt(self) -> bool:
+        """By an NMI."""
+        try:
+            if self._monitor is not None:
+                qmp.inject_nmi(self._monitor)
+        except OSError:  # it ends already
+            return False
+        return self._monitor is not None
 
     async def watch(self, sock: socket.socket, on_event: OnEvent) -> None:
         """QMP by its library."""
         await qmp.watch(sock, on_event)
 
     def release(self) -> None:
-        """Nothing is lent."""
+        """Nothing is lent; our end of QMP."""
+        if self._monitor is not None:
+            self._monitor.close()
+            self._monitor = None
 
 
 def of(name: str) -> Hypervisor:

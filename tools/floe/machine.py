@@ -28,6 +28,7 @@ from floe.vm import RESETS, judge
 
 PARTS = ("console", "serial", "qmp")  # the last: the hypervisor's events
 _CONNECT_S = 5.0
+_SAY_S = 1.0  # what a guest may take to say where it stands
 _LAST_EVENTS_S = 2.0
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 _MESSAGES = 20  # of QEMU's, the first
@@ -156,6 +157,11 @@ class Machine:
         """Begin to end the VM."""
         if not self._ended:
             self._ending = self._ending or "interrupt"
+            # It writes out what it has printed, and says where it stood.
+            self._loop.call_later(_SAY_S if self._hypervisor.interrupt() else 0, self._terminate)
+
+    def _terminate(self) -> None:
+        if not self._ended:
             self._signal(signal.SIGTERM)
             self._loop.call_later(self._hypervisor.kill_grace_s, self.kill)
 
@@ -222,6 +228,8 @@ class Machine:
     def _judged(self, status: int | None, reason: str) -> End:
         now = time.time()
         outcome = judge(status, reason) if status is not None else None
+        if outcome is not None and outcome.cause == "panic" and self._ending == "interrupt":
+            outcome = None  # it was made to
         if outcome is not None and (outcome.cause != "crash" or reason):
             return End(code=outcome.code, cause=outcome.cause, at=now)
         if self._ending == "interrupt":

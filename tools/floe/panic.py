@@ -20,6 +20,19 @@ def place(elf: Path, serial: str) -> str | None:
     return f"{symbol} (rip {found[1]})" if found and symbol else None
 
 
+def stood(elf: Path, serial: str) -> str:
+    """Where a guest stood that was interrupted from outside (hypervisor.interrupt()): the function, and the Python
+    frames. Empty when it did not say."""
+    found = _RIP.search(serial)
+    if found is None:
+        return ""
+    symbol = symbol_at(elf, int(found[1], 16)) or "no function of the image's"
+    idle = symbol.startswith("service_idle")
+    frames = [line for line in serial[found.end() :].splitlines() if line.startswith('  File "')]
+    text = "it waited" if idle else f"it stood in {symbol} (rip {found[1]})"
+    return "\n".join([text + (", in Python, innermost call first:" if frames else ""), *frames])
+
+
 def symbol_at(path: Path, address: int) -> str | None:
     """The function that holds an address, as "NAME+0x12". None: no such function, or no symbols to be read."""
     try:

@@ -17,16 +17,25 @@ from typing import Any
 # With ids: of an error to a command without one the library takes its leave.
 _NEGOTIATE = b'{"execute": "qmp_capabilities", "id": "first"}\n{"execute": "cont", "id": "second"}\n'
 
+_NMI = b'{"execute": "inject-nmi", "id": "third"}\n'
+
 
 def negotiate(sock: socket.socket) -> None:
     """Ask for command mode, and for the guest to run; QEMU reads it as soon as it is up."""
     sock.sendall(_NEGOTIATE)
 
 
+def inject_nmi(sock: socket.socket) -> None:
+    """Interrupt the guest where it is: it panics (port/hal/panic.c). `sock`: a duplicate of watch()'s, whose library
+    drops the reply. Raises OSError."""
+    sock.sendall(_NMI)
+
+
 async def watch(sock: socket.socket, on_event: Callable[[str, Mapping[str, Any]], None]) -> None:
     """Deliver events until QEMU closes the connection; `sock` must have gone through negotiate(), and becomes ours.
 
-    Nothing is asked meanwhile: QEMU 7.2, at its end, waits for ever for a request that came in just then."""
+    Nothing that must be answered is asked meanwhile: QEMU 7.2, at its end, waits for ever for a request that came in
+    just then."""
     from qemu.qmp import EventListener, QMPClient, QMPError, Runstate
 
     client = QMPClient("floe")

@@ -62,7 +62,7 @@ class Session:
             try:
                 meanwhile()
                 if self.vm.pump(lambda: False, timeout_s) is Ended.TIMED_OUT:
-                    self.vm.end(Outcome(EXIT_TIMED_OUT, "timeout"))
+                    self._end(Outcome(EXIT_TIMED_OUT, "timeout"))
                 code = self.vm.wait()
             finally:
                 if self._input is not None:
@@ -89,7 +89,12 @@ class Session:
         self.vm.loop.call_later(STOP_GRACE_S, self._force)
 
     def _force(self) -> None:
-        self.vm.end(Outcome(EXIT_INTERRUPTED, "interrupt"))
+        self._end(Outcome(EXIT_INTERRUPTED, "interrupt"))
+
+    def _end(self, why: Outcome) -> None:
+        """End the VM; what it says of that is told in other words."""
+        self.vm.serial.on_data = lambda data: None
+        self.vm.end(why)
 
     def _relay(self) -> None:
         """Join our streams to the VM's, which are new ones after every start of QEMU."""
@@ -97,7 +102,7 @@ class Session:
         if not self._outputs:
             self._outputs = [Output(_STDOUT, vm.loop), Output(_STDERR, vm.loop)]
         out, err = self._outputs
-        out.on_error = lambda: vm.end(Outcome(EXIT_FLOE, "unread"))
+        out.on_error = lambda: vm.end(Outcome(EXIT_FLOE, "unread"), speak=False)
         vm.console.on_data = lambda data: out.put(self._filtered(data))
         vm.serial.on_data = err.put
         if self._input is not None:
@@ -135,7 +140,12 @@ class Session:
             if output.dropped:
                 self._say(f"standard {name} was not read in time: {output.dropped} bytes of the guest's are lost")
         if outcome.cause == "timeout":
-            raise errors.TimedOut(f"the guest did not end within {timeout_s:g} s", hint="a longer --timeout")
+            from floe import panic
+
+            stood = panic.stood(self.vm.spec.elf, self.vm.panic_text)
+            raise errors.TimedOut(
+                f"the guest did not end within {timeout_s:g} s", evidence=stood, hint="a longer --timeout"
+            )
         if outcome.cause == "crash":
             self._say("the guest crashed: its machine was reset without its asking (a triple fault)")
         elif outcome.code == EXIT_PANIC:

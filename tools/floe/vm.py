@@ -37,6 +37,7 @@ from floe.qemu import VmSpec, Wires
 if TYPE_CHECKING:
     import asyncio
 
+_SAY_S = 1.0  # what it may take to say where it stands
 STOP_GRACE_S = 5.0  # how long a guest may take over an orderly end
 _KEEP = 4 << 20  # bytes of each stream that are kept for whoever asks later
 _QEMU_LINES = 20  # of QEMU's messages, the first: the cause comes before the register dump
@@ -82,6 +83,7 @@ class Vm:
         self._failure: FloeError | None = None
         self._shutdown_reason = ""
         self._ending: Outcome | None = None  # set when the VM is ended from out here
+        self._interrupted = False  # ... and the guest was made to say where it stands
         self._process: subprocess.Popen[bytes] | None = None
         self._past = ["", ""]  # console and 16550 before the last reset
         self._booted_by: tuple[str, ...] = ()  # the guest's word for the reset before this start
@@ -236,6 +238,8 @@ class Vm:
         """How the guest ended, from QEMU's exit status. Raises VmExitedEarly when it was QEMU that ended."""
         ending = self._ending
         outcome = None if ending and (status == 0 or status in RESETS) else judge(status, self._shutdown_reason)
+        if self._interrupted and outcome is not None and outcome.cause == "panic":
+            outcome = None
         if outcome is not None:
             return outcome
         if ending is not None and ending.cause != "stopped":
@@ -313,7 +317,7 @@ class Vm:
 
     def kill(self) -> None:
         """End the VM at once."""
-        self.end(Outcome(EXIT_INTERRUPTED, "interrupt"))
+        self.end(Outcome(EXIT_INTERRUPTED, "interrupt"), speak=False)
         self.pump(lambda: False, None)
 
     def close(self) -> None:
@@ -337,12 +341,21 @@ class Vm:
         assert self.outcome is not None
         return self.outcome.code
 
-    def end(self, why: Outcome) -> None:
-        """Begin to end the VM with this outcome, unless the guest is faster; a later wait sees it through."""
+    def end(self, why: Outcome, *, speak: bool = True) -> None:
+        """Begin to end the VM with this outcome, unless the guest is faster; a later wait sees it through.
+
+        `speak`: it first says where it stands (panic.stood()) and writes out what it has printed, if it can."""
         if self.outcome is None and self._failure is None and self._ending is None:
             self._ending = why
-            self._kill(signal.SIGTERM)
-            self.loop.call_later(self._hypervisor.kill_grace_s, self._kill, signal.SIGKILL)
+            self._interrupted = speak and not self._exited and self._hypervisor.interrupt()
+            if self._interrupted:
+                self.loop.call_later(_SAY_S, self._terminate)
+            else:
+                self._terminate()
+
+    def _terminate(self) -> None:
+        self._kill(signal.SIGTERM)
+        self.loop.call_later(self._hypervisor.kill_grace_s, self._kill, signal.SIGKILL)
 
     def _kill(self, number: signal.Signals) -> None:
         assert self._process is not None

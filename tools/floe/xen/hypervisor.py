@@ -75,6 +75,10 @@ class Xen:
     def greet(self, sock: socket.socket) -> None:
         """The process needs no word of ours."""
 
+    def interrupt(self) -> bool:
+        """Not under Xen."""
+        return False
+
     async def watch(self, sock: socket.socket, on_event: OnEvent) -> None:
         """Its lines."""
         await events.watch(sock, on_event)
