@@ -11,6 +11,7 @@ import pty
 import random
 import re
 import select
+import signal
 import subprocess
 import sys
 import termios
@@ -300,6 +301,18 @@ def test_floe_exec(vm: dict[str, str], tmp_path: Path) -> None:
     done = floe("exec", name, "y = 6 * 7\nprint(y)")
     assert (done.returncode, done.stdout) == (0, "42\n")
     assert floe("exec", name, "print(y + 1)").stdout == "43\n"
+    done = floe("exec", "--timeout", "0.5", name, "print('goes')\nwhile True: pass")
+    assert (done.returncode, done.stdout.splitlines()[0]) == (124, "goes") and "KeyboardInterrupt" in done.stdout
+    assert "floe: the code did not end within 0.5 s, and was interrupted\n" in done.stderr
+    with subprocess.Popen(
+        [*FLOE, "exec", name, "print('up')\nwhile True: pass"], stdout=subprocess.PIPE, text=True
+    ) as p:
+        assert p.stdout is not None
+        assert p.stdout.readline() == "up\n"
+        p.send_signal(signal.SIGINT)
+        assert "KeyboardInterrupt" in p.stdout.read()
+        assert p.wait(10) == 130
+    assert floe("exec", name, "print(y + 2)").stdout == "44\n"
     done = floe("exec", name, "1/0")
     assert (done.returncode, "ZeroDivisionError" in done.stdout) == (1, True)
     (tmp_path / "s.py").write_text("print('from a file')\n")

@@ -274,9 +274,11 @@ def test_all_of_it_is_killed(vms: Vms, ticks: Path) -> None:
     vms.run("--name", "a", ticks)
     folder = state.find("a")
     keeper, parent, vm = folder.keeper, folder.read("parent", Process), folder.vm
+    until(lambda: "tick 25" in log("a"), "some time")
     for process in (keeper, parent, vm):
         kill(process)
     now = ps("a")
+    assert 1.0 < now["uptime"] < 60  # for as long as there was a sign of it, not 0
     assert (now["state"], now["exit_code"], now["cause"]) == ("crashed", None, "unknown")
     assert floe("stop", "a").returncode == 0
     assert floe("rm", "a").returncode == 0

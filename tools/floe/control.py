@@ -8,7 +8,6 @@ From Python: `control.endpoints("NAME")` says where the console of a running VM 
 from __future__ import annotations
 
 import json
-import os
 import select
 import socket
 import time
@@ -155,7 +154,7 @@ def _ended(folder: Folder, spec: Spec) -> Status:
     if end is None:  # its keeper did not see it
         code = folder.number("exit")
         outcome = judge(code, "host-signal") if code is not None else None
-        at = os.stat(folder / "exit").st_mtime
+        at = folder.last_sign
         if outcome is not None:
             end = End(code=outcome.code, cause=outcome.cause, at=at)
         else:

@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: MIT
-"""`floe repl`, `exec`, `cp`, `mount`: mpremote, called in-process, on the console of a detached VM."""
+"""`floe repl`, `cp`, `mount`: mpremote, called in-process, on the console of a detached VM; `exec`: by remote.py."""
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
 
 from floe import control, state
-from floe.errors import EXIT_OK, EXIT_SCRIPT_ERROR, FloeError, NotFound, UsageError, VmError
+from floe.errors import EXIT_OK, EXIT_SCRIPT_ERROR, EXIT_TIMED_OUT, FloeError, NotFound, TimedOut, UsageError, VmError
 
 
 @click.command()
@@ -27,13 +28,31 @@ def repl(name: str) -> int:
 @click.argument("name")
 @click.argument("code", required=False)
 @click.option("-f", "--file", "file", type=click.Path(path_type=Path), help="Run this file of this machine.")
-def execute(name: str, code: str | None, file: Path | None) -> int:
-    """Run CODE in a detached VM: its output here, 1 as exit code when it raises. What it defines stays defined."""
+@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="S",
+              help="Interrupt the code after S seconds: exit code 124.")  # fmt: skip
+def execute(name: str, code: str | None, file: Path | None, timeout: float | None) -> int:
+    """Run CODE in a detached VM: its output here, 1 as exit code when it raises. What it defines stays defined.
+
+    Ctrl-C interrupts the code in the VM (exit code 130); a second one leaves it."""
     if (code is None) == (file is None):
         raise UsageError("either CODE or -f FILE", hint=f"floe exec {name} 'print(1)'")
     if file is not None and not file.is_file():
         raise NotFound(f"no such file: {file}")
-    return mpremote(name, ["exec", code] if code is not None else ["run", str(file)])
+    source = code.encode() if code is not None else file.read_bytes() if file is not None else b""
+    port = serial_port(name)
+    from mpremote.transport_serial import SerialTransport
+
+    from floe import remote
+
+    with _told(name):
+        transport = SerialTransport(port)
+        try:
+            ended = remote.execute(transport, source, timeout)
+        finally:
+            transport.close()
+    if ended == EXIT_TIMED_OUT:
+        raise TimedOut(f"the code did not end within {timeout:g} s, and was interrupted", hint="a longer --timeout")
+    return ended
 
 
 @click.command()
@@ -93,25 +112,34 @@ def serial_port(name: str) -> str:
     return f"floe://{name}"
 
 
+@contextlib.contextmanager
+def _told(name: str) -> Iterator[None]:
+    """Failures of mpremote and pyserial in floe's words."""
+    import serial
+    from mpremote.transport import TransportError
+
+    try:
+        yield
+    except TransportError as e:
+        raise VmError(f"{name} does not answer as a REPL does: {e}", hint=f"floe logs -n 20 {name}") from e
+    except serial.SerialException as e:
+        raise VmError(f"{name} hung up: {e}", hint=f"floe ps --all; floe logs -n 20 {name}") from e
+
+
 def mpremote(name: str, words: Sequence[str]) -> int:
     """Run mpremote's commands on a VM's console and return its exit code. Raises what serial_port() does."""
     port = serial_port(name)
-    import serial
     from mpremote import main as program
-    from mpremote.transport import TransportError
 
     from floe import transfer
 
     transfer.use()
     before, sys.argv = sys.argv, ["mpremote", "connect", port, "resume", *words]
     try:
-        code = program.main()
+        with _told(name):
+            code = program.main()
     except SystemExit as e:
         code = e.code
-    except TransportError as e:
-        raise VmError(f"{name} does not answer as a REPL does: {e}", hint=f"floe logs -n 20 {name}") from e
-    except serial.SerialException as e:
-        raise VmError(f"{name} hung up: {e}", hint=f"floe ps --all; floe logs -n 20 {name}") from e
     finally:
         sys.argv = before
     if code is None or code == 0:

@@ -195,6 +195,11 @@ class Folder:
         process = self.read("keeper", Process)
         return process if process and process.alive else None
 
+    @property
+    def last_sign(self) -> float:
+        """When something was written here last, which is the latest that is known of a VM whose end nobody saw."""
+        return max(path.stat().st_mtime for path in self.path.iterdir())
+
     def remove(self) -> None:
         """Remove the folder and all in it. The VM must be gone."""
         spec = self.read("spec", Spec)
