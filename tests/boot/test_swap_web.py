@@ -68,6 +68,7 @@ def test_a_page_changes_under_load(vms: Vms, accel: str, tmp_path: Path) -> None
     for report in reports:
         assert "Socket errors" not in report and "Non-2xx" not in report
     pause = re.search(r"notes replaced in \S+; the program paused for ([\d.]+) ms", done.stderr)
+    assert "assigns at its top level has started anew" in done.stderr
     assert pause is not None
     assert accel == "tcg" or float(pause[1]) < PAUSE_MS
 

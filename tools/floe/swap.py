@@ -33,7 +33,8 @@ _PAUSE = "floe.pause_us()"
 def command(name: str, module: str, file: Path) -> int:
     """Replace MODULE, which the program in a detached VM has imported, by FILE, while it runs (dev images).
 
-    Functions and classes that others have taken from the module follow; what runs ends as it began. When FILE does
+    Functions and classes that others have taken from the module follow; what runs ends as it began. The module's state
+    starts anew: what FILE assigns at its top level. Names that FILE does not have keep their values. When FILE does
     not compile, or fails at its first run, nothing changes."""
     if not file.is_file():
         raise NotFound(f"no such file: {file}")
@@ -42,6 +43,7 @@ def command(name: str, module: str, file: Path) -> int:
     with _raw_mode(name) as transport:
         pause_us = swap(transport, module, code)
     click.echo(f"{module} replaced in {name}; the program paused for {pause_us / 1000:.1f} ms", err=True)
+    click.echo(f"  what {file} assigns at its top level has started anew; other names are kept", err=True)
     return 0
 
 
