@@ -25,7 +25,6 @@ INSTEAD = {
     "multiprocessing": "asyncio, or more VMs",
     "concurrent": "asyncio",
     "subprocess": "nothing: there are no processes in an image",
-    "requests": "asyncio.open_connection, or a client package pinned under [packages]",
     "urllib": "asyncio.open_connection",
     "http": "asyncio.start_server, or microdot pinned under [packages]",
     "socketserver": "asyncio.start_server",
