@@ -9,6 +9,7 @@ import shutil
 import tarfile
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -17,18 +18,19 @@ from floe.errors import UpstreamError
 _DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError)
 
 
-def unpack(archive: Path, into: Path) -> None:
+def unpack(archive: Path, into: Path, left_out: Callable[[str], None] | None = None) -> None:
     """Unpack into a folder that does not exist yet, without the archive's top folder.
 
     Raises UpstreamError when the archive is damaged, has more than one top folder, or has an entry that
     would leave `into`. What was written by then stays: the caller unpacks into a scratch folder.
+    left_out: told of each symbolic link that leaves `into`, which then is no error.
     """
     into.mkdir(parents=True)
     try:
         if archive.suffix == ".zip":
             _unzip(archive, into)
         else:
-            _untar(archive, into)
+            _untar(archive, into, left_out)
     except OSError as e:
         if e.errno is not None:  # the disk's fault; a damaged gzip has no error number
             raise UpstreamError(f"cannot unpack {archive.name}: {e.strerror}", hint="df -h .") from e
@@ -53,7 +55,7 @@ def _inner(archive: Path, name: str, top: list[str]) -> PurePosixPath | None:
     return PurePosixPath(*path.parts[1:]) if len(path.parts) > 1 else None
 
 
-def _untar(archive: Path, into: Path) -> None:
+def _untar(archive: Path, into: Path, left_out: Callable[[str], None] | None) -> None:
     top: list[str] = []
     with tarfile.open(archive) as tar:
         for member in tar:
@@ -69,7 +71,7 @@ def _untar(archive: Path, into: Path) -> None:
                 target.chmod(0o755 if member.mode & 0o100 else 0o644)
                 os.utime(target, (member.mtime, member.mtime))
             elif member.issym():
-                _symlink(archive, into, inner, member.linkname)
+                _symlink(archive, into, inner, member.linkname, left_out)
             else:
                 raise UpstreamError(
                     f"{archive.name} has an entry that is no file, folder or symbolic link: {member.name!r}"
@@ -95,9 +97,12 @@ def _write(target: Path, source: IO[bytes]) -> None:
         shutil.copyfileobj(source, out)
 
 
-def _symlink(archive: Path, into: Path, inner: PurePosixPath, to: str) -> None:
+def _symlink(archive: Path, into: Path, inner: PurePosixPath, to: str, left_out: Callable[[str], None] | None) -> None:
     end = os.path.normpath(os.path.join(str(inner.parent), to))
     if os.path.isabs(to) or end.startswith(".."):
+        if left_out is not None:
+            left_out(f"the symbolic link {inner} -> {to}, which leaves the archive")
+            return
         raise UpstreamError(f"{archive.name} has a symbolic link that leaves its folder: {inner} -> {to}")
     (into / inner).parent.mkdir(parents=True, exist_ok=True)
     (into / inner).symlink_to(to)

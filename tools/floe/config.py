@@ -25,10 +25,13 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class Package(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A package from PyPI, pinned. sha256 of the file, if given, must match."""
+    """A package: from PyPI, pinned, the sha256 of its file, if given, must match; or, with `mip`, by the name that
+    MicroPython's mip takes, from `index` where that is not the usual one."""
 
-    version: str
+    version: str = ""
     sha256: str = ""
+    mip: str = ""
+    index: str = ""
 
 
 class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -250,6 +253,12 @@ def _ca(value: str, inside: Callable[[str, str], Path], fail: Any) -> Path | Non
 def _package(key: str, value: str | Package, fail: Any) -> Package:
     package = Package(value) if isinstance(value, str) else value
     version = package.version.removeprefix("==").strip()
+    if package.mip:
+        if package.sha256:
+            raise fail(f"packages.{key}.sha256", "mip's packages are several files", "packages.lock pins each of them")
+        if not re.fullmatch(r"[A-Za-z0-9._-]*", version):
+            raise fail(f"packages.{key}.version", f"'{package.version}' is no version")
+        return Package(version or "latest", "", package.mip, package.index)
     if not re.fullmatch(r"[0-9][0-9A-Za-z.!+_-]*", version):
         raise fail(f"packages.{key}", f"'{package.version}' pins no version", f'one exact version: {key} = "1.2.3"')
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", key):

@@ -79,11 +79,11 @@ class Plan:
 def plan(config: ImageConfig, profile: str, say: Callable[[str], None]) -> Plan:
     """Follow the imports of a script. Raises BuildError, NotFound."""
     archive = port.load(profile)
-    packages = [pypi.fetch(name, pin, port.BUILD / "pypi", say) for name, pin in config.packages.items()]
+    packages = pypi.fetch_all(config, port.BUILD / "pypi", say)
     base = base_root()
     own = Root.of_folder(config.main.parent, f"{show(config.main.parent)}/", "app")
     dev = profile == "dev"
-    roots = [own, *(package.root for package in packages), base]
+    roots = [own, *pypi.merged(packages), base]
     resolver = Resolver(roots, archive.modules, at_run_time=dev)
     resolver.add(base.files["boot.py"])
     resolver.add(Frozen(config.main.name, config.main, "app"))

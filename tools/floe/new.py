@@ -31,7 +31,7 @@ memory = "32M"
 # [env]
 # GREETING = "hello"
 
-# [packages]                 # from PyPI, pinned, frozen as they are
+# [packages]                 # from PyPI or by mip, pinned, frozen as they are
 # microdot = "2.7.0"
 
 # [budget]                   # the build fails above it

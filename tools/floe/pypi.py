@@ -1,32 +1,31 @@
 # SPDX-License-Identifier: MIT
-"""Pinned packages from PyPI, through pip: downloaded once into a cache, verified, unpacked, never installed."""
+"""The packages of [packages]: from PyPI or by mip, fetched once into a cache, verified, unpacked, never installed, and
+held to packages.lock."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-import subprocess
-import sys
-import tarfile
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from email.parser import HeaderParser
 from pathlib import Path
 
+from floe import index, mip
 from floe.archive import unpack
-from floe.config import Package
+from floe.config import ImageConfig, Package
 from floe.errors import BuildError, UpstreamError
-from floe.resolve import Root
+from floe.lock import Entry, Lock
+from floe.resolve import Frozen, Root
 
-PIP_TIMEOUT_S = 300
-_PIP = [sys.executable, "-I", "-m", "pip", "download", "-q", "--no-deps", "--disable-pip-version-check", "--no-input"]
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Unpacked:
-    """A package ready to freeze. sha256 is the downloaded file's; licence as its metadata says."""
+    """A package ready to freeze. sha256: of the archive, or of mip's files; licence as its metadata says."""
 
     name: str
     version: str
@@ -35,12 +34,33 @@ class Unpacked:
     root: Root
 
 
-def fetch(name: str, pin: Package, cache: Path, say: Callable[[str], None]) -> Unpacked:
-    """One pinned package. Raises BuildError when it cannot be had or is another file than the pin says."""
+def fetch_all(config: ImageConfig, cache: Path, say: Say) -> list[Unpacked]:
+    """The packages of an image. Raises BuildError when one cannot be had or is another than is pinned or locked."""
+    lock = Lock.load(config.file.parent if config.file is not None else None)
+    found = [_fetch(name, pin, lock, cache, say) for name, pin in config.packages.items()]
+    lock.save(set(config.packages), say)
+    return found
+
+
+def merged(packages: Iterable[Unpacked]) -> list[Root]:
+    """One place to look in for all packages: several may have parts of one folder (umqtt/simple.py, umqtt/robust.py).
+    Where two have the same file, the first one's is taken."""
+    files: dict[str, Frozen] = {}
+    labels = []
+    for package in packages:
+        labels.append(package.root.label)
+        files = {**package.root.files, **files}
+    return [Root(", ".join(labels), "packages", files)] if labels else []
+
+
+def _fetch(name: str, pin: Package, lock: Lock, cache: Path, say: Say) -> Unpacked:
+    if pin.mip:
+        return _by_mip(name, pin, lock, cache, say)
+    asked = pin.version
     store = cache / f"{name}-{pin.version}"
     if not store.exists():
         say(f"fetching {name} {pin.version} from PyPI")
-        _download(name, pin, cache, store)
+        _download(name, pin, store, say)
     archive = next(path for path in sorted((store / "file").iterdir()))
     with archive.open("rb") as f:
         sha256 = hashlib.file_digest(f, "sha256").hexdigest()
@@ -50,59 +70,66 @@ def fetch(name: str, pin: Package, cache: Path, say: Callable[[str], None]) -> U
             evidence=f"sha256 pinned:  {pin.sha256}\nsha256 fetched: {sha256}",
             hint=f"correct packages.{name}.sha256, or remove {store} to fetch it again",
         )
+    lock.check(name, Entry(asked, pin.version, {archive.name: sha256}))
     tree = store / "tree"
     code = tree / "src" if (tree / "src").is_dir() else tree
     label = f"{name} {pin.version}"
     return Unpacked(name, pin.version, sha256, _licence(tree), Root.of_folder(code, label, label))
 
 
-def _download(name: str, pin: Package, cache: Path, store: Path) -> None:
-    """Fill store/file (what pip fetched) and store/tree (unpacked), at once or not at all."""
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".pip-", dir=cache) as scratch:
+def _by_mip(name: str, pin: Package, lock: Lock, cache: Path, say: Say) -> Unpacked:
+    asked = f"{pin.mip} {pin.version} {pin.index}".strip()
+    locked = lock.get(name, asked)
+    wanted = Package(version=locked.version if locked else pin.version, mip=pin.mip, index=pin.index)
+    version, store = mip.fetch(wanted, cache, say)
+    files = {
+        path.relative_to(store).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in store.rglob("*")
+        if path.is_file()
+    }
+    lock.check(name, Entry(asked, version, files))
+    digest = hashlib.sha256("".join(f"{target} {files[target]}\n" for target in sorted(files)).encode()).hexdigest()
+    label = f"{name} {version}"
+    return Unpacked(name, version, digest, "unknown", Root.of_folder(store, label, label))
+
+
+def _download(name: str, pin: Package, store: Path, say: Say) -> None:
+    """Fill store/file (what the index has) and store/tree (unpacked), at once or not at all."""
+    store.parent.mkdir(parents=True, exist_ok=True)
+    file = index.find(name, pin.version)
+    content = index.fetch(file.url)
+    actual = hashlib.sha256(content).hexdigest()
+    if file.sha256 and actual != file.sha256:
+        raise BuildError(
+            f"{file.name} was damaged on its way",
+            evidence=f"sha256 of the index: {file.sha256}\nsha256 fetched:      {actual}",
+            hint="run the same command again",
+        )
+    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=store.parent) as scratch:
         work = Path(scratch) / "package"
         (work / "file").mkdir(parents=True)
-        wanted = f"{name}=={pin.version}"
-        # A wheel needs no code of the package to be run; a source archive is the second choice.
-        tries = [_pip(wanted, work, "--only-binary=:all:"), ""]
-        if tries[0]:
-            tries[1] = _pip(wanted, work, "--no-binary=:all:")
-        if tries[1]:
-            raise BuildError(
-                f"cannot fetch {name} {pin.version} from PyPI",
-                evidence=tries[0] if "No matching distribution" in tries[1] else tries[1],
-                hint="check name and version under [packages] in image.toml, and the network",
-            )
-        archive = next((work / "file").iterdir())
+        archive = work / "file" / Path(file.name).name
+        archive.write_bytes(content)
         try:
             if archive.suffix == ".whl":
                 with zipfile.ZipFile(archive) as wheel:
                     wheel.extractall(work / "tree")
             else:
-                unpack(archive, work / "tree")
-        except (UpstreamError, zipfile.BadZipFile, tarfile.TarError) as e:
-            raise BuildError(f"{archive.name} is damaged: {e}", hint="run the same command again") from e
+                unpack(archive, work / "tree", lambda link: say(f"{name} {pin.version}: left out: {link}"))
+        except UpstreamError as e:
+            raise BuildError(e.message, evidence=e.evidence, hint="choose another version of the package") from e
+        except zipfile.BadZipFile as e:
+            raise BuildError(f"{archive.name} is no wheel: {e}", hint="choose another version of the package") from e
         work.rename(store)
-
-
-def _pip(wanted: str, work: Path, kind: str) -> str:
-    """Run pip; "" or its complaint."""
-    try:
-        done = subprocess.run(
-            [*_PIP, kind, "--dest", str(work / "file"), wanted],
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PIP_TIMEOUT_S, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        return f"pip did not end within {PIP_TIMEOUT_S} s"
-    if done.returncode == 0:
-        return ""
-    said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-    return "\n".join(said) or done.stderr.strip() or f"pip ended with {done.returncode}"
 
 
 def _licence(tree: Path) -> str:
     """The licence a package's metadata names, "unknown" if it names none."""
-    for metadata in [*sorted(tree.glob("*.dist-info/METADATA")), tree / "PKG-INFO"]:
+    for metadata in [
+        *sorted(tree.glob("*.dist-info/METADATA")),
+        tree / "PKG-INFO",
+        *sorted(tree.glob("*.egg-info/PKG-INFO")),
+    ]:
         if metadata.exists():
             headers = HeaderParser().parsestr(metadata.read_text(encoding="utf-8"))
             named = headers.get("License-Expression") or headers.get("License") or ""

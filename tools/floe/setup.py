@@ -42,6 +42,7 @@ TEST_PACKAGES = {
     "iproute2": "ip",
     "git": "git",
     "openssl": "openssl",
+    "mosquitto": "/usr/sbin/mosquitto",
 }
 
 

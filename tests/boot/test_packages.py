@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: MIT
+"""Packages of MicroPython's from PyPI, unedited, in one VM against real servers: Mosquitto, and Python's http.server."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from conftest import Boot
+from floe.console import Matched
+
+APP = Path(__file__).parent / "packages"
+BROKER = "/usr/sbin/mosquitto"
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[int]:
+    """The port of an MQTT broker on loopback."""
+    if not Path(BROKER).exists():
+        pytest.skip("SKIP: mosquitto is not installed")
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    settings = tmp_path / "mosquitto.conf"
+    settings.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\nuser nobody\n")
+    with subprocess.Popen(
+        [BROKER, "-c", str(settings)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as server:
+        try:
+            for _ in range(100):
+                try:
+                    socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                    break
+                except ConnectionRefusedError:
+                    time.sleep(0.1)
+            yield port
+        finally:
+            server.terminate()
+            server.wait(10)
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[int]:
+    """The port of an HTTP server on loopback that has data.json."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / "data.json").write_text(json.dumps({"answer": [4, 2]}))
+
+    class Handler(SimpleHTTPRequestHandler):
+        def __init__(self, *args: object, **keywords: object) -> None:
+            super().__init__(*args, directory=str(folder), **keywords)  # type: ignore[arg-type]  # as http.server has it
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield server.server_address[1]
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def curl(port: int, path: str) -> str:
+    argv = ["curl", "-sS", "-m", "10", f"http://127.0.0.1:{port}{path}"]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=20, check=True).stdout
+
+
+def test_what_people_start_with(boot: Boot, broker: int, web: int, tmp_path: Path) -> None:
+    app = tmp_path / "packages"
+    shutil.copytree(APP, app)
+    vm = boot(app, dev=True, deadline_s=60, ports=[80], args=[str(broker), str(web)])
+    assert vm.expect("started 1") is Matched
+    assert vm.expect("mqtt (b'floe/one', b'1') b'floe/two' 300") is Matched
+    assert vm.expect("http 200 {'answer': [4, 2]}") is Matched
+    assert vm.expect("Running on http://0.0.0.0:80/") is Matched
+    assert curl(vm.ports[80], "/") == "hello from picoweb\n"
+    assert curl(vm.ports[80], "/page") == "<b>ann</b>\n0,1,2,"
+    assert "PANIC" not in vm.console_text
+    lock = (app / "packages.lock").read_text()
+    assert lock.count("\nfiles.") == 8
