@@ -76,11 +76,12 @@ class Session:
 
     def stop(self) -> None:
         """Ask the guest to end, as Ctrl-C does; a second call ends it. After its end: leave its output unread."""
-        if self._draining:
+        if self._draining or self.vm.gone:  # gone: its last output is still on its way here
             self._cut = True
             for output in self._outputs:
                 output.discard()
-            return
+            if self._draining:
+                return
         if self.stop_wanted:
             self._force()
             return
@@ -115,6 +116,8 @@ class Session:
         if self.stamps is not None:
             self._outputs[0].put(self.stamps.rest())
         for output in self._outputs:
+            if self._cut:
+                output.discard()
             self.vm.loop.run_until_complete(output.drain())
 
     def _open_input(self) -> Input | None:

@@ -85,6 +85,7 @@ class Vm:
         self._ending: Outcome | None = None  # set when the VM is ended from out here
         self._interrupted = False  # ... and the guest was made to say where it stands
         self._process: subprocess.Popen[bytes] | None = None
+        self._exited = False
         self._past = ["", ""]  # console and 16550 before the last reset
         self._booted_by: tuple[str, ...] = ()  # the guest's word for the reset before this start
         self._blobs: tuple[handover.Blob, ...] = ()  # read once: a reset finds what the first start found
@@ -107,6 +108,11 @@ class Vm:
         """Process id of QEMU, or of what stands for it."""
         assert self._process is not None
         return self._process.pid
+
+    @property
+    def gone(self) -> bool:
+        """The hypervisor has ended; what it and the guest said may not all be read yet."""
+        return self._exited
 
     @property
     def console_text(self) -> str:
