@@ -9,6 +9,7 @@ from functools import cache
 import click
 import pytest
 
+from floe import config
 from floe.cli import VERBS, floe
 from tree import REPO, files, matching, read
 
@@ -99,3 +100,11 @@ def test_every_image_is_a_product() -> None:
     for image in names:
         for file in ("main.py", "image.toml", "README.md"):
             assert f"images/{image}/{file}" in files(), f"images/{image} has no {file}"
+
+
+def test_keys_of_image_toml() -> None:
+    """docs/image-toml.md has each key that config.py takes, and no other."""
+    named = re.findall(r"^\| `([a-z][\w.]*)` \|", read("docs/image-toml.md"), re.MULTILINE)
+    tables = {"packages.NAME": config.Package, "budget": config.Budget, "tls": config.Tls}
+    known = {f"{table}.{key}" for table, struct in tables.items() for key in struct.__struct_fields__}
+    assert sorted(named) == sorted({*config._File.__struct_fields__, "variant", *known})

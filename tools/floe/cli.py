@@ -7,11 +7,12 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from pathlib import Path
 
 import click
 
 from floe import __version__
-from floe.errors import EXIT_FLOE, EXIT_INTERRUPTED, FloeError
+from floe.errors import EXIT_FLOE, EXIT_INTERRUPTED, DiskFull, FloeError
 
 # verb: (module and attribute, what `floe --help` says), in the order of help.
 VERBS: dict[str, tuple[str, str]] = {
@@ -63,6 +64,11 @@ def main(argv: list[str] | None = None) -> None:
     sys.exit(run(argv))
 
 
+def _folder(e: OSError) -> Path:
+    """Where a write failed, as far as the error tells."""
+    return Path(e.filename).absolute().parent if isinstance(e.filename, str) else Path.cwd()
+
+
 def run(argv: list[str] | None = None) -> int:
     """Run one verb; every failure becomes text on standard error and an exit code."""
     try:
@@ -88,10 +94,10 @@ def run(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FLOE
     except Exception as e:
-        if os.environ.get("FLOE_DEBUG"):
+        full = DiskFull.of(e, _folder(e)) if isinstance(e, OSError) else None
+        if full is None and os.environ.get("FLOE_DEBUG"):
             raise
-        bug = FloeError(
-            f"internal error: {type(e).__name__}: {e}", hint="again with FLOE_DEBUG=1, and report what it prints"
-        )
-        click.echo(bug.render(), err=True)
-        return EXIT_FLOE
+        again = "again with FLOE_DEBUG=1, and report what it prints"
+        error = full or FloeError(f"internal error: {type(e).__name__}: {e}", hint=again)
+        click.echo(error.render(), err=True)
+        return error.exit_code

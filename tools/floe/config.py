@@ -124,6 +124,8 @@ def _load_file(file: Path, variant: str) -> ImageConfig:
         raise ConfigError(str(file), "", f"not UTF-8: {e.reason} at byte {e.start}") from e
     try:
         raw = tomllib.loads(text)
+    except RecursionError:
+        raise ConfigError(str(file), "", "nested too deeply") from None
     except tomllib.TOMLDecodeError as e:
         line = re.search(r"at line (\d+)", str(e))
         problem = re.sub(r" \(at .*\)", "", str(e))

@@ -27,6 +27,7 @@ PVH_NOTE = ("Xen", 18)
 CONTENT_NOTE = ("Floe", 1)  # JSON: what is inside
 DIGEST_NOTE = ("Floe", 2)  # SHA-256 of the file with these 32 bytes as zeros
 DIGEST_BYTES = 32
+MAX_BYTES = 2 << 30  # it is loaded below 3 GiB (port/README.md)
 _PF_X, _PF_W, _PF_R = 1, 2, 4
 
 
@@ -63,6 +64,9 @@ class _Note:
 def read(path: Path) -> Image:
     """Read and check an image. Raises NotFound, or ImageRefused that says what is wrong with it."""
     try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise _refused(path, f"it has {size} bytes; an image has at most {MAX_BYTES >> 20} MiB")
         raw = path.read_bytes()
     except FileNotFoundError:
         raise NotFound(f"no such file: {path}") from None

@@ -7,7 +7,9 @@ step. Uses the standard library only: `upstream.py` runs before any third-party 
 
 from __future__ import annotations
 
+import errno
 import shlex
+from pathlib import Path
 
 from floe import refusals
 from floe.shown import shown
@@ -63,6 +65,18 @@ class UpstreamError(FloeError):
 
 class BuildError(FloeError):
     """The script could not be turned into an image."""
+
+
+class DiskFull(FloeError):
+    """There is no room for what floe writes."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(f"the disk is full: {where}", hint=f"df -h {shlex.quote(where)} shows it; make room there")
+
+    @classmethod
+    def of(cls, error: OSError, where: Path) -> DiskFull | None:
+        """What an error means, if it means that. where: the folder that was written to."""
+        return cls(str(where)) if error.errno in (errno.ENOSPC, errno.EDQUOT) else None
 
 
 class ImageRefused(FloeError):

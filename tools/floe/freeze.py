@@ -180,14 +180,15 @@ def compile_file(mpy_cross: Path, path: Path, target: str, optimise: int = 0) ->
     if not cached.exists():
         cached.parent.mkdir(parents=True, exist_ok=True)
         part = cached.with_name(f"{key}.{os.getpid()}.part")
-        argv = [str(mpy_cross), *flags, "-o", str(part), str(path)]
-        done = subprocess.run(
-            argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=TOOL_TIMEOUT_S, check=False
-        )
+        # By way of its standard output: into a file on a full disk it writes a part, and says nothing.
+        done = _run([str(mpy_cross), *flags, "-o", "-", str(path)], f"{show(path)}: mpy-cross")
         if done.returncode:
+            raise _syntax_error(path, source.decode(errors="replace"), done.stderr.decode(errors="replace"))
+        try:
+            part.write_bytes(done.stdout)
+            part.replace(cached)
+        finally:
             part.unlink(missing_ok=True)
-            raise _syntax_error(path, source.decode(errors="replace"), done.stderr)
-        part.replace(cached)
     return cached
 
 
@@ -218,14 +219,19 @@ def _syntax_error(path: Path, source: str, stderr: str) -> BuildError:
 
 def _tool(argv: list[str], name: str) -> str:
     """Output of one of upstream's own scripts."""
-    done = subprocess.run(
-        argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=TOOL_TIMEOUT_S, check=False
-    )
+    done = _run(argv, name)
     if done.returncode:
-        raise BuildError(
-            f"{name} failed", evidence="\n".join(done.stderr.strip().splitlines()[-5:]), hint="make clean setup"
-        )
-    return done.stdout
+        said = done.stderr.decode(errors="replace").strip().splitlines()[-5:]
+        raise BuildError(f"{name} failed", evidence="\n".join(said), hint="make clean setup")
+    return done.stdout.decode()
+
+
+def _run(argv: list[str], name: str) -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=TOOL_TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired:
+        hint = "large data belongs in a file of data/, not in a literal"
+        raise BuildError(f"{name} did not end within {TOOL_TIMEOUT_S} s", hint=hint) from None
 
 
 def describe(p: Plan, mpy_sizes: dict[str, int]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Literal
 
 from floe import config, elf, freeze, port
-from floe.errors import BuildError, NotFound
+from floe.errors import BuildError, DiskFull, NotFound
 
 KEPT_BUILDS = 4  # folders of one image's older contents
 TOOL_TIMEOUT_S = 300
@@ -51,8 +51,18 @@ def build(
 ) -> Built:
     """Build APP (a .py file or a folder with image.toml) and return the checked image in build/apps.
 
-    profile: the one of image.toml if None. Raises NotFound, ConfigError, BuildError, ImageRefused, UsageError.
+    profile: the one of image.toml if None. Raises NotFound, ConfigError, BuildError, DiskFull, ImageRefused,
+    UsageError.
     """
+    try:
+        return _build(app, profile, variant, say)
+    except OSError as e:
+        if full := DiskFull.of(e, port.BUILD):
+            raise full from e
+        raise
+
+
+def _build(app: Path, profile: Profile | None, variant: str, say: Callable[[str], None]) -> Built:
     started = time.monotonic()
     settings = config.load(app, variant)
     plan = freeze.plan(settings, profile or settings.profile, say)
@@ -75,13 +85,18 @@ def build(
         _forget_old(apps, settings.name, folder)
     image = elf.read(folder / ELF_NAME)
     objects = json.loads((folder / "objects.json").read_text())
-    warnings = list(plan.closure.warnings)
+    warnings = [*plan.closure.warnings, *_stale(plan)]
     if budget and image.size > budget:
         measured, mine = settings.budget_compiler, plan.archive.compiler
         if not measured or f"{mine}.".startswith(f"{measured}."):
             raise _over_budget(settings, image, objects)
         warnings.append(f"{_excess(settings, image)}, which is for {measured}: this is {mine}")
     return Built(settings, image, objects, tuple(warnings), reused, time.monotonic() - started)
+
+
+def _stale(plan: freeze.Plan) -> list[str]:
+    newer = plan.archive.newer_source()
+    return [f"{newer} changed after the port archive was built: make setup brings it up to date"] if newer else []
 
 
 def export(built: Built, out: Path) -> elf.Image:
@@ -93,6 +108,8 @@ def export(built: Built, out: Path) -> elf.Image:
         part.replace(out)
     except OSError as e:
         part.unlink(missing_ok=True)
+        if full := DiskFull.of(e, out.absolute().parent):
+            raise full from e
         raise NotFound(f"cannot write {out}: {e.strerror}", hint="name another file with -o") from e
     return elf.read(out)
 
@@ -148,12 +165,19 @@ def _run(argv: list[str], step: str) -> None:
     except subprocess.TimeoutExpired as e:
         raise BuildError(f"{step}: {argv[0]} did not end within {TOOL_TIMEOUT_S} s") from e
     if done.returncode:
+        if "No space left on device" in done.stderr or "Disk quota exceeded" in done.stderr:
+            raise DiskFull(_fullest())
         said = [
             line for line in done.stderr.splitlines() if "error" in line or "undefined" in line
         ] or done.stderr.splitlines()
         raise BuildError(
             f"{step} failed", evidence="\n".join(said[:8]), hint="make setup brings the port archive up to date"
         )
+
+
+def _fullest() -> str:
+    """Which of the two folders that gcc writes to has less room."""
+    return str(min((port.BUILD, Path(tempfile.gettempdir())), key=lambda folder: shutil.disk_usage(folder).free))
 
 
 def sizes(link_map: str) -> dict[str, int]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Runs upstream's mpy-tool.py with two mends that version 1.25 needs.
+"""Runs upstream's mpy-tool.py with three mends that version 1.25 needs.
 
 Of a file's name it takes only the slashes out before it makes C names of it: those of `two,cards.py` do not compile,
 and `a/b.py` and `a_b.py` have the same ones. Here every character that C has no use for becomes `_`, and no two modules
@@ -8,6 +8,9 @@ share a name.
 It writes every float constant in all object representations and packs it into 32 bits for one that we do not use: a
 literal beyond single precision (1e300) ends it with OverflowError. Here such a value packs as infinity. Goes away when
 upstream packs only what the target uses.
+
+It hashes a string in a number that grows with it, which takes minutes for a megabyte. Here the number keeps the
+bits that count.
 
 Run by its path and isolated, so that it imports neither from the working folder nor from floe's own:
 
@@ -60,6 +63,15 @@ def name_for_c(tool: Any) -> None:
     tool.read_raw_code = lambda reader, parent, *rest: read_raw_code(reader, clean(parent), *rest)
 
 
+def compute_hash(text: bytes, size: int) -> int:
+    """makeqstrdata's, in time that grows with the length alone. size: of the hash, in bytes."""
+    mask = (1 << 8 * (size or 2)) - 1
+    value = 5381
+    for byte in text:
+        value = (value * 33 ^ byte) & mask
+    return value or 1
+
+
 def main() -> None:
     path = Path(sys.argv[1])
     sys.path.insert(0, str(path.parent))  # mpy-tool finds makeqstrdata.py from there
@@ -69,6 +81,8 @@ def main() -> None:
     tool: Any = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
     tool.struct = _Struct
+    tool.qstrutil.compute_hash = compute_hash
+    sys.set_int_max_str_digits(0)  # of a long number in hexadecimal, say
     name_for_c(tool)
     tool.main(sys.argv[2:])
 

@@ -15,6 +15,9 @@ BUILD = ROOT / "build"
 UPSTREAM = BUILD / "upstream"
 MICROPYTHON = UPSTREAM / "micropython"
 
+CHECKED = "checked"  # in an archive's folder; its time is when make last began to bring it up to date
+_SOURCES = {".c", ".h", ".S", ".mk", ".ld", ".toml", ".patch"}
+
 _REGISTER = re.compile(r"(MP_REGISTER_MODULE|MP_REGISTER_EXTENSIBLE_MODULE)\(MP_QSTR_(\w+),\s*(\w+)\);")
 _DELEGATE = re.compile(r"MP_REGISTER_MODULE_DELEGATION\((\w+),\s*(\w+)\);")
 
@@ -52,6 +55,15 @@ class Archive:
     @property
     def mpy_cross(self) -> Path:
         return self.folder.parent.parent / "mpy-cross"
+
+    def newer_source(self) -> Path | None:
+        """A source that changed after make looked at all of them (setup.make_port), relative to the top folder."""
+        made = next((p for p in (self.folder / CHECKED, self.library) if p.exists()), None)
+        if made is None:
+            return None
+        when = made.stat().st_mtime
+        files = (p for top in ("port", "modules") for p in sorted((ROOT / top).rglob("*")) if p.suffix in _SOURCES)
+        return next((p.relative_to(ROOT) for p in files if p.stat().st_mtime > when), None)
 
     def module_definitions(self, names: set[str]) -> str:
         """The lines of moduledefs.collected for these modules only, sorted: input of makemoduledefs.py."""

@@ -142,6 +142,8 @@ class Resolver:
             raise BuildError(f"{show(file.path)}: not UTF-8: {e.reason} at byte {e.start}") from e
         except (SyntaxError, ValueError) as e:
             raise _syntax_error(file, e) from e
+        except (RecursionError, MemoryError):
+            raise BuildError(f"{show(file.path)}: nested too deeply") from None
         self.sources[file.target] = source
         self.closure.compiler += [f"{file.target}: {name}" for name in source.compiler]
         self.closure.native += [file.target] if source.native else []

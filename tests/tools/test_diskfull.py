@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: MIT
+"""A disk that is full is called so, whatever of a build it hits; and what is too large or too deep has one clear error."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from floe import cli, elf, image, port
+from floe.errors import DiskFull, FloeError
+
+SmallDisk = Callable[[str], AbstractContextManager[Path]]
+KIB = [16, 64, 200, 500, 1000]  # the first fits nothing, the last all but the ELF
+
+
+@pytest.mark.parametrize("kib", KIB)
+def test_full_while_building(kib: int, small_disk: SmallDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "main.py").write_text(f"x = {random.Random(kib).randbytes(100_000)!r}\n")
+    with small_disk(f"{kib}k") as disk:
+        monkeypatch.setattr(port, "BUILD", disk)
+        with pytest.raises(DiskFull) as caught:
+            image.build(tmp_path / "main.py")
+    assert "the disk is full: " in caught.value.message
+    assert str(disk) in caught.value.message
+    assert caught.value.hint.startswith("df -h ")
+
+
+def test_full_where_the_image_is_wanted(
+    small_disk: SmallDisk, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "main.py").write_text("print(1)\n")
+    with small_disk("100k") as disk:
+        code = cli.run(["build", str(tmp_path / "main.py"), "-o", str(disk / "out.elf")])
+        assert list(disk.iterdir()) == []
+    assert code == 125
+    err = capfd.readouterr().err
+    assert err.startswith(f"floe: the disk is full: {disk}")
+    assert "Traceback" not in err
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Iterator[port.Archive]:
+    real = port.load("sealed")
+    folder = tmp_path / "sealed"
+    folder.mkdir()
+    yield port.Archive("sealed", folder, real.modules, (), (), real.compiler)
+
+
+def test_a_source_of_the_port_that_is_newer(
+    archive: port.Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "port" / "hal" / "clock.c"
+    source.parent.mkdir(parents=True)
+    (tmp_path / "modules").mkdir()
+    source.write_text("")
+    (tmp_path / "port" / "README.md").write_text("")
+    monkeypatch.setattr(port, "ROOT", tmp_path)
+    assert archive.newer_source() is None
+    (archive.folder / port.CHECKED).touch()
+    now = time.time()
+    os.utime(source, (now - 60, now - 60))
+    os.utime(tmp_path / "port" / "README.md", (now + 60, now + 60))
+    assert archive.newer_source() is None
+    os.utime(source, (now + 60, now + 60))
+    assert archive.newer_source() == Path("port/hal/clock.c")
+
+
+@pytest.mark.parametrize(
+    "literal", ["'" + "abcdefghi " * 100_000 + "'", repr(random.Random(2).randbytes(400_000))], ids=["str", "bytes"]
+)
+def test_a_literal_of_a_megabyte_builds_in_seconds(literal: str, tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text(f"x = {literal}\nprint(len(x))\n")
+    before = time.monotonic()
+    image.build(tmp_path / "main.py")
+    assert time.monotonic() - before < 60  # minutes before, seconds on a quiet machine
+
+
+DEEP = {
+    "image.toml": "args = " + "[" * 20_000 + "]" * 20_000,
+    "main.py": "x = " + "[" * 20_000 + "]" * 20_000,
+}
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_too_deep(name: str, tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text("print(1)\n")
+    (tmp_path / "image.toml").write_text('name = "deep"\n')
+    (tmp_path / name).write_text(DEEP[name] + "\n")
+    with pytest.raises(FloeError) as caught:
+        image.build(tmp_path)
+    assert name in caught.value.message
+    assert "too" in caught.value.message
+
+
+def test_an_elf_of_a_tebibyte(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text("print(1)\n")
+    path = tmp_path / "big.elf"
+    shutil.copy(image.build(tmp_path / "main.py").path, path)
+    with path.open("r+b") as f:
+        f.truncate(1 << 40)
+    with pytest.raises(FloeError, match="it has 1099511627776 bytes; an image has at most 2048 MiB"):
+        elf.read(path)
