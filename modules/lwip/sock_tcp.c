@@ -243,8 +243,8 @@ void sock_tcp_close(sock_t *s) {
     }
     leave(pcb);
     err_t err = ERR_OK;
-    if (pcb->state < ESTABLISHED || (pcb->unsent == NULL && pcb->unacked == NULL)) {
-        err = tcp_close(pcb); // resets it if something is unread
+    if (pcb->state < ESTABLISHED || (pcb->unsent == NULL && (unread > 0 || pcb->unacked == NULL))) {
+        err = tcp_close(pcb); // resets it if something is unread; what was written is on its way before that
     } else {
         tcp_recv(pcb, on_late);
         recved(pcb, unread);
