@@ -11,10 +11,10 @@ from conftest import Boot
 from floe.console import Matched
 
 GUEST = Path(__file__).resolve().parent / "guest_exit.py"
+pytestmark = pytest.mark.usefixtures("each_qemu")
+
 LOOP = """
 import sys, time
-
-pytestmark = pytest.mark.usefixtures("each_qemu")
 print("looping")
 try:
     {body}

@@ -120,9 +120,11 @@ def test_u_prefix_is_the_built_in(tmp_path: Path) -> None:
     assert names(closure) == ["main.py"]
 
 
-def test_u_prefix_of_a_fixed_module_does_not_exist(tmp_path: Path) -> None:
-    with pytest.raises(BuildError, match="no module named 'usys'"):
-        resolve(tmp_path, {"main.py": "import usys\n"})
+def test_u_prefix_of_a_fixed_module(tmp_path: Path) -> None:
+    """usys alone of them is known to MicroPython (py/objmodule.c)."""
+    assert resolve(tmp_path, {"main.py": "import usys\n"}).modules == {"sys"}
+    with pytest.raises(BuildError, match="no module named 'unetwork'"):
+        resolve(tmp_path, {"main.py": "import unetwork\n"})
 
 
 def test_folder_without_python_hides_nothing(tmp_path: Path) -> None:
