@@ -371,3 +371,12 @@ def test_nothing_beside_the_script_runs_on_the_host(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "RAN_ON_HOST").exists()
+
+
+def test_a_tool_without_an_end_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(freeze, "TOOL_TIMEOUT_S", 0.5)
+    path = tmp_path / "large.py"
+    path.write_text("x = (1 << 200000) ** 7\n")
+    with pytest.raises(BuildError, match=r"large\.py: mpy-cross did not end within 0\.5 s") as caught:
+        freeze.compile_file(port.load("dev").mpy_cross, path, "large.py")
+    assert "data/" in caught.value.hint
