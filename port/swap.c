@@ -7,7 +7,8 @@
 // What anybody holds of the old version follows. A function gets a type whose call goes on to the new one; the rest of
 // the object stays, for the frames and generators that still run its code: they end as they began. A class takes over
 // the new attributes, so that its instances have them; if its bases are others now, only new instances do.
-// Constants that were copied (`from m import LIMIT`), and names that the new code does not have, stay what they were.
+// Constants that were copied (`from m import LIMIT`), names that the new code does not have, and those that it lists in
+// __floe_keep__ and that have a value already, stay what they were.
 
 #include "port.h"
 #include "py/builtin.h"
@@ -200,13 +201,30 @@ static void adopt_instance(const plan_t *p, mp_obj_t value) {
     }
 }
 
+// Whether the new code's __floe_keep__, a tuple or a list, has this name. Raises TypeError for another object.
+static bool keeps(const mp_obj_dict_t *fresh, mp_obj_t key) {
+    mp_obj_t list = name_in(fresh, MP_OBJ_NEW_QSTR(MP_QSTR___floe_keep__));
+    size_t n = 0;
+    mp_obj_t *items = NULL;
+    if (list != MP_OBJ_NULL) {
+        mp_obj_get_array(list, &n, &items);
+    }
+    while (n > 0 && !mp_obj_equal(items[n - 1], key)) {
+        n--;
+    }
+    return n > 0;
+}
+
 static void replace(mp_obj_dict_t *names, mp_obj_dict_t *fresh, mp_module_context_t *context) {
     plan_t p = {.old_names = names, .fresh_names = fresh};
     mp_obj_dict_t *all = MP_OBJ_TO_PTR(mp_obj_dict_copy(MP_OBJ_FROM_PTR(names)));
     for (size_t i = 0; i < fresh->map.alloc; i++) {
         if (mp_map_slot_is_filled(&fresh->map, i)) {
             mp_map_elem_t *e = &fresh->map.table[i];
-            mp_obj_dict_store(MP_OBJ_FROM_PTR(all), e->key, plan_value(&p, name_in(names, e->key), e->value));
+            mp_obj_t old = name_in(names, e->key);
+            if (!keeps(fresh, e->key) || old == MP_OBJ_NULL) {
+                mp_obj_dict_store(MP_OBJ_FROM_PTR(all), e->key, plan_value(&p, old, e->value));
+            }
         }
     }
     // From here on nothing allocates, so that nothing fails.

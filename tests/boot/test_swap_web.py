@@ -88,6 +88,28 @@ def test_what_cannot_be_replaced_says_why(vms: Vms, tmp_path: Path) -> None:
     assert floe("swap", "nobody", "notes", new).returncode == 127
 
 
+def test_what_a_module_names_is_kept(vms: Vms, accel: str, tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(
+        "import asyncio, m\n\nasync def main():\n    while True:\n"
+        "        m.seen.append(1)\n        print('m', m.edition, len(m.seen) > 1, m.new, m.anew)\n"
+        "        m.anew = 'old'\n        await asyncio.sleep_ms(100)\n\nasyncio.run(main())\n"
+    )
+    (tmp_path / "m.py").write_text("edition = 1\nseen = []\nnew = 0\nanew = 'start'\n")
+    name = str(vms.run("--dev", "--accel", accel, tmp_path / "app.py")["name"])
+    until(lambda: "m 1 True 0 old" in log(name), "the first edition")
+    second = tmp_path / "second.py"
+    keep = '__floe_keep__ = ("seen", "anew", "later")'
+    second.write_text(f"{keep}\nedition = 2\nseen = []\nnew = 2\nanew = 'start'\nlater = 5\nnew += later\n")
+    done = floe("swap", name, "m", second)
+    assert done.returncode == 0, done.stderr
+    until(lambda: "m 2 " in log(name), "the second edition")
+    assert "m 2 True 7 old" in log(name) and "m 2 False" not in log(name) and "start" not in log(name).split("m 2 ")[1]
+    second.write_text("__floe_keep__ = ('seen')\nedition = 3\n")
+    done = floe("swap", name, "m", second)
+    assert done.returncode == 125 and "m was not replaced: TypeError" in done.stderr
+    assert "m 3 " not in log(name)
+
+
 def test_a_sealed_image_refuses(vms: Vms, tmp_path: Path) -> None:
     name, _ = serving(vms)
     (tmp_path / "new.py").write_text("x = 1\n")

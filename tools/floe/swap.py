@@ -34,8 +34,9 @@ def command(name: str, module: str, file: Path) -> int:
     """Replace MODULE, which the program in a detached VM has imported, by FILE, while it runs (dev images).
 
     Functions and classes that others have taken from the module follow; what runs ends as it began. The module's state
-    starts anew: what FILE assigns at its top level. Names that FILE does not have keep their values. When FILE does
-    not compile, or fails at its first run, nothing changes."""
+    starts anew: what FILE assigns at its top level. Names that FILE does not have keep their values, and so do those
+    that it lists: __floe_keep__ = ("visits", "cache"). When FILE does not compile, or fails at its first run, nothing
+    changes."""
     if not file.is_file():
         raise NotFound(f"no such file: {file}")
     target = module.replace(".", "/") + ".py"
