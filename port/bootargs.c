@@ -62,7 +62,18 @@ static void parse(mp_obj_t env) {
     }
 }
 
+// What is missing may be a device, an address or half an argument: nothing runs on such a line.
+static void refuse_cut(void) {
+    static const char line[] = "floe: the kernel command line has more than 4094 bytes\n"
+                               "try: fewer arguments; variables by fw_cfg, see docs/by-hand.md\n";
+    if (boot_cmdline_cut) {
+        hal_console_log(line, sizeof(line) - 1);
+        hal_exit(1);
+    }
+}
+
 void floe_bootargs_init(void) {
+    refuse_cut();
     mp_obj_t env = mp_obj_new_dict(0);
     MP_STATE_PORT(floe_env) = env;
     floe_env_is_complete = false;

@@ -34,6 +34,18 @@ void virtio_log(const virtio_dev_t *v, const char *text) {
     hal_console_log(line, n);
 }
 
+// Digits, without leading zeros, and a NUL. How many digits.
+static size_t hex(char *out, uint64_t value) {
+    size_t n = 0;
+    for (int shift = 60; shift >= 0; shift -= 4) {
+        if (value >> shift != 0 || shift == 0) {
+            out[n++] = "0123456789abcdef"[value >> shift & 15];
+        }
+    }
+    out[n] = '\0';
+    return n;
+}
+
 void virtio_name(virtio_dev_t *v, const char *text, uint32_t at) {
     size_t n = 0;
     while (text[n] != '\0' && n < VIRTIO_NAME_MAX - 10) {
@@ -41,13 +53,7 @@ void virtio_name(virtio_dev_t *v, const char *text, uint32_t at) {
         n++;
     }
     v->name[n++] = '@';
-    for (int shift = 28; shift >= 0; shift -= 4) {
-        unsigned digit = at >> shift & 15;
-        if (at >> shift != 0 || shift == 0) {
-            v->name[n++] = "0123456789abcdef"[digit];
-        }
-    }
-    v->name[n] = '\0';
+    hex(v->name + n, at);
 }
 
 bool virtio_add(const virtio_dev_t *v) {
@@ -104,16 +110,27 @@ int virtio_reset(virtio_dev_t *v, uint64_t *offered) {
     if ((*offered & BIT64(VIRTIO_F_VERSION_1_BIT)) == 0) {
         return virtio_fail(v, "legacy device, virtio 1.x is needed", -ENOTSUP);
     }
+    v->features = *offered & BIT64(VIRTIO_F_ACCESS_PLATFORM_BIT);
     return 0;
+}
+
+// The device insists on something: it is among what we left out.
+static int refuse(virtio_dev_t *v) {
+    char why[64] = "features refused; it offers, too, 0x"; // bits of clause 6; room for all 64
+    hex(why + strlen(why), v->ops->get_features(v) & ~v->features);
+    int r = virtio_fail(v, why, -ENOTSUP);
+    v->why = "features refused";
+    return r;
 }
 
 int virtio_negotiate(virtio_dev_t *v, uint64_t features) {
     uint8_t status = VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER | VIRTIO_STATUS_FEATURES_OK;
-    v->features = features | BIT64(VIRTIO_F_VERSION_1_BIT);
+    // An IOMMU that nobody has programmed lets every address through: ours stay physical ones.
+    v->features |= features | BIT64(VIRTIO_F_VERSION_1_BIT);
     v->ops->set_features(v, v->features);
     v->ops->set_status(v, status);
     if (v->ops->get_status(v) != status) {
-        return virtio_fail(v, "features refused", -ENOTSUP);
+        return refuse(v);
     }
     return 0;
 }

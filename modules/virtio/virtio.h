@@ -13,10 +13,10 @@
 #include "hal.h"
 #include "virtqueue.h"
 
-enum { VIRTIO_ID_NET = 1, VIRTIO_ID_BLOCK = 2, VIRTIO_ID_CONSOLE = 3, VIRTIO_ID_RNG = 4 }; // clause 5
-enum { VIRTIO_F_EVENT_IDX_BIT = 29, VIRTIO_F_VERSION_1_BIT = 32 };                         // clause 6
-enum { VIRTIO_DEV_MAX = 16, VIRTIO_QUEUE_MAX = 16, VIRTIO_NAME_MAX = 24 };                 // ours
-enum {                                                                                     // 2.1
+enum { VIRTIO_ID_NET = 1, VIRTIO_ID_BLOCK = 2, VIRTIO_ID_CONSOLE = 3, VIRTIO_ID_RNG = 4 };            // clause 5
+enum { VIRTIO_F_EVENT_IDX_BIT = 29, VIRTIO_F_VERSION_1_BIT = 32, VIRTIO_F_ACCESS_PLATFORM_BIT = 33 }; // clause 6
+enum { VIRTIO_DEV_MAX = 16, VIRTIO_QUEUE_MAX = 16, VIRTIO_NAME_MAX = 24 };                            // ours
+enum {                                                                                                // 2.1
     VIRTIO_STATUS_ACKNOWLEDGE = 0x01,
     VIRTIO_STATUS_DRIVER = 0x02,
     VIRTIO_STATUS_DRIVER_OK = 0x04,
@@ -63,7 +63,7 @@ typedef struct { // transport_pci.c
 struct virtio_dev {
     const virtio_ops_t *ops;
     uint32_t type;      // VIRTIO_ID_*
-    uint64_t features;  // negotiated
+    uint64_t features;  // negotiated; before that ACCESS_PLATFORM, where it is offered
     size_t config_size; // bytes of device configuration
     int irq;            // queues; on mmio configuration changes too
     int irq_config;     // PCI: configuration changes; -1 on mmio

@@ -34,6 +34,7 @@ boot_ram_t boot_ram[BOOT_RAM_MAX];
 unsigned boot_ram_count;
 uint64_t boot_ram_total;
 char boot_cmdline[BOOT_CMDLINE_MAX];
+bool boot_cmdline_cut;
 boot_ram_t boot_module[BOOT_MODULE_MAX];
 unsigned boot_module_count;
 
@@ -97,6 +98,7 @@ static void drop_empty_ram(void) {
 // QEMU's microvm appends its devices to the end, behind the script's arguments: they are put in front.
 static void copy_cmdline(const char *from) {
     size_t end = strnlen(from, sizeof(boot_cmdline) - 2), tail = end;
+    boot_cmdline_cut = from[end] != '\0';
     while (tail > 0) {
         size_t word = tail;
         while (word > 0 && from[word - 1] == ' ') {

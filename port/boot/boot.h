@@ -5,6 +5,7 @@
 #ifndef FLOE_BOOT_H
 #define FLOE_BOOT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,6 +21,7 @@ extern boot_ram_t boot_ram[BOOT_RAM_MAX]; // free RAM, ascending; boot_ram[0] be
 extern unsigned boot_ram_count;
 extern uint64_t boot_ram_total; // bytes of RAM the machine has
 extern char boot_cmdline[BOOT_CMDLINE_MAX];
+extern bool boot_cmdline_cut; // the host's was longer
 
 // Files the hypervisor loaded beside the kernel (QEMU's -initrd): exact bounds, mapped read-only, never reused.
 extern boot_ram_t boot_module[BOOT_MODULE_MAX];

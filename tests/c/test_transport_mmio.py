@@ -17,7 +17,7 @@ from harness import (
 )
 
 GOOD = "virtio_mmio.device=512@0xfeb00000:5"
-MAC = 1 << 5
+MAC, ACCESS_PLATFORM = 1 << 5, 1 << 33
 
 
 @pytest.fixture
@@ -114,9 +114,17 @@ def test_legacy_features(h: Harness, card: Device) -> None:
 
 
 def test_features_refused(h: Harness, card: Device) -> None:
-    card.set(features_refused=1)
+    """What the device insists on is among what it offers and we left out."""
+    card.set(features=VERSION_1 | MAC | 1 << 34 | 1 << 63, features_refused=1)
     assert probe(h) == ENOTSUP
-    assert "features refused" in h.log[0]
+    assert h.log == ["virtio-mmio@feb00000: features refused; it offers, too, 0x8000000400000000"]
+
+
+def test_a_device_behind_an_iommu(h: Harness, card: Device) -> None:
+    card.set(features=VERSION_1 | MAC | ACCESS_PLATFORM)
+    assert probe(h) == 1
+    assert card.get("driver_features") == VERSION_1 | MAC | ACCESS_PLATFORM
+    assert h.log == []
 
 
 @pytest.mark.parametrize("bits", [MAC, 1 << 15, 0xFFFF])

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: MIT
+"""An ELF that QEMU starts without floe, with options of a person's own: what is there works, what lacks is told."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from floe import qemu
+from floe.accel import arguments
+from floe.vm import Outcome, judge
+
+MACHINES = ["microvm,acpi=off", "q35", "pc"]
+
+pytestmark = pytest.mark.usefixtures("each_qemu")
+
+
+def by_hand(elf: Path, machine: str, accel: str, *more: str) -> tuple[Outcome | None, str]:
+    """How a start ended, and what the guest said on its 16550, which is its console where it has no other."""
+    argv = [qemu.find_qemu(), "-M", machine, *arguments(accel), "-m", "32M", "-nodefaults", "-no-user-config",
+            "-display", "none", "-no-reboot", "-bios", qemu.FIRMWARE, "-device", "isa-debug-exit,iobase=0xf4,iosize=4",
+            "-serial", "stdio", "-kernel", str(elf), *more]  # fmt: skip
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
+    return judge(done.returncode, ""), done.stdout
+
+
+@pytest.mark.parametrize("machine", ["microvm,acpi=off", "q35"])
+def test_a_command_line_over_the_limit_is_refused(build: Callable[..., Path], accel: str, machine: str) -> None:
+    """Whatever was cut off: the end of an argument, an argument, a device."""
+    fits, cut = ("-- " + "z" * length for length in (4091, 4092))
+    assert by_hand(build("hello"), machine, accel, "-append", fits) == (Outcome(0, "exit"), "hello, world\n")
+    outcome, said = by_hand(build("hello"), machine, accel, "-append", cut)
+    assert outcome == Outcome(1, "exit")
+    assert said == (
+        "floe: the kernel command line has more than 4094 bytes\n"
+        "try: fewer arguments; variables by fw_cfg, see docs/by-hand.md\n"
+    )
+
+
+def test_devices_behind_an_iommu_work(build: Callable[..., Path], accel: str) -> None:
+    """iommu_platform=on has them insist on ACCESS_PLATFORM. No driver complains, and the text goes to the console."""
+    console = ("-device", "virtio-serial-pci,disable-legacy=on,iommu_platform=on", "-chardev", "null,id=c")
+    rest = ("-device", "virtconsole,chardev=c", "-device", "virtio-rng-pci,disable-legacy=on,iommu_platform=on")
+    assert by_hand(build("hello"), "q35", accel, *console, *rest) == (Outcome(0, "exit"), "")
