@@ -90,11 +90,14 @@ class EventQueue(core.IOQueue):
             self.poller.modify(sock, select.POLLOUT if waiting[0] is None else _IN)
 
 
-def _holder_of(host: str) -> bytes:
+def _holder_of(address: object) -> bytes:
     """Who is behind an address: an IPv4 address, or the network an IPv6 one is in, of which a client has all."""
-    if ":" not in host or not hasattr(socket, "inet_pton"):
-        return host.encode()
-    raw = socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
+    if isinstance(address, bytearray):  # MicroPython as a Linux process packs it
+        raw = socket.sockaddr(address)[1]
+    elif ":" in address[0]:
+        raw = socket.inet_pton(socket.AF_INET6, address[0].partition("%")[0])
+    else:
+        return address[0].encode()
     return raw[12:] if raw[:12] == bytes(10) + b"\xff\xff" else raw[:8]
 
 
@@ -124,7 +127,7 @@ class _Listener:
             server.events.unwatch(self.sock)
             return
         sock, address = self.sock.accept()
-        holder = _holder_of(address[0])
+        holder = _holder_of(address)
         if server.holders.get(holder, 0) >= server.holder_limit() and not server.make_room(holder):
             sock.close()
             return
@@ -177,13 +180,19 @@ class Server:
             core._io_queue = EventQueue(core._io_queue)
         self.events = core._io_queue
         names = []
-        for name, family, host in (("IPv6", "AF_INET6", "::"), ("IPv4", "AF_INET", "0.0.0.0")):
+        for name, family, host in (
+            ("IPv6", "AF_INET6", "::"),
+            ("IPv4", "AF_INET", "0.0.0.0"),
+        ):
             try:
                 number = getattr(socket, family)
                 address = socket.getaddrinfo(host, port, number, socket.SOCK_STREAM)[0][-1]
                 self._listeners.append(_Listener(self, number, address))
                 names.append(name)
-            except (AttributeError, OSError) as exc:  # no such family, or the other one serves it too
+            except (
+                AttributeError,
+                OSError,
+            ) as exc:  # no such family, or the other one serves it too
                 if name == "IPv4" and not names:
                     raise exc
         self._set_date()

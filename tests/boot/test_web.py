@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 
@@ -14,6 +16,7 @@ from webguest import DATA, HOST, POST_NOTE, BootWeb, Web, get, request, serve, s
 
 from conftest import Boot
 from rawhttp import RawHttp, exchange
+from tests.bench import unixport
 
 
 @pytest.fixture
@@ -48,7 +51,11 @@ def test_every_file_has_a_kind_here() -> None:
 def test_file(web: Web, name: str) -> None:
     answer = get(web.port, "/" + name)
     content = (DATA / name).read_bytes()
-    assert (answer.status, answer.fields["content-type"], answer.body) == (200, KINDS[name], content)
+    assert (answer.status, answer.fields["content-type"], answer.body) == (
+        200,
+        KINDS[name],
+        content,
+    )
     assert re.fullmatch(r'"[0-9a-f]+-[0-9a-f]{8}"', answer.fields["etag"])
     assert abs(time.time() - _seconds(answer.fields["date"])) < 5
 
@@ -80,7 +87,11 @@ def test_etag(web: Web) -> None:
         etag = client.get("/style.css").fields["etag"]
         for field in (etag, f'"other", W/{etag}', "*"):
             answer = client.get("/style.css", f"If-None-Match: {field}")
-            assert (answer.status, answer.body, answer.fields["etag"]) == (304, b"", etag)
+            assert (answer.status, answer.body, answer.fields["etag"]) == (
+                304,
+                b"",
+                etag,
+            )
             assert "content-length" not in answer.fields
         assert client.get("/style.css", 'If-None-Match: "other"').status == 200
 
@@ -101,8 +112,18 @@ def test_ranges(web: Web) -> None:
             assert answer.fields["content-range"] == f"bytes {first}-{last}/{size}"
         for field in (f"{size}-", "-0"):
             answer = client.get("/app.js", f"Range: bytes={field}")
-            assert (answer.status, answer.fields["content-range"]) == (416, f"bytes */{size}")
-        for field in ("bytes=9-5", "bytes=", "bytes=-", "bytes=a-b", "lines=1-2", "bytes=0-1,3-4"):
+            assert (answer.status, answer.fields["content-range"]) == (
+                416,
+                f"bytes */{size}",
+            )
+        for field in (
+            "bytes=9-5",
+            "bytes=",
+            "bytes=-",
+            "bytes=a-b",
+            "lines=1-2",
+            "bytes=0-1,3-4",
+        ):
             assert client.get("/app.js", f"Range: {field}").body == content
         assert client.get("/app.js", "Range: bytes=0-1", 'If-Range: "old"').body == content
 
@@ -150,10 +171,17 @@ def test_notes(web: Web) -> None:
     where = made.fields["location"]
     assert (where, note["text"]) == (f"/api/notes/{note['id']}", "snø ❄")
     assert json.loads(get(port, where).body) == note
-    assert json.loads(request(port, "PUT", where, {"text": "new"}).body) == {"id": note["id"], "text": "new"}
+    assert json.loads(request(port, "PUT", where, {"text": "new"}).body) == {
+        "id": note["id"],
+        "text": "new",
+    }
     assert json.loads(get(port, "/api/notes").body) == [{"id": note["id"], "text": "new"}]
     gone = request(port, "DELETE", where)
-    assert (gone.status, gone.body, "content-length" in gone.fields) == (204, b"", False)
+    assert (gone.status, gone.body, "content-length" in gone.fields) == (
+        204,
+        b"",
+        False,
+    )
     assert [request(port, method, where, {"text": "x"}).status for method in ("GET", "PUT", "DELETE")] == [404] * 3
 
 
@@ -233,7 +261,14 @@ def test_http_1_0(web: Web) -> None:
 
 
 def test_pipelining(web: Web) -> None:
-    paths = ["/", "/style.css", "/nothing", "/api/notes", "/logo.svg", "/robots.txt"] * 20
+    paths = [
+        "/",
+        "/style.css",
+        "/nothing",
+        "/api/notes",
+        "/logo.svg",
+        "/robots.txt",
+    ] * 20
     stream = b"".join(b"GET %s HTTP/1.1\r\n%s\r\n" % (p.encode(), HOST) for p in paths)
     stream += POST_NOTE + b"Content-Length: 14\r\n\r\n" + b'{"text": "abc"}'[:14]
     for step in (len(stream), 1000, 37):
@@ -302,3 +337,26 @@ def test_expect_continue(web: Web) -> None:
     assert (answer.status, closed) == (413, True)
     answer, closed = exchange(web.port, (head % 3).replace(b"100-continue", b"magic"))
     assert (answer.status, closed) == (417, True)
+
+
+# ---- elsewhere --------------------------------------------------------------------------------------
+
+
+def test_it_serves_as_a_linux_process() -> None:
+    """The Linux peer of the benchmarks runs the same files on the same MicroPython."""
+    unixport.build()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = subprocess.Popen(
+        [unixport.BINARY, "main.py"],
+        cwd=DATA.parent, env=os.environ | {"SITE": str(DATA), "PORT": str(port)}, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        assert server.stdout is not None
+        assert b"serving on port" in server.stdout.readline()
+        answer = request(port, "GET", "/robots.txt")
+        assert (answer.status, answer.body) == (200, (DATA / "robots.txt").read_bytes())
+    finally:
+        server.kill()
+        server.wait(10)
