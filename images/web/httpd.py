@@ -180,19 +180,13 @@ class Server:
             core._io_queue = EventQueue(core._io_queue)
         self.events = core._io_queue
         names = []
-        for name, family, host in (
-            ("IPv6", "AF_INET6", "::"),
-            ("IPv4", "AF_INET", "0.0.0.0"),
-        ):
+        for name, family, host in (("IPv6", "AF_INET6", "::"), ("IPv4", "AF_INET", "0.0.0.0")):
             try:
                 number = getattr(socket, family)
                 address = socket.getaddrinfo(host, port, number, socket.SOCK_STREAM)[0][-1]
                 self._listeners.append(_Listener(self, number, address))
                 names.append(name)
-            except (
-                AttributeError,
-                OSError,
-            ) as exc:  # no such family, or the other one serves it too
+            except (AttributeError, OSError) as exc:  # no such family, or the other one serves it too
                 if name == "IPv4" and not names:
                     raise exc
         self._set_date()

@@ -51,11 +51,7 @@ def test_every_file_has_a_kind_here() -> None:
 def test_file(web: Web, name: str) -> None:
     answer = get(web.port, "/" + name)
     content = (DATA / name).read_bytes()
-    assert (answer.status, answer.fields["content-type"], answer.body) == (
-        200,
-        KINDS[name],
-        content,
-    )
+    assert (answer.status, answer.fields["content-type"], answer.body) == (200, KINDS[name], content)
     assert re.fullmatch(r'"[0-9a-f]+-[0-9a-f]{8}"', answer.fields["etag"])
     assert abs(time.time() - _seconds(answer.fields["date"])) < 5
 
@@ -87,11 +83,7 @@ def test_etag(web: Web) -> None:
         etag = client.get("/style.css").fields["etag"]
         for field in (etag, f'"other", W/{etag}', "*"):
             answer = client.get("/style.css", f"If-None-Match: {field}")
-            assert (answer.status, answer.body, answer.fields["etag"]) == (
-                304,
-                b"",
-                etag,
-            )
+            assert (answer.status, answer.body, answer.fields["etag"]) == (304, b"", etag)
             assert "content-length" not in answer.fields
         assert client.get("/style.css", 'If-None-Match: "other"').status == 200
 
@@ -112,18 +104,8 @@ def test_ranges(web: Web) -> None:
             assert answer.fields["content-range"] == f"bytes {first}-{last}/{size}"
         for field in (f"{size}-", "-0"):
             answer = client.get("/app.js", f"Range: bytes={field}")
-            assert (answer.status, answer.fields["content-range"]) == (
-                416,
-                f"bytes */{size}",
-            )
-        for field in (
-            "bytes=9-5",
-            "bytes=",
-            "bytes=-",
-            "bytes=a-b",
-            "lines=1-2",
-            "bytes=0-1,3-4",
-        ):
+            assert (answer.status, answer.fields["content-range"]) == (416, f"bytes */{size}")
+        for field in ("bytes=9-5", "bytes=", "bytes=-", "bytes=a-b", "lines=1-2", "bytes=0-1,3-4"):
             assert client.get("/app.js", f"Range: {field}").body == content
         assert client.get("/app.js", "Range: bytes=0-1", 'If-Range: "old"').body == content
 
@@ -171,17 +153,10 @@ def test_notes(web: Web) -> None:
     where = made.fields["location"]
     assert (where, note["text"]) == (f"/api/notes/{note['id']}", "snø ❄")
     assert json.loads(get(port, where).body) == note
-    assert json.loads(request(port, "PUT", where, {"text": "new"}).body) == {
-        "id": note["id"],
-        "text": "new",
-    }
+    assert json.loads(request(port, "PUT", where, {"text": "new"}).body) == {"id": note["id"], "text": "new"}
     assert json.loads(get(port, "/api/notes").body) == [{"id": note["id"], "text": "new"}]
     gone = request(port, "DELETE", where)
-    assert (gone.status, gone.body, "content-length" in gone.fields) == (
-        204,
-        b"",
-        False,
-    )
+    assert (gone.status, gone.body, "content-length" in gone.fields) == (204, b"", False)
     assert [request(port, method, where, {"text": "x"}).status for method in ("GET", "PUT", "DELETE")] == [404] * 3
 
 
@@ -261,14 +236,7 @@ def test_http_1_0(web: Web) -> None:
 
 
 def test_pipelining(web: Web) -> None:
-    paths = [
-        "/",
-        "/style.css",
-        "/nothing",
-        "/api/notes",
-        "/logo.svg",
-        "/robots.txt",
-    ] * 20
+    paths = ["/", "/style.css", "/nothing", "/api/notes", "/logo.svg", "/robots.txt"] * 20
     stream = b"".join(b"GET %s HTTP/1.1\r\n%s\r\n" % (p.encode(), HOST) for p in paths)
     stream += POST_NOTE + b"Content-Length: 14\r\n\r\n" + b'{"text": "abc"}'[:14]
     for step in (len(stream), 1000, 37):
