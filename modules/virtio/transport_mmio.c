@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// virtio over MMIO, virtio 1.2 clause 4.2, register layout version 2.
+// virtio over MMIO, virtio 1.2 clause 4.2: register layout version 2, and version 1 (4.2.4), which libvirt and plain
+// QEMU give a microvm. There a queue is one piece of memory, in units of a page whose size we choose.
 // Owns: nothing but the registers named on the command line as virtio_mmio.device=SIZE@BASE:IRQ[:ID]
 // (Linux's words; QEMU's microvm and Firecracker write them). Not here: the dance (virtio.c).
 // Context: main loop only. A register access costs an exit, so none is made twice.
@@ -16,9 +17,12 @@ enum { // 4.2.2
     REG_DEVICE_FEATURES_SEL = 0x014,
     REG_DRIVER_FEATURES = 0x020,
     REG_DRIVER_FEATURES_SEL = 0x024,
+    REG_GUEST_PAGE_SIZE = 0x028, // version 1
     REG_QUEUE_SEL = 0x030,
     REG_QUEUE_NUM_MAX = 0x034,
     REG_QUEUE_NUM = 0x038,
+    REG_QUEUE_ALIGN = 0x03c, // version 1
+    REG_QUEUE_PFN = 0x040,   // version 1
     REG_QUEUE_READY = 0x044,
     REG_QUEUE_NOTIFY = 0x050,
     REG_INTERRUPT_STATUS = 0x060,
@@ -30,7 +34,7 @@ enum { // 4.2.2
     REG_GENERATION = 0x0fc,
     REG_CONFIG = 0x100,
 };
-enum { MAGIC = 0x74726976, LAYOUT_VERSION = 2, INTERRUPT_CONFIG = 2, WORD_MAX = 64 };
+enum { MAGIC = 0x74726976, LAYOUT_LEGACY = 1, LAYOUT_VERSION = 2, INTERRUPT_CONFIG = 2, WORD_MAX = 64 };
 
 static uint32_t get(virtio_dev_t *v, unsigned reg) { return hal_mmio_read32(v->bus.mmio.base + reg); }
 static void set(virtio_dev_t *v, unsigned reg, uint32_t value) { hal_mmio_write32(v->bus.mmio.base + reg, value); }
@@ -43,7 +47,7 @@ static void set64(virtio_dev_t *v, unsigned reg, const void *address) {
 
 static uint8_t mmio_get_status(virtio_dev_t *v) { return (uint8_t)get(v, REG_STATUS); }
 static void mmio_set_status(virtio_dev_t *v, uint8_t status) { set(v, REG_STATUS, status); }
-static uint32_t mmio_get_generation(virtio_dev_t *v) { return get(v, REG_GENERATION); }
+static uint32_t mmio_get_generation(virtio_dev_t *v) { return v->legacy ? 0 : get(v, REG_GENERATION); }
 static void mmio_notify(virtio_dev_t *v, unsigned index) { set(v, REG_QUEUE_NOTIFY, index); }
 
 static uint64_t mmio_get_features(virtio_dev_t *v) {
@@ -54,8 +58,10 @@ static uint64_t mmio_get_features(virtio_dev_t *v) {
 }
 
 static void mmio_set_features(virtio_dev_t *v, uint64_t features) {
-    set(v, REG_DRIVER_FEATURES_SEL, 1);
-    set(v, REG_DRIVER_FEATURES, (uint32_t)(features >> 32));
+    if (!v->legacy) {
+        set(v, REG_DRIVER_FEATURES_SEL, 1);
+        set(v, REG_DRIVER_FEATURES, (uint32_t)(features >> 32));
+    }
     set(v, REG_DRIVER_FEATURES_SEL, 0);
     set(v, REG_DRIVER_FEATURES, (uint32_t)features);
 }
@@ -72,6 +78,12 @@ static uint32_t mmio_queue_select(virtio_dev_t *v, unsigned index) {
 
 static int mmio_queue_enable(virtio_dev_t *v, const virtq_t *q) {
     set(v, REG_QUEUE_NUM, q->size);
+    if (v->legacy) {
+        set(v, REG_GUEST_PAGE_SIZE, VIRTQ_ALIGN);
+        set(v, REG_QUEUE_ALIGN, VIRTQ_ALIGN);
+        set(v, REG_QUEUE_PFN, (uint32_t)((uintptr_t)q->desc / VIRTQ_ALIGN));
+        return 0;
+    }
     set64(v, REG_QUEUE_DESC, q->desc);
     set64(v, REG_QUEUE_DRIVER, q->avail);
     set64(v, REG_QUEUE_DEVICE, q->used);
@@ -165,8 +177,10 @@ static void examine(uint64_t size, uint64_t base, uint64_t gsi) {
     if (v.type == 0) { // 4.2.2: a placeholder
         return;
     }
-    if (get(&v, REG_VERSION) != LAYOUT_VERSION) {
-        v.why = "legacy register layout, version 2 is needed";
+    uint32_t version = get(&v, REG_VERSION);
+    v.legacy = version == LAYOUT_LEGACY;
+    if (!v.legacy && version != LAYOUT_VERSION) {
+        v.why = "register layout is neither version 1 nor 2";
         virtio_log(&v, v.why);
     }
     virtio_add(&v);

@@ -107,7 +107,7 @@ int virtio_reset(virtio_dev_t *v, uint64_t *offered) {
         return virtio_fail(v, "no interrupt to be had", r);
     }
     *offered = v->ops->get_features(v);
-    if ((*offered & BIT64(VIRTIO_F_VERSION_1_BIT)) == 0) {
+    if (!v->legacy && (*offered & BIT64(VIRTIO_F_VERSION_1_BIT)) == 0) {
         return virtio_fail(v, "legacy device, virtio 1.x is needed", -ENOTSUP);
     }
     v->features = *offered & BIT64(VIRTIO_F_ACCESS_PLATFORM_BIT);
@@ -125,6 +125,11 @@ static int refuse(virtio_dev_t *v) {
 
 int virtio_negotiate(virtio_dev_t *v, uint64_t features) {
     uint8_t status = VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER | VIRTIO_STATUS_FEATURES_OK;
+    if (v->legacy) {
+        v->features = features;
+        v->ops->set_features(v, features);
+        return 0;
+    }
     // An IOMMU that nobody has programmed lets every address through: ours stay physical ones.
     v->features |= features | BIT64(VIRTIO_F_VERSION_1_BIT);
     v->ops->set_features(v, v->features);
@@ -153,8 +158,8 @@ int virtio_queue_open(virtio_dev_t *v, unsigned index, uint16_t most, virtq_t *q
 }
 
 void virtio_start(virtio_dev_t *v) {
-    v->ops->set_status(v, VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER | VIRTIO_STATUS_FEATURES_OK |
-                              VIRTIO_STATUS_DRIVER_OK);
+    uint8_t agreed = v->legacy ? 0 : VIRTIO_STATUS_FEATURES_OK;
+    v->ops->set_status(v, VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER | agreed | VIRTIO_STATUS_DRIVER_OK);
 }
 
 static void read_field(virtio_dev_t *v, const virtio_field_t *f) {

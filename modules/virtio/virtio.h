@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // A virtio 1.2 device, whatever carries it: finding it, the status dance of clause 3.1, configuration
-// reads, queues, notifications, interrupts. virtio 1.x only: a device without VERSION_1 is refused.
+// reads, queues, notifications, interrupts. A device without VERSION_1 is refused, but for mmio's first layout.
 // Owns: the list of devices, found once. Not here: rings (virtqueue.h), what a device does (virtio_*.c).
 // Context: main loop only. Every wait has a deadline. The host refused: one log line and -errno.
 
@@ -63,6 +63,7 @@ typedef struct { // transport_pci.c
 struct virtio_dev {
     const virtio_ops_t *ops;
     uint32_t type;      // VIRTIO_ID_*
+    bool legacy;        // mmio's first register layout: no VERSION_1, no FEATURES_OK, no generation (4.2.4)
     uint64_t features;  // negotiated; before that ACCESS_PLATFORM, where it is offered
     size_t config_size; // bytes of device configuration
     int irq;            // queues; on mmio configuration changes too

@@ -41,11 +41,12 @@ _Static_assert(RX_LARGE *NETDEV_MAX_SEGS >= FRAME_MAX + 1 + ETH_HEADER + 12, "a 
 
 #define RX_PARTIAL_NS 1000000000ull // all buffers of a frame must have come by then
 
-typedef struct { // 5.1.6, with VERSION_1
+typedef struct { // 5.1.6
     uint8_t flags, gso_type;
     uint16_t hdr_len, gso_size, csum_start, csum_offset, num_buffers;
 } vnet_hdr_t;
 _Static_assert(sizeof(vnet_hdr_t) == 12, "virtio_net_hdr with VERSION_1");
+enum { LEGACY_HDR = 10 }; // 5.1.6.1: without VERSION_1 and MRG_RXBUF the last field is not there
 
 typedef struct vnet_rxbuf {
     uint8_t *base;
@@ -65,7 +66,7 @@ typedef struct {
     virtio_dev_t *v;
     virtq_t rxq, txq;
     vnet_rxbuf_t *rxbuf;
-    uint32_t rx_size, rx_count;
+    uint32_t hdr_len, rx_size, rx_count;
     vnet_rxbuf_t *first, *last; // frame in assembly
     uint16_t have, need;
     uint64_t partial_since;
@@ -116,7 +117,7 @@ static int rx_gather(vnet_t *n) {
         n->have++;
         return 0;
     }
-    if (len < sizeof(vnet_hdr_t)) {
+    if (len < n->hdr_len) {
         return vnet_die(n, "received frame shorter than its header");
     }
     const volatile vnet_hdr_t *hdr = (const volatile vnet_hdr_t *)b->base;
@@ -139,7 +140,7 @@ static bool rx_describe(vnet_t *n, netdev_frame_t *out) {
     uint8_t flags = ((const volatile vnet_hdr_t *)b->base)->flags;
     uint32_t total = 0;
     out->nsegs = 0;
-    for (uint32_t skip = sizeof(vnet_hdr_t); b != NULL; b = b->next, skip = 0) {
+    for (uint32_t skip = n->hdr_len; b != NULL; b = b->next, skip = 0) {
         if (b->len > skip) {
             out->seg[out->nsegs++] = (netdev_seg_t){b->base + skip, b->len - skip};
             total += b->len - skip;
@@ -234,7 +235,7 @@ static int vnet_tx_provide(netdev_t *dev, const netdev_frame_t *f) {
     int r = -EAGAIN;
     if (slot != NULL) {
         slot->hdr = hdr;
-        buf[0] = (virtq_buf_t){&slot->hdr, sizeof(vnet_hdr_t)};
+        buf[0] = (virtq_buf_t){&slot->hdr, n->hdr_len};
         r = virtq_provide(&n->txq, buf, 1u + f->nsegs, 0, slot);
     }
     if (r == -EAGAIN) {
@@ -330,6 +331,7 @@ static int negotiate(vnet_t *n) {
     uint64_t f = offered & (WANTED | GUEST_TSO);
     bool large = hal_mem_total() >= RX_LARGE_FROM;
     n->mergeable = (f & BIT64(F_MRG_RXBUF_BIT)) != 0;
+    n->hdr_len = n->v->legacy && !n->mergeable ? LEGACY_HDR : sizeof(vnet_hdr_t);
     n->rx_size = large ? RX_LARGE : RX_SMALL;
     n->rx_count = large ? RX_LARGE_COUNT : RX_SMALL_COUNT;
     if (!large || !n->mergeable || (f & BIT64(F_GUEST_CSUM_BIT)) == 0) {
@@ -377,7 +379,7 @@ static int identify(vnet_t *n) {
         return virtio_fail(n->v, "MTU below 68", -EINVAL);
     }
     uint32_t room = n->rx_size * (n->mergeable ? NETDEV_MAX_SEGS : 1);
-    room = (room < FRAME_MAX ? room : FRAME_MAX) - sizeof(vnet_hdr_t) - ETH_HEADER - VLAN_TAG;
+    room = (room < FRAME_MAX ? room : FRAME_MAX) - n->hdr_len - ETH_HEADER - VLAN_TAG;
     n->dev.mtu = n->dev.mtu < room ? n->dev.mtu : (uint16_t)room;
     return read_link(n);
 }
@@ -385,7 +387,7 @@ static int identify(vnet_t *n) {
 // Buffers that the largest frame takes.
 static uint32_t rx_each(const vnet_t *n) {
     bool tso = (n->v->features & GUEST_TSO) != 0;
-    uint32_t frame = (uint32_t)sizeof(vnet_hdr_t) + (tso ? FRAME_MAX : (uint32_t)n->dev.mtu + ETH_HEADER + VLAN_TAG);
+    uint32_t frame = n->hdr_len + (tso ? FRAME_MAX : (uint32_t)n->dev.mtu + ETH_HEADER + VLAN_TAG);
     return (frame + n->rx_size - 1) / n->rx_size;
 }
 

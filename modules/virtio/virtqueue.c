@@ -13,14 +13,13 @@
 enum { DESC_F_NEXT = 1, DESC_F_WRITE = 2 }; // 2.7.5
 enum { AVAIL_F_NO_INTERRUPT = 1 };          // 2.7.6
 enum { USED_F_NO_NOTIFY = 1 };              // 2.7.8
-enum { RING_ALIGN = 64 };                   // 2.7 asks for 16, 2 and 4; one cache line each for us
 
 // Shared memory is read and written by exactly one access each, so that a check and a use see the same value.
 static inline uint16_t load16(const uint16_t *p) { return *(const volatile uint16_t *)p; }
 static inline uint32_t load32(const uint32_t *p) { return *(const volatile uint32_t *)p; }
 static inline void store16(uint16_t *p, uint16_t v) { *(volatile uint16_t *)p = v; }
 
-static size_t round_up(size_t n) { return (n + RING_ALIGN - 1) & ~(size_t)(RING_ALIGN - 1); }
+static size_t round_up(size_t n) { return (n + VIRTQ_ALIGN - 1) & ~(size_t)(VIRTQ_ALIGN - 1); }
 
 static uint16_t *used_event(virtq_t *q) { return &q->avail->ring[q->size]; }
 static const uint16_t *avail_event(const virtq_t *q) { return (const uint16_t *)&q->used->ring[q->size]; }
@@ -172,11 +171,11 @@ int virtq_init(virtq_t *q, uint16_t index, uint32_t size, bool event_idx) {
     if (size == 0 || size > VIRTQ_SIZE_MAX || (size & (size - 1)) != 0) {
         return -EINVAL;
     }
-    // Behind each ring stands one event index (2.7.6, 2.7.8).
-    size_t desc = round_up(sizeof(virtq_desc_t) * size);
-    size_t avail = round_up(sizeof(virtq_avail_t) + sizeof(uint16_t) * (size + 1));
+    // Behind each ring stands one event index (2.7.6, 2.7.8); the order and the one gap are those of 2.7.2.
+    size_t desc = sizeof(virtq_desc_t) * size;
+    size_t avail = round_up(desc + sizeof(virtq_avail_t) + sizeof(uint16_t) * (size + 1)) - desc;
     size_t used = round_up(sizeof(virtq_used_t) + sizeof(virtq_used_elem_t) * size + sizeof(uint16_t));
-    uint8_t *ring = hal_mem_dma(desc + avail + used, RING_ALIGN);
+    uint8_t *ring = hal_mem_dma(desc + avail + used, VIRTQ_ALIGN);
     virtq_slot_t *slot = hal_mem_dma(sizeof(virtq_slot_t) * size, _Alignof(virtq_slot_t));
     if (ring == NULL || slot == NULL) {
         return -ENOMEM;

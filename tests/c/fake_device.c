@@ -76,12 +76,14 @@ static uint32_t config_read(fake_device_t *d, uint64_t off, unsigned width) {
 
 // ---- mmio, 4.2.2 -----------------------------------------------------------------------------------
 
+static bool legacy(const fake_device_t *d) { return d->version == 1; }
+
 static uint32_t mmio_read(fake_device_t *d, uint64_t off, unsigned width) {
     fake_queue_t *q = selected(d);
     if (off >= 0x100) {
         return config_read(d, off - 0x100, width);
     }
-    if (width != 4 || off % 4 != 0) {
+    if (width != 4 || off % 4 != 0 || (legacy(d) && (off == 0x044 || off == 0x0fc))) {
         stray("mmio read", off, width);
     }
     switch (off) {
@@ -109,6 +111,35 @@ static uint32_t mmio_read(fake_device_t *d, uint64_t off, unsigned width) {
     }
 }
 
+// 4.2.4 and 2.7.2: a queue is one piece, descriptors and available ring, then the used ring at the next boundary.
+static void place_queue(fake_device_t *d, fake_queue_t *q, uint64_t page) {
+    // In a VM memory is near enough to address 0 for a page number of 32 bits; here it is not.
+    q->desc = fake_hal_dma_find(page * d->page_size, (d->page_size << 32) - 1);
+    q->avail = q->desc + 16 * q->size;
+    q->used = q->avail + 2 * (3 + q->size);
+    q->used = (q->used + q->align - 1) & ~(q->align - 1);
+    q->ready = page != 0;
+}
+
+static void legacy_queue_write(fake_device_t *d, fake_queue_t *q, uint64_t off, uint32_t v) {
+    switch (off) {
+        case 0x038:
+            q->size = v;
+            return;
+        case 0x03c:
+            q->align = v;
+            return;
+        case 0x040:
+            if (d->page_size == 0 || q->size == 0 || q->align == 0 || (d->page_size & (d->page_size - 1)) != 0) {
+                stray("address of a queue that was not described", off, 4);
+            }
+            place_queue(d, q, v);
+            return;
+        default:
+            stray("mmio write", off, 4);
+    }
+}
+
 static void mmio_write(fake_device_t *d, uint64_t off, unsigned width, uint32_t v) {
     fake_queue_t *q = selected(d);
     if (width != 4 || off % 4 != 0 || off >= 0x100) {
@@ -124,6 +155,12 @@ static void mmio_write(fake_device_t *d, uint64_t off, unsigned width, uint32_t 
         case 0x024:
             d->driver_sel = v;
             return;
+        case 0x028:
+            if (legacy(d)) {
+                d->page_size = v;
+                return;
+            }
+            break;
         case 0x030:
             d->queue_sel = v;
             return;
@@ -141,6 +178,10 @@ static void mmio_write(fake_device_t *d, uint64_t off, unsigned width, uint32_t 
     }
     if (q == NULL) {
         stray("mmio write without a queue", off, width);
+        return;
+    }
+    if (legacy(d)) {
+        legacy_queue_write(d, q, off, v);
         return;
     }
     switch (off) {

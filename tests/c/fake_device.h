@@ -16,6 +16,7 @@ typedef struct {
     uint64_t notify_off; // PCI
     uint64_t vector, refuse_vector;
     uint64_t size, desc, avail, used, ready; // what the driver wrote
+    uint64_t align;                          // the same, mmio's version 1
     uint64_t notified;
     uint16_t avail_seen, used_idx; // the device's own counters
 } fake_queue_t;
@@ -27,6 +28,7 @@ typedef struct {
     uint64_t magic, version, type, features, driver_features, status, irq_status, generation;
     uint64_t reset_stuck, features_refused, features_toggle, generation_moves, refuse_config_vector; // faults
     uint64_t multiplier;
+    uint64_t page_size; // what the driver wrote, mmio's version 1
     uint64_t feature_sel, driver_sel, queue_sel, config_vector, accesses, resets, space_reads;
     uint8_t config[64];
     uint8_t space[256];    // PCI configuration space

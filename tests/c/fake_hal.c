@@ -44,6 +44,10 @@ void hal_panic(const char *fmt, ...) {
     _Exit(120);
 }
 
+enum { DMA_KEPT = 8 }; // a power of two
+static uintptr_t dma[DMA_KEPT];
+static unsigned dma_count;
+
 void *hal_mem_dma(size_t bytes, size_t align) {
     if (fake_hal.dma_left == 0) {
         return NULL;
@@ -53,7 +57,18 @@ void *hal_mem_dma(size_t bytes, size_t align) {
     if (posix_memalign(&p, align < sizeof(void *) ? sizeof(void *) : align, bytes) != 0) {
         abort();
     }
+    dma[dma_count++ % DMA_KEPT] = (uintptr_t)p;
     return memset(p, 0, bytes);
+}
+
+uint64_t fake_hal_dma_find(uint64_t low, uint64_t mask) {
+    for (unsigned i = 1; i <= DMA_KEPT; i++) {
+        uint64_t at = dma[(dma_count - i) % DMA_KEPT];
+        if (at != 0 && (at & mask) == low) {
+            return at;
+        }
+    }
+    return 0;
 }
 
 size_t hal_mem_total(void) { return fake_hal.mem_total; }

@@ -35,6 +35,9 @@ typedef struct {
 
 extern fake_hal_t fake_hal;
 
+// The newest of the last few pieces of DMA memory whose address has these bits; 0: none.
+uint64_t fake_hal_dma_find(uint64_t low, uint64_t mask);
+
 void fake_hex(const void *data, size_t len); // prints bytes in hexadecimal
 
 #endif

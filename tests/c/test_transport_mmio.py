@@ -101,10 +101,11 @@ def test_placeholder_and_foreign_devices_cost_little(h: Harness, card: Device) -
     assert card.get("accesses") == 2 and h.log == []
 
 
-def test_legacy_layout(h: Harness, card: Device) -> None:
-    card.set(version=1)
+@pytest.mark.parametrize("version", [0, 3, 0xFFFFFFFF])
+def test_layouts_that_nobody_knows(h: Harness, card: Device, version: int) -> None:
+    card.set(version=version)
     assert probe(h) == EIO
-    assert "legacy register layout" in h.log[0]
+    assert "register layout is neither version 1 nor 2" in h.log[0]
 
 
 def test_legacy_features(h: Harness, card: Device) -> None:

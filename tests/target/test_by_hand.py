@@ -45,3 +45,33 @@ def test_devices_behind_an_iommu_work(build: Callable[..., Path], accel: str) ->
     console = ("-device", "virtio-serial-pci,disable-legacy=on,iommu_platform=on", "-chardev", "null,id=c")
     rest = ("-device", "virtconsole,chardev=c", "-device", "virtio-rng-pci,disable-legacy=on,iommu_platform=on")
     assert by_hand(build("hello"), "q35", accel, *console, *rest) == (Outcome(0, "exit"), "")
+
+
+WORKS = """
+import socket, vfs
+with open("/kept", "w") as f:
+    f.write("by the disk")
+s = socket.socket()
+s.connect(("10.0.2.100", 7))
+s.send(b"by the card " * 1000)
+got = b""
+while len(got) < 12000:
+    got += s.recv(4096)
+print(open("/kept").read(), got == b"by the card " * 1000)
+"""
+
+
+@pytest.mark.parametrize("header", [12, 10])
+def test_the_first_register_layout(build: Callable[..., Path], accel: str, tmp_path: Path, header: int) -> None:
+    """What QEMU gives a microvm unless it is told otherwise: console, entropy, network card and disk."""
+    script, disk, console = tmp_path / "works.py", tmp_path / "disk", tmp_path / "console"
+    script.write_text(WORKS)
+    disk.write_bytes(bytes(1 << 20))
+    more = ["-append", "ip=dhcp", "-chardev", f"file,id=c,path={console}", "-device", "virtio-serial-device",
+            "-device", "virtconsole,chardev=c", "-device", "virtio-rng-device",
+            "-netdev", "user,id=n,guestfwd=tcp:10.0.2.100:7-cmd:cat", "-drive", f"if=none,id=d,format=raw,file={disk}",
+            "-device", f"virtio-net-device,netdev=n,mrg_rxbuf={'on' if header == 12 else 'off'}",
+            "-device", "virtio-blk-device,drive=d"]  # fmt: skip
+    assert by_hand(build(script), "microvm,acpi=off", accel, *more) == (Outcome(0, "exit"), "")
+    assert console.read_text() == "by the disk True\n"
+    assert b"by the disk" in disk.read_bytes()
