@@ -3,37 +3,15 @@
 
 from __future__ import annotations
 
-import difflib
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tutorial import KINDS, Block, Shell, Step, blocks, matches, steps
+from tutorial import KINDS, Block, Shell, Step, blocks, compare, follow, matches, steps
 
 REPO = Path(__file__).resolve().parents[2]
 PAGE = REPO / "docs" / "from-a-board.md"
 COMMAND_S = 120.0
 MAX_LINES = 350
-
-
-@pytest.fixture
-def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """A home of its own, floe and mpremote first on PATH; detached VMs are ended afterwards."""
-    home = tmp_path / "home"
-    home.mkdir()
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("FLOE", "XDG", "PYTEST"))}
-    scripts = str(Path(sys.executable).parent)
-    # The state folder's path goes into socket names, which have 107 bytes at most.
-    environment = kept | {"HOME": str(home), "PATH": f"{scripts}:{kept['PATH']}", "LC_ALL": "C.UTF-8", "COLUMNS": "120"}
-    yield environment
-    listed = subprocess.run(["floe", "ps", "--json"], env=environment, capture_output=True, text=True, check=False)
-    names = [vm["name"] for vm in json.loads(listed.stdout or "[]")]
-    if names:
-        subprocess.run(["floe", "rm", "--force", *names], env=environment, check=False, timeout=60)
 
 
 def test_the_page_is_run(tmp_path: Path, environment: dict[str, str]) -> None:
@@ -42,24 +20,6 @@ def test_the_page_is_run(tmp_path: Path, environment: dict[str, str]) -> None:
     with Shell(folder, environment, COMMAND_S) as shell:
         for block in blocks(PAGE.read_text()):
             follow(block, folder, shell)
-
-
-def follow(block: Block, folder: Path, shell: Shell) -> None:
-    if block.file:
-        (folder / block.file).parent.mkdir(parents=True, exist_ok=True)
-        (folder / block.file).write_text("\n".join(block.lines) + "\n")
-    elif block.kind == "console":
-        for step in steps(block):
-            code, said = shell.run(step)
-            compare(step, code, said)
-
-
-def compare(step: Step, code: int, said: list[str]) -> None:
-    place = f"{PAGE.name}, line {step.line}: $ {step.command}"
-    assert code == 0, f"{place}\nexit code {code}\n" + "\n".join(said)
-    assert matches(step.output, said), f"{place}\n" + "\n".join(
-        difflib.unified_diff(step.output, said, "shown", "said", lineterm="")
-    )
 
 
 def test_nothing_on_the_page_is_left_out() -> None:

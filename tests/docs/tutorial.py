@@ -2,6 +2,7 @@
 """A Markdown page run as it is read: files written, commands given to one shell, output compared.
 
     ```python            a code block whose first line is `# NAME`, or `# NAME (...)`: the file NAME is written
+    ```xml               the same with `<!-- NAME -->`
     ```console           `$ COMMAND` is run (`> ` goes on with it); the lines below it are its output, in which `...`
                          stands for anything, and a line `...` alone for any lines. Standard error is output too.
                          Below a command that reads a terminal, `>>> LINE` is typed at the guest's prompt.
@@ -12,6 +13,7 @@ in a page that is run, but `text` and `toml` (written as `python` is): nothing o
 
 from __future__ import annotations
 
+import difflib
 import os
 import pty
 import re
@@ -19,12 +21,13 @@ import select
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-KINDS = {"console", "python", "toml", "text"}
+KINDS = {"console", "python", "toml", "xml", "text"}
 _PROMPT = ">>> "
 _LEAVE = b"\x1d"  # Ctrl-]
 _SILENCE_S = 2.0
@@ -49,7 +52,8 @@ class Block:
     @property
     def file(self) -> str:
         """The file that a block of code is, "" for none."""
-        match = re.match(r"# ([\w./-]+\.(?:py|toml|md))\b", self.lines[0]) if self.lines else None
+        name = r"(?:#|<!--) ([\w./-]+\.(?:py|toml|md|xml))\b"
+        match = re.match(name, self.lines[0]) if self.lines else None
         return match[1] if match else ""
 
 
@@ -105,11 +109,12 @@ def matches(shown: list[str], said: list[str]) -> bool:
 class Shell:
     """bash in a folder, its output read command by command. Leaving the block ends it."""
 
-    def __init__(self, folder: Path, environment: dict[str, str], timeout_s: float) -> None:
+    def __init__(self, folder: Path, environment: dict[str, str], timeout_s: float, inside: Sequence[str] = ()) -> None:
+        """`inside`: words of a command that runs the shell, as `unshare --net`."""
         self._timeout_s = timeout_s
         self._environment = environment
         self._process = subprocess.Popen(
-            ["bash", "--noprofile", "--norc"],
+            [*inside, "bash", "--noprofile", "--norc"],
             cwd=folder,
             env=environment,
             stdin=subprocess.PIPE,
@@ -197,3 +202,23 @@ class Shell:
         finally:
             os.close(master)
         return code, text.decode(errors="replace").replace("\r\n", "\n").split("\n")
+
+
+def follow(block: Block, folder: Path, shell: Shell) -> None:
+    """Do what a block says. Raises AssertionError where that is not what it shows, TimeoutError."""
+    if block.file:
+        (folder / block.file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / block.file).write_text("\n".join(block.lines) + "\n")
+    elif block.kind == "console":
+        for step in steps(block):
+            code, said = shell.run(step)
+            compare(step, code, said)
+
+
+def compare(step: Step, code: int, said: list[str]) -> None:
+    """Raises AssertionError."""
+    place = f"line {step.line}: $ {step.command}"
+    assert code == 0, f"{place}\nexit code {code}\n" + "\n".join(said)
+    assert matches(step.output, said), f"{place}\n" + "\n".join(
+        difflib.unified_diff(step.output, said, "shown", "said", lineterm="")
+    )
