@@ -67,7 +67,8 @@ class Certificates:
         assert done.returncode == 0, done.stderr
 
     def _authority(self, name: str, host: str = "") -> None:
-        extra = ["-addext", f"subjectAltName=DNS:{host}"] if host else []
+        extra = ["-addext", "keyUsage=critical,digitalSignature,keyCertSign,cRLSign"]
+        extra += ["-addext", f"subjectAltName=DNS:{host}"] if host else []
         key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", f"{name}.key"]
         self._run("req", "-x509", *key, "-out", f"{name}.pem", "-days", "30", "-subj", f"/CN={host or name}", *extra)
 
@@ -82,7 +83,9 @@ class Certificates:
     ) -> None:
         key = ["-newkey", *kind, "-nodes", "-keyout", f"{name}.key"]
         self._run("req", *key, "-out", f"{name}.csr", "-subj", f"/CN={host}")
-        (self.folder / f"{name}.ext").write_text(f"subjectAltName=DNS:{host},IP:127.0.0.1,IP:10.0.2.2\n")
+        # RFC 5280 4.2.1.1; Python 3.13 insists.
+        keys = "subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n"
+        (self.folder / f"{name}.ext").write_text(f"subjectAltName=DNS:{host},IP:127.0.0.1,IP:10.0.2.2\n{keys}")
         when = ["-startdate", dates[0], "-enddate", dates[1]] if dates else ["-days", "30"]
         signer = ["-cert", f"{issuer}.pem", "-keyfile", f"{issuer}.key"]
         files = ["-in", f"{name}.csr", "-out", f"{name}.pem", "-extfile", f"{name}.ext", "-notext"]
