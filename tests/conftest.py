@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -22,6 +23,7 @@ pytest_plugins = ["limits"]
 SmallDisk = Callable[[str], AbstractContextManager[Path]]
 
 REPO = Path(__file__).resolve().parent.parent
+os.environ.pop("PYTHONUNBUFFERED", None)  # what is started here keeps its output back as a user's does
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
@@ -134,6 +135,8 @@ def mpremote(name: str, words: Sequence[str]) -> int:
     from floe import transfer
 
     transfer.use()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # its own lines and the guest's bytes in order, in a pipe too
     before, sys.argv = sys.argv, ["mpremote", "connect", port, "resume", *words]
     try:
         with _told(name):
