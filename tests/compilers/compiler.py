@@ -18,17 +18,22 @@ INNER = ("cc1", "collect2")
 BINUTILS = ("as", "ld", "ar", "nm")
 
 
-def unpack(version: int, folder: Path) -> Path:
-    """The folder with `gcc`, `as`, `ld` of gcc VERSION to be put on the PATH. Raises FloeError without a network."""
+def unpack(version: int, folder: Path, way: Path) -> Path:
+    """The folder with `gcc`, `as`, `ld` of gcc VERSION to be put on the PATH. Raises FloeError without a network.
+
+    folder: what is unpacked, kept from run to run. way: an empty folder through which it is reached; its path has no
+    blank, at which gcc splits the names that it makes of its own."""
     pins = packages.load(Path(__file__).with_name(f"gcc-{version}.toml"))
-    downloads, root, scripts = folder / "deb", folder / "root", folder / "bin"
-    if (folder / "complete").exists():
-        return scripts
-    downloads.mkdir(parents=True, exist_ok=True)
-    packages.Mirror(pins.suite, folder / "apt", lambda text: None).fetch(pins.packages, downloads)
-    for package in pins.packages:
-        _extract(downloads / package.file, root)
-    scripts.mkdir(exist_ok=True)
+    downloads = folder / "deb"
+    if not (folder / "complete").exists():
+        downloads.mkdir(parents=True, exist_ok=True)
+        packages.Mirror(pins.suite, folder / "apt", lambda text: None).fetch(pins.packages, downloads)
+        for package in pins.packages:
+            _extract(downloads / package.file, folder / "root")
+        (folder / "complete").touch()
+    root, scripts = way / "root", way / "bin"
+    root.symlink_to(folder / "root")
+    scripts.mkdir()
     inner = root / "usr/lib/gcc" / TRIPLET / str(version)
     libexec = root / "usr/libexec/gcc" / TRIPLET / str(version)
     for name in INNER:
@@ -36,7 +41,6 @@ def unpack(version: int, folder: Path) -> Path:
     for name in BINUTILS:
         _script(scripts / name, root, root / "usr/bin" / f"{TRIPLET}-{name}")
     _script(scripts / "gcc", root, root / "usr/bin" / f"{TRIPLET}-gcc-{version}", f"-B{scripts}", f"-B{inner}")
-    (folder / "complete").touch()
     return scripts
 
 

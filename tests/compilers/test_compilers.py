@@ -49,10 +49,10 @@ def run(tree: Path, path: str, *argv: str) -> str:
     return done.stdout + done.stderr
 
 
-def test_the_other_compiler(tree: Path) -> None:
+def test_the_other_compiler(tree: Path, tmp_path: Path) -> None:
     version = other()
     try:
-        folder = compiler.unpack(version, port.BUILD / "compilers" / f"gcc-{version}")
+        folder = compiler.unpack(version, port.BUILD / "compilers" / f"gcc-{version}", tmp_path)
     except FloeError as e:
         pytest.skip(f"SKIP: gcc {version} cannot be fetched: {e.message}")
     path = f"{folder}:{os.environ['PATH']}"
@@ -61,7 +61,8 @@ def test_the_other_compiler(tree: Path) -> None:
         run(tree, path, "make", "-s", "-f", "port/port.mk", f"PROFILE={profile}", f"-j{os.cpu_count()}")
         assert (tree / "build/port" / profile / "compiler").read_text().startswith(f"gcc {version}.")
     for image in ("hello", "web"):
-        run(tree, path, *floe, "build", f"images/{image}", "-o", f"{image}.elf")
+        said = run(tree, path, *floe, "build", f"images/{image}", "-o", f"{image}.elf", "--json")
+        assert '"tls"' not in said  # asyncio is known for upstream's, although build/upstream is a link
         comment = subprocess.run(
             ["readelf", "-p", ".comment", tree / "build/port/sealed/port/main.o"],
             capture_output=True,

@@ -117,8 +117,9 @@ def base_root() -> Root:
     except reader.ManifestFileError as e:
         raise BuildError(str(e)) from e
     files = {}
+    theirs = port.MICROPYTHON.resolve()  # as the reader has its paths: build/ may be a link
     for item in manifest.files():
-        origin = "micropython" if Path(item.full_path).is_relative_to(port.MICROPYTHON) else "floe"
+        origin = "micropython" if Path(item.full_path).is_relative_to(theirs) else "floe"
         files[item.target_path] = Frozen(item.target_path, Path(item.full_path), origin, min(item.opt or 0, LINES_KEPT))
     return Root("frozen/", "floe", files)
 
