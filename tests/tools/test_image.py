@@ -56,7 +56,8 @@ def test_hello_holds_only_what_it_needs() -> None:
     ):
         assert absent not in held
     assert {"boot_entry", "mp_module_sys", "virtio_console_driver"} <= held
-    assert built.image.size <= 300 * 1024
+    measured = port.load("sealed").compiler.startswith("gcc 12.")
+    assert built.image.size <= (300 if measured else 310) * 1024
 
 
 def test_modules_follow_imports(tmp_path: Path) -> None:
@@ -312,6 +313,10 @@ Linker script and memory map
 
 def test_sizes_from_a_link_map() -> None:
     assert image.sizes(MAP) == {"vm.o": 0x28, "main.o": 0x10}
+    # Strings that ld has merged: one file holds them, another one's are shown with their size, and take no room.
+    strings = " .rodata.str    0x0000000000101008       0x27 build/x/main.o\n"
+    behind = " .rodata.map    0x0000000000101008        0x8 x.o\n"
+    assert image.sizes(MAP.replace(".bss  ", f"{strings}{behind}.bss  ", 1)) == {"vm.o": 0x28, "main.o": 0x10, "x.o": 8}
 
 
 def test_sizes_account_for_the_loaded_bytes() -> None:
@@ -355,8 +360,10 @@ def test_budget_is_for_the_compiler_it_was_measured_with(tmp_path: Path) -> None
             image.build(app(tmp_path, files))
     for measured in ("gcc 1", f"{mine}.9"):
         files["image.toml"] = f'[budget]\nelf = "1K"\ncompiler = "{measured}"\n'
-        (warning,) = image.build(app(tmp_path, files)).warnings
-        assert f"over the budget of 1024, which is for {measured}: this is {mine}" in warning
+        built = image.build(app(tmp_path, files))
+        (note,) = built.notes
+        assert f"over the budget of 1024, which is for {measured}: this is {mine}" in note
+        assert built.warnings == ()  # who runs it has no use for that
 
 
 def test_nothing_beside_the_script_runs_on_the_host(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from floe.shown import shown
 def command(app: Path, output: Path | None, dev: bool, variant: str, xl: bool, as_json: bool) -> None:
     """Build APP, a .py file or a folder with image.toml, and print what the image holds."""
     built = image.build(app, profile="dev" if dev else None, variant=variant, say=progress)
-    for warning in built.warnings:
+    for warning in (*built.warnings, *built.notes):
         click.echo(shown(f"floe: warning: {warning}"), err=True)
     out = output or Path(f"{built.config.name}.elf")
     if out.is_dir():

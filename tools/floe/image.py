@@ -15,9 +15,10 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -32,12 +33,14 @@ Profile = Literal["sealed", "dev"]
 
 @dataclass(frozen=True)
 class Built:
-    """An image on disk. objects: bytes in the ELF by object file. reused: the inputs had not changed."""
+    """An image on disk. objects: bytes in the ELF by object file. reused: the inputs had not changed. notes: what
+    concerns the product, and not a run of it."""
 
     config: config.ImageConfig
     image: elf.Image
     objects: dict[str, int]
     warnings: tuple[str, ...]
+    notes: tuple[str, ...]
     reused: bool
     seconds: float
 
@@ -85,13 +88,14 @@ def _build(app: Path, profile: Profile | None, variant: str, say: Callable[[str]
         _forget_old(apps, settings.name, folder)
     image = elf.read(folder / ELF_NAME)
     objects = json.loads((folder / "objects.json").read_text())
-    warnings = [*plan.closure.warnings, *_stale(plan)]
+    notes = []
     if budget and image.size > budget:
         measured, mine = settings.budget_compiler, plan.archive.compiler
         if not measured or f"{mine}.".startswith(f"{measured}."):
             raise _over_budget(settings, image, objects)
-        warnings.append(f"{_excess(settings, image)}, which is for {measured}: this is {mine}")
-    return Built(settings, image, objects, tuple(warnings), reused, time.monotonic() - started)
+        notes.append(f"{_excess(settings, image)}, which is for {measured}: this is {mine}")
+    warnings = (*plan.closure.warnings, *_stale(plan))
+    return Built(settings, image, objects, warnings, tuple(notes), reused, time.monotonic() - started)
 
 
 def _stale(plan: freeze.Plan) -> list[str]:
@@ -186,24 +190,28 @@ def sizes(link_map: str) -> dict[str, int]:
     Sections without content in the file (.bss, stacks) are not counted.
     """
     total: dict[str, int] = {}
-    started = False
+    for (output, address, size, file), (_, following, _, _) in pairwise([*_pieces(link_map), ("", 0, 0, "")]):
+        if file and not re.search(r"bss|stacks|\.monitor\.ro|DISCARD|COMMON", output):
+            # Merged strings stand with the first file that has them; a newer ld shows the others' size before that.
+            room = following - address if following >= address else size
+            total[file] = total.get(file, 0) + min(size, room)
+    return dict(sorted(((k, v) for k, v in total.items() if v), key=lambda item: (-item[1], item[0])))
+
+
+def _pieces(link_map: str) -> Iterator[tuple[str, int, int, str]]:
+    """Output section, address, size and object file, "" for padding, of each line of a map that takes an address."""
     output = ""
     pending = ""
-    for line in link_map.splitlines():
-        started = started or line.startswith("Linker script and memory map")
-        if not started:
-            continue
+    for line in link_map.partition("Linker script and memory map")[2].splitlines():
         if re.match(r"[./]\S", line):
             output = line.split()[0]
         text, pending = pending + line, ""
         if re.fullmatch(r" \.\S+", text):
             pending = text  # the name was too long: the rest is on the next line
             continue
-        match = re.match(r" (\.\S+)\s+0x([0-9a-f]+)\s+0x([0-9a-f]+)\s+(\S.*)", text)
-        if match and not re.search(r"bss|stacks|\.monitor\.ro|DISCARD|COMMON", output):
-            file = re.sub(r".*[(/]([^()/]+)\)?$", r"\1", match[4])
-            total[file] = total.get(file, 0) + int(match[3], 16)
-    return dict(sorted(((k, v) for k, v in total.items() if v), key=lambda item: (-item[1], item[0])))
+        match = re.match(r" (?:\.\S+|\*fill\*)\s+0x([0-9a-f]+)\s+0x([0-9a-f]+)\s*(.*)", text)
+        if match:
+            yield output, int(match[1], 16), int(match[2], 16), re.sub(r".*[(/]([^()/]+)\)?$", r"\1", match[3])
 
 
 def _excess(settings: config.ImageConfig, image: elf.Image) -> str:

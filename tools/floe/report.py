@@ -46,7 +46,7 @@ def built_data(built: Built, image: Image) -> dict[str, Any]:
     return {
         **image_data(image),
         "objects": built.objects,
-        "warnings": list(built.warnings),
+        "warnings": [*built.warnings, *built.notes],
         "reused": built.reused,
         "seconds": round(built.seconds, 3),
     }
