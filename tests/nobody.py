@@ -22,6 +22,7 @@ def error_for_nobody(call: Callable[[], object]) -> tuple[int, str]:
         code, said = 255, ""
         try:
             if os.geteuid() == 0:
+                os.setgroups([])  # root's own group would rule out "others"
                 os.setgid(NOBODY)
                 os.setuid(NOBODY)
             call()

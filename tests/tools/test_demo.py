@@ -22,7 +22,7 @@ def test_it_shows_a_page_and_stops_by_itself() -> None:
     assert done.returncode == 0, said
     assert "HTTP/1.1 200 OK" in said
     assert "<!doctype html>" in said
-    size = re.search(r"image: (\S+), .* \((\d+) bytes\)", said)
+    size = re.search(r"image: (.+), .* \((\d+) bytes\)", said)
     assert size
     assert os.path.getsize(size[1]) == int(size[2])
     stamps = re.search(r"kernel entry ([\d.]+), first Python line ([\d.]+), first byte served ([\d.]+)", said)
