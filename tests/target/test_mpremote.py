@@ -39,7 +39,8 @@ class Device:
     def __init__(self, vm: dict[str, str], kind: str, home: Path) -> None:
         self.name = vm["name"]
         self.url = vm[kind]
-        self._env = {**os.environ, "HOME": str(home), "XDG_CONFIG_HOME": str(home)}
+        # Unbuffered: mpremote's own lines and the guest's in order. floe sees to that itself.
+        self._env = {**os.environ, "HOME": str(home), "XDG_CONFIG_HOME": str(home), "PYTHONUNBUFFERED": "1"}
 
     def run(self, *words: str | Path, code: int = 0, timeout_s: float = 60) -> str:
         """mpremote's standard output; it must end with this code."""

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -50,6 +51,7 @@ READ = '#!/bin/sh\ncat "$FAKE/store$1" 2>/dev/null\n'
 WRITE = (
     '#!/bin/sh\nwhile [ $# -gt 1 ]; do mkdir -p "$FAKE/store${1%/*}"; printf %s "$2" >"$FAKE/store$1"; shift 2; done\n'
 )
+MKTEMP = f'#!/bin/sh\nmkdir -p "$FAKE/run" && exec {shutil.which("mktemp")} "$1" "$FAKE$2"\n'  # /run is root's
 HOME = "local/domain/7"
 
 
@@ -59,7 +61,7 @@ class Fake:
     def __init__(self, folder: Path, *more: str, blobs: tuple[Blob, ...] = (), listening: bool = False) -> None:
         self.folder = folder
         (folder / "bin").mkdir()
-        for name, text in (("xl", XL), ("xenstore-read", READ), ("xenstore-write", WRITE)):
+        for name, text in (("xl", XL), ("xenstore-read", READ), ("xenstore-write", WRITE), ("mktemp", MKTEMP)):
             (folder / "bin" / name).write_text(text)
             (folder / "bin" / name).chmod(0o755)
         os.mkfifo(folder / "end")
@@ -365,7 +367,7 @@ def test_what_xl_and_the_store_are_given(tmp_path: Path) -> None:
         up(fake)
         assert fake.calls()[:2] == ["create", "unpause"]
         said = (tmp_path / "config").read_text()
-        assert re.fullmatch(r'name="x"\n\nkernel="/run/floe\.\w+/elf"\n', said)
+        assert re.fullmatch(rf'name="x"\n\nkernel="{tmp_path}/run/floe\.\w+/elf"\n', said)
         blobs = tmp_path / "store" / HOME / "floe/blob"
         assert (blobs / "0/name").read_text() == "secret/big"
         assert (blobs / "0/size").read_text() == str(len(big))
