@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// PCI configuration space by mechanism 1 and assignment of memory BARs (PCI Local Bus 3.0, 3.2.2.3, 6.2.5).
+// PCI configuration space by mechanism 1, assignment of memory BARs (PCI Local Bus 3.0, 3.2.2.3, 6.2.5) and of bridges'
+// memory windows (PCI-to-PCI Bridge 1.2, 3.2.5.8), where the firmware left that to us.
 // Owns the part of the 32-bit MMIO window it hands out. Not here: capabilities (the drivers'). Context: ring 3, at probe.
 
 #include "internal.h"
@@ -12,6 +13,7 @@ enum {
     REG_HEADER = 0x0c,
     REG_BAR0 = 0x10,
     REG_BRIDGE_BUSES = 0x18,
+    REG_BRIDGE_MEMORY = 0x20, // bits 31 to 20 of the window's first and last byte, in bits 15 to 4 and 31 to 20
     COMMAND_MEMORY = 2,
     COMMAND_MASTER = 4,
     HEADER_BRIDGE = 1,
@@ -22,7 +24,13 @@ enum {
 #define WINDOW_START 0xe0000000ull
 #define WINDOW_END 0xfeb00000ull // below it: PCI; from there on: virtio-mmio, I/O APIC, LAPIC
 
-static uint64_t window_next = WINDOW_START;
+#define BRIDGE_WINDOW 0x100000ull // the smallest there is: a virtio device takes 20 KiB of it
+
+// What is left for BARs on each bus, and the bridge to it.
+static struct {
+    uint32_t next, end;
+    hal_pci_t bridge;
+} window[SCAN_BUSES];
 
 // Point the data port at a register; written only when it moved, because each port access is an exit.
 static void select_register(const hal_pci_t *d, unsigned offset) {
@@ -58,6 +66,33 @@ void hal_pci_write16(const hal_pci_t *d, unsigned offset, uint16_t v) {
     hal_out16((uint16_t)(CONFIG_DATA + (offset & 2)), v);
 }
 
+static uint32_t take_window(unsigned bus, uint64_t bytes);
+
+// qboot numbers the buses behind bridges and opens no window to them; SeaBIOS does, and assigns all BARs.
+static void open_window(unsigned bus) {
+    const hal_pci_t *d = &window[bus].bridge;
+    uint32_t at = bus == 0 ? (uint32_t)WINDOW_START : d->vendor == 0 ? 0 : take_window(d->bus, BRIDGE_WINDOW);
+    window[bus].next = at;
+    window[bus].end = bus == 0 ? (uint32_t)WINDOW_END : at + (uint32_t)BRIDGE_WINDOW;
+    if (bus != 0 && at != 0) {
+        hal_pci_write32(d, REG_BRIDGE_MEMORY, at >> 16 | at);
+        hal_pci_write16(d, REG_COMMAND, COMMAND_MEMORY | COMMAND_MASTER);
+    }
+}
+
+// Room of a size, which is its alignment, too; 0: there is none.
+static uint32_t take_window(unsigned bus, uint64_t bytes) {
+    if (window[bus].end == 0) {
+        open_window(bus);
+    }
+    uint64_t at = (window[bus].next + bytes - 1) & ~(bytes - 1);
+    if (window[bus].next == 0 || at + bytes > window[bus].end) {
+        return 0;
+    }
+    window[bus].next = (uint32_t)(at + bytes);
+    return (uint32_t)at;
+}
+
 static bool scan_bus(unsigned bus, bool (*visit)(const hal_pci_t *, void *), void *arg, unsigned *last_bus) {
     for (unsigned dev = 0; dev < 32; dev++) {
         for (unsigned fn = 0; fn < 8; fn++) {
@@ -76,7 +111,11 @@ static bool scan_bus(unsigned bus, bool (*visit)(const hal_pci_t *, void *), voi
             }
             uint8_t header = (uint8_t)(hal_pci_read32(&d, REG_HEADER) >> 16);
             if ((header & 0x7f) == HEADER_BRIDGE) {
-                unsigned subordinate = hal_pci_read8(&d, REG_BRIDGE_BUSES + 2);
+                uint32_t buses = hal_pci_read32(&d, REG_BRIDGE_BUSES);
+                unsigned secondary = buses >> 8 & 0xff, subordinate = buses >> 16 & 0xff;
+                if (secondary > bus && secondary < SCAN_BUSES) {
+                    window[secondary].bridge = d;
+                }
                 if (subordinate > *last_bus && subordinate < SCAN_BUSES) {
                     *last_bus = subordinate;
                 }
@@ -123,12 +162,7 @@ volatile void *hal_pci_bar(const hal_pci_t *d, unsigned bar, size_t *size) {
         addr |= (uint64_t)hal_pci_read32(d, reg + 4) << 32;
     }
     if (bytes != 0 && (addr < 0xc0000000ull || addr + bytes > WINDOW_END)) {
-        uint64_t at = (window_next + bytes - 1) & ~(bytes - 1);
-        addr = 0;
-        if (at + bytes <= WINDOW_END) {
-            addr = at;
-            window_next = at + bytes;
-        }
+        addr = take_window(d->bus, bytes);
     }
     hal_pci_write32(d, reg, (uint32_t)addr | (low & 0xf));
     if (wide) {

@@ -75,3 +75,14 @@ def test_the_first_register_layout(build: Callable[..., Path], accel: str, tmp_p
     assert by_hand(build(script), "microvm,acpi=off", accel, *more) == (Outcome(0, "exit"), "")
     assert console.read_text() == "by the disk True\n"
     assert b"by the disk" in disk.read_bytes()
+
+
+@pytest.mark.parametrize("machine", ["q35", "pc"])
+def test_devices_behind_bridges_work(build: Callable[..., Path], accel: str, tmp_path: Path, machine: str) -> None:
+    """qboot numbers the buses and no more. libvirt puts every device of q35 behind a port of its own."""
+    kind, console = "pcie-root-port" if machine == "q35" else "pci-bridge", tmp_path / "console"
+    devices = [f"{kind},id=b{n},{'chassis' if machine == 'q35' else 'chassis_nr'}={n}" for n in (1, 2)]
+    devices += ["virtio-rng-pci,bus=b1", "virtio-serial-pci,bus=b2", "virtconsole,chardev=c"]
+    more = [word for device in devices for word in ("-device", device)]
+    outcome = by_hand(build("hello"), machine, accel, "-chardev", f"file,id=c,path={console}", *more)
+    assert (outcome, console.read_text()) == ((Outcome(0, "exit"), ""), "hello, world\n")
