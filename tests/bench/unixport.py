@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import tempfile
+from pathlib import Path
 
 from floe import port
 from floe.errors import BuildError
@@ -45,12 +47,18 @@ def build() -> None:
     (FOLDER / "lib" / "README.md").touch()  # micropython-lib is not used, but looked for
     (FOLDER / "manifest.py").write_text('include("$(MPY_DIR)/extmod/asyncio")\n')
     (FOLDER / "bench.mk").write_text(f"include Makefile\n$(addprefix $(BUILD)/, {' '.join(files)}): CFLAGS += {fast}\n")
-    argv = ["make", "-C", str(port.MICROPYTHON / "ports" / "unix"), "-f", str(FOLDER / "bench.mk"), "-j2"]
-    argv += [f"BUILD={FOLDER}", "PROG=micropython", "DEBUG=", "COPT=-Os -DNDEBUG -fdata-sections -ffunction-sections"]
-    argv += [f"CSUPEROPT={superopt}", f"CFLAGS_EXTRA={' '.join(arch)} -w", "LDFLAGS_EXTRA=-static -no-pie"]
-    argv += [f"MPY_LIB_DIR={FOLDER / 'lib'}", f"FROZEN_MANIFEST={FOLDER / 'manifest.py'}"]
-    argv += [f"MICROPY_PY_{word}" for word in _WITHOUT] + ["MICROPY_SSL_MBEDTLS=0", "MICROPY_SSL_AXTLS=0"]
-    argv += [f"MICROPY_MPYCROSS={port.BUILD / 'mpy-cross'}", f"MICROPY_MPYCROSS_DEPENDENCY={port.BUILD / 'mpy-cross'}"]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+    with tempfile.TemporaryDirectory(prefix="floe-unix-") as scratch:
+        way = Path(scratch)  # upstream's make takes no blank in a path, so everything is reached through links
+        for link, target in (("unix", FOLDER), ("mpy-cross", port.BUILD / "mpy-cross")):
+            (way / link).symlink_to(target)
+        folder, cross = way / "unix", way / "mpy-cross"
+        argv = ["make", "-C", str(port.MICROPYTHON / "ports" / "unix"), "-f", str(folder / "bench.mk"), "-j2"]
+        argv += [f"BUILD={folder}", "PROG=micropython", "DEBUG="]
+        argv += ["COPT=-Os -DNDEBUG -fdata-sections -ffunction-sections"]
+        argv += [f"CSUPEROPT={superopt}", f"CFLAGS_EXTRA={' '.join(arch)} -w", "LDFLAGS_EXTRA=-static -no-pie"]
+        argv += [f"MPY_LIB_DIR={folder / 'lib'}", f"FROZEN_MANIFEST={folder / 'manifest.py'}"]
+        argv += [f"MICROPY_PY_{word}" for word in _WITHOUT] + ["MICROPY_SSL_MBEDTLS=0", "MICROPY_SSL_AXTLS=0"]
+        argv += [f"MICROPY_MPYCROSS={cross}", f"MICROPY_MPYCROSS_DEPENDENCY={cross}"]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
     if done.returncode or not BINARY.exists():
         raise BuildError("the unix port did not build", evidence=(done.stderr or done.stdout)[-2000:])
