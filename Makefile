@@ -30,7 +30,7 @@ test-quick: setup-tests ## what to run before each commit: five minutes at most
 	@$(PY) -m pytest -q -c tools/pyproject.toml --rootdir=. tests/check tests/c tests/errors tests/tools tests/boot/test_hello.py \
 	    tests/boot/test_freeze.py tests/target/test_exit.py
 
-test-fresh: setup-tests ## the README's commands on fresh Debians, as root and as a user (root; an hour)
+test-fresh: setup-tests ## the README's commands on fresh Debians, as root and as a user (root; hours)
 	@$(PY) -m tests.fresh
 
 check: setup-tests ## format, lint, types, layering, size limits, docs

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """`make test-fresh`: the README's two commands, and `make check`, on a fresh Debian 12 and 13, as root and as an
-ordinary user whose packages are there, in a folder with a blank in its name. About an hour on two cores; not in CI.
+ordinary user whose packages are there, in a folder with a blank and an umlaut in its name. Hours; not in CI.
 
 Prints a line a command and a table at the end; what the commands print is in build/fresh/*.log.
 """
@@ -25,7 +25,7 @@ TIMEOUT_S = {"setup": 1800, "run": 1800, "check": 1800, "test": 7200}
 def attempt(root: Root, user: str, verbs: list[str], logs: Path) -> list[tuple[str, int]]:
     """Clone and run the verbs in turn: name and exit code of each."""
     home = "/root" if user == "root" else f"/home/{user}"
-    folder = f"{home}/my floe"
+    folder = f"{home}/my flöe"
     root.clone(REPO, folder, user)
     steps = [(verb, user, COMMANDS[verb]) for verb in verbs]
     if user != "root":  # its packages: what make says to type with sudo

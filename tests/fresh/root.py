@@ -19,9 +19,13 @@ USER = "una"
 MAKE_TIMEOUT_S = 1200
 # What a newcomer has before the first command; the README asks for no more.
 PACKAGES = ("ca-certificates", "git", "make", "python3")
-# Words: the root, then chroot's. /dev is this machine's, for /dev/kvm.
+# Words: the root, then chroot's. /dev is this machine's, for /dev/kvm. The root is changed by pivot_root: in a chroot
+# alone nobody may make a user namespace.
 ENTER = """set -e
-mount -t proc proc "$0/proc"; mount --rbind /sys "$0/sys"; mount --rbind /dev "$0/dev"
+mount --bind "$0" "$0"; cd "$0"
+mount -t proc proc proc; mount --rbind /sys sys; mount --rbind /dev dev
+if [ -e dev/net/tun ]; then mount -t tmpfs none dev/net; mknod -m 666 dev/net/tun c 10 200; fi  # everybody's, as by udev
+pivot_root . mnt; cd /; umount -l /mnt
 exec chroot "$@"
 """
 # How this machine reaches the network; no other variable of it gets in.
@@ -47,7 +51,7 @@ class Root:
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         } | {key: value for key, value in os.environ.items() if ENVIRONMENT.fullmatch(key)}
         words = [f"{key}={value}" for key, value in settings.items()]
-        chroot = [f"--userspec={user}:{user}", str(self.folder), "env", "-i", "-C", cwd, *words, *argv]
+        chroot = [f"--userspec={user}:{user}", "/", "env", "-i", "-C", cwd, *words, *argv]
         unshare = ["unshare", "--mount", "--propagation=private", "--pid", "--fork", "--kill-child"]
         with log.open("w") as out:
             process = subprocess.Popen(
@@ -89,6 +93,7 @@ def _make(suite: str, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     bootstrap = ["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", suite, str(folder), mirror()]
     _call(bootstrap, timeout_s=MAKE_TIMEOUT_S)
+    (folder / "etc/apt/sources.list").write_text(sources(suite, mirror()))
     for name in ("etc/resolv.conf", "etc/pip.conf"):
         if Path("/", name).exists():
             shutil.copyfile(Path("/", name), folder / name)
@@ -112,6 +117,12 @@ def mirror() -> str:
         if found:
             return found[1]
     raise LookupError("no Debian mirror in /etc/apt")
+
+
+def sources(suite: str, uri: str) -> str:
+    """As Debian's installer writes them: with the updates, in which packages are that the tests pin."""
+    archives = [(uri, suite), (uri, f"{suite}-updates"), (f"{uri.rstrip('/')}-security", f"{suite}-security")]
+    return "".join(f"deb {where} {name} main\n" for where, name in archives)
 
 
 def _call(argv: list[str], timeout_s: float = 120) -> None:
