@@ -32,8 +32,12 @@ static void start_machine(void) {
     xen_run();
     hal_entropy_init();
     floe_stamp("machine");
+    int found = 0;
     for (const hal_driver_t *const *d = floe_app.drivers; *d != NULL; d++) {
-        (*d)->probe();
+        found |= (*d)->probe();
+    }
+    if (found == 0 && hal_platform == NULL) {
+        hal_microvm_explain();
     }
     floe_stamp("drivers");
 }

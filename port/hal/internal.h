@@ -75,6 +75,9 @@ void hal_uart_write(const char *data, size_t len);
 // Bytes the 16550 has received, at most size.
 size_t hal_uart_read(char *out, size_t size);
 
+// No driver found a device: one line where the machine has some that nothing named.
+void hal_microvm_explain(void);
+
 // A panic: from here on no event source is run but the console's.
 void hal_event_panic(void);
 

@@ -86,3 +86,12 @@ def test_devices_behind_bridges_work(build: Callable[..., Path], accel: str, tmp
     more = [word for device in devices for word in ("-device", device)]
     outcome = by_hand(build("hello"), machine, accel, "-chardev", f"file,id=c,path={console}", *more)
     assert (outcome, console.read_text()) == ((Outcome(0, "exit"), ""), "hello, world\n")
+
+
+@pytest.mark.parametrize("options", ["", ",acpi=off,auto-kernel-cmdline=off"])
+def test_a_microvm_that_names_no_device_says_what_does(build: Callable[..., Path], accel: str, options: str) -> None:
+    """Where it has none, nothing lacks."""
+    line = "virtio: no virtio_mmio.device= words on the command line; -M microvm,acpi=off adds them\n"
+    machine, rng = f"microvm{options}", ("-device", "virtio-rng-device")
+    assert by_hand(build("hello"), machine, accel, *rng) == (Outcome(0, "exit"), line + "hello, world\n")
+    assert by_hand(build("hello"), machine, accel) == (Outcome(0, "exit"), "hello, world\n")
