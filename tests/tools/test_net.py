@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import struct
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,10 @@ from nobody import error_for_nobody
         ("localhost:1:2", Forward("127.0.0.1", 1, 2)),
         ("0.0.0.0:53:5353/udp", Forward("0.0.0.0", 53, 5353, "udp")),
         ("8443:443/tcp", Forward("127.0.0.1", 8443, 443)),
+        ("[::1]:8080:80", Forward("::1", 8080, 80)),
+        ("[0:0::0]:53:53/udp", Forward("::", 53, 53, "udp")),
+        ("[fe80::1%eth0]:8080:80", Forward("fe80::1%eth0", 8080, 80)),
+        ("[::ffff:127.0.0.1]:8080:80", Forward("127.0.0.1", 8080, 80)),
     ],
 )
 def test_forward(text: str, forward: Forward) -> None:
@@ -44,7 +50,8 @@ def test_forward(text: str, forward: Forward) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "80", "80:", ":80", "a:b", "80:80:80:80", "70000:80", "80:0", "80:70000", "80:80/sctp", "[::1]:80:80",
+    ["", "80", "80:", ":80", "a:b", "80:80:80:80", "70000:80", "80:0", "80:70000", "80:80/sctp", "[::1:80:80", "::1:80:80",
+     "[]:80:80", "[127.0.0.1]:80:80", "[fe80::1]:80:80", "[::g]:1:2",
      "1.2.3:1:2", "80 :80", "-1:80", "host.example:80:80", "8080:80/", "٣:٤"],
 )  # fmt: skip
 def test_no_forward(text: str) -> None:
@@ -64,7 +71,13 @@ def test_ranges() -> None:
 
 
 def test_option_is_what_was_typed() -> None:
-    for text in ("8080:80", "0.0.0.0:53:53/udp", "10.0.0.1:1:2"):
+    for text in (
+        "8080:80",
+        "0.0.0.0:53:53/udp",
+        "10.0.0.1:1:2",
+        "[::1]:8080:80",
+        "[::]:53:53/udp",
+    ):
         assert ports.parse_forward(text).option() == f"-p {text}"
 
 
@@ -132,9 +145,63 @@ def test_the_same_port_twice() -> None:
     assert len(ports.claim([Forward("127.0.0.1", 0, 80), Forward("127.0.0.1", 0, 80, "udp")])) == 2
 
 
-def test_an_address_that_is_not_here() -> None:
-    with pytest.raises(FloeError, match=r"192\.0\.2\.1") as error:
-        ports.claim([Forward("192.0.2.1", 8080, 80)])
+def test_one_port_at_several_addresses() -> None:
+    asked = ("127.0.0.1", "127.0.0.2", "::1", "::")
+    one, *_ = ports.claim([Forward("::", 0, 80)])
+    places = [Forward(address, one.host_port, 80) for address in asked]
+    assert ports.claim(places[:3]) == tuple(places[:3])
+    assert ports.claim([places[0], places[3]]) == (places[0], places[3])
+    for clash in (
+        [places[2], places[3]],
+        [places[0], replace(places[0], address="0.0.0.0")],
+    ):
+        with pytest.raises(UsageError, match="given twice"):
+            ports.claim(clash)
+
+
+def test_ipv6_gets_a_port_of_ipv4_that_qemu_forwards() -> None:
+    many = [Forward("::1", 0, 80 + n, "udp" if n % 2 else "tcp") for n in range(200)]
+    claimed = ports.claim([*many, Forward("127.0.0.1", 0, 80)], through=True)
+    drawn = [port for f in claimed for port in (f.host_port, f.through) if port]
+    assert len(set(drawn)) == len(drawn) == 401
+    card = net.netdev(Card(), 0, claimed[:1], vhost=False)
+    assert card.endswith(f",hostfwd=tcp:127.0.0.1:{claimed[0].through}-10.0.2.15:80")
+    assert not any(f.through for f in ports.claim(many[:2]))
+
+
+def test_two_to_one_udp_port_share_what_qemu_forwards() -> None:
+    asked = [Forward("127.0.0.1", 0, 53, "udp"), Forward("::1", 0, 53, "udp"), Forward("127.0.0.1", 0, 54, "udp")]
+    one, two, three = claimed = ports.claim(asked, through=True)
+    assert one.through == two.through != 0 == three.through
+    card = net.netdev(Card(), 0, claimed, vhost=False)
+    assert card.count("hostfwd=") == 2
+    assert f"hostfwd=udp:127.0.0.1:{one.through}-10.0.2.15:53," in card
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+def test_port_in_use_on_ipv6(protocol: str) -> None:
+    with socket.socket(socket.AF_INET6, socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM) as holder:
+        holder.bind(("::1", 0))
+        if protocol == "tcp":
+            holder.listen()
+        with pytest.raises(FloeError, match=f"port {holder.getsockname()[1]}.* is in use") as error:
+            ports.claim([Forward("::1", holder.getsockname()[1], 80, protocol)])
+    assert error.value.evidence.endswith(f"(pid {os.getpid()})")
+    assert error.value.hint.startswith("-p [::1]:")
+
+
+def test_a_machine_without_ipv6(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(ports, "_IP6_ADDRESSES", tmp_path / "if_inet6")
+    with pytest.raises(FloeError, match=r"-p \[2001:db8::1\]:8080:80: this machine has no IPv6") as error:
+        ports.claim([Forward("2001:db8::1", 8080, 80)])
+    assert error.value.hint == "-p 0.0.0.0:8080:80"
+
+
+@pytest.mark.parametrize("port", [0, 8080])
+@pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1", "fe80::1%nocard"])
+def test_an_address_that_is_not_here(address: str, port: int) -> None:
+    with pytest.raises(FloeError, match=re.escape(address)) as error:
+        ports.claim([Forward(address, port, 80)])
     assert error.value.hint == "ip -brief address"
 
 

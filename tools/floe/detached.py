@@ -110,8 +110,7 @@ def _ending(status: Status) -> str:
 
 def _ports(status: Status) -> str:
     return " ".join(
-        f"{p['address']}:{p['host']}->{p['guest']}" + ("/udp" if p["protocol"] == "udp" else "")
-        for p in status.spec.ports
+        f"{f.place()}->{f.guest_port}" + ("/udp" if f.protocol == "udp" else "") for f in status.spec.forwards
     )
 
 

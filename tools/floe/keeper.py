@@ -29,6 +29,7 @@ from floe.errors import FloeError, VmError
 from floe.hub import Hub
 from floe.logfile import BoundedLog
 from floe.machine import Machine
+from floe.relay import Relay, through_qemu
 from floe.state import End, Endpoints, Folder, Process, dump
 
 _FLUSH_S = 2.0  # what the last client may take for the guest's last words
@@ -59,6 +60,7 @@ class Keeper:
         self._listeners: list[Listener] = []
         self._endpoints: Endpoints | None = None
         self._pty: Pty | None = None
+        self._relay: Relay | None = None
         self._stopping = False
         self._serving: set[asyncio.Task[object]] = set()  # answers on their way
 
@@ -76,6 +78,7 @@ class Keeper:
             for fd in inherited:
                 os.close(fd)
             self._open_endpoints()
+            self._carry_ports(adopt=adopt)
             os.chdir("/")
             self._beat()
             if not adopt and not await self._wait_up():
@@ -133,6 +136,15 @@ class Keeper:
         self._pty.on_moved = lambda: self._tell_endpoints(port, unix)
         self._tell_endpoints(port, unix)
 
+    def _carry_ports(self, *, adopt: bool) -> None:
+        """Raises FloeError; for a VM that lives already the port is lost."""
+        try:
+            self._relay = through_qemu(self._spec.forwards)
+        except FloeError as e:
+            if not adopt:
+                raise
+            print(e.message, file=sys.stderr)
+
     def _tcp(self, wanted: int) -> socket.socket:
         """For a VM that has had its port before, the same one if it is free still. Raises OSError, VmError."""
         before = self._folder.read("endpoints", Endpoints)
@@ -155,6 +167,8 @@ class Keeper:
             listener.close()
         if self._pty is not None:
             self._pty.close()
+        if self._relay is not None:
+            self._relay.close()
 
     # ---- requests -----------------------------------------------------------------------------------
 

@@ -66,7 +66,13 @@ def _spec(folder: Folder, spec: VmSpec, app: str, argv: list[str]) -> Spec:
         accel=spec.accel,
         machine=spec.machine,
         ports=[
-            {"address": f.address, "host": f.host_port, "guest": f.guest_port, "protocol": f.protocol}
+            {
+                "address": f.address,
+                "host": f.host_port,
+                "guest": f.guest_port,
+                "protocol": f.protocol,
+                "through": f.through,
+            }
             for f in spec.forwards
         ],
         created=time.time(),

@@ -166,7 +166,10 @@ def netdev(card: Card, index: int, forwards: Sequence[Forward], *, vhost: bool, 
     words = ["user", ident, f"net={net.guest.network}", f"host={net.gateway}", f"dns={net.dns}", f"dhcpstart={guest}"]
     if index:
         words.append(f"ipv6-net=fec0:0:0:{index:x}::/64")
-    words += [f"hostfwd={f.protocol}:{f.address}:{f.host_port}-{guest}:{f.guest_port}" for f in forwards]
+    for f in forwards:
+        host, port = ("127.0.0.1", f.through) if f.through else (f.address, f.host_port)
+        word = f"hostfwd={f.protocol}:{host}:{port}-{guest}:{f.guest_port}"
+        words += [word] if word not in words else []
     return ",".join(words)
 
 

@@ -94,7 +94,7 @@ def assemble(
         hypervisor=wishes.hypervisor,
         name=str(made.content["name"]),
         cards=net.with_macs(cards, own_uuid) if wishes.hypervisor == "qemu" else cards,
-        forwards=ports.claim(forwards),
+        forwards=ports.claim(forwards, through=wishes.hypervisor == "qemu"),
         disks=_disks(made, wishes.disks, xen=wishes.hypervisor == "xen"),
         env=_environment(config.env if config else {}, env_files, asked_env),
         asked=tuple(asked_env.items()),

@@ -87,7 +87,7 @@ def command(
         wishes["uuid"] = identity(str(name))
     spec, why_no_kvm = plan(app, Wishes(accel=accel_name, **wishes), say)  # type: ignore[arg-type]  # click typed each
     if dry_run:
-        click.echo(hypervisor.of(spec.hypervisor).show(spec, as_json=as_json))
+        _show(spec, as_json=as_json)
         return errors.EXIT_OK
     if verbose:
         say(f"using {spec.accel}" + (f"; {why_no_kvm}" if why_no_kvm else ""))
@@ -120,6 +120,13 @@ def command(
     if as_json:
         click.echo(json.dumps(_report(session, code)), err=True)
     return code
+
+
+def _show(spec: VmSpec, *, as_json: bool) -> None:
+    click.echo(hypervisor.of(spec.hypervisor).show(spec, as_json=as_json))
+    for forward in spec.forwards:
+        if forward.through:
+            say(f"{forward.place()} is not in this command: floe carries it to 127.0.0.1:{forward.through}")
 
 
 def _detach(spec: VmSpec, *, app: Path, name: object, console_port: int | None, as_json: bool) -> None:

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from floe.errors import FloeError, NotFound, UsageError
+from floe.ports import Forward
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _SOCKET_PATH_MAX = 107  # sun_path of unix(7), less the byte at its end
@@ -86,6 +87,11 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     leftovers: list[str] = []  # files that a hypervisor leaves behind when it does not end in order
     hypervisor: str = "qemu"
     console_port: int | None = None  # a TCP port for the console is wanted: this one, 0 any
+
+    @property
+    def forwards(self) -> list[Forward]:
+        """`ports`, as they were asked for."""
+        return [Forward(p["address"], p["host"], p["guest"], p["protocol"], p.get("through", 0)) for p in self.ports]
 
 
 class Endpoints(msgspec.Struct, frozen=True, kw_only=True):

@@ -37,6 +37,8 @@ from floe.qemu import VmSpec, Wires
 if TYPE_CHECKING:
     import asyncio
 
+    from floe.relay import Relay
+
 _SAY_S = 1.0  # what it may take to say where it stands
 STOP_GRACE_S = 5.0  # how long a guest may take over an orderly end
 _KEEP = 4 << 20  # bytes of each stream that are kept for whoever asks later
@@ -85,6 +87,7 @@ class Vm:
         self._ending: Outcome | None = None  # set when the VM is ended from out here
         self._interrupted = False  # ... and the guest was made to say where it stands
         self._process: subprocess.Popen[bytes] | None = None
+        self._relay: Relay | None = None
         self._exited = False
         self._past = ["", ""]  # console and 16550 before the last reset
         self._booted_by: tuple[str, ...] = ()  # the guest's word for the reset before this start
@@ -136,15 +139,19 @@ class Vm:
         self.close()
 
     def start(self) -> None:
-        """Start the VM. Raises what the hypervisor's command(), net.check_host(), disks.provide() and handover.read()
-        do, VmError when the command cannot be run."""
+        """Start the VM. Raises what the hypervisor's command(), net.check_host(), disks.provide(), handover.read() and
+        relay.through_qemu() do, VmError when the command cannot be run."""
         net.check_host(self.spec.cards)
         disks.provide(self.spec.disks)
         self._blobs = handover.read(self.spec.secrets, self.spec.env_files, dict(self.spec.asked))
+        if any(forward.through for forward in self.spec.forwards):
+            from floe import relay  # few need it
+
+            self._relay = relay.through_qemu(self.spec.forwards)
         try:
             sockets = self._spawn()
         except BaseException:
-            self._hypervisor.release()
+            self._release()
             raise
         try:
             import asyncio  # after QEMU was started: the two take about as long
@@ -154,7 +161,7 @@ class Vm:
             self._attach(sockets)
         except BaseException:
             self._abandon()
-            self._hypervisor.release()
+            self._release()
             raise
 
     def _spawn(self) -> list[socket.socket]:
@@ -331,9 +338,15 @@ class Vm:
         if self._process is not None and self._loop is not None:
             if self.outcome is None and self._failure is None:
                 self.kill()
-            self._hypervisor.release()
+            self._release()
             if self._owns_loop and not self._loop.is_closed():
                 self._loop.close()
+
+    def _release(self) -> None:
+        self._hypervisor.release()
+        if self._relay is not None:
+            self._relay.close()
+            self._relay = None
 
     def _abandon(self) -> None:
         """End a hypervisor that no loop serves yet."""

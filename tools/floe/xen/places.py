@@ -11,9 +11,11 @@ import hashlib
 import ipaddress
 import socket
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Protocol
 
+from floe import ports
 from floe.disks import Disk
 from floe.errors import FloeError, NotFound, UsageError, VmError
 from floe.net import Card
@@ -85,7 +87,20 @@ class Lab:
         return replace(card, kind="bridge", name=lab.BRIDGE, ip=ip, gateway=gateway, dns=dns), [lent]
 
     def forward(self, forward: Forward, guest: str) -> Closeable:
-        return lab.forward(forward.address, forward.host_port, guest, forward.guest_port, forward.protocol)
+        if not forward.is_ip6:
+            return lab.forward(forward.address, forward.host_port, guest, forward.guest_port, forward.protocol)
+        from floe import relay
+
+        inner = replace(forward, address="127.0.0.1", host_port=0)
+        inner = replace(inner, host_port=ports.free_port(inner))
+        lent = ExitStack()
+        lent.callback(self.forward(inner, guest).close)
+        try:
+            lent.callback(relay.Relay({forward: (inner.address, inner.host_port)}).close)
+        except BaseException:
+            lent.close()
+            raise
+        return lent
 
     def disk(self, disk: Disk) -> tuple[str, Closeable | None]:
         plugged = labdisk.plug(disk)
@@ -111,9 +126,9 @@ class Dom0:
         return replace(card, kind="bridge", name=card.name or config.BRIDGE), []
 
     def forward(self, forward: Forward, guest: str) -> Closeable:
-        from floe.xen import relay
+        from floe import relay
 
-        return relay.Relay(forward, guest)
+        return relay.Relay({forward: (guest, forward.guest_port)})
 
     def disk(self, disk: Disk) -> tuple[str, Closeable | None]:
         return str(disk.path), None

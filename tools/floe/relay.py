@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""A port of a dom0 that reaches a guest's: bytes are carried by a thread of this process, from dom0's own address, as
-QEMU's user network does it. No rule of the machine's firewall is touched, and nothing is left when the process dies.
-Prints nothing."""
+"""Ports of this machine that reach a guest's where no hypervisor forwards them: a dom0's, and what QEMU's user network
+cannot forward (ports.py). A thread of this process carries the bytes. No rule of the machine's firewall is
+touched, and nothing is left when the process dies. Prints nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ import socket
 import struct
 import threading
 from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from typing import Any
 
+from floe import ports
 from floe.errors import FloeError
 from floe.ports import Forward
 
@@ -21,37 +24,36 @@ _CONNECT_S = 10.0
 _BACKLOG = 128
 _LAST_S = 60.0  # for the last bytes to be taken, when both have ended
 _CONNECTIONS = 4096  # of all relays, and at the most half the descriptors of this process; one more is reset
+_WAY_BYTES = socket.CMSG_SPACE(20)  # in6_pktinfo, the larger of the two
 _CLIENTS = 256  # of UDP, each with a port of its own towards the guest; the one heard of longest ago makes room
 
 
 _carrying: set[asyncio.Task[None]] = set()
 
+_Target = tuple[str, int]  # IPv4 address and port
+_Client = tuple[Any, ...]  # address as recvmsg() has it
+_Way = list[tuple[int, int, bytes]]  # control message that says by which of our addresses
+
 
 class Relay:
     """Carries from the beginning of its life until close()."""
 
-    def __init__(self, forward: Forward, guest: str) -> None:
-        """guest: its IPv4 address. Raises FloeError when the port cannot be had."""
-        self._guest = (guest, forward.guest_port)
-        kind = socket.SOCK_STREAM if forward.protocol == "tcp" else socket.SOCK_DGRAM
-        self._sock = socket.socket(socket.AF_INET, kind)
-        try:
-            if kind == socket.SOCK_STREAM:
-                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self._sock.bind((forward.address, forward.host_port))
-            if kind == socket.SOCK_STREAM:
-                self._sock.listen(_BACKLOG)
-            self._sock.setblocking(False)
-        except OSError as e:
-            self._sock.close()
-            raise FloeError(
-                f"cannot listen on {forward.address}:{forward.host_port}: {e.strerror}",
-                hint="another port of the host",
-            ) from e
+    def __init__(self, forwards: Mapping[Forward, _Target]) -> None:
+        """Forwards, and where their bytes go. Raises FloeError when a port cannot be had."""
+        self._ways: list[tuple[socket.socket, _Target]] = []
+        for forward, target in forwards.items():
+            try:
+                self._ways.append((ports.open_socket(forward, backlog=_BACKLOG), target))
+            except OSError as e:
+                for sock, _ in self._ways:
+                    sock.close()
+                raise FloeError(
+                    f"cannot listen on {forward.place()}: {e.strerror}", hint="another port of the host"
+                ) from e
         self._room = min(_CONNECTIONS, _descriptors() // 4)
         self._loop = asyncio.new_event_loop()
         self._over = asyncio.Event()
-        self._thread = threading.Thread(target=self._run, args=(kind,), daemon=True)
+        self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def close(self) -> None:
@@ -60,37 +62,44 @@ class Relay:
             self._loop.call_soon_threadsafe(self._over.set)
         self._thread.join(_CONNECT_S)
 
-    def _run(self, kind: int) -> None:
+    def _run(self) -> None:
+        async def run() -> None:
+            kinds = {socket.SOCK_STREAM: self._streams, socket.SOCK_DGRAM: self._datagrams}
+            async with asyncio.TaskGroup() as tasks:
+                for sock, target in self._ways:
+                    sock.setblocking(False)
+                    tasks.create_task(kinds[sock.type](sock, target))
+
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
-            runner.run(self._streams() if kind == socket.SOCK_STREAM else self._datagrams())
+            runner.run(run())
 
     # ---- TCP ----------------------------------------------------------------------------------------
 
-    async def _streams(self) -> None:
+    async def _streams(self, sock: socket.socket, target: _Target) -> None:
         own: set[asyncio.Task[None]] = set()
 
         def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             if len(_carrying) >= self._room:
                 _reset(writer)
                 return
-            task = self._loop.create_task(self._carry(reader, writer))
+            task = self._loop.create_task(self._carry(reader, writer, target))
             for tasks in (own, _carrying):
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)
 
-        server = await asyncio.start_server(accepted, sock=self._sock, backlog=_BACKLOG)
+        server = await asyncio.start_server(accepted, sock=sock, backlog=_BACKLOG)
         await self._over.wait()
         server.close()
         for task in own:
             task.cancel()
         await asyncio.gather(*own, return_exceptions=True)
 
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: _Target) -> None:
         """Both ways; the end of one is passed on, and the other goes on until it ends too."""
         writers = [writer]
         try:
             async with asyncio.timeout(_CONNECT_S):
-                far_reader, far_writer = await asyncio.open_connection(*self._guest)
+                far_reader, far_writer = await asyncio.open_connection(*target)
             writers.append(far_writer)
             async with asyncio.TaskGroup() as ways:
                 ways.create_task(_copy(reader, far_writer))
@@ -108,45 +117,57 @@ class Relay:
 
     # ---- UDP ----------------------------------------------------------------------------------------
 
-    async def _datagrams(self) -> None:
-        clients: OrderedDict[tuple[str, int], socket.socket] = OrderedDict()
+    async def _datagrams(self, sock: socket.socket, target: _Target) -> None:
+        clients: OrderedDict[_Client, tuple[socket.socket, _Way]] = OrderedDict()
 
-        def forget(client: tuple[str, int]) -> None:
-            gone = clients.pop(client)
+        def forget(client: _Client) -> None:
+            gone, _ = clients.pop(client)
             self._loop.remove_reader(gone)
             gone.close()
 
-        def answer(client: tuple[str, int]) -> None:
+        def answer(client: _Client) -> None:
+            ours, way = clients[client]
             with contextlib.suppress(OSError):  # what UDP loses, it loses
-                self._sock.sendto(clients[client].recv(_CHUNK), client)
+                sock.sendmsg([ours.recv(_CHUNK)], way, 0, client)
 
         def arrived() -> None:
             with contextlib.suppress(OSError):
-                data, client = self._sock.recvfrom(_CHUNK)
-                if client not in clients:
+                data, way, _, client = sock.recvmsg(_CHUNK, _WAY_BYTES)
+                if client in clients:
+                    ours, _ = clients[client]
+                else:
                     if len(clients) == _CLIENTS:
                         forget(next(iter(clients)))
-                    clients[client] = self._towards_guest()
-                    self._loop.add_reader(clients[client], answer, client)
+                    ours = _towards(target)
+                    self._loop.add_reader(ours, answer, client)
+                clients[client] = ours, way  # the answer comes from the address that was asked
                 clients.move_to_end(client)
-                clients[client].send(data)
+                ours.send(data)
 
-        self._loop.add_reader(self._sock, arrived)
+        self._loop.add_reader(sock, arrived)
         await self._over.wait()
-        self._loop.remove_reader(self._sock)
-        self._sock.close()
+        self._loop.remove_reader(sock)
+        sock.close()
         for client in list(clients):
             forget(client)
 
-    def _towards_guest(self) -> socket.socket:
-        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        try:
-            sock.setblocking(False)
-            sock.connect(self._guest)
-        except OSError:
-            sock.close()
-            raise
-        return sock
+
+def through_qemu(forwards: Iterable[Forward]) -> Relay | None:
+    """Carries what QEMU does not forward itself to the ports that it does; None where there is nothing to carry.
+    Raises FloeError."""
+    carried = {forward: ("127.0.0.1", forward.through) for forward in forwards if forward.through}
+    return Relay(carried) if carried else None
+
+
+def _towards(target: _Target) -> socket.socket:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        sock.setblocking(False)
+        sock.connect(target)
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 def _descriptors() -> int:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""What -p is in a dom0, with a server of this machine's in the guest's place: 127.0.0.2. With a guest:
-tests/xen/test_run.py."""
+"""What -p is in a dom0, and for IPv6 under QEMU, with a server of this machine's in the guest's place: 127.0.0.2. With a
+guest: tests/target/test_ports.py, tests/xen/test_run.py."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from contextlib import ExitStack, closing, contextmanager
 
 import pytest
 
-from floe import ports
+from floe import ports, relay
 from floe.errors import FloeError
 from floe.ports import Forward
-from floe.xen import relay
-from floe.xen.relay import Relay
+from floe.relay import Relay
 
 GUEST = "127.0.0.2"
 WAIT_S = 20
@@ -30,14 +29,14 @@ def listening(kind: int = socket.SOCK_STREAM) -> socket.socket:
     return sock
 
 
-def forward(guest_port: int, protocol: str = "tcp") -> Forward:
-    return ports.claim([Forward("127.0.0.1", 0, guest_port, protocol)])[0]
+def forward(guest_port: int, protocol: str = "tcp", address: str = "127.0.0.1") -> Forward:
+    return ports.claim([Forward(address, 0, guest_port, protocol)])[0]
 
 
 @contextmanager
-def relayed(guest: socket.socket, protocol: str = "tcp") -> Iterator[tuple[str, int]]:
-    asked = forward(guest.getsockname()[1], protocol)
-    with closing(Relay(asked, GUEST)):
+def relayed(guest: socket.socket, protocol: str = "tcp", address: str = "127.0.0.1") -> Iterator[tuple[str, int]]:
+    asked = forward(guest.getsockname()[1], protocol, address)
+    with closing(Relay({asked: (GUEST, asked.guest_port)})):
         yield asked.address, asked.host_port
 
 
@@ -161,23 +160,23 @@ def ended(sock: socket.socket) -> bool:
 
 def test_the_end_is_that_of_every_connection(guest: socket.socket) -> None:
     asked = forward(guest.getsockname()[1])
-    made = Relay(asked, GUEST)
+    made = Relay({asked: (GUEST, asked.guest_port)})
     with socket.create_connection((asked.address, asked.host_port), WAIT_S) as client, guest.accept()[0] as server:
         server.settimeout(WAIT_S)
         made.close()
         assert ended(client) and ended(server)
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((asked.address, asked.host_port), WAIT_S)
-    Relay(asked, GUEST).close()  # the port is free again
+    Relay({asked: (GUEST, asked.guest_port)}).close()  # the port is free again
 
 
 @pytest.mark.parametrize("protocol", ["tcp", "udp"])
 def test_a_port_that_is_taken(protocol: str) -> None:
     asked = forward(80, protocol)
-    made = Relay(asked, GUEST)
+    made = Relay({asked: (GUEST, asked.guest_port)})
     try:
         with pytest.raises(FloeError, match=f"cannot listen on 127.0.0.1:{asked.host_port}"):
-            Relay(asked, GUEST)
+            Relay({asked: (GUEST, asked.guest_port)})
     finally:
         made.close()
 
@@ -206,3 +205,42 @@ def test_datagrams(monkeypatch: pytest.MonkeyPatch) -> None:
         clients[1].setblocking(False)
         with pytest.raises(BlockingIOError):  # what was sent to it went nowhere
             clients[1].recv(1)
+
+
+@pytest.mark.parametrize(("address", "asked"), [("0.0.0.0", "127.0.0.9"), ("::1", "::1"), ("::", "::1")])
+def test_datagrams_come_back_from_the_address_that_was_asked(address: str, asked: str) -> None:
+    with (
+        listening(socket.SOCK_DGRAM) as guest,
+        relayed(guest, "udp", address) as (_, port),
+    ):
+        family = socket.AF_INET6 if ":" in asked else socket.AF_INET
+        with socket.socket(family, socket.SOCK_DGRAM) as client:
+            client.settimeout(WAIT_S)
+            client.connect((asked, port))  # takes nothing from elsewhere
+            client.send(b"to you")
+            data, via = guest.recvfrom(100)
+            guest.sendto(data.upper(), via)
+            assert client.recv(100) == b"TO YOU"
+
+
+def test_ipv6_and_ipv4_share_a_port_and_a_thread(guest: socket.socket) -> None:
+    (one,) = ports.claim([Forward("::", 0, guest.getsockname()[1])])
+    two = Forward("0.0.0.0", one.host_port, one.guest_port)
+    target = (GUEST, one.guest_port)
+    with closing(Relay({one: target, two: target})):
+        for address in ("::1", "127.0.0.1"):
+            with (
+                socket.create_connection((address, one.host_port), WAIT_S) as client,
+                guest.accept()[0] as server,
+            ):
+                server.settimeout(WAIT_S)
+                client.sendall(b"x")
+                assert server.recv(1) == b"x"
+    with (
+        pytest.raises(FloeError, match=r"cannot listen on \[::1\]:"),
+        socket.socket(socket.AF_INET6) as holder,
+    ):
+        holder.bind(("::1", 0))
+        holder.listen()
+        Relay({two: target, Forward("::1", holder.getsockname()[1], 80): target})
+    Relay({two: target}).close()  # which was let go
