@@ -185,6 +185,7 @@ static void net_life(void) {
     fake_hal.cmdline = "virtio_mmio.device=512@0xfeb00000:5";
     fake_hal.mem_total = pick(2) ? 8u << 20 : 64u << 20;
     fake_device_t *d = fake_mmio_new(0xfeb00000, VIRTIO_ID_NET);
+    d->version = 1 + pick(2);
     d->features |= BIT64(15) | BIT64(5) | (pick(2) ? BIT64(29) : 0);
     d->config[0] = 2;
     d->queue[0].max = 32u << pick(4);
