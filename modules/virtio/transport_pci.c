@@ -225,7 +225,7 @@ static const char *walk(virtio_dev_t *v, bars_t *b) {
     }
     const virtio_pci_t *p = &v->bus.pci;
     if (p->common == NULL || p->notify == NULL) {
-        return "no virtio 1.x interface";
+        return "no virtio 1.x interface: disable-modern=off has it";
     }
     return p->msix == NULL ? "no MSI-X" : NULL;
 }

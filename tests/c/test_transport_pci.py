@@ -102,7 +102,7 @@ def test_vendor_capability_cut_off_by_the_end(h: Harness, card: Device, kind: in
 
 def test_no_capability_list(h: Harness, card: Device) -> None:
     card.space(0x06, b"\x00\x00")
-    refused(h, "no virtio 1.x interface")
+    refused(h, "no virtio 1.x interface: disable-modern=off has it")
 
 
 @pytest.mark.parametrize("missing", [COMMON, NOTIFY])
