@@ -31,6 +31,8 @@ uint64_t floe_live_pause_ns(void) { return pause_ns; }
 
 bool floe_live_withholds(void) { return running && loops > 0 && !serving; }
 
+bool floe_live_serves(void) { return serving; }
+
 bool floe_live_interrupt_script(void) {
     interrupt_script = serving;
     return serving;

@@ -50,7 +50,11 @@ static bool keyboard_interrupt(void) {
     if (floe_input_withheld()) {
         return false; // it is for the REPL beside the script
     }
-    floe_interrupt();
+    if (floe_repl_runs()) {
+        mp_sched_keyboard_interrupt(); // it is for what was typed there, and the script's loop is not asked
+    } else {
+        floe_interrupt();
+    }
     return true;
 }
 

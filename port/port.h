@@ -51,6 +51,7 @@ void floe_live_begin(void);
 void floe_live_end(void);
 void floe_live_reset(void);
 bool floe_live_withholds(void);
+bool floe_live_serves(void);
 bool floe_live_holds(const char *data, size_t len);
 // From what runs at that REPL: interrupt the script afterwards. False: nothing runs there.
 bool floe_live_interrupt_script(void);
@@ -70,6 +71,8 @@ void floe_native_reset(void);
 
 // Console input is for the REPL beside the script, and not for the script.
 static inline bool floe_input_withheld(void) { return FLOE_DEV && floe_live_withholds(); }
+// What was typed at that REPL runs.
+static inline bool floe_repl_runs(void) { return FLOE_DEV && floe_live_serves(); }
 // Took the script's output, to be written when raw mode ends.
 static inline bool floe_output_held(const char *data, size_t len) { return FLOE_DEV && floe_live_holds(data, len); }
 

@@ -84,6 +84,23 @@ def test_the_code_is_the_script_s(boot: Boot, tmp_path: Path, end: str) -> None:
     ended(vm, code, words)
 
 
+def test_a_dev_service_ends_in_order_while_code_runs_beside_it(boot: Boot, tmp_path: Path) -> None:
+    """What was typed is interrupted at once, now and when the end is asked for, and the service has its turn after it."""
+    vm = start(boot, tmp_path, "await asyncio.sleep(100)", ENDS["plain"][0], dev=True)
+    for number in range(2):
+        vm.send(f"\r\x01import time; print('go', {number}); time.sleep(1000)\x04".encode())
+        assert vm.expect(f"go {number}") is Matched
+        if number == 0:
+            vm.send(INTERRUPT)
+            started = time.monotonic()
+            assert vm.expect("KeyboardInterrupt: \r\n\x04>") is Matched
+            assert time.monotonic() - started < 0.9
+    code = vm.stop()
+    said = vm.console_text.replace("\r", "")
+    assert code == 0, said
+    assert "cancelled\n" in said and "finally\n" in said and said.count("Traceback") == 2, said
+
+
 @pytest.mark.parametrize("live", [True, False])
 def test_a_dev_service_ends_in_order(boot: Boot, tmp_path: Path, live: bool) -> None:
     """With the REPL beside it, and with the console its own."""
