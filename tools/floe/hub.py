@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The console of one VM between its machine, its log and at most one client. Opens nothing: endpoints.py does.
 
-The log gets every byte. A client gets what comes while it is attached, nothing from before; what the guest still
-says to one that has left goes to the log alone. What a client sent before it left reaches the guest to the last byte.
+The log gets what the guest said, but of a raw-REPL session only the program's words (rawmode.py). A client gets what
+comes while it is attached, nothing from before; what the guest still says to one that has left goes to the log alone.
+What a client sent before it left reaches the guest to the last byte.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable
 
 from floe.link import Link
 from floe.logfile import BoundedLog
+from floe.rawmode import LEAVE_RAW, RawMode
 
 _HIGH = 1 << 20  # bytes queued for the slower side at which the faster one is held back
 _TICK_S = 0.25  # how long a client may take nothing at all, and the guest be held back for it
@@ -19,10 +21,7 @@ _TICK_BYTES = 1 << 16  # what a client must take in that time not to count as on
 _LEFT_S = 5.0  # after which a guest counts as one that does not read at all
 _STALLED = 16 << 20  # bytes queued for such a guest, more than a socket's buffers hold; what comes on top is dropped,
 # because the end of a connection is seen only behind what its client sent last
-
-
-_RAW_BANNER = b"raw REPL; CTRL-B to exit\r\n>"
-_LEAVE_RAW = b"\x02"
+_HELD_S = 0.25  # how long the log waits for the rest of what begins like raw mode's banner
 
 
 class Client:
@@ -33,13 +32,13 @@ class Client:
         self.label = label
         self.behind = False  # it does not read: what comes is dropped until it has taken what is queued
         self.on_left: Callable[[], None] = lambda: None
-        self.in_raw_mode = False  # the guest has greeted it so, and the last it sent was not the way out
 
 
 class Hub:
     """Joins one machine's console with one client at a time."""
 
-    def __init__(self, name: str, loop: asyncio.AbstractEventLoop, log: BoundedLog) -> None:
+    def __init__(self, name: str, loop: asyncio.AbstractEventLoop, log: BoundedLog, *, repl: bool = True) -> None:
+        """repl: the guest has one (a dev image), which clients may bring into raw mode."""
         self.client: Client | None = None
         self.on_free: Callable[[], None] = lambda: None
         self.dropped = 0  # bytes that were not read in time by clients or by the guest, since the keeper started
@@ -47,7 +46,8 @@ class Hub:
         self._loop = loop
         self._log = log
         self._machine: Link | None = None
-        self._heard = b""  # the last that the guest said to the client
+        self._raw = RawMode() if repl else None
+        self._held: asyncio.TimerHandle | None = None  # gives up what the log holds back
         self._stalled = False  # the guest does not read: the client is not held back for it
 
     # ---- the machine's side -------------------------------------------------------------------------
@@ -55,6 +55,9 @@ class Hub:
     def connect(self, machine: Link | None) -> None:
         """The console of a machine that was just started, or found again; None: the machine has ended."""
         self._machine = machine
+        if self._raw is not None:
+            self._log_rest()
+            self._raw = RawMode()
         if machine is None:
             return
         machine.on_data = self._from_machine
@@ -65,17 +68,22 @@ class Hub:
     def type(self, data: bytes) -> None:
         """Send to the guest what no client typed."""
         if self._machine is not None:
+            if self._raw is not None:
+                self._raw.typed(data, own=True)
             self._machine.send(data)
 
     def _from_machine(self, data: bytes) -> None:
-        self._log.write(data)
-        client = self.client
+        client, raw = self.client, self._raw
+        if raw is None or (client is None and raw.idle):
+            self._log.write(data)
+        else:
+            if words := raw.said(data):
+                self._log.write(words)
+            if self._held is not None:
+                self._held.cancel()
+            self._held = self._loop.call_later(_HELD_S, self._log_rest) if raw.holds else None
         if client is None:
             return
-        self._heard = self._heard[-len(_RAW_BANNER) :] + data
-        if _RAW_BANNER in self._heard:
-            client.in_raw_mode = True
-            self._heard = b""
         if client.behind:
             self.dropped += len(data)
             return
@@ -83,6 +91,10 @@ class Hub:
         if client.link.queued > _HIGH and self._machine is not None:
             self._machine.pause()
             self._loop.call_later(_TICK_S, self._look_at, client, client.link.taken)
+
+    def _log_rest(self) -> None:
+        if self._raw is not None and (rest := self._raw.rest()):
+            self._log.write(rest)
 
     def _look_at(self, client: Client, taken: int) -> None:
         """The guest is held back for a client: not for one that does not read."""
@@ -111,7 +123,6 @@ class Hub:
         if self.client is not None:
             return False
         self.client = client
-        self._heard = b""
         client.link.on_data = self._from_client
         client.link.on_end = lambda: self.leave(client)
         client.link.on_room = lambda: self._client_has_room(client)
@@ -128,8 +139,8 @@ class Hub:
         """The client has left: what waits for it is dropped."""
         if self.client is client:
             self.client = None
-            if client.in_raw_mode:
-                self.type(b"\r" + _LEAVE_RAW)  # the guest holds back its script's output until then
+            if self._raw is not None and self._raw.inside:
+                self.type(b"\r" + LEAVE_RAW)  # the guest holds back its script's output until then
             client.link.discard()
             client.on_left()
             self._hear_machine()
@@ -139,11 +150,11 @@ class Hub:
         machine, client = self._machine, self.client
         if machine is None or client is None:
             return
-        if data.endswith(_LEAVE_RAW):
-            client.in_raw_mode = False
         if machine.queued >= _STALLED:
             self.dropped += len(data)
             return
+        if self._raw is not None:
+            self._raw.typed(data)
         machine.send(data)
         if machine.queued > _HIGH and not self._stalled:
             client.link.pause()

@@ -48,7 +48,7 @@ class Keeper:
         self._spec = folder.spec
         self._log = BoundedLog(folder / "console.log")
         self._serial = BoundedLog(folder / "serial.log")
-        self._hub = Hub(folder.name, loop, self._log)
+        self._hub = Hub(folder.name, loop, self._log, repl=self._spec.profile == "dev")
         self._machine = Machine(folder, self._spec, loop)
         self._machine.on_console = self._hub.connect
         self._machine.on_serial = self._serial.write

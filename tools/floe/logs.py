@@ -56,7 +56,8 @@ class _Printer:
 @click.option("-t", "--timestamps", "times", is_flag=True, help="The time (UTC) in front of each line.")
 @click.option("--raw", is_flag=True, help="Every byte as it came, control sequences too.")
 def command(name: str, follow: bool, lines: int | None, times: bool, raw: bool) -> int:
-    """Print what a VM said on its console; of more than 16 MiB the last 8 at least.
+    """Print what a VM said on its console; of more than 16 MiB the last 8 at least. What floe exec, cp, mount and
+    mpremote exchange with it in raw mode stays out.
 
     Control characters are shown (^[ is escape), so that no terminal obeys them. Standard error gets what came from
     early boot and from a panic."""
