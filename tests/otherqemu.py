@@ -74,10 +74,10 @@ def unpack(debs: Sequence[Path], folder: Path, target: Path) -> None:
                 place.symlink_to(name)
     for file in (folder / "bin" / QEMU, folder / "lib" / LOADER):
         file.chmod(0o755)
-    at = {name: shlex.quote(str(target / name)) for name in ("lib", f"bin/{QEMU}", "qemu", "seabios")}
+    at = {name: shlex.quote(str(target / name)) for name in ("lib", f"bin/{QEMU}", "modules", "qemu", "seabios")}
     program = at[f"bin/{QEMU}"]  # under its own name, which it says in front of its messages
     words = f"{at['lib']}/{LOADER} --library-path {at['lib']} {program} -L {at['qemu']} -L {at['seabios']}"
-    (folder / QEMU).write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+    (folder / QEMU).write_text(f'#!/bin/sh\nQEMU_MODULE_DIR={at["modules"]} exec {words} "$@"\n')
     (folder / QEMU).chmod(0o755)
 
 
@@ -87,6 +87,8 @@ def _place(path: str) -> str | None:
         return f"bin/{QEMU}"
     if match := re.fullmatch(r"(?:usr/)?lib(?:64|/x86_64-linux-gnu)/([^/]+\.so[^/]*)", path):
         return f"lib/{match[1]}"
+    if match := re.fullmatch(r"usr/lib/x86_64-linux-gnu/qemu/(accel-tcg-x86_64\.so)", path):
+        return f"modules/{match[1]}"  # 7.2 has emulation in a module
     if match := re.fullmatch(r"usr/share/((?:qemu|seabios)/[^/]+\.(?:bin|rom))", path):
         return match[1]
     return None
