@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """A second QEMU, so that what a machine has installed is not the only one that is tried: Debian 13's 10.0, or Debian 12's
-7.2 where 10 is installed. Its packages are pinned (qemu-*.toml), fetched from the machine's own mirrors as those of the
+7.2 where 10 is installed. Its packages are pinned (qemu-10.0.toml, and the KVM lab's), fetched from the machine's own mirrors as those of the
 Xen lab are, and unpacked below $XDG_CACHE_HOME/floe/qemu; it runs with its own C library. Nothing is installed.
 
     FLOE_QEMU=$(.venv/bin/python tests/otherqemu.py) .venv/bin/floe run APP
@@ -19,8 +19,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from floe.errors import FloeError
+from floe.kvm import image
+from floe.lab import assets, deb, packages
 from floe.qemu import QEMU, find_qemu
-from floe.xen import assets, deb, packages
 
 HERE = Path(__file__).resolve().parent
 LOADER = "ld-linux-x86-64.so.2"
@@ -40,7 +41,7 @@ def version(qemu: str | Path) -> str:
 
 def pins() -> Path:
     """Of the QEMU that the machine's own is not."""
-    return HERE / ("qemu-10.0.toml" if int(version(find_qemu()).split(".")[0]) < 10 else "qemu-7.2.toml")
+    return HERE / "qemu-10.0.toml" if int(version(find_qemu()).split(".")[0]) < 10 else image.PINS
 
 
 def bring() -> Path:
@@ -53,9 +54,9 @@ def bring() -> Path:
         target = root / digest
         if not target.exists():
             (root / "debs").mkdir(exist_ok=True)
-            _mirror(wanted.suite).fetch(wanted.packages, root / "debs")
+            _mirror(wanted.suite).fetch(wanted.of(), root / "debs")
             with assets.made(target) as scratch:
-                unpack([root / "debs" / p.file for p in wanted.packages], scratch, target)
+                unpack([root / "debs" / p.file for p in wanted.of()], scratch, target)
     return target / QEMU
 
 
@@ -96,7 +97,7 @@ def _place(path: str) -> str | None:
 
 def renew() -> None:
     """Write what the mirrors have now into the pins. The set of packages stays: what is missing shows at a start."""
-    for path in HERE.glob("qemu-*.toml"):
+    for path in (*HERE.glob("qemu-*.toml"), image.PINS):
         old = packages.load(path)
         mirror = _mirror(old.suite)
         text = path.read_text()

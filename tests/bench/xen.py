@@ -19,8 +19,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from floe.errors import VmError
-from floe.xen import assets, dom0image, lab, machine, packages
-from floe.xen.cpio import Archive
+from floe.lab import assets, deb, packages
+from floe.lab.cpio import Archive
+from floe.lab.tree import Tree
+from floe.xen import dom0image, lab, machine
 from tests.bench import unixport
 from tests.bench.common import GUESTS, ROOT, WEB, Options, Report, alternate, build, say, spread
 
@@ -107,12 +109,11 @@ def _systems() -> dict[System, dict[str, bytes]]:
         str(bare),
     ]
     subprocess.run(argv, check=True, timeout=60)
-    debs = assets.debs("bench", say)
-    pins = packages.load()
-    busybox = next(p for p in pins.of() if p.name == "busybox-static")
-    assets.bring(say)
-    linux = dom0image.Tree([*debs, assets.root() / "debs" / busybox.file], ("xen-netfront",))
-    grub = dom0image.deb.read(debs[-1], lambda path: path.endswith("/grub-i386-xen_pvh.bin"))[0]
+    pins = packages.load(dom0image.RECIPE.pins)
+    wanted = [*pins.of("bench"), *(p for p in pins.of() if p.name == "busybox-static")]
+    *debs, busybox = assets.debs(dom0image.RECIPE, wanted, say)
+    linux = Tree([*debs, busybox], "-", ("xen-netfront",))
+    grub = deb.read(debs[-1], lambda path: path.endswith("/grub-i386-xen_pvh.bin"))[0]
     hello, web = build(ROOT / "images" / "hello"), build(WEB)
     return {
         System("bare", 32, "bare: a line"): {"kernel": bare.read_bytes()},
@@ -126,7 +127,7 @@ def _systems() -> dict[System, dict[str, bytes]]:
     }
 
 
-def _initramfs(linux: dom0image.Tree) -> bytes:
+def _initramfs(linux: Tree) -> bytes:
     out = Archive()
     out.folder("proc")
     out.character_device("dev/console", 5, 1)

@@ -187,7 +187,7 @@ def imported(name: str) -> set[str]:
     for node in ast.walk(ast.parse(read(name))):
         if isinstance(node, ast.Import):
             found |= {alias.name.removeprefix("floe.") for alias in node.names if alias.name.startswith("floe.")}
-        elif isinstance(node, ast.ImportFrom) and node.module in ("floe", "floe.xen"):
+        elif isinstance(node, ast.ImportFrom) and node.module in ("floe", "floe.kvm", "floe.lab", "floe.xen"):
             package = node.module.removeprefix("floe").lstrip(".")
             found |= {f"{package}.{alias.name}".lstrip(".") for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("floe."):
@@ -195,7 +195,7 @@ def imported(name: str) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("name", matching(r"tools/floe/(xen/)?[a-z0-9_]+\.py"))
+@pytest.mark.parametrize("name", matching(r"tools/floe/((kvm|lab|xen)/)?[a-z0-9_]+\.py"))
 def test_leaves_never_import_a_verb(name: str) -> None:
     module = name.removeprefix("tools/floe/").removesuffix(".py").replace("/", ".")
     tops = verbs() | {"cli"}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from floe.xen import deb, packages
+from floe.lab import deb, packages
 
 TRIPLET = "x86_64-linux-gnu"
 # What gcc starts by name: from its own folder, and from binutils.
@@ -27,7 +27,8 @@ def unpack(version: int, folder: Path, way: Path) -> Path:
     downloads = folder / "deb"
     if not (folder / "complete").exists():
         downloads.mkdir(parents=True, exist_ok=True)
-        packages.Mirror(pins.suite, folder / "apt", lambda text: None).fetch(pins.packages, downloads)
+        mirror = packages.Mirror(pins.suite, folder / "apt", lambda text: None, purpose="the tests' compilers")
+        mirror.fetch(pins.packages, downloads)
         for package in pins.packages:
             _extract(downloads / package.file, folder / "root")
         (folder / "complete").touch()

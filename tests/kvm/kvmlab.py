@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from floe import qemu
-from floe.xen import assets, packages
-from floe.xen.cpio import Archive
-from floe.xen.dom0image import Tree
+from floe.kvm import image
+from floe.lab import assets, packages
+from floe.lab.cpio import Archive
+from floe.lab.tree import Tree
 
 MODULES = ("irqbypass", "ccp", "kvm", "kvm-amd")
 FIRMWARE = ("qboot.rom", "bios-256k.bin", "linuxboot_dma.bin", "pvh.bin", "kvmvapic.bin")
@@ -91,13 +92,8 @@ def run(cases: dict[str, Case], folder: Path) -> dict[str, Ended]:
 
 
 def _kernel() -> tuple[bytes, Tree]:
-    pins = packages.load()
-    chosen = [p for p in pins.of() if p.name.startswith(("linux-image", "busybox"))]
-    folder = assets.root() / "debs"
-    with assets.locked(assets.root() / "lock", print):
-        folder.mkdir(exist_ok=True)
-        packages.Mirror(pins.suite, assets.root() / "apt", print).fetch(chosen, folder)
-    tree = Tree((folder / p.file for p in chosen), MODULES)
+    chosen = packages.load(image.PINS).of("linux")
+    tree = Tree(assets.debs(image.RECIPE, chosen, print), "-", MODULES)
     return tree.one("boot/vmlinuz-.*"), tree
 
 

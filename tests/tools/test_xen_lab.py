@@ -21,7 +21,10 @@ import pytest
 from floe import plan, state
 from floe.disks import Disk
 from floe.errors import FloeError, UsageError, VmError
-from floe.xen import lab, labdisk
+from floe.lab import disk as labdisk
+from floe.lab import lab as labs
+from floe.lab import leases
+from floe.xen import lab
 
 
 class Monitor:
@@ -96,7 +99,7 @@ def qemu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Monitor]:
     monitor = Monitor()
     own = state.Process.of(os.getpid())
     assert own is not None
-    record = lab.Record(process=own, ports=[1], token="", memory=0, created=0, versions={}, argv=[])
+    record = labs.Record(process=own, ports=[1], token="", memory=0, created=0, versions={}, argv=[])
     (lab.folder() / "lab.json").write_bytes(msgspec.json.encode(record))
     yield monitor
     monitor.close()
@@ -132,7 +135,7 @@ def test_a_port_that_a_dead_guest_has_left_is_free(qemu: Monitor) -> None:
 def test_a_port_that_is_lent_stays_taken(qemu: Monitor) -> None:
     port = qemu.listen()
     (path,) = left("forwards", f"tcp-127.0.0.1-{port}")
-    held = lab.lock(path)
+    held = leases.lock(path)
     assert held is not None
     lab.forget_dead_forwards()
     with pytest.raises(FloeError, match="is in use"):
@@ -142,7 +145,7 @@ def test_a_port_that_is_lent_stays_taken(qemu: Monitor) -> None:
 
 def test_a_new_lease_waits_for_who_sweeps(qemu: Monitor) -> None:
     (path,) = left("forwards", "tcp-127.0.0.1-9")
-    held = lab.lock(path)
+    held = leases.lock(path)
     assert held is not None
 
     def swept() -> None:
@@ -152,14 +155,14 @@ def test_a_new_lease_waits_for_who_sweeps(qemu: Monitor) -> None:
     threading.Timer(0.3, swept).start()
     with lab.forward("127.0.0.1", 9, "10.0.2.16", 80):
         assert path.exists()
-        assert lab.lock(path) is None
+        assert leases.lock(path) is None
 
 
 def test_one_disk_that_is_stuck_spoils_no_sweep(qemu: Monitor) -> None:
     qemu.nodes |= {"stuck", "there"}
     qemu.stuck.add("stuck")
     paths = left("disks", "a-gone", "stuck", "there", "z-gone")
-    labdisk.unplug_dead()
+    labdisk.unplug_dead(lab.LAB)
     assert qemu.nodes == {"stuck"}
     assert [path.name for path in paths if path.exists()] == ["stuck"]
     open_files = [os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if _open(fd)]
@@ -171,20 +174,20 @@ def _open(fd: str) -> bool:
 
 
 def test_a_plug_that_is_refused_leaves_nothing(qemu: Monitor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(script: str, **more: object) -> str:
+    def refuse(self: labs.Lab, script: str, **more: object) -> str:
         raise VmError("dom0 says nothing")
 
-    monkeypatch.setattr(lab, "call", refuse)
+    monkeypatch.setattr(labs.Lab, "call", refuse)
     (tmp_path / "disk").write_bytes(b"\0" * 512)
     with pytest.raises(VmError, match="dom0 says nothing"):
-        labdisk.plug(Disk(tmp_path / "disk"))
+        labdisk.plug(lab.LAB, Disk(tmp_path / "disk"))
     assert list((lab.folder() / "disks").iterdir()) == []
 
 
 def test_the_monitor_s_turn_has_a_deadline(qemu: Monitor, monkeypatch: pytest.MonkeyPatch) -> None:
-    held = lab.lock(lab.folder() / "qmp.lock")
+    held = leases.lock(lab.folder() / "qmp.lock")
     assert held is not None
-    monkeypatch.setattr(lab, "_TURN_S", 0.2)
+    monkeypatch.setattr(labs, "_TURN_S", 0.2)
     with pytest.raises(VmError, match="another floe has held"):
         lab.monitor("info status")
     os.close(held)
@@ -192,7 +195,7 @@ def test_the_monitor_s_turn_has_a_deadline(qemu: Monitor, monkeypatch: pytest.Mo
 
 
 def test_handshakes_that_are_all_taken_have_a_deadline(qemu: Monitor) -> None:
-    held = lab.lock(lab.folder() / "agents" / "1")
+    held = leases.lock(lab.folder() / "agents" / "1")
     assert held is not None
     began = time.monotonic()
     with pytest.raises(VmError, match=r"does not take a script: no answer within 0\.3 s"):
@@ -202,7 +205,7 @@ def test_handshakes_that_are_all_taken_have_a_deadline(qemu: Monitor) -> None:
 
 
 def test_the_hypervisor_s_log_is_bounded(qemu: Monitor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lab, "_LOG_MAX", 1000)
+    monkeypatch.setattr(labs, "_LOG_MAX", 1000)
     log = lab.folder() / "xen.log"
     for size, kept in ((1000, 1000), (1001, 0)):
         log.write_bytes(b"x" * size)

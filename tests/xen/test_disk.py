@@ -18,8 +18,8 @@ import writelog
 from dom0 import Domain
 
 from floe import disks
+from floe.lab import disk as labdisk
 from floe.xen import lab as xen
-from floe.xen import labdisk
 
 TARGET = Path(__file__).resolve().parents[1] / "target"
 KILLS = int(os.environ.get("FLOE_XEN_KILLS", "4"))
@@ -124,7 +124,7 @@ def test_flushes_are_honoured_when_the_power_fails(
     path, log = tmp_path / "disk", tmp_path / "log"
     path.write_bytes(bytes(SIZE))
     monkeypatch.setattr(disks, "blockdev", lambda disk, index: writelog.blockdev(disk.path, log, index))
-    disk = labdisk.plug(disks.Disk(path))
+    disk = labdisk.plug(xen.LAB, disks.Disk(path))
     try:
         with Domain(writer, vbd(disk.target), args=f"0 40 {crash.SLOTS}") as domain:
             assert domain.wait() == 0, domain.console()

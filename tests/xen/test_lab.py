@@ -19,6 +19,10 @@ import msgspec
 import pytest
 
 from floe.errors import FloeError, NotFound, VmError
+from floe.lab import assets
+from floe.lab import machine as machines
+from floe.lab.lab import SCRIPT_MAX, Record
+from floe.qemu import QEMU
 from floe.xen import lab, machine
 
 BOOT_S = 300  # of a test that may download, build and take a snapshot
@@ -43,7 +47,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture
-def up(home: Path) -> lab.Record:
+def up(home: Path) -> Record:
     """The lab, started if need be."""
     return machine.up(print)
 
@@ -85,7 +89,7 @@ def test_bad_options(home: Path, options: tuple[str, ...], words: bytes) -> None
 def test_without_qemu(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     machine.down(print)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(NotFound, match="qemu-system-x86_64 is not here") as e:
+    with pytest.raises(NotFound, match="qemu-system-x86_64 is not installed") as e:
         machine.up(print)
     assert "apt-get install qemu-system-x86" in e.value.hint
 
@@ -102,12 +106,12 @@ def test_a_qemu_that_does_not_start(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, words: str
 ) -> None:
     machine.down(print)
-    machine.assets.bring(print)  # while the real apt is there
-    qemu = tmp_path / machine.QEMU
+    assets.bring(machine.DESIGN.recipe, print)  # while the real apt is there
+    qemu = tmp_path / QEMU
     qemu.write_text(f'#!/bin/sh\n[ "$1" != --version ] || {{ echo "QEMU of a test"; exit 0; }}\n{script}\n')
     qemu.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    monkeypatch.setattr(machine, "_START_S", 1.0)
+    monkeypatch.setattr(machines, "_START_S", 1.0)
     with pytest.raises(VmError, match=words) as e:
         machine.up(print)
     if "invalid" in script:
@@ -147,7 +151,7 @@ def test_up_run_down_and_up_again(home: Path) -> None:
     assert time.monotonic() - began < 30  # from the snapshot: about a second on an idle machine
 
 
-def test_run_relays(up: lab.Record) -> None:
+def test_run_relays(up: Record) -> None:
     assert floe("lab", "xen", "run", "echo one; exit 7").returncode == 7
     assert floe("lab", "xen", "run", "sh", "-c", 'echo "$0"', "a  b'c").stdout == b"a  b'c\n"
     assert floe("lab", "xen", "run", "echo to stderr >&2").stdout == b"to stderr\n"
@@ -162,7 +166,7 @@ def test_run_relays(up: lab.Record) -> None:
 
 
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_a_signal_ends_the_command(up: lab.Record, number: int, code: int) -> None:
+def test_a_signal_ends_the_command(up: Record, number: int, code: int) -> None:
     argv = [str(Path(sys.executable).with_name("floe")), "lab", "xen", "run", "echo on; exec sleep 12345"]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -172,7 +176,7 @@ def test_a_signal_ends_the_command(up: lab.Record, number: int, code: int) -> No
     assert lab.call("ps | grep -c '[s]leep 12345'").strip() == "0"
 
 
-def test_the_time_in_dom0_is_right(up: lab.Record) -> None:
+def test_the_time_in_dom0_is_right(up: Record) -> None:
     before = time.time()
     theirs = int(lab.call("date +%s"))
     assert before - 2 < theirs < time.time() + 1
@@ -189,20 +193,20 @@ def read_all(sock: socket.socket) -> bytes:
     return said
 
 
-def test_a_script_hears_the_end_of_its_input_and_speaks_on(up: lab.Record) -> None:
+def test_a_script_hears_the_end_of_its_input_and_speaks_on(up: Record) -> None:
     with lab.connect("n=$(wc -c); usleep 200000; echo $n; echo end") as sock:
         sock.sendall(bytes(300_000))
         sock.shutdown(socket.SHUT_WR)
         assert read_all(sock) == b"300000\nend\n"
 
 
-def test_a_script_cleans_up_after_its_connection_is_closed(up: lab.Record) -> None:
+def test_a_script_cleans_up_after_its_connection_is_closed(up: Record) -> None:
     lab.connect("cat >/dev/null; echo lost; usleep 300000; echo lost; echo done >/tmp/cleaned").close()
     wait = "n=0; until [ -s /tmp/cleaned ] || [ $((n += 1)) -gt 100 ]; do usleep 100000; done; cat /tmp/cleaned"
     assert lab.call(wait) == "done\n"
 
 
-def test_many_scripts_at_once(up: lab.Record) -> None:
+def test_many_scripts_at_once(up: Record) -> None:
     said: dict[int, bytes] = {}
 
     def one(n: int) -> None:
@@ -220,15 +224,15 @@ def test_many_scripts_at_once(up: lab.Record) -> None:
     assert said == {n: b"%d hello\n" % n for n in range(32)}
 
 
-def test_what_is_no_script(up: lab.Record) -> None:
-    for text in ("x" * (lab.SCRIPT_MAX + 1), "echo \0"):
+def test_what_is_no_script(up: Record) -> None:
+    for text in ("x" * (SCRIPT_MAX + 1), "echo \0"):
         with pytest.raises(FloeError, match="a script for dom0 has at most"):
             lab.connect(text)
-    with lab.connect("exit 0 #" + "x" * (lab.SCRIPT_MAX - 8)) as sock:
+    with lab.connect("exit 0 #" + "x" * (SCRIPT_MAX - 8)) as sock:
         assert read_all(sock) == b""
 
 
-def test_nothing_runs_without_the_token(up: lab.Record) -> None:
+def test_nothing_runs_without_the_token(up: Record) -> None:
     record = lab.folder() / "lab.json"
     assert stat.S_IMODE(record.stat().st_mode) == 0o600
     for token in ("", "0" * 64, up.token[:-1], "*"):
@@ -242,7 +246,7 @@ def test_nothing_runs_without_the_token(up: lab.Record) -> None:
 # ---- what is lent -------------------------------------------------------------------------------
 
 
-def test_addresses_go_back_when_their_borrower_dies(up: lab.Record) -> None:
+def test_addresses_go_back_when_their_borrower_dies(up: Record) -> None:
     with lab.take_address() as a, lab.take_address() as b:
         assert a.text != b.text
         with pytest.raises(FloeError, match="is taken"):
@@ -265,7 +269,7 @@ def free_port(kind: socket.SocketKind) -> int:
         return int(sock.getsockname()[1])
 
 
-def test_forward(up: lab.Record) -> None:
+def test_forward(up: Record) -> None:
     ready = "until netstat -ltn | grep -q :7777; do usleep 50000; done; echo ready"
     with lab.connect(f"nc -l -p 7777 -e cat & {ready}; wait") as server:
         assert server.recv(10) == b"ready\n"
@@ -289,7 +293,7 @@ def re_forwards(kind: str, port: int) -> bool:
     return any(kind in line and f" {port} " in line for line in lab.monitor("info usernet").splitlines())
 
 
-def test_what_is_sent_to_a_guest_that_is_gone_stays_in_the_lab(up: lab.Record) -> None:
+def test_what_is_sent_to_a_guest_that_is_gone_stays_in_the_lab(up: Record) -> None:
     """dom0 still has its Ethernet address. QEMU would take the frame, and talk to that address in the world outside."""
     assert "00:16:3e:00:00:99" in lab.call("arp -s 10.0.2.99 00:16:3e:00:00:99; arp -n")
     for address in (lab.GATEWAY, "10.0.2.99"):
@@ -299,7 +303,7 @@ def test_what_is_sent_to_a_guest_that_is_gone_stays_in_the_lab(up: lab.Record) -
     assert not any("10.0.2.99" in words for words in talked)
 
 
-def test_a_port_that_is_in_use(up: lab.Record) -> None:
+def test_a_port_that_is_in_use(up: Record) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -307,7 +311,7 @@ def test_a_port_that_is_in_use(up: lab.Record) -> None:
             lab.forward("127.0.0.1", taken.getsockname()[1], lab.DOM0, 7777)
 
 
-def test_a_forward_goes_when_its_borrower_dies(up: lab.Record) -> None:
+def test_a_forward_goes_when_its_borrower_dies(up: Record) -> None:
     port, other = free_port(socket.SOCK_STREAM), free_port(socket.SOCK_STREAM)
     code = f"from floe.xen import lab; import os; x = lab.forward('127.0.0.1', {port}, lab.DOM0, 80); os._exit(0)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
@@ -334,14 +338,14 @@ def test_a_lab_that_died_says_so_and_is_replaced(home: Path) -> None:
     assert lab.call("echo fine") == "fine\n"
 
 
-def wait_for_the_end(record: lab.Record) -> None:
+def wait_for_the_end(record: Record) -> None:
     deadline = time.monotonic() + 20
     while record.process.alive and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not record.process.alive
 
 
-def test_a_dom0_that_does_not_answer_is_reported_with_the_log(up: lab.Record) -> None:
+def test_a_dom0_that_does_not_answer_is_reported_with_the_log(up: Record) -> None:
     with lab.qmp() as monitor:
         monitor.execute("stop")
     try:
@@ -374,9 +378,9 @@ def test_two_ups_at_once(home: Path) -> None:
 
 def test_a_snapshot_that_is_broken_is_taken_again(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     machine.down(print)
-    theirs = machine.assets.bring(print).folder
+    theirs = assets.bring(machine.DESIGN.recipe, print).folder
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    ours = tmp_path / "floe/xen-lab" / theirs.name
+    ours = tmp_path / "floe/lab" / theirs.name
     for path in theirs.rglob("*"):
         copy = ours / path.relative_to(theirs)
         copy.parent.mkdir(parents=True, exist_ok=True)

@@ -29,7 +29,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "stop": ("floe.detached:stop", "End detached VMs."),
     "rm": ("floe.detached:rm", "Forget detached VMs that have ended."),
     "inspect": ("floe.inspect:command", "Show what an ELF holds."),
-    "lab": ("floe.xen.lab_cli:command", "A Xen to try things on, on a machine that has none."),
+    "lab": ("floe.lab.cli:command", "A Xen, an ordinary KVM, on a machine that has none."),
     "doctor": ("floe.doctor:command", "Say what this machine has and lacks."),
 }
 

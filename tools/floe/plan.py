@@ -198,9 +198,10 @@ def _disks(made: elf.Image, values: Sequence[str], *, xen: bool) -> tuple[disks.
             hint="disks = true in image.toml, or floe run --dev",
         )
     if found and xen:
-        from floe.xen import labdisk
+        from floe.lab.disk import unplug_dead
+        from floe.xen.lab import LAB
 
-        labdisk.unplug_dead()
+        unplug_dead(LAB)
     disks.check_host(found)
     return found
 

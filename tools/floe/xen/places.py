@@ -18,9 +18,10 @@ from typing import Protocol
 from floe import ports
 from floe.disks import Disk
 from floe.errors import FloeError, NotFound, UsageError, VmError
+from floe.lab import disk as labdisk
 from floe.net import Card
 from floe.ports import Forward
-from floe.xen import config, dom0, lab, labdisk
+from floe.xen import config, dom0, lab
 
 KINDS = ("user", "bridge")
 _NO_XEN = "floe lab xen up\nor in a dom0, as root: floe run --hypervisor xen ..."
@@ -103,7 +104,7 @@ class Lab:
         return lent
 
     def disk(self, disk: Disk) -> tuple[str, Closeable | None]:
-        plugged = labdisk.plug(disk)
+        plugged = labdisk.plug(lab.LAB, disk)
         return plugged.target, plugged
 
     def evidence(self) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Debian packages: which ones (the lab's packages.toml, and others' pins), and bringing them into a folder, verified.
+"""Debian packages: which ones (pins in TOML files), and bringing them into a folder, verified.
 
 They come from the mirrors that the machine's apt configuration names, through an apt state of our own; nothing is
 installed, and no root is needed.
@@ -19,8 +19,6 @@ from pathlib import Path
 from floe.apt import AptState, machine_archives, source_line
 from floe.errors import ConfigError, FloeError, NotFound, UpstreamError
 
-PINS = Path(__file__).with_name("packages.toml")
-ANY_VERSION = "floe lab xen up --any-version"
 _AMD64 = ("-o", "APT::Architecture=amd64", "-o", "APT::Update::Error-Mode=any", "-o", "Acquire::PDiffs=false")
 _ROOM = 400 << 20  # bytes that the packages, the image and their like need on the disk
 Say = Callable[[str], None]
@@ -45,17 +43,17 @@ class Package:
 
 @dataclass(frozen=True)
 class Pins:
-    """packages.toml."""
+    """A file of pins."""
 
     suite: str
     packages: tuple[Package, ...]
 
     def of(self, extra: str = "") -> tuple[Package, ...]:
-        """The packages of dom0, or those of an extra."""
+        """The packages that are always needed, or those of an extra."""
         return tuple(p for p in self.packages if p.extra == extra)
 
 
-def load(path: Path = PINS) -> Pins:
+def load(path: Path) -> Pins:
     """Read the pins. Raises ConfigError."""
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -85,9 +83,12 @@ def load(path: Path = PINS) -> Pins:
 class Mirror:
     """Debian's packages of one suite, as the machine's own mirrors have them. Owns the apt state in `folder`."""
 
-    def __init__(self, suite: str, folder: Path, say: Say, *, purpose: str = "the Xen lab") -> None:
+    def __init__(self, suite: str, folder: Path, say: Say, *, purpose: str, any_version: str = "") -> None:
+        """purpose: who needs them, for messages. any_version: the command that does not insist on the pins."""
         self.suite = suite
         self._purpose = purpose
+        moved_on = f"{any_version}\nwhich takes the mirror's versions, checked by apt's signatures"
+        self._moved_on = moved_on if any_version else "a newer floe, whose pins are newer"
         self._say = say
         self._apt = AptState(folder, say)
         self._updated = False
@@ -110,7 +111,7 @@ class Mirror:
         self._update()
         followed = [replace(p, name=self._dependency(p.follow)) if p.follow else p for p in packages]
         offered = self._offered([p.name for p in followed])
-        return tuple(replace(p, version=_there(p, offered)[0], sha256="") for p in followed)
+        return tuple(replace(p, version=self._there(p, offered)[0], sha256="") for p in followed)
 
     def fetch(self, packages: Sequence[Package], folder: Path) -> None:
         """Put the packages' files into `folder`; those that are there and right stay. Raises UpstreamError."""
@@ -123,11 +124,11 @@ class Mirror:
             self._update()
             offered = self._offered([p.name for p in missing])
         for p in missing:
-            if p.version not in _there(p, offered):
+            if p.version not in self._there(p, offered):
                 raise UpstreamError(
                     f"the mirror no longer has {p.name} {p.version}",
                     evidence=f"it has: {', '.join(offered[p.name])}",
-                    hint=f"{ANY_VERSION}\nwhich takes the mirror's versions, checked by apt's signatures",
+                    hint=self._moved_on,
                 )
         self._say(f"downloading {len(missing)} packages of Debian {self.suite}")
         try:
@@ -160,6 +161,15 @@ class Mirror:
                 found[columns[0]].append(columns[1])
         return found
 
+    def _there(self, package: Package, offered: dict[str, list[str]]) -> list[str]:
+        if versions := offered.get(package.name):
+            return versions
+        raise UpstreamError(
+            f"the mirror no longer has {package.name} {package.version}",
+            evidence="it has no version of it",
+            hint=self._moved_on,
+        )
+
     def _dependency(self, name: str) -> str:
         """The package that a package without content stands for."""
         said = self._get("depends", "--no-recommends", "--no-suggests", name, tool="apt-cache")
@@ -167,16 +177,6 @@ class Mirror:
             if match := re.match(r"\s*Depends: (linux-image-\S+)", line):
                 return match[1]
         raise UpstreamError(f"the mirror has no package {name}")
-
-
-def _there(package: Package, offered: dict[str, list[str]]) -> list[str]:
-    if versions := offered.get(package.name):
-        return versions
-    raise UpstreamError(
-        f"the mirror no longer has {package.name} {package.version}",
-        evidence="it has no version of it",
-        hint=f"{ANY_VERSION}\nwhich takes the mirror's versions, checked by apt's signatures",
-    )
 
 
 def _right(path: Path, package: Package) -> bool:
@@ -214,7 +214,7 @@ def _download(e: UpstreamError, purpose: str) -> UpstreamError:
     )
 
 
-def check_room(folder: Path, need: int = _ROOM, *, purpose: str = "the Xen lab") -> None:
+def check_room(folder: Path, need: int = _ROOM, *, purpose: str) -> None:
     """Raises FloeError when the disk has less than `need` bytes for us."""
     if shutil.disk_usage(folder).free < need:
         raise _full(folder, need, purpose)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the Xen lab is made of: pins, Debian packages, kernel images, cpio. Against files and tools that are wrong."""
+"""What the labs are made of: pins, Debian packages, kernel images, cpio. Against files and tools that are wrong."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ from pathlib import Path
 import pytest
 
 from floe.errors import ConfigError, FloeError, NotFound, UpstreamError
-from floe.xen import assets, bzimage, deb, dom0image, packages
-from floe.xen.cpio import Archive
-from floe.xen.packages import Mirror, Package
+from floe.kvm import image
+from floe.lab import assets, bzimage, deb, packages
+from floe.lab.cpio import Archive
+from floe.lab.packages import Mirror, Package
+from floe.lab.tree import Tree
+from floe.xen import dom0image
 
 # ---- cpio ---------------------------------------------------------------------------------------
 
@@ -162,19 +165,19 @@ def test_a_library_that_no_package_has(tmp_path: Path) -> None:
     path.write_bytes(
         package_file({"lib/x86_64-linux-gnu/a.so.1.2": b"A"}, {"usr/lib/x86_64-linux-gnu/a.so.1": "a.so.1.2"})
     )
-    tree = dom0image.Tree([path], dom0image.MODULES)
+    tree = Tree([path], "-", dom0image.MODULES)
     assert tree.library("a.so.1") == b"A"
     with pytest.raises(UpstreamError, match=r"lack the library b\.so"):
         tree.library("b.so")
-    with pytest.raises(UpstreamError, match="have 0 files like boot/xen"):
-        tree.hypervisor()
+    with pytest.raises(UpstreamError, match="have 0 files like boot/vmlinuz"):
+        tree.kernel()
 
 
 # ---- pins ---------------------------------------------------------------------------------------
 
 
 def test_the_committed_pins_are_complete() -> None:
-    pins = packages.load()
+    pins = packages.load(dom0image.RECIPE.pins)
     names = [p.name for p in pins.of()]
     assert pins.suite == "bookworm"
     assert {"xen-hypervisor-4.17-amd64", "xen-utils-4.17", "busybox-static", "libc6"} <= set(names)
@@ -183,6 +186,14 @@ def test_the_committed_pins_are_complete() -> None:
         "linux-image-amd64",
         "linux-image-cloud-amd64",
     ]
+
+
+def test_the_kvm_lab_s_pins_are_complete() -> None:
+    names = [p.name for p in image.RECIPE.chosen()]
+    assert {"qemu-system-x86", "seabios", "busybox-static", "libc6", "linux-image-6.1.0-56-amd64"} <= set(names)
+    assert len(set(names)) == len(names)
+    both = {p.file: p.sha256 for p in dom0image.RECIPE.chosen()}
+    assert all(p.sha256 == both.get(p.file, p.sha256) for p in image.RECIPE.chosen())
 
 
 GOOD = f'suite = "s"\n[[package]]\nname = "a1"\nversion = "1"\nsha256 = "{"0" * 64}"\n'
@@ -239,7 +250,7 @@ def apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Apt:
             (tools / name).write_text(text)
             (tools / name).chmod(0o755)
         monkeypatch.setenv("PATH", f"{tools}:/usr/bin:/bin")
-        return debs, Mirror("bookworm", tmp_path / "apt", print)
+        return debs, Mirror("bookworm", tmp_path / "apt", print, purpose="the Xen lab", any_version="X --any-version")
 
     return install
 
@@ -333,7 +344,7 @@ def test_a_machine_without_debian(apt: Apt) -> None:
 def test_a_machine_without_apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(NotFound, match="no apt-get"):
-        Mirror("bookworm", tmp_path / "apt", print)
+        Mirror("bookworm", tmp_path / "apt", print, purpose="the Xen lab")
 
 
 # ---- the cache ----------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Where the lab's files are kept: below $XDG_CACHE_HOME/floe/xen-lab, one folder for each set of packages.
+"""Where the labs' files are kept: below $XDG_CACHE_HOME/floe/lab, one folder for each set of packages.
 
 A folder is made under another name and renamed when it is whole. A lock lets one process at a time make things.
 """
@@ -15,22 +15,46 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from floe.errors import FloeError
-from floe.xen import dom0image, packages
+from floe.lab import packages
 
 Say = Callable[[str], None]
 _DIGITS = 16
 _KEEP_S = 14 * 86400
-_SHOWN = {"xen-hypervisor": "xen", "linux-image": "linux"}
+AGENT = Path(__file__).parent / "inside" / "agent"  # what takes scripts in the lab
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a lab's files are made. pins: of the packages. build: from their files to contents by name. code: what else
+    the contents depend on. shown: the start of a package's name -> what its version is the version of."""
+
+    purpose: str  # "the Xen lab"
+    any_version: str  # the command that does not insist on the pins
+    pins: Path
+    extras: tuple[str, ...]
+    build: Callable[[Iterable[Path]], dict[str, bytes]]
+    code: tuple[Path, ...]
+    shown: dict[str, str]
+
+    def mirror(self, say: Say) -> packages.Mirror:
+        """The packages' mirror. Raises as packages.Mirror."""
+        suite = packages.load(self.pins).suite
+        return packages.Mirror(suite, root() / "apt", say, purpose=self.purpose, any_version=self.any_version)
+
+    def chosen(self) -> tuple[packages.Package, ...]:
+        """The pinned packages."""
+        pins = packages.load(self.pins)
+        return tuple(p for extra in self.extras for p in pins.of(extra))
 
 
 @dataclass(frozen=True)
 class Assets:
-    """A folder with xen, vmlinux and dom0.cpio. versions: "xen" and "linux", as Debian numbers them."""
+    """A folder with what the recipe builds. versions: as Debian numbers them."""
 
     folder: Path
     versions: dict[str, str]
@@ -39,7 +63,7 @@ class Assets:
 def root() -> Path:
     """The cache folder; $XDG_CACHE_HOME is $HOME/.cache if not set."""
     base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "floe" / "xen-lab"
+    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "floe" / "lab"
 
 
 @contextlib.contextmanager
@@ -83,39 +107,38 @@ def made(target: Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def bring(say: Say, *, any_version: bool = False, fresh: bool = False) -> Assets:
-    """The lab's files, downloaded and built where they are not there yet. Raises FloeError and what packages.Mirror
+def bring(recipe: Recipe, say: Say, *, any_version: bool = False, fresh: bool = False) -> Assets:
+    """A lab's files, downloaded and built where they are not there yet. Raises FloeError and what packages.Mirror
     raises."""
     with locked(root() / "lock", say):
-        pins = packages.load()
-        chosen = pins.of()
+        chosen = recipe.chosen()
         if any_version:
-            chosen = packages.Mirror(pins.suite, root() / "apt", say).newest(chosen)
-        target = root() / _digest(chosen)
+            chosen = recipe.mirror(say).newest(chosen)
+        target = root() / _digest(recipe, chosen)
         if fresh or not (target / "versions.json").exists():
-            _build(chosen, pins.suite, target, say)
+            _build(recipe, chosen, target, say)
             forget_old(root(), "[0-9a-f]" * _DIGITS)
         os.utime(target)
         return Assets(target, json.loads((target / "versions.json").read_text()))
 
 
-def debs(extra: str, say: Say) -> list[Path]:
-    """The files of an extra's packages. Raises as bring()."""
+def debs(recipe: Recipe, wanted: Sequence[packages.Package], say: Say) -> list[Path]:
+    """The files of some packages. Raises as bring()."""
     with locked(root() / "lock", say):
-        pins = packages.load()
         folder = _debs()
-        packages.Mirror(pins.suite, root() / "apt", say).fetch(pins.of(extra), folder)
-        return [folder / p.file for p in pins.of(extra)]
+        recipe.mirror(say).fetch(wanted, folder)
+        return [folder / p.file for p in wanted]
 
 
-def _build(chosen: tuple[packages.Package, ...], suite: str, target: Path, say: Say) -> None:
+def _build(recipe: Recipe, chosen: tuple[packages.Package, ...], target: Path, say: Say) -> None:
     folder = _debs()
-    packages.Mirror(suite, root() / "apt", say).fetch(chosen, folder)
-    say("building the dom0 image")
+    recipe.mirror(say).fetch(chosen, folder)
+    say(f"building {recipe.purpose}'s image")
     with made(target) as scratch:
-        for name, content in dom0image.build(folder / p.file for p in chosen).items():
+        for name, content in recipe.build(folder / p.file for p in chosen).items():
             (scratch / name).write_bytes(content)
-        versions = {label: p.version for prefix, label in _SHOWN.items() for p in chosen if p.name.startswith(prefix)}
+        shown = recipe.shown.items()
+        versions = {label: p.version for prefix, label in shown for p in chosen if p.name.startswith(prefix)}
         (scratch / "versions.json").write_text(json.dumps(versions) + "\n")
 
 
@@ -132,14 +155,13 @@ def _debs() -> Path:
     return folder
 
 
-def _digest(chosen: tuple[packages.Package, ...]) -> str:
+def _digest(recipe: Recipe, chosen: tuple[packages.Package, ...]) -> str:
     """Of all that the folder's content depends on: the packages, our scripts, and the code that puts them together."""
     here = Path(__file__).parent
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(recipe.purpose.encode())
     for p in chosen:
         digest.update(f"{p.name} {p.version}\n".encode())
-    code = [here / f"{name}.py" for name in ("dom0image", "cpio", "deb", "bzimage")]
-    for path in (*sorted(dom0image.SCRIPTS.iterdir()), *code):
-        if path.is_file():
-            digest.update(path.read_bytes())
+    code = [here / f"{name}.py" for name in ("tree", "cpio", "deb", "bzimage")]
+    for path in (AGENT, *code, *recipe.code):
+        digest.update(path.read_bytes())
     return digest.hexdigest()[:_DIGITS]
