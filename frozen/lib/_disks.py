@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Mounts what `--disk` gave, before the script runs: the first disk at /, further ones at /disk1, /disk2, ... littlefs2
-# is known by its superblock, FAT by its boot sector; a blank disk is formatted littlefs2; anything else stays as it is.
+# is known by its superblock, FAT by its boot sector; a blank disk is formatted littlefs2. A disk that cannot be mounted
+# is left as it is and ends the VM, unless the host said that it is optional.
 
 import sys
 
@@ -11,6 +12,7 @@ import floe
 _READ = 4096  # littlefs's unit of reading, a line of the port's own cache; it holds four of them
 _LOOKED_AT = 1 << 20  # a disk whose first MiB and last 64 KiB are zeros is blank
 _PIECE = 1 << 16
+_NOT_MOUNTED = 119  # the VM's exit code
 
 
 def littlefs(dev):
@@ -35,7 +37,8 @@ def open(n):
     if size:
         return littlefs(floe.BlockDevice(n, size))
     head = bytearray(dev.sector_size)
-    dev.readblocks(0, head)
+    if dev.readblocks(0, head):
+        raise OSError(5)
     if head[510] == 0x55 and head[511] == 0xAA:
         try:
             return vfs.VfsFat(floe.BlockDevice(n, int.from_bytes(head[11:13], "little") or 512))
@@ -79,13 +82,40 @@ def _boot():
             dev = floe.BlockDevice(n)
         except OSError:
             return
-        where = "/disk%d" % n if n else "/"
-        try:
-            fs = open(n)
-            if fs is None:
-                print("floe: disk %d holds neither littlefs2 nor FAT; it is left alone" % n)
-            else:
-                vfs.mount(fs, where, readonly=dev.readonly)
-        except OSError as e:
-            print("floe: disk %d cannot be mounted: %s" % (n, e))
+        problem = _mount(n, dev, "/disk%d" % n if n else "/")
+        if problem:
+            print("floe: disk %d %s" % (n, problem))
+            if not dev.optional:
+                print("floe: the script was not started; --disk FILE:optional starts it without that disk")
+                sys.exit(_NOT_MOUNTED)
         n += 1
+
+
+def _mount(n, dev, where):
+    # Returns what is wrong with disk n, "" if it is mounted.
+    kind, size = _promised(dev)
+    try:
+        if size > dev.size:
+            return "has %d bytes, its %s %d: the end is lost, take it from a copy" % (dev.size, kind, size)
+        fs = open(n)
+        if fs is None:
+            return "holds neither littlefs2 nor FAT; it is left alone"
+        vfs.mount(fs, where, readonly=dev.readonly)
+    except Exception as e:  # whatever a damaged disk makes of it
+        if size and size < dev.size and kind == "littlefs2":
+            return "has %d bytes, its littlefs2 %d: floe disk grow FILE, on the host" % (dev.size, size)
+        return "cannot be mounted: %s; floe disk check FILE, on the host, says more" % e
+    return ""
+
+
+def _promised(dev):
+    # What lies on a disk, and how many bytes it says that it has; 0 where it says nothing.
+    head = bytearray(36)
+    size = _block_size(dev)
+    for at in (0, size):
+        if size and dev.readblocks(at // dev.sector_size, head, at % dev.sector_size) == 0 and head[8:16] == b"littlefs":
+            return "littlefs2", size * int.from_bytes(head[28:32], "little")
+    if dev.readblocks(0, head, 0) == 0 and head[0] in (0xEB, 0xE9):  # a jump: a boot sector, not a partition table
+        sectors = int.from_bytes(head[19:21], "little") or int.from_bytes(head[32:36], "little")
+        return "FAT", sectors * int.from_bytes(head[11:13], "little")
+    return "", 0

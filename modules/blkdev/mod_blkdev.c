@@ -7,6 +7,7 @@
 
 #include "blkdev.h"
 #include "extmod/vfs.h"
+#include "hal.h"
 #include "py/mperrno.h"
 #include "py/runtime.h"
 
@@ -19,6 +20,19 @@ typedef struct {
     // numbers, where FAT would not look at them.
     bool extended;
 } mod_blkdev_t;
+
+// Whether the host said floe.optional=N of this disk: the VM works without it, too.
+static bool is_optional(int index) {
+    char word[12];
+    size_t pos = 0;
+    int len;
+    while ((len = hal_cmdline_next("floe.optional", &pos, word, sizeof word)) >= 0) {
+        if (len == 1 && word[0] - '0' == index) {
+            return true;
+        }
+    }
+    return false;
+}
 
 static mp_obj_t new_device(blkdev_t *dev, int index, mp_int_t block_size) {
     if (block_size <= 0 || block_size > (1 << 24) || block_size % dev->sector_size != 0) {
@@ -146,6 +160,8 @@ static void mod_blkdev_attr(mp_obj_t self_in, qstr attr, mp_obj_t *dest) {
     }
     if (attr == MP_QSTR_readonly) {
         dest[0] = mp_obj_new_bool(self->dev->readonly);
+    } else if (attr == MP_QSTR_optional) {
+        dest[0] = mp_obj_new_bool(is_optional(self->index));
     } else if (attr == MP_QSTR_size) {
         dest[0] = mp_obj_new_int_from_ull(self->dev->sectors * BLKDEV_SECTOR);
     } else if (attr == MP_QSTR_sector_size) {

@@ -142,11 +142,41 @@ def test_several_disks_and_one_that_is_neither(boot: Boot, script: Path, tmp_pat
     raw = disk(tmp_path / "raw")
     raw.write_bytes(b"\0" * 70000 + b"somebody's data" + b"\0" * ((1 << 20) - 70015))
     before = raw.read_bytes()
-    disks = [str(make_littlefs(tmp_path / "l", 4096)), str(make_fat(tmp_path / "f")), str(raw)]
+    disks = [str(make_littlefs(tmp_path / "l", 4096)), str(make_fat(tmp_path / "f")), f"{raw}:optional"]
     said = ended(boot(script, deadline_s=30, args=("/", "/disk1/"), disks=disks))
     assert "floe: disk 2 holds neither littlefs2 nor FAT; it is left alone\n" in said
     assert "littlefs of the host\n" in said and "FAT of the host\n/disk1/ 100000\n" in said
     assert raw.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("grown", "has 4194304 bytes, its littlefs2 2097152: truncate -s 2097152 FILE on the host\n"),
+        ("shrunk", "has 1048576 bytes, its littlefs2 2097152: its end is lost, take it from a copy\n"),
+        ("unknown", "holds neither littlefs2 nor FAT; it is left alone\n"),
+    ],
+)
+def test_a_disk_that_cannot_be_mounted_ends_the_vm(
+    boot: Boot, script: Path, tmp_path: Path, kind: str, words: str
+) -> None:
+    script.write_text("import vfs\nprint('started')\n")
+    path = make_littlefs(tmp_path / "d", 4096)
+    if kind == "unknown":
+        path.write_bytes(b"somebody's data" * 5000 + b"\0" * 776)
+    else:
+        with path.open("r+b") as f:
+            f.truncate((4 if kind == "grown" else 1) << 20)
+    before = path.read_bytes()
+    vm = boot(script, deadline_s=20, disks=[str(path)])
+    assert vm.wait() == 119
+    assert vm.console_text == (
+        f"floe: disk 0 {words}floe: the script was not started; --disk FILE:optional starts it without that disk\n"
+    )
+    vm = boot(script, deadline_s=20, disks=[f"{path}:optional"])
+    assert vm.wait() == 0
+    assert vm.console_text == f"floe: disk 0 {words}started\n"
+    assert path.read_bytes() == before
 
 
 def test_read_only(boot: Boot, script: Path, tmp_path: Path) -> None:
@@ -167,7 +197,7 @@ def test_read_only(boot: Boot, script: Path, tmp_path: Path) -> None:
         "d = floe.BlockDevice(0)\n"
         "print(d.readonly, d.writeblocks(0, bytes(512)), d.ioctl(6, 0))\n"
     )
-    said = ended(boot(script, deadline_s=30, disks=[f"{path}:ro" for path in paths]))
+    said = ended(boot(script, deadline_s=30, disks=[f"{path}:ro:optional" for path in paths]))
     assert said.count("refused 30\n") + said.count("refused 13\n") + said.count("refused 1\n") == 6, said
     assert "written!" not in said
     assert "True -30 -30\n" in said
@@ -304,7 +334,7 @@ def test_a_damaged_disk_is_an_error_at_most(boot: Boot, script: Path, tmp_path: 
     for _ in range(flips):
         raw[rng.choice(used) + rng.randrange(512)] ^= 1 << rng.randrange(8)
     path.write_bytes(raw)
-    said = ended(boot(script, deadline_s=20, disks=[str(path)]))
+    said = ended(boot(script, deadline_s=20, disks=[f"{path}:optional"]))
     assert said.endswith("survived\n")
     assert "Traceback" not in said
 

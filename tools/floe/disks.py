@@ -23,7 +23,7 @@ from floe.units import SizeError, parse_size
 MAX_DISKS = 8  # BLKDEV_MAX in modules/blkdev/blkdev.h
 SECTOR = 512
 MIN_SIZE = 64 << 10  # below it a file system has no room
-_HINT = "--disk FILE, then [:ro] for reading only or [:size=16M] to create it if it is missing"
+_HINT = "--disk FILE, then [:ro] for reading only, [:size=16M] to create it if it is missing, [:optional]"
 # QEMU locks one byte of a disk for each right that it has, and one for each that it grants nobody beside itself
 # (file driver, locking=on); these two stand for writing.
 _WRITES, _NO_OTHER_WRITER, _NO_OTHER_READER = 101, 201, 200
@@ -32,11 +32,13 @@ _F_OFD_GETLK = 36
 
 @dataclass(frozen=True)
 class Disk:
-    """One disk; its path is absolute. `size`: bytes of the file to create where there is none, 0 to create nothing."""
+    """One disk; its path is absolute. `size`: bytes of the file to create where there is none, 0 to create nothing.
+    `optional`: the script runs even where the disk cannot be mounted."""
 
     path: Path
     readonly: bool = False
     size: int = 0
+    optional: bool = False
 
 
 def parse_disks(values: Sequence[str]) -> tuple[Disk, ...]:
@@ -55,18 +57,20 @@ def parse_disks(values: Sequence[str]) -> tuple[Disk, ...]:
 
 def parse_disk(text: str) -> Disk:
     """One --disk option. Raises UsageError."""
-    name, readonly, size = text, False, 0
-    while match := re.fullmatch(r"(.+):(ro|size=([^:]*))", name, re.DOTALL):
+    name, readonly, size, optional = text, False, 0, False
+    while match := re.fullmatch(r"(.+):(ro|optional|size=([^:]*))", name, re.DOTALL):
         name = match[1]
         if match[2] == "ro":
             readonly = True
+        elif match[2] == "optional":
+            optional = True
         else:
             size = _size(text, match[3])
     if not name or name.startswith(":"):
         raise UsageError(f"--disk {text}: names no file", hint=_HINT)
     if readonly and size:
         raise UsageError(f"--disk {text}: a new disk that cannot be written is of no use", hint=_HINT)
-    return Disk(Path(name).absolute(), readonly, size)
+    return Disk(Path(name).absolute(), readonly, size, optional)
 
 
 def _size(text: str, value: str) -> int:
@@ -74,6 +78,11 @@ def _size(text: str, value: str) -> int:
         return parse_size(value, minimum=MIN_SIZE, multiple=SECTOR, suffixes="KMGT")
     except SizeError as e:
         raise UsageError(f"--disk {text}: {value!r} is {e.problem}", hint=_HINT) from None
+
+
+def guest_words(disks: Sequence[Disk]) -> list[str]:
+    """The words about them on the kernel command line, read by floe.BlockDevice."""
+    return [f"floe.optional={index}" for index, disk in enumerate(disks) if disk.optional]
 
 
 def check_host(disks: Sequence[Disk]) -> None:

@@ -204,6 +204,7 @@ def guest_command_line(spec: VmSpec, cards: Sequence[Card] | None = None) -> str
     words += [f"env.{key}={encode(value)}" for key, value in spec.env]
     blobs = handover.env_blobs(spec.env_files, dict(spec.asked))
     words += [f"floe.env={blobs}"] if blobs else []
+    words += disks.guest_words(spec.disks)
     words += spec.switches
     words += ["--", *map(encode_argument, spec.args)] if spec.args else []
     line = " ".join(words)

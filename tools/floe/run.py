@@ -31,8 +31,9 @@ from floe.stamps import BootTimes
 @click.option("--net", "cards", multiple=True,
               metavar="KIND[,ip=ADDR/BITS|dhcp|none][,gw=ADDR][,dns=ADDR][,ip6=ADDR/BITS|none][,mac=MAC]",
               help="Card: user, none, tap:NAME, bridge:NAME, listen:PATH, connect:PATH.  [default: user]")  # fmt: skip
-@click.option("--disk", "disks", multiple=True, metavar="FILE[:ro][:size=N]",
-              help="A disk, mounted at /, /disk1, /disk2, ...; with size=16M a missing FILE is created.")  # fmt: skip
+@click.option("--disk", "disks", multiple=True, metavar="FILE[:ro][:size=N][:optional]",
+              help="A disk, mounted at /, /disk1, /disk2, ...; with size=16M a missing FILE is created.\n"
+                   "The VM ends with 119 where it cannot be mounted and is not optional.")  # fmt: skip
 @click.option(
     "--env",
     "env",
