@@ -75,6 +75,31 @@ def test_folders():
     assert "d" not in os.listdir("/")
 
 
+def test_a_folder_does_not_move_into_itself():
+    os.mkdir("/e")
+    os.mkdir("/e/sub")
+    os.mkdir("/beside")
+    with open("/e/sub/a", "w") as f:
+        f.write("kept")
+    for old, new in (
+        ("/e", "/e/f"),
+        ("/e", "/e/sub/f"),
+        ("/e", "/e/../e/f"),
+        ("/e/sub", "/e/./sub/f"),
+        ("/e", "/e//f"),
+    ):
+        assert errno_of(os.rename, old, new) == errno.EINVAL, (old, new)
+    os.rename("/e", "/beside/e")  # what is not below it is no harm
+    os.rename("/beside/e/sub", "/beside/e/subs")
+    assert errno_of(os.rename, "/beside", "/beside/e/subs/x") == errno.EINVAL
+    with open("/beside/e/subs/a") as f:
+        assert f.read() == "kept"
+    os.rename("/beside/e/subs", "/subs")
+    os.remove("/subs/a")
+    for folder in ("/subs", "/beside/e", "/beside"):
+        os.rmdir(folder)
+
+
 def test_errors():
     assert errno_of(open, "/none") == errno.ENOENT
     assert errno_of(open, "/none/x", "w") == errno.ENOENT
