@@ -12,6 +12,7 @@ import floe
 _READ = 4096  # littlefs's unit of reading, a line of the port's own cache; it holds four of them
 _LOOKED_AT = 1 << 20  # a disk whose first MiB and last 64 KiB are zeros is blank
 _PIECE = 1 << 16
+_LOG = 1 << 14  # as much of a superblock's log is read
 _NOT_MOUNTED = 119  # the VM's exit code
 
 
@@ -33,7 +34,7 @@ def format(n, block_size=0):
 def open(n):
     """The file system on disk n; None where there is none that we know. A blank disk gets one."""
     dev = floe.BlockDevice(n)
-    size = _block_size(dev)
+    size = _superblock(dev)[0]
     if size:
         return littlefs(floe.BlockDevice(n, size))
     head = bytearray(dev.sector_size)
@@ -47,17 +48,40 @@ def open(n):
     return None if dev.readonly or not _blank(dev) else format(n)
 
 
-def _block_size(dev):
-    # Block 0 or, while it is rewritten, block 1 starts with the superblock, which says how large a block is.
-    head = bytearray(28)
-    at, sector = 0, dev.sector_size
-    while at <= 1 << 20 and at + 28 <= dev.size:
-        if dev.readblocks(at // sector, head, at % sector) == 0 and head[8:16] == b"littlefs":
-            size = int.from_bytes(head[24:28], "little")
-            if size >= sector and not size & (size - 1) and at in (0, size):
-                return size
+def _superblock(dev):
+    # Bytes of a littlefs2's block and how many of them there are; (0, 0) where there is none. It is the log of block 0
+    # or, while that is rewritten, of block 1; the newer one holds.
+    at, sector, found = 0, dev.sector_size, (0, 0, 0)
+    while at <= 1 << 20 and at + sector <= dev.size:
+        log = bytearray(min(_LOG, dev.size - at))
+        if dev.readblocks(at // sector, log, 0) == 0 and log[8:16] == b"littlefs":
+            size, count = _committed(log)
+            revision = int.from_bytes(log[:4], "little")
+            if size >= sector and not size & (size - 1) and at in (0, size) and revision >= found[0]:
+                found = revision, size, count
         at = at * 2 or sector
-    return 0
+        if found[1] and at > found[1]:
+            break
+    return found[1:]
+
+
+def _committed(log):
+    # What the last superblock entry of a log says that a commit's checksum ends. A tag of the log is XORed with the one
+    # before: type (11 bits), id (10), size (10; 0x3FF for something deleted); littlefs' SPEC.md has it.
+    entry = last = (0, 0)
+    at, tag = 4, 0xFFFFFFFF
+    while at + 4 <= len(log):
+        tag ^= int.from_bytes(log[at : at + 4], "big")
+        if tag >> 31:
+            break
+        kind, length = tag >> 20, tag & 0x3FF
+        if kind == 0x201 and not tag >> 10 & 0x3FF:
+            entry = int.from_bytes(log[at + 8 : at + 12], "little"), int.from_bytes(log[at + 12 : at + 16], "little")
+        elif kind & 0x780 == 0x500:
+            last = entry
+            tag ^= (kind & 1) << 31
+        at += 4 + (0 if length == 0x3FF else length)
+    return last
 
 
 def _blank(dev):
@@ -110,11 +134,10 @@ def _mount(n, dev, where):
 
 def _promised(dev):
     # What lies on a disk, and how many bytes it says that it has; 0 where it says nothing.
+    size, count = _superblock(dev)
+    if size:
+        return "littlefs2", size * count
     head = bytearray(36)
-    size = _block_size(dev)
-    for at in (0, size):
-        if size and dev.readblocks(at // dev.sector_size, head, at % dev.sector_size) == 0 and head[8:16] == b"littlefs":
-            return "littlefs2", size * int.from_bytes(head[28:32], "little")
     if dev.readblocks(0, head, 0) == 0 and head[0] in (0xEB, 0xE9):  # a jump: a boot sector, not a partition table
         sectors = int.from_bytes(head[19:21], "little") or int.from_bytes(head[32:36], "little")
         return "FAT", sectors * int.from_bytes(head[11:13], "little")

@@ -152,8 +152,9 @@ def test_several_disks_and_one_that_is_neither(boot: Boot, script: Path, tmp_pat
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ("grown", "has 4194304 bytes, its littlefs2 2097152: truncate -s 2097152 FILE on the host\n"),
-        ("shrunk", "has 1048576 bytes, its littlefs2 2097152: its end is lost, take it from a copy\n"),
+        ("grown", "has 4194304 bytes, its littlefs2 2097152: floe disk grow FILE, on the host\n"),
+        ("shrunk", "has 1048576 bytes, its littlefs2 2097152: the end is lost, take it from a copy\n"),
+        ("FAT", "has 131072 bytes, its FAT 4194304: the end is lost, take it from a copy\n"),
         ("unknown", "holds neither littlefs2 nor FAT; it is left alone\n"),
     ],
 )
@@ -161,12 +162,12 @@ def test_a_disk_that_cannot_be_mounted_ends_the_vm(
     boot: Boot, script: Path, tmp_path: Path, kind: str, words: str
 ) -> None:
     script.write_text("import vfs\nprint('started')\n")
-    path = make_littlefs(tmp_path / "d", 4096)
+    path = make_fat(tmp_path / "d") if kind == "FAT" else make_littlefs(tmp_path / "d", 4096)
     if kind == "unknown":
         path.write_bytes(b"somebody's data" * 5000 + b"\0" * 776)
     else:
         with path.open("r+b") as f:
-            f.truncate((4 if kind == "grown" else 1) << 20)
+            f.truncate({"grown": 4 << 20, "shrunk": 1 << 20, "FAT": 128 << 10}[kind])
     before = path.read_bytes()
     vm = boot(script, deadline_s=20, disks=[str(path)])
     assert vm.wait() == 119
