@@ -28,6 +28,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "swap": ("floe.swap:command", "Replace a module in a running program."),
     "stop": ("floe.detached:stop", "End detached VMs."),
     "rm": ("floe.detached:rm", "Forget detached VMs that have ended."),
+    "disk": ("floe.disk_cli:command", "Make disks, look into them, copy files."),
     "inspect": ("floe.inspect:command", "Show what an ELF holds."),
     "lab": ("floe.lab.cli:command", "A Xen, an ordinary KVM, on a machine that has none."),
     "doctor": ("floe.doctor:command", "Say what this machine has and lacks."),

@@ -7,13 +7,14 @@ tools and `dd` read it as it is. Writes go through the host's page cache; a flus
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 import re
 import stat
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,8 +27,8 @@ MIN_SIZE = 64 << 10  # below it a file system has no room
 _HINT = "--disk FILE, then [:ro] for reading only, [:size=16M] to create it if it is missing, [:optional]"
 # QEMU locks one byte of a disk for each right that it has, and one for each that it grants nobody beside itself
 # (file driver, locking=on); these two stand for writing.
-_WRITES, _NO_OTHER_WRITER, _NO_OTHER_READER = 101, 201, 200
-_F_OFD_GETLK = 36
+_READS, _WRITES, _NO_OTHER_READER, _NO_OTHER_WRITER = 100, 101, 200, 201
+_F_OFD_GETLK, _F_OFD_SETLK = 36, 37
 
 
 @dataclass(frozen=True)
@@ -101,13 +102,43 @@ def provide(disks: Sequence[Disk]) -> None:
 
 
 def _create(disk: Disk) -> None:
+    with contextlib.suppress(FileExistsError):  # another floe was faster
+        _make_file(disk.path, disk.size)
+
+
+def create(path: Path, size: int) -> None:
+    """A new file of zeros. Raises FloeError."""
     try:
-        with disk.path.open("xb") as f:
-            f.truncate(disk.size)
+        _make_file(path, size)
     except FileExistsError:
-        return  # another floe was faster
+        raise FloeError(f"{path} is there already", hint="floe disk ls shows what it holds; rm removes it") from None
+
+
+def _make_file(path: Path, size: int) -> None:
+    try:
+        with path.open("xb") as f:
+            f.truncate(size)
+    except FileExistsError:
+        raise
     except OSError as e:
-        raise FloeError(f"cannot create the disk {disk.path}: {e.strerror}", hint="df -h, ls -ld of its folder") from e
+        raise FloeError(f"cannot create the disk {path}: {e.strerror}", hint="df -h, ls -ld of its folder") from e
+
+
+@contextlib.contextmanager
+def claimed(path: Path, *, readonly: bool) -> Iterator[int]:
+    """An open disk that no VM writes meanwhile, and without `readonly` none reads. Raises FloeError, NotFound."""
+    disk = Disk(path, readonly)
+    _check(disk)
+    fd = os.open(path, os.O_RDONLY if readonly else os.O_RDWR)
+    try:
+        for offset in (_READS, _NO_OTHER_WRITER) if readonly else (_READS, _WRITES, _NO_OTHER_WRITER, _NO_OTHER_READER):
+            with contextlib.suppress(OSError):  # a file system without locks
+                fcntl.fcntl(fd, _F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, offset, 1, 0))
+        if _is_locked(fd, readonly):  # somebody came in between
+            raise _in_use(path, os.fstat(fd))
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def _check(disk: Disk) -> None:
@@ -129,11 +160,7 @@ def _check(disk: Disk) -> None:
         size = os.lseek(fd, 0, os.SEEK_END)
         _check_size(disk.path, size)
         if _is_locked(fd, disk.readonly):
-            raise FloeError(
-                f"the disk {disk.path} is in use",
-                evidence=_holder(found),
-                hint="end that VM, or give the disk to both with :ro",
-            )
+            raise _in_use(disk.path, found)
     except OSError as e:
         raise FloeError(f"{disk.path} cannot be a disk: {e.strerror}", hint=_HINT) from e
     finally:
@@ -166,6 +193,12 @@ def _is_locked(fd: int, readonly: bool) -> bool:
         if struct.unpack("hhqqi4x", answer)[0] != fcntl.F_UNLCK:
             return True
     return False
+
+
+def _in_use(path: Path, found: os.stat_result) -> FloeError:
+    return FloeError(
+        f"the disk {path} is in use", evidence=_holder(found), hint="end that VM, or give the disk to both with :ro"
+    )
 
 
 def _holder(found: os.stat_result) -> str:

@@ -38,6 +38,7 @@ RUN_PACKAGES = {
 TEST_PACKAGES = {
     "curl": "curl",
     "mtools": "mformat",
+    "dosfstools": "/usr/sbin/fsck.fat",
     "wrk": "wrk",
     "iproute2": "ip",
     "git": "git",

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: MIT
+"""tools/floe/disk_cli.py: disks made, read and written on the host; nothing is lost where there is no room."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+import tiny
+from command import failure, floe
+from floe.disks import Disk
+from floe.qemu import VmSpec
+from floe.vm import Vm
+
+FILE_SYSTEMS = ["littlefs2", "FAT"]
+needs_mtools = pytest.mark.skipif(shutil.which("mformat") is None, reason="mtools is not installed")
+
+
+def run(*words: str | Path) -> str:
+    """What `floe disk` says. It must succeed."""
+    done = floe("disk", *words)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+@pytest.fixture(params=FILE_SYSTEMS)
+def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    path = tmp_path / "my disk.img"
+    if request.param == "FAT" and shutil.which("mformat") is None:
+        pytest.skip("SKIP: mtools is not installed")
+    said = run("create", path, "--size", "4M", *(["--fat"] if request.param == "FAT" else []))
+    assert said == f"{path}: 4M, {request.param}\n"
+    return path
+
+
+def files(path: Path) -> dict[str, int]:
+    """Files on a disk and their sizes."""
+    return {e["path"]: e["size"] for e in json.loads(run("ls", path, "-r", "--json")) if not e["folder"]}
+
+
+def test_a_tree_there_and_back(disk: Path, tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    (tree / "empty").mkdir(parents=True)
+    (tree / "a" / "b").mkdir(parents=True)
+    content = {"x.txt": b"", "a/Größe und Länge.bin": os.urandom(300_001), "a/b/deep": b"deep"}
+    for name, data in content.items():
+        (tree / name).write_bytes(data)
+    run("cp", "-r", disk, tree, ":/")
+    assert files(disk) == {f"/tree/{name}": len(data) for name, data in content.items()}
+    run("cp", "-r", disk, ":/tree", tmp_path / "back")
+    assert {str(p.relative_to(tmp_path / "back")) for p in (tmp_path / "back").rglob("*")} == {
+        str(p.relative_to(tree)) for p in tree.rglob("*")
+    }
+    for name, data in content.items():
+        assert (tmp_path / "back" / name).read_bytes() == data
+    assert "3 files of 300005 bytes" in run("check", disk)
+    assert run("ls", disk, "/tree/a").split() == ["300001", "Größe", "und", "Länge.bin", "0", "b/"]
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(disk: Path, tmp_path: Path) -> None:
+    note, large = tmp_path / "note", tmp_path / "large"
+    for text in ("old", "new and longer"):
+        note.write_text(text)
+        run("cp", disk, note, ":/note.txt")
+    with large.open("wb") as f:
+        f.truncate(5 << 20)
+    for target in (":/note.txt", ":/other"):
+        said, hint = failure("disk", "cp", disk, large, target, code=125)[0::2]
+        assert said == f"{disk} has no room for {target[2:]}"
+        assert hint == f"floe disk grow {disk} SIZE, or remove files in a VM"
+    assert files(disk) == {"/note.txt": 14}
+    run("cp", disk, ":/note.txt", tmp_path / "back")
+    assert (tmp_path / "back").read_text() == "new and longer"
+
+
+def test_what_is_not_there_is_said(disk: Path, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("x")
+    for words, code, said in (
+        (("ls", disk, "/none"), 127, f"{disk} has no /none"),
+        (("cp", disk, ":/none", tmp_path / "x"), 127, f"{disk} has no /none"),
+        (("cp", disk, tmp_path / "none", ":/"), 127, f"no such file: {tmp_path / 'none'}"),
+        (("cp", disk, tmp_path / "file", ":/none/"), 127, "the disk has no folder /none/"),
+        (("cp", disk, tmp_path / "folder", ":/"), 125, f"{tmp_path / 'folder'} is a folder"),
+        (("cp", disk, "a", "b"), 125, "copies go from this machine to the disk or back"),
+        (("cp", disk, tmp_path / "file", ":/../x"), 125, "/../x: a path on a disk has no .."),
+        (("create", disk, "--size", "4M"), 125, f"{disk} is there already"),
+        (("create", tmp_path / "n", "--size", "4"), 125, "'4' is not a size"),
+        (("check", tmp_path / "none"), 127, f"no such disk: {tmp_path / 'none'}"),
+    ):
+        assert failure("disk", *words, code=code)[0] == said
+    assert not (tmp_path / "x").exists() and files(disk) == {}
+
+
+def test_a_disk_in_use_is_left_alone(disk: Path, tmp_path: Path) -> None:
+    elf = tiny.build(tmp_path, tiny.HANG)
+    with Vm(VmSpec(elf, cards=(), disks=(Disk(disk),))) as vm:
+        vm.pump(lambda: False, 0.5)
+        for words in (("ls", disk), ("grow", disk), ("cp", disk, elf, ":/")):
+            assert failure("disk", *words, code=125)[0] == f"the disk {disk} is in use"
+    with Vm(VmSpec(elf, cards=(), disks=(Disk(disk, readonly=True),))) as vm:
+        vm.pump(lambda: False, 0.5)
+        assert run("ls", disk) == ""
+        assert failure("disk", "cp", disk, elf, ":/", code=125)[0] == f"the disk {disk} is in use"
+
+
+def test_grow(tmp_path: Path) -> None:
+    path, note = tmp_path / "d", tmp_path / "note"
+    note.write_text("kept")
+    run("create", path, "--size", "64K")
+    run("cp", path, note, ":/")
+    assert run("grow", path, "8M") == f"{path}: littlefs2, 65536 bytes before, now 8388608\n"
+    os.truncate(path, 16 << 20)
+    assert f"; 8388608 bytes of the disk are not used, floe disk grow {path} takes them" in run("check", path)
+    assert run("grow", path) == f"{path}: littlefs2, 8388608 bytes before, now 16777216\n"
+    assert run("grow", path) == f"{path}: littlefs2, 16777216 bytes before, now 16777216\n"
+    assert files(path) == {"/note": 4}
+    assert failure("disk", "grow", path, "4M", code=125)[0] == f"{path} has 16M already"
+    os.truncate(path, 8 << 20)
+    said, hint = failure("disk", "check", path, code=125)[0::2]
+    assert said == f"{path} has 8388608 bytes, its littlefs2 16777216: the end is lost"
+    assert hint == "take it from a copy"
+
+
+@needs_mtools
+def test_a_fat_does_not_grow(tmp_path: Path) -> None:
+    path = tmp_path / "d"
+    run("create", path, "--size", "4M", "--fat")
+    assert failure("disk", "grow", path, "8M", code=125)[0] == f"{path} holds no littlefs2 but: FAT"
+    assert path.stat().st_size == 4 << 20
+
+
+def test_blank_unknown_and_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "d"
+    path.write_bytes(bytes(1 << 20))
+    assert failure("disk", "ls", path, code=125)[0] == f"{path} is blank"
+    path.write_bytes(b"something" + bytes((1 << 20) - 9))
+    assert failure("disk", "ls", path, code=125)[0] == f"{path} holds neither littlefs2 nor FAT"
+    path.unlink()
+    run("create", path, "--size", "1M")
+    with path.open("r+b") as f:
+        for block in (0, 4096):  # behind the superblock's own words, which its checksum covers
+            f.seek(block + 32)
+            f.write(b"\xff" * 16)
+    said = failure("disk", "check", path, code=125)[0]
+    assert said == f"{path}: its littlefs2 is damaged"
