@@ -48,20 +48,36 @@ def test_everything(tmp_path: Path) -> None:
     (tmp_path / "src/app.py").write_text("")
     (tmp_path / "site").mkdir()
     c = image(tmp_path, FULL)
-    assert (c.name, c.version, c.profile, c.memory, c.budget_elf) == ("shop", "1.2", "dev", 8 << 20, 600 << 10)
+    assert (c.name, c.version, c.profile, c.memory, c.budget_elf) == (
+        "shop",
+        "1.2",
+        "dev",
+        8 << 20,
+        600 << 10,
+    )
     assert c.main == tmp_path / "src/app.py"
     assert c.data == tmp_path / "site"
     assert c.ports == ("8080:80", "127.0.0.1:2222:22", "5353:53/udp")
     assert c.env == {"MODE": "fast"}
     assert c.args == ("-v", "x y")
-    assert c.packages == {"microdot": Package("2.7.0"), "other": Package("1.0", "a" * 64)}
+    assert c.packages == {
+        "microdot": Package("2.7.0"),
+        "other": Package("1.0", "a" * 64),
+    }
 
 
 def test_defaults(tmp_path: Path) -> None:
     folder = tmp_path / "tiny"
     folder.mkdir()
     c = image(folder, "")
-    assert (c.name, c.version, c.profile, c.memory, c.data, c.budget_elf) == ("tiny", "0", "sealed", 32 << 20, None, 0)
+    assert (c.name, c.version, c.profile, c.memory, c.data, c.budget_elf) == (
+        "tiny",
+        "0",
+        "sealed",
+        32 << 20,
+        None,
+        0,
+    )
     (folder / "data").mkdir()
     assert load(folder).data == folder / "data"
 
@@ -101,7 +117,19 @@ def test_line_of(key: str, line: int | None) -> None:
 @given(
     st.dictionaries(
         st.sampled_from(
-            ["name", "main", "memory", "ports", "env", "args", "packages", "budget", "data", "profile", "x"]
+            [
+                "name",
+                "main",
+                "memory",
+                "ports",
+                "env",
+                "args",
+                "packages",
+                "budget",
+                "data",
+                "profile",
+                "x",
+            ]
         ),
         st.recursive(
             st.booleans() | st.integers(-5, 5) | st.sampled_from(["", "a", "../x", "32M", "1:2", "main.py"]),
@@ -131,3 +159,8 @@ def test_any_toml_is_an_image_or_a_config_error(
     except ConfigError as e:
         assert e.message.startswith(f"{folder}/image.toml")
         assert len(e.message) > len(f"{folder}/image.toml: ")
+
+
+def test_a_number_longer_than_python_reads(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"image\.toml: a number has too many digits"):
+        image(tmp_path, f"memory = {'9' * 5000}\n")

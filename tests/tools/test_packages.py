@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from floe import config, freeze, index, port
+from floe import archive, config, freeze, index, port
 from floe.errors import BuildError, ConfigError
 
 JSON = "application/vnd.pypi.simple.v1+json"
@@ -137,7 +137,10 @@ def plan(folder: Path, main: str, packages: str, said: list[str] | None = None) 
 def test_an_archive_without_setup_py(server: Server, app: Path, as_json: bool) -> None:
     server.as_json = as_json
     archive = source_archive("micropython-a.b-1.2", {"a/b.py": b"X = 1\n"})
-    server.releases["micropython-a-b"] = {"micropython-a.b-1.2.tar.gz": archive, "micropython-a.b-1.1.tar.gz": b"old"}
+    server.releases["micropython-a-b"] = {
+        "micropython-a.b-1.2.tar.gz": archive,
+        "micropython-a.b-1.1.tar.gz": b"old",
+    }
     made = plan(app, "import a.b\n", '"micropython-a.b" = "1.2"')
     assert made.closure.frozen["a/b.py"].origin == "micropython-a.b 1.2"
     assert hashlib.sha256(archive).hexdigest() in (app / "packages.lock").read_text()
@@ -158,7 +161,10 @@ def test_a_wheel_comes_first_and_one_with_machine_code_never(server: Server, app
 def test_packages_that_share_a_folder(server: Server, app: Path) -> None:
     """As umqtt.simple and umqtt.robust do; the link out of the archive is left out, and said."""
     server.releases["simple"] = {"simple-1.tar.gz": source_archive("simple-1", {"q/simple.py": b"A = 1\n"})}
-    robust: dict[str, Member] = {"q/robust.py": b"from . import simple\n", "q/simple.py": "-> ../../other/q/simple.py"}
+    robust: dict[str, Member] = {
+        "q/robust.py": b"from . import simple\n",
+        "q/simple.py": "-> ../../other/q/simple.py",
+    }
     server.releases["robust"] = {"robust-1.tar.gz": source_archive("robust-1", robust)}
     said: list[str] = []
     made = plan(app, "import q.robust\n", 'robust = "1"\nsimple = "1"', said)
@@ -173,19 +179,113 @@ def test_a_link_inside_the_archive(server: Server, app: Path) -> None:
     assert plan(app, "import a\n", 'a = "1"').closure.frozen["a.py"].path.read_bytes() == b"X = 1\n"
 
 
+DEEP = "a/b/c"
+UP: dict[str, Member] = {f"{DEEP}/root": "-> ../../..", f"{DEEP}/up": "-> root/.."}
+
+
 @pytest.mark.parametrize(
     "content, words",
     [
         (b"no archive", "a-1.tar.gz is damaged"),
         (source_archive("a-1/..", {"x.py": b""}), "has an entry outside its folder"),
+        (
+            source_archive("a-1", {**UP, f"{DEEP}/up/x.py": b""}),
+            "has an entry outside its folder",
+        ),
+        (source_archive("a-1", {"a": b"", "a/x.py": b""}), "a-1.tar.gz is damaged: "),
+        (
+            source_archive("a-1", {"a" * 300: b""}),
+            "a-1.tar.gz is damaged: File name too long",
+        ),
+        (
+            source_archive("a-1", {"a.py": b"1" * 5000}),
+            "a-1.tar.gz is larger than 0 MiB when it is unpacked",
+        ),
     ],
 )
-def test_what_is_wrong_with_an_archive(server: Server, app: Path, content: bytes, words: str) -> None:
+def test_what_is_wrong_with_an_archive(
+    server: Server,
+    app: Path,
+    content: bytes,
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(archive, "MAX_BYTES", 4096)
     server.releases["a"] = {"a-1.tar.gz": content}
     with pytest.raises(BuildError) as caught:
         plan(app, "import a\n", 'a = "1"')
     assert words in caught.value.message
     assert not (app / "packages.lock").exists()
+    assert list(app.parent.rglob("x.py")) == []
+
+
+def test_a_link_that_leaves_by_way_of_another(server: Server, app: Path) -> None:
+    server.releases["a"] = {"a-1.tar.gz": source_archive("a-1", {"a.py": b"X = 1\n", f"{DEEP}/x": b"", **UP})}
+    said: list[str] = []
+    plan(app, "import a\n", 'a = "1"', said)
+    assert f"a 1: left out: the symbolic link {DEEP}/up -> root/.., which leaves the archive" in said
+    assert list((port.BUILD / "pypi").rglob("up")) == []
+
+
+def encrypted(archive: bytes) -> bytes:
+    """A zip of one entry that says it has a password."""
+    out = bytearray(archive)
+    out[6] |= 1
+    out[out.index(b"PK\1\2") + 8] |= 1
+    return bytes(out)
+
+
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        (b"no wheel", "is damaged: File is not a zip file"),
+        (encrypted(wheel({"a.py": b"X = 1\n"})), "is encrypted"),
+        (wheel({"../x.py": b""}), "has an entry outside its folder"),
+        (wheel({"a.py": b"1" * 5000}), "is larger than 0 MiB when it is unpacked"),
+    ],
+)
+def test_what_is_wrong_with_a_wheel(
+    server: Server,
+    app: Path,
+    content: bytes,
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(archive, "MAX_BYTES", 4096)
+    server.releases["a"] = {"a-1-py3-none-any.whl": content}
+    with pytest.raises(BuildError) as caught:
+        plan(app, "import a\n", 'a = "1"')
+    assert words in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b"[]",
+        b'{"files": 1}',
+        b'{"files": [{"url": 5, "filename": "a-1.tar.gz"}]}',
+    ],
+)
+def test_an_index_that_is_none(server: Server, app: Path, body: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "answer", lambda path: (body, JSON))
+    with pytest.raises(BuildError) as caught:
+        plan(app, "import a\n", 'a = "1"')
+    assert "no index of packages" in (caught.value.evidence or "")
+
+
+def test_what_comes_from_the_network_names_no_file_of_the_host(server: Server, app: Path, tmp_path: Path) -> None:
+    local = tmp_path / "a-1.tar.gz"
+    local.write_bytes(source_archive("a-1", {"a.py": b"SECRET = 1\n"}))
+    (tmp_path / "a.py").write_text("SECRET = 1\n")
+    listed = {"files": [{"filename": local.name, "url": local.as_uri()}]}
+    server.bodies["/simple/a/"] = json.dumps(listed).encode()
+    with pytest.raises(BuildError, match="cannot fetch a 1 from PyPI"):
+        plan(app, "import a\n", 'a = "1"')
+    entry = {"v": 1, "urls": [["a.py", (tmp_path / "a.py").as_uri()]]}
+    server.bodies["/pi/package/py/a/latest.json"] = json.dumps(entry).encode()
+    with pytest.raises(BuildError, match="names what is not on the network: file:"):
+        plan(app, "import a\n", f'a = {{ mip = "a", index = "{server.address}/pi" }}')
 
 
 def test_a_version_that_is_not_there(server: Server, app: Path) -> None:
@@ -231,7 +331,16 @@ def test_an_entry_follows_image_toml(server: Server, app: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["[a\n", 'a = "text"\n', "[a]\nversion = 1\n", "[a]\nasked = 1\nversion = 2\nfiles.x = 3\n"]
+    "text",
+    [
+        "[a\n",
+        'a = "text"\n',
+        "[a]\nversion = 1\n",
+        "[a]\nasked = 1\nversion = 2\nfiles.x = 3\n",
+        '[a]\nasked = "1"\nversion = "1"\nfiles = "ab"\n',
+        '[a]\nasked = "1"\nversion = "x/../../y"\nfiles.x = "0"\n',
+        f"a = {'9' * 5000}\n",
+    ],
 )
 def test_a_damaged_lock(server: Server, app: Path, text: str) -> None:
     (app / "packages.lock").write_text(text)
@@ -242,7 +351,14 @@ def test_a_damaged_lock(server: Server, app: Path, text: str) -> None:
 # ---- mip ----------------------------------------------------------------------------------------
 
 
-def publish(server: Server, base: str, name: str, version: str, files: dict[str, bytes], **more: object) -> None:
+def publish(
+    server: Server,
+    base: str,
+    name: str,
+    version: str,
+    files: dict[str, bytes],
+    **more: object,
+) -> None:
     """As mip's index has it: package/py/NAME/VERSION.json, and the files by the start of their hash."""
     hashes = []
     for target, content in files.items():
@@ -256,7 +372,14 @@ def publish(server: Server, base: str, name: str, version: str, files: dict[str,
 
 def test_mip_from_an_index(server: Server, app: Path) -> None:
     publish(server, "/pi", "needed", "0.1", {"needed.py": b"Y = 2\n"})
-    publish(server, "/pi", "thing", "1.5", {"thing/__init__.py": b"import needed\n"}, deps=[["needed", "latest"]])
+    publish(
+        server,
+        "/pi",
+        "thing",
+        "1.5",
+        {"thing/__init__.py": b"import needed\n"},
+        deps=[["needed", "latest"]],
+    )
     asked = f'thing = {{ mip = "thing", index = "{server.address}/pi" }}'
     made = plan(app, "import thing\n", asked)
     assert {"thing/__init__.py", "needed.py"} <= set(made.closure.frozen)
@@ -271,7 +394,11 @@ def test_mip_from_an_index(server: Server, app: Path) -> None:
 def test_mip_from_a_repository(server: Server, app: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLOE_MIP_GITHUB", f"{server.address}/gh")
     text = json.dumps(
-        {"version": "3", "urls": [["a.py", "github:org/repo/src/a.py"], ["b.py", "src/b.py"]], "deps": []}
+        {
+            "version": "3",
+            "urls": [["a.py", "github:org/repo/src/a.py"], ["b.py", "src/b.py"]],
+            "deps": [],
+        }
     )
     server.bodies["/gh/org/repo/v3/package.json"] = text.encode()
     server.bodies["/gh/org/repo/HEAD/src/a.py"] = server.bodies["/gh/org/repo/v3/src/a.py"] = b"import b\n"
@@ -283,7 +410,10 @@ def test_mip_from_a_repository(server: Server, app: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     "entry, words",
     [
-        ({"hashes": [["../evil.py", "00000000"]]}, "a file outside the package's folder"),
+        (
+            {"hashes": [["../evil.py", "00000000"]]},
+            "a file outside the package's folder",
+        ),
         ({"hashes": [["a.py", "00000000"]]}, "cannot fetch"),
         ({"hashes": [["a.py", "11111111"]]}, "is not the file that the index names"),
         ({"hashes": 5}, "is no package of mip's"),

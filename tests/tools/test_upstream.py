@@ -231,7 +231,7 @@ def test_full_disk_is_not_called_damage(server: Server, tmp_path: Path, monkeypa
     def full(*args: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(archive, "_write", full)
+    monkeypatch.setattr(archive._Tree, "file", full)
     with pytest.raises(UpstreamError, match=r"cannot unpack thing-1.0.tar.gz: No space left on device"):
         bring_all([pin_of(server, tar_of(GOOD))], tmp_path, print)
     assert not (tmp_path / "thing").exists()

@@ -130,6 +130,8 @@ def _load_file(file: Path, variant: str) -> ImageConfig:
         line = re.search(r"at line (\d+)", str(e))
         problem = re.sub(r" \(at .*\)", "", str(e))
         raise ConfigError(str(file), "", problem, line=int(line[1]) if line else None) from e
+    except ValueError:  # Python's own limit, which tomllib does not know
+        raise ConfigError(str(file), "", "a number has too many digits") from None
     folder = file.resolve().parent
     try:
         own, others = variants.split(raw)

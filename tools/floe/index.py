@@ -27,6 +27,7 @@ TIMEOUT_S = 60.0
 MAX_BYTES = 64 << 20
 _JSON = "application/vnd.pypi.simple.v1+json"
 _ACCEPT = f"{_JSON}, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
+_NETWORK = ("http://", "https://")
 _SOURCES = (".tar.gz", ".tgz", ".tar.bz2", ".zip")
 
 
@@ -92,8 +93,11 @@ def find(name: str, version: str) -> File:
     )
 
 
-def fetch(url: str) -> bytes:
-    """What is at a URL, 64 MiB at most. Raises BuildError."""
+def fetch(url: str, named_by: str = "") -> bytes:
+    """What is at a URL, 64 MiB at most. Raises BuildError. named_by: the address of what names it; what comes from the
+    network cannot name a file of this machine's."""
+    if named_by.startswith(_NETWORK) and not url.startswith(_NETWORK):
+        raise BuildError(f"{named_by} names what is not on the network: {url}", hint="choose another version of it")
     try:
         return _get(url, "*/*")[0]
     except _NotThere as e:
@@ -115,7 +119,7 @@ def indexes() -> list[str | Path]:
         "-c", "from pip._internal.models.index import PyPI; print(PyPI.simple_url)"
     )
     extra = values.get("extra-index-url", "").split()
-    urls = [url.strip() for url in (main, *extra) if url.startswith(("http://", "https://"))]
+    urls = [url.strip() for url in (main, *extra) if url.startswith(_NETWORK)]
     return [*(folder for folder in folders if folder.is_dir()), *urls]
 
 
@@ -138,13 +142,23 @@ def _local(folder: Path, project: str) -> list[File]:
 
 
 def _files(url: str) -> list[File]:
+    """The files that an index lists for a project. Raises _NotThere, also for what is no index."""
     body, kind, at = _get(url, _ACCEPT)
-    if kind == _JSON:
-        entries = json.loads(body)["files"]
-        return [
-            File(e["filename"], urllib.parse.urljoin(at, e["url"]), e.get("hashes", {}).get("sha256", ""))
-            for e in entries
-        ]
+    try:
+        found = _listed(body, at) if kind == _JSON else _linked(body, at)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as e:
+        raise _NotThere(f"{url}: no index of packages: {type(e).__name__}: {e}") from e
+    return [file for file in found if file.url.startswith(_NETWORK)]  # none of this machine's
+
+
+def _listed(body: bytes, at: str) -> list[File]:
+    return [
+        File(str(e["filename"]), urllib.parse.urljoin(at, e["url"]), str(e.get("hashes", {}).get("sha256", "")))
+        for e in json.loads(body)["files"]
+    ]
+
+
+def _linked(body: bytes, at: str) -> list[File]:
     links = _Links()
     links.feed(body.decode("utf-8", "replace"))
     found = []

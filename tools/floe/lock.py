@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -46,7 +47,7 @@ class Lock:
         try:
             data = tomllib.loads(path.read_text(encoding="utf-8"))
             entries = {name: _entry(table) for name, table in data.items()}
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, TypeError, KeyError, RecursionError) as e:
+        except (ValueError, TypeError, KeyError, RecursionError, IsADirectoryError) as e:
             raise ConfigError(str(path), "", f"damaged: {e}", hint=f"remove {path}, and build again") from e
         return cls(path, entries)
 
@@ -90,6 +91,8 @@ def _entry(table: Any) -> Entry:
     texts = (entry.asked, entry.version, *entry.files, *entry.files.values())
     if not all(isinstance(text, str) for text in texts):
         raise TypeError("a value is no string")
+    if not re.fullmatch(r"[0-9A-Za-z.!+_-]+", entry.version):  # part of a folder's name in the cache
+        raise ValueError(f"{entry.version!r} is no version")
     return entry
 
 

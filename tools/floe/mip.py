@@ -50,11 +50,12 @@ class _Walk:
             raise BuildError(f"mip: {name}: {address} is no package of mip's: {e}") from e
         self.version = self.version or str(data.get("version") or version)
         for target, short in entries:
-            content = self._take(target, f"{self.base}/file/{short[:2]}/{short}")
+            content = self._take(target, f"{self.base}/file/{short[:2]}/{short}", address)
             if not hashlib.sha256(content).hexdigest().startswith(short) or len(short) < 8:
                 raise BuildError(f"mip: {name}: {target} is not the file that the index names")
         for target, url in urls:
-            self._take(target, _rewrite(url, version) if ":" in url else urllib.parse.urljoin(address, url))
+            where = _rewrite(url, version) if ":" in url else urllib.parse.urljoin(address, url)
+            self._take(target, where, address)
         for needed, of in needs:
             self.package(needed, of or "latest", depth + 1)
 
@@ -66,13 +67,13 @@ class _Walk:
             raise BuildError(f"mip: '{name}' is no name of a package")
         return f"{self.base}/package/py/{name}/{version}.json"
 
-    def _take(self, target: str, address: str) -> bytes:
+    def _take(self, target: str, address: str, package: str) -> bytes:
         path = PurePosixPath(target)
         if path.is_absolute() or ".." in path.parts or not path.parts:
             raise BuildError(f"mip: a file outside the package's folder: {target!r}")
         if len(self.files) >= MAX_FILES:
             raise BuildError(f"mip: more than {MAX_FILES} files")
-        content = index.fetch(address)
+        content = index.fetch(address, named_by=package)
         if self.files.setdefault(str(path), content) != content:
             raise BuildError(f"mip: two different files want the name {target}")
         return content

@@ -7,7 +7,6 @@ from __future__ import annotations
 import hashlib
 import re
 import tempfile
-import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from email.parser import HeaderParser
@@ -111,15 +110,9 @@ def _download(name: str, pin: Package, store: Path, say: Say) -> None:
         archive = work / "file" / Path(file.name).name
         archive.write_bytes(content)
         try:
-            if archive.suffix == ".whl":
-                with zipfile.ZipFile(archive) as wheel:
-                    wheel.extractall(work / "tree")
-            else:
-                unpack(archive, work / "tree", lambda link: say(f"{name} {pin.version}: left out: {link}"))
+            unpack(archive, work / "tree", lambda link: say(f"{name} {pin.version}: left out: {link}"))
         except UpstreamError as e:
             raise BuildError(e.message, evidence=e.evidence, hint="choose another version of the package") from e
-        except zipfile.BadZipFile as e:
-            raise BuildError(f"{archive.name} is no wheel: {e}", hint="choose another version of the package") from e
         work.rename(store)
 
 
@@ -130,8 +123,8 @@ def _licence(tree: Path) -> str:
         tree / "PKG-INFO",
         *sorted(tree.glob("*.egg-info/PKG-INFO")),
     ]:
-        if metadata.exists():
-            headers = HeaderParser().parsestr(metadata.read_text(encoding="utf-8"))
+        if metadata.is_file():
+            headers = HeaderParser().parsestr(metadata.read_text(encoding="utf-8", errors="replace"))
             named = headers.get("License-Expression") or headers.get("License") or ""
             classified = [c for c in headers.get_all("Classifier", []) if c.startswith("License ::")]
             return named.splitlines()[0] if named else re.sub(r".*:: ", "", classified[0]) if classified else "unknown"
