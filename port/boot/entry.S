@@ -36,6 +36,8 @@ boot_entry:
     notl %edx
     testl $CPUID_LM_NX, %edx
     jnz .Lunfit
+    movl $boot_pd+7, boot_pdpt
+    movl $boot_pdpt+7, boot_pml4
     movl $boot_pml4, %eax
     movl %eax, %cr3
     movl %cr4, %eax
@@ -94,18 +96,18 @@ boot_entry:
 // Identity map of the first GiB with 2 MiB pages, reachable from ring 3: only until MONITOR_LOCK.
     .section .boot.data, "aw"
     .align 4096
-boot_pml4:
-    .quad boot_pdpt + 7
-    .fill 511, 8, 0
-boot_pdpt:
-    .quad boot_pd + 7
-    .fill 511, 8, 0
 boot_pd:
     .set i, 0
     .rept 512
     .quad (i << 21) | 0x87
     .set i, i+1
     .endr
+
+    .section .monitor.bss, "aw", @nobits // one entry each
+    .align 4096
+    .globl boot_pdpt
+boot_pml4: .skip 4096
+boot_pdpt: .skip 4096
 
     .section .bss.boot, "aw", @nobits
     .align 16
