@@ -31,6 +31,7 @@ static void start_machine(void) {
     hal_clock_init();
     xen_run();
     hal_entropy_init();
+    hal_button_init();
     floe_stamp("machine");
     int found = 0;
     for (const hal_driver_t *const *d = floe_app.drivers; *d != NULL; d++) {

@@ -44,8 +44,8 @@ CFLAGS += -DFLOE_DEV=$(if $(filter dev,$(PROFILE)),1,0)
 # ---- sources ----
 SRC_PORT_C = \
     port/bootargs.c port/envfile.c port/gccollect.c port/interrupt.c port/main.c port/misc.c port/machine_rtc.c port/mod_floe.c port/mod_secret.c port/mphalport.c port/script.c port/softtimer.c \
-    port/traceback.c port/boot/boot.c port/boot/paging.c port/monitor/idt.c \
-    $(addprefix port/hal/, clock.c cmdline.c console.c cpu.c entropy.c events.c fwcfg.c irq.c mem.c microvm.c panic.c pci.c power.c stop.c uart.c) \
+    port/traceback.c port/boot/acpi.c port/boot/boot.c port/boot/paging.c port/monitor/idt.c \
+    $(addprefix port/hal/, acpi.c clock.c cmdline.c console.c cpu.c entropy.c events.c fwcfg.c irq.c mem.c microvm.c panic.c pci.c power.c stop.c uart.c) \
     $(sort $(wildcard port/xen/*.c)) $(addprefix port/libc/, malloc.c stdlib.c string.c)
 SRC_PORT_S = port/boot/entry.S port/monitor/monitor.S
 ifeq ($(PROFILE),dev)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // virtio over MMIO, virtio 1.2 clause 4.2: register layout version 2, and version 1 (4.2.4), which libvirt and plain
 // QEMU give a microvm. There a queue is one piece of memory, in units of a page whose size we choose.
-// Owns: nothing but the registers named on the command line as virtio_mmio.device=SIZE@BASE:IRQ[:ID]
-// (Linux's words; QEMU's microvm and Firecracker write them). Not here: the dance (virtio.c).
+// Owns: nothing but the registers named on the command line as virtio_mmio.device=SIZE@BASE:IRQ[:ID] (Linux's words;
+// QEMU's microvm and Firecracker write them) or, where it names none, by ACPI's tables. Not here: the dance (virtio.c).
 // Context: main loop only. A register access costs an exit, so none is made twice.
 
 #include <string.h>
@@ -144,6 +144,10 @@ static bool number(const char **s, uint64_t *out) {
     return digits > 0;
 }
 
+static bool fits(uint64_t size, uint64_t base) {
+    return size > REG_CONFIG && base != 0 && base % 4 == 0 && base + size <= BIT64(32);
+}
+
 // SIZE[K|M]@BASE:IRQ[:ID]
 static bool parse(const char *s, uint64_t *size, uint64_t *base, uint64_t *gsi) {
     if (!number(&s, size)) {
@@ -156,7 +160,7 @@ static bool parse(const char *s, uint64_t *size, uint64_t *base, uint64_t *gsi) 
     if (*s++ != '@' || !number(&s, base) || *s++ != ':' || !number(&s, gsi) || (*s != '\0' && *s != ':')) {
         return false;
     }
-    return *size > REG_CONFIG && *base != 0 && *base % 4 == 0 && *base + *size <= BIT64(32);
+    return fits(*size, *base);
 }
 
 static void complain(const char *word, const char *why) {
@@ -189,13 +193,20 @@ static void examine(uint64_t size, uint64_t base, uint64_t gsi) {
 void virtio_mmio_discover(void) {
     char word[WORD_MAX];
     size_t pos = 0;
+    uint64_t size, base, gsi;
     int len;
+    bool named = false;
     while ((len = hal_cmdline_next("virtio_mmio.device", &pos, word, sizeof word)) >= 0) {
-        uint64_t size, base, gsi;
+        named = true;
         if ((size_t)len < sizeof word && parse(word, &size, &base, &gsi)) {
             examine(size, base, gsi);
         } else {
             complain(word, ": virtio_mmio.device is SIZE@BASE:IRQ\n");
+        }
+    }
+    for (unsigned n = 0; !named && hal_virtio_mmio(n, &base, &size, &gsi); n++) {
+        if (fits(size, base)) {
+            examine(size, base, gsi);
         }
     }
 }

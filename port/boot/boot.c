@@ -155,6 +155,7 @@ _Noreturn void boot_start(void) {
     sort_ram();
     hal_assert(boot_ram_count > 0);
     find_xen();
+    boot_acpi_read(monitor_hypercalls != 0 ? 0 : si->rsdp); // Xen has ways of its own for all that they tell
     boot_paging(floe_app.arena_pages);
     main();
     hal_exit(0);

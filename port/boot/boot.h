@@ -27,6 +27,26 @@ extern bool boot_cmdline_cut; // the host's was longer
 extern boot_ram_t boot_module[BOOT_MODULE_MAX];
 extern unsigned boot_module_count;
 
+// What ACPI's tables say of the machine: each value was checked to be possible, and is 0 where there is none.
+enum { BOOT_VIRTIO_MAX = 24, BOOT_IOAPIC_MAX = 4 };
+typedef struct {
+    uint32_t base, size; // registers
+    uint32_t gsi;        // the interrupt; of an I/O APIC: its first one
+} boot_registers_t;
+typedef struct {
+    uint32_t button;        // a port, where button_enable is one, too; else the address of a register
+    uint16_t button_enable; // PM1's port of what may interrupt
+    uint16_t button_events; // the bits of both that are the power button's
+    uint32_t button_gsi;
+    uint32_t sleep_control;                  // register that ends the VM
+    uint8_t sleep_type;                      // and what for
+    uint32_t pci_config, pci_start, pci_end; // configuration space; memory for BARs, the last byte included
+    unsigned ioapic_count, virtio_count;
+    boot_registers_t ioapic[BOOT_IOAPIC_MAX], virtio[BOOT_VIRTIO_MAX]; // there is one I/O APIC at least
+} boot_acpi_t;
+extern boot_acpi_t boot_acpi;
+void boot_acpi_read(uint64_t rsdp);
+
 // Stack of the interpreter.
 extern char boot_stack_bottom[], boot_stack_top[];
 

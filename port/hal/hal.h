@@ -61,6 +61,11 @@ static inline uint8_t hal_in8(uint16_t port) {
     __asm__ volatile("inb %1, %0" : "=a"(v) : "Nd"(port));
     return v;
 }
+static inline uint16_t hal_in16(uint16_t port) {
+    uint16_t v;
+    __asm__ volatile("inw %1, %0" : "=a"(v) : "Nd"(port));
+    return v;
+}
 static inline uint32_t hal_in32(uint16_t port) {
     uint32_t v;
     __asm__ volatile("inl %1, %0" : "=a"(v) : "Nd"(port));
@@ -193,6 +198,10 @@ extern int hal_console_interrupt_char;
 extern bool (*hal_console_on_interrupt)(void);
 // What asks for the script's end when it is typed at the console (stop.c types it).
 extern const char *hal_console_stop;
+
+// ---- acpi.c -------------------------------------------------------------------------------------
+// The n-th virtio-mmio device that the machine's tables name: its registers and its interrupt. False: no more.
+bool hal_virtio_mmio(unsigned n, uint64_t *base, uint64_t *size, uint64_t *gsi);
 
 // ---- stop.c -------------------------------------------------------------------------------------
 // Whoever runs the VM wants its end: the script is asked, as by Ctrl-C; after 5 s the VM ends. Once: more calls do nothing.

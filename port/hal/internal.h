@@ -63,6 +63,10 @@ static inline uint64_t hal_pvclock_ns(const monitor_pvclock_t *t) {
     return ns;
 }
 
+// Listen to the power button, where there is one: hal_stop_ask().
+void hal_button_init(void);
+// End the VM by the register that ACPI's tables name. It may take a moment; false: there is none.
+bool hal_acpi_off(void);
 void hal_clock_init(void);
 // Where the rate is measured: end the measurement, before the LAPIC timer is used for anything else. Main's start
 // order calls it last; it takes at most what is missing to 1 ms since hal_clock_init().

@@ -3,11 +3,11 @@
 // sheet). Owns both and the table of irqs. Not here: the stubs, which set a bit and acknowledge (monitor.S).
 // Context: ring 3. Interrupts reach the processor only inside hal_irq_halt().
 
+#include "../boot/boot.h"
 #include "../monitor/monitor.h"
 #include "internal.h"
 
 #define LAPIC_BASE 0xfee00000ul
-#define IOAPIC_BASE 0xfec00000ul
 
 enum {
     LAPIC_ID = 0x20,
@@ -29,20 +29,20 @@ enum {
 };
 
 static unsigned irqs_used;
-static uint32_t lapic_id; // in bits 31:24, as the I/O APIC wants it
-static unsigned gsis;     // inputs of the I/O APIC, 0 until asked
+static uint32_t lapic_id;                // in bits 31:24, as the I/O APIC wants it
+static unsigned inputs[BOOT_IOAPIC_MAX]; // of the I/O APICs, 0 until asked
 static uint64_t timer_armed = UINT64_MAX;
 
 static volatile uint32_t *lapic(unsigned reg) { return (volatile uint32_t *)(LAPIC_BASE + reg); }
 
-static uint32_t ioapic_read(unsigned reg) {
-    hal_mmio_write32((void *)IOAPIC_BASE, reg);
-    return hal_mmio_read32((void *)(IOAPIC_BASE + 0x10));
+static uint32_t ioapic_read(uintptr_t base, unsigned reg) {
+    hal_mmio_write32((void *)base, reg);
+    return hal_mmio_read32((void *)(base + 0x10));
 }
 
-static void ioapic_write(unsigned reg, uint32_t v) {
-    hal_mmio_write32((void *)IOAPIC_BASE, reg);
-    hal_mmio_write32((void *)(IOAPIC_BASE + 0x10), v);
+static void ioapic_write(uintptr_t base, unsigned reg, uint32_t v) {
+    hal_mmio_write32((void *)base, reg);
+    hal_mmio_write32((void *)(base + 0x10), v);
 }
 
 // The task priority is not touched: it is 0 after a reset, and firmware lets it be. Below SeaBIOS, QEMU reports every access
@@ -62,18 +62,22 @@ void hal_irq_init(void) {
 static int irq_alloc(void) { return irqs_used < MONITOR_TIMER_IRQ ? (int)irqs_used++ : -ENOSPC; }
 
 int hal_irq_gsi(unsigned gsi) {
-    if (gsis == 0) {
-        gsis = ((ioapic_read(IOAPIC_VERSION) >> 16) & 0xff) + 1;
+    for (unsigned i = 0; i < boot_acpi.ioapic_count; i++) {
+        uintptr_t base = boot_acpi.ioapic[i].base;
+        unsigned input = gsi - boot_acpi.ioapic[i].gsi;
+        if (inputs[i] == 0) {
+            inputs[i] = ((ioapic_read(base, IOAPIC_VERSION) >> 16) & 0xff) + 1;
+        }
+        if (input < inputs[i]) {
+            int irq = irq_alloc();
+            if (irq >= 0) {
+                ioapic_write(base, IOAPIC_REDIRECTION + 2 * input + 1, lapic_id);
+                ioapic_write(base, IOAPIC_REDIRECTION + 2 * input, (uint32_t)(MONITOR_IRQ_BASE + irq));
+            }
+            return irq;
+        }
     }
-    if (gsi >= gsis) {
-        return -ENODEV;
-    }
-    int irq = irq_alloc();
-    if (irq >= 0) {
-        ioapic_write(IOAPIC_REDIRECTION + 2 * gsi + 1, lapic_id);
-        ioapic_write(IOAPIC_REDIRECTION + 2 * gsi, (uint32_t)(MONITOR_IRQ_BASE + irq));
-    }
-    return irq;
+    return -ENODEV;
 }
 
 int hal_irq_msi(uint64_t *addr, uint32_t *data) {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-// PCI configuration space by mechanism 1, assignment of memory BARs (PCI Local Bus 3.0, 3.2.2.3, 6.2.5) and of bridges'
+// PCI configuration space by mechanism 1 or, on a machine without its ports, in memory (PCI Express 4.0, 7.2.2), assignment of memory BARs (PCI Local Bus 3.0, 3.2.2.3, 6.2.5) and of bridges'
 // memory windows (PCI-to-PCI Bridge 1.2, 3.2.5.8), where the firmware left that to us.
 // Owns the part of the 32-bit MMIO window it hands out. Not here: capabilities (the drivers'). Context: ring 3, at probe.
 
+#include "../boot/boot.h"
 #include "internal.h"
 
 enum {
@@ -32,6 +33,14 @@ static struct {
     hal_pci_t bridge;
 } window[SCAN_BUSES];
 
+// Whether the configuration space lies at boot_acpi.pci_config: there are no ports.
+static bool in_memory;
+
+static volatile uint8_t *memory_register(const hal_pci_t *d, unsigned offset) {
+    uint32_t function = (uint32_t)d->bus << 20 | (uint32_t)d->dev << 15 | (uint32_t)d->fn << 12;
+    return (volatile uint8_t *)(uintptr_t)(boot_acpi.pci_config + function + (offset & 0xfff));
+}
+
 // Point the data port at a register; written only when it moved, because each port access is an exit.
 static void select_register(const hal_pci_t *d, unsigned offset) {
     static uint32_t selected;
@@ -44,6 +53,9 @@ static void select_register(const hal_pci_t *d, unsigned offset) {
 }
 
 uint32_t hal_pci_read32(const hal_pci_t *d, unsigned offset) {
+    if (in_memory) {
+        return hal_mmio_read32(memory_register(d, offset & ~3u));
+    }
     select_register(d, offset);
     return hal_in32(CONFIG_DATA);
 }
@@ -57,11 +69,19 @@ uint8_t hal_pci_read8(const hal_pci_t *d, unsigned offset) {
 }
 
 void hal_pci_write32(const hal_pci_t *d, unsigned offset, uint32_t v) {
+    if (in_memory) {
+        hal_mmio_write32(memory_register(d, offset & ~3u), v);
+        return;
+    }
     select_register(d, offset);
     hal_out32(CONFIG_DATA, v);
 }
 
 void hal_pci_write16(const hal_pci_t *d, unsigned offset, uint16_t v) {
+    if (in_memory) {
+        hal_mmio_write16(memory_register(d, offset & ~1u), v);
+        return;
+    }
     select_register(d, offset);
     hal_out16((uint16_t)(CONFIG_DATA + (offset & 2)), v);
 }
@@ -71,10 +91,15 @@ static uint32_t take_window(unsigned bus, uint64_t bytes);
 // qboot numbers the buses behind bridges and opens no window to them; SeaBIOS does, and assigns all BARs.
 static void open_window(unsigned bus) {
     const hal_pci_t *d = &window[bus].bridge;
-    uint32_t at = bus == 0 ? (uint32_t)WINDOW_START : d->vendor == 0 ? 0 : take_window(d->bus, BRIDGE_WINDOW);
+    if (bus == 0) {
+        window[bus].next = in_memory ? boot_acpi.pci_start : (uint32_t)WINDOW_START;
+        window[bus].end = in_memory ? boot_acpi.pci_end : (uint32_t)WINDOW_END;
+        return;
+    }
+    uint32_t at = d->vendor == 0 ? 0 : take_window(d->bus, BRIDGE_WINDOW);
     window[bus].next = at;
-    window[bus].end = bus == 0 ? (uint32_t)WINDOW_END : at + (uint32_t)BRIDGE_WINDOW;
-    if (bus != 0 && at != 0) {
+    window[bus].end = at + (uint32_t)BRIDGE_WINDOW;
+    if (at != 0) {
         hal_pci_write32(d, REG_BRIDGE_MEMORY, at >> 16 | at);
         hal_pci_write16(d, REG_COMMAND, COMMAND_MEMORY | COMMAND_MASTER);
     }
@@ -131,7 +156,10 @@ static bool scan_bus(unsigned bus, bool (*visit)(const hal_pci_t *, void *), voi
 bool hal_pci_scan(bool (*visit)(const hal_pci_t *d, void *arg), void *arg) {
     hal_pci_t host = {0};
     if (hal_pci_read32(&host, REG_ID) == UINT32_MAX) {
-        return false; // no PCI here (microvm)
+        in_memory = boot_acpi.pci_config != 0; // of a microvm; no firmware has assigned anything
+        if (!in_memory) {
+            return false;
+        }
     }
     unsigned last_bus = 0;
     for (unsigned bus = 0; bus <= last_bus; bus++) {

@@ -3,7 +3,7 @@
 //
 // The exit code leaves by QEMU's isa-debug-exit (port 0xf4) as code + 1, so that QEMU's own status,
 // (value << 1) | 1, is 3 for success and never 1, which is QEMU's own failure. Where that device is not there, the
-// VM powers off (ACPI on pc and q35) or resets, and only the console says how it ended. A reset leaves by the same
+// VM powers off (ACPI) or resets, and only the console says how it ended. A reset leaves by the same
 // door first: floe starts the VM again for HAL_RESET_CODE and HAL_WAKE_CODE, and takes a reset of the machine for the crash that
 // it else is. Under Xen all of it is the platform's.
 //
@@ -64,6 +64,6 @@ _Noreturn void hal_wake(void) { reset(HAL_WAKE_CODE); }
 
 _Noreturn void hal_exit(int code) {
     leave(code);
-    await_end(monitor_call(MONITOR_POWER_OFF, 0, 0, 0));
+    await_end(hal_acpi_off() ? 0 : monitor_call(MONITOR_POWER_OFF, 0, 0, 0));
     reset_machine();
 }

@@ -74,6 +74,13 @@ uint64_t fake_hal_dma_find(uint64_t low, uint64_t mask) {
 size_t hal_mem_total(void) { return fake_hal.mem_total; }
 size_t hal_mem_free(void) { return fake_hal.mem_total; }
 
+bool hal_virtio_mmio(unsigned n, uint64_t *base, uint64_t *size, uint64_t *gsi) {
+    *size = fake_hal.table[0];
+    *base = fake_hal.table[1];
+    *gsi = fake_hal.table[2];
+    return n == 0 && *size != 0;
+}
+
 int hal_cmdline_next(const char *key, size_t *pos, char *out, size_t size) {
     size_t key_len = strlen(key);
     for (;;) {

@@ -21,6 +21,7 @@ typedef struct {
     uint64_t now;
     void (*on_clock)(void); // called at each look at the clock: what happens while someone waits
     const char *cmdline;
+    uint64_t table[3]; // the device that ACPI's tables name: size, base, interrupt; no size: none
     size_t mem_total;
     int dma_left;     // allocations that still succeed; -1: all
     int irqs_left;    // the same for interrupts

@@ -147,6 +147,10 @@ static void cmd_hal(void) {
             strcat(strcat(text, word[i]), " ");
         }
         fake_hal.cmdline = text;
+    } else if (strcmp(k, "table") == 0) {
+        for (unsigned i = 0; i < 3; i++) {
+            fake_hal.table[i] = strtoull(word[2 + i], NULL, 0);
+        }
     } else {
         printf("harness: no HAL knob %s\n", k);
         exit(2);

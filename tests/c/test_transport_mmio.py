@@ -83,9 +83,30 @@ def test_words_that_do_not(h: Harness, card: Device, value: str) -> None:
 
 
 def test_no_word_no_access(h: Harness, card: Device) -> None:
+    """Neither on the command line nor in ACPI's tables."""
     h.do("hal", "cmdline", "console=x")
     assert probe(h) == 0
     assert card.get("accesses") == 0
+
+
+def test_a_table_is_a_word(h: Harness, card: Device) -> None:
+    """Where the command line has none."""
+    h.do("hal", "cmdline", "console=x")
+    h.do("hal", "table", 512, 0xFEB00000, 7)
+    assert probe(h) == 1 and h.log == []
+
+
+@pytest.mark.parametrize(("size", "base"), [(256, 0xFEB00000), (512, 0xFEB00001), (512, 0xFFFFFF00)])
+def test_a_table_that_cannot_be(h: Harness, card: Device, size: int, base: int) -> None:
+    h.do("hal", "cmdline", "console=x")
+    h.do("hal", "table", size, base, 7)
+    assert probe(h) == 0
+    assert card.get("accesses") == 0
+
+
+def test_words_come_before_tables(h: Harness, card: Device) -> None:
+    h.do("hal", "table", 512, 0xFEB00200, 7)
+    assert probe(h) == 1 and h.log == []
 
 
 def test_wrong_magic(h: Harness, card: Device) -> None:

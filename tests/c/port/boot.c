@@ -40,6 +40,8 @@ uint8_t monitor_hypercalls;
 
 void monitor_idt_init(void) {}
 
+void boot_acpi_read(uint64_t rsdp) { (void)rsdp; }
+
 void hal_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t r[4]) {
     (void)subleaf;
     memset(r, 0, 16);

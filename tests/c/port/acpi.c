@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MIT
+// port/boot/acpi.c over tables of the test's. Commands: map ADDR SIZE makes memory, behind which there is none; put ADDR
+// HEX; ram START END; read RSDP prints all that was found, and whether the boot page tables are as before.
+
+#include "talk.h"
+
+#include <sys/mman.h>
+
+#include "boot/acpi.c"
+
+uint64_t boot_pdpt[ENTRIES] = {7};
+boot_ram_t boot_ram[BOOT_RAM_MAX];
+unsigned boot_ram_count;
+
+static void print(uint64_t rsdp) {
+    boot_acpi_read(rsdp);
+    const boot_acpi_t *a = &boot_acpi;
+    printf("button %x %x %x %u\n", a->button, a->button_enable, a->button_events, a->button_gsi);
+    printf("sleep %x %u\n", a->sleep_control, a->sleep_type);
+    printf("pci %x %x %x\n", a->pci_config, a->pci_start, a->pci_end);
+    for (unsigned i = 0; i < a->ioapic_count; i++) {
+        printf("ioapic %x %u\n", a->ioapic[i].base, a->ioapic[i].gsi);
+    }
+    for (unsigned i = 0; i < a->virtio_count; i++) {
+        printf("virtio %x %x %u\n", a->virtio[i].base, a->virtio[i].size, a->virtio[i].gsi);
+    }
+    for (unsigned i = 1; i < ENTRIES; i++) {
+        if (boot_pdpt[i] != 0) {
+            printf("still mapped: GiB %u\n", i);
+        }
+    }
+}
+
+static void command(const talk_t *t) {
+    void *at = (void *)talk_number(t, 1);
+    if (talk_is(t, "map")) {
+        int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
+        if (mmap(at, talk_number(t, 2), PROT_READ | PROT_WRITE, flags, -1, 0) != at) {
+            printf("cannot map\n");
+        }
+    } else if (talk_is(t, "put")) {
+        size_t len;
+        unsigned char *p = talk_bytes(t, 2, &len);
+        memcpy(at, p, len);
+        free(p);
+    } else if (talk_is(t, "ram")) {
+        boot_ram[boot_ram_count++] = (boot_ram_t){talk_number(t, 1), talk_number(t, 2)};
+    } else if (talk_is(t, "read")) {
+        print(talk_number(t, 1));
+    }
+}
+
+int main(void) { return talk(command); }
