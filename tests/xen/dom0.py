@@ -40,11 +40,11 @@ def disk(size: int, name: str = "") -> str:
 class Domain:
     """A domain from an ELF, with disks as xl-disk-configuration(5) words them; destroyed at the end of the context."""
 
-    def __init__(self, elf: Path, *disks: str, args: str = "", memory: int = 32 << 20) -> None:
+    def __init__(self, elf: Path, *disks: str, args: str = "", words: str = "", memory: int = 32 << 20) -> None:
         data = elf.read_bytes()
         kernel = f"{FOLDER}/{hashlib.sha256(data).hexdigest()[:16]}.elf"
         self.name = f"test{next(_numbers)}"
-        own = config.Domain(name=self.name, memory=memory, cmdline=f"-- {args}", disks=disks)
+        own = config.Domain(name=self.name, memory=memory, cmdline=f"{words} -- {args}".strip(), disks=disks)
         cfg = f"kernel={config.quote(kernel)}\n{config.render(own)}"
         script = (
             f"[ -e {kernel} ] || {{ echo upload; exit; }}\ncat > {FOLDER}/cfg\n"
