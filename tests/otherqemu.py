@@ -48,15 +48,16 @@ def bring() -> Path:
     """Path of the second QEMU, which is fetched where it is not there yet. Raises FloeError."""
     path = pins()
     wanted = packages.load(path)
+    needed = (*wanted.of(), *wanted.of("second"))
     digest = hashlib.sha256(path.read_bytes() + Path(__file__).read_bytes()).hexdigest()[:16]
     root = _root()
     with assets.locked(root / "lock", _say):
         target = root / digest
         if not target.exists():
             (root / "debs").mkdir(exist_ok=True)
-            _mirror(wanted.suite).fetch(wanted.of(), root / "debs")
+            _mirror(wanted.suite).fetch(needed, root / "debs")
             with assets.made(target) as scratch:
-                unpack([root / "debs" / p.file for p in wanted.of()], scratch, target)
+                unpack([root / "debs" / p.file for p in needed], scratch, target)
     return target / QEMU
 
 
@@ -90,6 +91,8 @@ def _place(path: str) -> str | None:
         return f"lib/{match[1]}"
     if match := re.fullmatch(r"usr/lib/x86_64-linux-gnu/qemu/(accel-tcg-x86_64\.so)", path):
         return f"modules/{match[1]}"  # 7.2 has emulation in a module
+    if path == "usr/lib/ipxe/qemu/efi-virtio.rom":
+        return "qemu/efi-virtio.rom"
     if match := re.fullmatch(r"usr/share/((?:qemu|seabios)/[^/]+\.(?:bin|rom))", path):
         return match[1]
     return None
