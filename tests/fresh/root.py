@@ -20,13 +20,14 @@ MAKE_TIMEOUT_S = 1200
 # What a newcomer has before the first command; the README asks for no more.
 PACKAGES = ("ca-certificates", "git", "make", "python3")
 # Words: the root, then chroot's. /dev is this machine's, for /dev/kvm. The root is changed by pivot_root: in a chroot
-# alone nobody may make a user namespace.
+# alone nobody may make a user namespace. The shell stays: it reaps what others leave, and as root's it is killed with
+# unshare, which a process that becomes another user's is not; all others of its namespace go with it.
 ENTER = """set -e
 mount --bind "$0" "$0"; cd "$0"
 mount -t proc proc proc; mount --rbind /sys sys; mount --rbind /dev dev
 if [ -e dev/net/tun ]; then mount -t tmpfs none dev/net; mknod -m 666 dev/net/tun c 10 200; fi  # everybody's, as by udev
 pivot_root . mnt; cd /; umount -l /mnt
-exec chroot "$@"
+chroot "$@"
 """
 # How this machine reaches the network; no other variable of it gets in.
 ENVIRONMENT = re.compile(
