@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from floe import archive, config, freeze, index, port
+from floe import archive, config, freeze, index, mip, port
 from floe.errors import BuildError, ConfigError
 
 JSON = "application/vnd.pypi.simple.v1+json"
@@ -274,6 +274,20 @@ def test_an_index_that_is_none(server: Server, app: Path, body: bytes, monkeypat
     assert "no index of packages" in (caught.value.evidence or "")
 
 
+def test_an_index_with_a_name_that_is_none(server: Server, app: Path) -> None:
+    listed = {"files": [{"filename": "a\0-1.tar.gz", "url": "/a.tar.gz"}]}
+    server.bodies["/simple/a/"] = server.bodies["/a.tar.gz"] = json.dumps(listed).encode()
+    with pytest.raises(BuildError, match="cannot fetch a 1 from PyPI"):
+        plan(app, "import a\n", 'a = "1"')
+
+
+def test_an_archive_of_too_many_entries(server: Server, app: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "MAX_ENTRIES", 100)
+    server.releases["a"] = {"a-1.tar.gz": source_archive("a-1", {f"x{n}.py": b"" for n in range(101)})}
+    with pytest.raises(BuildError, match=r"a-1\.tar\.gz has more than 100 entries"):
+        plan(app, "import a\n", 'a = "1"')
+
+
 def test_what_comes_from_the_network_names_no_file_of_the_host(server: Server, app: Path, tmp_path: Path) -> None:
     local = tmp_path / "a-1.tar.gz"
     local.write_bytes(source_archive("a-1", {"a.py": b"SECRET = 1\n"}))
@@ -419,9 +433,19 @@ def test_mip_from_a_repository(server: Server, app: Path, monkeypatch: pytest.Mo
         ({"hashes": 5}, "is no package of mip's"),
         ({"urls": [["a.py", "github:org"]]}, "not github:ORG/REPO"),
         ({"deps": [["a", "latest"], ["gone", "1"]]}, "cannot fetch"),
+        ({"urls": [["a.py", "//[x/a.py"]]}, "is no address"),
+        ({"urls": [["a\0.py", "a.py"]]}, "no name of a file"),
+        ({"urls": [["a" * 256, "a.py"]]}, "no name of a file"),
+        ({"urls": [["a", "/a.py"], ["a/b.py", "/a.py"]]}, "two different files want the name a/b.py"),
+        ({"urls": [["a/b.py", "/a.py"], ["a", "/a.py"]]}, "two different files want the name a"),
+        ({"urls": [[f"{n}.py", "/a.py"] for n in range(5)]}, "files of more than 0 MiB"),
     ],
 )
-def test_bad_mip(server: Server, app: Path, entry: dict[str, object], words: str) -> None:
+def test_bad_mip(
+    server: Server, app: Path, entry: dict[str, object], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mip, "MAX_BYTES", 4 * 6)
+    server.bodies["/a.py"] = b"X = 1\n"
     server.bodies["/pi/package/py/a/latest.json"] = json.dumps({"v": 1, **entry}).encode()
     server.bodies["/pi/file/11/11111111"] = b"other\n"
     with pytest.raises(BuildError, match=words):

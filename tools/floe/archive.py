@@ -18,6 +18,7 @@ from typing import IO
 from floe.errors import UpstreamError
 
 MAX_BYTES = 1 << 30  # of an archive, unpacked
+MAX_ENTRIES = 100_000
 _CHUNK = 1 << 20
 # What the libraries raise for what they cannot read: a number that is none, another compression, a password.
 _DAMAGED = (
@@ -31,14 +32,23 @@ _DAMAGED = (
     OverflowError,
 )
 # What the system says of names that are no names, or are there already.
-_ITS_OWN_FAULT = {errno.EEXIST, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EINVAL, errno.ELOOP}
+_ITS_OWN_FAULT = {
+    errno.EEXIST,
+    errno.ENOENT,
+    errno.ENAMETOOLONG,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EINVAL,
+    errno.ELOOP,
+}
 
 
 def unpack(archive: Path, into: Path, left_out: Callable[[str], None] | None = None) -> None:
     """Unpack into a folder that does not exist yet, without the archive's top folder; a wheel as it is.
 
-    Raises UpstreamError when the archive is damaged, has more than one top folder, is larger than MAX_BYTES, or has
-    an entry that would leave `into`. What was written by then stays: the caller unpacks into a scratch folder.
+    Raises UpstreamError when the archive is damaged, has more than one top folder, has more than MAX_BYTES or
+    MAX_ENTRIES, or has an entry that would leave `into`. What was written by then stays: the caller unpacks into a
+    scratch folder.
     left_out: told of each symbolic link that leaves `into`, which then is no error.
     """
     into.mkdir(parents=True)
@@ -72,11 +82,15 @@ class _Tree:
     root: Path
     left_out: Callable[[str], None] | None
     room: int = field(default_factory=lambda: MAX_BYTES)
+    entries: int = 0
     top: str = ""
     links: list[PurePosixPath] = field(default_factory=list)
 
     def inner(self, name: str) -> PurePosixPath | None:
         """The path below the top folder; None for the top folder itself."""
+        self.entries += 1
+        if self.entries > MAX_ENTRIES:
+            raise UpstreamError(f"{self.archive.name} has more than {MAX_ENTRIES:,} entries")
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts or not path.parts:
             raise self._outside(name)

@@ -50,6 +50,8 @@ class File:
         return self._split()[0]
 
     def _split(self) -> tuple[str, str]:
+        if not re.fullmatch(r"[A-Za-z0-9._+!-]+", self.name):
+            return "", ""
         if self.name.endswith("-none-any.whl"):
             return self.name.split("-")[0], self.name.split("-")[1]
         ending = next((ending for ending in _SOURCES if self.name.endswith(ending)), "")

@@ -23,6 +23,7 @@ INDEX = "https://micropython.org/pi/v2"
 GITHUB = "https://raw.githubusercontent.com"
 MAX_FILES = 500
 MAX_DEPTH = 10
+MAX_BYTES = 64 << 20  # of all files of a package and its dependencies
 
 
 @dataclass
@@ -54,7 +55,7 @@ class _Walk:
             if not hashlib.sha256(content).hexdigest().startswith(short) or len(short) < 8:
                 raise BuildError(f"mip: {name}: {target} is not the file that the index names")
         for target, url in urls:
-            where = _rewrite(url, version) if ":" in url else urllib.parse.urljoin(address, url)
+            where = _rewrite(url, version) if ":" in url else _beside(address, url)
             self._take(target, where, address)
         for needed, of in needs:
             self.package(needed, of or "latest", depth + 1)
@@ -67,15 +68,23 @@ class _Walk:
             raise BuildError(f"mip: '{name}' is no name of a package")
         return f"{self.base}/package/py/{name}/{version}.json"
 
+    def _in_the_way(self, path: PurePosixPath) -> bool:
+        """Whether another file would have to be a folder, or this one."""
+        return any(str(p) in self.files for p in path.parents) or any(f.startswith(f"{path}/") for f in self.files)
+
     def _take(self, target: str, address: str, package: str) -> bytes:
         path = PurePosixPath(target)
         if path.is_absolute() or ".." in path.parts or not path.parts:
             raise BuildError(f"mip: a file outside the package's folder: {target!r}")
+        if not target.isprintable() or any(len(part.encode()) > 255 for part in path.parts):
+            raise BuildError(f"mip: no name of a file: {target!r}")
         if len(self.files) >= MAX_FILES:
             raise BuildError(f"mip: more than {MAX_FILES} files")
         content = index.fetch(address, named_by=package)
-        if self.files.setdefault(str(path), content) != content:
+        if self.files.setdefault(str(path), content) != content or self._in_the_way(path):
             raise BuildError(f"mip: two different files want the name {target}")
+        if sum(map(len, self.files.values())) > MAX_BYTES:
+            raise BuildError(f"mip: files of more than {MAX_BYTES >> 20} MiB")
         return content
 
 
@@ -110,6 +119,13 @@ def _keep(walk: _Walk, store: Path) -> None:
             path.write_bytes(content)
         work.mkdir(exist_ok=True)
         work.rename(store)
+
+
+def _beside(address: str, url: str) -> str:
+    try:
+        return urllib.parse.urljoin(address, url)
+    except ValueError as e:
+        raise BuildError(f"mip: {url!r} is no address: {e}") from e
 
 
 def _rewrite(url: str, version: str) -> str:
