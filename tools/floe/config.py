@@ -18,6 +18,7 @@ from floe.errors import ConfigError, NotFound, UsageError
 from floe.handover import check_name
 from floe.ports import parse_forwards
 from floe.units import SizeError, parse_memory, parse_size
+from floe.userfile import read_file
 
 FILE_NAME = "image.toml"
 HOST_CA = Path("/etc/ssl/certs/ca-certificates.crt")  # of the package ca-certificates
@@ -119,7 +120,7 @@ def load(app: Path, variant: str = "") -> ImageConfig:
 
 def _load_file(file: Path, variant: str) -> ImageConfig:
     try:
-        text = file.read_text(encoding="utf-8")
+        text = read_file(file).decode()
     except UnicodeDecodeError as e:
         raise ConfigError(str(file), "", f"not UTF-8: {e.reason} at byte {e.start}") from e
     try:
@@ -183,7 +184,11 @@ def _checked(parsed: _File, folder: Path, file: Path | None, line: _Finder) -> I
             raise fail(key, f"{value!r} is {e.problem}", hint) from None
 
     def inside(key: str, value: str) -> Path:
-        path = (folder / value).resolve()
+        try:
+            path = (folder / value).resolve()
+            path.exists()
+        except (OSError, ValueError) as e:
+            raise fail(key, f"{value[:40]!r} is no path: {getattr(e, 'strerror', None) or e}") from None
         if not path.is_relative_to(folder):
             raise fail(key, f"'{value}' is outside the image's folder")
         return path
@@ -249,7 +254,7 @@ def _ca(value: str, inside: Callable[[str, str], Path], fail: Any) -> Path | Non
     if not path.is_file():
         hint = "sudo apt-get install ca-certificates" if value == "host" else '"host", or a PEM file in this folder'
         raise fail("tls.ca", f"no such file: {path if value == 'host' else value}", hint)
-    if b"-----BEGIN CERTIFICATE-----" not in path.read_bytes():
+    if b"-----BEGIN CERTIFICATE-----" not in read_file(path):
         raise fail("tls.ca", f"no certificate in {value}", "PEM: -----BEGIN CERTIFICATE-----")
     return path
 

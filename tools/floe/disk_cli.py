@@ -15,6 +15,7 @@ from floe import disks
 from floe.errors import FloeError, NotFound, UsageError
 from floe.fatvolume import Fat, format_fat
 from floe.units import SizeError, parse_size, show_size
+from floe.userfile import check_replaceable
 from floe.volume import BESIDE, BLANK, FAT, LITTLEFS, Entry, Littlefs, Volume, format_littlefs, walk, what_is_on
 
 
@@ -139,8 +140,7 @@ def _copy_out(volume: Volume, entry: Entry, target: Path, recursive: bool, sever
 
 def _fetch(volume: Volume, path: str, where: Path) -> None:
     """A file of this machine is replaced when the new one is whole."""
-    if where.is_dir():
-        raise FloeError(f"{where} is a folder")
+    check_replaceable(where)
     if not where.parent.is_dir():
         raise NotFound(f"no such folder: {where.parent}")
     beside = where.with_name(where.name + BESIDE)

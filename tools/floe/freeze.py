@@ -25,6 +25,7 @@ from floe.config import ImageConfig, line_of
 from floe.errors import BuildError
 from floe.resolve import Closure, Frozen, Resolver, Root, show
 from floe.upstream import Pin, load_pins
+from floe.userfile import read_file
 
 ALWAYS_MODULES = {"__main__", "builtins", "sys"}
 # Whoever reaches one of them needs both and a driver: sockets do nothing before an interface is up.
@@ -88,7 +89,7 @@ def plan(config: ImageConfig, profile: str, say: Callable[[str], None]) -> Plan:
     resolver.add(base.files["boot.py"])
     resolver.add(Frozen(config.main.name, config.main, "app"))
     if config.file is not None:
-        resolver.require(config.imports, show(config.file), line_of(config.file.read_text(), "imports"))
+        resolver.require(config.imports, show(config.file), line_of(read_file(config.file).decode(), "imports"))
     if dev:
         resolver.require(sorted({t.split("/")[0].removesuffix(".py") for t in base.files}), "frozen/manifest.py", None)
     if config.disks or "vfs" in resolver.closure.modules:
@@ -174,7 +175,7 @@ def compile_file(mpy_cross: Path, path: Path, target: str, optimise: int = 0) ->
     """One Python file to .mpy, from the cache if these bytes were compiled before. target: its name in tracebacks.
 
     Raises BuildError with file, line and what MicroPython's compiler says."""
-    source = path.read_bytes()
+    source = read_file(path)
     flags = [*_MPY_CROSS_FLAGS, f"-O{optimise}", "-s", target]
     key = hashlib.sha256(b"\0".join([mpy_cross.read_bytes(), *map(str.encode, flags), source])).hexdigest()
     cached = port.BUILD / "mpy" / f"{key}.mpy"

@@ -24,6 +24,7 @@ from typing import Literal
 
 from floe import config, elf, freeze, port
 from floe.errors import BuildError, DiskFull, NotFound
+from floe.userfile import check_replaceable
 
 KEPT_BUILDS = 4  # folders of one image's older contents
 TOOL_TIMEOUT_S = 300
@@ -105,6 +106,7 @@ def _stale(plan: freeze.Plan) -> list[str]:
 
 def export(built: Built, out: Path) -> elf.Image:
     """Copy the image to `out`, at once or not at all, and return it as it is there."""
+    check_replaceable(out)
     part = out.with_name(f".{out.name}.{os.getpid()}")
     try:
         shutil.copyfile(built.path, part)

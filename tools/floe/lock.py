@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from floe.errors import BuildError, ConfigError
+from floe.userfile import read_file
 
 FILE_NAME = "packages.lock"
 _HEAD = "# Written by floe build: the packages of image.toml as they were first built. Keep it with the sources.\n"
@@ -45,7 +46,7 @@ class Lock:
         if path is None or not path.exists():
             return cls(path)
         try:
-            data = tomllib.loads(path.read_text(encoding="utf-8"))
+            data = tomllib.loads(read_file(path).decode())
             entries = {name: _entry(table) for name, table in data.items()}
         except (ValueError, TypeError, KeyError, RecursionError, IsADirectoryError) as e:
             raise ConfigError(str(path), "", f"damaged: {e}", hint=f"remove {path}, and build again") from e

@@ -18,6 +18,7 @@ from pathlib import Path
 from floe.errors import BuildError
 from floe.imports import Import, Need, Source, scan
 from floe.port import CModule
+from floe.userfile import read_file
 
 # What to use instead of CPython modules that people reach for.
 INSTEAD = {
@@ -137,7 +138,7 @@ class Resolver:
 
     def _walk(self, file: Frozen) -> None:
         try:
-            source = scan(file.path.read_text(encoding="utf-8"), file.target)
+            source = scan(read_file(file.path).decode(), file.target)
         except UnicodeDecodeError as e:
             raise BuildError(f"{show(file.path)}: not UTF-8: {e.reason} at byte {e.start}") from e
         except (SyntaxError, ValueError) as e:

@@ -10,6 +10,9 @@ from mpremote.romfs import VfsRomWriter
 
 from floe.errors import BuildError
 from floe.resolve import show
+from floe.userfile import read_file
+
+MAX_DATA = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -24,35 +27,38 @@ def make(folder: Path | None, ca: Path | None = None) -> Romfs:
     """Everything below `folder`, sorted by name; __pycache__ is left out. `ca` goes to tls/ca.pem. Raises BuildError
     for what ROMFS cannot hold: names that are not ASCII, and entries that are neither file nor folder."""
     writer = VfsRomWriter()
-    files: dict[str, int] = {}
+    held: dict[str, int] = {}
     if folder is not None:
-        _add(writer, folder, folder, files)
+        _add(writer, folder, (folder.resolve(),), folder, held)
     if ca is not None:
         if folder is not None and (folder / "tls").exists():
             raise BuildError(f"{show(folder)}: has a `tls` of its own", hint="rename it: [tls] ca is put there")
-        content = ca.read_bytes()
+        content = read_file(ca)
         writer.opendir("tls")
         writer.mkfile("ca.pem", content)
         writer.closedir()
-        files["tls/ca.pem"] = len(content)
-    return Romfs(bytes(writer.finalise()), files)
+        held["tls/ca.pem"] = len(content)
+    return Romfs(bytes(writer.finalise()), held)
 
 
-def _add(writer: VfsRomWriter, top: Path, folder: Path, files: dict[str, int]) -> None:
+def _add(writer: VfsRomWriter, top: Path, way: tuple[Path, ...], folder: Path, held: dict[str, int]) -> None:
+    """way: from the data folder to this one, without links."""
     for path in sorted(folder.iterdir(), key=lambda p: p.name):
         if path.name == "__pycache__":
             continue
         if not path.name.isascii():
             raise BuildError(f"{show(path)}: ROMFS holds ASCII names only", hint="rename the file")
-        if not path.resolve().is_relative_to(top.resolve()):
+        if not path.resolve().is_relative_to(way[0]):
             raise BuildError(f"{show(path)}: a link that leaves the data folder", hint="copy the file there")
+        if path.resolve() in way:
+            raise BuildError(f"{show(path)}: a link to a folder that it is in", hint="remove it from the data folder")
         if path.is_dir():
             writer.opendir(path.name)
-            _add(writer, top, path, files)
+            _add(writer, top, (*way, path.resolve()), path, held)
             writer.closedir()
         elif path.is_file():
-            content = path.read_bytes()
+            content = read_file(path, MAX_DATA)
             writer.mkfile(path.name, content)
-            files[path.relative_to(top).as_posix()] = len(content)
+            held[path.relative_to(top).as_posix()] = len(content)
         else:
             raise BuildError(f"{show(path)}: neither a file nor a folder", hint="remove it from the data folder")
