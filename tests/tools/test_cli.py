@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import subprocess
 import sys
 import time
@@ -11,10 +13,9 @@ from pathlib import Path
 import click
 import pytest
 
+from command import FLOE, floe
 from floe import __version__, cli
 from floe.errors import FloeError, NotFound
-
-FLOE = [sys.executable, "-c", "from floe.cli import main; main()"]
 
 
 def test_version_takes_less_than_a_fifth_of_a_second() -> None:
@@ -100,6 +101,34 @@ def test_a_reader_that_leaves_is_no_traceback(tmp_path: Path) -> None:
     )  # fmt: skip
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_are_closed(tmp_path: Path, closed: str) -> None:
+    """No file of floe's takes their numbers; what asks whether one is a terminal gets an answer."""
+    (tmp_path / "main.py").write_text("raise SystemExit(7)\n")
+    command = shlex.join([*FLOE, "run", "--accel", "tcg", str(tmp_path / "main.py")])
+    assert subprocess.run(["sh", "-c", f"exec {command} {closed}"], timeout=60, check=False).returncode == 7
+    command = shlex.join([*FLOE, "repl", str(tmp_path / "main.py")])
+    shell = ["sh", "-c", f"exec {command} {closed}"]
+    done = subprocess.run(shell, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert done.returncode == 125
+    assert ("terminal" in done.stderr) == ("2>&-" not in closed), done.stderr
+
+
+def test_a_detached_vm_of_a_caller_without_streams(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text("print('up')\nimport time\ntime.sleep(100)\n")
+    state = os.environ | {"XDG_STATE_HOME": str(tmp_path / "state")}
+    command = shlex.join([*FLOE, "run", "--accel", "tcg", "--detach", "--name", "vm", str(tmp_path / "main.py")])
+    done = subprocess.run(["sh", "-c", f"exec {command} <&- >&- 2>&-"], env=state, timeout=60, check=False)
+    try:
+        assert done.returncode == 0
+        deadline = time.monotonic() + 30
+        while "up" not in (said := floe("logs", "vm", env=state).stdout):
+            assert time.monotonic() < deadline, said
+            time.sleep(0.2)
+    finally:
+        floe("rm", "--force", "vm", env=state)
 
 
 def test_new_makes_an_image_that_builds(

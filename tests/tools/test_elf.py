@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import struct
 import subprocess
@@ -12,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from command import failure
 from floe import elf, image
 from floe.errors import ImageRefused, NotFound
 
@@ -107,6 +110,59 @@ def test_other_files(scratch: Path, tmp_path: Path) -> None:
     assert "it is ET_DYN" in refused(scratch, scratch.read_bytes())
     with pytest.raises(NotFound):
         elf.read(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("command", ["inspect", "run"])
+def test_what_has_no_end_or_no_beginning(tmp_path: Path, command: str) -> None:
+    """A device or a pipe is not read: the one fills the memory, the other may never be written to."""
+    os.mkfifo(tmp_path / "x.elf")
+    (tmp_path / "y.elf").symlink_to("/dev/zero")
+    for name in ("x.elf", "y.elf"):
+        cause, _, _ = failure(command, tmp_path / name, code=126)
+        assert cause.endswith("it is no regular file")
+
+
+def resealed(hello: Path, path: Path, content: bytes) -> Path:
+    """The image with another note, and a digest that fits: anybody can write one."""
+    raw = hello.read_bytes()
+    held = json.dumps(elf.read(hello).content, separators=(",", ":"), sort_keys=True).encode()
+    assert raw.count(held) == 1
+    assert len(content) <= len(held)
+    path.write_bytes(raw.replace(held, content.ljust(len(held))))
+    elf.seal(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"name": 5},
+        {"memory": "32M"},
+        {"memory": -1},
+        {"frozen": 3},
+        {"frozen": [{"name": "x"}]},
+        {"data": []},
+        {"profile": None},
+        {"secrets": "abc"},
+        {"format": 2},
+    ],
+)
+def test_a_note_with_a_digest_that_says_what_floe_does_not(
+    hello: Path, scratch: Path, changes: dict[str, object]
+) -> None:
+    content = elf.read(hello).content | {"frozen": [], "modules": []}
+    resealed(hello, scratch, json.dumps(content).encode())
+    assert elf.read(scratch).content["frozen"] == []
+    resealed(hello, scratch, json.dumps(content | changes).encode())
+    with pytest.raises(ImageRefused, match="its Floe note is none that this floe reads"):
+        elf.read(scratch)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"null", b"[]", b"{}", b"9" * 400, b"[" * 200 + b"]" * 200, b"\xff"])
+def test_a_note_that_is_no_object(hello: Path, scratch: Path, content: bytes) -> None:
+    resealed(hello, scratch, content)
+    with pytest.raises(ImageRefused, match="its Floe note is none that this floe reads"):
+        elf.read(scratch)
 
 
 @settings(deadline=None, max_examples=150)

@@ -62,7 +62,19 @@ def floe() -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command and leave the process with the exit code of design section 5."""
+    _open_streams()
     sys.exit(run(argv))
+
+
+def _open_streams() -> None:
+    """Have three standard streams, also where the caller closed some: a file opened later would take their numbers, and
+    what is started here would read or write it as its own."""
+    for fd, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free, which is this one
+            setattr(sys, name, open(fd, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 lives as long as we do
 
 
 def _folder(e: OSError) -> Path:

@@ -204,7 +204,7 @@ def _checked(parsed: _File, folder: Path, file: Path | None, line: _Finder) -> I
             "main", f"{main.name!r} cannot be frozen under this name", "no quotes, backslashes or line ends in it"
         )
     if not main.is_file():
-        raise fail("main", f"no such file: {parsed.main}")
+        raise fail("main", f"{'no regular' if main.exists() else 'no such'} file: {parsed.main}")
     for port in parsed.ports:
         try:
             parse_forwards(port)

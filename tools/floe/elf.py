@@ -15,8 +15,10 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from stat import S_ISDIR, S_ISREG
+from typing import Annotated, Any, Literal
 
+import msgspec
 from elftools.common.exceptions import ELFError
 from elftools.construct import ConstructError
 from elftools.elf.elffile import ELFFile
@@ -39,6 +41,40 @@ class Segment:
     file_bytes: int
     memory_bytes: int
     protection: str
+
+
+class _File(msgspec.Struct):
+    name: str
+    origin: str
+    mpy_bytes: int
+    sha256: str
+
+
+class _Part(msgspec.Struct):
+    name: str
+    version: str
+    licence: str
+    sha256: str = ""
+
+
+class _Content(msgspec.Struct):
+    """What the JSON of a note must be before anything reads it: who wrote it is not known."""
+
+    format: Literal[1]
+    floe: str
+    name: str
+    version: str
+    profile: Literal["sealed", "dev"]
+    compiler: bool
+    main: str
+    memory: Annotated[int, msgspec.Meta(gt=0)]
+    modules: list[str]
+    drivers: list[str]
+    frozen: list[_File]
+    data: dict[str, int]
+    packages: list[_Part]
+    upstream: list[_Part]
+    secrets: list[str] = []
 
 
 @dataclass(frozen=True)
@@ -64,7 +100,10 @@ class _Note:
 def read(path: Path) -> Image:
     """Read and check an image. Raises NotFound, or ImageRefused that says what is wrong with it."""
     try:
-        size = path.stat().st_size
+        status = path.stat()
+        size = status.st_size
+        if not S_ISREG(status.st_mode) and not S_ISDIR(status.st_mode):  # it may have no end, or none to write it
+            raise _refused(path, "it is no regular file")
         if size > MAX_BYTES:
             raise _refused(path, f"it has {size} bytes; an image has at most {MAX_BYTES >> 20} MiB")
         raw = path.read_bytes()
@@ -117,7 +156,15 @@ def _read(path: Path, raw: bytes, elf: ELFFile) -> Image:
     if stamp.data != _digest(raw, stamp):
         raise _refused(path, "its bytes are not those that floe linked", "the digest in its Floe note differs")
     sections = {s.name: s["sh_size"] for s in elf.iter_sections() if s.name and s["sh_size"]}
-    return Image(path, len(raw), entry, segments, sections, json.loads(content.data))
+    return Image(path, len(raw), entry, segments, sections, _content(path, content.data))
+
+
+def _content(path: Path, data: bytes) -> dict[str, Any]:
+    try:
+        msgspec.json.decode(data, type=_Content)
+        return dict(json.loads(data))
+    except (msgspec.DecodeError, ValueError, RecursionError) as e:
+        raise _refused(path, "its Floe note is none that this floe reads", f"{type(e).__name__}: {e}") from e
 
 
 def _segments(path: Path, raw: bytes, elf: ELFFile) -> Iterator[Segment]:

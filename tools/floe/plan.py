@@ -132,6 +132,8 @@ def _check_hypervisor(wishes: Wishes, cards: Sequence[net.Card]) -> None:
 def is_elf(path: Path) -> bool:
     """Whether APP is an ELF rather than something to build."""
     try:
+        if not path.is_file():  # a pipe may never be written to
+            return path.suffix == ".elf"
         with path.open("rb") as f:
             return f.read(4) == b"\x7fELF" or path.suffix == ".elf"
     except OSError:
