@@ -216,3 +216,17 @@ def test_what_runs_before_setup_uses_the_standard_library_only(module: str) -> N
     third_party = {"click", "msgspec", "elftools", "mpremote", "serial", "qemu"}
     assert {name.split(".")[0] for name in names} & third_party == set()
     assert imported(f"tools/floe/{module}.py") <= {*STDLIB_ONLY, "__version__"}
+
+
+def test_every_python_that_floe_starts_is_isolated() -> None:
+    """Else it imports what lies in the folder that the command is used in."""
+    found = 0
+    for name in matching(r"tools/floe/.*\.py"):
+        for node in ast.walk(ast.parse(read(name))):
+            if not isinstance(node, ast.List | ast.Tuple) or len(node.elts) < 2:
+                continue
+            program, option = (ast.unparse(element) for element in node.elts[:2])
+            if program == "sys.executable":
+                found += 1
+                assert option in ("'-I'", "'-P'"), f"{name}:{node.lineno}: {ast.unparse(node)}"
+    assert found >= 5

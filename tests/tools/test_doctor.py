@@ -131,3 +131,11 @@ def test_whether_ring_3_is_a_boundary_is_said() -> None:
 @pytest.mark.parametrize("device", ["/nonexistent", "/dev/null"])
 def test_a_probe_that_cannot_be_made_knows_nothing(device: str) -> None:
     assert ring3.refuses_syscall(Path(device)) is None
+
+
+def test_a_probe_runs_nothing_of_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("floe", "ctypes", "struct"):
+        (tmp_path / f"{name}.py").write_text('open("RAN_ON_HOST", "w").close()\n')
+    monkeypatch.chdir(tmp_path)
+    ring3.refuses_syscall(Path("/dev/kvm"))
+    assert not (tmp_path / "RAN_ON_HOST").exists()

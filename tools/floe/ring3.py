@@ -37,7 +37,7 @@ _CODE0, _DATA0, _DATA3, _CODE3, _TSS_SELECTOR = 0x10, 0x18, 0x2B, 0x33, 0x40
 
 def refuses_syscall(device: Path) -> bool | None:
     """Whether KVM gives ring 3 an invalid opcode for `syscall`. None: the probe did not get as far."""
-    argv = [sys.executable, "-m", "floe.ring3", str(device)]
+    argv = [sys.executable, "-P", "-m", "floe.ring3", str(device)]  # no floe.py of the working folder's
     try:
         code = subprocess.run(argv, capture_output=True, timeout=_DEADLINE_S, check=False).returncode
     except (OSError, subprocess.TimeoutExpired):
