@@ -5,8 +5,8 @@ import socket
 
 import floe
 
-server = socket.socket()
-server.bind(("0.0.0.0", 80))
+server = socket.socket(socket.AF_INET6)  # for both families
+server.bind(("::", 80))
 server.listen(128)
 print("listening")
 asked = b""

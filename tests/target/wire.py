@@ -44,6 +44,11 @@ def udp(source: str, from_port: int, to: str, to_port: int, payload: bytes) -> b
     return ip4(source, to, 17, struct.pack(">HHHH", from_port, to_port, 8 + len(payload), 0) + payload)
 
 
+def ip6(source: str, to: str, protocol: int, payload: bytes) -> bytes:
+    a, b = (socket.inet_pton(socket.AF_INET6, name) for name in (source, to))
+    return struct.pack(">IHBB", 6 << 28, len(payload), protocol, 64) + a + b + payload
+
+
 def icmp6(source: str, to: str, body: bytes) -> bytes:
     a, b = (socket.inet_pton(socket.AF_INET6, name) for name in (source, to))
     body = body[:2] + struct.pack(">H", checksum(a + b + struct.pack(">II", len(body), 58) + body)) + body[4:]
