@@ -15,7 +15,7 @@ def opened(kind, port):
     s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     s.bind(("0.0.0.0", port))
     if kind == socket.SOCK_STREAM:
-        s.listen(4)
+        s.listen(64)
     return s
 
 

@@ -4,9 +4,12 @@ the death of a keeper."""
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 import socket
-from contextlib import suppress
+import time
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -74,14 +77,30 @@ def all_answer(first: int) -> None:
             assert send(address, port, b"udp" * 400) == b"UDP" * 400
 
 
+def many_come_at_once(first: int, pid: int) -> None:
+    """None of 60 clients waits for another, though nobody takes a connection meanwhile; all are served later."""
+    with ExitStack() as stack:
+        os.kill(pid, signal.SIGSTOP)
+        stack.callback(os.kill, pid, signal.SIGCONT)
+        start = time.monotonic()
+        clients = [stack.enter_context(socket.create_connection((LOOPBACKS[0], first), WAIT_S)) for _ in range(60)]
+        assert time.monotonic() - start < 0.9  # the host repeats a SYN after 1 s
+        os.kill(pid, signal.SIGCONT)
+        for client in clients:
+            client.sendall(b"many")
+            assert client.recv(100) == b"7001 MANY"
+
+
 def test_every_kind_of_port(first: int, accel: str, each_qemu: str) -> None:
     spec, _ = plan(GUEST, Wishes(forwards=tuple(published(first)), accel=accel, memory="32M"))
     with Vm(spec) as vm:
         assert vm.expect("listening", deadline_s=30) is Matched
         all_answer(first)
+        many_come_at_once(first, vm.pid)
         order("::1", first, b"reset")
         assert vm.expect("listening", deadline_s=30) is Matched
         all_answer(first)
+        many_come_at_once(first, vm.pid)
         order("::1", first + 2, b"end")
         assert vm.wait(deadline_s=WAIT_S) == 9
         assert "PANIC" not in vm.console_text
@@ -95,6 +114,7 @@ def test_detached(first: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         until(lambda: "listening" in log("p"), "the guest")
         all_answer(first)
         assert f"[::]:{first}->7001 " in floe("ps").stdout
+        many_come_at_once(first, told["pid"])
         folder = state.find(told["name"])
         kill(folder.read("keeper", Process))
         until(lambda: (keeper := folder.keeper) is not None and keeper.alive, "another keeper")

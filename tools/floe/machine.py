@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from floe import hypervisor
+from floe import backlog, hypervisor
 from floe.errors import VmError, VmExitedEarly
 from floe.link import Link
 from floe.state import End, Folder, Process, Spec
@@ -142,6 +142,8 @@ class Machine:
 
     def _on_event(self, name: str, data: Mapping[str, Any]) -> None:
         if name == "RESUME":
+            if self._spec.ports and self._spec.hypervisor == "qemu" and (process := self._folder.vm) is not None:
+                backlog.widen(process.pid)
             self.on_up()
         elif name == "SHUTDOWN":
             self._reason = str(data.get("reason", ""))

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from floe import disks, handover, hypervisor, net
+from floe import backlog, disks, handover, hypervisor, net
 from floe.console import Closed, Ended, Matched, Stream, TimedOut, stop_keys
 from floe.errors import (
     EXIT_INTERRUPTED,
@@ -209,7 +209,9 @@ class Vm:
     # ---- what happens meanwhile ---------------------------------------------------------------------
 
     def _on_event(self, name: str, data: Mapping[str, Any]) -> None:
-        if name == "SHUTDOWN":
+        if name == "RESUME" and self.spec.forwards and self.spec.hypervisor == "qemu":
+            backlog.widen(self.pid)
+        elif name == "SHUTDOWN":
             self._shutdown_reason = str(data.get("reason", ""))
         elif name == "STOP" and self._ending is None:
             # Nobody out here stops a VM: KVM met something that it cannot run, and QEMU would wait for ever.
