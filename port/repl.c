@@ -12,8 +12,9 @@
 #include "shared/runtime/pyexec.h"
 
 enum {
-    INPUT_SIZE = 65536
-}; // a power of two: two windows of raw-paste mode, and room for what a busy script has not read
+    INPUT_SIZE = 65536, // a power of two: two windows of raw-paste mode, and room for what a busy script has not read
+    INPUT_END = 0xff    // in no UTF-8 text; tools/floe/console.py types it
+};
 
 static char input[INPUT_SIZE];
 
@@ -29,7 +30,9 @@ MP_DEFINE_CONST_FUN_OBJ_VAR_BETWEEN(floe_soft_reset_obj, 0, 1, soft_reset_raise)
 
 bool floe_repl_is_soft_reset(const void *exc) { return exc == MP_OBJ_TO_PTR(MP_STATE_VM(floe_soft_reset_exc)); }
 
-static bool stopping; // floe.stop() was called
+static bool stopping;    // floe.stop() was called, or the host's input is over
+static bool at_prompt;   // the script has ended
+static bool after_enter; // the last character was a carriage return
 
 // floe.stop(): interrupt the script as Ctrl-C does, and end the VM when it has ended.
 static mp_obj_t repl_stop(void) {
@@ -41,7 +44,36 @@ static mp_obj_t repl_stop(void) {
 }
 MP_DEFINE_CONST_FUN_OBJ_0(floe_stop_obj, repl_stop);
 
+// The host's input is over: at the prompt that is the VM's end, after what was typed last has run.
+static int input_end(void) {
+    if (!at_prompt) {
+        return 0; // a script runs beside, and goes on
+    }
+    for (int i = 0; i < 2 && MP_STATE_VM(repl_line)->len > 0; i++) { // a compound statement takes an empty line
+        int result = pyexec_event_repl_process_char('\r');
+        if (result != 0) {
+            return result;
+        }
+    }
+    mp_hal_stdout_tx_str("\r\n");
+    stopping = true;
+    return PYEXEC_FORCED_EXIT;
+}
+
+// A line feed, as files and pipes have it, is the enter key.
+static int friendly_char(int c) {
+    bool enter_is_done = c == '\n' && after_enter;
+    after_enter = c == '\r';
+    if (c == INPUT_END) {
+        return input_end();
+    }
+    return enter_is_done ? 0 : pyexec_event_repl_process_char(c == '\n' ? '\r' : c);
+}
+
 int floe_repl_char(int c) {
+    if (pyexec_mode_kind == PYEXEC_MODE_FRIENDLY_REPL) {
+        return friendly_char(c);
+    }
     if (floe_paste_active()) {
         return floe_paste_char(c);
     }
@@ -60,6 +92,7 @@ static void prompt(void) {
     if (MP_STATE_VM(repl_line) == NULL || pyexec_mode_kind == PYEXEC_MODE_FRIENDLY_REPL) {
         pyexec_event_repl_init(); // else a host is in the middle of raw mode, and goes on
     }
+    at_prompt = true;
     while ((floe_repl_char(mp_hal_stdin_rx_chr()) & PYEXEC_FORCED_EXIT) == 0) {
         floe_live_release();
         MP_STATE_THREAD(gc_lock_depth) = 0; // as upstream: nobody could unlock it any more
@@ -84,6 +117,7 @@ static void session(void) {
 }
 
 static void start_python(void) {
+    at_prompt = false;
     readline_init0();
     MP_STATE_VM(repl_line) = NULL;
     MP_STATE_VM(floe_paste) = NULL;

@@ -232,6 +232,40 @@ def test_end_of_input_does_not_end_the_vm(script: Script) -> None:
     assert (done.stdout, done.returncode) == ("still here\n", 0)
 
 
+@pytest.mark.parametrize(("typed", "said"), [
+    ("", []),
+    ("print(6 * 7)\n", ["42"]),
+    ("print(6 * 7)", ["42"]),  # python -i runs that, too
+    ("def f():\n    return 40\n\nprint(f() + 2)\n", ["42"]),
+    ("for i in range(2):\n    print('line', i)", ["line 0", "line 1"]),
+    ("print((6,\n", []),
+    ("1/0\nprint('then')\n", ["ZeroDivisionError: divide by zero", "then"]),
+    ("import time; time.sleep(0.5)\r\nprint('slept')\r\n", ["slept"]),
+])  # fmt: skip
+def test_a_dev_image_s_input_ends_it_at_its_prompt(script: Script, typed: str, said: list[str]) -> None:
+    """As `python -i` with a file: when the script is over and all of it was read; the code is the script's."""
+    done = floe("run", "--dev", "--timeout", "20", script("import sys\nprint('ready')\nsys.exit(3)\n"), input=typed)
+    assert done.returncode == 3, (done.stdout, done.stderr)
+    lines = done.stdout.split("\n")
+    assert lines[0].strip() == "ready"
+    assert not [line for line in said if line not in lines], done.stdout
+    assert "\xff" not in done.stdout and "raw REPL" not in done.stdout
+
+
+def test_the_end_of_input_ends_no_script(script: Script) -> None:
+    """It has read all of it and runs on; a service with a REPL beside it does; the prompt of either ends the VM."""
+    echo = "import sys, time\nprint(sys.stdin.readline())\ntime.sleep(0.5)\nprint('still here')\n"
+    done = floe("run", "--dev", "--timeout", "20", script(echo), input="one\nprint('typed')\n")
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    assert done.stdout.startswith("one\n") and "still here\n" in done.stdout and "typed\n" in done.stdout
+    service = (
+        "import asyncio\nasync def main():\n    await asyncio.sleep(1.5)\n    print('served')\nasyncio.run(main())\n"
+    )
+    done = floe("run", "--dev", "--timeout", "20", script(service), input="print('typed')\n")
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    assert done.stdout.index("\ntyped\n") < done.stdout.index("served")
+
+
 # ---- ends --------------------------------------------------------------------------------------------
 
 

@@ -25,6 +25,7 @@ SPOOL = 64 << 20  # bytes of the guest's that wait for their reader; what comes 
 INTERRUPT = b"\x03"  # Ctrl-C
 # To a dev image, whose script may run on beside a REPL that takes Ctrl-C: the same for the script, then the VM's end.
 _STOP_DEVICE = INTERRUPT * 2 + b"\r\x01import floe\nfloe.stop()\x04\x02"
+INPUT_END = b"\xff"  # to a dev image at its prompt: there is no more to type (port/repl.c)
 ESCAPE = b"\x1d"  # Ctrl-], as in mpremote and telnet
 
 
@@ -225,6 +226,7 @@ class Input:
         self._keys = keys
         self._ended = False
         self._polled = True
+        self.on_end: Callable[[], None] = lambda: None  # all that was there has been sent
         sink.on_room = self._start
         self._start()
 
@@ -257,6 +259,7 @@ class Input:
             data = b""  # the terminal is gone
         if not data:
             self.stop()
+            self.on_end()
             return
         for key, action in self._keys.items():
             for _ in range(data.count(key)):

@@ -13,13 +13,14 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 from floe import errors
-from floe.console import ESCAPE, INTERRUPT, Ended, Input, Output, RawTerminal, is_foreground_terminal
+from floe.console import ESCAPE, INPUT_END, INTERRUPT, Ended, Input, Output, RawTerminal, is_foreground_terminal
 from floe.errors import EXIT_FLOE, EXIT_INTERRUPTED, EXIT_OUT_OF_MEMORY, EXIT_PANIC, EXIT_TIMED_OUT
 from floe.qemu import VmSpec
 from floe.stamps import SWITCH, BootTimes, StampFilter
 from floe.vm import STOP_GRACE_S, Outcome, Vm
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
+_PROMPT = 'Type "help()" for more information.\r\n>>> '  # a dev image's, once its script has ended
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -37,6 +38,8 @@ class Session:
         self._say = say
         self._terminal = is_foreground_terminal(_STDIN)
         self._input: Input | None = None
+        self._prompted = False  # the REPL has begun to read
+        self._input_over = False
         self._outputs: list[Output] = []  # standard output, standard error
         self._draining = False  # the VM has ended
         self._cut = False  # its output was not waited for
@@ -104,10 +107,11 @@ class Session:
             self._outputs = [Output(_STDOUT, vm.loop), Output(_STDERR, vm.loop)]
         out, err = self._outputs
         out.on_error = lambda: vm.end(Outcome(EXIT_FLOE, "unread"), speak=False)
-        vm.console.on_data = lambda data: out.put(self._filtered(data))
+        vm.console.on_data = self._said
         vm.serial.on_data = err.put
         if self._input is not None:
             self._input.stop()
+        self._prompted = self._input_over = False
         self._input = self._open_input()
 
     def _drain(self) -> None:
@@ -126,7 +130,26 @@ class Session:
             keys = {ESCAPE: self._force} | ({} if self._interactive else {INTERRUPT: self.stop})
         elif _is_terminal(_STDIN):
             return None  # in the background: reading would stop us
-        return Input(_STDIN, self.vm.loop, self.vm.console, keys)
+        made = Input(_STDIN, self.vm.loop, self.vm.console, keys)
+        if not self._terminal:
+            made.on_end = self._input_ended
+        return made
+
+    def _said(self, data: bytes) -> None:
+        """From the guest's console."""
+        self._outputs[0].put(self._filtered(data))
+        if self._interactive and self.vm.console.find(_PROMPT):
+            self._prompted = True
+            self._tell_end()
+
+    def _input_ended(self) -> None:
+        self._input_over = True
+        self._tell_end()
+
+    def _tell_end(self) -> None:
+        """A file or a pipe is over, and only the REPL is there to read: as `python -i`, the VM ends."""
+        if self._interactive and self._prompted and self._input_over:
+            self.vm.console.send(INPUT_END)
 
     def _filtered(self, data: bytes) -> bytes:
         if self.stamps is None or self.stamps.times is not None:
