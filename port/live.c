@@ -8,6 +8,7 @@
 // before everything it does, is answered and not done; Ctrl-D at the friendly prompt, and SystemExit, are real ones.
 
 #include "port.h"
+#include "py/gc.h"
 #include "py/mphal.h"
 #include "py/objmodule.h"
 #include "py/runtime.h"
@@ -272,11 +273,23 @@ void floe_live_begin(void) {
     if (hal_cmdline_next("floe.live", &pos, word, sizeof(word)) == 1 && word[0] == '0') {
         return; // the script wants the console for itself
     }
-    watch_asyncio();
+    if (MP_STATE_VM(floe_live_core) == MP_OBJ_NULL) {
+        watch_asyncio();
+    }
     running = true;
 }
 
 void floe_live_end(void) { running = false; }
+
+void floe_live_fresh_loop(void) {
+    mp_obj_t *make = core_slot(qstr_from_str("new_event_loop"));
+    nlr_buf_t nlr;
+    if (make != NULL && nlr_push(&nlr) == 0) {
+        mp_call_function_0(*make);
+        nlr_pop();
+    }
+    gc_collect(); // closes the sockets that only that loop held
+}
 
 void floe_live_reset(void) {
     running = serving = interrupt_script = false;

@@ -11,7 +11,7 @@
 // Set up the GC heap in free RAM; again, after a soft reset, in the same place (gccollect.c).
 void floe_heap_init(void);
 
-// Run a frozen script as __main__; its exit code (script.c).
+// Run a frozen script as __main__, or in a dev image with NULL what floe.swap() has for it; its exit code (script.c).
 int floe_run_frozen(const char *name);
 // Interrupt the script: KeyboardInterrupt, or a word to its asyncio loop (script.c).
 void floe_interrupt(void);
@@ -50,6 +50,7 @@ int floe_paste_char(int c);
 void floe_live_begin(void);
 void floe_live_end(void);
 void floe_live_reset(void);
+void floe_live_fresh_loop(void); // nothing of the last script's tasks and streams is in asyncio's loop
 bool floe_live_withholds(void);
 bool floe_live_serves(void);
 bool floe_live_holds(const char *data, size_t len);
@@ -59,6 +60,10 @@ bool floe_live_interrupt_script(void);
 uint64_t floe_live_pause_ns(void);
 // Write what was held back, if raw mode is over.
 void floe_live_release(void);
+
+// Another __main__ (swap.c): whether one waits; the function that runs it, which then waits no more.
+bool floe_swap_has_main(void);
+void *floe_swap_take_main(void);
 
 // os.dupterm (dupterm.c). read: a character of it, or -1 after a short wait for an event.
 bool floe_dupterm_active(void);

@@ -87,7 +87,8 @@ int floe_repl_char(int c) {
     return pyexec_event_repl_process_char(c);
 }
 
-static void prompt(void) {
+// Until there is another __main__ to run: true; until a soft reset, or the VM's end, is wanted: false.
+static bool prompt(void) {
     mp_hal_stdout_cooked = true;
     if (MP_STATE_VM(repl_line) == NULL || pyexec_mode_kind == PYEXEC_MODE_FRIENDLY_REPL) {
         pyexec_event_repl_init(); // else a host is in the middle of raw mode, and goes on
@@ -96,19 +97,40 @@ static void prompt(void) {
     while ((floe_repl_char(mp_hal_stdin_rx_chr()) & PYEXEC_FORCED_EXIT) == 0) {
         floe_live_release();
         MP_STATE_THREAD(gc_lock_depth) = 0; // as upstream: nobody could unlock it any more
+        if (floe_swap_has_main() && pyexec_mode_kind == PYEXEC_MODE_FRIENDLY_REPL) {
+            at_prompt = false;
+            return true;
+        }
     }
+    return false;
+}
+
+static int run_script(const char *name) {
+    floe_live_begin();
+    int code = floe_run_frozen(name);
+    floe_live_end();
+    return code;
+}
+
+static int run_swapped(void) {
+    mp_printf(&mp_plat_print, "floe: another __main__ begins\n"); // tools/floe/swap.py waits for it
+    mp_hal_stdout_cooked = false;
+    floe_live_fresh_loop();
+    return run_script(NULL);
 }
 
 // From one soft reset to the next.
 static void session(void) {
     int code = floe_run_frozen("boot.py");
     if (code == 0 && pyexec_mode_kind == PYEXEC_MODE_FRIENDLY_REPL) {
-        floe_live_begin();
-        code = floe_run_frozen(floe_app.main_module);
-        floe_live_end();
+        code = run_script(floe_app.main_module);
     }
-    if (code != FLOE_SOFT_RESET && !stopping) {
-        prompt();
+    while (code != FLOE_SOFT_RESET && !stopping) {
+        if (floe_swap_has_main() && pyexec_mode_kind == PYEXEC_MODE_FRIENDLY_REPL) {
+            code = run_swapped();
+        } else if (!prompt()) {
+            break;
+        }
     }
     if (stopping) {
         floe_live_reset();
@@ -122,7 +144,7 @@ static void start_python(void) {
     MP_STATE_VM(repl_line) = NULL;
     MP_STATE_VM(floe_paste) = NULL;
     MP_STATE_VM(floe_soft_reset_exc) = MP_OBJ_NULL;
-    MP_STATE_VM(floe_successors) = MP_OBJ_NULL; // swap.c's
+    MP_STATE_VM(floe_successors) = MP_STATE_VM(floe_next_main) = MP_OBJ_NULL; // swap.c's
     floe_live_reset();
 }
 

@@ -78,21 +78,25 @@ void floe_interrupt(void) {
     }
 }
 
+static mp_obj_t frozen_function(const mp_frozen_module_t *frozen) {
+    mp_module_context_t *ctx = m_new_obj(mp_module_context_t);
+    ctx->module.globals = mp_globals_get();
+    ctx->constants = frozen->constants;
+    return mp_make_function_from_proto_fun(frozen->proto_fun, ctx, NULL);
+}
+
 int floe_run_frozen(const char *name) {
-    void *found;
+    void *found = NULL;
     int type;
-    if (mp_find_frozen_module(name, &type, &found) != MP_IMPORT_STAT_FILE) {
+    bool swapped = FLOE_DEV && name == NULL;
+    if (!swapped && mp_find_frozen_module(name, &type, &found) != MP_IMPORT_STAT_FILE) {
         mp_printf(&mp_plat_print, "floe: %s is not in this image\n", name);
         return CODE_EXCEPTION;
     }
     int code = CODE_OK;
     nlr_buf_t nlr;
     if (nlr_push(&nlr) == 0) {
-        const mp_frozen_module_t *frozen = found;
-        mp_module_context_t *ctx = m_new_obj(mp_module_context_t);
-        ctx->module.globals = mp_globals_get();
-        ctx->constants = frozen->constants;
-        mp_obj_t f = mp_make_function_from_proto_fun(frozen->proto_fun, ctx, NULL);
+        mp_obj_t f = swapped ? floe_swap_take_main() : frozen_function(found);
         mp_hal_set_interrupt_char(CHAR_CTRL_C);
         mp_call_function_0(f);
         mp_handle_pending(true);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// floe.swap(name, code): another version of a module that is in use. The code runs in a namespace of its own first, so
+// floe.swap(name, code): another version of a module that is in use, or of __main__, which is asked for its end and run
+// again (repl.c). The code runs in a namespace of its own first, so
 // that a failure leaves everything as it was; then the module's names are the new ones, at once. Owns the table of
 // functions that stand for newer ones. Not here: compiling for the host's verb (tools/floe/swap.py). Only in the dev
 // archive. Context: main loop, from Python.
@@ -258,8 +259,8 @@ static mp_obj_t load(qstr name, mp_obj_t code) {
     return mp_make_function_from_proto_fun(cm.rc, cm.context, NULL);
 }
 
-// Load and run the code with these names as its globals; what its functions share.
-static mp_module_context_t *run(qstr name, mp_obj_t code, mp_obj_dict_t *names) {
+// Load the code with these names as its globals, and run it if that is wanted; the function that does.
+static mp_obj_t load_with(mp_obj_dict_t *names, qstr name, mp_obj_t code, bool run) {
     mp_obj_dict_t *globals = mp_globals_get(), *locals = mp_locals_get();
     mp_globals_set(names);
     mp_locals_set(names);
@@ -270,11 +271,13 @@ static mp_module_context_t *run(qstr name, mp_obj_t code, mp_obj_dict_t *names) 
         nlr_jump(nlr.ret_val);
     }
     mp_obj_t program = load(name, code);
-    mp_call_function_0(program);
+    if (run) {
+        mp_call_function_0(program);
+    }
     nlr_pop();
     mp_globals_set(globals);
     mp_locals_set(locals);
-    return (mp_module_context_t *)((mp_obj_fun_bc_t *)MP_OBJ_TO_PTR(program))->context;
+    return program;
 }
 
 static void copy_name(const mp_obj_dict_t *from, mp_obj_dict_t *to, qstr name) {
@@ -284,8 +287,21 @@ static void copy_name(const mp_obj_dict_t *from, mp_obj_dict_t *to, qstr name) {
     }
 }
 
+bool floe_swap_has_main(void) { return MP_STATE_VM(floe_next_main) != MP_OBJ_NULL; }
+
+void *floe_swap_take_main(void) {
+    mp_obj_t f = MP_STATE_VM(floe_next_main);
+    MP_STATE_VM(floe_next_main) = MP_OBJ_NULL;
+    return f;
+}
+
 static mp_obj_t floe_swap(mp_obj_t name_in_py, mp_obj_t code) {
     qstr name = mp_obj_str_get_qstr(name_in_py);
+    if (name == MP_QSTR___main__) {
+        MP_STATE_VM(floe_next_main) = load_with(&MP_STATE_VM(dict_main), name, code, false);
+        floe_live_interrupt_script();
+        return mp_const_none;
+    }
     mp_obj_t found = name_in(&MP_STATE_VM(mp_loaded_modules_dict), MP_OBJ_NEW_QSTR(name));
     if (found == MP_OBJ_NULL || !mp_obj_is_type(found, &mp_type_module)) {
         mp_raise_msg_varg(&mp_type_ValueError, MP_ERROR_TEXT("no module '%q' has been imported"), name);
@@ -301,10 +317,11 @@ static mp_obj_t floe_swap(mp_obj_t name_in_py, mp_obj_t code) {
     copy_name(names, fresh, MP_QSTR___name__);
     copy_name(names, fresh, MP_QSTR___file__);
     copy_name(names, fresh, MP_QSTR___path__);
-    mp_module_context_t *context = run(name, code, fresh);
-    replace(names, fresh, context);
+    mp_obj_fun_bc_t *program = MP_OBJ_TO_PTR(load_with(fresh, name, code, true));
+    replace(names, fresh, (mp_module_context_t *)program->context);
     return mp_const_none;
 }
 MP_DEFINE_CONST_FUN_OBJ_2(floe_swap_obj, floe_swap);
 
 MP_REGISTER_ROOT_POINTER(mp_obj_t floe_successors);
+MP_REGISTER_ROOT_POINTER(mp_obj_t floe_next_main);

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,6 +81,7 @@ def test_what_cannot_be_replaced_says_why(vms: Vms, tmp_path: Path) -> None:
     done = floe("swap", name, "notess", new)
     assert done.returncode == 125
     assert "notess was not replaced: ValueError: no module 'notess' has been imported" in done.stderr
+    assert "try: the main script is called __main__" in done.stderr
     new.write_text("1 / 0\n")
     done = floe("swap", name, "notes", new)
     assert "notes was not replaced: ZeroDivisionError: divide by zero" in done.stderr
@@ -108,6 +110,74 @@ def test_what_a_module_names_is_kept(vms: Vms, accel: str, tmp_path: Path) -> No
     done = floe("swap", name, "m", second)
     assert done.returncode == 125 and "m was not replaced: TypeError" in done.stderr
     assert "m 3 " not in log(name)
+
+
+SERVICE = """
+import asyncio
+edition = {edition}
+served = {served}
+async def answer(reader, writer):
+    writer.write(b"{edition}")
+    await writer.drain()
+    writer.close()
+async def main():
+    server = await asyncio.start_server(answer, "0.0.0.0", 80)
+    print("serving", edition, served)
+    try:
+        await asyncio.sleep(1000)
+    finally:
+        server.close()
+        await server.wait_closed()
+        print("cleaned up", edition)
+asyncio.run(main())
+"""
+
+
+def asked(port: int) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
+        return sock.recv(10)
+
+
+def test_the_main_script_of_a_service(vms: Vms, accel: str, tmp_path: Path) -> None:
+    """Twice; it cleans up, its port is free for the new one, which may be asked for its end as the first."""
+    app, new = tmp_path / "app.py", tmp_path / "new.py"
+    app.write_text(SERVICE.format(edition=1, served="'first'"))
+    told = vms.run("--dev", "--accel", accel, "-p", "0:80", app)
+    name, port = str(told["name"]), int(told["ports"][0]["host"])
+    until(lambda: "serving 1 first" in log(name), "the first edition")
+    assert asked(port) == b"1"
+    for edition in (2, 3):
+        new.write_text(SERVICE.format(edition=edition, served="served"))  # keeps its value
+        done = floe("swap", name, "__main__", new)
+        assert done.returncode == 0, done.stderr
+        assert f"the main script of {name} has ended, and {new} runs in its place" in done.stderr
+        until(lambda edition=edition: f"serving {edition} first" in log(name), "the next edition")
+        assert f"cleaned up {edition - 1}\n" in log(name)
+        assert asked(port) == b"%d" % edition
+    new.write_text("def f(:\n")
+    assert "SyntaxError" in floe("swap", name, "__main__", new).stderr
+    assert asked(port) == b"3"
+    assert floe("exec", name, "print(edition)").stdout == "3\n"
+    assert floe("stop", name).returncode == 0
+    assert log(name).endswith("cleaned up 3\n") and "Traceback" not in log(name)
+
+
+def test_the_main_script_that_has_no_loop(vms: Vms, accel: str, tmp_path: Path) -> None:
+    """One that runs gets Ctrl-C; one that has ended is followed at once; the code is the last one's."""
+    app, new = tmp_path / "app.py", tmp_path / "new.py"
+    app.write_text("import time\nprint('first')\nwhile True:\n    time.sleep(1)\n")
+    name = str(vms.run("--dev", "--accel", accel, app)["name"])
+    until(lambda: "first" in log(name), "the first edition")
+    new.write_text("print('second')\n")
+    done = floe("swap", name, "__main__", new)
+    assert done.returncode == 0, done.stderr
+    until(lambda: "second" in log(name), "the second edition")
+    assert "KeyboardInterrupt" in log(name)
+    new.write_text("import sys\nprint('third')\nsys.exit(7)\n")
+    assert floe("swap", name, "__main__", new).returncode == 0
+    until(lambda: "third" in log(name), "the third edition")
+    assert floe("exec", name, "print(6 * 7)").stdout == "42\n"
+    assert "(7, stopped)" in floe("stop", name).stderr
 
 
 def test_a_sealed_image_refuses(vms: Vms, tmp_path: Path) -> None:

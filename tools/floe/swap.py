@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from floe import device, freeze, port
+from floe.console import INTERRUPT
 from floe.errors import FloeError, NotFound, VmError
 
 if TYPE_CHECKING:
@@ -21,7 +22,11 @@ if TYPE_CHECKING:
 
 _ATTENTION = b"\r\x01"  # raw mode, without the Ctrl-C of mpremote's: a script without a REPL beside it goes on
 _BANNER = b"raw REPL; CTRL-B to exit\r\n"
+_BEGINS = b"floe: another __main__ begins\r\n"  # port/repl.c
 _ANSWER_S = 5.0
+_SOON_S = 2.0  # an answer of a REPL beside a loop takes less
+_END_S = 10.0  # for the main script to end
+_MAIN = "__main__"
 _SWAP = "import floe\nfloe.swap({module!r}, {code!r})"
 _PAUSE = "floe.pause_us()"
 
@@ -36,11 +41,19 @@ def command(name: str, module: str, file: Path) -> int:
     Functions and classes that others have taken from the module follow; what runs ends as it began. The module's state
     starts anew: what FILE assigns at its top level. Names that FILE does not have keep their values, and so do those
     that it lists: __floe_keep__ = ("visits", "cache"). When FILE does not compile, or fails at its first run, nothing
-    changes."""
+    changes.
+
+    MODULE __main__ is the main script: it is asked for its end, as floe stop asks (an asyncio loop's main task is
+    cancelled, else it gets Ctrl-C), and FILE runs in its place. Modules and names that FILE does not assign keep their
+    values; tasks and connections of the loop end."""
     if not file.is_file():
         raise NotFound(f"no such file: {file}")
     target = module.replace(".", "/") + ".py"
     code = freeze.compile_file(port.load("dev").mpy_cross, file, target).read_bytes()
+    if module == _MAIN:
+        _swap_main(name, code)
+        click.echo(f"the main script of {name} has ended, and {file} runs in its place", err=True)
+        return 0
     with _raw_mode(name) as transport:
         pause_us = swap(transport, module, code)
     click.echo(f"{module} replaced in {name}; the program paused for {pause_us / 1000:.1f} ms", err=True)
@@ -48,10 +61,26 @@ def command(name: str, module: str, file: Path) -> int:
     return 0
 
 
+def _swap_main(name: str, code: bytes) -> None:
+    with _raw_mode(name, interrupt=True) as transport:
+        _told(transport, _MAIN, code)
+        transport.exit_raw_repl()
+        if not transport.read_until(1, _BEGINS, timeout_overall=_END_S).endswith(_BEGINS):
+            raise VmError(
+                f"the main script of {name} did not end within {_END_S:g} s",
+                hint=f"the new one runs once it has; or: floe stop {name}",
+            )
+
+
 def swap(transport: SerialTransport, module: str, code: bytes) -> int:
     """Send .mpy bytes to a guest in raw mode; microseconds for which that held up the program.
 
     Raises FloeError with the guest's words when it refuses, and then nothing has changed."""
+    _told(transport, module, code)
+    return int(transport.eval(_PAUSE))
+
+
+def _told(transport: SerialTransport, module: str, code: bytes) -> None:
     from mpremote.transport import TransportExecError
 
     try:
@@ -59,12 +88,13 @@ def swap(transport: SerialTransport, module: str, code: bytes) -> int:
     except TransportExecError as e:
         lines = e.error_output.strip().splitlines()
         why = lines[-1] if lines else "no reason given"
-        raise FloeError(f"{module} was not replaced: {why}", evidence="\n".join(lines[:-1])) from e
-    return int(transport.eval(_PAUSE))
+        hint = f"the main script is called {_MAIN}" if "has been imported" in why else ""
+        raise FloeError(f"{module} was not replaced: {why}", evidence="\n".join(lines[:-1]), hint=hint) from e
 
 
 @contextlib.contextmanager
-def _raw_mode(name: str) -> Iterator[SerialTransport]:
+def _raw_mode(name: str, *, interrupt: bool = False) -> Iterator[SerialTransport]:
+    """interrupt: a script that has no REPL beside it is ended by Ctrl-C, and the REPL after it is taken."""
     url = device.serial_port(name)
     import serial
     from mpremote.transport import TransportError
@@ -74,7 +104,11 @@ def _raw_mode(name: str) -> Iterator[SerialTransport]:
         transport = SerialTransport(url)
         try:
             transport.serial.write(_ATTENTION)
-            if not transport.read_until(1, _BANNER, timeout_overall=_ANSWER_S).endswith(_BANNER):
+            answered = _greeted(transport, _SOON_S if interrupt else _ANSWER_S)
+            if interrupt and not answered:
+                transport.serial.write(INTERRUPT)
+                answered = _greeted(transport, _ANSWER_S)
+            if not answered:
                 raise VmError(
                     f"{name} has no REPL beside its program",
                     evidence=f"it did not answer within {_ANSWER_S:g} s",
@@ -84,8 +118,13 @@ def _raw_mode(name: str) -> Iterator[SerialTransport]:
             try:
                 yield transport
             finally:
-                transport.exit_raw_repl()
+                if transport.in_raw_repl:
+                    transport.exit_raw_repl()
         finally:
             transport.close()
     except (TransportError, serial.SerialException) as e:
         raise VmError(f"{name} does not answer as a REPL does: {e}", hint=f"floe logs -n 20 {name}") from e
+
+
+def _greeted(transport: SerialTransport, seconds: float) -> bool:
+    return bool(transport.read_until(1, _BANNER, timeout_overall=seconds).endswith(_BANNER))
