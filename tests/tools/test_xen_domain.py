@@ -296,6 +296,26 @@ def test_a_later_owner_is_served(tmp_path: Path) -> None:
         fake.close()
 
 
+def test_a_later_owner_is_served_by_a_process_that_was_held_up(tmp_path: Path) -> None:
+    """It finds at once that the first one has left, that another one has come, and what the guest said then."""
+    fake = Fake(tmp_path, listening=True)
+    try:
+        fake.start()
+        assert fake.event()["event"] == "RESUME"
+        fake.process.send_signal(signal.SIGSTOP)
+        for s in (fake.console, fake.serial, fake.events):
+            s.close()
+        fake.connect()
+        os.write(fake.master, b"still here")
+        select.select([], [], [], 0.2)  # for the console's script to pass it on
+        fake.process.send_signal(signal.SIGCONT)
+        assert fake.console.recv(100) == b"still here"
+        fake.ends(0, "0 10")
+        assert fake.process.wait(20) == 3
+    finally:
+        fake.close()
+
+
 def test_sigterm_before_there_is_a_domain(tmp_path: Path) -> None:
     fake = Fake(tmp_path, listening=True)
     try:

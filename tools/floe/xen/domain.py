@@ -100,13 +100,13 @@ class Domain:
         ready = {fd for fd, _ in poll.poll(self._patience_ms())}
         if self._wakeup.fileno() in ready:
             self._wakeup.recv(64)
-        self._control_turn(ready)
-        self._guest_turn(ready)
-        for wire in self._wires:
+        for wire in self._wires:  # first: what the guest says is for an owner that has come, not for one that has left
             if wire.fileno() in ready:
                 data = wire.turn()
                 if wire is self._owner:
                     self._to_guest += data
+        self._control_turn(ready)
+        self._guest_turn(ready)
 
     def _control_turn(self, ready: set[int]) -> None:
         assert self._control is not None
@@ -223,7 +223,6 @@ def _receive(sock: socket.socket) -> bytes | None:
 
 def main() -> int:
     """Stand for one domain."""
-    signal.signal(signal.SIGTERM, _terminate)
     parser = argparse.ArgumentParser(prog="floe.xen.domain")
     parser.add_argument("--place", required=True)
     parser.add_argument("--elf", required=True)
@@ -238,6 +237,7 @@ def main() -> int:
     place = places.named(options.place)
     with contextlib.ExitStack() as lent:
         try:
+            signal.signal(signal.SIGTERM, _terminate)
             for one in wires:
                 one.wait()
             configuration = _lend(place, options, lent)

@@ -92,3 +92,8 @@ class Wire:
         self._peer.close()
         self._peer = None
         self._waiting.clear()
+        if self._listener is not None:
+            next_one = select.poll()
+            next_one.register(self._listener, select.POLLIN)
+            if next_one.poll(0):
+                self._accept()
