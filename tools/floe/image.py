@@ -28,6 +28,7 @@ from floe.userfile import check_replaceable
 
 KEPT_BUILDS = 4  # folders of one image's older contents
 TOOL_TIMEOUT_S = 300
+_BUSY = "run the same command again, on a machine that is less busy"
 ELF_NAME = "image.elf"
 Profile = Literal["sealed", "dev"]
 
@@ -169,7 +170,7 @@ def _run(argv: list[str], step: str) -> None:
     except FileNotFoundError:
         raise NotFound(f"{argv[0]} is not installed", hint="floe doctor") from None
     except subprocess.TimeoutExpired as e:
-        raise BuildError(f"{step}: {argv[0]} did not end within {TOOL_TIMEOUT_S} s") from e
+        raise BuildError(f"{step}: {argv[0]} did not end within {TOOL_TIMEOUT_S} s", hint=_BUSY) from e
     if done.returncode:
         if "No space left on device" in done.stderr or "Disk quota exceeded" in done.stderr:
             raise DiskFull(_fullest())
