@@ -4,24 +4,24 @@ mip's are."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import json
 import tarfile
-import threading
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from floe import archive, config, freeze, index, mip, port
 from floe.errors import BuildError, ConfigError
+from httphost import Quiet, serve
 
 JSON = "application/vnd.pypi.simple.v1+json"
-Member = bytes | str  # content, or "-> where a link points"
+Member = bytes | str  # content, or "-> where a symbolic link points", or "=> the entry that a hard link names"
 
 
 def source_archive(folder: str, members: dict[str, Member]) -> bytes:
@@ -30,7 +30,8 @@ def source_archive(folder: str, members: dict[str, Member]) -> bytes:
         for name, content in members.items():
             info = tarfile.TarInfo(f"{folder}/{name}")
             if isinstance(content, str):
-                info.type, info.linkname = tarfile.SYMTYPE, content.removeprefix("-> ")
+                info.type = tarfile.SYMTYPE if content.startswith("->") else tarfile.LNKTYPE
+                info.linkname = content[3:]
                 tar.addfile(info)
             else:
                 info.size = len(content)
@@ -78,7 +79,7 @@ class Server:
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     state = Server()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet):
         def do_GET(self) -> None:
             state.requests.append(self.path)
             found = state.answer(self.path)
@@ -92,21 +93,12 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    state.address = f"http://127.0.0.1:{http.server_address[1]}"
-    monkeypatch.setenv("PIP_INDEX_URL", f"{state.address}/simple")
-    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "")
-    monkeypatch.setenv("PIP_FIND_LINKS", "")
-    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
-    yield state
-    http.shutdown()
-    thread.join()
-    http.server_close()
+    with serve(Handler) as state.address:
+        monkeypatch.setenv("PIP_INDEX_URL", f"{state.address}/simple")
+        monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "")
+        monkeypatch.setenv("PIP_FIND_LINKS", "")
+        monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+        yield state
 
 
 @pytest.fixture
@@ -183,10 +175,29 @@ DEEP = "a/b/c"
 UP: dict[str, Member] = {f"{DEEP}/root": "-> ../../..", f"{DEEP}/up": "-> root/.."}
 
 
+def test_a_hard_link_is_a_file(server: Server, app: Path) -> None:
+    server.releases["a"] = {"a-1.tar.gz": source_archive("a-1", {"b.py": b"X = 1\n", "a.py": "=> a-1/b.py"})}
+    frozen = plan(app, "import a\n", 'a = "1"').closure.frozen["a.py"].path
+    assert frozen.read_bytes() == b"X = 1\n" and not frozen.is_symlink()
+
+
+def test_an_archive_without_a_sha256_may_be_damaged_on_its_way(
+    server: Server, app: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = index.find
+    monkeypatch.setattr(index, "find", lambda *words: dataclasses.replace(find(*words), sha256=""))
+    server.releases["a"] = {"a-1.tar.gz": b"no archive"}
+    with pytest.raises(BuildError) as caught:
+        plan(app, "import a\n", 'a = "1"')
+    assert caught.value.hint.startswith("run the same command again")
+
+
 @pytest.mark.parametrize(
     "content, words",
     [
         (b"no archive", "a-1.tar.gz is damaged"),
+        (source_archive("a-1", {"a.py": "=> ../../etc/passwd"}), "has a hard link to no file of its own: a-1/a.py"),
+        (source_archive("a-1", {"a.py": "=> a-1/a.py"}), "has a hard link to no file of its own: a-1/a.py"),
         (source_archive("a-1/..", {"x.py": b""}), "has an entry outside its folder"),
         (
             source_archive("a-1", {**UP, f"{DEEP}/up/x.py": b""}),
@@ -202,6 +213,7 @@ UP: dict[str, Member] = {f"{DEEP}/root": "-> ../../..", f"{DEEP}/up": "-> root/.
             "a-1.tar.gz is larger than 0 MiB when it is unpacked",
         ),
     ],
+    ids=["garbage", "hard link out", "hard link to itself", "parent", "by links", "below a file", "long", "large"],
 )
 def test_what_is_wrong_with_an_archive(
     server: Server,
@@ -215,6 +227,7 @@ def test_what_is_wrong_with_an_archive(
     with pytest.raises(BuildError) as caught:
         plan(app, "import a\n", 'a = "1"')
     assert words in caught.value.message
+    assert caught.value.hint == "another version of the package: the index has the file so, its sha256 is right"
     assert not (app / "packages.lock").exists()
     assert list(app.parent.rglob("x.py")) == []
 

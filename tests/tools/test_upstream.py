@@ -7,11 +7,9 @@ import errno
 import hashlib
 import io
 import tarfile
-import threading
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -19,6 +17,7 @@ import pytest
 from floe import archive, upstream
 from floe.errors import ConfigError, UpstreamError
 from floe.upstream import Fetcher, HashMismatch, Origin, Patch, Pin, bring_all, load_pins
+from httphost import Quiet, serve
 
 REPO = Path(__file__).parents[2]
 
@@ -48,7 +47,7 @@ class Server:
 def server() -> Iterator[Server]:
     state = Server()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet):
         def do_GET(self) -> None:
             wanted = self.headers.get("Range", "")
             state.requests.append((self.path, wanted))
@@ -66,17 +65,8 @@ def server() -> Iterator[Server]:
             self.end_headers()
             self.wfile.write(body[: state.cut.pop(self.path, len(body))])
 
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    state.address = f"http://127.0.0.1:{http.server_address[1]}"
-    yield state
-    http.shutdown()
-    thread.join()
-    http.server_close()
+    with serve(Handler) as state.address:
+        yield state
 
 
 def pin_of(server: Server, content: bytes, file: str = "thing-1.0.tar.gz", sha256: str = "") -> Pin:

@@ -158,18 +158,25 @@ def _untar(archive: Path, tree: _Tree) -> None:
                 continue
             if member.isdir():
                 tree.folder(inner)
-            elif member.isfile():
-                source = tar.extractfile(member)
-                assert source is not None
-                target = tree.file(inner, source)
+            elif member.isfile() or member.islnk():
+                target = tree.file(inner, _content(archive, tar, member))
                 target.chmod(0o755 if member.mode & 0o100 else 0o644)
                 os.utime(target, (member.mtime, member.mtime))
             elif member.issym():
                 tree.link(inner, member.linkname)
             else:
-                raise UpstreamError(
-                    f"{archive.name} has an entry that is no file, folder or symbolic link: {member.name!r}"
-                )
+                raise UpstreamError(f"{archive.name} has an entry that is no file, folder or link: {member.name!r}")
+
+
+def _content(archive: Path, tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
+    """Of a file, or of the one before it that a hard link names."""
+    try:
+        source = tar.extractfile(member)
+    except KeyError:
+        source = None
+    if source is None:
+        raise UpstreamError(f"{archive.name} has a hard link to no file of its own: {member.name} -> {member.linkname}")
+    return source
 
 
 def _unzip(archive: Path, tree: _Tree) -> None:

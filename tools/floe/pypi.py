@@ -102,7 +102,7 @@ def _download(name: str, pin: Package, store: Path, say: Say) -> None:
         raise BuildError(
             f"{file.name} was damaged on its way",
             evidence=f"sha256 of the index: {file.sha256}\nsha256 fetched:      {actual}",
-            hint="run the same command again",
+            hint="run the same command again; if it stays so, the index has another file than its sha256 says",
         )
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=store.parent) as scratch:
         work = Path(scratch) / "package"
@@ -112,7 +112,9 @@ def _download(name: str, pin: Package, store: Path, say: Say) -> None:
         try:
             unpack(archive, work / "tree", lambda link: say(f"{name} {pin.version}: left out: {link}"))
         except UpstreamError as e:
-            raise BuildError(e.message, evidence=e.evidence, hint="choose another version of the package") from e
+            again = "run the same command again: the index names no sha256 to tell a damaged download by"
+            so = "another version of the package: the index has the file so, its sha256 is right"
+            raise BuildError(e.message, evidence=e.evidence, hint=so if file.sha256 else again) from e
         work.rename(store)
 
 
