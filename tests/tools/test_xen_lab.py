@@ -7,7 +7,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -21,10 +23,12 @@ import pytest
 from floe import plan, state
 from floe.disks import Disk
 from floe.errors import FloeError, UsageError, VmError
+from floe.kvm import verbs as kvm
 from floe.lab import disk as labdisk
 from floe.lab import lab as labs
 from floe.lab import leases
 from floe.xen import lab
+from floe.xen import verbs as xen
 
 
 class Monitor:
@@ -219,3 +223,39 @@ def test_the_lab_s_own_addresses_are_not_lent(qemu: Monitor, number: int) -> Non
     with pytest.raises(UsageError, match=rf"10\.0\.2\.{number} is the Xen lab's own"):
         lab.take_address(number)
     lab.take_address(number + 20 if number < 200 else 254).close()
+
+
+SAID = b"\x1b]0;owned\x07 \x1b[31mred\xc3\xa4 \xff\r\nend\r"
+
+
+@pytest.mark.parametrize(("flags", "seen"), [
+    ([], "^[]0;owned^G ^[[31mredä \\xff\r\nend^M".encode()),
+    (["--raw"], SAID),
+])  # fmt: skip
+def test_what_guests_said_is_shown_and_not_obeyed(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfdbinary: pytest.CaptureFixture[bytes],
+    flags: list[str],
+    seen: bytes,
+) -> None:
+    """In a guest's log, which comes from dom0 in pieces, and in both labs' own."""
+
+    def connect(self: object, script: str) -> socket.socket:
+        ours, theirs = socket.socketpair()
+        found = re.search(r"printf '.000(\w+)", script)
+        assert found is not None
+        for byte in SAID + b"\0%s 0\0" % found[1].encode():
+            theirs.send(bytes([byte]))
+        theirs.close()
+        return ours
+
+    monkeypatch.setattr(labs.Lab, "connect", connect)
+    monkeypatch.setattr(labs.Lab, "folder", lambda self: tmp_path)
+    for each in (xen.lab.LAB, kvm.lab.LAB):
+        (tmp_path / each.log).write_bytes(SAID)
+    with open(os.devnull) as null:
+        monkeypatch.setattr(sys, "stdin", null)
+        for verb, guest in ((xen.log, []), (xen.log, ["guest"]), (kvm.log, [])):
+            assert verb.main([*guest, *flags], standalone_mode=False) == 0
+            assert capfdbinary.readouterr().out == seen

@@ -45,9 +45,12 @@ def _guests() -> list[str]:
 
 
 @kvm.command()
-def log() -> int:
-    """Print what the lab's Linux said."""
-    return relay.log(lab.LAB)
+@click.option("--raw", is_flag=True, help="Every byte as it came, control sequences too.")
+def log(raw: bool) -> int:
+    """Print what the lab's Linux said.
+
+    Control characters are shown (^[ is escape), so that no terminal obeys them."""
+    return relay.log(lab.LAB, raw=raw)
 
 
 @kvm.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})

@@ -21,8 +21,10 @@ from floe.errors import EXIT_NOT_FOUND, EXIT_OK, FloeError, UsageError, VmError
 from floe.lab import machine
 from floe.lab.lab import Lab, Record
 from floe.lab.machine import Design
-from floe.shown import shown
+from floe.shown import Stream, shown
 from floe.units import SizeError, parse_size
+
+Put = Callable[[bytes, bool], None]  # takes output; True: it is the last
 
 _CHUNK = 1 << 16
 _MIN_MEMORY, _MAX_MEMORY = 32 << 20, 16 << 30
@@ -87,12 +89,14 @@ def _facts(record: Record) -> dict[str, object]:
     }
 
 
-def log(lab: Lab) -> int:
-    """The verb log, without a guest's name."""
+def log(lab: Lab, *, raw: bool) -> int:
+    """The verb log, without a guest's name. raw: what terminals obey is not made visible."""
     try:
-        sys.stdout.buffer.write((lab.folder() / lab.log).read_bytes())
+        said = (lab.folder() / lab.log).read_bytes()
     except OSError:
         lab.running()
+        return EXIT_OK
+    output(raw=raw)(said, True)
     return EXIT_OK
 
 
@@ -103,8 +107,19 @@ def run(lab: Lab, words: Sequence[str]) -> int:
     return relay(lab, words[0] if len(words) == 1 else shlex.join(words))
 
 
-def relay(lab: Lab, text: str) -> int:
-    """Run a shell text in a lab with our standard input and output, and return its exit code."""
+def output(*, raw: bool) -> Put:
+    """Our standard output."""
+
+    def put(data: bytes, final: bool) -> None:
+        sys.stdout.buffer.write(data if stream is None else stream.feed(data, final=final).encode())
+        sys.stdout.buffer.flush()
+
+    stream = None if raw else Stream()
+    return put
+
+
+def relay(lab: Lab, text: str, put: Put | None = None) -> int:
+    """Run a shell text in a lab with our standard input and output, and return its exit code. put: takes the output."""
     name = secrets.token_hex(8)
     pid = f"/run/lab/{name}"
     script = f"echo $$ >{pid}; sh -c {shlex.quote(text)}; s=$?; rm {pid}; printf '\\000{name} %d\\000' $s"
@@ -113,7 +128,7 @@ def relay(lab: Lab, text: str) -> int:
             signal.signal(number, _ended)
     with contextlib.closing(lab.connect(script)) as sock:
         try:
-            code = _copy(sock, f"\0{name} ".encode())
+            code = _copy(sock, f"\0{name} ".encode(), put or output(raw=True))
         except (KeyboardInterrupt, BrokenPipeError, SystemExit):
             with contextlib.suppress(FloeError):
                 lab.call(f"kill -- -$(cat {pid}); rm {pid}", deadline_s=5)  # a script leads its own process group
@@ -127,10 +142,10 @@ def _ended(number: int, frame: object) -> None:
     sys.exit(128 + number)
 
 
-def _copy(sock: socket.socket, mark: bytes) -> int | None:
+def _copy(sock: socket.socket, mark: bytes, put: Put) -> int | None:
     """Copy both ways until the other side ends; the number behind `mark`, None without one."""
     sock.setblocking(False)
-    stdin, stdout = sys.stdin.fileno(), sys.stdout.buffer
+    stdin = sys.stdin.fileno()
     pending, said = b"", b""
     reading = True
     while True:
@@ -156,8 +171,7 @@ def _copy(sock: socket.socket, mark: bytes) -> int | None:
             keep = end if end >= 0 else len(said) - _possible(said, mark)
             if not data and end < 0:
                 keep = len(said)
-            stdout.write(said[:keep])
-            stdout.flush()
+            put(said[:keep], not data)
             said = said[keep:]
             if not data:
                 number = said[len(mark) :].rstrip(b"\0") if end >= 0 else b""

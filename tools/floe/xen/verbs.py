@@ -49,14 +49,16 @@ def _guests() -> list[str]:
 
 @xen.command()
 @click.argument("guest", required=False)
-def log(guest: str | None) -> int:
-    """Print the hypervisor's log (with dom0's kernel in it), or what GUEST said on its console."""
+@click.option("--raw", is_flag=True, help="Every byte as it came, control sequences too.")
+def log(guest: str | None, raw: bool) -> int:
+    """Print the hypervisor's log (with dom0's kernel in it), or what GUEST said on its console.
+
+    Control characters are shown (^[ is escape), so that no terminal obeys them."""
     if guest is None:
-        return relay.log(lab.LAB)
+        return relay.log(lab.LAB, raw=raw)
     path = shlex.quote(f"/var/log/xen/console/guest-{guest}.log")
-    return relay.relay(
-        lab.LAB, f"[ ! -e {path} ] && echo 'no guest of that name said anything' && exit 127; cat {path}"
-    )
+    script = f"[ ! -e {path} ] && echo 'no guest of that name said anything' && exit 127; cat {path}"
+    return relay.relay(lab.LAB, script, relay.output(raw=raw))
 
 
 @xen.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
