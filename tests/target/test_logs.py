@@ -135,6 +135,14 @@ def test_what_a_program_says_at_the_raw_prompt_is_logged(vms: Vms, tmp_path: Pat
         assert part not in said
 
 
+def test_the_end_of_a_service_that_is_stopped(vms: Vms, tmp_path: Path, accel: str) -> None:
+    start(vms, tmp_path, SERVICE, "--accel", accel)
+    until(lambda: "tick 2" in log("a"), "a tick")
+    fine("stop", "a")
+    lines = log("a").splitlines()
+    assert lines == [*[f"tick {n}" for n in range(len(lines) - 1)], "finally ran"]
+
+
 def test_the_last_words_of_a_script_that_is_stopped_at_its_repl(vms: Vms, tmp_path: Path) -> None:
     """The question is typed in raw mode, and the script's end comes there."""
     start(vms, tmp_path, END)

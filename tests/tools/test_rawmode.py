@@ -137,6 +137,22 @@ def test_the_keeper_s_question_loses_no_words(talk: Talk) -> None:
     assert talk.end() == b"waiting\nTraceback (most recent call last):\r\nKeyboardInterrupt: \r\nat its end\r\n"
 
 
+def test_the_keeper_s_question_to_a_service(talk: Talk) -> None:
+    """What the service says as it ends may come right behind the answer, or behind the greeting of the way out."""
+    talk.said(b"up\n")
+    talk.typed(STOP, own=True)
+    talk.said(GREETING + b"\r\n>>> \r\n>>> " + ENTERED, b"OK\x04\x04>" + GREETING[:40])
+    talk.said(GREETING[40:] + b"cancelled\n", b"finally ran\n")
+    assert talk.end() == b"up\ncancelled\nfinally ran\n"
+
+
+def test_the_keeper_s_question_to_a_service_that_ends_at_once(talk: Talk) -> None:
+    talk.said(b"up\n")
+    talk.typed(STOP, own=True)
+    talk.said(GREETING + ENTERED + b"OK\x04\x04>cancelled\nfinally ran\n")
+    assert talk.end() == b"up\ncancelled\nfinally ran\n"
+
+
 def test_the_keeper_s_question_in_a_client_s_session(talk: Talk) -> None:
     _enter(talk)
     talk.typed(b"get()\x04")

@@ -142,26 +142,30 @@ class RawMode:
             self._phase, self._asked, self._held = _Phase.PROMPT, True, b""
             return b"", seen[entered.end() :]
         if self._may_leave and (greeted := _GREETED.search(seen)) is not None:
-            words = self._answer(data[: max(0, greeted.start() - len(self._held))])
+            words, _ = self._answer(data[: max(0, greeted.start() - len(self._held))])
             self._leave()
             return words, seen[greeted.end() :]
         if self._phase is _Phase.PROMPT and not self._asked:
             if self._clock() - self._prompted_at >= _SILENCE_S:
                 return data, b""
             self._phase = _Phase.OUTPUT  # that was no prompt
-        return self._answer(data), b""
+        return self._answer(data)
 
     def _leave(self) -> None:
         self._phase, self._held, self._quiet = _Phase.FRIENDLY, b"", True
         self._may_leave = self._own = self._ending = False
 
-    def _answer(self, data: bytes) -> bytes:
+    def _answer(self, data: bytes) -> tuple[bytes, bytes]:
         """Go on in the protocol; what of it says the script that the keeper has asked for its end."""
         self._held = (self._held + data)[-_KEPT:]
         words = b""
         while data:
             if self._phase is _Phase.PROMPT:
                 data = self._begin()
+            elif self._phase is _Phase.CLOSED and self._ending:
+                self._leave()  # the way out is typed already, and what is still to come is the script's end
+                self._own = True
+                return words, data.removeprefix(b">")
             elif self._phase is _Phase.CLOSED:
                 self._phase = _Phase.OUTPUT
                 if data == b">":  # else it was no end, but a file, or a script that has run to its end
@@ -172,7 +176,7 @@ class RawMode:
                 text, end, data = data.partition(b"\x04")
                 words += text if self._ending else b""
                 self._phase = _AFTER_END[self._phase] if end else self._phase
-        return words
+        return words, b""
 
     def _begin(self) -> bytes:
         """Look for the beginning of an answer in what came since the prompt; what follows it."""
