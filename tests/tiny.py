@@ -14,7 +14,22 @@ from pathlib import Path
 
 from floe import elf as elf_file
 
-CONTENT = {"name": "tiny", "version": "0", "profile": "sealed", "memory": 8 << 20, "drivers": [], "modules": []}
+CONTENT = {
+    "format": 1,
+    "floe": "0",
+    "name": "tiny",
+    "version": "0",
+    "profile": "sealed",
+    "compiler": False,
+    "main": "tiny.py",
+    "memory": 8 << 20,
+    "drivers": [],
+    "modules": [],
+    "frozen": [],
+    "data": {},
+    "packages": [],
+    "upstream": [],
+}
 
 _LINK = """
 ENTRY(start)
