@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from floe import config, image, lock, romfs
-from floe.errors import BuildError, ConfigError, FloeError, UsageError
+from floe.errors import BuildError, ConfigError, FloeError, NotFound, UsageError
 from floe.userfile import MAX_TEXT, read_file
 
 
@@ -94,6 +95,25 @@ def test_a_device_is_not_replaced(tmp_path: Path) -> None:
             image.export(built, tmp_path / name)
     assert (tmp_path / "pipe").is_fifo() and (tmp_path / "link").is_symlink()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.py", "link", "pipe"]
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.py").write_text("print(1)\n")
+    built = image.build(tmp_path / "a.py")
+
+    def refuse(*args: object, **more: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(image.shutil, "copyfile", refuse)
+    monkeypatch.setattr(Path, "write_text", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(NotFound, match=r"cannot write .*a\.elf: Read-only file system"):
+        image.export(built, tmp_path / "a.elf")
+    said: list[str] = []
+    lock.Lock(tmp_path / lock.FILE_NAME, changed=True).save(set(), said.append)
+    assert said == [
+        f"{tmp_path / lock.FILE_NAME} cannot be written: Read-only file system: the packages are not locked"
+    ]
 
 
 def test_a_lock_file_that_is_a_folder(tmp_path: Path) -> None:

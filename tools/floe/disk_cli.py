@@ -15,7 +15,7 @@ from floe import disks
 from floe.errors import FloeError, NotFound, UsageError
 from floe.fatvolume import Fat, format_fat
 from floe.units import SizeError, parse_size, show_size
-from floe.userfile import check_replaceable
+from floe.userfile import check_replaceable, forget
 from floe.volume import BESIDE, BLANK, FAT, LITTLEFS, Entry, Littlefs, Volume, format_littlefs, walk, what_is_on
 
 
@@ -39,7 +39,7 @@ def create(file: Path, size_text: str, fat: bool) -> None:
             else:
                 format_littlefs(fd)
     except BaseException:
-        file.unlink(missing_ok=True)
+        forget(file)
         raise
     click.echo(f"{file}: {show_size(size)}, {FAT if fat else LITTLEFS}")
 
@@ -148,7 +148,7 @@ def _fetch(volume: Volume, path: str, where: Path) -> None:
         volume.fetch(path, beside)
         beside.replace(where)
     except BaseException:
-        beside.unlink(missing_ok=True)
+        forget(beside)
         raise
 
 

@@ -24,7 +24,7 @@ from typing import Literal
 
 from floe import config, elf, freeze, port
 from floe.errors import BuildError, DiskFull, NotFound
-from floe.userfile import check_replaceable
+from floe.userfile import check_replaceable, forget
 
 KEPT_BUILDS = 4  # folders of one image's older contents
 TOOL_TIMEOUT_S = 300
@@ -114,7 +114,7 @@ def export(built: Built, out: Path) -> elf.Image:
         part.chmod(0o755)
         part.replace(out)
     except OSError as e:
-        part.unlink(missing_ok=True)
+        forget(part)
         if full := DiskFull.of(e, out.absolute().parent):
             raise full from e
         raise NotFound(f"cannot write {out}: {e.strerror}", hint="name another file with -o") from e

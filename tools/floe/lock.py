@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from floe.errors import BuildError, ConfigError
-from floe.userfile import read_file
+from floe.userfile import forget, read_file
 
 FILE_NAME = "packages.lock"
 _HEAD = "# Written by floe build: the packages of image.toml as they were first built. Keep it with the sources.\n"
@@ -83,7 +83,7 @@ class Lock:
             part.write_text(text, encoding="utf-8")
             part.replace(self.path)
         except OSError as e:
-            part.unlink(missing_ok=True)
+            forget(part)
             say(f"{self.path} cannot be written: {e.strerror}: the packages are not locked")
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from pathlib import Path
@@ -21,6 +22,12 @@ def read_file(path: Path, at_most: int = MAX_TEXT) -> bytes:
     if content is None or len(content) > at_most:
         raise FloeError(f"{path} has more than {at_most >> 20} MiB", hint="ls -l shows the sizes")
     return content
+
+
+def forget(path: Path) -> None:
+    """Remove what a failed write may have left; where that fails, too, the write's own error is the one to tell."""
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
 
 
 def check_replaceable(path: Path) -> None:
