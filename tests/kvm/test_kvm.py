@@ -1,33 +1,32 @@
 # SPDX-License-Identifier: MIT
-"""Ordinary KVM (AMD's SVM with nested paging): machines, firmware, exit codes, protections. One boot of the lab for all."""
+"""Guests under ordinary KVM (AMD's SVM with nested paging): machines, firmware, exit codes, protections, an idle VM."""
 
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import kvmlab
+import inner
 import pytest
-from kvmlab import Case, Ended
 from test_protection import Layout
 
 from conftest import REPO
-from floe import qemu
-from floe.errors import UpstreamError
+from floe.kvm import guest
+from floe.kvm.lab import LAB
+from floe.qemu import VmSpec
 from floe.vm import Outcome, judge
 
 TARGET = REPO / "tests" / "target"
 IDLE = Path(__file__).with_name("guest_idle.py")
 LEAN = {"pc": "pc,usb=off,vmport=off,hpet=off", "q35": "q35,usb=off,sata=off,smbus=off,vmport=off,hpet=off"}
-HELLO = {
+HELLO = {  # option of QEMU's -> value; None: left out
     "microvm": {},
-    "microvm, qemu64": {"cpu": "qemu64"},
-    "q35 with qboot": {"machine": LEAN["q35"]},
-    "pc with qboot": {"machine": LEAN["pc"]},
-    "q35 with SeaBIOS": {"machine": "q35", "bios": ""},
-    "pc with SeaBIOS": {"machine": "pc", "bios": ""},
+    "microvm, qemu64": {"-cpu": "qemu64"},
+    "q35 with qboot": {"-M": LEAN["q35"]},
+    "pc with qboot": {"-M": LEAN["pc"]},
+    "q35 with SeaBIOS": {"-M": "q35", "-bios": None},
+    "pc with SeaBIOS": {"-M": "pc", "-bios": None},
 }
 SYSCALL = b"\x0f\x05\x0f\x0b"
 # Verb of guest_protection.py, address, and what the PANIC begins with.
@@ -41,50 +40,73 @@ PROTECTED = {
     "syscall": ("call", "syscall", "invalid opcode, vector 6"),
 }
 EXITS = {"raise SystemExit(3)": (3, ""), "asyncio": (6, ""), "exception": (1, "ValueError: no good")}
+IDLE_S, IDLE_MOST = 4, 0.2  # seconds; of them on the processor
+
+pytestmark = pytest.mark.usefixtures("lab")
 
 
-@pytest.fixture(scope="module")
-def ended(build: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
-    if shutil.which(qemu.find_qemu()) is None:
-        pytest.skip(f"SKIP: {qemu.find_qemu()} is not installed")
-    hello, guest, leaver = build("hello"), build(TARGET / "guest_protection.py"), build(TARGET / "guest_exit.py")
-    layout = Layout(guest)
-    cases = {name: Case(hello, **options) for name, options in HELLO.items()}
-    for name, (verb, place, _) in PROTECTED.items():
-        address = layout.bytes_in_text(SYSCALL) if place == "syscall" else layout[place] if place else 0
-        cases[name] = Case(guest, (verb, f"{address:x}"))
-    cases.update({way: Case(leaver, (way,)) for way in EXITS})
-    cases["idle"] = Case(build(IDLE))
-    try:
-        return kvmlab.run(cases, tmp_path_factory.mktemp("kvm"))
-    except UpstreamError as e:
-        pytest.skip(f"SKIP: Debian's packages for the KVM lab cannot be had: {e.message}")
+def changed(options: dict[str, str | None]) -> inner.Change:
+    def change(argv: list[str]) -> list[str]:
+        out = list(argv)
+        for option, value in options.items():
+            at = out.index(option)
+            out[at : at + 2] = [] if value is None else [option, value]
+        if "-M" in options:  # microvm's devices have no bus elsewhere
+            out = [re.sub(r"^virtio-(\w+)-device(.*)", r"virtio-\1-pci,disable-legacy=on\2", word) for word in out]
+        return out
+
+    return change
 
 
 @pytest.mark.parametrize("name", HELLO)
-def test_machine_and_firmware(ended: dict[str, Ended], name: str) -> None:
-    assert ended[name].text == "hello, world\n"
-    assert judge(ended[name].status, "") == Outcome(0, "exit")
+def test_machine_and_firmware(build: Callable[..., Path], name: str) -> None:
+    ended = inner.run(build("hello"), change=changed(HELLO[name]))
+    assert ended.text == "hello, world\n"
+    assert judge(ended.status, "") == Outcome(0, "exit")
 
 
 @pytest.mark.parametrize("name", PROTECTED)
-def test_protection(ended: dict[str, Ended], name: str) -> None:
-    lines = [line for line in ended[name].text.splitlines() if line.startswith("PANIC")]
-    assert len(lines) == 1, ended[name]
-    assert lines[0].startswith(f"PANIC: {PROTECTED[name][2]}")
-    assert judge(ended[name].status, "") == Outcome(120, "panic")
+def test_protection(build: Callable[..., Path], name: str) -> None:
+    elf = build(TARGET / "guest_protection.py")
+    layout, (verb, place, words) = Layout(elf), PROTECTED[name]
+    address = layout.bytes_in_text(SYSCALL) if place == "syscall" else layout[place] if place else 0
+    ended = inner.run(elf, verb, f"{address:x}")
+    lines = [line for line in ended.text.splitlines() if line.startswith("PANIC")]
+    assert len(lines) == 1, ended
+    assert lines[0].startswith(f"PANIC: {words}")
+    assert judge(ended.status, "") == Outcome(120, "panic")
 
 
 @pytest.mark.parametrize("way", EXITS)
-def test_exit_code(ended: dict[str, Ended], way: str) -> None:
+def test_exit_code(build: Callable[..., Path], way: str) -> None:
     code, text = EXITS[way]
-    assert judge(ended[way].status, "") == Outcome(code, "exit")
-    assert text in ended[way].text and "PANIC" not in ended[way].text
+    ended = inner.run(build(TARGET / "guest_exit.py"), way)
+    assert judge(ended.status, "") == Outcome(code, "exit")
+    assert text in ended.text and "PANIC" not in ended.text
 
 
-def test_idle_vm_wakes_by_its_timers(ended: dict[str, Ended]) -> None:
-    match = re.search(r"^slept (\d+) ticks (\d+)$", ended["idle"].text, re.MULTILINE)
-    assert match is not None, ended["idle"]
+def test_timers_wake_a_vm_that_sleeps(build: Callable[..., Path]) -> None:
+    ended = inner.run(build(IDLE))
+    match = re.search(r"^slept (\d+) ticks (\d+)$", ended.text, re.MULTILINE)
+    assert match is not None, ended
     assert 1000 <= int(match[1]) < 5000
     assert int(match[2]) >= 5
-    assert judge(ended["idle"].status, "") == Outcome(0, "exit")
+    assert judge(ended.status, "") == Outcome(0, "exit")
+
+
+def test_an_idle_vm_uses_no_processor(build: Callable[..., Path], tmp_path: Path) -> None:
+    (tmp_path / "sleeper.py").write_text('import time\nprint("sleeping")\ntime.sleep(60)\n')
+    used = "set -- $(cat /proc/$(pidof qemu-system-x86_64)/stat); echo $((${14} + ${15}))"
+    with guest.settled(VmSpec(build(tmp_path / "sleeper.py"), cards=())) as spec:
+        with LAB.connect(guest.script(guest.command(spec))) as sock:
+            sock.settimeout(60)
+            said = b""
+            while b"sleeping" not in said:
+                got = sock.recv(4096)
+                assert got, said
+                said += got
+            words = LAB.call(f"usleep 500000; {used}; sleep {IDLE_S}; {used}").split()
+        LAB.call("kill -9 $(pidof qemu-system-x86_64); usleep 200000")
+    before, after = (int(word) for word in words)
+    print(f"{(after - before) / 100:.2f} s of {IDLE_S} s")
+    assert (after - before) / 100 <= IDLE_MOST  # USER_HZ is 100

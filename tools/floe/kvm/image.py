@@ -34,7 +34,7 @@ def _initramfs(tree: Tree) -> bytes:
     tree.add_programs(out, {QEMU: tree.one(f"bin/{QEMU}")})
     tree.add_modules(out, MODULES)
     for name in FIRMWARE:
-        out.file(f"usr/share/qemu/{name}", tree.one(f"share/(qemu|seabios)/{name}"))
+        out.file(f"share/qemu/{name}", tree.one(f"share/(qemu|seabios)/{name}"))
     out.file("lab/agent", assets.AGENT.read_bytes(), 0o755)
     out.file("init", INIT.read_bytes(), 0o755)
     return out.finish()

@@ -3,13 +3,21 @@
 
 from __future__ import annotations
 
+import shlex
+import time
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import click
 
-from floe.kvm import lab, machine
+from floe import qemu
+from floe.errors import EXIT_TIMED_OUT, VmError
+from floe.kvm import guest, lab, machine
 from floe.lab import relay
 from floe.lab.lab import DNS, GATEWAY, LINUX
+from floe.plan import Wishes, is_elf, plan
+from floe.vm import RESETS, judge
 
 
 @click.group()
@@ -54,8 +62,58 @@ def log(raw: bool) -> int:
 
 
 @kvm.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
-@click.argument("words", metavar="[COMMAND]...", nargs=-1, type=click.UNPROCESSED)
-def run(words: Sequence[str]) -> int:
-    """Run a command in the lab's Linux, its input and output here, its exit code ours. One word is a line for its
-    shell; without any there is a shell to type at."""
-    return relay.run(lab.LAB, words)
+@click.option("--memory", metavar="SIZE", help="RAM of the VM, as 32M.  [default: what the image asks for]")
+@click.option("--machine", "model", type=click.Choice(qemu.MACHINES), default="microvm", show_default=True)
+@click.option("-p", "--publish", "forwards", multiple=True, metavar="[ADDR:]HOST:GUEST[/udp]",
+              help="Forward a port of this machine.")  # fmt: skip
+@click.option("--disk", "disks", multiple=True, metavar="FILE[:ro][:size=N]", help="A disk, as of `floe run`.")
+@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="S",
+              help="End it after S seconds: exit code 124.")  # fmt: skip
+@click.argument("words", metavar="[ELF [ARGS]|COMMAND]...", nargs=-1, type=click.UNPROCESSED)
+def run(words: Sequence[str], timeout: float | None, model: str, **wishes: str | tuple[str, ...] | None) -> int:
+    """Boot ELF, an image that floe built, under KVM in the lab: console here, and the script's exit code as ours.
+
+    Anything else is a command for the lab's Linux, its input and output here. A program of this machine's that is an
+    ELF, too, is copied there first. One word is a line for its shell; without any there is a shell to type at. All
+    options but --timeout are for images."""
+    ends = None if timeout is None else time.monotonic() + timeout
+    try:
+        if words and _is_image(Path(words[0])):
+            args = tuple(words[2:] if words[1:2] == ("--",) else words[1:])
+            wanted = Wishes(machine=model, args=args, accel="tcg", **wishes)  # type: ignore[arg-type]  # click typed each
+            return _boot(Path(words[0]), wanted, ends)
+        if words and _is_program(Path(words[0])):
+            with guest.put(Path(words[0]).read_bytes()) as path:
+                return relay.relay(lab.LAB, shlex.join([path, *words[1:]]), timeout_s=_left(ends))
+        return relay.relay(lab.LAB, relay.line(words), timeout_s=_left(ends))
+    except TimeoutError:
+        relay.say(f"ended after {timeout:g} s")
+        return EXIT_TIMED_OUT
+
+
+def _left(ends: float | None) -> float | None:
+    return None if ends is None else ends - time.monotonic()
+
+
+def _is_program(path: Path) -> bool:
+    return path.is_file() and is_elf(path)
+
+
+def _is_image(path: Path) -> bool:
+    """Whether a file is an image of floe's, or was one: an ELF with a note of ours."""
+    return _is_program(path) and b"Floe\0" in path.read_bytes()
+
+
+def _boot(path: Path, wishes: Wishes, ends: float | None) -> int:
+    """Boot an image, again whenever it asks for it. Raises as plan() and guest.settled(), TimeoutError, VmError."""
+    lab.LAB.running()
+    spec, _ = plan(path, wishes, relay.say)
+    with guest.settled(spec) as settled:
+        status = relay.relay(lab.LAB, guest.script(guest.command(settled)), timeout_s=_left(ends))
+        while word := RESETS.get(status):
+            again = replace(settled, switches=(*settled.switches, word))
+            status = relay.relay(lab.LAB, guest.script(guest.command(again)), timeout_s=_left(ends))
+    outcome = judge(status, "")
+    if outcome is None:
+        raise VmError(f"the QEMU in {lab.LAB.title} failed with status {status}", hint="its own words are above")
+    return outcome.code

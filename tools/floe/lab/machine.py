@@ -423,7 +423,7 @@ def _clean(lab: Lab) -> None:
             _end(process)
     for name in ("lab.json", "starting", "qmp"):
         (folder / name).unlink(missing_ok=True)
-    for name in ("addresses", "forwards", "agents", "disks"):
+    for name in ("addresses", "forwards", "agents", "disks", "ports"):
         shutil.rmtree(folder / name, ignore_errors=True)
 
 

@@ -100,11 +100,11 @@ def log(lab: Lab, *, raw: bool) -> int:
     return EXIT_OK
 
 
-def run(lab: Lab, words: Sequence[str]) -> int:
-    """The verb run: a command, a line for the shell, or without any word a shell."""
+def line(words: Sequence[str]) -> str:
+    """What the words of the verb run ask for: a command, a line for the shell, or without any word a shell."""
     if not words:
-        return relay(lab, "exec sh -i")
-    return relay(lab, words[0] if len(words) == 1 else shlex.join(words))
+        return "exec sh -i"
+    return words[0] if len(words) == 1 else shlex.join(words)
 
 
 def output(*, raw: bool) -> Put:
@@ -118,8 +118,11 @@ def output(*, raw: bool) -> Put:
     return put
 
 
-def relay(lab: Lab, text: str, put: Put | None = None) -> int:
-    """Run a shell text in a lab with our standard input and output, and return its exit code. put: takes the output."""
+def relay(lab: Lab, text: str, put: Put | None = None, *, timeout_s: float | None = None) -> int:
+    """Run a shell text in a lab with our standard input and output, and return its exit code. put: takes the output.
+
+    Raises TimeoutError after timeout_s; the text and all that it started are ended then."""
+    ends = None if timeout_s is None else time.monotonic() + timeout_s
     name = secrets.token_hex(8)
     pid = f"/run/lab/{name}"
     script = f"echo $$ >{pid}; sh -c {shlex.quote(text)}; s=$?; rm {pid}; printf '\\000{name} %d\\000' $s"
@@ -128,8 +131,8 @@ def relay(lab: Lab, text: str, put: Put | None = None) -> int:
             signal.signal(number, _ended)
     with contextlib.closing(lab.connect(script)) as sock:
         try:
-            code = _copy(sock, f"\0{name} ".encode(), put or output(raw=True))
-        except (KeyboardInterrupt, BrokenPipeError, SystemExit):
+            code = _copy(sock, f"\0{name} ".encode(), put or output(raw=True), ends)
+        except (KeyboardInterrupt, BrokenPipeError, SystemExit, TimeoutError):
             with contextlib.suppress(FloeError):
                 lab.call(f"kill -- -$(cat {pid}); rm {pid}", deadline_s=5)  # a script leads its own process group
             raise
@@ -142,15 +145,18 @@ def _ended(number: int, frame: object) -> None:
     sys.exit(128 + number)
 
 
-def _copy(sock: socket.socket, mark: bytes, put: Put) -> int | None:
-    """Copy both ways until the other side ends; the number behind `mark`, None without one."""
+def _copy(sock: socket.socket, mark: bytes, put: Put, ends: float | None) -> int | None:
+    """Copy both ways until the other side ends; the number behind `mark`, None without one. Raises TimeoutError."""
     sock.setblocking(False)
     stdin = sys.stdin.fileno()
     pending, said = b"", b""
     reading = True
     while True:
         sources = [sock, stdin] if reading and not pending else [sock]
-        readable, writable, _ = select.select(sources, [sock] if pending else [], [])
+        patience_s = None if ends is None else max(0.0, ends - time.monotonic())
+        readable, writable, _ = select.select(sources, [sock] if pending else [], [], patience_s)
+        if not readable and not writable:
+            raise TimeoutError
         if stdin in readable:
             pending = os.read(stdin, _CHUNK)
             if not pending:

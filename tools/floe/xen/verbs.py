@@ -66,4 +66,4 @@ def log(guest: str | None, raw: bool) -> int:
 def run(words: Sequence[str]) -> int:
     """Run a command in dom0, its input and output here, its exit code ours. One word is a line for its shell; without
     any there is a shell to type at."""
-    return relay.run(lab.LAB, words)
+    return relay.relay(lab.LAB, relay.line(words))

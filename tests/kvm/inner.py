@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: MIT
+"""Guests in the KVM lab, one after the other."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from floe.errors import VmError
+from floe.kvm import guest, machine
+from floe.kvm.lab import LAB
+from floe.qemu import VmSpec
+
+Change = Callable[[list[str]], list[str]]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """status: the inner QEMU's. text: what came on the console, and behind it what came on the 16550."""
+
+    status: int
+    text: str
+
+
+def run(elf: Path, *args: str, change: Change = lambda argv: argv, deadline_s: float = 45) -> Ended:
+    """Run a guest to its end. change: of the inner QEMU's command line. A guest that does not end is tried once more in a
+    lab that was started anew: it may be QEMU's emulation of SVM that halted. Raises VmError."""
+    spec = VmSpec(elf, args=args, cards=())
+    try:
+        return _run(spec, change, deadline_s)
+    except VmError as e:
+        print(f"once more, in another lab: {e.render()}")
+        machine.down(print)
+        machine.up(print)
+        return _run(spec, change, deadline_s)
+
+
+def _run(spec: VmSpec, change: Change, deadline_s: float) -> Ended:
+    with guest.settled(spec) as settled:
+        script = shlex.quote(guest.script(change(guest.command(settled))))
+        said = LAB.call(f"sh -c {script}; s=$?; echo; echo == $s", deadline_s=deadline_s)
+    match = re.fullmatch(r"(.*)\n== (\d+)\n", said, re.DOTALL)
+    assert match is not None, said
+    return Ended(int(match[2]), match[1])
