@@ -2,6 +2,7 @@
 """Runs inside the VM: asyncio with hundreds of connections, cancellation, peers that do not read; net_host.py outside."""
 
 import asyncio
+import socket
 import time
 
 import network
@@ -208,6 +209,30 @@ def test_server_of_both_families():
             await server.wait_closed()
         if "echo6" in PORTS:
             await ask("fec0::2", PORTS["echo6"])
+
+    asyncio.run(main())
+
+
+def test_many_come_at_once():
+    """A server takes none meanwhile, and no client is left to its next SYN."""
+
+    async def serve(reader, writer):
+        writer.write(b"x")
+        await writer.drain()
+        writer.close()
+
+    async def main():
+        server = await asyncio.start_server(serve, "127.0.0.1", 8040)
+        clients = [socket.socket() for _ in range(60)]
+        for client in clients:
+            client.settimeout(0.5)
+            client.connect(("127.0.0.1", 8040))
+        for client in clients:
+            reader = asyncio.StreamReader(client)
+            assert await reader.read(1) == b"x"
+            client.close()
+        server.close()
+        await server.wait_closed()
 
     asyncio.run(main())
 
