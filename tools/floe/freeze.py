@@ -232,7 +232,7 @@ def _run(argv: list[str], name: str) -> subprocess.CompletedProcess[bytes]:
     try:
         return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=TOOL_TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired:
-        hint = "constant expressions are computed now: have a function compute large ones, and keep large data in data/"
+        hint = "a number of many thousand digits takes long: have a function compute it, and keep large data in data/"
         raise BuildError(f"{name} did not end within {TOOL_TIMEOUT_S} s", hint=hint) from None
 
 
