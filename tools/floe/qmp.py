@@ -8,6 +8,7 @@ waits for it (-S): no end goes untold, however early. The library takes over lat
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import socket
@@ -38,6 +39,14 @@ async def watch(sock: socket.socket, on_event: Callable[[str, Mapping[str, Any]]
     just then."""
     from qemu.qmp import EventListener, QMPClient, QMPError, Runstate
 
+    ends = (QMPError, EOFError, OSError)
+
+    def overlook(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """The library leaves a task's exception for nobody to fetch where QEMU ends while it connects."""
+        if not isinstance(context.get("exception"), ends):
+            loop.default_exception_handler(context)
+
+    asyncio.get_running_loop().set_exception_handler(overlook)
     client = QMPClient("floe")
     client.negotiate = False
     # It does not know the ids of negotiate() and drops the replies with a message that would reach the user's terminal.
@@ -48,7 +57,8 @@ async def watch(sock: socket.socket, on_event: Callable[[str, Mapping[str, Any]]
         return False  # delivered: nothing is left to queue
 
     client.register_listener(EventListener(event_filter=deliver))
-    with contextlib.suppress(QMPError, EOFError, OSError):  # why the VM ended is for the owner of the process to say
+    # Why the VM ended is for the owner of the process to say. Once connected, the library asserts that it still runs.
+    with contextlib.suppress(*ends, AssertionError):
         await client.connect(sock)
         while client.runstate == Runstate.RUNNING:
             await client.runstate_changed()

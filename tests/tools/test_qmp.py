@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: MIT
+"""tools/floe/qmp.py: a QEMU that ends at any moment leaves no exception, and no word of the library's."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from floe import qmp
+
+GREETING = (
+    b'{"QMP": {"version": {"qemu": {"micro": 0, "minor": 2, "major": 7}, "package": ""}, "capabilities": []}}\r\n'
+)
+REPLIES = b'{"return": {}, "id": "first"}\r\n{"return": {}, "id": "second"}\r\n'
+EVENT = b'{"event": "STOP", "timestamp": {"seconds": 1, "microseconds": 1}}\r\n'
+
+
+@pytest.mark.parametrize(
+    ("said", "events"),
+    [
+        (b"", []),
+        (GREETING[:20], []),
+        (GREETING, []),
+        (GREETING + b"no JSON\n", []),
+        (GREETING + REPLIES[:10], []),
+        (GREETING + REPLIES + EVENT, ["STOP"]),
+        (GREETING + REPLIES + EVENT + EVENT[:9], ["STOP"]),
+    ],
+)
+def test_qemu_ends(capfd: pytest.CaptureFixture[str], said: bytes, events: list[str]) -> None:
+    ours, theirs = socket.socketpair()
+    seen: list[str] = []
+
+    def on_event(name: str, data: Mapping[str, Any]) -> None:
+        seen.append(name)
+
+    qmp.negotiate(ours)
+    with theirs:
+        theirs.sendall(said)
+    asyncio.run(asyncio.wait_for(qmp.watch(ours, on_event), 10))
+    gc.collect()  # an exception that nobody fetched is told of when its task goes
+    assert seen == events
+    assert capfd.readouterr() == ("", "")
