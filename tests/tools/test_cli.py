@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shlex
 import subprocess
 import sys
@@ -19,11 +20,13 @@ from floe.errors import FloeError, NotFound
 
 
 def test_version_takes_less_than_a_fifth_of_a_second() -> None:
+    """Of a processor's time: what else runs on the machine is not floe's."""
     times = []
     for _ in range(5):
-        start = time.monotonic()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run([*FLOE, "--version"], capture_output=True, text=True, check=True)
-        times.append(time.monotonic() - start)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
         assert done.stdout == f"floe {__version__}\n"
     assert sorted(times)[2] < 0.2
 
