@@ -380,6 +380,18 @@ def test_nothing_beside_the_script_runs_on_the_host(tmp_path: Path) -> None:
     assert not (tmp_path / "RAN_ON_HOST").exists()
 
 
+def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path) -> None:
+    """As CPython has it; editors of Windows write one."""
+    (tmp_path / "main.py").write_text("import other\nprint(other.x)\n", "utf-8-sig")
+    (tmp_path / "other.py").write_text("x = 1\n", "utf-8-sig")
+    (tmp_path / "image.toml").write_text('main = "main.py"\n', "utf-8-sig")
+    content = image.build(tmp_path).image.content
+    assert {"main.py", "other.py"} <= {entry["name"] for entry in content["frozen"]}
+    (tmp_path / "other.py").write_text("x = 1\ny = (\n", "utf-8-sig")
+    with pytest.raises(BuildError, match=r"other\.py:2: "):
+        image.build(tmp_path)
+
+
 def test_large_constant_expressions_are_left_to_run_time(tmp_path: Path) -> None:
     """Small ones are computed where they are compiled, as const() needs them."""
     path = tmp_path / "large.py"

@@ -120,7 +120,7 @@ def load(app: Path, variant: str = "") -> ImageConfig:
 
 def _load_file(file: Path, variant: str) -> ImageConfig:
     try:
-        text = read_file(file).decode()
+        text = read_file(file).decode("utf-8-sig")
     except UnicodeDecodeError as e:
         raise ConfigError(str(file), "", f"not UTF-8: {e.reason} at byte {e.start}") from e
     try:

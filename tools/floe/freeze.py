@@ -7,6 +7,7 @@ The files of one application lie in one folder (build/apps/<name>-<hash>), ready
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import importlib.util
 import json
@@ -175,7 +176,7 @@ def compile_file(mpy_cross: Path, path: Path, target: str, optimise: int = 0) ->
     """One Python file to .mpy, from the cache if these bytes were compiled before. target: its name in tracebacks.
 
     Raises BuildError with file, line and what MicroPython's compiler says."""
-    source = read_file(path)
+    source = read_file(path).removeprefix(codecs.BOM_UTF8)
     flags = [*_MPY_CROSS_FLAGS, f"-O{optimise}", "-s", target]
     key = hashlib.sha256(b"\0".join([mpy_cross.read_bytes(), *map(str.encode, flags), source])).hexdigest()
     cached = port.BUILD / "mpy" / f"{key}.mpy"
@@ -183,7 +184,7 @@ def compile_file(mpy_cross: Path, path: Path, target: str, optimise: int = 0) ->
         cached.parent.mkdir(parents=True, exist_ok=True)
         part = cached.with_name(f"{key}.{os.getpid()}.part")
         # By way of its standard output: into a file on a full disk it writes a part, and says nothing.
-        done = _run([str(mpy_cross), *flags, "-o", "-", str(path)], f"{show(path)}: mpy-cross")
+        done = _run([str(mpy_cross), *flags, "-o", "-", "-"], f"{show(path)}: mpy-cross", source)
         if done.returncode:
             raise _syntax_error(path, source.decode(errors="replace"), done.stderr.decode(errors="replace"))
         try:
@@ -228,9 +229,9 @@ def _tool(argv: list[str], name: str) -> str:
     return done.stdout.decode()
 
 
-def _run(argv: list[str], name: str) -> subprocess.CompletedProcess[bytes]:
+def _run(argv: list[str], name: str, told: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     try:
-        return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=TOOL_TIMEOUT_S, check=False)
+        return subprocess.run(argv, input=told, capture_output=True, timeout=TOOL_TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired:
         hint = "a number of many thousand digits takes long: have a function compute it, and keep large data in data/"
         raise BuildError(f"{name} did not end within {TOOL_TIMEOUT_S} s", hint=hint) from None

@@ -138,7 +138,7 @@ class Resolver:
 
     def _walk(self, file: Frozen) -> None:
         try:
-            source = scan(read_file(file.path).decode(), file.target)
+            source = scan(read_file(file.path).decode("utf-8-sig"), file.target)
         except UnicodeDecodeError as e:
             raise BuildError(f"{show(file.path)}: not UTF-8: {e.reason} at byte {e.start}") from e
         except (SyntaxError, ValueError) as e:
