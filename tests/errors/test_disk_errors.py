@@ -52,6 +52,11 @@ def test_missing(app: Path, tmp_path: Path) -> None:
     said, _, hint = failure("run", "--disk", tmp_path / "none", app, code=127)
     assert said == f"no such disk: {tmp_path}/none"
     assert hint == f"--disk {tmp_path}/none:size=16M creates it"
+    hint = failure("run", "--disk", tmp_path / "a b", app, code=127)[2]
+    assert hint == f"--disk '{tmp_path}/a b:size=16M' creates it"
+    said, _, hint = failure("run", "--disk", f"{tmp_path / 'none'}:optinal", app, code=127)
+    assert said == f"no such disk: {tmp_path}/none:optinal"
+    assert hint == "after the name come :ro, :size=16M, :optional"
 
 
 def test_a_folder(app: Path, tmp_path: Path) -> None:
@@ -76,7 +81,8 @@ def test_too_small(app: Path, tmp_path: Path, size: int) -> None:
     path = disk(tmp_path / "small", size)
     said, _, hint = failure("run", "--disk", path, app, code=125)
     assert said == f"the disk {path} has {size} bytes; a disk has at least 64K"
-    assert hint == f"truncate -s 16M {path}"
+    # A file that holds something may be no disk at all.
+    assert hint == ("floe disk create FILE --size 16M makes a disk" if size else f"truncate -s 16M {path}")
 
 
 def test_not_permitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,6 +58,7 @@ def test_a_tree_there_and_back(disk: Path, tmp_path: Path) -> None:
     for name, data in content.items():
         assert (tmp_path / "back" / name).read_bytes() == data
     assert "3 files of 300005 bytes" in run("check", disk)
+    assert run("ls", disk, ":/tree/a") == run("ls", disk, "/tree/a")
     assert run("ls", disk, "/tree/a").split() == ["300001", "Größe", "und", "Länge.bin", "0", "b/"]
 
 
@@ -130,7 +131,7 @@ def test_grow(tmp_path: Path) -> None:
 def test_a_fat_does_not_grow(tmp_path: Path) -> None:
     path = tmp_path / "d"
     run("create", path, "--size", "4M", "--fat")
-    assert failure("disk", "grow", path, "8M", code=125)[0] == f"{path} holds no littlefs2 but: FAT"
+    assert failure("disk", "grow", path, "8M", code=125)[0] == f"{path} holds a FAT, which does not grow"
     assert path.stat().st_size == 4 << 20
 
 

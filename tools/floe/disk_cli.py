@@ -55,8 +55,9 @@ def grow(file: Path, size_text: str | None) -> None:
         if wanted and wanted < size:
             raise UsageError(f"{file} has {show_size(size)} already", hint="a disk does not shrink; copy to a new one")
         if kind != LITTLEFS:
+            what = "a FAT, which does not grow" if kind == FAT else f"no littlefs2, but is {kind}"
             raise FloeError(
-                f"{file} holds no littlefs2 but: {kind}",
+                f"{file} holds {what}",
                 hint="floe disk create makes a larger disk, floe disk cp copies files",
             )
         volume = Littlefs(fd, file)
@@ -80,7 +81,8 @@ def check(file: Path) -> None:
         if isinstance(volume, Littlefs) and volume.promised + volume.block <= size:
             room = f"; {size - volume.promised} bytes of the disk are not used, floe disk grow {file} takes them"
         total = sum(entry.size for entry in files)
-        click.echo(f"{file}: {volume.kind}, {len(files)} files of {total} bytes, {volume.free()} bytes free{room}")
+        count = "1 file" if len(files) == 1 else f"{len(files)} files"
+        click.echo(f"{file}: {volume.kind}, {count} of {total} bytes, {volume.free()} bytes free{room}")
 
 
 @command.command()
@@ -91,7 +93,7 @@ def check(file: Path) -> None:
 def ls(file: Path, path: str, recursive: bool, as_json: bool) -> None:
     """List a folder of a disk: sizes and names."""
     with _opened(file, readonly=True) as volume:
-        start = _inside(path)
+        start = _inside(path.removeprefix(":"))
         entry = _found(volume, start, file)
         found = list(walk(volume, start) if recursive else volume.list(start)) if entry.folder else [entry]
     if as_json:

@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import re
+import shlex
 import stat
 import struct
 from collections.abc import Iterator, Sequence
@@ -127,6 +128,8 @@ def _make_file(path: Path, size: int) -> None:
 @contextlib.contextmanager
 def claimed(path: Path, *, readonly: bool) -> Iterator[int]:
     """An open disk that no VM writes meanwhile, and without `readonly` none reads. Raises FloeError, NotFound."""
+    if not path.exists():
+        raise NotFound(f"no such disk: {path}", hint=f"floe disk create {shlex.quote(str(path))} --size 16M")
     disk = Disk(path, readonly)
     _check(disk)
     fd = os.open(path, os.O_RDONLY if readonly else os.O_RDWR)
@@ -145,7 +148,10 @@ def _check(disk: Disk) -> None:
     try:
         fd = os.open(disk.path, os.O_RDONLY if disk.readonly else os.O_RDWR)
     except FileNotFoundError:
-        raise NotFound(f"no such disk: {disk.path}", hint=f"--disk {disk.path}:size=16M creates it") from None
+        # What looks like an option and is none became part of the name.
+        asked = "after the name come :ro, :size=16M, :optional" if ":" in disk.path.name else ""
+        creates = f"--disk {shlex.quote(f'{disk.path}:size=16M')} creates it"
+        raise NotFound(f"no such disk: {disk.path}", hint=asked or creates) from None
     except IsADirectoryError:
         raise FloeError(f"{disk.path} is a folder, not a disk", hint=_HINT) from None
     except OSError as e:
@@ -169,13 +175,13 @@ def _check(disk: Disk) -> None:
 
 def _check_size(path: Path, size: int) -> None:
     if size < MIN_SIZE:
-        raise FloeError(
-            f"the disk {path} has {size} bytes; a disk has at least {MIN_SIZE >> 10}K", hint=f"truncate -s 16M {path}"
-        )
+        name = shlex.quote(str(path))
+        larger = f"truncate -s 16M {name}" if size == 0 else "floe disk create FILE --size 16M makes a disk"
+        raise FloeError(f"the disk {path} has {size} bytes; a disk has at least {MIN_SIZE >> 10}K", hint=larger)
     if size % SECTOR:
         raise FloeError(
             f"the disk {path} has {size} bytes, which is no whole number of sectors of {SECTOR}",
-            hint=f"truncate -s {(size // SECTOR + 1) * SECTOR} {path}",
+            hint=f"truncate -s {(size // SECTOR + 1) * SECTOR} {shlex.quote(str(path))}",
         )
 
 

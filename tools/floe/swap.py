@@ -110,9 +110,9 @@ def _raw_mode(name: str, *, interrupt: bool = False) -> Iterator[SerialTransport
                 answered = _greeted(transport, _ANSWER_S)
             if not answered:
                 raise VmError(
-                    f"{name} has no REPL beside its program",
+                    f"{name} did not end at Ctrl-C" if interrupt else f"{name} has no REPL beside its program",
                     evidence=f"it did not answer within {_ANSWER_S:g} s",
-                    hint="only a program that runs an asyncio loop has one",
+                    hint=f"floe stop {name}" if interrupt else "only a program that runs an asyncio loop has one",
                 )
             transport.in_raw_repl = True
             try:

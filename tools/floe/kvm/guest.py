@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from floe import disks, qemu
-from floe.errors import FloeError, VmError
+from floe.errors import FloeError, UsageError, VmError
 from floe.kvm.lab import LAB
 from floe.lab import disk as labdisk
 from floe.lab.lab import LINUX
@@ -75,6 +75,8 @@ def settled(spec: VmSpec) -> Iterator[VmSpec]:
         there = [lent.enter_context(labdisk.plug(LAB, disk)).target for disk in spec.disks]
         forwards = []
         for forward in spec.forwards:
+            if forward.is_ip6:
+                raise UsageError(f"-p [{forward.address}]:...: the lab forwards IPv4 alone", hint="-p 8080:80")
             port = lent.enter_context(_port())
             lent.enter_context(LAB.forward(forward.address, forward.host_port, LINUX, int(port.name), forward.protocol))
             forwards.append(replace(forward, address=LINUX, host_port=int(port.name)))

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from floe import qemu
-from floe.errors import EXIT_TIMED_OUT, VmError
+from floe.errors import EXIT_TIMED_OUT, UsageError, VmError
 from floe.kvm import guest, lab, machine
 from floe.lab import relay
 from floe.lab.lab import DNS, GATEWAY, LINUX
@@ -82,6 +82,14 @@ def run(words: Sequence[str], timeout: float | None, model: str, **wishes: str |
             args = tuple(words[2:] if words[1:2] == ("--",) else words[1:])
             wanted = Wishes(machine=model, args=args, accel="tcg", **wishes)  # type: ignore[arg-type]  # click typed each
             return _boot(Path(words[0]), wanted, ends)
+        if words and words[0].startswith("-"):
+            raise UsageError(
+                f"no such option: {words[0]}", hint="floe lab kvm run --help; a command begins with its name"
+            )
+        if words and (Path(words[0]).is_dir() or words[0].endswith(".py")) and Path(words[0]).exists():
+            raise UsageError(
+                f"{words[0]} is no ELF", hint=f"floe build -o app.elf {shlex.quote(words[0])}, and run that"
+            )
         if words and _is_program(Path(words[0])):
             with guest.put(Path(words[0]).read_bytes()) as path:
                 return relay.relay(lab.LAB, shlex.join([path, *words[1:]]), timeout_s=_left(ends))
