@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import zlib
 from pathlib import Path
 
 import pytest
@@ -28,12 +29,17 @@ def run(*words: str | Path) -> str:
 
 
 @pytest.fixture(params=FILE_SYSTEMS)
-def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    path = tmp_path / "my disk.img"
+def file_system(request: pytest.FixtureRequest) -> str:
     if request.param == "FAT" and shutil.which("mformat") is None:
         pytest.skip("SKIP: mtools is not installed")
-    said = run("create", path, "--size", "4M", *(["--fat"] if request.param == "FAT" else []))
-    assert said == f"{path}: 4M, {request.param}\n"
+    return str(request.param)
+
+
+@pytest.fixture
+def disk(file_system: str, tmp_path: Path) -> Path:
+    path = tmp_path / "my disk.img"
+    said = run("create", path, "--size", "4M", *(["--fat"] if file_system == "FAT" else []))
+    assert said == f"{path}: 4M, {file_system}\n"
     return path
 
 
@@ -149,3 +155,81 @@ def test_blank_unknown_and_damaged(tmp_path: Path) -> None:
             f.write(b"\xff" * 16)
     said = failure("disk", "check", path, code=125)[0]
     assert said == f"{path}: its littlefs2 is damaged"
+
+
+# ---- names ------------------------------------------------------------------------------------------
+
+
+def resum(log: bytearray) -> None:
+    """Mend the checksums of a log of littlefs' metadata (its SPEC.md)."""
+    at, tag, crc = 4, 0xFFFFFFFF, zlib.crc32(log[:4])
+    while at + 4 <= len(log):
+        tag ^= int.from_bytes(log[at : at + 4], "big")
+        if tag >> 31:
+            return
+        crc, kind, length = zlib.crc32(log[at : at + 4], crc), tag >> 20, tag & 0x3FF
+        if kind & 0x780 == 0x500:
+            log[at + 4 : at + 8] = (crc ^ 0xFFFFFFFF).to_bytes(4, "little")
+            tag, crc = tag ^ (kind & 1) << 31, 0
+        else:
+            length = 0 if length == 0x3FF else length
+            crc = zlib.crc32(log[at + 4 : at + 4 + length], crc)
+        at += 4 + length
+
+
+def renamed(path: Path, old: str, new: str) -> None:
+    """Give a file on a disk a name that no file system takes, as an attacker would."""
+    data = bytearray(path.read_bytes())
+    if what_is_on_bytes(data) == "FAT":  # a long name lies in pieces of five characters and more
+        for start in range(0, len(old), 5):
+            was, to = old[start : start + 5].encode("utf-16le"), new[start : start + 5].encode("utf-16le")
+            assert was in data
+            data = data.replace(was, to)
+    for at in range(0, len(data), 4096):
+        block = data[at : at + 4096]
+        if old.encode() in block:
+            block = block.replace(old.encode(), new.encode())
+            resum(block)
+            data[at : at + 4096] = block
+    path.write_bytes(data)
+
+
+def what_is_on_bytes(data: bytes) -> str:
+    return "FAT" if data[510:512] == b"\x55\xaa" else "littlefs2"
+
+
+@pytest.mark.parametrize("name", ["../../evil", "/absolutes", "in/another"])
+def test_a_name_that_leads_elsewhere(tmp_path: Path, name: str, file_system: str) -> None:
+    path = tmp_path / "d"
+    run("create", path, "--size", "1M", *(["--fat"] if file_system == "FAT" else []))
+    source = tmp_path / "s"
+    source.mkdir()
+    (source / "XXYXXYevil").write_text("x")
+    run("cp", "-r", path, source, ":/")
+    renamed(path, "XXYXXYevil", name)
+    out = tmp_path / "o" / "in"
+    out.mkdir(parents=True)
+    for words in (("cp", "-r", path, ":/s", out), ("ls", "-r", path), ("check", path)):
+        assert failure("disk", *words, code=125)[0].startswith(f"{path}")
+    assert [p for p in (tmp_path / "o").rglob("*") if p.is_file()] == []
+
+
+@needs_mtools
+@pytest.mark.parametrize("name", ["*.txt", "[a]", "a?b", "a:b", "a\\b", "x.", "x ", "con", "NUL.txt"])
+def test_a_name_that_is_none_on_a_fat(tmp_path: Path, name: str) -> None:
+    path, source = tmp_path / "d", tmp_path / name
+    run("create", path, "--size", "1M", "--fat")
+    source.write_text("x")
+    assert (
+        failure("disk", "cp", path, source, ":/", code=125)[0]
+        == f"{path}: {name!r} is no name for a FAT, or not for mtools"
+    )
+    assert files(path) == {}
+
+
+def test_a_name_is_shown_and_not_obeyed(tmp_path: Path) -> None:
+    path, source = tmp_path / "d", tmp_path / "a\x1b]0;title\x07\nb"
+    run("create", path, "--size", "1M")
+    source.write_text("x")
+    run("cp", path, source, ":/")
+    assert run("ls", path) == "           1 a^[]0;title^G^Jb\n"

@@ -14,6 +14,7 @@ import click
 from floe import disks
 from floe.errors import FloeError, NotFound, UsageError
 from floe.fatvolume import Fat, format_fat
+from floe.shown import shown
 from floe.units import SizeError, parse_size, show_size
 from floe.userfile import check_replaceable, forget
 from floe.volume import BESIDE, BLANK, FAT, LITTLEFS, Entry, Littlefs, Volume, format_littlefs, walk, what_is_on
@@ -101,7 +102,8 @@ def ls(file: Path, path: str, recursive: bool, as_json: bool) -> None:
         return
     for e in found:
         name = e.path if recursive or not entry.folder else PurePosixPath(e.path).name
-        click.echo(f"{e.size:12} {name}{'/' if e.folder else ''}")
+        visible = shown(name).replace("\n", "^J")
+        click.echo(f"{e.size:12} {visible}{'/' if e.folder else ''}")
 
 
 @command.command()

@@ -9,12 +9,16 @@ import shutil
 import subprocess
 from pathlib import Path, PurePosixPath
 
-from floe.errors import FloeError, NotFound
-from floe.volume import BESIDE, FAT, Entry, disk_full
+from floe.errors import FloeError, NotFound, UsageError
+from floe.volume import BESIDE, FAT, Entry, disk_full, joined
 
 _TIMEOUT_S = 600
 # "NAME     EXT      1234 2026-11-28  12:30  long name", or <DIR> for the size
 _LINE = re.compile(r"(.{8}) (.{3}) +(<DIR>|[0-9 ]+) +\d{4}-\d\d-\d\d +\d+:\d\d *(.*)")
+
+
+# What FAT has not, or Windows reserves, or mtools takes for a pattern.
+_NOT_ON_FAT = re.compile(r'[\x00-\x1f"*:<>?\\|\[\]]|[. ]$|^ |^(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)', re.IGNORECASE)
 
 
 class Fat:
@@ -36,7 +40,7 @@ class Fat:
 
     def list(self, path: str) -> list[Entry]:
         said = self._mtools("mdir", "-a", self._path(path) + "/", what=path)
-        found = [_entry(path, match) for match in map(_LINE.fullmatch, said.splitlines()) if match]
+        found = [_entry(self._name, path, match) for match in map(_LINE.fullmatch, said.splitlines()) if match]
         return sorted(entry for entry in found if entry is not None)
 
     def fetch(self, path: str, target: Path) -> None:
@@ -80,6 +84,10 @@ class Fat:
             )
 
     def _path(self, path: str) -> str:
+        """As mtools has it, to which some characters are patterns. Raises UsageError for a name it cannot have."""
+        for part in path.split("/"):
+            if _NOT_ON_FAT.search(part):
+                raise UsageError(f"{self._name}: {part!r} is no name for a FAT, or not for mtools", hint="rename it")
         return f"::/{path}" if path else "::"
 
     def _mtools(self, tool: str, *words: str, what: str) -> str:
@@ -102,14 +110,14 @@ def format_fat(name: Path) -> None:
         raise FloeError(f"cannot make a FAT on {name}", evidence=_words(done), hint="a size from 64K to 2047G")
 
 
-def _entry(folder: str, match: re.Match[str]) -> Entry | None:
+def _entry(disk: Path, folder: str, match: re.Match[str]) -> Entry | None:
     """None for "." and ".."."""
     short, extension, size, long = (text.strip() for text in match.groups())
     name = long or (f"{short}.{extension}" if extension else short)
     if name in (".", ".."):
         return None
     is_folder = size == "<DIR>"
-    return Entry(str(PurePosixPath(folder, name)), 0 if is_folder else int(size.replace(" ", "")), is_folder)
+    return Entry(joined(disk, folder, name), 0 if is_folder else int(size.replace(" ", "")), is_folder)
 
 
 def _same(one: str, other: str) -> bool:
@@ -125,10 +133,13 @@ def _tool(name: str) -> str:
 
 def _run(argv: list[str]) -> subprocess.CompletedProcess[str]:
     own = {"MTOOLSRC": os.devnull, "MTOOLS_DATE_STRING": "yyyy-mm-dd", "MTOOLS_TWENTY_FOUR_HOUR_CLOCK": "1"}
-    return subprocess.run(
-        argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
-        env=os.environ | own | {"LC_ALL": "C.UTF-8"}, timeout=_TIMEOUT_S, check=False,
-    )  # fmt: skip
+    try:
+        return subprocess.run(
+            argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
+            env=os.environ | own | {"LC_ALL": "C.UTF-8"}, timeout=_TIMEOUT_S, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise FloeError(f"{Path(argv[0]).name} did not end within {_TIMEOUT_S} s") from None
 
 
 def _words(done: subprocess.CompletedProcess[str]) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from floe.disks import SECTOR
@@ -94,6 +94,13 @@ def walk(volume: Volume, path: str = "") -> Iterator[Entry]:
             yield from walk(volume, entry.path)
 
 
+def joined(disk: Path, folder: str, name: str) -> str:
+    """The path of what a folder of the disk holds. Raises FloeError for a name that leads elsewhere."""
+    if name in ("", ".", "..") or "/" in name or "\0" in name:
+        raise FloeError(f"{disk} is damaged: a file in /{folder} is called {name!r}", hint=_COPIED)
+    return f"{folder}/{name}" if folder else name
+
+
 class _File:
     """A disk as littlefs-python has it (UserContext's four methods). `size`: bytes of the disk."""
 
@@ -161,7 +168,7 @@ class Littlefs:
     def list(self, path: str) -> list[Entry]:
         with _told(self._name, path):
             found = list(self._fs.scandir("/" + path))
-        return sorted(Entry(str(PurePosixPath(path, e.name)), int(e.size), e.type == 2) for e in found)
+        return sorted(Entry(joined(self._name, path, e.name), int(e.size), e.type == 2) for e in found)
 
     def fetch(self, path: str, target: Path) -> None:
         with _told(self._name, path), self._fs.open("/" + path, "rb") as source, target.open("wb") as out:
