@@ -78,7 +78,7 @@ def test_links_in_data_that_lead_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["main", "data", "tls.ca"])
-@pytest.mark.parametrize("value, words", [(r"a\u0000b", "null byte"), ("x" * 5000, "File name too long")])
+@pytest.mark.parametrize("value, words", [(r"a\u0000b", "null (byte|character)"), ("x" * 5000, "File name too long")])
 def test_a_path_that_is_none(tmp_path: Path, key: str, value: str, words: str) -> None:
     app = folder_of(tmp_path / "app", f'{key} = "{value}"\n')
     with pytest.raises(ConfigError, match=rf"image\.toml:2: {key}: .* is no path: .*{words}"):
