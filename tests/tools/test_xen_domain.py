@@ -302,6 +302,8 @@ def test_a_later_owner_is_served_by_a_process_that_was_held_up(tmp_path: Path) -
     try:
         fake.start()
         assert fake.event()["event"] == "RESUME"
+        os.write(fake.master, b"up")
+        assert fake.console.recv(100) == b"up"  # the console's script has joined
         fake.process.send_signal(signal.SIGSTOP)
         for s in (fake.console, fake.serial, fake.events):
             s.close()
@@ -310,7 +312,7 @@ def test_a_later_owner_is_served_by_a_process_that_was_held_up(tmp_path: Path) -
         select.select([], [], [], 0.2)  # for the console's script to pass it on
         fake.process.send_signal(signal.SIGCONT)
         assert fake.console.recv(100) == b"still here"
-        fake.ends(0, "0 10")
+        fake.ends(0, "0 12")
         assert fake.process.wait(20) == 3
     finally:
         fake.close()
