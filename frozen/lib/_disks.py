@@ -52,10 +52,11 @@ def _superblock(dev):
     # Bytes of a littlefs2's block and how many of them there are; (0, 0) where there is none. It is the log of block 0
     # or, while that is rewritten, of block 1; the newer one holds.
     at, sector, found = 0, dev.sector_size, (0, 0, 0)
+    head = bytearray(16)
     while at <= 1 << 20 and at + sector <= dev.size:
-        log = bytearray(min(_LOG, dev.size - at))
-        if dev.readblocks(at // sector, log, 0) == 0 and log[8:16] == b"littlefs":
-            size, count = _committed(log)
+        if dev.readblocks(at // sector, head, 0) == 0 and head[8:] == b"littlefs":
+            log = bytearray(min(_LOG, dev.size - at))
+            size, count = _committed(log) if dev.readblocks(at // sector, log, 0) == 0 else (0, 0)
             revision = int.from_bytes(log[:4], "little")
             if size >= sector and not size & (size - 1) and at in (0, size) and revision >= found[0]:
                 found = revision, size, count

@@ -211,7 +211,8 @@ def _littlefs(fd: int, size: int, *, mount: bool, blocks: int | None = None) -> 
     count = os.lseek(fd, 0, os.SEEK_END) // size if blocks is None else blocks
     unit = min(size, 4096)
     words = {"block_size": size, "block_count": count, "read_size": unit, "cache_size": unit, "prog_size": SECTOR}
-    return LittleFS(_File(fd), mount=mount, lookahead_size=256, **words)  # type: ignore[arg-type]
+    fs: Any = LittleFS  # its types want a UserContext, of which it calls no more than _File has
+    return fs(_File(fd), mount=mount, lookahead_size=256, **words)
 
 
 def _mounted(fd: int, name: Path) -> Any:
