@@ -3,6 +3,7 @@
 
 #include "app.h"
 #include "boot/boot.h"
+#include "dev/dev.h"
 #include "hal/internal.h"
 #include "mod_blkdev.h"
 #include "port.h"

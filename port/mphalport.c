@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // MicroPython's HAL over hal.h. Owns nothing but the cooked flag. Not here: the console's buffers. Context: main loop.
 
+#include "dev/dev.h"
 #include "py/mphal.h"
 
 #include <string.h>

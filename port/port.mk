@@ -49,7 +49,7 @@ SRC_PORT_C = \
     $(sort $(wildcard port/xen/*.c)) $(addprefix port/libc/, malloc.c stdlib.c string.c)
 SRC_PORT_S = port/boot/entry.S port/monitor/monitor.S
 ifeq ($(PROFILE),dev)
-SRC_PORT_C += port/dupterm.c port/live.c port/native.c port/rawpaste.c port/repl.c port/swap.c
+SRC_PORT_C += $(sort $(wildcard port/dev/*.c))
 endif
 SRC_MODULES_C = modules/netdev/netdev.c $(sort $(wildcard modules/blkdev/*.c modules/virtio/*.c modules/xen/*.c)) $(FLOE_LWIP_C) $(FLOE_TLS_C)
 SRC_SHARED_C = shared/readline/readline.c shared/runtime/gchelper_generic.c shared/runtime/pyexec.c \

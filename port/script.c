@@ -10,6 +10,7 @@
 #include "shared/readline/readline.h"
 
 #include "app.h"
+#include "dev/dev.h"
 #include "port.h"
 
 enum { CODE_OK = 0, CODE_EXCEPTION = 1, CODE_MAX = 119, CODE_NO_MEMORY = 121 };

@@ -27,10 +27,10 @@ USES: list[tuple[str, str]] = [
         r"|(\.\./)?(hal/hal|hal/internal|port)\.h|libffi/src/dlmalloc\.c",
     ),
     (r"port/mpconfigport\.h|port/qstrdefsport\.h", rf"{STD}|alloca\.h|math\.h|(\.\./)?hal/hal\.h|port\.h"),
-    (r"port/mphalport\.[ch]", rf"{STD}|py/.*|shared/.*|(hal/)?hal\.h|(mphal)?port\.h"),
+    (r"port/mphalport\.[ch]", rf"{STD}|py/.*|shared/.*|(hal/)?hal\.h|(mphal)?port\.h|dev/dev\.h"),
     (
-        r"port/[a-z_]+\.[ch]",
-        rf"{STD}|stdio\.h|py/.*|shared/.*|extmod/.*|genhdr/.*|app\.h|port\.h|hal/(hal|internal)\.h"
+        r"port/(dev/)?[a-z_]+\.[ch]",
+        rf"{STD}|stdio\.h|py/.*|shared/.*|extmod/.*|genhdr/.*|app\.h|port\.h|(dev/)?dev\.h|hal/(hal|internal)\.h"
         r"|boot/boot\.h|monitor/monitor\.h|xen/xen\.h|(netdev/)?netdev\.h|mod_blkdev\.h",
     ),
     (r"modules/netdev/.*", rf"{STD}|netdev\.h"),
@@ -111,6 +111,7 @@ PREFIXES = [
     (r"port/xen/.*", r"xen_"),
     (r"port/mphalport\.c", r"mp_hal_|mp_"),
     (r"port/libc/.*", r""),  # the names of the C library
+    (r"port/dev/.*", r"floe_"),
     (r"port/[a-z_]+\.c", r"floe_|mod_|mp_(?!hal_)|gc_|soft_timer_|main$|nlr_jump_fail$|get_fattime$"),
     (r"modules/netdev/.*", r"netdev_"),
     (r"modules/blkdev/(?!mod_).*", r"blkdev_"),

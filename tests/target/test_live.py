@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""port/live.c: a REPL beside a running asyncio service, which does not stop for it."""
+"""port/dev/live.c: a REPL beside a running asyncio service, which does not stop for it."""
 
 from __future__ import annotations
 

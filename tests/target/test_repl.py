@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""port/repl.c, port/rawpaste.c, port/dupterm.c: a dev image on the desk is a board, to a person and to mpremote."""
+"""port/dev: repl.c, rawpaste.c, dupterm.c: a dev image on the desk is a board, to a person and to mpremote."""
 
 from __future__ import annotations
 

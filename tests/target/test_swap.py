@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""port/swap.c: another version of a module in a program that goes on."""
+"""port/dev/swap.c: another version of a module in a program that goes on."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ SPOOL = 64 << 20  # bytes of the guest's that wait for their reader; what comes 
 INTERRUPT = b"\x03"  # Ctrl-C
 # To a dev image, whose script may run on beside a REPL that takes Ctrl-C: the same for the script, then the VM's end.
 _STOP_DEVICE = INTERRUPT * 2 + b"\r\x01import floe\nfloe.stop()\x04\x02"
-INPUT_END = b"\xff"  # to a dev image at its prompt: there is no more to type (port/repl.c)
+INPUT_END = b"\xff"  # to a dev image at its prompt: there is no more to type (port/dev/repl.c)
 ESCAPE = b"\x1d"  # Ctrl-], as in mpremote and telnet
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What of a dev image's console its program said, and what belongs to a raw-REPL session of mpremote's or floe's.
 
-Follows the protocol from outside (MicroPython's reference manual, "raw mode" and "raw-paste mode"; port/rawpaste.c):
+Follows the protocol from outside (MicroPython's reference manual, "raw mode", "raw-paste mode"; port/dev/rawpaste.c):
 in raw mode each program typed is answered by OK or by raw-paste's window, its output, 04, its traceback, 04 and `>`.
 What comes while such an answer is due belongs to the session; what comes at the prompt, with nothing typed, does not.
 Files travel inside an answer and may look like its end: a prompt counts once the guest has been silent after it.

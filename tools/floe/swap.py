@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """`floe swap NAME MODULE FILE`: another version of a module for a program that runs in a detached VM, and goes on.
 
-FILE is compiled here; the guest loads it beside the program and changes over between two bytecodes (port/swap.c).
+FILE is compiled here; the guest loads it beside the program and changes over between two bytecodes (port/dev/swap.c).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _ATTENTION = b"\r\x01"  # raw mode, without the Ctrl-C of mpremote's: a script without a REPL beside it goes on
 _BANNER = b"raw REPL; CTRL-B to exit\r\n"
-_BEGINS = b"floe: another __main__ begins\r\n"  # port/repl.c
+_BEGINS = b"floe: another __main__ begins\r\n"  # port/dev/repl.c
 _ANSWER_S = 5.0
 _SOON_S = 2.0  # an answer of a REPL beside a loop takes less
 _END_S = 10.0  # for the main script to end

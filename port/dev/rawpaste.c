@@ -4,7 +4,7 @@
 // a script that runs beside the REPL must not pay for; this one takes what is there and returns. Owns the program
 // while it comes in (a root pointer). Not here: the rest of the REPL, which is upstream's. Context: main loop.
 
-#include "port.h"
+#include "dev.h"
 #include "py/compile.h"
 #include "py/mphal.h"
 #include "py/runtime.h"

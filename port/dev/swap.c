@@ -2,8 +2,7 @@
 // floe.swap(name, code): another version of a module that is in use, or of __main__, which is asked for its end and run
 // again (repl.c). The code runs in a namespace of its own first, so
 // that a failure leaves everything as it was; then the module's names are the new ones, at once. Owns the table of
-// functions that stand for newer ones. Not here: compiling for the host's verb (tools/floe/swap.py). Only in the dev
-// archive. Context: main loop, from Python.
+// functions that stand for newer ones. Not here: compiling for the host's verb (tools/floe/swap.py). Context: main loop, from Python.
 //
 // What anybody holds of the old version follows. A function gets a type whose call goes on to the new one; the rest of
 // the object stays, for the frames and generators that still run its code: they end as they began. A class takes over
@@ -11,7 +10,7 @@
 // Constants that were copied (`from m import LIMIT`), names that the new code does not have, and those that it lists in
 // __floe_keep__ and that have a value already, stay what they were.
 
-#include "port.h"
+#include "dev.h"
 #include "py/builtin.h"
 #include "py/compile.h"
 #include "py/objfun.h"

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 // A dev image as a device: boot.py, the script, upstream's friendly and raw REPL on the console, and all of it again
 // after a soft reset. Owns the order and the console's larger input queue. Not here: what runs while the script does
-// (live.c). Only in the dev archive. Context: main loop.
+// (live.c). Context: main loop.
 
 #include "app.h"
+#include "dev.h"
 #include "port.h"
 #include "py/gc.h"
 #include "py/mphal.h"

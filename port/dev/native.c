@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "boot/boot.h"
+#include "dev.h"
 #include "hal/hal.h"
 #include "monitor/monitor.h"
-#include "port.h"
 #include "py/persistentcode.h"
 #include "py/runtime.h"
 

@@ -2,8 +2,8 @@
 // os.dupterm of a dev image: a second terminal beside the console, as upstream's boards have it. Owns nothing: the
 // stream is a root pointer of extmod/os_dupterm.c. Not here: the console. Context: main loop.
 
+#include "dev.h"
 #include "extmod/misc.h"
-#include "port.h"
 #include "py/mphal.h"
 #include "py/mpstate.h"
 #include "py/runtime.h"

@@ -2,11 +2,12 @@
 // The live REPL of a dev image: while the script runs an asyncio loop, console input goes to a REPL beside it, run
 // from MicroPython's scheduler between two bytecodes of the script, as a scheduled function is. Owns what is held back
 // of the script's output while a host is in raw mode. Not here: the REPL itself (repl.c, rawpaste.c, upstream's
-// pyexec.c). Only in the dev archive. Context: main loop; serve() does not nest.
+// pyexec.c). Context: main loop; serve() does not nest.
 //
 // Ctrl-C there interrupts what was typed there, never the script. A soft reset in raw mode, which mpremote asks for
 // before everything it does, is answered and not done; Ctrl-D at the friendly prompt, and SystemExit, are real ones.
 
+#include "dev.h"
 #include "port.h"
 #include "py/gc.h"
 #include "py/mphal.h"
