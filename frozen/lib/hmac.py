@@ -57,6 +57,6 @@ def compare_digest(a, b):
     if len(a) != len(b):
         return False
     different = 0
-    for x, y in zip(a, b):  # noqa: B905 - MicroPython has no zip(strict=)
+    for x, y in zip(a, b):
         different |= x ^ y
     return different == 0
