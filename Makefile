@@ -21,7 +21,7 @@ build: setup ## build every image of images/ into build/images/
 	    .venv/bin/floe build images/$$n -o build/images/$$n.elf || exit $$?; done
 
 run: setup ## boot images/web, fetch a page from it, go on serving until Ctrl-C
-	@$(PY) -m floe.demo
+	@$(PY) -m floe.cli.demo
 
 test: setup-tests ## run all tests
 	@$(PY) -m pytest -c tools/pyproject.toml --rootdir=. tests

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-FLOE = [sys.executable, "-c", "from floe.cli import main; main()"]
+FLOE = [sys.executable, "-c", "from floe.cli.main import main; main()"]
 
 
 def floe(*argv: str | Path, timeout_s: float = 60, **options: Any) -> subprocess.CompletedProcess[str]:

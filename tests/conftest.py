@@ -12,8 +12,9 @@ from pathlib import Path
 import otherqemu
 import pytest
 
-from floe import image, qemu
+from floe.build import pipeline
 from floe.errors import FloeError
+from floe.qemu import commandline
 from floe.testing import Boot, BootOptions, Guest
 
 __all__ = ["Boot", "BootOptions", "Guest"]
@@ -45,8 +46,8 @@ def second_qemu() -> Path:
 def each_qemu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """The test runs twice: with the installed QEMU, and with the second one. Its path."""
     if request.param == "second":
-        monkeypatch.setenv(qemu.CHOICE, str(request.getfixturevalue("second_qemu")))
-    return qemu.find_qemu()
+        monkeypatch.setenv(commandline.CHOICE, str(request.getfixturevalue("second_qemu")))
+    return commandline.find_qemu()
 
 
 @pytest.fixture(scope="session")
@@ -59,7 +60,7 @@ def build() -> Callable[..., Path]:
         if path.suffix == ".elf":
             return path
         if (path, dev) not in built:
-            built[path, dev] = image.build(path, profile="dev" if dev else "sealed").path
+            built[path, dev] = pipeline.build(path, profile="dev" if dev else "sealed").path
         return built[path, dev]
 
     return build_once

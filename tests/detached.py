@@ -16,8 +16,9 @@ from typing import Any, Self
 import pytest
 
 from command import floe
-from floe import control, state
-from floe.state import Folder, Process
+from floe.detached import control
+from floe.store import vmfolder
+from floe.store.vmfolder import Folder, Process
 
 WAIT_S = 20.0
 
@@ -35,7 +36,7 @@ class Vms:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for folder in list(state.everything()):
+        for folder in list(vmfolder.everything()):
             self.note(folder)
             for name in ("console.log", "serial.log", "hv.log", "keeper.log"):
                 if (folder / name).exists():
@@ -49,7 +50,7 @@ class Vms:
         done = floe("run", "--detach", "--json", *argv, **options)
         assert done.returncode == 0, done.stderr
         told: dict[str, Any] = json.loads(done.stdout)
-        self.note(state.find(told["name"]))
+        self.note(vmfolder.find(told["name"]))
         return told
 
     def note(self, folder: Folder) -> None:
@@ -60,12 +61,12 @@ class Vms:
 
 def ps(name: str) -> dict[str, Any]:
     """What `floe ps --all --json` tells of one VM, asked from here."""
-    return control.status(state.find(name)).as_dict()
+    return control.status(vmfolder.find(name)).as_dict()
 
 
 def log(name: str) -> str:
     """What the VM said so far."""
-    return (state.find(name) / "console.log").read_text(errors="replace")
+    return (vmfolder.find(name) / "console.log").read_text(errors="replace")
 
 
 def until(true: Callable[[], bool], what: str, deadline_s: float = WAIT_S) -> None:

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from conftest import Guest
-from floe.console import Matched
+from floe.stream.streams import Matched
 
 T = TypeVar("T")
 

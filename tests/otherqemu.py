@@ -19,9 +19,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from floe.errors import FloeError
-from floe.kvm import image
+from floe.kvmlab import linuximage
 from floe.lab import assets, deb, packages
-from floe.qemu import QEMU, find_qemu
+from floe.qemu.commandline import QEMU, find_qemu
 
 HERE = Path(__file__).resolve().parent
 LOADER = "ld-linux-x86-64.so.2"
@@ -41,7 +41,7 @@ def version(qemu: str | Path) -> str:
 
 def pins() -> Path:
     """Of the QEMU that the machine's own is not."""
-    return HERE / "qemu-10.0.toml" if int(version(find_qemu()).split(".")[0]) < 10 else image.PINS
+    return HERE / "qemu-10.0.toml" if int(version(find_qemu()).split(".")[0]) < 10 else linuximage.PINS
 
 
 def bring() -> Path:
@@ -100,7 +100,7 @@ def _place(path: str) -> str | None:
 
 def renew() -> None:
     """Write what the mirrors have now into the pins. The set of packages stays: what is missing shows at a start."""
-    for path in (*HERE.glob("qemu-*.toml"), image.PINS):
+    for path in (*HERE.glob("qemu-*.toml"), linuximage.PINS):
         old = packages.load(path)
         mirror = _mirror(old.suite)
         text = path.read_text()

@@ -6,8 +6,8 @@ from __future__ import annotations
 import os
 import tty
 
-from floe.console import Input, Output
-from floe.vm import Vm
+from floe.stream.streams import Input, Output
+from floe.vm.vm import Vm
 
 
 class Pty:

@@ -12,7 +12,7 @@ import json
 import subprocess
 from pathlib import Path
 
-from floe import elf as elf_file
+from floe.image import elf as elf_file
 
 CONTENT = {
     "format": 1,

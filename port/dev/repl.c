@@ -14,7 +14,7 @@
 
 enum {
     INPUT_SIZE = 65536, // a power of two: two windows of raw-paste mode, and room for what a busy script has not read
-    INPUT_END = 0xff    // in no UTF-8 text; tools/floe/console.py types it
+    INPUT_END = 0xff    // in no UTF-8 text; tools/floe/stream/streams.py types it
 };
 
 static char input[INPUT_SIZE];
@@ -114,7 +114,7 @@ static int run_script(const char *name) {
 }
 
 static int run_swapped(void) {
-    mp_printf(&mp_plat_print, "floe: another __main__ begins\n"); // tools/floe/swap.py waits for it
+    mp_printf(&mp_plat_print, "floe: another __main__ begins\n"); // tools/floe/cli/swap.py waits for it
     mp_hal_stdout_cooked = false;
     floe_live_fresh_loop();
     return run_script(NULL);
@@ -166,7 +166,7 @@ static void soft_reset(void) {
 }
 
 void floe_repl(void) {
-    hal_console_stop = "\x03\x03\r\x01import floe\nfloe.stop()\x04\x02"; // as tools/floe/console.py types it
+    hal_console_stop = "\x03\x03\r\x01import floe\nfloe.stop()\x04\x02"; // as tools/floe/stream/streams.py types it
     hal_console_input_buffer(input, sizeof(input));
     for (;;) {
         start_python();

@@ -2,7 +2,8 @@
 // floe.swap(name, code): another version of a module that is in use, or of __main__, which is asked for its end and run
 // again (repl.c). The code runs in a namespace of its own first, so
 // that a failure leaves everything as it was; then the module's names are the new ones, at once. Owns the table of
-// functions that stand for newer ones. Not here: compiling for the host's verb (tools/floe/swap.py). Context: main loop, from Python.
+// functions that stand for newer ones. Not here: compiling for the host's verb (tools/floe/cli/swap.py). Context: main
+// loop, from Python.
 //
 // What anybody holds of the old version follows. A function gets a type whose call goes on to the new one; the rest of
 // the object stays, for the frames and generators that still run its code: they end as they began. A class takes over

@@ -46,7 +46,7 @@ static inline int hal_blob_rest(const char *name, const char *prefix, char *out,
     return (int)len;
 }
 
-enum { HAL_PANIC_CODE = 120, HAL_RESET_CODE = 122, HAL_WAKE_CODE = 123 }; // tools/floe/vm.py
+enum { HAL_PANIC_CODE = 120, HAL_RESET_CODE = 122, HAL_WAKE_CODE = 123 }; // tools/floe/vm/vm.py
 
 // What a pvclock page counts, now. The hypervisor writes it only before it lets us run: at most one more round.
 static inline uint64_t hal_pvclock_ns(const monitor_pvclock_t *t) {

@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 
 from floe.errors import VmError
-from floe.qemu import MACHINES
-from floe.stamps import SWITCH, StampFilter
-from floe.vm import Vm
+from floe.qemu.commandline import MACHINES
+from floe.stream.stamps import SWITCH, StampFilter
+from floe.vm.vm import Vm
 from tests import tiny
 from tests.bench import unixport
 from tests.bench.common import ROOT, Options, Report, alternate, build, expect, floe_vm, spread

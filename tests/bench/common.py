@@ -18,14 +18,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from floe import accel, image
-from floe.console import Matched
+from floe.build import pipeline
+from floe.build.pipeline import Profile
 from floe.errors import VmError
-from floe.image import Profile
-from floe.net import Card
-from floe.ports import claim, parse_forward
-from floe.qemu import VmSpec, find_qemu, parse_memory
-from floe.vm import Vm
+from floe.qemu import accel
+from floe.qemu.commandline import VmSpec, find_qemu, parse_memory
+from floe.spec.network import Card
+from floe.spec.ports import claim, parse_forward
+from floe.stream.streams import Matched
+from floe.vm.vm import Vm
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -67,7 +68,7 @@ def usable_accels() -> list[str]:
 @cache
 def build(app: Path, *, profile: Profile | None = None) -> Path:
     """Built once: every round measures the same ELF. profile: the app's own if None."""
-    return image.build(app, profile=profile).path
+    return pipeline.build(app, profile=profile).path
 
 
 @contextmanager

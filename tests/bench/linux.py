@@ -21,8 +21,8 @@ from types import TracebackType
 from typing import Self
 
 from floe.errors import NotFound, VmError
-from floe.ports import claim, parse_forward
-from floe.qemu import find_qemu
+from floe.qemu.commandline import find_qemu
+from floe.spec.ports import claim, parse_forward
 from tests.bench import unixport
 
 FOLDER = unixport.BENCH / "linux"

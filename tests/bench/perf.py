@@ -15,14 +15,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from floe import port
+from floe.build import port_archive
 from floe.errors import VmError
-from floe.vm import Vm
+from floe.vm.vm import Vm
 from tests.bench import unixport
 from tests.bench.common import GUESTS, Options, Report, alternate, build, expect, floe_vm, say
 from tests.terminal import Pty
 
-_TESTS = port.MICROPYTHON / "tests"
+_TESTS = port_archive.MICROPYTHON / "tests"
 # Upstream's parameters for a PC: about its MHz, and the KiB of heap that a benchmark may take.
 _N, _M = 1000, 1000
 _DEADLINE_S = 300

@@ -11,10 +11,10 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from floe import port
+from floe.build import port_archive
 from floe.errors import BuildError
 
-BENCH = port.BUILD / "bench"
+BENCH = port_archive.BUILD / "bench"
 FOLDER = BENCH / "unix"
 BINARY = FOLDER / "micropython"
 _TIMEOUT_S = 600
@@ -24,7 +24,7 @@ _WITHOUT = ["BTREE=0", "SSL=0", "FFI=0", "THREAD=0"]
 
 def _port_flags() -> tuple[list[str], str, str, list[str]]:
     """From port.mk: flags of the architecture, of the fast files, of the fastest, and the fast files of upstream."""
-    text = re.sub(r"\\\n\s*", " ", (port.ROOT / "port" / "port.mk").read_text())
+    text = re.sub(r"\\\n\s*", " ", (port_archive.ROOT / "port" / "port.mk").read_text())
 
     def value(name: str) -> str:
         found = re.search(rf"^{name}\s*:?=\s*(.*)$", text, re.MULTILINE)
@@ -38,7 +38,7 @@ def _port_flags() -> tuple[list[str], str, str, list[str]]:
 
 def build() -> None:
     """Make BINARY if it is missing or older than port.mk. Raises BuildError."""
-    if BINARY.exists() and BINARY.stat().st_mtime > (port.ROOT / "port" / "port.mk").stat().st_mtime:
+    if BINARY.exists() and BINARY.stat().st_mtime > (port_archive.ROOT / "port" / "port.mk").stat().st_mtime:
         return
     arch, fast, superopt, files = _port_flags()
     shutil.rmtree(FOLDER, ignore_errors=True)
@@ -49,10 +49,10 @@ def build() -> None:
     (FOLDER / "bench.mk").write_text(f"include Makefile\n$(addprefix $(BUILD)/, {' '.join(files)}): CFLAGS += {fast}\n")
     with tempfile.TemporaryDirectory(prefix="floe-unix-") as scratch:
         way = Path(scratch)  # upstream's make takes no blank in a path, so everything is reached through links
-        for link, target in (("unix", FOLDER), ("mpy-cross", port.BUILD / "mpy-cross")):
+        for link, target in (("unix", FOLDER), ("mpy-cross", port_archive.BUILD / "mpy-cross")):
             (way / link).symlink_to(target)
         folder, cross = way / "unix", way / "mpy-cross"
-        argv = ["make", "-C", str(port.MICROPYTHON / "ports" / "unix"), "-f", str(folder / "bench.mk"), "-j2"]
+        argv = ["make", "-C", str(port_archive.MICROPYTHON / "ports" / "unix"), "-f", str(folder / "bench.mk"), "-j2"]
         argv += [f"BUILD={folder}", "PROG=micropython", "DEBUG="]
         argv += ["COPT=-Os -DNDEBUG -fdata-sections -ffunction-sections"]
         argv += [f"CSUPEROPT={superopt}", f"CFLAGS_EXTRA={' '.join(arch)} -w", "LDFLAGS_EXTRA=-static -no-pie"]

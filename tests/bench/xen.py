@@ -22,7 +22,7 @@ from floe.errors import VmError
 from floe.lab import assets, deb, packages
 from floe.lab.cpio import Archive
 from floe.lab.tree import Tree
-from floe.xen import dom0image, lab, machine
+from floe.xenlab import dom0image, lab, machine
 from tests.bench import unixport
 from tests.bench.common import GUESTS, ROOT, WEB, Options, Report, alternate, build, say, spread
 

@@ -7,7 +7,7 @@ import struct
 import textwrap
 from pathlib import Path
 
-from floe import port
+from floe.build import port_archive
 
 _some = random.Random(1)
 FLOATS = [
@@ -137,7 +137,7 @@ def test_frozen_code_runs(boot, tmp_path):
     frames = re.findall(r'File "(asyncio/core.py)", line (\d+), in (\w+)', text)
     assert [name for _, _, name in frames] == ["run", "run_until_complete", "_run", "_run"], text
     for file, line, name in frames:
-        source = (port.MICROPYTHON / "extmod" / file).read_text().splitlines()[: int(line)]
+        source = (port_archive.MICROPYTHON / "extmod" / file).read_text().splitlines()[: int(line)]
         assert next(x for x in reversed(source) if re.match(r"(async )?def ", x)).startswith(f"def {name}("), (
             line,
             name,

@@ -6,8 +6,8 @@ from __future__ import annotations
 import pytest
 
 from conftest import Boot
-from floe.console import Matched
-from floe.qemu import MACHINES
+from floe.qemu.commandline import MACHINES
+from floe.stream.streams import Matched
 
 pytestmark = pytest.mark.usefixtures("each_qemu")
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from conftest import Boot, Guest
-from floe.console import INTERRUPT, Matched
+from floe.stream.streams import INTERRUPT, Matched
 from rawhttp import Answer, RawHttp
 
 

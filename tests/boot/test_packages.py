@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from conftest import Boot
-from floe.console import Matched
+from floe.stream.streams import Matched
 
 APP = Path(__file__).parent / "packages"
 BROKER = "/usr/sbin/mosquitto"

@@ -15,7 +15,7 @@ import pytest
 from webguest import CALM_S, CHUNKED, DATA, HOST, POST, POST_NOTE, SETTLE_S, BootWeb, Web, get, serve, status_of
 
 from conftest import Boot
-from floe.console import INTERRUPT, Matched
+from floe.stream.streams import INTERRUPT, Matched
 from rawhttp import RawHttp, exchange
 
 

@@ -22,8 +22,8 @@ from certs import HOST, Certificates
 from webguest import DATA
 
 from conftest import Boot, Guest
-from floe.console import INTERRUPT, Matched
 from floe.errors import UsageError
+from floe.stream.streams import INTERRUPT, Matched
 
 DEADLINE_S = 120.0
 TIMEOUT_S = 80.0  # on a busy host a crowd takes its time

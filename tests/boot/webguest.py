@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from conftest import Boot, Guest
-from floe.console import INTERRUPT, Matched, TimedOut
+from floe.stream.streams import INTERRUPT, Matched, TimedOut
 from rawhttp import Answer, RawHttp, exchange
 
 DATA = Path(__file__).resolve().parents[2] / "images" / "web" / "data"

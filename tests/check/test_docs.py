@@ -9,8 +9,8 @@ from functools import cache
 import click
 import pytest
 
-from floe import config
-from floe.cli import VERBS, floe
+from floe.build import config
+from floe.cli.main import VERBS, floe
 from tree import REPO, files, matching, read
 
 READMES = matching(r".*\.md")

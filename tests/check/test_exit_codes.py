@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import re
 
-from floe import errors, vm
+from floe import errors
+from floe.vm import vm
 from tree import read
 
 PAGE = "docs/exit-codes.md"

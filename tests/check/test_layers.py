@@ -7,6 +7,7 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
+import sys
 
 import pytest
 
@@ -171,52 +172,95 @@ def test_mp_hal_names_stand_in_mphalport_only() -> None:
     assert wrong == []
 
 
-# ---- the host tool: verbs above leaves ----------------------------------------------------------
+# ---- the host tool: imports go downward only ------------------------------------------------------
 
-
-def verbs() -> set[str]:
-    tree = ast.parse(read("tools/floe/cli.py"))
-    table = next(n for n in tree.body if isinstance(n, ast.AnnAssign) and getattr(n.target, "id", "") == "VERBS")
-    assert isinstance(table.value, ast.Dict)
-    places = [ast.literal_eval(value)[0] for value in table.value.values]
-    return {place.split(":")[0].removeprefix("floe.") for place in places}
+GROUND = {"errors", "refusals", "shown", "units", "userfile"}  # single modules, for everybody
+# Package of tools/floe: what it may import beside the ground, lowest first. Later lines may name earlier ones only.
+ROOMS: dict[str, set[str]] = {
+    "setup": set(),
+    "spec": set(),
+    "image": set(),
+    "stream": set(),
+    "store": {"spec"},
+    "hostnet": {"spec", "store"},
+    "build": {"image", "setup", "spec"},
+    "disk": {"spec"},
+    "qemu": {"spec"},
+    "lab": {"qemu", "setup", "spec", "store"},
+    "xenlab": {"lab"},
+    "kvmlab": {"lab", "qemu", "spec"},
+    "xen": {"build", "hostnet", "image", "lab", "qemu", "spec", "xenlab"},
+    "hypervisor": {"hostnet", "qemu", "spec", "xen", "xenlab"},
+    "vm": {"build", "hostnet", "hypervisor", "image", "lab", "qemu", "spec", "stream", "xen", "xenlab"},
+    "detached": {"hostnet", "hypervisor", "image", "qemu", "spec", "store", "stream", "vm"},
+    "testing": {"build", "image", "qemu", "spec", "stream", "vm"},
+    "device": {"detached", "store"},
+}
+ROOMS["cli"] = set(ROOMS)
 
 
 def imported(name: str) -> set[str]:
-    """Modules of floe that a module of floe imports, at any depth of its code, without the "floe." before them."""
+    """Packages and single modules of floe that a module of floe imports, at any depth of its code."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(read(name))):
         if isinstance(node, ast.Import):
-            found |= {alias.name.removeprefix("floe.") for alias in node.names if alias.name.startswith("floe.")}
-        elif isinstance(node, ast.ImportFrom) and node.module in ("floe", "floe.kvm", "floe.lab", "floe.xen"):
-            package = node.module.removeprefix("floe").lstrip(".")
-            found |= {f"{package}.{alias.name}".lstrip(".") for alias in node.names}
+            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("floe.")}
+        elif isinstance(node, ast.ImportFrom) and node.module == "floe":
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("floe."):
-            found.add((node.module or "").removeprefix("floe."))
-    return found
+            found.add((node.module or "").split(".")[1])
+    return found - {"__version__"}
 
 
-@pytest.mark.parametrize("name", matching(r"tools/floe/((kvm|lab|xen)/)?[a-z0-9_]+\.py"))
-def test_leaves_never_import_a_verb(name: str) -> None:
-    module = name.removeprefix("tools/floe/").removesuffix(".py").replace("/", ".")
-    tops = verbs() | {"cli"}
-    if module == "cli":
-        assert imported(name) <= {"errors", "__version__"}
-    elif module not in {*tops, "demo"}:
-        assert imported(name) & tops == set()
+def test_rooms_import_downward_only() -> None:
+    before: set[str] = set()
+    for room, below in ROOMS.items():
+        assert below <= before, f"{room} may import {below - before}, which stand above it"
+        before.add(room)
+    folders = {name.split("/")[2] for name in matching(r"tools/floe/[a-z]+/.*\.py")}
+    assert folders == set(ROOMS)
 
 
-STDLIB_ONLY = ["errors", "refusals", "shown", "upstream", "apt", "archive", "setup"]
+@pytest.mark.parametrize("name", matching(r"tools/floe/.*\.py"))
+def test_imports_of_the_host_tool(name: str) -> None:
+    room, slash, _ = name.removeprefix("tools/floe/").partition("/")
+    if not slash:
+        assert imported(name) <= GROUND, "what lies beside the packages knows none of them"
+    else:
+        assert imported(name) <= GROUND | ROOMS[room] | {room}
 
 
-@pytest.mark.parametrize("module", STDLIB_ONLY)
-def test_what_runs_before_setup_uses_the_standard_library_only(module: str) -> None:
-    tree = ast.parse(read(f"tools/floe/{module}.py"))
-    names = {n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
-    names |= {alias.name for n in ast.walk(tree) if isinstance(n, ast.Import) for alias in n.names}
-    third_party = {"click", "msgspec", "elftools", "mpremote", "serial", "qemu"}
-    assert {name.split(".")[0] for name in names} & third_party == set()
-    assert imported(f"tools/floe/{module}.py") <= {*STDLIB_ONLY, "__version__"}
+@pytest.mark.parametrize("name", matching(r"tools/floe/[a-z]+/__init__\.py"))
+def test_a_package_s_init_is_a_docstring(name: str) -> None:
+    """Names stand in modules; floe.testing alone is imported by its users."""
+    body = ast.parse(read(name)).body
+    assert isinstance(body[0], ast.Expr)
+    assert len(body) == 1 or name == "tools/floe/testing/__init__.py"
+
+
+# The keeper and the process of a Xen domain are programs of their own: their standard error is their log.
+PRINTERS = r"tools/floe/((cli|setup)/.*|detached/keeper\.py|xen/domain\.py)"
+
+
+@pytest.mark.parametrize("name", [n for n in matching(r"tools/floe/.*\.py") if not re.fullmatch(PRINTERS, n)])
+def test_only_the_command_prints(name: str) -> None:
+    wrong = []
+    for node in ast.walk(ast.parse(read(name))):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "print":
+            wrong.append(f"{name}:{node.lineno}: print()")
+        elif isinstance(node, ast.Import | ast.ImportFrom) and "click" in ast.unparse(node):
+            wrong.append(f"{name}:{node.lineno}: {ast.unparse(node)}")
+    assert wrong == []
+
+
+def test_what_runs_before_setup_uses_the_standard_library_only() -> None:
+    names = [*matching(r"tools/floe/setup/.*\.py"), "tools/floe/__init__.py"]
+    for name in [*names, *(f"tools/floe/{module}.py" for module in sorted(GROUND - {"userfile"}))]:
+        for node in ast.walk(ast.parse(read(name))):
+            tops = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            tops += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            for top in tops:
+                assert top.split(".")[0] in {*sys.stdlib_module_names, "floe"}, f"{name}: {top}"
 
 
 def test_every_python_that_floe_starts_is_isolated() -> None:

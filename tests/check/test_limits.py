@@ -25,7 +25,7 @@ def test_there_is_something_to_check() -> None:
     [
         (600, C_FILES),
         (500, PY_FILES),
-        (250, ["tools/floe/cli.py"]),
+        (250, ["tools/floe/cli/main.py"]),
         (150, matching(r"port/(main|mphalport)\.[ch]")),
         (90, matching(r"[a-z].*/README\.md")),
     ],

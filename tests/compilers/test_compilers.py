@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import compiler
-from floe import port
+from floe.build import port_archive
 from floe.errors import FloeError
 
 VERSIONS = (12, 14)
@@ -22,21 +22,26 @@ TIMEOUT_S = 600
 
 def other() -> int:
     """The major version of the two that this machine's gcc is not."""
-    return next(v for v in VERSIONS if not port.load("sealed").compiler.startswith(f"gcc {v}."))
+    return next(v for v in VERSIONS if not port_archive.load("sealed").compiler.startswith(f"gcc {v}."))
 
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of what is committed or about to be, with this checkout's upstream sources."""
     copy = tmp_path_factory.mktemp("tree")
-    names = subprocess.run(["git", "ls-files", "-z"], cwd=port.ROOT, capture_output=True, text=True, check=True).stdout
+    names = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=port_archive.ROOT, capture_output=True, text=True, check=True
+    ).stdout
     for name in filter(None, names.split("\0")):
-        if name.startswith(("port/", "modules/", "frozen/", "tools/", "images/")) and (port.ROOT / name).exists():
+        if (
+            name.startswith(("port/", "modules/", "frozen/", "tools/", "images/"))
+            and (port_archive.ROOT / name).exists()
+        ):
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(port.ROOT / name, copy / name)
+            shutil.copy2(port_archive.ROOT / name, copy / name)
     (copy / "build").mkdir()
     for name in ("upstream", "mpy-cross", "mpy-cross.d"):
-        (copy / "build" / name).symlink_to(port.BUILD / name)
+        (copy / "build" / name).symlink_to(port_archive.BUILD / name)
     return copy
 
 
@@ -52,11 +57,11 @@ def run(tree: Path, path: str, *argv: str) -> str:
 def test_the_other_compiler(tree: Path, tmp_path: Path) -> None:
     version = other()
     try:
-        folder = compiler.unpack(version, port.BUILD / "compilers" / f"gcc-{version}", tmp_path)
+        folder = compiler.unpack(version, port_archive.BUILD / "compilers" / f"gcc-{version}", tmp_path)
     except FloeError as e:
         pytest.skip(f"SKIP: gcc {version} cannot be fetched: {e.message}")
     path = f"{folder}:{os.environ['PATH']}"
-    floe = [sys.executable, "-c", "from floe.cli import main; main()"]
+    floe = [sys.executable, "-c", "from floe.cli.main import main; main()"]
     for profile in ("sealed", "dev"):
         run(tree, path, "make", "-s", "-f", "port/port.mk", f"PROFILE={profile}", f"-j{os.cpu_count()}")
         assert (tree / "build/port" / profile / "compiler").read_text().startswith(f"gcc {version}.")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tutorial import KINDS, Block, Shell, blocks, follow, steps
 
-from floe import qemu
+from floe.qemu import commandline
 
 REPO = Path(__file__).resolve().parents[2]
 PAGE = (REPO / "docs" / "by-hand.md").read_text()
@@ -84,7 +84,7 @@ def test_libvirts_part(tmp_path: Path, environment: dict[str, str], accel: str, 
     """With the installed QEMU: a libvirt knows those of its own time."""
     folder = tmp_path / "w"
     folder.mkdir()
-    with Shell(folder, with_qemu(environment, qemu.find_qemu()), COMMAND_S, own_libvirt) as shell:
+    with Shell(folder, with_qemu(environment, commandline.find_qemu()), COMMAND_S, own_libvirt) as shell:
         run(parts(accel)[1], folder, shell)
 
 

@@ -13,7 +13,7 @@ import pytest
 import tiny
 from command import floe
 from detached import Vms, ps, until
-from floe import state
+from floe.store import vmfolder
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_in_use(vms: Vms, tmp_path: Path) -> None:
 
 
 def test_a_damaged_folder_is_told_and_can_be_removed(vms: Vms, tmp_path: Path) -> None:
-    folder = state.create("broken", "app")
+    folder = vmfolder.create("broken", "app")
     (folder / "spec.json").write_text('{"name": "bro')
     done = floe("ps", "--all")
     assert done.returncode == 0

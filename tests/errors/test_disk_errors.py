@@ -11,11 +11,11 @@ import pytest
 
 import tiny
 from command import failure, floe
-from floe import disks
-from floe.disks import Disk
 from floe.errors import FloeError
-from floe.qemu import VmSpec
-from floe.vm import Vm
+from floe.qemu.commandline import VmSpec
+from floe.spec import disks
+from floe.spec.disks import Disk
+from floe.vm.vm import Vm
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from floe import cli
+from floe.cli import main as cli
 
 CASES = sorted((Path(__file__).parent / "cases").iterdir())
 

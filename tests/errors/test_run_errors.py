@@ -16,12 +16,13 @@ import pytest
 
 import tiny
 from command import FLOE, failure, floe
-from floe import accel, cli
+from floe.cli import main as cli
 from floe.errors import VmExitedEarly
-from floe.net import Card
-from floe.ports import Forward
-from floe.qemu import VmSpec
-from floe.vm import Vm
+from floe.qemu import accel
+from floe.qemu.commandline import VmSpec
+from floe.spec.network import Card
+from floe.spec.ports import Forward
+from floe.vm.vm import Vm
 from nobody import error_for_nobody
 
 SERVER = "import socket\ns = socket.socket()\nprint('up')\n"

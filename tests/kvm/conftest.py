@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from conftest import REPO
-from floe import qemu
 from floe.errors import UpstreamError, VmError
-from floe.kvm import machine
-from floe.kvm.lab import LAB
+from floe.kvmlab import machine
+from floe.kvmlab.lab import LAB
+from floe.qemu import commandline
 
 STATE = REPO / "build" / "tests-kvm"
 LIMIT_S = 420  # the first test may download, build and boot, on a busy machine
@@ -29,8 +29,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def started() -> Iterator[None]:
     """The lab was started. Skips where it cannot run at all; what it needs is downloaded once."""
-    if shutil.which(qemu.find_qemu()) is None:
-        pytest.skip(f"SKIP: {qemu.QEMU} is not installed")
+    if shutil.which(commandline.find_qemu()) is None:
+        pytest.skip(f"SKIP: {commandline.QEMU} is not installed")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(STATE))
         machine.down(print)  # of a run that was killed

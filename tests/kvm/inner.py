@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from floe.errors import VmError
-from floe.kvm import guest, machine
-from floe.kvm.lab import LAB
-from floe.qemu import VmSpec
+from floe.kvmlab import machine, nested
+from floe.kvmlab.lab import LAB
+from floe.qemu.commandline import VmSpec
 
 Change = Callable[[list[str]], list[str]]
 
@@ -39,8 +39,8 @@ def run(elf: Path, *args: str, change: Change = lambda argv: argv, deadline_s: f
 
 
 def _run(spec: VmSpec, change: Change, deadline_s: float) -> Ended:
-    with guest.settled(spec) as settled:
-        script = shlex.quote(guest.script(change(guest.command(settled))))
+    with nested.settled(spec) as settled:
+        script = shlex.quote(nested.script(change(nested.command(settled))))
         said = LAB.call(f"sh -c {script}; s=$?; echo; echo == $s", deadline_s=deadline_s)
     match = re.fullmatch(r"(.*)\n== (\d+)\n", said, re.DOTALL)
     assert match is not None, said

@@ -12,10 +12,10 @@ import pytest
 from test_protection import Layout
 
 from conftest import REPO
-from floe.kvm import guest
-from floe.kvm.lab import LAB
-from floe.qemu import VmSpec
-from floe.vm import Outcome, judge
+from floe.kvmlab import nested
+from floe.kvmlab.lab import LAB
+from floe.qemu.commandline import VmSpec
+from floe.vm.vm import Outcome, judge
 
 TARGET = REPO / "tests" / "target"
 IDLE = Path(__file__).with_name("guest_idle.py")
@@ -97,8 +97,8 @@ def test_timers_wake_a_vm_that_sleeps(build: Callable[..., Path]) -> None:
 def test_an_idle_vm_uses_no_processor(build: Callable[..., Path], tmp_path: Path) -> None:
     (tmp_path / "sleeper.py").write_text('import time\nprint("sleeping")\ntime.sleep(60)\n')
     used = "set -- $(cat /proc/$(pidof qemu-system-x86_64)/stat); echo $((${14} + ${15}))"
-    with guest.settled(VmSpec(build(tmp_path / "sleeper.py"), cards=())) as spec:
-        with LAB.connect(guest.script(guest.command(spec))) as sock:
+    with nested.settled(VmSpec(build(tmp_path / "sleeper.py"), cards=())) as spec:
+        with LAB.connect(nested.script(nested.command(spec))) as sock:
             sock.settimeout(60)
             said = b""
             while b"sleeping" not in said:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from floe.kvm.lab import LAB
+from floe.kvmlab.lab import LAB
 
 BOOT_S = 120
 

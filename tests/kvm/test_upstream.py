@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 import suite
-from floe.kvm import guest
-from floe.kvm.lab import LAB
-from floe.qemu import VmSpec
+from floe.kvmlab import nested
+from floe.kvmlab.lab import LAB
+from floe.qemu.commandline import VmSpec
 from tests.upstream.test_upstream import app, listed, matching
 
 __all__ = ["app"]  # a fixture
@@ -50,8 +50,8 @@ def test_basics(lab: None, build: Callable[..., Path], app: Path, capsys: pytest
     tty.setraw(slave)
     ended = threading.Event()
     with (
-        guest.settled(VmSpec(build(app, dev=True), cards=())) as spec,
-        LAB.connect(guest.script(guest.command(spec))) as sock,
+        nested.settled(VmSpec(build(app, dev=True), cards=())) as spec,
+        LAB.connect(nested.script(nested.command(spec))) as sock,
     ):
         sock.settimeout(60)
         said = b""

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from floe import qemu
-from floe.accel import arguments
-from floe.vm import Outcome, judge
+from floe.qemu import commandline
+from floe.qemu.accel import arguments
+from floe.vm.vm import Outcome, judge
 
-QBOOT = ("-bios", qemu.FIRMWARE)
+QBOOT = ("-bios", commandline.FIRMWARE)
 DEBUG_EXIT = ("-device", "isa-debug-exit,iobase=0xf4,iosize=4")
 # Tables below 1 MiB, at the end of 32 MiB, and above what the boot page tables map; PM1's registers and a generic event device.
 MACHINES = {
@@ -102,7 +102,7 @@ def started(elf: Path, accel: str, folder: Path, *more: str) -> Iterator[Vm]:
         listener.bind(str(path))
         listener.listen()
         listener.settimeout(60)
-        argv = [qemu.find_qemu(), *arguments(accel), "-m", "32M", "-nodefaults", "-no-user-config", "-display", "none",
+        argv = [commandline.find_qemu(), *arguments(accel), "-m", "32M", "-nodefaults", "-no-user-config", "-display", "none",
                 "-qmp", f"unix:{path}", "-serial", "stdio", "-kernel", str(elf), *more]  # fmt: skip
         with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
             try:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from floe import qemu
-from floe.accel import arguments
-from floe.vm import Outcome, judge
+from floe.qemu import commandline
+from floe.qemu.accel import arguments
+from floe.vm.vm import Outcome, judge
 
 MACHINES = ["microvm,acpi=off", "q35", "pc"]
 
@@ -20,8 +20,8 @@ pytestmark = pytest.mark.usefixtures("each_qemu")
 
 def by_hand(elf: Path, machine: str, accel: str, *more: str) -> tuple[Outcome | None, str]:
     """How a start ended, and what the guest said on its 16550, which is its console where it has no other."""
-    argv = [qemu.find_qemu(), "-M", machine, *arguments(accel), "-m", "32M", "-nodefaults", "-no-user-config",
-            "-display", "none", "-no-reboot", "-bios", qemu.FIRMWARE, "-device", "isa-debug-exit,iobase=0xf4,iosize=4",
+    argv = [commandline.find_qemu(), "-M", machine, *arguments(accel), "-m", "32M", "-nodefaults", "-no-user-config",
+            "-display", "none", "-no-reboot", "-bios", commandline.FIRMWARE, "-device", "isa-debug-exit,iobase=0xf4,iosize=4",
             "-serial", "stdio", "-kernel", str(elf), *more]  # fmt: skip
     done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
     return judge(done.returncode, ""), done.stdout

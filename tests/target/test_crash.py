@@ -17,11 +17,11 @@ import crash
 import pytest
 import writelog
 
-from floe import disks
-from floe.disks import Disk
 from floe.errors import VmError
-from floe.qemu import VmSpec
-from floe.vm import Vm
+from floe.qemu.commandline import VmSpec
+from floe.spec import disks
+from floe.spec.disks import Disk
+from floe.vm.vm import Vm
 
 HERE = Path(__file__).resolve().parent
 KILLS = int(os.environ.get("FLOE_KILLS", "60"))

@@ -12,9 +12,10 @@ import pytest
 from littlefs import LittleFS, UserContext
 
 from conftest import Boot, Guest
-from floe import disks as disks_module
-from floe import elf, image
-from floe.console import Matched
+from floe.build import pipeline
+from floe.image import elf
+from floe.spec import disks as disks_module
+from floe.stream.streams import Matched
 
 HERE = Path(__file__).resolve().parent
 FILES = HERE / "guest_files.py"
@@ -346,7 +347,7 @@ def test_an_image_that_says_disks_and_only_opens_files(boot: Boot, tmp_path: Pat
     (folder / "image.toml").write_text('name = "opens"\ndisks = true\n')
     (folder / "main.py").write_text("with open('/f', 'w') as f:\n    print(f.write('text'))\n")
     assert ended(boot(folder, deadline_s=20, disks=[f"{tmp_path}/d:size=1M"])) == "4\n"
-    held = elf.read(image.build(folder).path).content
+    held = elf.read(pipeline.build(folder).path).content
     assert "virtio-blk" in held["drivers"] and "_disks.py" in [f["name"] for f in held["frozen"]]
     assert {"littlefs", "FatFs"} <= {part["name"] for part in held["upstream"]}
     assert "asyncio" not in held["modules"] and "network" not in held["modules"]

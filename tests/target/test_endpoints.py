@@ -17,7 +17,7 @@ import pytest
 from command import floe
 from conftest import SmallDisk
 from detached import Vms, kill, log, ps, until
-from floe import state
+from floe.store import vmfolder
 
 GUEST = Path(__file__).with_name("guest_console.py")
 PIECE = 32768
@@ -151,11 +151,11 @@ def test_the_keeper_is_killed_under_a_client(vms: Vms) -> None:
     console.write(b"out 32768\n")
     console.read(32768)
     console.line()
-    kill(state.find("a").keeper)
+    kill(vmfolder.find("a").keeper)
     assert os.read(console.fd, 1) == b""
     console.close()
     vm = ps("a")
-    vms.note(state.find("a"))
+    vms.note(vmfolder.find("a"))
     for kind in ("pty", "unix"):
         console = Console(vm, kind)
         console.write(b"out 32768\n")
@@ -189,9 +189,9 @@ def test_a_full_disk_does_not_hurt(vms: Vms, small_disk: SmallDisk, monkeypatch:
         until(lambda: ps("a")["state"] == "ended", "the guest's end")
         assert ps("a")["exit_code"] == 0
         console.close()
-        vms.note(state.find("a"))
+        vms.note(vmfolder.find("a"))
         assert floe("rm", "a").returncode == 0
-        assert [folder.name for folder in state.everything()] == []
+        assert [folder.name for folder in vmfolder.everything()] == []
 
 
 def test_a_long_state_path(vms: Vms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

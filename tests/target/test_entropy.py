@@ -10,14 +10,16 @@ from pathlib import Path
 import pytest
 
 from conftest import Boot
-from floe import qemu
-from floe.qemu import Endpoints, VmSpec
+from floe.qemu import commandline
+from floe.qemu.commandline import Endpoints, VmSpec
 
 HERE = Path(__file__).resolve().parent
 
 
 def test_without_entropy_tls_refuses_to_start(accel: str, build: Callable[..., Path]) -> None:
-    argv = qemu.command_line(VmSpec(build(HERE / "guest_entropy.py"), accel=accel, cards=()), Endpoints.for_paste())
+    argv = commandline.command_line(
+        VmSpec(build(HERE / "guest_entropy.py"), accel=accel, cards=()), Endpoints.for_paste()
+    )
     rng = next(i for i, word in enumerate(argv) if word.startswith("virtio-rng"))
     del argv[rng - 1 : rng + 1]
     cpu = argv.index("-cpu") + 1

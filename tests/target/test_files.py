@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from conftest import Boot, Guest
-from floe.console import Matched
+from floe.stream.streams import Matched
 
 GUEST = Path(__file__).resolve().parent / "guest_files.py"
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import wire
 
 from conftest import Boot, Guest
-from floe.console import Matched
+from floe.stream.streams import Matched
 
 GUEST = Path(__file__).resolve().parent / "guest_flood.py"
 RATE = 20_000  # SYNs a second

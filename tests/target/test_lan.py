@@ -16,7 +16,7 @@ import wire
 from wire import Wire
 
 from conftest import Boot, Guest
-from floe.console import Matched
+from floe.stream.streams import Matched
 
 pytestmark = pytest.mark.usefixtures("each_qemu")
 

@@ -16,7 +16,7 @@ from mpremote.transport_serial import SerialTransport
 
 from command import FLOE
 from conftest import Boot
-from floe.console import INTERRUPT, Matched
+from floe.stream.streams import INTERRUPT, Matched
 
 DEADLINE_S = 25.0
 ROUNDS = 9

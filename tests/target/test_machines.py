@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from conftest import Boot, Guest
-from floe import qemu
 from floe.errors import EXIT_PANIC
-from floe.vm import Outcome, judge
+from floe.qemu import commandline
+from floe.vm.vm import Outcome, judge
 
 GUEST = Path(__file__).resolve().parent / "guest_machine.py"
 MIB, GIB = 1 << 20, 1 << 30
@@ -98,8 +98,8 @@ def test_environment(boot: Boot) -> None:
 
 @pytest.mark.parametrize("cpu", ["qemu32", "pentium", "qemu64,-lm", "qemu64,-nx", "qemu64"])
 def test_a_processor_that_lacks_what_floe_needs_is_told(build: Callable[..., Path], cpu: str) -> None:
-    argv = [qemu.find_qemu(), "-M", "microvm,isa-serial=on", "-accel", "tcg", "-cpu", cpu, "-m", "32M", "-nodefaults",
-            "-display", "none", "-no-reboot", "-bios", qemu.FIRMWARE, "-device", "isa-debug-exit,iobase=0xf4,iosize=4",
+    argv = [commandline.find_qemu(), "-M", "microvm,isa-serial=on", "-accel", "tcg", "-cpu", cpu, "-m", "32M", "-nodefaults",
+            "-display", "none", "-no-reboot", "-bios", commandline.FIRMWARE, "-device", "isa-debug-exit,iobase=0xf4,iosize=4",
             "-serial", "stdio", "-kernel", str(build("hello"))]  # fmt: skip
     done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, check=False)
     if cpu == "qemu64":

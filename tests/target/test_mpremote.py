@@ -26,8 +26,8 @@ import serial
 
 from command import FLOE, floe
 from detached import Vms, until
-from floe.accel import check_kvm
 from floe.errors import VmError
+from floe.qemu.accel import check_kvm
 
 MPREMOTE = Path(sys.executable).with_name("mpremote")
 SCRIPT = "print('the script has run')\n"

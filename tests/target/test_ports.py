@@ -16,12 +16,13 @@ import pytest
 
 from command import floe
 from detached import Vms, kill, log, until
-from floe import ports, state
-from floe.console import Matched
 from floe.errors import FloeError
-from floe.plan import Wishes, plan
-from floe.state import Process
-from floe.vm import Vm
+from floe.spec import ports
+from floe.store import vmfolder
+from floe.store.vmfolder import Process
+from floe.stream.streams import Matched
+from floe.vm.plan import Wishes, plan
+from floe.vm.vm import Vm
 
 GUEST = Path(__file__).resolve().parent / "guest_ports.py"
 WAIT_S = 10.0
@@ -115,7 +116,7 @@ def test_detached(first: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         all_answer(first)
         assert f"[::]:{first}->7001 " in floe("ps").stdout
         many_come_at_once(first, told["pid"])
-        folder = state.find(told["name"])
+        folder = vmfolder.find(told["name"])
         kill(folder.read("keeper", Process))
         until(lambda: (keeper := folder.keeper) is not None and keeper.alive, "another keeper")
         vms.note(folder)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from conftest import Boot
-from floe.console import Matched
+from floe.stream.streams import Matched
 
 HERE = Path(__file__).resolve().parent
 ROUNDS = 10

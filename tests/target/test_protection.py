@@ -11,9 +11,9 @@ import pytest
 from elftools.elf.elffile import ELFFile
 
 from conftest import Boot, Guest
-from floe import ring3
-from floe.accel import KVM_DEVICE
-from floe.console import Matched
+from floe.qemu import ring3
+from floe.qemu.accel import KVM_DEVICE
+from floe.stream.streams import Matched
 
 GUEST = Path(__file__).resolve().parent / "guest_protection.py"
 REGISTERS = [

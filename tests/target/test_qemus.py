@@ -17,8 +17,9 @@ from typing import Any
 
 import pytest
 
-from floe import elf, image
-from floe.qemu import MACHINES, Endpoints, VmSpec, command_line
+from floe.build import pipeline
+from floe.image import elf
+from floe.qemu.commandline import MACHINES, Endpoints, VmSpec, command_line
 
 STARTS = 50
 DEADLINE_S = 60
@@ -39,7 +40,7 @@ def test_fifty_ends_in_a_row(tmp_path: Path, accel: str, machine: str) -> None:
     """The status is the script's, always: what the guest does after it was told must not change it."""
     script = tmp_path / "five.py"
     script.write_text("import sys\nsys.exit(5)\n")
-    spec = VmSpec(image.build(script).path, machine=machine, accel=accel, cards=())
+    spec = VmSpec(pipeline.build(script).path, machine=machine, accel=accel, cards=())
     argv = command_line(spec, Endpoints("null,id=console", "null,id=serial", lossless=False))
     statuses = Counter(
         subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=DEADLINE_S, check=False).returncode
@@ -53,7 +54,7 @@ def test_an_end_without_the_device_is_a_power_off(tmp_path: Path, accel: str, ma
     """And no reset comes after it."""
     script = tmp_path / "off.py"
     script.write_text("import sys\nsys.exit(5)\n")
-    spec = VmSpec(image.build(script).path, machine=machine, accel=accel, cards=())
+    spec = VmSpec(pipeline.build(script).path, machine=machine, accel=accel, cards=())
     endpoints = Endpoints("null,id=console", "null,id=serial", "stdio,id=qmp", lossless=False)
     argv = command_line(spec, endpoints)
     place = argv.index("isa-debug-exit,iobase=0xf4,iosize=4")
@@ -151,7 +152,7 @@ def test_a_state_is_saved_and_gone_on_with(tmp_path: Path, accel: str) -> None:
     """Stopped, migrated to a file and loaded into a new QEMU, a script goes on at its next line; so does the first."""
     script = tmp_path / "ticks.py"
     script.write_text(TICKS)
-    path = image.build(script).path
+    path = pipeline.build(script).path
     assert elf.read(path).content["profile"] == "sealed"
     spec = VmSpec(path, memory=16 << 20, accel=accel)
     state = tmp_path / "state"

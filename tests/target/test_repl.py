@@ -9,7 +9,7 @@ import pytest
 from device import Device
 
 from conftest import Boot
-from floe.console import INTERRUPT, Matched
+from floe.stream.streams import INTERRUPT, Matched
 
 DEADLINE_S = 60.0
 SCRIPT = """

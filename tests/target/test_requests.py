@@ -15,7 +15,7 @@ import pytest
 from certs import Certificates
 
 from conftest import Boot
-from floe.console import Matched
+from floe.stream.streams import Matched
 
 HERE = Path(__file__).resolve().parent
 CONTENT = b"0123456789" * 1000

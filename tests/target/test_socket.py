@@ -9,7 +9,7 @@ import pytest
 from net_host import Services
 
 from conftest import Boot
-from floe.console import Matched
+from floe.stream.streams import Matched
 
 pytestmark = pytest.mark.usefixtures("each_qemu")
 

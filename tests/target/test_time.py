@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from conftest import Boot, Guest, run_to_the_end
-from floe.console import Matched, TimedOut
+from floe.stream.streams import Matched, TimedOut
 
 GUEST = Path(__file__).resolve().parent / "guest_time.py"
 LATE_US = 500_000

@@ -15,10 +15,10 @@ import time
 from pathlib import Path
 
 from conftest import Boot, Guest, run_to_the_end
-from floe import image
-from floe.console import Matched, TimedOut
-from floe.qemu import Endpoints, VmSpec, command_line
-from floe.qmp import negotiate
+from floe.build import pipeline
+from floe.qemu.commandline import Endpoints, VmSpec, command_line
+from floe.qemu.qmp import negotiate
+from floe.stream.streams import Matched, TimedOut
 
 GUEST = Path(__file__).resolve().parent / "guest_timer.py"
 MS = 1000
@@ -142,7 +142,7 @@ def test_a_stopped_process(boot: Boot) -> None:
 def test_a_paused_vm(accel: str) -> None:
     """QMP's stop and cont. Emulation stops the cycle counter with the VM: both clocks stand still, and the wall clock
     is behind from then on (ntptime sets it). KVM's counter goes on: both clocks count the pause."""
-    script = image.build(GUEST).path
+    script = pipeline.build(GUEST).path
     qmp, theirs = socket.socketpair()
     qmp.settimeout(20)
     negotiate(qmp)

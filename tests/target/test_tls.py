@@ -13,7 +13,7 @@ from certs import Certificates
 from tls_host import TlsServices
 
 from conftest import Boot
-from floe.console import Matched
+from floe.stream.streams import Matched
 
 HERE = Path(__file__).resolve().parent
 

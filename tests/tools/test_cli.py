@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""floe.cli: names, speed, and that no failure shows as a traceback."""
+"""floe.cli.main: names, speed, and that no failure shows as a traceback."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ import click
 import pytest
 
 from command import FLOE, floe
-from floe import __version__, cli
+from floe import __version__
+from floe.cli import main as cli
 from floe.errors import FloeError, NotFound
 
 
@@ -33,9 +34,9 @@ def test_version_takes_less_than_a_fifth_of_a_second() -> None:
 
 def test_version_imports_no_verb_and_no_library_but_click() -> None:
     code = (
-        "import sys; from floe import cli; cli.run(['--version']);"
+        "import sys; from floe.cli import main as cli; cli.run(['--version']);"
         "print([m for m in sys.modules if m.split('.')[0] in ('msgspec', 'elftools', 'mpremote', 'qemu', 'asyncio')"
-        " or m in ('floe.build', 'floe.run')])"
+        " or m in ('floe.cli.build', 'floe.cli.run')])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
@@ -99,7 +100,7 @@ def test_rendering() -> None:
 
 def test_a_reader_that_leaves_is_no_traceback(tmp_path: Path) -> None:
     done = subprocess.run(
-        f"'{sys.executable}' -c 'from floe.cli import main; main()' --help | true",
+        f"'{sys.executable}' -c 'from floe.cli.main import main; main()' --help | true",
         shell=True, capture_output=True, text=True, cwd=tmp_path, check=False,
     )  # fmt: skip
     assert "Traceback" not in done.stderr

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""floe.config: image.toml read, checked, and blamed by line. Error texts: tests/errors."""
+"""floe.build.config: image.toml read, checked, and blamed by line. Error texts: tests/errors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from floe.config import ImageConfig, Package, line_of, load
+from floe.build.config import ImageConfig, Package, line_of, load
 from floe.errors import ConfigError
 
 FULL = """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""console.py: streams and relays over socket pairs, pipes, files and a pseudo-terminal."""
+"""streams.py: streams and relays over socket pairs, pipes, files and a pseudo-terminal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from floe.console import Input, Output, RawTerminal, Stream, is_foreground_terminal
+from floe.stream.streams import Input, Output, RawTerminal, Stream, is_foreground_terminal
 
 KEEP = 1 << 20
 

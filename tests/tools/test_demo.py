@@ -13,7 +13,7 @@ import sys
 import time
 import urllib.request
 
-DEMO = [sys.executable, "-m", "floe.demo"]
+DEMO = [sys.executable, "-m", "floe.cli.demo"]
 
 
 def test_it_shows_a_page_and_stops_by_itself() -> None:

@@ -21,9 +21,10 @@ import pytest
 import tiny
 from command import FLOE, floe
 from detached import Vms, gone, kill, log, ps, until
-from floe import control, state
+from floe.detached import control
 from floe.errors import VmError
-from floe.state import Process
+from floe.store import vmfolder
+from floe.store.vmfolder import Process
 
 TICKS = "import time\nn = 0\nwhile True:\n    print('tick', n)\n    n += 1\n    time.sleep_ms(50)\n"
 
@@ -72,7 +73,7 @@ def test_a_vm_from_start_to_end(vms: Vms, ticks: Path) -> None:
     assert floe("logs", "ticks").stdout.startswith("tick 0")
     assert floe("rm", "ticks").returncode == 0
     assert floe("logs", "ticks").returncode == 127
-    assert not any(state.root().iterdir())
+    assert not any(vmfolder.root().iterdir())
 
 
 def test_names(vms: Vms, ticks: Path) -> None:
@@ -91,7 +92,7 @@ def test_names(vms: Vms, ticks: Path) -> None:
 
 def test_what_a_person_is_told(vms: Vms, ticks: Path) -> None:
     done = floe("run", "-d", "--name", "a", ticks)
-    vms.note(state.find("a"))
+    vms.note(vmfolder.find("a"))
     assert done.stdout == "a\n"
     now = ps("a")
     for key in ("pty", "unix"):
@@ -105,7 +106,7 @@ def test_the_script_s_exit_code_is_kept(vms: Vms, tmp_path: Path, code: int) -> 
     vms.run("--name", "a", image)
     until(lambda: ps("a")["state"] != "running", "its end")
     assert (ps("a")["state"], ps("a")["exit_code"]) == ("ended", code)
-    assert (state.find("a") / "serial.log").read_text() == "up\n"
+    assert (vmfolder.find("a") / "serial.log").read_text() == "up\n"
 
 
 def test_arguments_arrive_as_they_are(vms: Vms, tmp_path: Path) -> None:
@@ -137,7 +138,7 @@ def test_a_start_that_fails_says_why_and_leaves_nothing(vms: Vms, tmp_path: Path
     done = floe("run", "-d", "--name", "b", "--accel", "tcg", image, env={**os.environ, "PATH": path, "FLOE_QEMU": ""})
     assert done.returncode == 126
     assert done.stderr.startswith("floe: QEMU failed with status 2\n  QEMU: no such luck\n")
-    assert [folder.name for folder in state.everything()] == ["a"]
+    assert [folder.name for folder in vmfolder.everything()] == ["a"]
     assert not blocked.exists()
 
 
@@ -152,7 +153,7 @@ def test_reset_keeps_endpoints_and_log(vms: Vms, tmp_path: Path) -> None:
     assert re.fullmatch(r"socket://127\.0\.0\.1:\d+", told["socket"])
     for count in (1, 2):
         until(lambda count=count: log("a").count("start") == count, "a start")
-        control.ask(state.find("a"), {"do": "status"})
+        control.ask(vmfolder.find("a"), {"do": "status"})
         with open_unix(told["unix"]) as console:
             console.sendall(b"r")
             until(lambda count=count: log("a").count("start") > count, "the next start")
@@ -163,7 +164,7 @@ def test_reset_keeps_endpoints_and_log(vms: Vms, tmp_path: Path) -> None:
         console.sendall(b"x")
         until(lambda: ps("a")["state"] == "ended", "its end")
     assert ps("a")["exit_code"] == 5
-    vms.note(state.find("a"))
+    vms.note(vmfolder.find("a"))
 
 
 def test_a_port_that_is_taken_is_named(vms: Vms, ticks: Path) -> None:
@@ -172,7 +173,7 @@ def test_a_port_that_is_taken_is_named(vms: Vms, ticks: Path) -> None:
         done = floe("run", "-d", "--console-port", str(port), ticks)
     assert done.returncode == 126
     assert f"floe: --console-port {port}: port {port} is in use\n  try: another one, or 0 for any" in done.stderr
-    assert not any(state.everything())
+    assert not any(vmfolder.everything())
 
 
 # ---- who may die ---------------------------------------------------------------------------------------
@@ -183,13 +184,13 @@ def test_it_outlives_terminal_and_session(vms: Vms, ticks: Path) -> None:
     pid, terminal = pty.fork()
     if pid == 0:
         os.execv(FLOE[0], [*FLOE, "run", "--detach", "--name", "a", str(ticks)])
-    until(lambda: (state.root() / "a" / "console.log").exists() and "tick 2" in log("a"), "a tick")
+    until(lambda: (vmfolder.root() / "a" / "console.log").exists() and "tick 2" in log("a"), "a tick")
     os.close(terminal)
     os.waitpid(pid, 0)
-    vms.note(state.find("a"))
+    vms.note(vmfolder.find("a"))
     ticks_so_far = log("a").count("tick")
     until(lambda: log("a").count("tick") > ticks_so_far + 5, "more ticks")
-    keeper = state.find("a").keeper
+    keeper = vmfolder.find("a").keeper
     assert keeper is not None
     fields = Path(f"/proc/{keeper.pid}/stat").read_text().rpartition(") ")[2].split()
     assert int(fields[3]) == keeper.pid  # session leader
@@ -199,7 +200,7 @@ def test_it_outlives_terminal_and_session(vms: Vms, ticks: Path) -> None:
 def test_the_keeper_is_killed_and_the_vm_is_found_again(vms: Vms, ticks: Path) -> None:
     told = vms.run("--name", "a", "--console-port", "0", ticks)
     until(lambda: "tick 2" in log("a"), "a tick")
-    folder = state.find("a")
+    folder = vmfolder.find("a")
     kill(folder.keeper)
     assert folder.vm is not None
     now = ps("a")
@@ -215,7 +216,7 @@ def test_the_keeper_is_killed_and_the_vm_is_found_again(vms: Vms, ticks: Path) -
 def test_a_keeper_that_is_killed_is_replaced_by_itself(vms: Vms, ticks: Path) -> None:
     """Nobody has to look."""
     vms.run("--name", "a", ticks)
-    folder = state.find("a")
+    folder = vmfolder.find("a")
     before = folder.keeper
     kill(before)
     until(lambda: folder.keeper not in (None, before), "another keeper")
@@ -234,7 +235,7 @@ def test_a_keeper_that_is_killed_is_replaced_by_itself(vms: Vms, ticks: Path) ->
 def test_keeper_and_parent_are_killed(vms: Vms, ticks: Path) -> None:
     """QEMU alone is left: the next floe that looks starts a keeper."""
     told = vms.run("--name", "a", ticks)
-    folder = state.find("a")
+    folder = vmfolder.find("a")
     kill(folder.read("parent", Process))
     kill(folder.keeper)
     said = log("a").count("tick")
@@ -249,7 +250,7 @@ def test_a_vm_that_ends_while_its_keeper_is_gone(vms: Vms, tmp_path: Path) -> No
     script = tmp_path / "brief.py"
     script.write_text("import sys, time\nprint('up')\ntime.sleep(1)\nsys.exit(9)\n")
     vms.run("--name", "a", script)
-    folder = state.find("a")
+    folder = vmfolder.find("a")
     until(lambda: "up" in log("a"), "its start")
     kill(folder.keeper)
     until(lambda: folder.vm is None, "its end")
@@ -260,7 +261,7 @@ def test_the_parent_is_killed_and_the_exit_code_is_kept(vms: Vms, tmp_path: Path
     script = tmp_path / "brief.py"
     script.write_text("import sys, time\nprint('up')\ntime.sleep(2)\nsys.exit(9)\n")
     vms.run("--name", "a", script)
-    folder = state.find("a")
+    folder = vmfolder.find("a")
     until(lambda: "up" in log("a"), "its start")
     kill(folder.read("parent", Process))
     assert folder.vm is not None
@@ -272,7 +273,7 @@ def test_the_parent_is_killed_and_the_exit_code_is_kept(vms: Vms, tmp_path: Path
 
 def test_all_of_it_is_killed(vms: Vms, ticks: Path) -> None:
     vms.run("--name", "a", ticks)
-    folder = state.find("a")
+    folder = vmfolder.find("a")
     keeper, parent, vm = folder.keeper, folder.read("parent", Process), folder.vm
     until(lambda: "tick 25" in log("a"), "some time")
     for process in (keeper, parent, vm):
@@ -289,7 +290,7 @@ def test_qemu_is_killed(vms: Vms, ticks: Path) -> None:
     ticks.write_text("import network\n" + TICKS)
     vms.run("--name", "a", "--net", f"listen:{wire}", ticks)
     assert wire.is_socket()
-    kill(state.find("a").vm)
+    kill(vmfolder.find("a").vm)
     until(lambda: ps("a")["state"] == "crashed", "the record")
     assert ps("a")["problem"] == "QEMU was killed by SIGKILL"
     assert not wire.exists()  # QEMU could not remove it
@@ -298,7 +299,7 @@ def test_qemu_is_killed(vms: Vms, ticks: Path) -> None:
 def test_the_host_was_restarted(vms: Vms, ticks: Path) -> None:
     """Every process number means something else, and some are in use again."""
     vms.run("--name", "a", ticks)
-    folder = state.find("a")
+    folder = vmfolder.find("a")
     assert floe("stop", "a").returncode == 0
     (folder / "end").write_bytes(b" " * 512)
     (folder / "exit").write_bytes(b" " * 512)
@@ -322,7 +323,7 @@ def test_stop_kills_a_guest_that_does_not_listen(vms: Vms, tmp_path: Path) -> No
 def test_a_keeper_that_hangs(vms: Vms, ticks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is told so, and the VM can be removed by force: nobody comes back to life."""
     vms.run("--name", "a", ticks)
-    folder = state.find("a")
+    folder = vmfolder.find("a")
     processes = (folder.read("parent", Process), folder.keeper, folder.vm)
     assert folder.keeper is not None
     folder.keeper.signal(signal.SIGSTOP)
@@ -335,13 +336,13 @@ def test_a_keeper_that_hangs(vms: Vms, ticks: Path, monkeypatch: pytest.MonkeyPa
     for process in processes:
         assert process is not None
         gone(process)
-    assert not list(state.everything())
+    assert not list(vmfolder.everything())
 
 
 def test_sigterm_to_the_keeper_is_stop(vms: Vms, ticks: Path) -> None:
     vms.run("--name", "a", ticks)
     until(lambda: "tick 2" in log("a"), "a tick")
-    keeper = state.find("a").keeper
+    keeper = vmfolder.find("a").keeper
     assert keeper is not None
     keeper.signal(signal.SIGTERM)
     gone(keeper)
@@ -366,7 +367,7 @@ def test_logs_and_ps_show_control_sequences_and_obey_none(vms: Vms, tmp_path: Pa
     said = b"\x1b]0;title\x07 \x1b[31mred \xc2\x9b6n \x9b \rover \x08 \tn\xc3\xa4h \x7f\r\n"
     vms.run("--name", "a", tiny.build(tmp_path, tiny.say("\x1b]0;title\x07\n"), tiny.leave(0)))
     until(lambda: ps("a")["state"] != "running", "its end")
-    folder = state.find("a")
+    folder = vmfolder.find("a")
     (folder / "console.log").write_bytes(said)
     wanted = "^[]0;title^G ^[[31mred \\x9b6n \\x9b ^Mover ^H \tn\u00e4h ^?\r\n"
     done = subprocess.run([*FLOE, "logs", "a"], capture_output=True, timeout=60, check=True)
@@ -375,8 +376,8 @@ def test_logs_and_ps_show_control_sequences_and_obey_none(vms: Vms, tmp_path: Pa
     done = subprocess.run([*FLOE, "logs", "--raw", "a"], capture_output=True, timeout=60, check=True)
     assert done.stdout == said
     spec = folder.spec
-    end = state.End(code=None, cause="failed", at=spec.created + 61, problem="\x1b[2Jgone")
-    folder.record("end", state.dump({"code": None, "cause": "failed", "at": end.at, "problem": end.problem}))
+    end = vmfolder.End(code=None, cause="failed", at=spec.created + 61, problem="\x1b[2Jgone")
+    folder.record("end", vmfolder.dump({"code": None, "cause": "failed", "at": end.at, "problem": end.problem}))
     listed = floe("ps", "-a").stdout
     assert "^[[2Jgone" in listed and "\x1b" not in listed and "1m01s" in listed
 

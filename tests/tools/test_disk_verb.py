@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""tools/floe/disk_cli.py: disks made, read and written on the host; nothing is lost where there is no room."""
+"""tools/floe/cli/disk.py: disks made, read and written on the host; nothing is lost where there is no room."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import pytest
 
 import tiny
 from command import failure, floe
-from floe.disks import Disk
-from floe.qemu import VmSpec
-from floe.vm import Vm
+from floe.qemu.commandline import VmSpec
+from floe.spec.disks import Disk
+from floe.vm.vm import Vm
 
 FILE_SYSTEMS = ["littlefs2", "FAT"]
 needs_mtools = pytest.mark.skipif(shutil.which("mformat") is None, reason="mtools is not installed")

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from floe import cli, elf, image, port
+from floe.build import pipeline, port_archive
+from floe.cli import main as cli
 from floe.errors import DiskFull, FloeError
+from floe.image import elf
 
 SmallDisk = Callable[[str], AbstractContextManager[Path]]
 KIB = [16, 64, 200, 500, 1000]  # the first fits nothing, the last all but the ELF
@@ -24,9 +26,9 @@ KIB = [16, 64, 200, 500, 1000]  # the first fits nothing, the last all but the E
 def test_full_while_building(kib: int, small_disk: SmallDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "main.py").write_text(f"x = {random.Random(kib).randbytes(100_000)!r}\n")
     with small_disk(f"{kib}k") as disk:
-        monkeypatch.setattr(port, "BUILD", disk)
+        monkeypatch.setattr(port_archive, "BUILD", disk)
         with pytest.raises(DiskFull) as caught:
-            image.build(tmp_path / "main.py")
+            pipeline.build(tmp_path / "main.py")
     assert "the disk is full: " in caught.value.message
     assert str(disk) in caught.value.message
     assert caught.value.hint.startswith("df -h ")
@@ -46,24 +48,24 @@ def test_full_where_the_image_is_wanted(
 
 
 @pytest.fixture
-def archive(tmp_path: Path) -> Iterator[port.Archive]:
-    real = port.load("sealed")
+def archive(tmp_path: Path) -> Iterator[port_archive.Archive]:
+    real = port_archive.load("sealed")
     folder = tmp_path / "sealed"
     folder.mkdir()
-    yield port.Archive("sealed", folder, real.modules, (), (), real.compiler)
+    yield port_archive.Archive("sealed", folder, real.modules, (), (), real.compiler)
 
 
 def test_a_source_of_the_port_that_is_newer(
-    archive: port.Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    archive: port_archive.Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = tmp_path / "port" / "hal" / "clock.c"
     source.parent.mkdir(parents=True)
     (tmp_path / "modules").mkdir()
     source.write_text("")
     (tmp_path / "port" / "README.md").write_text("")
-    monkeypatch.setattr(port, "ROOT", tmp_path)
+    monkeypatch.setattr(port_archive, "ROOT", tmp_path)
     assert archive.newer_source() is None
-    (archive.folder / port.CHECKED).touch()
+    (archive.folder / port_archive.CHECKED).touch()
     now = time.time()
     os.utime(source, (now - 60, now - 60))
     os.utime(tmp_path / "port" / "README.md", (now + 60, now + 60))
@@ -78,7 +80,7 @@ def test_a_source_of_the_port_that_is_newer(
 def test_a_literal_of_a_megabyte_builds_in_seconds(literal: str, tmp_path: Path) -> None:
     (tmp_path / "main.py").write_text(f"x = {literal}\nprint(len(x))\n")
     before = time.monotonic()
-    image.build(tmp_path / "main.py")
+    pipeline.build(tmp_path / "main.py")
     assert time.monotonic() - before < 60  # minutes before, seconds on a quiet machine
 
 
@@ -94,7 +96,7 @@ def test_too_deep(name: str, tmp_path: Path) -> None:
     (tmp_path / "image.toml").write_text('name = "deep"\n')
     (tmp_path / name).write_text(DEEP[name] + "\n")
     with pytest.raises(FloeError) as caught:
-        image.build(tmp_path)
+        pipeline.build(tmp_path)
     assert name in caught.value.message
     assert "too" in caught.value.message
 
@@ -102,7 +104,7 @@ def test_too_deep(name: str, tmp_path: Path) -> None:
 def test_an_elf_of_a_tebibyte(tmp_path: Path) -> None:
     (tmp_path / "main.py").write_text("print(1)\n")
     path = tmp_path / "big.elf"
-    shutil.copy(image.build(tmp_path / "main.py").path, path)
+    shutil.copy(pipeline.build(tmp_path / "main.py").path, path)
     with path.open("r+b") as f:
         f.truncate(1 << 40)
     with pytest.raises(FloeError, match="it has 1099511627776 bytes; an image has at most 2048 MiB"):

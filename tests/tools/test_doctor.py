@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from command import floe
-from floe import accel, ring3
 from floe.errors import VmError
+from floe.qemu import accel, ring3
 
 TOOLS = ("gcc", "as", "ld", "make", "apt-get", "qemu-system-x86_64")
 

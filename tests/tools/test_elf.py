@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from command import failure
-from floe import elf, image
+from floe.build import pipeline
 from floe.errors import ImageRefused, NotFound
+from floe.image import elf
 
 REPO = Path(__file__).resolve().parents[2]
 PHDR = 56  # sizeof(Elf64_Phdr)
@@ -24,7 +25,7 @@ PHDR = 56  # sizeof(Elf64_Phdr)
 
 @pytest.fixture(scope="module")
 def hello() -> Path:
-    return image.build(REPO / "images" / "hello").path
+    return pipeline.build(REPO / "images" / "hello").path
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""floe.handover: --secret and --env-file, from their words to what QEMU and the guest get. Errors: tests/errors."""
+"""floe.spec.handover: --secret and --env-file, from their words to what QEMU and the guest get. Errors: tests/errors."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import pytest
 
 from command import floe
 from conftest import Boot
-from floe import handover
-from floe.console import Matched
 from floe.errors import ConfigError, UsageError
-from floe.qemu import Endpoints, VmSpec, command_line
-from floe.vm import Vm
+from floe.qemu.commandline import Endpoints, VmSpec, command_line
+from floe.spec import handover
+from floe.stream.streams import Matched
+from floe.vm.vm import Vm
 
 UUID = "01234567-89ab-cdef-0123-456789abcdef"
 SCRIPT = """
@@ -173,7 +173,7 @@ def test_what_is_pasted_does_the_same(tmp_path: Path, given: dict[str, bytes]) -
 
 
 def test_they_outlive_a_reset_and_their_files(tmp_path: Path, given: dict[str, bytes]) -> None:
-    from floe.plan import Wishes, plan
+    from floe.vm.plan import Wishes, plan
 
     wishes = Wishes(
         secrets=tuple(f"{name}={tmp_path / name}" for name in given), env=("RESET=1", "E=sword\nfish"), accel="tcg"
@@ -191,7 +191,7 @@ def test_they_outlive_a_reset_and_their_files(tmp_path: Path, given: dict[str, b
 
 
 def test_a_name_has_one_identity() -> None:
-    from floe.plan import identity
+    from floe.vm.plan import identity
 
     assert identity("web") == identity("web") != identity("web2")
 

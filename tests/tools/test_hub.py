@@ -17,12 +17,12 @@ from pathlib import Path
 import pytest
 
 from conftest import SmallDisk
-from floe import hub as hub_module
-from floe import logfile
-from floe.endpoints import Listener, Pty, tcp_socket, unix_socket
-from floe.hub import Hub
-from floe.link import Link
-from floe.logfile import BoundedLog
+from floe.detached import hub as hub_module
+from floe.detached.endpoints import Listener, Pty, tcp_socket, unix_socket
+from floe.detached.hub import Hub
+from floe.stream import logfile
+from floe.stream.link import Link
+from floe.stream.logfile import BoundedLog
 
 DEADLINE_S = 10.0
 

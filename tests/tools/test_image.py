@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""floe.freeze and floe.image: what is in the ELF, that the same inputs give the same bytes, and how fast."""
+"""floe.build.freeze and floe.build.pipeline: what is in the ELF, that the same inputs give the same bytes, and how fast."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from floe import cli, elf, freeze, image, port, report
+from floe.build import freeze, pipeline, port_archive, report
+from floe.cli import main as cli
 from floe.errors import BuildError
+from floe.image import elf
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -35,7 +37,7 @@ def symbols(path: Path) -> set[str]:
 
 
 def test_hello_holds_only_what_it_needs() -> None:
-    built = image.build(REPO / "images" / "hello")
+    built = pipeline.build(REPO / "images" / "hello")
     assert built.image.content["modules"] == ["__main__", "builtins", "sys"]
     assert built.image.content["drivers"] == [
         "xen-balloon",
@@ -56,19 +58,19 @@ def test_hello_holds_only_what_it_needs() -> None:
     ):
         assert absent not in held
     assert {"boot_entry", "mp_module_sys", "virtio_console_driver"} <= held
-    measured = port.load("sealed").compiler.startswith("gcc 12.")
+    measured = port_archive.load("sealed").compiler.startswith("gcc 12.")
     assert built.image.size <= (300 if measured else 310) * 1024
 
 
 def test_modules_follow_imports(tmp_path: Path) -> None:
-    built = image.build(app(tmp_path, {"main.py": "import json\nprint(json.dumps([]))\n"}))
+    built = pipeline.build(app(tmp_path, {"main.py": "import json\nprint(json.dumps([]))\n"}))
     assert built.image.content["modules"] == ["__main__", "builtins", "json", "sys"]
     assert "mp_module_json" in symbols(built.path)
     assert "mp_module_re" not in symbols(built.path)
 
 
 def test_sockets_bring_the_network(tmp_path: Path) -> None:
-    built = image.build(app(tmp_path, {"main.py": "import socket\n"}))
+    built = pipeline.build(app(tmp_path, {"main.py": "import socket\n"}))
     assert {"network", "socket"} <= set(built.image.content["modules"])
     assert {"virtio-net", "xen-netfront"} <= set(built.image.content["drivers"])
     assert "lwip" in [u["name"] for u in built.image.content["upstream"]]
@@ -77,13 +79,13 @@ def test_sockets_bring_the_network(tmp_path: Path) -> None:
 
 def test_asyncio_without_streams_brings_no_network(tmp_path: Path) -> None:
     text = "import asyncio\nasync def main():\n    await asyncio.sleep(0)\nasyncio.run(main())\n"
-    content = image.build(app(tmp_path, {"main.py": text})).image.content
+    content = pipeline.build(app(tmp_path, {"main.py": text})).image.content
     assert [f["name"] for f in content["frozen"]] == ["asyncio/__init__.py", "asyncio/core.py", "boot.py", "main.py"]
     assert "socket" not in content["modules"]
 
 
 def test_eval_brings_the_compiler_without_the_repl(tmp_path: Path) -> None:
-    built = image.build(app(tmp_path, {"main.py": "print(eval('1 + 1'))\n"}))
+    built = pipeline.build(app(tmp_path, {"main.py": "print(eval('1 + 1'))\n"}))
     assert built.image.content["compiler"] is True
     assert built.image.content["profile"] == "sealed"
     held = symbols(built.path)
@@ -92,9 +94,9 @@ def test_eval_brings_the_compiler_without_the_repl(tmp_path: Path) -> None:
 
 
 def test_dev_holds_everything() -> None:
-    built = image.build(REPO / "images" / "hello", profile="dev")
+    built = pipeline.build(REPO / "images" / "hello", profile="dev")
     assert built.image.content["profile"] == "dev"
-    assert set(built.image.content["modules"]) == set(port.load("dev").modules)
+    assert set(built.image.content["modules"]) == set(port_archive.load("dev").modules)
     assert "asyncio/stream.py" in [f["name"] for f in built.image.content["frozen"]]
     assert "pyexec_event_repl_process_char" in symbols(built.path)
 
@@ -107,11 +109,11 @@ def test_same_inputs_give_the_same_bytes(tmp_path: Path, monkeypatch: pytest.Mon
         "data/a": "hello",
         "data/b/c": "there",
     }
-    first = image.build(app(tmp_path / "here", files))
+    first = pipeline.build(app(tmp_path / "here", files))
     raw = first.path.read_bytes()
     shutil.rmtree(first.path.parent)
     monkeypatch.chdir(tmp_path)
-    second = image.build(app(tmp_path / "some" / "where" / "else", files))
+    second = pipeline.build(app(tmp_path / "some" / "where" / "else", files))
     assert not second.reused
     assert second.path.read_bytes() == raw
     assert str(tmp_path).encode() not in raw
@@ -123,7 +125,7 @@ def test_bytecode_does_not_depend_on_the_place(tmp_path: Path) -> None:
     for place in ("a", "b/c"):
         source = app(tmp_path / place, {"main.py": "def f(x):\n    return x + 2**80\n"})
         out = source.with_suffix(".mpy")
-        argv = [str(port.load("sealed").mpy_cross), "-march=x64", "-s", "main.py", "-o", str(out), str(source)]
+        argv = [str(port_archive.load("sealed").mpy_cross), "-march=x64", "-s", "main.py", "-o", str(out), str(source)]
         subprocess.run(argv, check=True)
         made.append(out.read_bytes())
     assert made[0] == made[1]
@@ -131,7 +133,7 @@ def test_bytecode_does_not_depend_on_the_place(tmp_path: Path) -> None:
 
 def test_any_change_gives_other_bytes(tmp_path: Path) -> None:
     files = {"main.py": "print(1)\n", "image.toml": 'name = "x"\n', "data/a": "1"}
-    seen = {image.build(app(tmp_path, files)).path}
+    seen = {pipeline.build(app(tmp_path, files)).path}
     for change in (
         {"main.py": "print(2)\n"},
         {"image.toml": 'name = "x"\nversion = "2"\n'},
@@ -140,18 +142,18 @@ def test_any_change_gives_other_bytes(tmp_path: Path) -> None:
         {"image.toml": 'name = "x"\nmemory = "16M"\n'},
     ):
         files |= change
-        built = image.build(app(tmp_path, files))
+        built = pipeline.build(app(tmp_path, files))
         assert not built.reused or built.path not in seen
         seen.add(built.path)
     assert len(seen) == 6
-    assert image.build(tmp_path).reused
+    assert pipeline.build(tmp_path).reused
 
 
 def test_old_contents_are_forgotten(tmp_path: Path) -> None:
-    for n in range(image.KEPT_BUILDS + 4):
-        last = image.build(app(tmp_path, {"main.py": f"print({n})\n", "image.toml": 'name = "forgets"'}))
-    left = list((port.BUILD / "apps").glob("forgets-*"))
-    assert len(left) == image.KEPT_BUILDS + 1
+    for n in range(pipeline.KEPT_BUILDS + 4):
+        last = pipeline.build(app(tmp_path, {"main.py": f"print({n})\n", "image.toml": 'name = "forgets"'}))
+    left = list((port_archive.BUILD / "apps").glob("forgets-*"))
+    assert len(left) == pipeline.KEPT_BUILDS + 1
     assert last.path.parent in left
 
 
@@ -160,14 +162,16 @@ def test_a_build_takes_less_than_two_seconds(tmp_path: Path) -> None:
     times = []
     for n in range(3):
         (tmp_path / "web" / "image.toml").write_text(f'name = "timed"\nversion = "{time.time_ns()}-{n}"\n')
-        built = image.build(tmp_path / "web")
+        built = pipeline.build(tmp_path / "web")
         assert not built.reused
         times.append(built.seconds)
     assert sorted(times)[1] < 2.0
 
 
 def test_data_is_linked_in_place(tmp_path: Path) -> None:
-    built = image.build(app(tmp_path, {"main.py": "", "image.toml": 'name = "d"', "data/x.bin": "0123456789" * 1000}))
+    built = pipeline.build(
+        app(tmp_path, {"main.py": "", "image.toml": 'name = "d"', "data/x.bin": "0123456789" * 1000})
+    )
     assert built.image.content["data"] == {"x.bin": 10000}
     out = subprocess.run(["nm", str(built.path)], capture_output=True, text=True, check=True).stdout
     at = next(int(line.split()[0], 16) for line in out.splitlines() if line.endswith(" floe_romfs"))
@@ -213,7 +217,7 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder.mkdir()
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
-    cached = port.BUILD / "pypi"
+    cached = port_archive.BUILD / "pypi"
     before = set(cached.iterdir()) if cached.exists() else set()
     yield folder
     for made in set(cached.iterdir()) - before if cached.exists() else ():
@@ -228,7 +232,7 @@ def test_package(tmp_path: Path, index: Path) -> None:
         {"tp/__init__.py": "from .inner import x\n", "tp/inner.py": "x = 5\n", "tp/not_used.py": ""},
     )
     folder = app(tmp_path / "a", {"main.py": "import tp\n", "image.toml": '[packages]\nfloe_test_pack = "1.5"\n'})
-    content = image.build(folder).image.content
+    content = pipeline.build(folder).image.content
     assert [(f["name"], f["origin"]) for f in content["frozen"] if "tp" in f["name"]] == [
         ("tp/__init__.py", "floe_test_pack 1.5"),
         ("tp/inner.py", "floe_test_pack 1.5"),
@@ -242,7 +246,7 @@ def test_package_with_wrong_hash(tmp_path: Path, index: Path) -> None:
     wheel(index, "floe_test_pack", "1.6", {"tp.py": ""})
     pin = '[packages]\nfloe_test_pack = { version = "1.6", sha256 = "%s" }\n' % ("0" * 64)
     with pytest.raises(BuildError) as raised:
-        image.build(app(tmp_path / "a", {"main.py": "import tp\n", "image.toml": pin}))
+        pipeline.build(app(tmp_path / "a", {"main.py": "import tp\n", "image.toml": pin}))
     assert "is not the pinned floe_test_pack 1.6" in raised.value.message
     assert "0" * 64 in raised.value.evidence
 
@@ -250,10 +254,10 @@ def test_package_with_wrong_hash(tmp_path: Path, index: Path) -> None:
 def test_package_that_is_not_there(tmp_path: Path, index: Path) -> None:
     folder = app(tmp_path / "a", {"main.py": "", "image.toml": '[packages]\nfloe_test_pack = "9.9"\n'})
     with pytest.raises(BuildError) as raised:
-        image.build(folder)
+        pipeline.build(folder)
     assert raised.value.message == "cannot fetch floe_test_pack 9.9 from PyPI"
     assert raised.value.evidence == f"{index}: no file of floe-test-pack"
-    assert not (port.BUILD / "pypi" / "floe_test_pack-9.9").exists()
+    assert not (port_archive.BUILD / "pypi" / "floe_test_pack-9.9").exists()
 
 
 # ---- what people and programs read ------------------------------------------------------------
@@ -312,21 +316,25 @@ Linker script and memory map
 
 
 def test_sizes_from_a_link_map() -> None:
-    assert image.sizes(MAP) == {"vm.o": 0x28, "main.o": 0x10}
+    assert pipeline.sizes(MAP) == {"vm.o": 0x28, "main.o": 0x10}
     # Strings that ld has merged: one file holds them, another one's are shown with their size, and take no room.
     strings = " .rodata.str    0x0000000000101008       0x27 build/x/main.o\n"
     behind = " .rodata.map    0x0000000000101008        0x8 x.o\n"
-    assert image.sizes(MAP.replace(".bss  ", f"{strings}{behind}.bss  ", 1)) == {"vm.o": 0x28, "main.o": 0x10, "x.o": 8}
+    assert pipeline.sizes(MAP.replace(".bss  ", f"{strings}{behind}.bss  ", 1)) == {
+        "vm.o": 0x28,
+        "main.o": 0x10,
+        "x.o": 8,
+    }
 
 
 def test_sizes_account_for_the_loaded_bytes() -> None:
-    built = image.build(REPO / "images" / "hello")
+    built = pipeline.build(REPO / "images" / "hello")
     loaded = sum(s.file_bytes for s in built.image.segments)
     assert 0.95 * loaded < sum(built.objects.values()) <= loaded
 
 
 def test_module_definitions_keep_delegations_of_what_is_held() -> None:
-    archive = port.load("sealed")
+    archive = port_archive.load("sealed")
     held = archive.module_definitions({"sys", "json"})
     assert "MP_REGISTER_MODULE(MP_QSTR_sys, mp_module_sys);" in held
     assert "MP_REGISTER_EXTENSIBLE_MODULE(MP_QSTR_json, mp_module_json);" in held
@@ -341,26 +349,26 @@ def test_c_string() -> None:
 
 
 def test_elf_is_executable_text_only_where_it_says(tmp_path: Path) -> None:
-    read = elf.read(image.build(REPO / "images" / "hello").path)
+    read = elf.read(pipeline.build(REPO / "images" / "hello").path)
     assert not [s for s in read.segments if "w" in s.protection and "x" in s.protection]
 
 
 @given(st.text(alphabet=" .0123456789abcdefx()*\n/Linker script and memory map", max_size=200))
 def test_any_text_is_a_link_map_without_objects_or_with(text: str) -> None:
-    for size in image.sizes("Linker script and memory map\n" + text).values():
+    for size in pipeline.sizes("Linker script and memory map\n" + text).values():
         assert size > 0
 
 
 def test_budget_is_for_the_compiler_it_was_measured_with(tmp_path: Path) -> None:
-    mine = port.load("sealed").compiler
+    mine = port_archive.load("sealed").compiler
     files = {"main.py": "print(1)\n", "image.toml": ""}
     for measured in ("", f'compiler = "{mine}"', f'compiler = "{mine.partition(".")[0]}"'):
         files["image.toml"] = f'[budget]\nelf = "1K"\n{measured}\n'
         with pytest.raises(BuildError, match="over the budget of 1024"):
-            image.build(app(tmp_path, files))
+            pipeline.build(app(tmp_path, files))
     for measured in ("gcc 1", f"{mine}.9"):
         files["image.toml"] = f'[budget]\nelf = "1K"\ncompiler = "{measured}"\n'
-        built = image.build(app(tmp_path, files))
+        built = pipeline.build(app(tmp_path, files))
         (note,) = built.notes
         assert f"over the budget of 1024, which is for {measured}: this is {mine}" in note
         assert built.warnings == ()  # who runs it has no use for that
@@ -385,11 +393,11 @@ def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "main.py").write_text("import other\nprint(other.x)\n", "utf-8-sig")
     (tmp_path / "other.py").write_text("x = 1\n", "utf-8-sig")
     (tmp_path / "image.toml").write_text('main = "main.py"\n', "utf-8-sig")
-    content = image.build(tmp_path).image.content
+    content = pipeline.build(tmp_path).image.content
     assert {"main.py", "other.py"} <= {entry["name"] for entry in content["frozen"]}
     (tmp_path / "other.py").write_text("x = 1\ny = (\n", "utf-8-sig")
     with pytest.raises(BuildError, match=r"other\.py:2: "):
-        image.build(tmp_path)
+        pipeline.build(tmp_path)
 
 
 def test_large_constant_expressions_are_left_to_run_time(tmp_path: Path) -> None:
@@ -401,7 +409,7 @@ def test_large_constant_expressions_are_left_to_run_time(tmp_path: Path) -> None
         "def f(n):\n" + "".join(f"    if n == {n}: return {text}\n" for n, text in enumerate(large))
     )
     began = time.monotonic()
-    assert freeze.compile_file(port.load("dev").mpy_cross, path, "large.py").stat().st_size < 30_000
+    assert freeze.compile_file(port_archive.load("dev").mpy_cross, path, "large.py").stat().st_size < 30_000
     assert time.monotonic() - began < 10
 
 
@@ -410,5 +418,5 @@ def test_a_tool_without_an_end_is_told(tmp_path: Path, monkeypatch: pytest.Monke
     path = tmp_path / "large.py"
     path.write_text(f"x = {'9' * 1_000_000}\n")
     with pytest.raises(BuildError, match=r"large\.py: mpy-cross did not end within 0\.5 s") as caught:
-        freeze.compile_file(port.load("dev").mpy_cross, path, "large.py")
+        freeze.compile_file(port_archive.load("dev").mpy_cross, path, "large.py")
     assert "a number of many thousand digits takes long" in caught.value.hint and "data/" in caught.value.hint

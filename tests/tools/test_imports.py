@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""floe.imports: what one source asks for."""
+"""floe.build.imports: what one source asks for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from floe.imports import Need, Source, scan
+from floe.build.imports import Need, Source, scan
 
 
 def read(text: str) -> Source:

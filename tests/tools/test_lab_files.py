@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 
 from floe.errors import ConfigError, FloeError, NotFound, UpstreamError
-from floe.kvm import image
+from floe.kvmlab import linuximage
 from floe.lab import assets, bzimage, deb, packages
 from floe.lab.cpio import Archive
 from floe.lab.packages import Mirror, Package
 from floe.lab.tree import Tree
-from floe.xen import dom0image
+from floe.xenlab import dom0image
 
 # ---- cpio ---------------------------------------------------------------------------------------
 
@@ -189,11 +189,11 @@ def test_the_committed_pins_are_complete() -> None:
 
 
 def test_the_kvm_lab_s_pins_are_complete() -> None:
-    names = [p.name for p in image.RECIPE.chosen()]
+    names = [p.name for p in linuximage.RECIPE.chosen()]
     assert {"qemu-system-x86", "seabios", "busybox-static", "libc6", "linux-image-6.1.0-56-amd64"} <= set(names)
     assert len(set(names)) == len(names)
     both = {p.file: p.sha256 for p in dom0image.RECIPE.chosen()}
-    assert all(p.sha256 == both.get(p.file, p.sha256) for p in image.RECIPE.chosen())
+    assert all(p.sha256 == both.get(p.file, p.sha256) for p in linuximage.RECIPE.chosen())
 
 
 GOOD = f'suite = "s"\n[[package]]\nname = "a1"\nversion = "1"\nsha256 = "{"0" * 64}"\n'

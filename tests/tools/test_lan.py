@@ -16,7 +16,7 @@ from scapy.layers.l2 import ARP, Ether
 from scapy.utils import rdpcap
 
 from conftest import Boot
-from floe.lan import Lan
+from floe.testing.lan import Lan
 
 OPEN = "import socket\ns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\ns.settimeout(10)\ns.bind(('0.0.0.0', 7))"
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""floe.missing: each feature is one that mpy-cross refuses, and is named with the line that it stands in."""
+"""floe.build.missing: each feature is one that mpy-cross refuses, and is named with the line that it stands in."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from floe import missing, port
+from floe.build import missing, port_archive
 
 CASES = [
     ("x = 1\nmatch x:\n    case 1:\n        pass\n", 2, missing.MATCH),
@@ -38,7 +38,7 @@ CASES = [
 def test_feature(text: str, line: int, feature: tuple[str, str], tmp_path: Path) -> None:
     source = tmp_path / "app.py"
     source.write_text(text)
-    argv = [str(port.BUILD / "mpy-cross"), "-o", "/dev/null", str(source)]
+    argv = [str(port_archive.BUILD / "mpy-cross"), "-o", "/dev/null", str(source)]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode != 0
     assert f"line {line}" in done.stderr

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""net.py, ports.py and the network words of qemu.py; ports against real sockets, frames against a real QEMU."""
+"""network.py, ports.py and the network words of QEMU's command line; ports against real sockets, frames against a real QEMU."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ import pytest
 
 import tiny
 from conftest import Boot
-from floe import net, ports
-from floe.console import Closed, Matched
 from floe.errors import FloeError, NotFound, UsageError, VmExitedEarly
-from floe.net import Card
-from floe.ports import Forward
-from floe.qemu import Endpoints, VmSpec, command_line, guest_command_line
-from floe.vm import Vm
+from floe.hostnet import taps
+from floe.qemu.commandline import Endpoints, VmSpec, command_line, guest_command_line
+from floe.spec import network, ports
+from floe.spec.network import Card
+from floe.spec.ports import Forward
+from floe.stream.streams import Closed, Matched
+from floe.vm.vm import Vm
 from nobody import error_for_nobody
 
 # ---- -p ----------------------------------------------------------------------------------------------
@@ -164,7 +165,7 @@ def test_ipv6_gets_a_port_of_ipv4_that_qemu_forwards() -> None:
     claimed = ports.claim([*many, Forward("127.0.0.1", 0, 80)], through=True)
     drawn = [port for f in claimed for port in (f.host_port, f.through) if port]
     assert len(set(drawn)) == len(drawn) == 401
-    card = net.netdev(Card(), 0, claimed[:1], vhost=False)
+    card = network.netdev(Card(), 0, claimed[:1], vhost=False)
     assert card.endswith(f",hostfwd=tcp:127.0.0.1:{claimed[0].through}-10.0.2.15:80")
     assert not any(f.through for f in ports.claim(many[:2]))
 
@@ -173,7 +174,7 @@ def test_two_to_one_udp_port_share_what_qemu_forwards() -> None:
     asked = [Forward("127.0.0.1", 0, 53, "udp"), Forward("::1", 0, 53, "udp"), Forward("127.0.0.1", 0, 54, "udp")]
     one, two, three = claimed = ports.claim(asked, through=True)
     assert one.through == two.through != 0 == three.through
-    card = net.netdev(Card(), 0, claimed, vhost=False)
+    card = network.netdev(Card(), 0, claimed, vhost=False)
     assert card.count("hostfwd=") == 2
     assert f"hostfwd=udp:127.0.0.1:{one.through}-10.0.2.15:53," in card
 
@@ -218,12 +219,14 @@ def test_a_port_for_root_only() -> None:
 
 
 def test_default_is_one_user_card() -> None:
-    assert net.parse_cards([]) == (Card(),)
-    assert net.parse_cards(["none"]) == ()
+    assert network.parse_cards([]) == (Card(),)
+    assert network.parse_cards(["none"]) == ()
 
 
 def test_cards() -> None:
-    tap, pair = net.parse_cards(["tap:tap7,ip=192.168.9.2/24,gw=192.168.9.1,mac=52:54:00:00:00:01", "listen:/tmp/x"])
+    tap, pair = network.parse_cards(
+        ["tap:tap7,ip=192.168.9.2/24,gw=192.168.9.1,mac=52:54:00:00:00:01", "listen:/tmp/x"]
+    )
     assert tap == Card("tap", "tap7", "192.168.9.2/24", "192.168.9.1", "", "52:54:00:00:00:01")
     assert (pair.kind, pair.name) == ("listen", "/tmp/x")
     assert pair.mac == ""
@@ -231,8 +234,8 @@ def test_cards() -> None:
 
 def test_hardware_addresses() -> None:
     """The same at every start of the VM of a name, another for each card and VM; user cards have QEMU's own."""
-    cards = net.parse_cards(["user", "tap:t", "listen:/x", "connect:/y,mac=52:54:00:00:00:01", "bridge:b"])
-    one, again, other = (net.with_macs(cards, uuid) for uuid in ("a", "a", "b"))
+    cards = network.parse_cards(["user", "tap:t", "listen:/x", "connect:/y,mac=52:54:00:00:00:01", "bridge:b"])
+    one, again, other = (network.with_macs(cards, uuid) for uuid in ("a", "a", "b"))
     assert one == again
     assert [card.mac[:3] for card in one] == ["", "02:", "02:", "52:", "02:"]
     assert len({card.mac for card in (*one, *other)}) == 2 + 2 * 3
@@ -246,23 +249,23 @@ def test_hardware_addresses() -> None:
 )  # fmt: skip
 def test_no_card(text: str) -> None:
     with pytest.raises(UsageError) as error:
-        net.parse_cards([text])
+        network.parse_cards([text])
     assert f"--net {text}" in error.value.message
     assert error.value.exit_code == 125
 
 
 def test_none_stands_alone_and_there_is_a_limit() -> None:
     with pytest.raises(UsageError, match="none does not go with"):
-        net.parse_cards(["none", "user"])
+        network.parse_cards(["none", "user"])
     with pytest.raises(UsageError, match="9 network cards"):
-        net.parse_cards(["user"] * 9)
+        network.parse_cards(["user"] * 9)
 
 
 def test_guest_words() -> None:
-    cards = net.parse_cards(
+    cards = network.parse_cards(
         ["user", "user", "user,ip=dhcp", "user,ip=none", "user,ip=172.16.0.9/16", "tap:t", "connect:/x,ip=10.9.9.2/24"]
     )
-    assert net.guest_words(cards) == [
+    assert network.guest_words(cards) == [
         "ip=10.0.2.15/24,gw=10.0.2.2,dns=10.0.2.3",
         "ip=10.0.3.15/24,gw=10.0.3.2,dns=10.0.3.3",
         "ip=dhcp",
@@ -271,46 +274,47 @@ def test_guest_words() -> None:
         "ip=dhcp",
         "ip=10.9.9.2/24",
     ]
-    cards = net.parse_cards(["user", "user,ip6=none", "user,ip6=2001:db8::2/64"])
-    assert net.guest_words(cards)[3:] == ["ip6=auto", "ip6=none", "ip6=2001:db8::2/64"]
-    words = net.guest_words(net.parse_cards(["user"] * 6))  # a guest has room for four name servers
+    cards = network.parse_cards(["user", "user,ip6=none", "user,ip6=2001:db8::2/64"])
+    assert network.guest_words(cards)[3:] == ["ip6=auto", "ip6=none", "ip6=2001:db8::2/64"]
+    words = network.guest_words(network.parse_cards(["user"] * 6))  # a guest has room for four name servers
     assert [",dns=" in word for word in words] == [True] * 4 + [False] * 2
 
 
 def test_netdev_words() -> None:
     forwards = [Forward("0.0.0.0", 8080, 80), Forward("127.0.0.1", 5353, 53, "udp")]
-    assert net.netdev(Card(), 0, forwards, vhost=False) == (
+    assert network.netdev(Card(), 0, forwards, vhost=False) == (
         "user,id=net0,net=10.0.2.0/24,host=10.0.2.2,dns=10.0.2.3,dhcpstart=10.0.2.15,"
         "hostfwd=tcp:0.0.0.0:8080-10.0.2.15:80,hostfwd=udp:127.0.0.1:5353-10.0.2.15:53"
     )
-    assert "net=10.0.3.0/24" in net.netdev(Card(), 1, [], vhost=False)
+    assert "net=10.0.3.0/24" in network.netdev(Card(), 1, [], vhost=False)
     assert (
-        net.netdev(Card("tap", "t0"), 2, [], vhost=False) == "tap,id=net2,ifname=t0,script=no,downscript=no,vhost=off"
+        network.netdev(Card("tap", "t0"), 2, [], vhost=False)
+        == "tap,id=net2,ifname=t0,script=no,downscript=no,vhost=off"
     )
 
 
 def test_what_the_host_lacks() -> None:
     with pytest.raises(FloeError, match="there is no tap device floe-none") as error:
-        net.check_host([Card("tap", "floe-none")])
+        taps.check_host([Card("tap", "floe-none")])
     assert error.value.hint.startswith("sudo ip tuntap add dev floe-none mode tap")
     with pytest.raises(FloeError, match="lo is a network device, but not a tap"):
-        net.check_host([Card("tap", "lo")])
+        taps.check_host([Card("tap", "lo")])
     with pytest.raises(NotFound, match="no socket /nowhere/s"):
-        net.check_host([Card("connect", "/nowhere/s")])
+        taps.check_host([Card("connect", "/nowhere/s")])
     with pytest.raises(NotFound, match="its folder does not exist"):
-        net.check_host([Card("listen", "/nowhere/s")])
+        taps.check_host([Card("listen", "/nowhere/s")])
 
 
 @pytest.mark.parametrize("machine", ["microvm", "q35", "pc"])
 def test_qemu_takes_every_kind_and_number_of_cards(tmp_path: Path, machine: str) -> None:
     """QEMU refuses a word it does not know; a guest that ends with 0 shows that it took them all."""
-    cards = net.parse_cards(
+    cards = network.parse_cards(
         ["user", "user,ip=172.16.0.9/16", "user,ip=dhcp", f"listen:{tmp_path}/wire", f"connect:{tmp_path}/wire"]
     )
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(tmp_path / "wire2"))
         other.listen()
-        cards = (*cards[:4], net.parse_card(f"connect:{tmp_path}/wire2"))
+        cards = (*cards[:4], network.parse_card(f"connect:{tmp_path}/wire2"))
         forwards = ports.claim([Forward("127.0.0.1", 0, 80), Forward("127.0.0.1", 0, 53, "udp")])
         spec = VmSpec(tiny.build(tmp_path, tiny.leave(0)), machine=machine, cards=cards, forwards=forwards)
         with Vm(spec) as vm:
@@ -321,7 +325,7 @@ def test_qemu_takes_every_kind_and_number_of_cards(tmp_path: Path, machine: str)
 def test_no_socket_is_left(tmp_path: Path, number: signal.Signals) -> None:
     wire = tmp_path / "wire"
     elf = tiny.build(tmp_path, tiny.say("up"), tiny.HANG)
-    with Vm(VmSpec(elf, cards=net.parse_cards([f"listen:{wire}"]))) as vm:
+    with Vm(VmSpec(elf, cards=network.parse_cards([f"listen:{wire}"]))) as vm:
         assert vm.expect("up", deadline_s=20) is Matched
         assert wire.exists()
         os.kill(vm.pid, number)
@@ -334,8 +338,8 @@ def test_a_tap_card(tmp_path: Path) -> None:
     """A real tap, in a network namespace of its own."""
     elf = tiny.build(tmp_path, tiny.leave(0))
     program = (
-        "import subprocess\nfrom pathlib import Path\nfrom floe.net import parse_cards\nfrom floe.qemu import VmSpec\n"
-        "from floe.vm import Vm\nsubprocess.run(['ip', 'tuntap', 'add', 'dev', 'floe0', 'mode', 'tap'], check=True)\n"
+        "import subprocess\nfrom pathlib import Path\nfrom floe.spec.network import parse_cards\nfrom floe.qemu.commandline import VmSpec\n"
+        "from floe.vm.vm import Vm\nsubprocess.run(['ip', 'tuntap', 'add', 'dev', 'floe0', 'mode', 'tap'], check=True)\n"
         f"with Vm(VmSpec(Path({str(elf)!r}), cards=parse_cards(['tap:floe0']))) as vm:\n"
         "    assert vm.wait(deadline_s=20) == 0, vm.messages.text\n"
     )
@@ -352,11 +356,11 @@ def test_a_tap_card(tmp_path: Path) -> None:
 NAMESPACE = """
 import os, subprocess, time
 from pathlib import Path
-from floe import taps
+from floe.hostnet import taps
 from floe.errors import FloeError
-from floe.net import parse_cards
-from floe.qemu import VmSpec
-from floe.vm import Vm
+from floe.spec.network import parse_cards
+from floe.qemu.commandline import VmSpec
+from floe.vm.vm import Vm
 for line in ("tuntap add dev floe0 mode tap", "link add floebr type bridge", "link set floebr up"):
     subprocess.run(["ip", *line.split()], check=True)
 ELF, HANG = (Path(path) for path in sys.argv[1:])

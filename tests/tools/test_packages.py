@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from floe import archive, config, freeze, index, mip, port
+from floe.build import config, freeze, index, mip, port_archive
 from floe.errors import BuildError, ConfigError
+from floe.setup import archive
 from httphost import Quiet, serve
 
 JSON = "application/vnd.pypi.simple.v1+json"
@@ -104,10 +105,10 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 @pytest.fixture
 def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An image's folder; what is fetched for it goes to a cache of its own."""
-    monkeypatch.setattr(port, "BUILD", tmp_path / "build")
+    monkeypatch.setattr(port_archive, "BUILD", tmp_path / "build")
     (tmp_path / "build").mkdir()
     for name in ("port", "mpy-cross"):
-        (tmp_path / "build" / name).symlink_to(port.ROOT / "build" / name)
+        (tmp_path / "build" / name).symlink_to(port_archive.ROOT / "build" / name)
     folder = tmp_path / "app"
     folder.mkdir()
     return folder
@@ -116,9 +117,9 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def plan(folder: Path, main: str, packages: str, said: list[str] | None = None) -> freeze.Plan:
     (folder / "main.py").write_text(main)
     (folder / "image.toml").write_text(f'name = "app"\n[packages]\n{packages}\n')
-    archive = port.load("sealed", port.ROOT / "build")
+    archive = port_archive.load("sealed", port_archive.ROOT / "build")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(freeze.port, "load", lambda profile: archive)
+        patch.setattr(freeze.port_archive, "load", lambda profile: archive)
         return freeze.plan(config.load(folder), "sealed", (said if said is not None else []).append)
 
 
@@ -237,7 +238,7 @@ def test_a_link_that_leaves_by_way_of_another(server: Server, app: Path) -> None
     said: list[str] = []
     plan(app, "import a\n", 'a = "1"', said)
     assert f"a 1: left out: the symbolic link {DEEP}/up -> root/.., which leaves the archive" in said
-    assert list((port.BUILD / "pypi").rglob("up")) == []
+    assert list((port_archive.BUILD / "pypi").rglob("up")) == []
 
 
 def encrypted(archive: bytes) -> bytes:
@@ -340,7 +341,7 @@ def test_the_lock_holds(server: Server, app: Path) -> None:
     before = (app / "packages.lock").read_text()
     server.releases["a"] = {"a-1.tar.gz": source_archive("a-1", {"a.py": b"X = 'evil'\n"})}
     plan(app, "import a\n", 'a = "1"')  # from the cache
-    for path in sorted((port.BUILD / "pypi").rglob("*"), reverse=True):
+    for path in sorted((port_archive.BUILD / "pypi").rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
     with pytest.raises(BuildError, match=r"a 1 is not what packages\.lock holds"):
         plan(app, "import a\n", 'a = "1"')

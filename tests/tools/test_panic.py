@@ -8,7 +8,7 @@ from pathlib import Path
 
 from elftools.elf.elffile import ELFFile
 
-from floe import panic
+from floe.image import symbols
 
 
 def _address(elf: Path, name: str) -> int:
@@ -20,27 +20,27 @@ def _address(elf: Path, name: str) -> int:
 def test_address_inside_a_function_names_it(build: Callable[..., Path]) -> None:
     elf = build("hello")
     at = _address(elf, "mp_execute_bytecode")
-    assert panic.symbol_at(elf, at) == "mp_execute_bytecode+0x0"
-    assert panic.symbol_at(elf, at + 0x21) == "mp_execute_bytecode+0x21"
+    assert symbols.symbol_at(elf, at) == "mp_execute_bytecode+0x0"
+    assert symbols.symbol_at(elf, at + 0x21) == "mp_execute_bytecode+0x21"
 
 
 def test_address_below_every_symbol_has_no_name(build: Callable[..., Path]) -> None:
-    assert panic.symbol_at(build("hello"), 0) is None
+    assert symbols.symbol_at(build("hello"), 0) is None
 
 
 def test_file_without_symbols_has_no_names(tmp_path: Path) -> None:
     other = tmp_path / "x"
     other.write_bytes(b"no ELF")
-    assert panic.symbol_at(other, 0x100000) is None
-    assert panic.symbol_at(tmp_path / "missing", 0x100000) is None
+    assert symbols.symbol_at(other, 0x100000) is None
+    assert symbols.symbol_at(tmp_path / "missing", 0x100000) is None
 
 
 def test_first_panic_line_is_placed(build: Callable[..., Path]) -> None:
     elf = build("hello")
     at = _address(elf, "mp_execute_bytecode") + 4
     serial = f"noise\r\nPANIC: page fault, vector 14 error 0x4 rip={at:#x} cr2=0x8\r\nPANIC: x rip=0x1\r\n"
-    assert panic.place(elf, serial) == f"mp_execute_bytecode+0x4 (rip {at:#x})"
+    assert symbols.place(elf, serial) == f"mp_execute_bytecode+0x4 (rip {at:#x})"
 
 
 def test_no_panic_line_is_no_place(build: Callable[..., Path]) -> None:
-    assert panic.place(build("hello"), "all is well\n") is None
+    assert symbols.place(build("hello"), "all is well\n") is None

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from floe import port
+from floe.build import port_archive
 
 
 def make(build: Path, *extra: str) -> None:
     argv = ["make", "-s", "-f", "port/port.mk", "PROFILE=sealed", f"BUILD={build}", f"{build}/app.ldflags", *extra]
-    subprocess.run(argv, cwd=port.ROOT, check=True, timeout=60)
+    subprocess.run(argv, cwd=port_archive.ROOT, check=True, timeout=60)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""tools/floe/qmp.py: a QEMU that ends at any moment leaves no exception, and no word of the library's."""
+"""tools/floe/qemu/qmp.py: a QEMU that ends at any moment leaves no exception, and no word of the library's."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from floe import qmp
+from floe.qemu import qmp
 
 GREETING = (
     b'{"QMP": {"version": {"qemu": {"micro": 0, "minor": 2, "major": 7}, "package": ""}, "capabilities": []}}\r\n'

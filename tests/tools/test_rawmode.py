@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from floe.rawmode import RawMode
+from floe.stream.rawmode import RawMode
 
 GREETING = b'\r\nMicroPython v1.25.0; floe with x86-64 VM\r\nType "help()" for more information.\r\n>>> '
 ENTERED = b"\r\nraw REPL; CTRL-B to exit\r\n>"

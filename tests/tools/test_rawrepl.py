@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from conftest import Boot, Guest
-from floe.console import Matched, TimedOut
 from floe.errors import GuestError, VmError
 from floe.errors import TimedOut as TimedOutError
+from floe.stream.streams import Matched, TimedOut
 
 
 @pytest.fixture

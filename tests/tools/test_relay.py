@@ -11,10 +11,11 @@ from contextlib import ExitStack, closing, contextmanager
 
 import pytest
 
-from floe import ports, relay
 from floe.errors import FloeError
-from floe.ports import Forward
-from floe.relay import Relay
+from floe.hostnet import relay
+from floe.hostnet.relay import Relay
+from floe.spec import ports
+from floe.spec.ports import Forward
 
 GUEST = "127.0.0.2"
 WAIT_S = 20

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""floe.resolve: the files and C modules that an image gets, on trees made for each rule."""
+"""floe.build.resolve: the files and C modules that an image gets, on trees made for each rule."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from floe.build.port_archive import CModule
+from floe.build.resolve import Closure, Frozen, Resolver, Root
 from floe.errors import BuildError
-from floe.port import CModule
-from floe.resolve import Closure, Frozen, Resolver, Root
 
 C_MODULES = {
     name: CModule(name, f"mp_module_{name}", extensible)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""floe.romfs against the format's description at the head of upstream's extmod/vfs_rom.c."""
+"""floe.build.romfs against the format's description at the head of upstream's extmod/vfs_rom.c."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from floe import romfs
+from floe.build import romfs
 from floe.errors import BuildError
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from floe import setup
 from floe.errors import FloeError, NotFound
+from floe.setup import __main__ as setup
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -136,7 +136,7 @@ def test_a_step_that_fails_says_what_it_printed() -> None:
 
 
 def test_it_runs_without_any_third_party_package() -> None:
-    code = "import sys; sys.path.insert(0, 'tools'); import floe.setup; print(floe.setup.main(['--help']))"
+    code = "import sys; sys.path.insert(0, 'tools'); import floe.setup.__main__ as setup; print(setup.main(['--help']))"
     done = subprocess.run(
         [sys.executable, "-S", "-I", "-c", code], cwd=REPO, capture_output=True, text=True, check=False
     )

@@ -6,7 +6,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from floe.stamps import BootTimes, StampFilter
+from floe.stream.stamps import BootTimes, StampFilter
 
 LINE = b'floe: stamps {"machine": 400, "python": 5000}\n'
 

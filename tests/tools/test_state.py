@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""state.py: names, records, processes, and where sockets go."""
+"""vmfolder.py: names, records, processes, and where sockets go."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from floe import state
 from floe.errors import FloeError, NotFound, UsageError
-from floe.state import End, Folder, Process
+from floe.store import vmfolder
+from floe.store.vmfolder import End, Folder, Process
 
 
 @pytest.fixture(autouse=True)
@@ -25,54 +25,54 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_root_follows_xdg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert state.root() == tmp_path / "floe" / "vms"
+    assert vmfolder.root() == tmp_path / "floe" / "vms"
     monkeypatch.setenv("XDG_STATE_HOME", "relative")  # the specification: to be ignored
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert state.root() == tmp_path / ".local" / "state" / "floe" / "vms"
+    assert vmfolder.root() == tmp_path / ".local" / "state" / "floe" / "vms"
 
 
 def test_a_folder_is_for_its_owner_alone() -> None:
-    folder = state.create("a", "app")
+    folder = vmfolder.create("a", "app")
     assert folder.path.stat().st_mode & 0o777 == 0o700
-    assert [f.name for f in state.everything()] == ["a"]
+    assert [f.name for f in vmfolder.everything()] == ["a"]
 
 
 def test_names_that_are_made_are_unique() -> None:
-    names = [state.create(None, base).name for base in ("web", "web", "web", "tick tock", "..x", "")]
+    names = [vmfolder.create(None, base).name for base in ("web", "web", "web", "tick tock", "..x", "")]
     assert names == ["web", "web-2", "web-3", "tick-tock", "x", "vm"]
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "..", ".a", "-a", "a b", "a" * 64, "ä"])
 def test_a_bad_name_is_refused(name: str) -> None:
     with pytest.raises(UsageError) as e:
-        state.create(name, "app")
+        vmfolder.create(name, "app")
     assert "not a name of a VM" in e.value.message
 
 
 def test_a_taken_name_is_refused_until_its_vm_is_removed() -> None:
-    folder = state.create("a", "app")
+    folder = vmfolder.create("a", "app")
     with pytest.raises(FloeError) as e:
-        state.create("a", "app")
+        vmfolder.create("a", "app")
     assert (e.value.message, e.value.hint) == (
         "--name a: there is a VM that has ended of that name",
         "another name, or: floe rm a",
     )
     folder.remove()
-    assert state.create("a", "app").name == "a"
+    assert vmfolder.create("a", "app").name == "a"
 
 
 def test_find_says_what_there_is() -> None:
     with pytest.raises(NotFound) as e:
-        state.find("a")
+        vmfolder.find("a")
     assert (e.value.evidence, e.value.hint) == ("", "floe run --detach --name NAME APP")
-    state.create("b", "app")
+    vmfolder.create("b", "app")
     with pytest.raises(NotFound) as e:
-        state.find("../b")
+        vmfolder.find("../b")
     assert (e.value.message, e.value.evidence, e.value.hint) == ("there is no VM ../b", "there are: b", "floe ps --all")
 
 
 def test_a_record_needs_no_more_room_than_it_has() -> None:
-    folder = state.create("a", "app")
+    folder = vmfolder.create("a", "app")
     before = (folder / "end").stat().st_blocks
     assert folder.read("end", End) is None
     end = End(code=3, cause="exit", at=1.5, problem="")
@@ -85,7 +85,7 @@ def test_a_record_needs_no_more_room_than_it_has() -> None:
 
 
 def test_a_damaged_file_is_none(tmp_path: Path) -> None:
-    folder = state.create("a", "app")
+    folder = vmfolder.create("a", "app")
     (folder / "keeper.json").write_text('{"pid": 1, "start"')
     assert folder.keeper is None
     with pytest.raises(FloeError) as e:
@@ -94,7 +94,7 @@ def test_a_damaged_file_is_none(tmp_path: Path) -> None:
 
 
 def test_a_write_is_whole_or_not_at_all() -> None:
-    folder = state.create("a", "app")
+    folder = vmfolder.create("a", "app")
     folder.write("keeper", Process(1, 2, "x"))
     with pytest.raises(TypeError):
         folder.write("keeper", {"pid": object()})
@@ -144,7 +144,7 @@ def test_a_zombie_is_not_alive(child: Child) -> None:
 
 def test_a_recycled_number_is_not_the_vm(child: Child) -> None:
     """The parent is gone and the number of its child is another process's now, which has nothing of ours."""
-    folder = state.create("a", "app")
+    folder = vmfolder.create("a", "app")
     folder.write("parent", Process(2**22 - 1, 1, child.process.boot))
     folder.record("pid", str(child.process.pid))
     assert folder.vm is None
@@ -156,14 +156,14 @@ def test_a_recycled_number_is_not_the_vm(child: Child) -> None:
 
 
 def test_sockets_lie_in_the_folder_where_their_paths_are_short(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert state.sockets_folder(Folder(Path("/s/a"))) == "/s/a"
+    assert vmfolder.sockets_folder(Folder(Path("/s/a"))) == "/s/a"
 
 
 def test_a_long_path_sends_them_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     short = tmp_path / "r"
     short.mkdir()
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(short) if len(str(short)) < 60 else "")
-    where = Path(state.sockets_folder(Folder(Path("/" + "x" * 120))))
+    where = Path(vmfolder.sockets_folder(Folder(Path("/" + "x" * 120))))
     try:
         assert len(str(where / "hv.console.new")) <= 107
         assert where.stat().st_mode & 0o777 == 0o700

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 import tiny
-from floe import cli, image
+from floe.build import pipeline
+from floe.cli import main as cli
 
 pytest_plugins = ["pytester"]
 
@@ -193,7 +194,7 @@ def test_accelerators(project: pytest.Pytester) -> None:
 
 
 def test_kvm_by_name_without_kvm(project: pytest.Pytester) -> None:
-    project.makeconftest("from floe import accel\naccel.KVM_DEVICE = accel.Path('/nothing/kvm')\n")
+    project.makeconftest("from floe.qemu import accel\naccel.KVM_DEVICE = accel.Path('/nothing/kvm')\n")
     test = "def test_it(boot):\n    pass\n"
     by_name = run(project, test, "--floe-accel=kvm")
     by_name.assert_outcomes(errors=1)
@@ -247,5 +248,5 @@ def test_a_new_project_tests_itself(pytester: pytest.Pytester) -> None:
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*- VM 0 -*", "good bye from main.py without [[]'world']"])
     # Tests stay outside of the image.
-    frozen = image.build(Path("shop")).image.content["frozen"]
+    frozen = pipeline.build(Path("shop")).image.content["frozen"]
     assert "main.py" in str(frozen) and "test_app" not in str(frozen)

@@ -10,8 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from floe import config, disks, qemu, units
+from floe import units
+from floe.build import config
 from floe.errors import FloeError
+from floe.qemu import commandline
+from floe.spec import disks
 
 
 @pytest.mark.parametrize(
@@ -47,7 +50,7 @@ def of_file(text: str, folder: Path) -> int:
 
 
 def of_memory(text: str, folder: Path) -> int:
-    return qemu.parse_memory(text)
+    return commandline.parse_memory(text)
 
 
 def of_disk(text: str, folder: Path) -> int:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""floe.upstream against a local HTTP server and a stand-in for apt-get: every way a fetch can go wrong."""
+"""floe.setup.upstream against a local HTTP server and a stand-in for apt-get: every way a fetch can go wrong."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from floe import archive, upstream
 from floe.errors import ConfigError, UpstreamError
-from floe.upstream import Fetcher, HashMismatch, Origin, Patch, Pin, bring_all, load_pins
+from floe.setup import archive, upstream
+from floe.setup.upstream import Fetcher, HashMismatch, Origin, Patch, Pin, bring_all, load_pins
 from httphost import Quiet, serve
 
 REPO = Path(__file__).parents[2]

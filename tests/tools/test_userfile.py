@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from floe import config, image, lock, romfs
+from floe.build import config, lock, pipeline, romfs
 from floe.errors import BuildError, ConfigError, FloeError, NotFound, UsageError
 from floe.userfile import MAX_TEXT, read_file
 
@@ -48,7 +48,7 @@ def test_no_file_of_an_image_can_hang_or_fill_memory(
     (app / name).unlink(missing_ok=True)
     make(app / name)
     with pytest.raises(FloeError, match=f"{words}|no such file: ca.pem"):
-        image.build(app)
+        pipeline.build(app)
 
 
 def test_a_file_that_grows_while_it_is_read(tmp_path: Path) -> None:
@@ -89,26 +89,26 @@ def test_a_device_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("print(1)\n")
     (tmp_path / "link").symlink_to("pipe")
     fifo(tmp_path / "pipe")
-    built = image.build(tmp_path / "a.py")
+    built = pipeline.build(tmp_path / "a.py")
     for name in ("pipe", "link"):
         with pytest.raises(UsageError, match="is no file"):
-            image.export(built, tmp_path / name)
+            pipeline.export(built, tmp_path / name)
     assert (tmp_path / "pipe").is_fifo() and (tmp_path / "link").is_symlink()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.py", "link", "pipe"]
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.py").write_text("print(1)\n")
-    built = image.build(tmp_path / "a.py")
+    built = pipeline.build(tmp_path / "a.py")
 
     def refuse(*args: object, **more: object) -> None:
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr(image.shutil, "copyfile", refuse)
+    monkeypatch.setattr(pipeline.shutil, "copyfile", refuse)
     monkeypatch.setattr(Path, "write_text", refuse)
     monkeypatch.setattr(Path, "unlink", refuse)
     with pytest.raises(NotFound, match=r"cannot write .*a\.elf: Read-only file system"):
-        image.export(built, tmp_path / "a.elf")
+        pipeline.export(built, tmp_path / "a.elf")
     said: list[str] = []
     lock.Lock(tmp_path / lock.FILE_NAME, changed=True).save(set(), said.append)
     assert said == [

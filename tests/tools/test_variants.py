@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from floe import cli, config, elf, image, romfs
+from floe.build import config, pipeline, romfs
+from floe.cli import main as cli
 from floe.errors import BuildError
+from floe.image import elf
 
 TEXT = """
 name = "shop"
@@ -82,7 +84,7 @@ def test_trusted_certificates_are_in_the_image(shop: Path) -> None:
     pem = "-----BEGIN CERTIFICATE-----\n"
     (shop / "ours.pem").write_text(pem)
     (shop / "image.toml").write_text('[tls]\nca = "ours.pem"\n')
-    content = image.build(shop).image.content
+    content = pipeline.build(shop).image.content
     assert content["data"] == {"tls/ca.pem": len(pem)}
     (shop / "image.toml").write_text('[tls]\nca = "host"\n')
     if config.HOST_CA.exists():

@@ -17,12 +17,12 @@ import pytest
 
 import tiny
 from conftest import Boot
-from floe.accel import check_kvm
-from floe.console import Closed, Matched, TimedOut
 from floe.errors import VmError, VmExitedEarly
-from floe.qemu import Endpoints, VmSpec, Wires, command_line
-from floe.qmp import negotiate
-from floe.vm import Outcome, Vm
+from floe.qemu.accel import check_kvm
+from floe.qemu.commandline import Endpoints, VmSpec, Wires, command_line
+from floe.qemu.qmp import negotiate
+from floe.stream.streams import Closed, Matched, TimedOut
+from floe.vm.vm import Outcome, Vm
 
 
 @pytest.mark.parametrize("code", [0, 1, 2, 42, 119])
@@ -143,8 +143,8 @@ def test_qemu_does_not_outlive_floe(tmp_path: Path, number: signal.Signals) -> N
     program = textwrap.dedent(f"""
         import signal
         from pathlib import Path
-        from floe.qemu import VmSpec
-        from floe.vm import Vm
+        from floe.qemu.commandline import VmSpec
+        from floe.vm.vm import Vm
         signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup, where these tests run under it, ignores it
         with Vm(VmSpec(Path({str(elf)!r}))) as vm:
             vm.expect("up", deadline_s=20)

@@ -22,13 +22,15 @@ from pathlib import Path
 
 import pytest
 
-from floe import net, plan
 from floe.errors import FloeError, UsageError
-from floe.handover import Blob
-from floe.ports import Forward
-from floe.qemu import VmSpec, Wires
-from floe.xen import config, dom0, lab, places, scripts
-from floe.xen.hypervisor import Xen
+from floe.hypervisor.xen_driver import Xen
+from floe.qemu.commandline import VmSpec, Wires
+from floe.spec import network
+from floe.spec.handover import Blob
+from floe.spec.ports import Forward
+from floe.vm import plan
+from floe.xen import dom0, places, scripts, xlconfig
+from floe.xenlab import lab
 
 # Domain 7 lives until a line comes to the FIFO `end`: what xl says then.
 XL = """#!/bin/sh
@@ -419,15 +421,15 @@ def test_a_guest_that_cannot_draw_random_numbers_gets_a_seed(monkeypatch: pytest
 
 
 def test_quote() -> None:
-    assert config.quote("a\"b\\c'd") == '"a\\"b\\\\c\'d"'
+    assert xlconfig.quote("a\"b\\c'd") == '"a\\"b\\\\c\'d"'
     with pytest.raises(UsageError, match="control character"):
-        config.quote("a\nb")
+        xlconfig.quote("a\nb")
 
 
 def test_names_are_for_xl() -> None:
     own = "01234567-89ab-cdef-0123-456789abcdef"
-    assert config.domain_name("my app/ü", own) == "my-app---01234567"
-    assert config.domain_name("", own) == "floe-01234567"
+    assert xlconfig.domain_name("my app/ü", own) == "my-app---01234567"
+    assert xlconfig.domain_name("", own) == "floe-01234567"
 
 
 def test_a_mac_is_the_same_at_every_start_and_xen_s() -> None:
@@ -448,15 +450,17 @@ def test_in_the_lab_a_guest_is_lent_an_address(monkeypatch: pytest.MonkeyPatch, 
         "bridge:xenbr0,ip=none",
         "user,ip=192.168.7.2/24",
     ]
-    cards, lent = places.settle(places.Lab(), [net.parse_card(text) for text in wanted], "u")
+    cards, lent = places.settle(places.Lab(), [network.parse_card(text) for text in wanted], "u")
     try:
         assert [card.ip.partition("/")[0] for card in cards] == [
             "10.0.2.16", "10.0.2.17", "10.0.2.99", "dhcp", "none", "192.168.7.2"
         ]  # fmt: skip
-        assert net.guest_words(cards)[1] == "ip=10.0.2.17/24,gw=10.0.2.2,dns=10.0.2.3"
+        assert network.guest_words(cards)[1] == "ip=10.0.2.17/24,gw=10.0.2.2,dns=10.0.2.3"
         with pytest.raises(FloeError, match="in the Xen lab is taken"):
-            places.settle(places.Lab(), [net.parse_card("user"), net.parse_card("user,ip=10.0.2.99/24")], "v")
-        again, more = places.settle(places.Lab(), [net.parse_card("user")], "v")  # the one before gave its address back
+            places.settle(places.Lab(), [network.parse_card("user"), network.parse_card("user,ip=10.0.2.99/24")], "v")
+        again, more = places.settle(
+            places.Lab(), [network.parse_card("user")], "v"
+        )  # the one before gave its address back
         assert again[0].ip == "10.0.2.18/24"
         places.release(more)
     finally:
@@ -465,11 +469,13 @@ def test_in_the_lab_a_guest_is_lent_an_address(monkeypatch: pytest.MonkeyPatch, 
 
 def test_a_port_in_a_dom0_needs_an_address_that_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(places, "choose", places.Dom0)
-    spec = VmSpec(Path("x.elf"), forwards=(Forward("127.0.0.1", 8080, 80),), cards=(net.parse_card("user"),), uuid="u")
+    spec = VmSpec(
+        Path("x.elf"), forwards=(Forward("127.0.0.1", 8080, 80),), cards=(network.parse_card("user"),), uuid="u"
+    )
     with pytest.raises(UsageError, match="address is not known") as e, Xen().command(spec, Wires("", "", ""), []):
         pass
     assert e.value.hint.startswith("--net bridge:xenbr0,ip=")
-    card = net.parse_card("bridge:br7,ip=192.168.1.2/24")
+    card = network.parse_card("bridge:br7,ip=192.168.1.2/24")
     with Xen().command(replace(spec, cards=(card,)), Wires("", "", ""), []) as (argv, _):
         assert argv[argv.index("--forward") + 1] == "tcp,127.0.0.1,8080,192.168.1.2,80"
 
@@ -485,9 +491,9 @@ def test_an_image_s_own_ports_are_dropped_in_a_dom0_and_it_is_said(monkeypatch: 
 
 def test_in_a_dom0_a_guest_has_its_own_address() -> None:
     here = places.Dom0()
-    (card,), lent = places.settle(here, [net.parse_card("user")], "u")
+    (card,), lent = places.settle(here, [network.parse_card("user")], "u")
     assert (card.kind, card.name, lent) == ("bridge", "xenbr0", [])
-    assert net.guest_words([card]) == ["ip=dhcp"]
-    (card,), _ = places.settle(here, [net.parse_card("bridge:br7,ip=192.168.1.2/24,gw=192.168.1.1")], "u")
-    assert net.guest_words([card]) == ["ip=192.168.1.2/24,gw=192.168.1.1"]
-    assert config.vif(card) == f"mac={places.mac('u', 0)},bridge=br7"
+    assert network.guest_words([card]) == ["ip=dhcp"]
+    (card,), _ = places.settle(here, [network.parse_card("bridge:br7,ip=192.168.1.2/24,gw=192.168.1.1")], "u")
+    assert network.guest_words([card]) == ["ip=192.168.1.2/24,gw=192.168.1.1"]
+    assert xlconfig.vif(card) == f"mac={places.mac('u', 0)},bridge=br7"

@@ -20,15 +20,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from floe import plan, state
-from floe.disks import Disk
+from floe.cli import lab_kvm as kvm
+from floe.cli import lab_xen as xen
 from floe.errors import FloeError, UsageError, VmError
-from floe.kvm import verbs as kvm
+from floe.lab import connection as labs
 from floe.lab import disk as labdisk
-from floe.lab import lab as labs
 from floe.lab import leases
-from floe.xen import lab
-from floe.xen import verbs as xen
+from floe.spec.disks import Disk
+from floe.store import vmfolder
+from floe.vm import plan
+from floe.xenlab import lab
 
 
 class Monitor:
@@ -101,7 +102,7 @@ def qemu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Monitor]:
     """A lab that is up, whose QEMU is this process."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monitor = Monitor()
-    own = state.Process.of(os.getpid())
+    own = vmfolder.Process.of(os.getpid())
     assert own is not None
     record = labs.Record(process=own, ports=[1], token="", memory=0, created=0, versions={}, argv=[])
     (lab.folder() / "lab.json").write_bytes(msgspec.json.encode(record))

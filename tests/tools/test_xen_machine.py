@@ -20,14 +20,17 @@ from typing import Any
 
 import pytest
 
-from floe import handover, vm
 from floe.errors import FloeError, NotFound, UsageError, VmError
-from floe.hypervisor import OnEvent
-from floe.lab import assets, machine
-from floe.lab.machine import Machine
-from floe.qemu import VmSpec, Wires
-from floe.xen import cfgfile, dom0image, domain, events
-from floe.xen import machine as xen
+from floe.hypervisor import registry
+from floe.hypervisor.base import OnEvent
+from floe.lab import assets, boot
+from floe.lab.boot import Machine
+from floe.qemu.commandline import VmSpec, Wires
+from floe.spec import handover
+from floe.vm import vm
+from floe.xen import cfgfile, domain, events
+from floe.xenlab import dom0image
+from floe.xenlab import machine as xen
 
 
 @pytest.fixture
@@ -40,13 +43,13 @@ def boots(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A boot that takes 0.2 s and leaves a snapshot with its number."""
     done: list[str] = []
 
-    def boot(made: Machine, say: Callable[[str], None]) -> None:
+    def made_up(made: Machine, say: Callable[[str], None]) -> None:
         threading.Event().wait(0.2)
         done.append("boot")
         with assets.made(made.snapshot) as scratch:
             (scratch / "boot.log").write_text(str(len(done)))
 
-    monkeypatch.setattr(machine, "_boot", boot)
+    monkeypatch.setattr(boot, "_boot", made_up)
     return done
 
 
@@ -55,7 +58,7 @@ def silent(text: str) -> None:
 
 
 def test_two_labs_take_one_snapshot(made: Machine, boots: list[str]) -> None:
-    threads = [threading.Thread(target=machine._take_snapshot, args=(made, silent)) for _ in range(4)]
+    threads = [threading.Thread(target=boot._take_snapshot, args=(made, silent)) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -64,29 +67,29 @@ def test_two_labs_take_one_snapshot(made: Machine, boots: list[str]) -> None:
 
 
 def test_a_snapshot_is_replaced_once_and_by_who_saw_it_fail(made: Machine, boots: list[str]) -> None:
-    assert machine._take_snapshot(made, silent)
-    bad = machine._identity(made)
-    assert machine._take_snapshot(made, silent, bad)
+    assert boot._take_snapshot(made, silent)
+    bad = boot._identity(made)
+    assert boot._take_snapshot(made, silent, bad)
     assert (made.snapshot / "boot.log").read_text() == "2"
-    assert not machine._take_snapshot(made, silent, bad)  # another lab has replaced it
+    assert not boot._take_snapshot(made, silent, bad)  # another lab has replaced it
     assert len(boots) == 2
 
 
 def test_a_snapshot_stays_while_it_is_being_restored(made: Machine, boots: list[str]) -> None:
-    machine._take_snapshot(made, silent)
-    bad = machine._identity(made)
-    thread = threading.Thread(target=machine._take_snapshot, args=(made, silent, bad))
+    boot._take_snapshot(made, silent)
+    bad = boot._identity(made)
+    thread = threading.Thread(target=boot._take_snapshot, args=(made, silent, bad))
     lock = made.assets.folder / "lock"
     with assets.locked(lock, silent, shared=True), assets.locked(lock, silent, shared=True):  # two labs start
         thread.start()
         thread.join(0.5)
-        assert machine._identity(made) == bad
+        assert boot._identity(made) == bad
     thread.join(20)
-    assert machine._identity(made) not in (None, bad)
+    assert boot._identity(made) not in (None, bad)
 
 
 def test_restoring_holds_the_lock(made: Machine, boots: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    machine._take_snapshot(made, silent)
+    boot._take_snapshot(made, silent)
 
     def qemu(*words: object, **more: object) -> None:
         file = (made.assets.folder / "lock").open("a")
@@ -96,9 +99,9 @@ def test_restoring_holds_the_lock(made: Machine, boots: list[str], monkeypatch: 
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         raise VmError("seen")
 
-    monkeypatch.setattr(machine, "Qemu", qemu)
+    monkeypatch.setattr(boot, "Qemu", qemu)
     with pytest.raises(VmError, match="seen"):
-        machine._restore(made, silent)
+        boot._restore(made, silent)
 
 
 @pytest.mark.parametrize("name", ["_XEN_ARGS", "_LINUX_ARGS"])
@@ -122,7 +125,7 @@ def test_a_path_with_a_blank(tmp_path: Path, boots: list[str]) -> None:
     (tmp_path / "a b").mkdir()
     made = Machine(xen.DESIGN, assets.Assets(tmp_path / "a b", {}), 64 << 20, "/usr/bin/qemu", "QEMU 1")
     with pytest.raises(FloeError, match="no blank in a path"):
-        machine._take_snapshot(made, silent)
+        boot._take_snapshot(made, silent)
     assert boots == []
 
 
@@ -130,7 +133,7 @@ def test_a_full_disk_is_seen_before_the_boot(made: Machine, boots: list[str], mo
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(1 << 40, 0, 100 << 20))
     with pytest.raises(FloeError, match="no room for the Xen lab below"):
-        machine._take_snapshot(made, silent)
+        boot._take_snapshot(made, silent)
     assert boots == []
 
 
@@ -139,7 +142,7 @@ def test_snapshots_that_nobody_uses_go(made: Machine, boots: list[str], tmp_path
         (tmp_path / name).mkdir()
         at = time.time() - days * 86400
         os.utime(tmp_path / name, (at, at))
-    machine._take_snapshot(made, silent)
+    boot._take_snapshot(made, silent)
     assert sorted(path.name for path in tmp_path.glob("snapshot-*")) == sorted(["snapshot-new", made.snapshot.name])
 
 
@@ -240,20 +243,20 @@ class Slow(Failing):
 def test_a_hypervisor_has_its_own_time_to_end(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, grace_s: float, in_order: bool
 ) -> None:
-    monkeypatch.setattr(vm.hypervisor, "of", lambda name: Slow(grace_s, tmp_path / "note"))
+    monkeypatch.setattr(vm.registry, "create", lambda name: Slow(grace_s, tmp_path / "note"))
     with vm.Vm(VmSpec(Path("x.elf"), cards=())) as one:
         one.pump(lambda: "ready" in one.messages.text, 10)
     assert (tmp_path / "note").exists() == in_order
 
 
 def test_xen_has_time_for_xl_destroy() -> None:
-    assert vm.hypervisor.of("xen").kill_grace_s > domain._DESTROY_S
+    assert registry.create("xen").kill_grace_s > domain._DESTROY_S
 
 
 @pytest.mark.parametrize("times", [0, 1, 2])
 def test_a_start_that_fails_is_told_and_gives_back(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
     failing = Failing(times)
-    monkeypatch.setattr(vm.hypervisor, "of", lambda name: failing)
+    monkeypatch.setattr(vm.registry, "create", lambda name: failing)
     with pytest.raises(NotFound, match="no Xen here"), vm.Vm(VmSpec(Path("x.elf"), cards=())) as one:
         one.wait(deadline_s=20)
     assert failing.released

@@ -17,13 +17,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from conftest import REPO
-from floe import port
-from floe.vm import Vm
+from floe.build import port_archive
+from floe.vm.vm import Vm
 from tests.bench import unixport
 from tests.terminal import Pty
 
-TESTS = port.MICROPYTHON / "tests"
-BUILD = port.BUILD / "upstream-tests"
+TESTS = port_archive.MICROPYTHON / "tests"
+BUILD = port_archive.BUILD / "upstream-tests"
 MODES: dict[str, tuple[str, ...]] = {
     "bytecode": (),
     "mpy": ("--via-mpy",),
@@ -91,11 +91,11 @@ def _command(instance: str, folder: Path, mode: str, names: Sequence[str]) -> li
 
 
 def _environment() -> dict[str, str]:
-    path = [".frozen", str(port.MICROPYTHON / "extmod"), str(REPO / "frozen" / "lib")]
+    path = [".frozen", str(port_archive.MICROPYTHON / "extmod"), str(REPO / "frozen" / "lib")]
     return os.environ | {
         "MICROPYPATH": ":".join(path),
         "MICROPY_MICROPYTHON": str(unixport.BINARY),
-        "MICROPY_MPYCROSS": str(port.BUILD / "mpy-cross"),
+        "MICROPY_MPYCROSS": str(port_archive.BUILD / "mpy-cross"),
         "MICROPY_CPYTHON3": sys.executable,
     }
 

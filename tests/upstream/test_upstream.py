@@ -12,9 +12,9 @@ import pytest
 
 import suite
 from conftest import Boot, Guest
-from floe import accel as accelerators
-from floe.console import Matched
 from floe.errors import VmError
+from floe.qemu import accel as accelerators
+from floe.stream.streams import Matched
 
 HERE = Path(__file__).resolve().parent
 DIRECTORIES = ("basics", "extmod", "float", "import", "io", "micropython", "misc", "stress", "unicode")

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from conftest import REPO, Boot
-from floe import qemu
 from floe.errors import UpstreamError, VmError
-from floe.xen import lab as the_lab
-from floe.xen import machine
+from floe.qemu import commandline
+from floe.xenlab import lab as the_lab
+from floe.xenlab import machine
 
 STATE = REPO / "build" / "tests-xen"
 LIMIT_S = 840  # Xen under emulation, on a busy machine; pytest's own limit of a test comes after it
@@ -29,8 +29,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def lab() -> Iterator[None]:
     """The lab is up. Skips where it cannot run at all; what it needs is downloaded once."""
-    if shutil.which(qemu.QEMU) is None:
-        pytest.skip(f"SKIP: {qemu.QEMU} is not installed")
+    if shutil.which(commandline.QEMU) is None:
+        pytest.skip(f"SKIP: {commandline.QEMU} is not installed")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(STATE))
         machine.down(print)  # of a run that was killed

@@ -11,7 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from floe.xen import config, lab
+from floe.xen import xlconfig
+from floe.xenlab import lab
 
 FOLDER = "/run/floe-test"
 LOGS = "/var/log/xen/console"
@@ -44,8 +45,8 @@ class Domain:
         data = elf.read_bytes()
         kernel = f"{FOLDER}/{hashlib.sha256(data).hexdigest()[:16]}.elf"
         self.name = f"test{next(_numbers)}"
-        own = config.Domain(name=self.name, memory=memory, cmdline=f"{words} -- {args}".strip(), disks=disks)
-        cfg = f"kernel={config.quote(kernel)}\n{config.render(own)}"
+        own = xlconfig.Domain(name=self.name, memory=memory, cmdline=f"{words} -- {args}".strip(), disks=disks)
+        cfg = f"kernel={xlconfig.quote(kernel)}\n{xlconfig.render(own)}"
         script = (
             f"[ -e {kernel} ] || {{ echo upload; exit; }}\ncat > {FOLDER}/cfg\n"
             f"xl create -q {FOLDER}/cfg 2>&1 && echo made && xl domid {self.name}"

@@ -17,9 +17,9 @@ import pytest
 import writelog
 from dom0 import Domain
 
-from floe import disks
 from floe.lab import disk as labdisk
-from floe.xen import lab as xen
+from floe.spec import disks
+from floe.xenlab import lab as xen
 
 TARGET = Path(__file__).resolve().parents[1] / "target"
 KILLS = int(os.environ.get("FLOE_XEN_KILLS", "4"))

@@ -20,10 +20,10 @@ import pytest
 
 from floe.errors import FloeError, NotFound, VmError
 from floe.lab import assets
-from floe.lab import machine as machines
-from floe.lab.lab import SCRIPT_MAX, Record
-from floe.qemu import QEMU
-from floe.xen import lab, machine
+from floe.lab import boot as machines
+from floe.lab.connection import SCRIPT_MAX, Record
+from floe.qemu.commandline import QEMU
+from floe.xenlab import lab, machine
 
 BOOT_S = 300  # of a test that may download, build and take a snapshot
 
@@ -251,7 +251,7 @@ def test_addresses_go_back_when_their_borrower_dies(up: Record) -> None:
         assert a.text != b.text
         with pytest.raises(FloeError, match="is taken"):
             lab.take_address(int(a.text.rpartition(".")[2]))
-        code = "from floe.xen import lab; x = lab.take_address(); print(x.text, flush=True); input()"
+        code = "from floe.xenlab import lab; x = lab.take_address(); print(x.text, flush=True); input()"
         with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
             assert other.stdout is not None
             taken = int(other.stdout.readline().decode().strip().rpartition(".")[2])
@@ -313,7 +313,7 @@ def test_a_port_that_is_in_use(up: Record) -> None:
 
 def test_a_forward_goes_when_its_borrower_dies(up: Record) -> None:
     port, other = free_port(socket.SOCK_STREAM), free_port(socket.SOCK_STREAM)
-    code = f"from floe.xen import lab; import os; x = lab.forward('127.0.0.1', {port}, lab.DOM0, 80); os._exit(0)"
+    code = f"from floe.xenlab import lab; import os; x = lab.forward('127.0.0.1', {port}, lab.DOM0, 80); os._exit(0)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
     assert re_forwards("TCP", port)  # nobody has looked yet
     lab.forward("127.0.0.1", other, lab.DOM0, 80).close()

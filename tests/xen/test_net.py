@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from conftest import Boot, Guest
-from floe.console import Matched
-from floe.xen import lab as the_lab
+from floe.stream.streams import Matched
+from floe.xenlab import lab as the_lab
 from tests.xen.xl import domains
 
 GUEST = Path(__file__).with_name("guest_net.py")

@@ -20,10 +20,10 @@ import pytest
 from command import FLOE, failure, floe
 from conftest import REPO, Boot
 from detached import Vms, log, ps, until
-from floe.console import Matched
 from floe.errors import FloeError
+from floe.stream.streams import Matched
 from floe.xen import dom0, places
-from floe.xen import lab as the_lab
+from floe.xenlab import lab as the_lab
 from tests.xen.xl import domains
 
 TICKS = "import time\nprint('ready')\nn = 0\nwhile True:\n    time.sleep_ms(100)\n    n += 1\n    print('tick', n)\n"
@@ -288,15 +288,15 @@ def test_a_detached_domain_starts_again_and_its_code_is_kept(vms: Vms, tmp_path:
 
 
 def test_a_killed_keeper_is_replaced(vms: Vms, tmp_path: Path) -> None:
-    from floe import state
+    from floe.store import vmfolder
 
     vms.run("--hypervisor", "xen", "--name", "xkeeper", script(tmp_path, TICKS))
     until(lambda: "tick 2" in log("xkeeper"), "ticks")
-    keeper = state.find("xkeeper").keeper
+    keeper = vmfolder.find("xkeeper").keeper
     assert keeper is not None
     keeper.signal(signal.SIGKILL)
     before = len(domains())
-    until(lambda: state.find("xkeeper").keeper not in (None, keeper), "another keeper")
+    until(lambda: vmfolder.find("xkeeper").keeper not in (None, keeper), "another keeper")
     seen = log("xkeeper").count("tick")
     until(lambda: log("xkeeper").count("tick") > seen + 2, "more ticks")
     assert before == len(domains()) == 1
@@ -346,7 +346,7 @@ def local(lab: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 RELAY = """
 import os, select, socket, sys
-from floe.xen import lab
+from floe.xenlab import lab
 there = lab.connect(sys.argv[2])
 wanted = [0, there]
 while there in wanted:

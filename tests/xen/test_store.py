@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from conftest import Boot
-from floe import image
-from floe.console import Matched
-from floe.guest import Guest
-from floe.xen import lab as the_lab
+from floe.build import pipeline
+from floe.stream.streams import Matched
+from floe.testing.guest import Guest
+from floe.xenlab import lab as the_lab
 from tests.xen.xl import domains
 
 STUBBORN = """
@@ -157,7 +157,7 @@ cat /tmp/{name}.out""",
 
 def test_a_domain_that_may_have_more_than_it_has(lab: None, tmp_path: Path) -> None:
     """memory= below maxmem=: all that it can get is what is there, and it is not killed for touching more."""
-    elf = image.build(script(tmp_path, EATER)).path
+    elf = pipeline.build(script(tmp_path, EATER)).path
     said = run_by_hand(elf, "memory=24\nmaxmem=160")
     got = re.search(r"ram (\d+) ate (\d+)\n", said)
     assert got, said
@@ -168,7 +168,7 @@ def test_a_domain_that_may_have_more_than_it_has(lab: None, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("seeded", [True, False])
 def test_without_rdrand_the_host_s_seed_is_all_there_is(lab: None, tmp_path: Path, seeded: bool) -> None:
-    elf = image.build(script(tmp_path, EATER)).path
+    elf = pipeline.build(script(tmp_path, EATER)).path
     seed = f"xenstore-write $D/floe/seed {'0123456789abcdef' * 4}" if seeded else ""
     said = run_by_hand(elf, 'memory=24\ncpuid="host,rdrand=0,rdseed=0"', seed)
     assert ("random True\n" if seeded else "random no entropy source\n") in said, said

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from floe.xen import lab
+from floe.xenlab import lab
 
 
 def domains() -> dict[str, int]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What QEMU's own words mean for whoever started it. Uses the standard library only, as errors.py. Prints nothing."""
+"""What QEMU's own words mean for whoever started it. Uses the standard library only, as errors.py."""
 
 from __future__ import annotations
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Labs: a Linux under QEMU's emulation, from a snapshot, that runs scripts. What they hold: floe.xen, floe.kvm."""
+"""Labs: a Linux under QEMU's emulation, from a snapshot, that runs scripts. Those there are: xenlab, kvmlab."""

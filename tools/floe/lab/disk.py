@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Files of this machine as disks in a lab's Linux: hot-plugged into its QEMU as virtio-blk. Prints nothing.
+"""Files of this machine as disks in a lab's Linux: hot-plugged into its QEMU as virtio-blk.
 
 A guest's write goes to the file at once, its flush is an fdatasync here: nothing is copied in or back. A disk that is
 plugged is a file in the lab's folder `disks`, which its holder has locked: what a dead holder left is unplugged by the
@@ -14,11 +14,11 @@ import os
 import secrets
 from pathlib import Path
 
-from floe import disks
-from floe.disks import Disk
 from floe.errors import FloeError, VmError
-from floe.lab.lab import Lab
+from floe.lab.connection import Lab
 from floe.lab.leases import Lease, lock
+from floe.spec import disks
+from floe.spec.disks import Disk
 
 _PLUG_S = 10.0
 _UNPLUG_S = 5.0

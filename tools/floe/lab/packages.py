@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from floe.apt import AptState, machine_archives, source_line
 from floe.errors import ConfigError, FloeError, NotFound, UpstreamError
+from floe.setup.apt import AptState, machine_archives, source_line
 
 _AMD64 = ("-o", "APT::Architecture=amd64", "-o", "APT::Update::Error-Mode=any", "-o", "Acquire::PDiffs=false")
 _ROOM = 400 << 20  # bytes that the packages, the image and their like need on the disk

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The files of Debian's packages, and what a lab's initramfs takes from them. Prints nothing."""
+"""The files of Debian's packages, and what a lab's initramfs takes from them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""This machine as a dom0: whether it is one, and scripts run in it as lab.connect() runs them in the lab's. Prints
-nothing."""
+"""This machine as a dom0: whether it is one, and scripts run in it as lab.connect() runs them in the lab's."""
 
 from __future__ import annotations
 

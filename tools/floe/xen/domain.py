@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The process that stands for a Xen domain, in QEMU's place: `python -P -m floe.xen.domain`, started by vm.py or by
-parent.py with what hypervisor.py says. It inherits three sockets, connected or listening: the guest's console, its
+parent.py with what xen_driver.py says. It inherits three sockets, connected or listening: the guest's console, its
 16550 (which a Xen guest has not: nothing comes), and events for its owner.
 
 It makes the domain, joins its console with the socket, ends it on SIGTERM, and ends when it has ended, with QEMU's
@@ -21,11 +21,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from floe.disks import Disk
 from floe.errors import FloeError
-from floe.handover import Blob
-from floe.ports import Forward
-from floe.xen import config, events, places, scripts
+from floe.spec.disks import Disk
+from floe.spec.handover import Blob
+from floe.spec.ports import Forward
+from floe.xen import events, places, scripts, xlconfig
 from floe.xen.wire import HIGH_WATER, Wire
 
 _QUIET_S = 0.5  # xenconsoled may hold output back for 0.2 s
@@ -272,8 +272,8 @@ def _lend(place: places.Place, options: argparse.Namespace, lent: contextlib.Exi
         target, disk = place.disk(Disk(Path(path), readonly=access == "ro"))
         if disk is not None:
             lent.callback(disk.close)
-        targets.append(config.disk(target, number, readonly=access == "ro"))
-    return "".join([options.config, *config.disk_lines(targets)])
+        targets.append(xlconfig.disk(target, number, readonly=access == "ro"))
+    return "".join([options.config, *xlconfig.disk_lines(targets)])
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What the process of a Xen domain tells its owner over a socket: one line of JSON for each event, as QMP has them
-(hypervisor.py names them). Prints nothing."""
+(hypervisor/base.py names them)."""
 
 from __future__ import annotations
 

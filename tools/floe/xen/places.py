@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Where domains run: this machine when it is a dom0, else the lab when that is up. Prints nothing.
+"""Where domains run: this machine when it is a dom0, else the lab when that is up.
 
 Both run scripts (connect); they differ in how a guest gets its address and how a port or a file of this machine gets
 to it. What is lent for a domain is given back by close(), or by the kernel when its holder dies.
@@ -15,13 +15,14 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Protocol
 
-from floe import ports
-from floe.disks import Disk
 from floe.errors import FloeError, NotFound, UsageError, VmError
 from floe.lab import disk as labdisk
-from floe.net import Card
-from floe.ports import Forward
-from floe.xen import config, dom0, lab
+from floe.spec import ports
+from floe.spec.disks import Disk
+from floe.spec.network import Card
+from floe.spec.ports import Forward
+from floe.xen import dom0, xlconfig
+from floe.xenlab import lab
 
 KINDS = ("user", "bridge")
 _NO_XEN = "floe lab xen up\nor in a dom0, as root: floe run --hypervisor xen ..."
@@ -69,7 +70,7 @@ class Lab:
         return lab.connect(script)
 
     def has_rdrand(self) -> bool:
-        return True  # machine.py gives it one
+        return True  # lab/boot.py gives it one
 
     def address(self, card: Card) -> tuple[Card, list[lab.Address]]:
         if card.kind == "bridge" and card.name != lab.BRIDGE:
@@ -90,7 +91,7 @@ class Lab:
     def forward(self, forward: Forward, guest: str) -> Closeable:
         if not forward.is_ip6:
             return lab.forward(forward.address, forward.host_port, guest, forward.guest_port, forward.protocol)
-        from floe import relay
+        from floe.hostnet import relay
 
         inner = replace(forward, address="127.0.0.1", host_port=0)
         inner = replace(inner, host_port=ports.free_port(inner))
@@ -115,7 +116,7 @@ class Dom0:
     """This machine: guests are on a bridge of its administrator's and have their own addresses there."""
 
     name = "dom0"
-    fixed = f"--net bridge:{config.BRIDGE},ip=ADDR/BITS,gw=ADDR"
+    fixed = f"--net bridge:{xlconfig.BRIDGE},ip=ADDR/BITS,gw=ADDR"
 
     def connect(self, script: str) -> socket.socket:
         return dom0.connect(script)
@@ -124,10 +125,10 @@ class Dom0:
         return dom0.has_rdrand()
 
     def address(self, card: Card) -> tuple[Card, list[lab.Address]]:
-        return replace(card, kind="bridge", name=card.name or config.BRIDGE), []
+        return replace(card, kind="bridge", name=card.name or xlconfig.BRIDGE), []
 
     def forward(self, forward: Forward, guest: str) -> Closeable:
-        from floe import relay
+        from floe.hostnet import relay
 
         return relay.Relay({forward: (guest, forward.guest_port)})
 

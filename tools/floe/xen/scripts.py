@@ -15,7 +15,7 @@ import base64
 import shlex
 from collections.abc import Sequence
 
-from floe.handover import Blob
+from floe.spec.handover import Blob
 
 MARK = "floe: "
 _CHUNK = 1152  # bytes of a blob in one value: 1536 characters; oxenstored refuses more than 2048, others 4096

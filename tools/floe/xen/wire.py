@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The domain process's end of a socket that it inherited: connected to one owner for good, or listening for whoever
-owns the VM now. Prints nothing."""
+owns the VM now."""
 
 from __future__ import annotations
 

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""From an app to a checked ELF: configuration, imports, packages, bytecode, link."""

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: MIT
+"""The port archive of one profile, as port/port.mk leaves it under build/port/<profile>."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from floe.errors import BuildError, NotFound
+
+ROOT = Path(__file__).resolve().parents[3]
+BUILD = ROOT / "build"
+UPSTREAM = BUILD / "upstream"
+MICROPYTHON = UPSTREAM / "micropython"
+
+CHECKED = "checked"  # in an archive's folder; its time is when make last began to bring it up to date
+_SOURCES = {".c", ".h", ".S", ".mk", ".ld", ".toml", ".patch"}
+
+_REGISTER = re.compile(r"(MP_REGISTER_MODULE|MP_REGISTER_EXTENSIBLE_MODULE)\(MP_QSTR_(\w+),\s*(\w+)\);")
+_DELEGATE = re.compile(r"MP_REGISTER_MODULE_DELEGATION\((\w+),\s*(\w+)\);")
+
+
+@dataclass(frozen=True)
+class CModule:
+    """A module written in C. extensible: a Python module of the same name takes its place."""
+
+    name: str
+    symbol: str
+    extensible: bool
+
+
+@dataclass(frozen=True)
+class Archive:
+    """libfloe.a and what is needed to link an application with it. profile: "sealed" or "dev"; compiler: what made
+    it, as "gcc 12.2.0"."""
+
+    profile: str
+    folder: Path
+    modules: dict[str, CModule]
+    cflags: tuple[str, ...]
+    ldflags: tuple[str, ...]
+    compiler: str
+
+    @property
+    def library(self) -> Path:
+        return self.folder / "libfloe.a"
+
+    @property
+    def disk_library(self) -> Path:
+        """What an image with disks links before libfloe.a: file systems, and the files that differ for them."""
+        return self.folder / "libdisk.a"
+
+    @property
+    def mpy_cross(self) -> Path:
+        return self.folder.parent.parent / "mpy-cross"
+
+    def newer_source(self) -> Path | None:
+        """A source that changed after make looked at all of them (setup.make_port), relative to the top folder."""
+        made = next((p for p in (self.folder / CHECKED, self.library) if p.exists()), None)
+        if made is None:
+            return None
+        when = made.stat().st_mtime
+        files = (p for top in ("port", "modules") for p in sorted((ROOT / top).rglob("*")) if p.suffix in _SOURCES)
+        return next((p.relative_to(ROOT) for p in files if p.stat().st_mtime > when), None)
+
+    def module_definitions(self, names: set[str]) -> str:
+        """The lines of moduledefs.collected for these modules only, sorted: input of makemoduledefs.py."""
+        text = (self.folder / "genhdr" / "moduledefs.collected").read_text()
+        kept = {match[0] for match in _REGISTER.finditer(text) if match[2] in names}
+        symbols = {self.modules[name].symbol for name in names}
+        kept |= {match[0] for match in _DELEGATE.finditer(text) if match[1] in symbols}
+        return "".join(f"{line}\n" for line in sorted(kept))
+
+
+def load(profile: str, build: Path = BUILD) -> Archive:
+    """The archive of a profile. Raises NotFound when it was never built."""
+    folder = build / "port" / profile
+    for path in (
+        folder / "libfloe.a",
+        folder / "libdisk.a",
+        folder / "app.cflags",
+        folder / "app.ldflags",
+        folder / "compiler",
+        build / "mpy-cross",
+    ):
+        if not path.exists():
+            raise NotFound(f"the {profile} port archive is not built", evidence=f"missing: {path}", hint="make setup")
+    text = (folder / "genhdr" / "moduledefs.collected").read_text()
+    modules = {m[2]: CModule(m[2], m[3], m[1] == "MP_REGISTER_EXTENSIBLE_MODULE") for m in _REGISTER.finditer(text)}
+    if "sys" not in modules:
+        raise BuildError(f"{folder}/genhdr/moduledefs.collected lists no module 'sys'", hint="make clean setup")
+    flags = [tuple(shlex.split((folder / name).read_text())) for name in ("app.cflags", "app.ldflags")]
+    return Archive(profile, folder, modules, flags[0], flags[1], (folder / "compiler").read_text().strip())

@@ -1,0 +1,303 @@
+# SPDX-License-Identifier: MIT
+"""From a script to everything it imports: the Python files to freeze and the C modules to keep.
+
+Names are looked up as MicroPython does at run time: fixed C modules first, then frozen Python (the
+script's own, packages, frozen/lib, the base manifest), then extensible C modules, also as "u" + name.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from floe.errors import BuildError
+from floe.build.imports import Import, Need, Source, scan
+from floe.build.port_archive import CModule
+from floe.userfile import read_file
+
+# What to use instead of CPython modules that people reach for.
+INSTEAD = {
+    "threading": "asyncio: an image runs one thread",
+    "multiprocessing": "asyncio, or more VMs",
+    "concurrent": "asyncio",
+    "subprocess": "nothing: there are no processes in an image",
+    "urllib": "asyncio.open_connection",
+    "http": "asyncio.start_server, or microdot pinned under [packages]",
+    "socketserver": "asyncio.start_server",
+    "pathlib": "os and plain strings",
+    "tempfile": "io.BytesIO",
+    "logging": "print: the console is the log",
+    "typing": "leave annotations unimported, or guard: try: from typing import ... except ImportError: pass",
+    "dataclasses": "a plain class or collections.namedtuple",
+    "datetime": "time",
+    "signal": "asyncio: floe stop cancels the main task",
+    "sqlite3": "json",
+}
+
+# asyncio has `import ssl` for callers of open_connection(ssl=True): TLS is in an image whose own script imports it.
+ONLY_WITH_APP = {"ssl"}
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """One Python file of an image. target: its name inside, "asyncio/core.py"."""
+
+    target: str
+    path: Path
+    origin: str  # "app", "microdot 2.7.0", "floe", "micropython"
+    optimise: int = 0
+
+
+@dataclass(frozen=True)
+class Root:
+    """A place where Python modules are looked for: target name -> file."""
+
+    label: str
+    origin: str
+    files: Mapping[str, Frozen]
+
+    @classmethod
+    def of_folder(cls, folder: Path, label: str, origin: str) -> Root:
+        """Every .py file below a folder, hidden and cache folders left out."""
+        files: dict[str, Frozen] = {}
+        for where, folders, names in os.walk(folder):
+            folders[:] = sorted(f for f in folders if not f.startswith(".") and f.isidentifier() and f != "__pycache__")
+            for name in sorted(n for n in names if n.endswith(".py")):
+                path = Path(where) / name
+                target = path.relative_to(folder).as_posix()
+                files[target] = Frozen(target, path, origin)
+        return cls(label, origin, files)
+
+    def find(self, parts: tuple[str, ...]) -> tuple[Frozen | None, bool]:
+        """The file of a module and whether the name exists here at all (a folder without __init__.py has no file)."""
+        base = "/".join(parts)
+        for target in (f"{base}/__init__.py", f"{base}.py"):
+            if target in self.files:
+                return self.files[target], True
+        return None, any(target.startswith(base + "/") for target in self.files)
+
+
+@dataclass
+class Closure:
+    """Everything an image holds of Python and C modules."""
+
+    frozen: dict[str, Frozen] = field(default_factory=dict)
+    modules: set[str] = field(default_factory=set)
+    warnings: list[str] = field(default_factory=list)
+    compiler: list[str] = field(default_factory=list)  # "main.py: eval"
+    native: list[str] = field(default_factory=list)
+
+
+class Resolver:
+    """Walks imports from given files. One use: add files, then read `closure`."""
+
+    def __init__(self, roots: list[Root], c_modules: Mapping[str, CModule], *, at_run_time: bool = False) -> None:
+        """at_run_time: what a script imports may come from a disk of its VM; a missing module is a warning."""
+        self._at_run_time = at_run_time
+        self.roots = roots
+        self.c_modules = c_modules
+        self.closure = Closure()
+        self.sources: dict[str, Source] = {}
+        self._queue: deque[Frozen] = deque()
+        self._where: dict[str, Root] = {}
+
+    def add(self, file: Frozen) -> None:
+        """Freeze a file and all it imports. Raises BuildError at the first import that cannot be."""
+        self._take(file)
+        self._drain()
+
+    def require(self, names: Iterable[str], shown: str, line: int | None) -> None:
+        """Modules that the script imports by computed names: listed in image.toml, `shown`."""
+        for name in names:
+            if not self._import_dotted(tuple(name.split("."))):
+                raise self._missing(Import(name, 0, (), line or 0, Need.REQUIRED), name, shown)
+        self._drain()
+
+    def _drain(self) -> None:
+        while self._queue:
+            self._walk(self._queue.popleft())
+            if not self._queue:
+                self._lazy_packages()
+
+    def _take(self, file: Frozen) -> None:
+        known = self.closure.frozen.get(file.target)
+        if known is None:
+            self.closure.frozen[file.target] = file
+            self._queue.append(file)
+        elif known.path != file.path:
+            raise BuildError(
+                f"two files want the name {file.target}",
+                evidence=f"{show(known.path)} ({known.origin})\n{show(file.path)} ({file.origin})",
+                hint="rename one of them",
+            )
+
+    def _walk(self, file: Frozen) -> None:
+        try:
+            source = scan(read_file(file.path).decode("utf-8-sig"), file.target)
+        except UnicodeDecodeError as e:
+            raise BuildError(f"{show(file.path)}: not UTF-8: {e.reason} at byte {e.start}") from e
+        except (SyntaxError, ValueError) as e:
+            raise _syntax_error(file, e) from e
+        except (RecursionError, MemoryError):
+            raise BuildError(f"{show(file.path)}: nested too deeply") from None
+        self.sources[file.target] = source
+        self.closure.compiler += [f"{file.target}: {name}" for name in source.compiler]
+        self.closure.native += [file.target] if source.native else []
+        if file.origin == "app":
+            for number in source.computed:
+                place = f"{show(file.path)}:{number}"
+                self._warn(f"{place}: the imported name is computed: list what it can be as `imports` in image.toml")
+        failed: set[int] = set()
+        for wanted in source.imports:
+            if file.origin == "micropython" and wanted.name in ONLY_WITH_APP:
+                continue
+            missing = self._import(wanted, file)
+            if missing is None:
+                continue
+            failed.add(wanted.attempt)
+            self._miss(wanted, missing, file, failed)
+
+    def _miss(self, wanted: Import, missing: str, file: Frozen, failed: set[int]) -> None:
+        if wanted.need is Need.GUARDED or (wanted.instead_of and wanted.instead_of not in failed):
+            return
+        error = self._missing(wanted, missing, show(file.path))
+        if wanted.need is Need.REQUIRED and self._at_run_time and file.origin == "app" and wanted.level == 0:
+            self._warn(f"{error.message}; the VM looks for it at /")
+            return
+        if wanted.need is Need.REQUIRED:
+            raise error
+        if file.origin == "app":
+            self._warn(f"{error.message}; it fails if the script gets there")
+
+    def _import(self, wanted: Import, file: Frozen) -> str | None:
+        """Bring in what one import names. None, or the dotted name that does not exist."""
+        base = self._base(wanted, file)
+        if base is None:
+            return "." * wanted.level + wanted.name
+        if not self._import_dotted(base):
+            return ".".join(base)
+        for name in wanted.names:
+            self._import_dotted((*base, name))  # a submodule, or an attribute of the module
+        return None
+
+    def _base(self, wanted: Import, file: Frozen) -> tuple[str, ...] | None:
+        """The absolute name of an import; None for a relative one that leaves its package."""
+        parts = tuple(wanted.name.split(".")) if wanted.name else ()
+        if wanted.level == 0:
+            return parts
+        package = tuple(file.target.removesuffix(".py").split("/"))[:-1]
+        if wanted.level > len(package):
+            return None
+        return package[: len(package) - (wanted.level - 1)] + parts
+
+    def _import_dotted(self, parts: tuple[str, ...]) -> bool:
+        """a.b.c: a, then a.b, then a.b.c, each from where its parent came. False: no such module."""
+        top = parts[0]
+        root = self._where.get(top) or self._locate(top)
+        if root is None:
+            if len(parts) > 1 or (module := self._c_module(top)) is None:
+                return False
+            self.closure.modules.add(module.name)
+            return True
+        self._where[top] = root
+        for depth in range(1, len(parts) + 1):
+            found, exists = root.find(parts[:depth])
+            if not exists:
+                return False
+            if found is not None:
+                self._take(found)
+        return True
+
+    def _locate(self, top: str) -> Root | None:
+        """The root that has a top-level name; None if it is a C module or does not exist."""
+        fixed = top in self.c_modules and not self.c_modules[top].extensible
+        holders = [root for root in self.roots if root.find((top,))[1]]
+        if fixed:
+            if holders and holders[0].origin == "app" and holders[0].find((top,))[0]:
+                self._warn(f"{top}.py beside the script is never imported: the built-in module {top} comes first")
+            return None
+        # A folder without Python of its own name (data, say) is no reason to hide a module of that name.
+        with_file = [root for root in holders if root.find((top,))[0]]
+        if with_file:
+            others = [r.label for r in with_file[1:]] + (["a built-in module"] if top in self.c_modules else [])
+            if with_file[0].origin == "app" and others:
+                self._warn(f"{top}.py beside the script takes the place of the module {top} ({others[0]})")
+            return with_file[0]
+        return holders[0] if holders and self._c_module(top) is None else None
+
+    def _c_module(self, name: str) -> CModule | None:
+        if name in self.c_modules:
+            return self.c_modules[name]
+        if name == "usys":
+            return self.c_modules["sys"]  # the one module that has both names and cannot be replaced
+        plain = self.c_modules.get(name.removeprefix("u")) if name.startswith("u") else None
+        return plain if plain is not None and plain.extensible else None
+
+    def _warn(self, text: str) -> None:
+        if text not in self.closure.warnings:
+            self.closure.warnings.append(text)
+
+    def _lazy_packages(self) -> None:
+        """Submodules of lazy packages (asyncio): the ones whose attributes somebody names."""
+        for target, package in list(self.sources.items()):
+            if not package.lazy:
+                continue
+            name = target.removesuffix("/__init__.py").replace("/", ".")
+            for attribute, submodule in package.lazy.items():
+                if any(self._uses(source, name, attribute) for source in self.sources.values()):
+                    self._import_dotted((*name.split("."), submodule))
+
+    @staticmethod
+    def _uses(source: Source, package: str, attribute: str) -> bool:
+        last = package.rpartition(".")[2]
+        imported = [i for i in source.imports if i.name == package and i.level == 0]
+        if not imported and (last, attribute) not in source.attributes:
+            return False
+        named = {name for i in imported for name in i.names}
+        return last in source.bare or "*" in named or attribute in named or (last, attribute) in source.attributes
+
+    def _missing(self, wanted: Import, missing: str, shown: str) -> BuildError:
+        top = missing.lstrip(".").partition(".")[0]
+        known = {target.partition("/")[0].removesuffix(".py") for root in self.roots for target in root.files}
+        near = difflib.get_close_matches(top, sorted(known | set(self.c_modules)), 1, 0.8)
+        if missing.startswith("."):
+            hint = "relative imports work inside a package (a folder), up to its top"
+        elif "." in missing and (top in known or top in self.c_modules):
+            hint = f"`{top}` is there, but has no module of that name"
+        elif top in INSTEAD:
+            hint = f"CPython's `{top}` is not in MicroPython; use {INSTEAD[top]}"
+        elif top in sys.stdlib_module_names:
+            hint = f"CPython's `{top}` is not in MicroPython"
+        elif near and near[0] != top:
+            hint = f"did you mean `{near[0]}`?"
+        else:
+            hint = "put the file beside the script, or pin the package under [packages] in image.toml"
+        searched = [root.label for root in self.roots] + [f"{len(self.c_modules)} built-in modules"]
+        place = f"{shown}:{wanted.line}" if wanted.line else shown
+        return BuildError(
+            f"{place}: no module named '{missing}'", evidence=f"searched: {', '.join(searched)}", hint=hint
+        )
+
+
+def _syntax_error(file: Frozen, e: SyntaxError | ValueError) -> BuildError:
+    if not isinstance(e, SyntaxError) or not e.lineno:
+        return BuildError(f"{show(file.path)}: {e}")
+    line = (e.text or "").rstrip()
+    return BuildError(
+        f"{show(file.path)}:{e.lineno}: {e.msg}",
+        evidence=line.strip() and f"{e.lineno} | {line}",
+        hint=f"mend line {e.lineno}",
+    )
+
+
+def show(path: Path) -> str:
+    """A path as a person would type it: relative to where they are, if it is below."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

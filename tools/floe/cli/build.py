@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: MIT
+"""`floe build`: freeze a script or an image folder into an ELF."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import click
+
+from floe.build import pipeline, report
+from floe.errors import UsageError
+from floe.shown import shown
+
+
+@click.command(short_help="Freeze a script or an image folder into an ELF.")
+@click.argument("app", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The ELF to write; NAME.elf here if not given.")
+@click.option("--dev", is_flag=True, help="With REPL, compiler and every module.")
+@click.option("--variant", metavar="NAME", default="", help="As [variant.NAME] of image.toml says.")
+@click.option("--tls", "variant", flag_value="tls", help="Short for --variant tls.")
+@click.option("--xl", is_flag=True, help="Also write a configuration for Xen's xl beside the ELF, NAME.cfg.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was built as JSON.")
+def command(app: Path, output: Path | None, dev: bool, variant: str, xl: bool, as_json: bool) -> None:
+    """Build APP, a .py file or a folder with image.toml, and print what the image holds."""
+    built = pipeline.build(app, profile="dev" if dev else None, variant=variant, say=progress)
+    for warning in (*built.warnings, *built.notes):
+        click.echo(shown(f"floe: warning: {warning}"), err=True)
+    out = output or Path(f"{built.config.name}.elf")
+    if out.is_dir():
+        again = shlex.join(["floe", "build", str(app), "-o", f"{out / built.config.name}.elf"])
+        raise UsageError(f"{out} is a folder", hint=again)
+    exported = pipeline.export(built, out)
+    if xl:
+        from floe.xen import cfgfile
+
+        progress(f"wrote {cfgfile.write(exported, built.config)}")
+    click.echo(
+        report.to_json(report.built_data(built, exported)) if as_json else shown(report.built_text(built, exported))
+    )
+
+
+def progress(text: str) -> None:
+    click.echo(shown(f"floe: {text}"), err=True)

@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: MIT
+"""`floe inspect`: what an ELF holds, from the ELF alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from floe.build import report
+from floe.image import elf
+from floe.shown import shown
+
+
+@click.command(short_help="Show what an ELF holds.")
+@click.argument("file", metavar="ELF", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def command(file: Path, as_json: bool) -> None:
+    """Check ELF and show its segments and their protection, modules, frozen files, data, versions, licences."""
+    image = elf.read(file)
+    click.echo(report.to_json(report.image_data(image)) if as_json else shown(report.image_text(image)))

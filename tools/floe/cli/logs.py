@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: MIT
+"""`floe logs`: what a detached VM said on its console, from the files that its keeper wrote (logfile.py)."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from floe import shown
+from floe.errors import EXIT_OK
+from floe.store import vmfolder
+from floe.store.vmfolder import End
+from floe.stream import inotify
+from floe.stream.logfile import Stamps
+
+_CHUNK = 1 << 16
+_CHECK_S = 0.5  # how often a VM whose log is followed is looked at
+
+
+class _Printer:
+    """Puts a console's bytes on standard output: as they are, or shown and with the time at the head of each line."""
+
+    def __init__(self, *, raw: bool, times: bool) -> None:
+        self._shown = None if raw else shown.Stream()
+        self._times = times
+        self._at_start = True
+
+    def put(self, data: bytes, stamps: Stamps, offset: int) -> None:
+        """`offset`: where in its file data begins."""
+        for line in data.splitlines(keepends=True) if self._times else [data]:
+            if self._times and self._at_start:
+                when = stamps.at(offset)
+                self._write(f"{_text(when)} ".encode())
+            self._at_start = line.endswith(b"\n")
+            offset += len(line)
+            self._write(line if self._shown is None else self._shown.feed(line).encode())
+        sys.stdout.buffer.flush()
+
+    def end(self) -> None:
+        """Nothing follows."""
+        if self._shown is not None:
+            self._write(self._shown.feed(b"", final=True).encode())
+        sys.stdout.buffer.flush()
+
+    def _write(self, data: bytes) -> None:
+        sys.stdout.buffer.write(data)
+
+
+@click.command()
+@click.argument("name")
+@click.option("-f", "--follow", is_flag=True, help="Go on until the VM ends.")
+@click.option("-n", "--tail", "lines", type=click.IntRange(min=0), metavar="N", help="Only the last N lines.")
+@click.option("-t", "--timestamps", "times", is_flag=True, help="The time (UTC) in front of each line.")
+@click.option("--raw", is_flag=True, help="Every byte as it came, control sequences too.")
+def command(name: str, follow: bool, lines: int | None, times: bool, raw: bool) -> int:
+    """Print what a VM said on its console; of more than 16 MiB the last 8 at least. What floe exec, cp, mount and
+    mpremote exchange with it in raw mode stays out.
+
+    Control characters are shown (^[ is escape), so that no terminal obeys them. Standard error gets what came from
+    early boot and from a panic."""
+    folder = vmfolder.find(name)
+    path = folder / "console.log"
+    # Watched before it is read, so that nothing falls between.
+    watch = inotify.Watch(str(folder.path), inotify.MODIFY | inotify.CREATE | inotify.MOVED_TO) if follow else None
+    printer = _Printer(raw=raw, times=times)
+    older, kept = _content(Path(f"{path}.1")), _content(path)
+    skip = 0
+    if lines is not None:
+        both = older + kept
+        skip = len(both) - len(b"".join(both.splitlines(keepends=True)[-lines:])) if lines else len(both)
+    if older[skip:]:
+        printer.put(older[skip:], Stamps(Path(f"{path}.1")), skip)
+    skip = max(0, skip - len(older))
+    printer.put(kept[skip:], Stamps(path), skip)
+    if watch is not None:
+        _follow(folder, path, watch, printer, len(kept))
+    printer.end()
+    if lines != 0:
+        serial = _content(folder / "serial.log")
+        sys.stderr.buffer.write(serial if raw else shown.Stream().feed(serial, final=True).encode())
+    return EXIT_OK
+
+
+def _follow(folder: vmfolder.Folder, path: Path, watch: inotify.Watch, printer: _Printer, offset: int) -> None:
+    log, stamps = path.open("rb"), Stamps(path)
+    log.seek(offset)
+    try:
+        while True:
+            ended = folder.vm is None or folder.read("end", End) is not None
+            while data := log.read(_CHUNK):
+                printer.put(data, stamps, offset)
+                offset += len(data)
+            try:
+                if os.stat(path).st_ino != os.fstat(log.fileno()).st_ino:
+                    log.close()  # the old one was read to its end
+                    log, stamps, offset = path.open("rb"), Stamps(path), 0
+                    continue
+            except OSError:
+                return  # removed
+            if ended:
+                return
+            select.select([watch.fd], [], [], _CHECK_S)
+            watch.happened()
+    finally:
+        log.close()
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def _text(when: float | None) -> str:
+    if when is None:
+        return "-" * 24  # written before there were times, or on a full disk
+    return datetime.fromtimestamp(when, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

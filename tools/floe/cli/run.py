@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: MIT
+"""`floe run`: build if needed, boot, console here, and the script's exit code as ours."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from floe import errors
+from floe.errors import FloeError, UsageError
+from floe.hypervisor import registry
+from floe.qemu import accel, commandline, ring3
+from floe.qemu.commandline import VmSpec
+from floe.shown import shown
+from floe.stream.stamps import BootTimes
+from floe.vm.plan import Wishes, identity, plan
+from floe.vm.session import Session
+
+
+@click.command(short_help="Build if needed, boot, and show the console here.")
+@click.argument("app", type=click.Path(path_type=Path))
+@click.argument("args", nargs=-1, type=click.UNPROCESSED)
+@click.option("--dev", is_flag=True, help="Build with REPL and compiler; the REPL follows the script.")
+@click.option("--variant", metavar="NAME", default="", help="Build as [variant.NAME] of image.toml says.")
+@click.option("--tls", "variant", flag_value="tls", help="Short for --variant tls.")
+@click.option("--memory", metavar="SIZE", help="RAM of the VM, as 32M.  [default: what the image asks for]")
+@click.option("-p", "--publish", "forwards", multiple=True, metavar="[ADDR:]HOST:GUEST[/udp]",
+              help="Forward a port of this machine, or a range; ADDR: 127.0.0.1, HOST 0: any free.")  # fmt: skip
+@click.option("--net", "cards", multiple=True,
+              metavar="KIND[,ip=ADDR/BITS|dhcp|none][,gw=ADDR][,dns=ADDR][,ip6=ADDR/BITS|none][,mac=MAC]",
+              help="Card: user, none, tap:NAME, bridge:NAME, listen:PATH, connect:PATH.  [default: user]")  # fmt: skip
+@click.option("--disk", "disks", multiple=True, metavar="FILE[:ro][:size=N][:optional]",
+              help="A disk, mounted at /, /disk1, /disk2, ...; with size=16M a missing FILE is created.\n"
+                   "The VM ends with 119 where it cannot be mounted and is not optional.")  # fmt: skip
+@click.option(
+    "--env",
+    "env",
+    multiple=True,
+    metavar="K[=V]",
+    help="Set for os.getenv(), on no command line; without =V, this shell's value.",
+)
+@click.option("--env-file", "env_files", multiple=True, metavar="FILE",
+              help="Lines K=V for os.getenv(), as docker's; --env is over it.")  # fmt: skip
+@click.option("--secret", "secrets", multiple=True, metavar="NAME=FILE", help="Hand FILE over for floe.secret(NAME).")
+@click.option(
+    "--uuid", metavar="UUID", default="", help="machine.unique_id() of the VM.  [default: by --name, else random]"
+)
+@click.option("--accel", "accel_name", type=click.Choice(accel.ACCELS), default="auto", show_default=True)
+@click.option("--hypervisor", type=click.Choice(registry.HYPERVISORS), default="qemu", show_default=True,
+              help="xen: this dom0, or the lab that `floe lab xen up` started.")  # fmt: skip
+@click.option("--machine", type=click.Choice(commandline.MACHINES), default="microvm", show_default=True)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="S",
+    help="End the VM after S seconds: exit code 124.",
+)
+@click.option("-d", "--detach", is_flag=True, help="Return when the VM runs; floe ps, logs, repl, stop are for it.")
+@click.option("--name", metavar="NAME", help="Of the detached VM.  [default: made from APP]")
+@click.option("--console-port", type=click.IntRange(0, 65535), metavar="PORT",
+              help="With -d: the console at a port of 127.0.0.1 too, 0 for any; for this user alone.")  # fmt: skip
+@click.option("--stamps", is_flag=True, help="Print when kernel and script started.")
+@click.option("--dry-run", is_flag=True, help="Print the command line, or Xen's configuration, instead of running it.")
+@click.option("-v", "--verbose", is_flag=True, help="Say which accelerator and command line are used.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="One line of JSON: how it went, on standard error; with -d the VM, on standard output.",
+)
+def command(
+    app: Path,
+    timeout: float | None,
+    dry_run: bool,
+    verbose: bool,
+    as_json: bool,
+    accel_name: str,
+    **wishes: str | bool | int | tuple[str, ...] | None,
+) -> int:
+    """Boot APP: a .py file or a folder with image.toml, built if needed, or an ELF that floe built.
+
+    ARGS are the script's sys.argv[1:]; put -- before them. Ctrl-C asks the script to end; a second Ctrl-C, or
+    Ctrl-], ends the VM."""
+    detach, name, console_port = (wishes.pop(key) for key in ("detach", "name", "console_port"))
+    if name and not wishes["uuid"]:
+        wishes["uuid"] = identity(str(name))
+    spec, why_no_kvm = plan(app, Wishes(accel=accel_name, **wishes), say)  # type: ignore[arg-type]  # click typed each
+    if dry_run:
+        _show(spec, as_json=as_json)
+        return errors.EXIT_OK
+    if verbose:
+        say(f"using {spec.accel}" + (f"; {why_no_kvm}" if why_no_kvm else ""))
+        if spec.accel == "kvm" and ring3.refuses_syscall(accel.KVM_DEVICE) is False:
+            say(ring3.NO_BOUNDARY)
+    if detach:
+        if timeout is not None:
+            raise UsageError("--timeout: a detached VM is ended by `floe stop`")
+        port = console_port if isinstance(console_port, int) else None
+        _detach(spec, app=app, name=name, console_port=port, as_json=as_json)
+        return errors.EXIT_OK
+    if console_port is not None:
+        raise UsageError("--console-port is for a detached VM", hint=f"floe run --detach --console-port 0 {app}")
+    if name is not None:
+        raise UsageError("--name is for a detached VM", hint=f"floe run --detach --name {name} {shlex.quote(str(app))}")
+    session = Session(spec, interactive=bool(wishes["dev"]), say=say)
+    if not as_json:
+        session.on_stamps = lambda times: say(times.text())
+
+    def started() -> None:
+        if verbose:
+            say(shlex.join(session.vm.argv))
+
+    try:
+        code = session.run(timeout, meanwhile=started)
+    except FloeError as e:
+        if as_json:
+            click.echo(json.dumps(_report(session, e.exit_code)), err=True)
+        raise
+    if as_json:
+        click.echo(json.dumps(_report(session, code)), err=True)
+    return code
+
+
+def _show(spec: VmSpec, *, as_json: bool) -> None:
+    click.echo(registry.create(spec.hypervisor).show(spec, as_json=as_json))
+    for forward in spec.forwards:
+        if forward.through:
+            say(f"{forward.place()} is not in this command: floe carries it to 127.0.0.1:{forward.through}")
+
+
+def _detach(spec: VmSpec, *, app: Path, name: object, console_port: int | None, as_json: bool) -> None:
+    from floe.cli import vms
+    from floe.detached import control, launch
+
+    folder = launch.launch(spec, app=str(app), name=str(name) if name else None, console_port=console_port)
+    vms.started(control.status(folder), as_json=as_json)
+
+
+def say(text: str) -> None:
+    """One line of floe's own on standard error."""
+    click.echo(shown(f"floe: {text}"), err=True)
+
+
+def _report(session: Session, code: int) -> dict[str, object]:
+    vm = session.vm
+    times = session.stamps.times if session.stamps else None
+    return {
+        "exit_code": code,
+        "cause": vm.outcome.cause if vm.outcome else "failure",
+        "accel": vm.spec.accel,
+        "machine": vm.spec.machine,
+        "hypervisor": vm.spec.hypervisor,
+        "memory": vm.spec.memory,
+        "ports": [asdict(forward) for forward in vm.spec.forwards],
+        "resets": vm.resets,
+        "stamps_ms": (times or BootTimes()).as_dict() if session.stamps else None,
+    }

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: MIT
+"""`floe ps`, `stop`, `rm`: detached VMs as `floe run --detach` starts them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import click
+
+from floe.detached import control
+from floe.detached.control import Status
+from floe.errors import EXIT_OK, FloeError
+from floe.shown import shown
+from floe.store import vmfolder
+from floe.vm.vm import STOP_GRACE_S
+
+
+def started(status: Status, *, as_json: bool) -> None:
+    """Tell of a VM that was just started: its name on standard output, the rest for people on standard error."""
+    if as_json:
+        click.echo(json.dumps(status.as_dict()))
+        return
+    click.echo(status.spec.name)
+    if status.endpoints is None:
+        ended = f"it has ended already: {_ending(status)}"
+        click.echo(shown(f"floe: {ended}; floe logs {status.spec.name}"), err=True)
+        return
+    at = status.endpoints
+    lines = [("pty", at.pty), *([("socket", at.url)] if at.url else []), ("unix", at.unix)]
+    lines += [("ports", ports)] if (ports := _ports(status)) else []
+    for what, where in lines:
+        click.echo(f"  {what:6}  {where}", err=True)
+
+
+@click.command()
+@click.option("-a", "--all", "everything", is_flag=True, help="Also those that have ended.")
+@click.option("--json", "as_json", is_flag=True, help="A JSON list of all that is known.")
+def ps(everything: bool, as_json: bool) -> int:
+    """List detached VMs: name, state, process, where the console is, forwarded ports, memory, time since start.
+
+    `mpremote connect PTY` works on what stands under PTY, and on what stands under SOCKET (--console-port)."""
+    found, damaged = [], []
+    for folder in vmfolder.everything():
+        try:
+            found.append(control.status(folder))
+        except FloeError as e:
+            damaged.append({"name": folder.name, "state": "damaged", "problem": e.message, "folder": str(folder.path)})
+    wanted = [status for status in found if everything or status.state == "running"]
+    if as_json:
+        click.echo(json.dumps([status.as_dict() for status in wanted] + (damaged if everything else []), indent=2))
+        return EXIT_OK
+    rows: list[tuple[str, ...]] = [("NAME", "STATE", "HYPERVISOR", "PID", "PTY", "SOCKET", "PORTS", "MEMORY", "UPTIME")]
+    rows += [_row(status) for status in wanted]
+    rows += [(d["name"], "damaged", *"-------") for d in damaged] if everything else []
+    rows = [tuple(map(shown, row)) for row in rows]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        click.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    for d in damaged:
+        click.echo(shown(f"floe: {d['problem']}; floe rm {d['name']}"), err=True)
+    return EXIT_OK
+
+
+@click.command()
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.option("--timeout", type=click.FloatRange(min=0), default=STOP_GRACE_S, show_default=True, metavar="S",
+              help="How long the script may take over its end.")  # fmt: skip
+def stop(names: Sequence[str], timeout: float) -> int:
+    """End VMs: Ctrl-C for the script, and after the timeout the end of the VM."""
+    folders = [vmfolder.find(name) for name in names]
+    for folder in folders:
+        status = control.stop(folder, timeout)
+        click.echo(folder.name)
+        click.echo(shown(f"floe: {folder.name} {_ending(status)}"), err=True)
+    return EXIT_OK
+
+
+@click.command()
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.option("--force", "-f", is_flag=True, help="End those that run.")
+def rm(names: Sequence[str], force: bool) -> int:
+    """Forget VMs that have ended: their logs and their names."""
+    for folder in [vmfolder.find(name) for name in names]:
+        control.remove(folder, force=force)
+        click.echo(folder.name)
+    return EXIT_OK
+
+
+def _row(status: Status) -> tuple[str, ...]:
+    at = status.endpoints
+    return (
+        status.spec.name,
+        status.state if status.state == "running" else _ending(status),
+        status.spec.hypervisor,
+        str(status.pid or "-"),
+        at.pty if at else "-",
+        (at.url if at else None) or "-",
+        _ports(status) or "-",
+        f"{status.spec.memory / (1 << 20):g}M",
+        _duration(status.uptime),
+    )
+
+
+def _ending(status: Status) -> str:
+    end = status.end
+    if end is None:
+        return status.state
+    return f"{status.state} ({end.code}, {end.cause})" if end.code is not None else f"{status.state} ({end.problem})"
+
+
+def _ports(status: Status) -> str:
+    return " ".join(
+        f"{f.place()}->{f.guest_port}" + ("/udp" if f.protocol == "udp" else "") for f in status.spec.forwards
+    )
+
+
+def _duration(seconds: float) -> str:
+    s = int(seconds)
+    if s < 60:
+        return f"{s}s"
+    return f"{s // 60}m{s % 60:02}s" if s < 3600 else f"{s // 3600}h{s // 60 % 60:02}m"

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: MIT
+"""What the verbs do with a detached VM that launch.py started: ask it, end it, tell its state.
+
+From Python: `control.endpoints("NAME")` says where the console of a running VM is: `.pty` and, with --console-port,
+`.url`, for pyserial and mpremote; `.unix`, and `.port` or 0.
+"""
+
+from __future__ import annotations
+
+import json
+import select
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from floe.detached.launch import kill, start_keeper
+from floe.errors import FloeError, VmError
+from floe.store import vmfolder
+from floe.store.vmfolder import End, Endpoints, Folder, Spec
+from floe.stream import inotify
+
+_ANSWER_S = 10.0
+_BRIEFLY_S = 0.02
+_LOOK_S = 0.25  # how often a keeper that is starting is looked for, should it die meanwhile
+
+
+@dataclass(frozen=True)
+class Status:
+    """What `floe ps` shows. state: running, ended (the guest or floe ended it), crashed (all else)."""
+
+    folder: Folder
+    spec: Spec
+    state: str
+    pid: int | None = None
+    endpoints: Endpoints | None = None
+    end: End | None = None
+    client: str | None = None
+    dropped: int = 0
+    resets: int = 0
+
+    @property
+    def uptime(self) -> float:
+        """Seconds since the start, to the end if it has ended."""
+        return max(0.0, (self.end.at if self.end else time.time()) - self.spec.created)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For --json."""
+        running = self.endpoints if self.state == "running" else None
+        return {
+            "name": self.spec.name,
+            "state": self.state,
+            "app": self.spec.app,
+            "profile": self.spec.profile,
+            "pid": self.pid,
+            "pty": running.pty if running else None,
+            "socket": running.url if running else None,
+            "unix": running.unix if running else None,
+            "ports": self.spec.ports,
+            "memory": self.spec.memory,
+            "accel": self.spec.accel,
+            "machine": self.spec.machine,
+            "hypervisor": self.spec.hypervisor,
+            "created": self.spec.created,
+            "uptime": round(self.uptime, 3),
+            "resets": self.resets,
+            "client": self.client,
+            "dropped": self.dropped,
+            "exit_code": self.end.code if self.end else None,
+            "cause": self.end.cause if self.end else None,
+            "problem": self.end.problem if self.end else None,
+            "folder": str(self.folder.path),
+        }
+
+
+def ask(folder: Folder, request: dict[str, Any], *, timeout_s: float = _ANSWER_S) -> dict[str, Any] | None:
+    """The keeper's answer; None when there is no keeper, or it left without one. Raises VmError when it hangs."""
+    try:
+        with _connect(folder, timeout_s) as s:
+            s.sendall(vmfolder.dump(request).encode() + b"\n")
+            said = b""
+            while not said.endswith(b"\n"):
+                data = s.recv(1 << 16)
+                if not data:
+                    return None
+                said += data
+    except TimeoutError as e:
+        raise VmError(f"the keeper of {folder.name} does not answer", hint=f"floe rm --force {folder.name}") from e
+    except OSError:
+        return None
+    answer = json.loads(said)
+    assert isinstance(answer, dict)
+    return answer
+
+
+def _connect(folder: Folder, timeout_s: float) -> socket.socket:
+    """Connect to the keeper, which may be just starting. Raises OSError, TimeoutError."""
+    deadline = time.monotonic() + timeout_s
+    path = Path(folder.spec.sockets) / "ctl"
+    watch = inotify.Watch(str(path.parent), inotify.MOVED_TO)
+    try:
+        while True:
+            s = socket.socket(socket.AF_UNIX)
+            s.settimeout(timeout_s)
+            try:
+                s.connect(str(path))
+                return s
+            except OSError:
+                s.close()
+                left = deadline - time.monotonic()
+                if folder.keeper is None or left <= 0:
+                    raise
+                select.select([watch.fd], [], [], min(left, _LOOK_S))
+                watch.happened()
+    finally:
+        watch.close()
+
+
+def status(folder: Folder) -> Status:
+    """What state a VM is in; one whose keeper died gets a new one. Raises FloeError."""
+    spec = folder.spec
+    end = time.monotonic() + _ANSWER_S
+    while True:
+        answer = ask(folder, {"do": "status"}) if folder.keeper else None
+        if answer is not None and answer["end"] is None:
+            return _running(folder, spec, answer)
+        if folder.read("end", End) is not None or folder.vm is None:
+            return _ended(folder, spec)
+        if time.monotonic() > end:
+            raise VmError(f"{folder.name} runs, and no keeper for it answers", hint=f"floe rm --force {folder.name}")
+        if folder.keeper is None:
+            start_keeper(folder, adopt=True)
+        select.select([], [], [], _BRIEFLY_S)  # another one's keeper may be starting
+
+
+def _running(folder: Folder, spec: Spec, answer: dict[str, Any]) -> Status:
+    process = folder.vm
+    return Status(
+        folder,
+        spec,
+        "running",
+        pid=process.pid if process else None,
+        endpoints=Endpoints(pty=answer["pty"], port=answer["port"], unix=answer["unix"]),
+        client=answer["client"],
+        dropped=answer["dropped"],
+        resets=answer["resets"],
+    )
+
+
+def _ended(folder: Folder, spec: Spec) -> Status:
+    from floe.vm.vm import judge
+
+    end = folder.read("end", End)
+    if end is None:  # its keeper did not see it
+        code = folder.number("exit")
+        outcome = judge(code, "host-signal") if code is not None else None
+        at = folder.last_sign
+        if outcome is not None:
+            end = End(code=outcome.code, cause=outcome.cause, at=at)
+        else:
+            end = End(
+                code=None, cause="unknown", at=at, problem="it ended while nobody watched, or the host was restarted"
+            )
+    return Status(folder, spec, "crashed" if end.code is None else "ended", end=end)
+
+
+def stop(folder: Folder, grace_s: float) -> Status:
+    """End a running VM: ask it first, kill it after grace_s. Of one that has ended: how."""
+    now = status(folder)
+    if now.state == "running":
+        ask(folder, {"do": "stop", "timeout": grace_s}, timeout_s=grace_s + _ANSWER_S)
+        now = status(folder)
+    return now
+
+
+def remove(folder: Folder, *, force: bool) -> None:
+    """Forget a VM. Raises FloeError for a running one, unless `force` ends it first."""
+    if folder.vm is not None:
+        if not force:
+            raise FloeError(
+                f"{folder.name} is running", hint=f"floe stop {folder.name}, or floe rm --force {folder.name}"
+            )
+        try:
+            stop(folder, 0)
+        except FloeError:
+            kill(folder)
+    folder.remove()
+
+
+def endpoints(name: str) -> Endpoints:
+    """Where clients find the console of a running VM. Raises NotFound, and FloeError for one that has ended."""
+    now = status(vmfolder.find(name))
+    if now.endpoints is None:
+        raise FloeError(f"{name} has ended", hint=f"floe logs {name}")
+    return now.endpoints

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: MIT
+"""The console of one VM between its machine, its log and at most one client. Opens nothing: endpoints.py does.
+
+The log gets what the guest said, but of a raw-REPL session only the program's words (rawmode.py). A client gets what
+comes while it is attached, nothing from before; what the guest still says to one that has left goes to the log alone.
+What a client sent before it left reaches the guest to the last byte.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from floe.stream.link import Link
+from floe.stream.logfile import BoundedLog
+from floe.stream.rawmode import LEAVE_RAW, RawMode
+
+_HIGH = 1 << 20  # bytes queued for the slower side at which the faster one is held back
+_TICK_S = 0.25  # how long a client may take nothing at all, and the guest be held back for it
+_TICK_BYTES = 1 << 16  # what a client must take in that time not to count as one that does not read
+_LEFT_S = 5.0  # after which a guest counts as one that does not read at all
+_STALLED = 16 << 20  # bytes queued for such a guest, more than a socket's buffers hold; what comes on top is dropped,
+# because the end of a connection is seen only behind what its client sent last
+_HELD_S = 0.25  # how long the log waits for the rest of what begins like raw mode's banner
+
+
+class Client:
+    """Someone at the console. `label` says who, for the one who is refused."""
+
+    def __init__(self, link: Link, label: str) -> None:
+        self.link = link
+        self.label = label
+        self.behind = False  # it does not read: what comes is dropped until it has taken what is queued
+        self.on_left: Callable[[], None] = lambda: None
+
+
+class Hub:
+    """Joins one machine's console with one client at a time."""
+
+    def __init__(self, name: str, loop: asyncio.AbstractEventLoop, log: BoundedLog, *, repl: bool = True) -> None:
+        """repl: the guest has one (a dev image), which clients may bring into raw mode."""
+        self.client: Client | None = None
+        self.on_free: Callable[[], None] = lambda: None
+        self.dropped = 0  # bytes that were not read in time by clients or by the guest, since the keeper started
+        self._name = name
+        self._loop = loop
+        self._log = log
+        self._machine: Link | None = None
+        self._raw = RawMode() if repl else None
+        self._held: asyncio.TimerHandle | None = None  # gives up what the log holds back
+        self._stalled = False  # the guest does not read: the client is not held back for it
+
+    # ---- the machine's side -------------------------------------------------------------------------
+
+    def connect(self, machine: Link | None) -> None:
+        """The console of a machine that was just started, or found again; None: the machine has ended."""
+        self._machine = machine
+        if self._raw is not None:
+            self._log_rest()
+            self._raw = RawMode()
+        if machine is None:
+            return
+        machine.on_data = self._from_machine
+        machine.on_room = self._machine_has_room
+        machine.resume()
+        self._machine_has_room()
+
+    def type(self, data: bytes) -> None:
+        """Send to the guest what no client typed."""
+        if self._machine is not None:
+            if self._raw is not None:
+                self._raw.typed(data, own=True)
+            self._machine.send(data)
+
+    def _from_machine(self, data: bytes) -> None:
+        client, raw = self.client, self._raw
+        if raw is None or (client is None and raw.idle):
+            self._log.write(data)
+        else:
+            if words := raw.said(data):
+                self._log.write(words)
+            if self._held is not None:
+                self._held.cancel()
+            self._held = self._loop.call_later(_HELD_S, self._log_rest) if raw.holds else None
+        if client is None:
+            return
+        if client.behind:
+            self.dropped += len(data)
+            return
+        client.link.send(data)
+        if client.link.queued > _HIGH and self._machine is not None:
+            self._machine.pause()
+            self._loop.call_later(_TICK_S, self._look_at, client, client.link.taken)
+
+    def _log_rest(self) -> None:
+        if self._raw is not None and (rest := self._raw.rest()):
+            self._log.write(rest)
+
+    def _look_at(self, client: Client, taken: int) -> None:
+        """The guest is held back for a client: not for one that does not read."""
+        if self.client is not client or client.link.queued <= _HIGH:
+            return
+        if client.link.taken - taken < _TICK_BYTES:
+            client.behind = True
+            self._hear_machine()
+        else:
+            self._loop.call_later(_TICK_S, self._look_at, client, client.link.taken)
+
+    def _client_has_room(self, client: Client) -> None:
+        if client.behind and client.link.queued == 0:
+            client.behind = False
+        if client.link.queued <= _HIGH:
+            self._hear_machine()
+
+    def _hear_machine(self) -> None:
+        if self._machine is not None:
+            self._machine.resume()
+
+    # ---- the client's side --------------------------------------------------------------------------
+
+    def attach(self, client: Client) -> bool:
+        """Join a client, unless there is one."""
+        if self.client is not None:
+            return False
+        self.client = client
+        client.link.on_data = self._from_client
+        client.link.on_end = lambda: self.leave(client)
+        client.link.on_room = lambda: self._client_has_room(client)
+        client.link.resume()
+        self._machine_has_room()
+        return True
+
+    def refusal(self) -> bytes:
+        """The line for a client that comes while there is one."""
+        who = self.client.label if self.client else "nobody"
+        return f"floe: {self._name} is in use by {who}\r\n".encode()
+
+    def leave(self, client: Client) -> None:
+        """The client has left: what waits for it is dropped."""
+        if self.client is client:
+            self.client = None
+            if self._raw is not None and self._raw.inside:
+                self.type(b"\r" + LEAVE_RAW)  # the guest holds back its script's output until then
+            client.link.discard()
+            client.on_left()
+            self._hear_machine()
+            self.on_free()
+
+    def _from_client(self, data: bytes) -> None:
+        machine, client = self._machine, self.client
+        if machine is None or client is None:
+            return
+        if machine.queued >= _STALLED:
+            self.dropped += len(data)
+            return
+        if self._raw is not None:
+            self._raw.typed(data)
+        machine.send(data)
+        if machine.queued > _HIGH and not self._stalled:
+            client.link.pause()
+            self._loop.call_later(_LEFT_S, self._look_after, client, machine.taken)
+
+    def _machine_has_room(self) -> None:
+        self._stalled = False
+        if self.client is not None and self._machine is not None and self._machine.queued <= _HIGH:
+            self.client.link.resume()
+
+    def _look_after(self, client: Client, taken: int) -> None:
+        """The client is held back for the guest: one that has left meanwhile is not waited for for ever."""
+        machine = self._machine
+        if self.client is not client or machine is None or machine.queued <= _HIGH:
+            return
+        if machine.taken == taken:
+            self._stalled = True
+            client.link.resume()
+        else:
+            self._loop.call_later(_LEFT_S, self._look_after, client, machine.taken)

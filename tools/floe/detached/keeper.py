@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: MIT
+"""The keeper of one detached VM: `python -m floe.detached.keeper FOLDER --ready FD [--adopt]`, started by control.py.
+
+It belongs to no terminal, joins the VM's console with its endpoints and logs, answers requests on the socket `ctl`,
+and writes down how the VM ended. When it is killed the VM lives on, and the next floe that looks starts another one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from floe.detached.endpoints import Listener, Pty, tcp_socket, unix_socket
+from floe.detached.hub import Hub
+from floe.detached.vmprocess import Machine
+from floe.errors import FloeError, VmError
+from floe.hostnet.relay import Relay, through_qemu
+from floe.store.vmfolder import End, Endpoints, Folder, Process, dump
+from floe.stream.logfile import BoundedLog
+from floe.stream.streams import stop_keys
+
+_FLUSH_S = 2.0  # what the last client may take for the guest's last words
+_UP_S = 120.0  # from the hypervisor's start to the guest's, on a busy machine
+_BEAT_S = 10.0  # how exact the end of a VM is known that ended together with all that watched it
+_LINE = 1 << 16  # longest request
+_GAP = b"\r\n[floe: the keeper of this VM was gone: what the guest said meanwhile is missing here]\r\n"
+
+
+class Keeper:
+    """Serves one VM until it has ended."""
+
+    def __init__(self, folder: Folder, loop: asyncio.AbstractEventLoop) -> None:
+        self._folder = folder
+        self._loop = loop
+        self._spec = folder.spec
+        self._log = BoundedLog(folder / "console.log")
+        self._serial = BoundedLog(folder / "serial.log")
+        self._hub = Hub(folder.name, loop, self._log, repl=self._spec.profile == "dev")
+        self._machine = Machine(folder, self._spec, loop)
+        self._machine.on_console = self._hub.connect
+        self._machine.on_serial = self._serial.write
+        self._machine.on_end = self._ended
+        self._up = asyncio.Event()
+        self._machine.on_up = self._up.set
+        self._over = asyncio.Event()
+        self._end: End | None = None
+        self._listeners: list[Listener] = []
+        self._endpoints: Endpoints | None = None
+        self._pty: Pty | None = None
+        self._relay: Relay | None = None
+        self._stopping = False
+        self._serving: set[asyncio.Task[object]] = set()  # answers on their way
+
+    async def run(self, ready_fd: int, *, adopt: bool, inherited: Sequence[int] = ()) -> None:
+        """Start or find the VM, say so, and serve it until it has ended."""
+        for number in (signal.SIGTERM, signal.SIGQUIT):
+            self._loop.add_signal_handler(number, self.stop, 5.0)
+        ctl = self._socket("ctl")
+        control = await asyncio.start_unix_server(self._serve, f"{ctl}.new", limit=_LINE)
+        os.rename(f"{ctl}.new", ctl)  # who waits for it to be there finds it listening
+        try:
+            if adopt:
+                self._log.write(_GAP)
+            self._machine.adopt() if adopt else self._machine.start(inherited)
+            for fd in inherited:
+                os.close(fd)
+            self._open_endpoints()
+            self._carry_ports(adopt=adopt)
+            os.chdir("/")
+            self._beat()
+            if not adopt and not await self._wait_up():
+                raise VmError(f"the guest did not start within {_UP_S:g} s", hint="floe doctor")
+            if self._end is not None and self._end.code is None:
+                raise self._machine.failure(self._end)
+        except FloeError as e:
+            self._machine.kill()
+            _answer(ready_fd, {"error": e.message, "evidence": e.evidence, "hint": e.hint})
+            return
+        else:
+            _answer(ready_fd, {})
+        await self._over.wait()
+        await self._flush()
+        if self._serving:
+            await asyncio.wait(self._serving, timeout=_FLUSH_S)
+        control.close()
+        self._close_endpoints()
+
+    async def _wait_up(self) -> bool:
+        """Wait until the guest runs or has ended. False: neither."""
+        waits = [asyncio.ensure_future(event.wait()) for event in (self._up, self._over)]
+        done, _ = await asyncio.wait(waits, timeout=_UP_S, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        return bool(done)
+
+    def _beat(self) -> None:
+        """Leave a trace of time, for whoever finds us and the VM dead (state.Folder.last_sign)."""
+        with contextlib.suppress(OSError):
+            os.utime(self._folder / "lock")
+        self._loop.call_later(_BEAT_S, self._beat)
+
+    # ---- endpoints ----------------------------------------------------------------------------------
+
+    def _socket(self, name: str) -> str:
+        path = Path(self._spec.sockets) / name
+        path.unlink(missing_ok=True)
+        return str(path)
+
+    def _open_endpoints(self) -> None:
+        """Raises VmError."""
+        unix = Path(self._spec.sockets) / "console.sock"
+        port = 0
+        try:
+            self._pty = Pty(self._hub, self._loop)
+            self._hub.on_free = self._pty.console_is_free
+            self._listeners.append(Listener(unix_socket(unix), self._hub, self._loop))
+            if self._spec.console_port is not None:
+                tcp = self._tcp(self._spec.console_port)
+                port = int(tcp.getsockname()[1])
+                self._listeners.append(Listener(tcp, self._hub, self._loop))
+        except OSError as e:
+            raise VmError(f"cannot open the endpoints of {self._folder.name}: {e.strerror}") from e
+        self._pty.on_moved = lambda: self._tell_endpoints(port, unix)
+        self._tell_endpoints(port, unix)
+
+    def _carry_ports(self, *, adopt: bool) -> None:
+        """Raises FloeError; for a VM that lives already the port is lost."""
+        try:
+            self._relay = through_qemu(self._spec.forwards)
+        except FloeError as e:
+            if not adopt:
+                raise
+            print(e.message, file=sys.stderr)
+
+    def _tcp(self, wanted: int) -> socket.socket:
+        """For a VM that has had its port before, the same one if it is free still. Raises OSError, VmError."""
+        before = self._folder.read("endpoints", Endpoints)
+        sock = tcp_socket(before.port if before else wanted)
+        if wanted and before is None and sock.getsockname()[1] != wanted:
+            sock.close()
+            raise VmError(f"--console-port {wanted}: port {wanted} is in use", hint="another one, or 0 for any")
+        return sock
+
+    def _tell_endpoints(self, port: int, unix: Path) -> None:
+        assert self._pty is not None
+        self._endpoints = Endpoints(pty=self._pty.path, port=port, unix=str(unix))
+        try:
+            self._folder.write("endpoints", self._endpoints)
+        except OSError as e:
+            print(f"cannot write down the endpoints: {e}", file=sys.stderr)  # a request still tells them
+
+    def _close_endpoints(self) -> None:
+        for listener in self._listeners:
+            listener.close()
+        if self._pty is not None:
+            self._pty.close()
+        if self._relay is not None:
+            self._relay.close()
+
+    # ---- requests -----------------------------------------------------------------------------------
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
+        try:
+            request = json.loads(await reader.readline())
+            writer.write(dump(await self._do(request)).encode() + b"\n")
+            await writer.drain()
+        except (ValueError, OSError) as e:
+            print(f"bad request: {e}", file=sys.stderr)
+        finally:
+            self._serving.discard(task)
+            writer.close()
+
+    async def _do(self, request: dict[str, Any]) -> dict[str, Any]:
+        if request.get("do") == "stop":
+            self.stop(float(request.get("timeout", 0)))
+            await self._over.wait()
+        elif request.get("do") != "status":
+            return {"error": f"unknown request {request.get('do')!r}"}
+        client, end, endpoints = self._hub.client, self._end, self._endpoints
+        return {
+            "client": client.label if client else None,
+            "dropped": self._hub.dropped,
+            "log_lost": self._log.lost,
+            "resets": self._machine.resets,
+            "pty": endpoints.pty if endpoints else "",
+            "port": endpoints.port if endpoints else 0,
+            "unix": endpoints.unix if endpoints else "",
+            "end": {"code": end.code, "cause": end.cause, "problem": end.problem} if end else None,
+        }
+
+    def stop(self, grace_s: float) -> None:
+        """Ask the guest to end as Ctrl-C does, and end it after grace_s; a second call ends it at once."""
+        if self._end is not None:
+            return
+        if self._stopping or grace_s <= 0:
+            self._machine.end()
+            return
+        self._stopping = True
+        self._hub.type(stop_keys(self._spec.profile))
+        self._loop.call_later(grace_s, self._machine.end)
+
+    # ---- the end ------------------------------------------------------------------------------------
+
+    def _ended(self, end: End) -> None:
+        if self._stopping and end.cause == "exit":
+            end = msgspec.structs.replace(end, cause="stopped")  # the code is the script's own
+        self._end = end
+        for path in self._spec.leftovers:
+            Path(path).unlink(missing_ok=True)
+        try:
+            self._folder.record(
+                "end", dump({"code": end.code, "cause": end.cause, "at": end.at, "problem": end.problem})
+            )
+        except OSError as e:
+            print(f"cannot write down the end: {e}", file=sys.stderr)
+        self._over.set()
+
+    async def _flush(self) -> None:
+        """Let the client take the guest's last words."""
+        deadline = time.monotonic() + _FLUSH_S
+        client = self._hub.client
+        while client is not None and not client.link.closed and client.link.queued and time.monotonic() < deadline:
+            taken = asyncio.Event()
+            client.link.on_room = taken.set
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(taken.wait(), deadline - time.monotonic())
+
+
+def _answer(fd: int, content: dict[str, str]) -> None:
+    """Tell whoever started us."""
+    with contextlib.suppress(OSError):
+        os.write(fd, dump(content).encode())
+    os.close(fd)
+
+
+def _detach(folder: Folder) -> None:
+    """Nothing of the terminal's or of the command that started us stays open or is waited for."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)
+    null = os.open(os.devnull, os.O_RDWR)
+    try:
+        log = os.open(folder / "keeper.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    except OSError:
+        log = null
+    for fd, target in ((0, null), (1, log), (2, log)):
+        os.dup2(target, fd)
+
+
+def main() -> None:
+    """Keep one VM."""
+    parser = argparse.ArgumentParser(prog="floe.detached.keeper")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--ready", type=int, required=True)
+    parser.add_argument("--adopt", action="store_true")
+    parser.add_argument("--inherited", type=int, nargs="*", default=(), help="descriptors for the hypervisor")
+    options = parser.parse_args()
+    folder = Folder(options.folder)
+    _detach(folder)
+    os.set_inheritable(options.ready, False)
+    try:
+        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        _answer(options.ready, {})  # another keeper was faster
+        return
+    own = Process.of(os.getpid())
+    assert own is not None
+    try:
+        folder.write("keeper", own)
+    except OSError as e:
+        if not options.adopt:
+            _answer(options.ready, {"error": f"cannot write {folder.path}: {e.strerror}"})
+            return
+
+    async def serve() -> None:
+        await Keeper(folder, asyncio.get_running_loop()).run(
+            options.ready, adopt=options.adopt, inherited=options.inherited
+        )
+
+    asyncio.run(serve())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: MIT
+"""Starts detached VMs: the folder, what is written down about it, and the keeper."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+
+from floe.errors import FloeError, VmError
+from floe.hostnet import taps
+from floe.hypervisor import registry
+from floe.image import elf
+from floe.qemu.commandline import VmSpec, Wires
+from floe.spec import disks, handover, network
+from floe.store import vmfolder
+from floe.store.vmfolder import Folder, Process, Spec
+
+# The keeper puts descriptors for these words.
+_WIRES = Wires("@CONSOLE@", "@SERIAL@", "@QMP@", listening=True)
+_TAIL = 10  # lines of the keeper's own messages
+
+
+def launch(spec: VmSpec, *, app: str, name: str | None, console_port: int | None = None) -> Folder:
+    """Start a detached VM; returns when its hypervisor runs. `name` None: one made from app's.
+    `console_port`: of 127.0.0.1, for the console, 0 for any free one.
+
+    Raises FloeError, with the last that hypervisor and guest said if it ended at once."""
+    taps.check_host(spec.cards)
+    disks.provide(spec.disks)
+    blobs = handover.read(spec.secrets, spec.env_files, dict(spec.asked))
+    folder = vmfolder.create(name, Path(app).stem or "vm")
+    chosen = registry.create(spec.hypervisor)
+    try:
+        image = folder / "image.elf"
+        shutil.copyfile(spec.elf, image)
+        switches = (*spec.switches, "@BOOTED@")  # parent.py says there why the guest was started again
+        own = replace(spec, elf=image, switches=switches, name=folder.name)
+        with chosen.command(own, _WIRES, blobs) as (argv, fds):
+            told = _spec(folder, spec, app, argv)
+            folder.write("spec", msgspec.structs.replace(told, console_port=console_port))
+            start_keeper(folder, inherited=fds)
+    except OSError as e:
+        _abandon(folder)
+        raise FloeError(f"cannot write {folder.path}: {e.strerror}", hint="df, or another XDG_STATE_HOME") from e
+    except BaseException:
+        _abandon(folder)
+        raise
+    finally:
+        chosen.release()
+    return folder
+
+
+def _spec(folder: Folder, spec: VmSpec, app: str, argv: list[str]) -> Spec:
+    return Spec(
+        name=folder.name,
+        app=app,
+        profile=str(elf.read(folder / "image.elf").content["profile"]),
+        argv=argv,
+        memory=spec.memory,
+        accel=spec.accel,
+        machine=spec.machine,
+        ports=[
+            {
+                "address": f.address,
+                "host": f.host_port,
+                "guest": f.guest_port,
+                "protocol": f.protocol,
+                "through": f.through,
+            }
+            for f in spec.forwards
+        ],
+        created=time.time(),
+        sockets=vmfolder.sockets_folder(folder),
+        leftovers=[str(path.absolute()) for path in network.socket_paths(spec.cards)],
+        hypervisor=spec.hypervisor,
+    )
+
+
+def _abandon(folder: Folder) -> None:
+    """A start that failed leaves nothing."""
+    kill(folder)
+    folder.remove()
+
+
+def kill(folder: Folder) -> None:
+    """End all processes of a VM at once; the parent first, which would replace the keeper."""
+    for process in (folder.read("parent", Process), folder.keeper, folder.vm):
+        if process is not None:
+            process.signal(signal.SIGKILL)
+
+
+def start_keeper(folder: Folder, *, adopt: bool = False, inherited: Sequence[int] = ()) -> None:
+    """Start the VM's keeper and wait for its word. `inherited`: descriptors for the hypervisor. Raises VmError."""
+    ours, theirs = os.pipe()
+    argv = [sys.executable, "-P", "-m", "floe.detached.keeper", str(folder.path), "--ready", str(theirs)]
+    argv += ["--adopt"] if adopt else []
+    argv += ["--inherited", *map(str, inherited)] if inherited else []
+    try:
+        keeper = subprocess.Popen(
+            argv,
+            pass_fds=[theirs, *inherited],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    finally:
+        os.close(theirs)
+    with os.fdopen(ours, "rb") as pipe:
+        said = pipe.read()
+    if not said:
+        keeper.wait()
+        raise VmError(
+            f"the keeper of {folder.name} died at once", evidence=_tail(folder / "keeper.log"), hint="floe doctor"
+        )
+    answer = json.loads(said)
+    if "error" in answer:
+        keeper.wait()
+        raise VmError(answer["error"], evidence=answer.get("evidence", ""), hint=answer.get("hint", ""))
+
+
+def _tail(path: Path) -> str:
+    try:
+        return "\n".join(path.read_text(errors="replace").splitlines()[-_TAIL:])
+    except OSError:
+        return ""

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: MIT
+"""The parent of a detached VM's hypervisor: starts it, starts it again after machine.reset(), and writes down its
+exit status for whoever asks later. A keeper that dies is replaced. A process of its own, as small as Python makes
+one: it imports the standard library only and is run as a file, without site packages.
+
+    python -I -S parent.py FOLDER STATUS=WORD[,STATUS=WORD...] COMMAND...
+
+A STATUS is an exit status that asks for another start; @BOOTED@ in the command is then its WORD, and nothing before.
+COMMAND inherits all descriptors that this process did. The keeper that is watched at first is this process's parent.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import time
+
+_RECORD_BYTES = 64  # of what record() overwrites; vmfolder.py gives a record more
+_SOON_S = 5.0  # a keeper that lived for less is not replaced: the next would die too
+_READY = 3
+
+
+def record(folder: str, name: str, value: int) -> None:
+    """Overwrite a record in place: that needs no room on a full disk."""
+    try:
+        fd = os.open(f"{folder}/{name}", os.O_WRONLY)
+        os.pwrite(fd, str(value).encode().ljust(_RECORD_BYTES), 0)
+        os.close(fd)
+    except OSError:
+        pass  # the folder was removed: nobody will ask
+
+
+def inherited() -> list[int]:
+    """The descriptors beyond the standard ones, which from here on only spawn() passes on."""
+    fds = []
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            if int(name) > 2:
+                os.set_inheritable(int(name), False)
+                fds.append(int(name))
+        except OSError:
+            pass  # listdir's own
+    return fds
+
+
+def spawn(folder: str, command: list[str], fds: list[int]) -> int:
+    """Start the command with its messages in hv.log, and return its process id. Raises OSError."""
+    log = f"{folder}/hv.log"
+    actions = [
+        (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_APPEND, 0),
+        (os.POSIX_SPAWN_DUP2, 1, 2),
+        *((os.POSIX_SPAWN_DUP2, fd, fd) for fd in fds),  # onto itself: to be inherited
+    ]
+    reset = [signal.SIGHUP, signal.SIGINT]
+    return os.posix_spawn(command[0], command, os.environ, file_actions=actions, setsigdef=reset)
+
+
+def spawn_keeper(folder: str) -> int:
+    """Start a keeper for the VM that runs. Raises OSError."""
+    command = [sys.executable, "-P", "-m", "floe.detached.keeper", folder, "--ready", str(_READY), "--adopt"]
+    actions = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1, 2, _READY)]
+    return os.posix_spawn(command[0], command, os.environ, file_actions=actions, setsid=True)
+
+
+class Keeper:
+    """The keeper that serves the VM; one that dies early has no successor."""
+
+    def __init__(self, folder: str, pid: int) -> None:
+        self._folder = folder
+        self._child = 0
+        self._watch(pid)
+
+    def _watch(self, pid: int) -> None:
+        self._since = time.monotonic()
+        try:
+            self.pidfd = os.pidfd_open(pid)
+        except OSError:
+            self.pidfd = -1
+
+    def died(self) -> None:
+        """Start another one."""
+        os.close(self.pidfd)
+        self.pidfd = -1
+        if self._child:
+            os.waitpid(self._child, 0)
+        if time.monotonic() - self._since > _SOON_S or not self._child:
+            try:
+                self._child = spawn_keeper(self._folder)
+                self._watch(self._child)
+            except OSError:
+                pass  # the next floe that looks tries again
+
+
+def wait(pid: int, keeper: Keeper) -> int:
+    """Exit status of a child; a keeper that dies meanwhile is replaced."""
+    child = os.pidfd_open(pid)
+    while True:
+        watched = [child] if keeper.pidfd < 0 else [child, keeper.pidfd]
+        ready = select.select(watched, [], [])[0]
+        if child in ready:
+            os.close(child)
+            return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        keeper.died()
+
+
+def main(folder: str, again: dict[int, str], command: list[str]) -> None:
+    """Run the command until it ends with a status that is not in `again`."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    fds = inherited()
+    keeper = Keeper(folder, os.getppid())
+    word = ""
+    while True:
+        pid = spawn(folder, [text.replace("@BOOTED@", word) for text in command], fds)
+        record(folder, "pid", pid)
+        status = wait(pid, keeper)
+        if status not in again:
+            break
+        word = again[status]
+    record(folder, "exit", status)
+
+
+if __name__ == "__main__":
+    pairs = (pair.partition("=") for pair in sys.argv[2].split(","))
+    main(sys.argv[1], {int(status): word for status, _, word in pairs}, sys.argv[3:])

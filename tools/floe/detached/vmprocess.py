@@ -1,0 +1,291 @@
+# SPDX-License-Identifier: MIT
+"""A detached VM's hypervisor: started through parent.py, connected to over UNIX sockets, found again by a later keeper.
+
+QEMU, or the process of a Xen domain, inherits listening sockets whose names lie in the VM's folder, so anyone who may
+enter that folder can connect again when a keeper has died. What a keeper needs of it is start, adopt, end, and the four
+callbacks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from floe.errors import VmError, VmExitedEarly
+from floe.hostnet import backlog
+from floe.hypervisor import base, registry
+from floe.store.vmfolder import End, Folder, Process, Spec
+from floe.stream.link import Link
+from floe.vm.vm import RESETS, judge
+
+PARTS = ("console", "serial", "qmp")  # the last: the hypervisor's events
+_CONNECT_S = 5.0
+_SAY_S = 1.0  # what a guest may take to say where it stands
+_LAST_EVENTS_S = 2.0
+_PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+_MESSAGES = 20  # of QEMU's, the first
+_GUEST_LINES = 10  # of the guest's, the last
+_CHATTER = "info: QEMU waiting for connection on"
+
+
+class Machine:
+    """One VM. Every callback comes from the event loop."""
+
+    def __init__(self, folder: Folder, spec: Spec, loop: asyncio.AbstractEventLoop) -> None:
+        self.on_console: Callable[[Link | None], None] = lambda link: None  # a new one; None: it has ended
+        self.on_serial: Callable[[bytes], None] = lambda data: None
+        self.on_up: Callable[[], None] = lambda: None  # the hypervisor runs the guest
+        self.on_end: Callable[[End], None] = lambda end: None
+        self.resets = 0
+        self._folder = folder
+        self._spec = spec
+        self._loop = loop
+        self._hypervisor = registry.create(spec.hypervisor)
+        self._refusal: VmError | None = None  # what the hypervisor itself says of its failure
+        self._reason = ""  # of the last SHUTDOWN event
+        self._ending: str = ""  # why the VM is ended from out here
+        self._ended = False
+        self._child: subprocess.Popen[bytes] | None = None
+        self._watched: Process | None = None
+        self._pidfd = -1
+        self._links: list[Link] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # ---- beginning ----------------------------------------------------------------------------------
+
+    def start(self, inherited: Sequence[int] = ()) -> None:
+        """Start the hypervisor, which inherits these descriptors too. Raises VmError."""
+        _become_subreaper()
+        (self._folder / "hv.log").touch(0o600)
+        listeners = []
+        try:
+            listeners = [self._listen(part) for part in PARTS]
+            self._connect()
+            numbers = {f"@{part.upper()}@": str(s.fileno()) for part, s in zip(PARTS, listeners, strict=True)}
+            argv = [_replaced(word, numbers) for word in self._spec.argv]
+            resets = ",".join(f"{status}={word}" for status, word in RESETS.items())
+            parent = [sys.executable, "-I", "-S", str(Path(__file__).with_name("parent.py"))]
+            self._child = subprocess.Popen(
+                [*parent, str(self._folder.path), resets, *argv],
+                pass_fds=[*(s.fileno() for s in listeners), *inherited],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+            process = Process.of(self._child.pid)
+            if process is None:
+                raise VmError(f"cannot start {self._hypervisor.label}: its parent ended at once")
+            self._folder.write("parent", process)
+        except OSError as e:
+            self.kill()
+            raise VmError(
+                f"cannot start {self._hypervisor.label}: {e.strerror}", evidence=f"in {self._folder.path}"
+            ) from e
+        finally:
+            for s in listeners:
+                s.close()
+        self._watch(process)
+
+    def adopt(self) -> None:
+        """Connect to a hypervisor that an earlier keeper started. Raises VmError when there is none."""
+        process = self._folder.vm
+        if process is None:
+            raise VmError(f"{self._folder.name} does not run any more")
+        try:
+            self._connect()
+        except OSError as e:
+            raise VmError(f"cannot connect to {self._hypervisor.label}: {e.strerror or e}") from e
+        parent = self._folder.read("parent", Process)
+        self._watch(parent if parent is not None and parent.alive else process)
+
+    def _listen(self, part: str) -> socket.socket:
+        path = Path(self._spec.sockets) / f"hv.{part}"
+        new = path.with_name(f"{path.name}.new")
+        new.unlink(missing_ok=True)
+        s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        s.bind(str(new))
+        s.listen(1)
+        # QEMU, when it ends, unlinks a socket by the name it was bound to: under another one it stays for the next.
+        new.rename(path)
+        return s
+
+    def _connect(self) -> None:
+        """Connect to all three; QEMU takes the connections when it is ready for them. Raises OSError."""
+        socks: list[socket.socket] = []
+        try:
+            for part in PARTS:
+                s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+                socks.append(s)
+                s.settimeout(_CONNECT_S)
+                s.connect(str(Path(self._spec.sockets) / f"hv.{part}"))
+            self._hypervisor.greet(socks[2])
+        except OSError:
+            for s in socks:
+                s.close()
+            raise
+        console, serial = (Link(s.detach(), self._loop) for s in socks[:2])
+        self._links = [console, serial]
+        console.on_end = self._console_ended
+        serial.on_data = self.on_serial
+        serial.resume()
+        self.on_console(console)
+        task = self._loop.create_task(self._hypervisor.watch(socks[2], self._on_event))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _on_event(self, name: str, data: Mapping[str, Any]) -> None:
+        if name == "RESUME":
+            if self._spec.ports and self._spec.hypervisor == "qemu" and (process := self._folder.vm) is not None:
+                backlog.widen(process.pid)
+            self.on_up()
+        elif name == "SHUTDOWN":
+            self._reason = str(data.get("reason", ""))
+        elif name == "STOP" and not self._ending:
+            self._ending = "stopped"  # KVM met something that it cannot run, and QEMU would wait for ever
+            self.kill()
+        elif name == "FAILED":
+            self._refusal = base.refusal(data)
+
+    # ---- ending -------------------------------------------------------------------------------------
+
+    def end(self) -> None:
+        """Begin to end the VM."""
+        if not self._ended:
+            self._ending = self._ending or "interrupt"
+            # It writes out what it has printed, and says where it stood.
+            self._loop.call_later(_SAY_S if self._hypervisor.interrupt() else 0, self._terminate)
+
+    def _terminate(self) -> None:
+        if not self._ended:
+            self._signal(signal.SIGTERM)
+            self._loop.call_later(self._hypervisor.kill_grace_s, self.kill)
+
+    def kill(self) -> None:
+        """End the VM at once."""
+        if not self._ended:
+            self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        process = self._folder.vm
+        if process is not None:
+            process.signal(number)
+
+    def _watch(self, process: Process) -> None:
+        try:
+            self._pidfd = os.pidfd_open(process.pid)
+        except OSError:
+            self._loop.call_soon(self._gone)
+            return
+        self._watched = process
+        self._loop.add_reader(self._pidfd, self._gone)
+
+    def _console_ended(self) -> None:
+        """QEMU is gone: for good, or to be started again by its parent, who still listens for it."""
+        self._close_links()
+        self.on_console(None)
+        if not self._ended:
+            with contextlib.suppress(OSError):
+                self._connect()
+                self.resets += 1
+
+    def _gone(self) -> None:
+        """What was watched has ended."""
+        if self._pidfd >= 0:
+            self._loop.remove_reader(self._pidfd)
+            os.close(self._pidfd)
+            self._pidfd = -1
+        if self._child is not None:
+            self._child.wait()
+            self._child = None
+        status = self._folder.number("exit")
+        left = self._folder.vm
+        if status is None and left is not None and left != self._watched:
+            self._watch(left)  # the parent was killed, QEMU lives
+            return
+        if status is None and self._watched is not None:
+            status = _wait_for(self._watched.pid)
+        self._ended = True
+        self._close_links()
+        self._last = self._loop.create_task(self._finish(status))
+
+    async def _finish(self, status: int | None) -> None:
+        """Once the last event is read, which says why."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_LAST_EVENTS_S)
+        self.on_end(self._judged(status, self._reason))
+
+    def _close_links(self) -> None:
+        for link in self._links:
+            link.read_now()
+            link.close()
+        self._links = []
+
+    def _judged(self, status: int | None, reason: str) -> End:
+        now = time.time()
+        outcome = judge(status, reason) if status is not None else None
+        if outcome is not None and outcome.cause == "panic" and self._ending == "interrupt":
+            outcome = None  # it was made to
+        if outcome is not None and (outcome.cause != "crash" or reason):
+            return End(code=outcome.code, cause=outcome.cause, at=now)
+        if self._ending == "interrupt":
+            return End(code=130, cause="interrupt", at=now)
+        if status is None or status == 0:
+            return End(code=None, cause="unknown", at=now, problem="it ended while nobody watched")
+        problem = self._refusal.message if self._refusal else f"{self._hypervisor.label} {_how(status, self._ending)}"
+        return End(code=None, cause="failed", at=now, problem=problem)
+
+    def failure(self, end: End) -> VmError:
+        """What to tell of a hypervisor that failed, with the last it and its guest said."""
+        if self._refusal is not None:
+            return self._refusal
+        label = self._hypervisor.label
+        return VmExitedEarly(end.problem or f"{label} ended", argv=self._spec.argv, tail=tail(self._folder, label))
+
+
+def tail(folder: Folder, label: str) -> str:
+    """The first of the hypervisor's messages and the last lines of the guest's, each with its label."""
+    messages = [line for line in _lines(folder / "hv.log") if _CHATTER not in line][:_MESSAGES]
+    said = [*_lines(folder / "console.log"), *_lines(folder / "serial.log")][-_GUEST_LINES:]
+    return "\n".join([f"{label}: {line}" for line in messages] + [f"guest: {line}" for line in said])
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(errors="replace").splitlines()
+    except OSError:
+        return []
+
+
+def _replaced(word: str, numbers: Mapping[str, str]) -> str:
+    for name, number in numbers.items():
+        word = word.replace(name, number)
+    return word
+
+
+def _how(status: int, ending: str) -> str:
+    if ending == "stopped":
+        return "could not go on running the guest"
+    return f"was killed by {signal.Signals(-status).name}" if status < 0 else f"failed with status {status}"
+
+
+def _become_subreaper() -> None:
+    """A QEMU whose parent is killed becomes our child: prctl(2)."""
+    import ctypes
+
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _wait_for(pid: int) -> int | None:
+    """Exit status of a process that has ended, if it is our child."""
+    try:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, os.WNOHANG)[1])
+    except ChildProcessError:
+        return None

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""File systems on disk images, from the host."""

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""The network of this machine: taps and bridges, relayed ports."""

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: MIT
+"""Ports of this machine that reach a guest's where no hypervisor forwards them: a dom0's, and what QEMU's user network
+cannot forward (ports.py). A thread of this process carries the bytes. No rule of the machine's firewall is
+touched, and nothing is left when the process dies."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import resource
+import socket
+import struct
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from floe.errors import FloeError
+from floe.spec import ports
+from floe.spec.ports import Forward
+
+_CHUNK = 1 << 16
+_CONNECT_S = 10.0
+_BACKLOG = 128
+_LAST_S = 60.0  # for the last bytes to be taken, when both have ended
+_CONNECTIONS = 4096  # of all relays, and at the most half the descriptors of this process; one more is reset
+_WAY_BYTES = socket.CMSG_SPACE(20)  # in6_pktinfo, the larger of the two
+_CLIENTS = 256  # of UDP, each with a port of its own towards the guest; the one heard of longest ago makes room
+
+
+_carrying: set[asyncio.Task[None]] = set()
+
+_Target = tuple[str, int]  # IPv4 address and port
+_Client = tuple[Any, ...]  # address as recvmsg() has it
+_Way = list[tuple[int, int, bytes]]  # control message that says by which of our addresses
+
+
+class Relay:
+    """Carries from the beginning of its life until close()."""
+
+    def __init__(self, forwards: Mapping[Forward, _Target]) -> None:
+        """Forwards, and where their bytes go. Raises FloeError when a port cannot be had."""
+        self._ways: list[tuple[socket.socket, _Target]] = []
+        for forward, target in forwards.items():
+            try:
+                self._ways.append((ports.open_socket(forward, backlog=_BACKLOG), target))
+            except OSError as e:
+                for sock, _ in self._ways:
+                    sock.close()
+                raise FloeError(
+                    f"cannot listen on {forward.place()}: {e.strerror}", hint="another port of the host"
+                ) from e
+        self._room = min(_CONNECTIONS, _descriptors() // 4)
+        self._loop = asyncio.new_event_loop()
+        self._over = asyncio.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End it, with all its connections."""
+        with contextlib.suppress(RuntimeError):  # its loop has ended
+            self._loop.call_soon_threadsafe(self._over.set)
+        self._thread.join(_CONNECT_S)
+
+    def _run(self) -> None:
+        async def run() -> None:
+            kinds = {socket.SOCK_STREAM: self._streams, socket.SOCK_DGRAM: self._datagrams}
+            async with asyncio.TaskGroup() as tasks:
+                for sock, target in self._ways:
+                    sock.setblocking(False)
+                    tasks.create_task(kinds[sock.type](sock, target))
+
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(run())
+
+    # ---- TCP ----------------------------------------------------------------------------------------
+
+    async def _streams(self, sock: socket.socket, target: _Target) -> None:
+        own: set[asyncio.Task[None]] = set()
+
+        def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            if len(_carrying) >= self._room:
+                _reset(writer)
+                return
+            task = self._loop.create_task(self._carry(reader, writer, target))
+            for tasks in (own, _carrying):
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
+
+        server = await asyncio.start_server(accepted, sock=sock, backlog=_BACKLOG)
+        await self._over.wait()
+        server.close()
+        for task in own:
+            task.cancel()
+        await asyncio.gather(*own, return_exceptions=True)
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: _Target) -> None:
+        """Both ways; the end of one is passed on, and the other goes on until it ends too."""
+        writers = [writer]
+        try:
+            async with asyncio.timeout(_CONNECT_S):
+                far_reader, far_writer = await asyncio.open_connection(*target)
+            writers.append(far_writer)
+            async with asyncio.TaskGroup() as ways:
+                ways.create_task(_copy(reader, far_writer))
+                ways.create_task(_copy(far_reader, writer))
+            async with asyncio.timeout(_LAST_S):
+                for each in writers:
+                    each.close()
+                    await each.wait_closed()
+        except* (OSError, TimeoutError):  # the guest does not listen, or either was reset: so is the other
+            for each in writers:
+                _reset(each)
+        finally:
+            for each in writers:
+                each.transport.abort()
+
+    # ---- UDP ----------------------------------------------------------------------------------------
+
+    async def _datagrams(self, sock: socket.socket, target: _Target) -> None:
+        clients: OrderedDict[_Client, tuple[socket.socket, _Way]] = OrderedDict()
+
+        def forget(client: _Client) -> None:
+            gone, _ = clients.pop(client)
+            self._loop.remove_reader(gone)
+            gone.close()
+
+        def answer(client: _Client) -> None:
+            ours, way = clients[client]
+            with contextlib.suppress(OSError):  # what UDP loses, it loses
+                sock.sendmsg([ours.recv(_CHUNK)], way, 0, client)
+
+        def arrived() -> None:
+            with contextlib.suppress(OSError):
+                data, way, _, client = sock.recvmsg(_CHUNK, _WAY_BYTES)
+                if client in clients:
+                    ours, _ = clients[client]
+                else:
+                    if len(clients) == _CLIENTS:
+                        forget(next(iter(clients)))
+                    ours = _towards(target)
+                    self._loop.add_reader(ours, answer, client)
+                clients[client] = ours, way  # the answer comes from the address that was asked
+                clients.move_to_end(client)
+                ours.send(data)
+
+        self._loop.add_reader(sock, arrived)
+        await self._over.wait()
+        self._loop.remove_reader(sock)
+        sock.close()
+        for client in list(clients):
+            forget(client)
+
+
+def through_qemu(forwards: Iterable[Forward]) -> Relay | None:
+    """Carries what QEMU does not forward itself to the ports that it does; None where there is nothing to carry.
+    Raises FloeError."""
+    carried = {forward: ("127.0.0.1", forward.through) for forward in forwards if forward.through}
+    return Relay(carried) if carried else None
+
+
+def _towards(target: _Target) -> socket.socket:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        sock.setblocking(False)
+        sock.connect(target)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _descriptors() -> int:
+    """How many this process may have; it is allowed all that may be."""
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        return most
+    return allowed
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):  # SO_LINGER of 0 s: the end of a connection that has failed looks like it
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(_CHUNK):
+        writer.write(data)
+        await writer.drain()
+    writer.write_eof()

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: MIT
+"""What the owner of a VM needs of a hypervisor: the command that starts it, and what it tells while it runs.
+
+Whatever is started takes three sockets (the guest's console, its 16550, and its own events), ends when the guest ends,
+and its exit status says how: (code + 1) << 1 | 1 for the guest's exit code, 0 for an end without one.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from floe.errors import VmError
+from floe.qemu.commandline import VmSpec, Wires
+from floe.spec import handover
+
+# Names of events: RESUME once the guest runs, SHUTDOWN (reason), STOP, and FAILED (message, evidence, hint) for a
+# hypervisor that cannot go on.
+OnEvent = Callable[[str, Mapping[str, Any]], None]
+
+
+class Hypervisor(Protocol):
+    """One VM's; it may hold what was lent to the VM until release()."""
+
+    label: str  # for messages
+    has_16550: bool  # where early boot and panics are heard; without one they come on the console
+    kill_grace_s: float  # what it may take to end after SIGTERM
+
+    def command(
+        self, spec: VmSpec, wires: Wires, blobs: Sequence[handover.Blob]
+    ) -> AbstractContextManager[tuple[list[str], list[int]]]:
+        """The command, and the descriptors beside the wires that it must inherit; they are closed at the end."""
+
+    def show(self, spec: VmSpec, *, as_json: bool) -> str:
+        """What a person would type to boot `spec`, for --dry-run."""
+
+    def greet(self, sock: socket.socket) -> None:
+        """Say what the hypervisor must hear before its first event. Raises OSError."""
+
+    def interrupt(self) -> bool:
+        """Make the guest say where it stands (a PANIC line, Python frames), write out its console, and end. False:
+        there is no way to."""
+
+    async def watch(self, sock: socket.socket, on_event: OnEvent) -> None:
+        """Deliver the events from our end of their socket, which becomes ours to close, until the hypervisor closes it;
+        returns after the last one was delivered."""
+
+    def release(self) -> None:
+        """Give back what was lent. May be called more than once."""
+
+
+def refusal(data: Mapping[str, Any]) -> VmError:
+    """The error that a FAILED event tells of."""
+    message, evidence, hint = (str(data.get(key, "")) for key in ("message", "evidence", "hint"))
+    return VmError(message or "the hypervisor failed", evidence=evidence, hint=hint)

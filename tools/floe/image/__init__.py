@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Images as files: the ELF, its notes and symbols."""

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: MIT
+"""Network cards: what --net means, and QEMU's and the guest's words for it. Forwarded ports: ports.py.
+
+A card is `user` (QEMU's own network, no rights needed; under Xen the lab's network, or dom0's first bridge),
+`tap:NAME` (a tap device of the host), `bridge:NAME` (a bridge of the host, under Xen of dom0), `listen:PATH` or
+`connect:PATH` (two VMs, or a VM and a program, joined by a UNIX socket that carries each frame behind its length, 4
+bytes big endian), or `none`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from floe.errors import UsageError
+from floe.spec.ports import Forward
+
+KINDS = ("user", "tap", "bridge", "listen", "connect")
+MAX_CARDS = 8  # NETDEV_MAX in modules/netdev/netdev.h
+MAX_NAME_SERVERS = 4  # DNS_MAX_SERVERS in modules/lwip/lwipopts.h
+_HINT = (
+    "--net user | none | tap:NAME | bridge:NAME | listen:PATH | connect:PATH, then\n"
+    "[,ip=ADDR/BITS][,gw=ADDR][,dns=ADDR][,ip6=ADDR/BITS|auto|none][,mac=MAC]"
+)
+_MAC = re.compile(r"[0-9a-f][02468ace](:[0-9a-f]{2}){5}")
+
+
+@dataclass(frozen=True)
+class Card:
+    """One network card. `ip` is the guest's setting: "ADDR/BITS", "dhcp", "none", or "" for the kind's default; `ip6`
+    "ADDR/BITS", "auto", "none", or "", which is auto."""
+
+    kind: str = "user"
+    name: str = ""
+    ip: str = ""
+    gateway: str = ""
+    dns: str = ""
+    mac: str = ""
+    ip6: str = ""
+    fd: int = -1  # of a tap that was made for it (hostnet/taps.py)
+
+
+def parse_cards(values: Sequence[str]) -> tuple[Card, ...]:
+    """The cards of all --net options together; one `user` card when there is none. Raises UsageError."""
+    if not values:
+        return (Card(),)
+    if "none" in values:
+        if len(values) > 1:
+            raise UsageError("--net none does not go with another --net", hint=_HINT)
+        return ()
+    if len(values) > MAX_CARDS:
+        raise UsageError(f"{len(values)} network cards; a guest has at most {MAX_CARDS}")
+    return tuple(parse_card(value) for value in values)
+
+
+def parse_card(text: str) -> Card:
+    """One --net option that is not `none`. Raises UsageError."""
+    what, *options = text.split(",")
+    kind, colon, name = what.partition(":")
+    if kind not in KINDS or bool(colon) != (kind != "user") or bool(colon) != bool(name):
+        raise UsageError(f"--net {text}: no such kind of network card", hint=_HINT)
+    values = {"ip": "", "gw": "", "dns": "", "mac": "", "ip6": ""}
+    for option in options:
+        key, _, value = option.partition("=")
+        if key not in values or not value:
+            raise UsageError(f"--net {text}: {option!r} is not an option of a network card", hint=_HINT)
+        values[key] = value
+    _check_values(text, values)
+    return Card(kind, name, values["ip"], values["gw"], values["dns"], values["mac"], values["ip6"])
+
+
+def with_macs(cards: Sequence[Card], uuid: str) -> tuple[Card, ...]:
+    """The cards with hardware addresses where frames reach other machines: locally administered ones, made from the
+    VM's UUID and the card's number, and so the same at every start under a name."""
+
+    def made(number: int) -> str:
+        return "02:" + hashlib.sha256(f"floe mac {uuid} {number}".encode()).digest()[:5].hex(":")
+
+    return tuple(
+        replace(card, mac=made(i)) if card.kind != "user" and not card.mac else card for i, card in enumerate(cards)
+    )
+
+
+def _check_values(text: str, values: dict[str, str]) -> None:
+    try:
+        if values["ip"] not in ("", "dhcp", "none"):
+            if "/" not in values["ip"]:
+                raise ValueError(f"{values['ip']} lacks its prefix length, as in 192.168.1.2/24")
+            ipaddress.IPv4Interface(values["ip"])
+        elif values["gw"] or values["dns"]:
+            raise ValueError("gw= and dns= go with ip=ADDR/BITS")
+        if values["ip6"] not in ("", "auto", "none"):
+            if "/" not in values["ip6"]:
+                raise ValueError(f"{values['ip6']} lacks its prefix length, as in 2001:db8::2/64")
+            ipaddress.IPv6Interface(values["ip6"])
+        for key in ("gw", "dns"):
+            if values[key]:
+                ipaddress.IPv4Address(values[key])
+    except ValueError as e:
+        raise UsageError(f"--net {text}: {e}", hint=_HINT) from None
+    if values["mac"] and not _MAC.fullmatch(values["mac"]):
+        raise UsageError(f"--net {text}: {values['mac']} is not a unicast MAC address in lower case", hint=_HINT)
+
+
+def guest_words(cards: Sequence[Card]) -> list[str]:
+    """The `ip=` and `ip6=` words of the guest's command line, one per card in order.
+
+    A user card gets the address that QEMU's network expects, so that no DHCP round trip is needed."""
+    words = []
+    servers = 0
+    for index, card in enumerate(cards):
+        if card.ip in ("dhcp", "none") or (not card.ip and card.kind != "user"):
+            words.append(f"ip={card.ip or 'dhcp'}")
+            continue
+        net = _UserNet.of(card, index)
+        gateway, dns = (str(net.gateway), str(net.dns)) if card.kind == "user" else (card.gateway, card.dns)
+        if servers == MAX_NAME_SERVERS and not card.dns:
+            dns = ""  # all of them are the same, QEMU's
+        servers += bool(dns)
+        words.append(f"ip={net.guest}" + (f",gw={gateway}" if gateway else "") + (f",dns={dns}" if dns else ""))
+    if any(card.ip6 for card in cards):
+        words += [f"ip6={card.ip6 or 'auto'}" for card in cards]
+    return words
+
+
+def netdev(card: Card, index: int, forwards: Sequence[Forward], *, vhost: bool, captured: bool = False) -> str:
+    """The value of QEMU's -netdev for a card; `forwards` is empty for all but the first user card.
+
+    captured: every frame goes through QEMU and starts with its first byte. With vhost none does, and QEMU 7.2 records
+    a tap's virtio-net headers as part of the frames."""
+    ident = f"id=net{index}"
+    if card.kind == "bridge" and card.fd < 0:
+        return f"bridge,{ident},br={card.name}"
+    if card.kind in ("tap", "bridge"):
+        on = "on" if vhost and not captured and os.access("/dev/vhost-net", os.R_OK | os.W_OK) else "off"
+        if card.fd >= 0:
+            return f"tap,{ident},fd={card.fd},vhost={on}"
+        return f"tap,{ident},ifname={card.name},script=no,downscript=no,vhost={on}" + (
+            ",vnet_hdr=off" if captured else ""
+        )
+    if card.kind in ("listen", "connect"):
+        server = "on" if card.kind == "listen" else "off"
+        return f"stream,{ident},server={server},addr.type=unix,addr.path={card.name}"
+    net = _UserNet.of(card, index)
+    guest = net.guest.ip
+    words = ["user", ident, f"net={net.guest.network}", f"host={net.gateway}", f"dns={net.dns}", f"dhcpstart={guest}"]
+    if index:
+        words.append(f"ipv6-net=fec0:0:0:{index:x}::/64")
+    for f in forwards:
+        host, port = ("127.0.0.1", f.through) if f.through else (f.address, f.host_port)
+        word = f"hostfwd={f.protocol}:{host}:{port}-{guest}:{f.guest_port}"
+        words += [word] if word not in words else []
+    return ",".join(words)
+
+
+def socket_paths(cards: Sequence[Card]) -> list[Path]:
+    """Sockets that QEMU makes and does not remove."""
+    return [Path(card.name) for card in cards if card.kind == "listen"]
+
+
+@dataclass(frozen=True)
+class _UserNet:
+    """The addresses of a QEMU user network: 10.0.2.0/24 for the first card, 10.0.3.0/24 for the second, ..."""
+
+    guest: ipaddress.IPv4Interface
+    gateway: ipaddress.IPv4Address
+    dns: ipaddress.IPv4Address
+
+    @classmethod
+    def of(cls, card: Card, index: int) -> _UserNet:
+        own = card.ip if card.ip not in ("", "dhcp", "none") else f"10.0.{2 + index}.15/24"
+        guest = ipaddress.IPv4Interface(own)
+        base = guest.network.network_address
+        return cls(guest, ipaddress.IPv4Address(card.gateway or base + 2), ipaddress.IPv4Address(card.dns or base + 3))

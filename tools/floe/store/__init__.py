@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Where detached VMs are written down."""

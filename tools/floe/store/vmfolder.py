@@ -1,0 +1,292 @@
+# SPDX-License-Identifier: MIT
+"""Where detached VMs are written down: one folder per VM under $XDG_STATE_HOME/floe/vms. Starts and ends nothing.
+
+A folder holds spec.json (what was asked for), parent.json and keeper.json (the processes), endpoints.json (where
+clients connect), the logs, the sockets, and two records that have their room from the start, because a full disk must
+not hide how a VM ended: `exit` (its hypervisor's status) and `end` (what became of it). README of tools/ says more.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from floe.errors import FloeError, NotFound, UsageError
+from floe.spec.ports import Forward
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+_SOCKET_PATH_MAX = 107  # sun_path of unix(7), less the byte at its end
+_LONGEST_SOCKET = "hv.console.new"
+_RECORD_BYTES = 512
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+RECORDS = ("exit", "end", "pid")  # written in place by record(): they need no room on a full disk
+
+
+class Process(msgspec.Struct, frozen=True):
+    """A process that is not taken for another one with the same number: when it started, and in which boot."""
+
+    pid: int
+    start: int  # clock ticks since boot, field 22 of /proc/PID/stat
+    boot: str
+
+    @classmethod
+    def of(cls, pid: int) -> Process | None:
+        """The process that has this number now; None without one."""
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+            if fields[0] in "ZX":
+                return None
+            return cls(pid, int(fields[19]), _BOOT_ID.read_text().strip())
+        except (OSError, IndexError, ValueError):
+            return None
+
+    @property
+    def alive(self) -> bool:
+        """Whether this very process still runs."""
+        return Process.of(self.pid) == self
+
+    def signal(self, number: signal.Signals) -> bool:
+        """Send a signal, never to another process. False: it is gone."""
+        try:
+            fd = os.pidfd_open(self.pid)
+        except OSError:
+            return False
+        try:
+            if not self.alive:
+                return False
+            signal.pidfd_send_signal(fd, number)
+            return True
+        except OSError:
+            return False
+        finally:
+            os.close(fd)
+
+
+class Spec(msgspec.Struct, frozen=True, kw_only=True):
+    """What was asked for; never changes. `argv` has @CONSOLE@, @SERIAL@, @QMP@ where the keeper puts descriptors."""
+
+    name: str
+    app: str
+    profile: str
+    argv: list[str]
+    memory: int  # bytes
+    accel: str
+    machine: str
+    ports: list[dict[str, Any]]
+    created: float  # time.time()
+    sockets: str  # folder of the sockets
+    leftovers: list[str] = []  # files that a hypervisor leaves behind when it does not end in order
+    hypervisor: str = "qemu"
+    console_port: int | None = None  # a TCP port for the console is wanted: this one, 0 any
+
+    @property
+    def forwards(self) -> list[Forward]:
+        """`ports`, as they were asked for."""
+        return [Forward(p["address"], p["host"], p["guest"], p["protocol"], p.get("through", 0)) for p in self.ports]
+
+
+class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
+    """Where clients find the console."""
+
+    pty: str  # /dev/pts/N
+    port: int  # of 127.0.0.1; 0: none
+    unix: str  # path of the UNIX socket
+
+    @property
+    def url(self) -> str | None:
+        """As pyserial and mpremote take it; None without a port."""
+        return f"socket://127.0.0.1:{self.port}" if self.port else None
+
+
+class End(msgspec.Struct, frozen=True, kw_only=True):
+    """How a VM ended. code None: nobody saw it, or the hypervisor failed; `problem` says more."""
+
+    code: int | None
+    cause: str  # as vm.Outcome; "stopped": exit when it was asked to; "failed", "unknown"
+    at: float  # time.time()
+    problem: str = ""
+
+
+_T = TypeVar("_T", Spec, Endpoints, End, Process)
+
+
+def root() -> Path:
+    """The folder of all VMs' folders; $XDG_STATE_HOME is $HOME/.local/state if not set."""
+    base = os.environ.get("XDG_STATE_HOME", "")
+    return (Path(base) if os.path.isabs(base) else Path.home() / ".local" / "state") / "floe" / "vms"
+
+
+class Folder:
+    """One VM's folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.name = path.name
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    def read(self, name: str, kind: type[_T]) -> _T | None:
+        """The content of NAME.json, or of a record; None where there is none that makes sense."""
+        path = self / (name if name in RECORDS else f"{name}.json")
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=kind)
+        except (OSError, msgspec.DecodeError):
+            return None
+
+    def write(self, name: str, content: msgspec.Struct | dict[str, Any]) -> None:
+        """Replace NAME.json as a whole. Raises OSError."""
+        fd, new = tempfile.mkstemp(dir=self.path, prefix=f".{name}.")
+        try:
+            with os.fdopen(fd, "wb") as f:
+                f.write(msgspec.json.encode(content) + b"\n")
+            os.replace(new, self / f"{name}.json")
+        except BaseException:
+            os.unlink(new)
+            raise
+
+    def record(self, name: str, text: str) -> None:
+        """Write a record in place, over what it held."""
+        data = text.encode()[:_RECORD_BYTES]
+        fd = os.open(self / name, os.O_WRONLY)
+        try:
+            os.pwrite(fd, data.ljust(_RECORD_BYTES), 0)
+        finally:
+            os.close(fd)
+
+    def number(self, name: str) -> int | None:
+        """The number that a record holds; None while it holds none."""
+        try:
+            return int((self / name).read_text())
+        except (OSError, ValueError):
+            return None
+
+    @property
+    def spec(self) -> Spec:
+        """What was asked for. Raises FloeError."""
+        spec = self.read("spec", Spec)
+        if spec is None:
+            raise FloeError(f"{self / 'spec.json'} is missing or damaged", hint=f"floe rm {self.name}")
+        return spec
+
+    @property
+    def vm(self) -> Process | None:
+        """The hypervisor's process, or while it is started again its parent's; None when the VM is gone."""
+        pid = self.number("pid")
+        own = Process.of(pid) if pid else None
+        parent = self.read("parent", Process)
+        if parent is None or not parent.alive:
+            # The number may be another's by now: ours started after its parent, in the same boot, and holds our image.
+            return own if own and parent and own.boot == parent.boot and self._is_ours(own) else None
+        return own or parent
+
+    def _is_ours(self, process: Process) -> bool:
+        try:
+            return os.fsencode(self.path) in Path(f"/proc/{process.pid}/cmdline").read_bytes()
+        except OSError:
+            return False
+
+    @property
+    def keeper(self) -> Process | None:
+        """The keeper's process; None when it is gone."""
+        process = self.read("keeper", Process)
+        return process if process and process.alive else None
+
+    @property
+    def last_sign(self) -> float:
+        """When something was written here last, which is the latest that is known of a VM whose end nobody saw."""
+        return max(path.stat().st_mtime for path in self.path.iterdir())
+
+    def remove(self) -> None:
+        """Remove the folder and all in it. The VM must be gone."""
+        spec = self.read("spec", Spec)
+        if spec is not None and Path(spec.sockets) != self.path:
+            shutil.rmtree(spec.sockets, ignore_errors=True)
+        # Its name is free at once, and what is half removed is no VM.
+        gone = self.path.with_name(f".{self.name}.{os.getpid()}")
+        os.rename(self.path, gone)
+        shutil.rmtree(gone, ignore_errors=True)
+
+
+def create(name: str | None, base: str) -> Folder:
+    """A new folder: under `name`, or under one made from `base` that is free. Raises UsageError, FloeError."""
+    if name is not None and not _NAME.fullmatch(name):
+        raise UsageError(
+            f"--name {name}: not a name of a VM",
+            hint="letters, digits, '-', '_' and '.', at most 63, a letter or digit first",
+        )
+    stem = re.sub(r"[^A-Za-z0-9_.-]", "-", base).lstrip("-_.")[:50] or "vm"
+    folder = root()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for number in range(1, 10000):
+            wanted = name or (stem if number == 1 else f"{stem}-{number}")
+            try:
+                (folder / wanted).mkdir(mode=0o700)
+            except FileExistsError:
+                if name is None:
+                    continue
+                taken = Folder(folder / name)
+                how = "there is a running VM" if taken.vm else "there is a VM that has ended"
+                free = f"floe stop {name} && floe rm {name}" if taken.vm else f"floe rm {name}"
+                raise FloeError(f"--name {name}: {how} of that name", hint=f"another name, or: {free}") from None
+            made = Folder(folder / wanted)
+            try:
+                for record in RECORDS:
+                    (made / record).write_bytes(b" " * _RECORD_BYTES)
+            except OSError:
+                made.remove()
+                raise
+            return made
+    except OSError as e:
+        raise FloeError(f"cannot write {folder}: {e.strerror}", hint="set XDG_STATE_HOME to a folder of yours") from e
+    raise FloeError(f"no free name like {stem}", hint="floe ps --all")
+
+
+def sockets_folder(folder: Folder) -> str:
+    """Where the VM's sockets go: its own folder, or where unix(7) needs it a shorter path. Raises FloeError."""
+    if len(os.fsencode(folder / _LONGEST_SOCKET)) <= _SOCKET_PATH_MAX:
+        return str(folder.path)
+    try:
+        base = os.environ.get("XDG_RUNTIME_DIR", "")
+        if base and len(base) < _SOCKET_PATH_MAX - 40 and os.access(base, os.W_OK):
+            return tempfile.mkdtemp(prefix="floe-", dir=base)
+        return tempfile.mkdtemp(prefix="floe-", dir="/tmp")
+    except OSError as e:
+        raise FloeError(f"cannot make a folder for sockets: {e.strerror}") from e
+
+
+def find(name: str) -> Folder:
+    """The VM of this name. Raises NotFound."""
+    folder = Folder(root() / name)
+    if not _NAME.fullmatch(name) or not folder.path.is_dir():
+        known = ", ".join(f.name for f in everything())
+        raise NotFound(
+            f"there is no VM {name}",
+            evidence=f"there are: {known}" if known else "",
+            hint="floe ps --all" if known else "floe run --detach --name NAME APP",
+        )
+    return folder
+
+
+def everything() -> Iterator[Folder]:
+    """All VMs, by name."""
+    try:
+        paths = sorted(root().iterdir())
+    except OSError:
+        return
+    yield from (Folder(path) for path in paths if _NAME.fullmatch(path.name) and path.is_dir())
+
+
+def dump(content: dict[str, Any]) -> str:
+    """One line of JSON for a record."""
+    return json.dumps(content, separators=(",", ":"))

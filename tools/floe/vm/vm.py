@@ -1,0 +1,413 @@
+# SPDX-License-Identifier: MIT
+"""One VM: starts its hypervisor, owns it, ends it, and says how the guest ended.
+
+The hypervisor (QEMU, or the process of a Xen domain: ../hypervisor) inherits connected sockets for the console, the
+16550, its events and its messages: there are no names to clash, no files to leave behind, and the end of a stream is
+the end of it. The kernel ends it when the thread that started it ends in any way (PR_SET_PDEATHSIG, prctl(2)): start a
+VM from a thread that outlives it.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from floe.errors import (
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    EXIT_OUT_OF_MEMORY,
+    EXIT_PANIC,
+    EXIT_TIMED_OUT,
+    FloeError,
+    VmError,
+    VmExitedEarly,
+)
+from floe.hostnet import backlog, taps
+from floe.hypervisor import base, registry
+from floe.qemu.commandline import VmSpec, Wires
+from floe.spec import disks, handover, network
+from floe.stream.streams import Closed, Ended, Matched, Stream, TimedOut, stop_keys
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from floe.hostnet.relay import Relay
+
+_SAY_S = 1.0  # what it may take to say where it stands
+STOP_GRACE_S = 5.0  # how long a guest may take over an orderly end
+_KEEP = 4 << 20  # bytes of each stream that are kept for whoever asks later
+_QEMU_LINES = 20  # of QEMU's messages, the first: the cause comes before the register dump
+_GUEST_LINES = 10  # of the guest's, the last
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+# The guest writes its code + 1 to isa-debug-exit, and QEMU then ends with (value << 1) | 1.
+# machine.reset() and the end of a deep sleep: the guest asks to be started again, and is told what it was.
+# The keys are QEMU's statuses for the guest's codes 122 and 123.
+RESETS = {(122 + 1) << 1 | 1: "floe.reset=hard", (123 + 1) << 1 | 1: "floe.reset=deepsleep"}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a VM ended: floe's exit code, and one word: exit, panic, memory, poweroff, crash, timeout, interrupt."""
+
+    code: int
+    cause: str
+
+
+class Vm:
+    """A VM as a context manager: entering boots it, leaving ends it.
+
+        with Vm(spec) as vm:
+            assert vm.expect("ready", deadline_s=10) is Matched
+            vm.send(b"x")
+            assert vm.wait(deadline_s=10) == 0
+
+    Everything happens inside the calls that wait. `loop` lets several VMs share one event loop, so that a wait
+    on one of them serves the others too."""
+
+    def __init__(self, spec: VmSpec, *, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        self.spec = spec
+        self.argv: list[str] = []
+        self.outcome: Outcome | None = None
+        self.resets = 0
+        self.started_at = 0.0  # time.monotonic() right before QEMU was last started
+        self.on_launch: Callable[[], None] = lambda: None  # QEMU runs, the streams are new ones
+        self._hypervisor = registry.create(spec.hypervisor)
+        self._refusal: VmError | None = None  # what the hypervisor itself says of its failure
+        self._loop = loop
+        self._owns_loop = loop is None
+        self._failure: FloeError | None = None
+        self._shutdown_reason = ""
+        self._ending: Outcome | None = None  # set when the VM is ended from out here
+        self._interrupted = False  # ... and the guest was made to say where it stands
+        self._process: subprocess.Popen[bytes] | None = None
+        self._relay: Relay | None = None
+        self._exited = False
+        self._past = ["", ""]  # console and 16550 before the last reset
+        self._booted_by: tuple[str, ...] = ()  # the guest's word for the reset before this start
+        self._blobs: tuple[handover.Blob, ...] = ()  # read once: a reset finds what the first start found
+
+    # ---- what a caller may look at ------------------------------------------------------------------
+
+    @property
+    def ports(self) -> dict[int, int]:
+        """Port of the host for each forwarded port of the guest."""
+        return {forward.guest_port: forward.host_port for forward in self.spec.forwards}
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop that serves the VM; there is one from start() on."""
+        assert self._loop is not None
+        return self._loop
+
+    @property
+    def pid(self) -> int:
+        """Process id of QEMU, or of what stands for it."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def gone(self) -> bool:
+        """The hypervisor has ended; what it and the guest said may not all be read yet."""
+        return self._exited
+
+    @property
+    def console_text(self) -> str:
+        """All the guest said: its console, then its 16550 (early boot and panics)."""
+        return self._past[0] + self.console.text + self._past[1] + self.serial.text
+
+    @property
+    def panic_text(self) -> str:
+        """Where a PANIC line is to be found: the 16550's text, or the console's where the VM has no 16550."""
+        return self.serial.text if self._hypervisor.has_16550 else self.console.text
+
+    # ---- starting -----------------------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Start the VM. Raises what the hypervisor's command(), taps.check_host(), disks.provide(), handover.read() and
+        relay.through_qemu() do, VmError when the command cannot be run."""
+        taps.check_host(self.spec.cards)
+        disks.provide(self.spec.disks)
+        self._blobs = handover.read(self.spec.secrets, self.spec.env_files, dict(self.spec.asked))
+        if any(forward.through for forward in self.spec.forwards):
+            from floe.hostnet import relay
+
+            self._relay = relay.through_qemu(self.spec.forwards)
+        try:
+            sockets = self._spawn()
+        except BaseException:
+            self._release()
+            raise
+        try:
+            import asyncio  # after QEMU was started: the two take about as long
+
+            self._loop = self._loop or asyncio.new_event_loop()
+            self._changed = asyncio.Event()
+            self._attach(sockets)
+        except BaseException:
+            self._abandon()
+            self._release()
+            raise
+
+    def _spawn(self) -> list[socket.socket]:
+        """Start the hypervisor and return our ends of its sockets: console, 16550, events, messages."""
+        pairs = [socket.socketpair() for _ in range(4)]
+        theirs = [pair[1] for pair in pairs]
+        self._hypervisor.greet(pairs[2][0])
+        try:
+            spec = replace(self.spec, switches=(*self.spec.switches, *self._booted_by))
+            console, serial, events = (str(s.fileno()) for s in theirs[:3])
+            wires = Wires(console, serial, events)
+            with self._hypervisor.command(spec, wires, self._blobs) as (self.argv, fds):
+                self.started_at = time.monotonic()
+                self._process = subprocess.Popen(
+                    self.argv,
+                    pass_fds=[*(s.fileno() for s in theirs[:3]), *fds],
+                    stdin=subprocess.DEVNULL,
+                    stdout=theirs[3].fileno(),
+                    stderr=theirs[3].fileno(),
+                    start_new_session=True,  # a terminal's Ctrl-C is for floe alone
+                    preexec_fn=_die_with_parent(),  # noqa: PLW1509 - a few system calls, no lock is taken
+                )
+        except OSError as e:
+            raise VmError(
+                f"cannot start {self._hypervisor.label}: {e.strerror}", evidence=f"command: {shlex.join(self.argv)}"
+            ) from e
+        finally:
+            for s in theirs:
+                s.close()
+        return [pair[0] for pair in pairs]
+
+    def _attach(self, sockets: list[socket.socket]) -> None:
+        console, serial, monitor, messages = sockets
+        self.console, self.serial, self.messages = (
+            Stream(s, self.loop, self._progress, _KEEP) for s in (console, serial, messages)
+        )
+        self._shutdown_reason = ""
+        self._pidfd = os.pidfd_open(self.pid)
+        self._exited = False
+        self.loop.add_reader(self._pidfd, self._reap)
+        self._monitor_task = self.loop.create_task(self._hypervisor.watch(monitor, self._on_event))
+        self._monitor_task.add_done_callback(lambda task: self._progress())
+        self.on_launch()
+
+    # ---- what happens meanwhile ---------------------------------------------------------------------
+
+    def _on_event(self, name: str, data: Mapping[str, Any]) -> None:
+        if name == "RESUME" and self.spec.forwards and self.spec.hypervisor == "qemu":
+            backlog.widen(self.pid)
+        elif name == "SHUTDOWN":
+            self._shutdown_reason = str(data.get("reason", ""))
+        elif name == "STOP" and self._ending is None:
+            # Nobody out here stops a VM: KVM met something that it cannot run, and QEMU would wait for ever.
+            self._ending = Outcome(0, "stopped")
+            self._kill(signal.SIGKILL)
+        elif name == "FAILED":
+            self._refusal = base.refusal(data)
+
+    def _reap(self) -> None:
+        assert self._process is not None
+        self.loop.remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        self._process.wait()
+        self._exited = True
+        for path in network.socket_paths(self.spec.cards):
+            path.unlink(missing_ok=True)  # QEMU removes it only where it ends in order
+        self._progress()
+
+    def _progress(self) -> None:
+        """Look whether the VM is at its end: QEMU gone, and every stream read to its last byte."""
+        self._changed.set()
+        streams_done = self.console.closed and self.serial.closed and self.messages.closed
+        if self.outcome or self._failure or not (self._exited and streams_done and self._monitor_task.done()):
+            return
+        assert self._process is not None
+        status = self._process.returncode
+        try:
+            if self._ending is None and status in RESETS:
+                self._booted_by = (RESETS[status],)
+                self._past = [self._past[0] + self.console.text, self._past[1] + self.serial.text]
+                self.resets += 1
+                self._attach(self._spawn())
+            else:
+                self.outcome = self._judge(status)
+        except FloeError as e:  # of another start too: Xen may be gone
+            self._failure = e
+
+    def _judge(self, status: int) -> Outcome:
+        """How the guest ended, from QEMU's exit status. Raises VmExitedEarly when it was QEMU that ended."""
+        ending = self._ending
+        outcome = None if ending and (status == 0 or status in RESETS) else judge(status, self._shutdown_reason)
+        if self._interrupted and outcome is not None and outcome.cause == "panic":
+            outcome = None
+        if outcome is not None:
+            return outcome
+        if ending is not None and ending.cause != "stopped":
+            return ending
+        if ending is not None:
+            raise VmExitedEarly("the hypervisor could not go on running the guest", argv=self.argv, tail=self._tail())
+        if self._refusal is not None:
+            raise self._refusal
+        label = self._hypervisor.label
+        if status == 0:
+            raise VmExitedEarly(f"{label} was ended by a signal from outside", argv=self.argv, tail=self._tail())
+        how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"failed with status {status}"
+        raise VmExitedEarly(f"{label} {how}", argv=self.argv, tail=self._tail())
+
+    def _tail(self) -> str:
+        lines = [f"{self._hypervisor.label}: {line}" for line in self.messages.text.splitlines()[:_QEMU_LINES]]
+        lines += [f"guest: {line}" for line in self.console_text.splitlines()[-_GUEST_LINES:]]
+        return "\n".join(lines)
+
+    # ---- waiting ------------------------------------------------------------------------------------
+
+    def pump(self, until: Callable[[], bool], deadline_s: float | None) -> Ended:
+        """Serve the VM until `until()` holds (Matched), the time is over (TimedOut) or the VM has ended (Closed)."""
+        return self.loop.run_until_complete(self._pump(until, deadline_s))
+
+    async def _pump(self, until: Callable[[], bool], deadline_s: float | None) -> Ended:
+        import asyncio
+
+        deadline = None if deadline_s is None else self.loop.time() + deadline_s
+        while not until():
+            if self.outcome or self._failure:
+                return Closed
+            self._changed.clear()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await self._changed.wait()
+            except TimeoutError:
+                return Matched if until() else TimedOut
+        return Matched
+
+    def expect(self, text: str, *, deadline_s: float) -> Ended:
+        """Wait for text on the console or the 16550, behind what an earlier call found."""
+        return self.pump(lambda: self.console.find(text) or self.serial.find(text), deadline_s)
+
+    def send(self, data: bytes) -> None:
+        """Type on the console. The bytes leave with the next call that waits."""
+        self.console.send(data)
+
+    def wait(self, *, deadline_s: float | None = None) -> int:
+        """Wait for the VM's end and return floe's exit code; over the deadline the VM is ended: 124.
+
+        Raises VmExitedEarly when QEMU failed."""
+        if self.pump(lambda: False, deadline_s) is TimedOut:
+            self.end(Outcome(EXIT_TIMED_OUT, "timeout"))
+            self.pump(lambda: False, None)
+        return self._result()
+
+    def stop(self, *, grace_s: float = STOP_GRACE_S) -> int:
+        """Ask the guest to end, end it after grace_s, and return floe's exit code."""
+        if self.outcome is None and self._failure is None:
+            self.ask_to_end()
+            if self.pump(lambda: False, grace_s) is TimedOut:
+                self.kill()
+        return self._result()
+
+    def ask_to_end(self) -> None:
+        """Interrupt the script; a dev image ends then too. The keys leave with the next call that waits."""
+        from floe.image import elf
+
+        try:
+            profile = str(elf.read(self.spec.elf).content["profile"])
+        except FloeError:  # the file has changed since
+            profile = "sealed"
+        self.send(stop_keys(profile))
+
+    def kill(self) -> None:
+        """End the VM at once."""
+        self.end(Outcome(EXIT_INTERRUPTED, "interrupt"), speak=False)
+        self.pump(lambda: False, None)
+
+    def close(self) -> None:
+        """End the VM if it still runs, and let go of everything. May be called more than once."""
+        if self._process is not None and self._loop is not None:
+            if self.outcome is None and self._failure is None:
+                self.kill()
+            self._release()
+            if self._owns_loop and not self._loop.is_closed():
+                self._loop.close()
+
+    def _release(self) -> None:
+        self._hypervisor.release()
+        if self._relay is not None:
+            self._relay.close()
+            self._relay = None
+
+    def _abandon(self) -> None:
+        """End a hypervisor that no loop serves yet."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def _result(self) -> int:
+        if self._failure is not None:
+            raise self._failure
+        assert self.outcome is not None
+        return self.outcome.code
+
+    def end(self, why: Outcome, *, speak: bool = True) -> None:
+        """Begin to end the VM with this outcome, unless the guest is faster; a later wait sees it through.
+
+        `speak`: it first says where it stands (panic.stood()) and writes out what it has printed, if it can."""
+        if self.outcome is None and self._failure is None and self._ending is None:
+            self._ending = why
+            self._interrupted = speak and not self._exited and self._hypervisor.interrupt()
+            if self._interrupted:
+                self.loop.call_later(_SAY_S, self._terminate)
+            else:
+                self._terminate()
+
+    def _terminate(self) -> None:
+        self._kill(signal.SIGTERM)
+        self.loop.call_later(self._hypervisor.kill_grace_s, self._kill, signal.SIGKILL)
+
+    def _kill(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        if not self._exited:
+            self._process.send_signal(number)
+
+
+def judge(status: int, reason: str) -> Outcome | None:
+    """How the guest ended, from QEMU's exit status and the reason in its SHUTDOWN event; None when QEMU failed."""
+    if status >= 3 and status % 2:
+        code = (status >> 1) - 1
+        return Outcome(code, {EXIT_PANIC: "panic", EXIT_OUT_OF_MEMORY: "memory"}.get(code, "exit"))
+    if status != 0 or reason == "host-signal":
+        return None
+    if reason == "guest-shutdown":
+        return Outcome(EXIT_OK, "poweroff")
+    return Outcome(EXIT_PANIC, "crash")  # a reset that no one asked for is a triple fault
+
+
+def _die_with_parent() -> Callable[[], None]:
+    """A function for the new process to call: the kernel kills it when the thread that made it ends."""
+    import ctypes
+
+    prctl = ctypes.CDLL(None).prctl
+    parent = os.getpid()
+
+    def die_with_parent() -> None:
+        prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+        if os.getppid() != parent:  # it ended before prctl took effect
+            os._exit(1)
+
+    return die_with_parent
