@@ -191,7 +191,7 @@ def _head(sock):
             return status, words[2].strip().decode() if len(words) > 2 else "", headers
 
 
-def request(  # noqa: PLR0913, PLR0917 - the signature that micropython-lib documents
+def request(
     method,
     url,
     data=None,

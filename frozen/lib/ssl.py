@@ -20,7 +20,7 @@ def create_default_context(cafile=None, cadata=None):
     return context
 
 
-def wrap_socket(  # noqa: PLR0913, PLR0917 - the signature that MicroPython documents
+def wrap_socket(
     sock,
     server_side=False,
     key=None,

@@ -167,4 +167,6 @@ def test_names(boot: Boot, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", sorted(CASES))
 def test_cases_are_plain_scripts(name: str) -> None:
     """Nothing of MicroPython's own in them, and nothing that asks where they run: CPython runs the same lines."""
-    assert not re.search(r"sys\.implementation|sys\.platform|^import u|micropython", CASES[name].read_text(), re.M)
+    assert not re.search(
+        r"sys\.implementation|sys\.platform|^import u(?!rllib|uid)|micropython", CASES[name].read_text(), re.M
+    )
