@@ -18,6 +18,8 @@ typedef struct {
     const char *name, *version;
     bool (*interrupt_loop)(void); // floe_interrupt_loop where the image has asyncio
     size_t arena_pages;           // pages for native code made at run time; 0 in sealed images
+    const void *code;             // ready kernel (ready.c): ROMFS of the .mpy files; NULL where they are linked in
+    size_t appended;              // and the bytes that follow link_end, whole pages, read-only
 } floe_app_t;
 
 extern const floe_app_t floe_app;

@@ -12,6 +12,10 @@
 #define FLOE_DEV (0)
 #endif
 
+#ifndef FLOE_READY // ready kernels: port.mk compiles what differs a second time
+#define FLOE_READY (0)
+#endif
+
 // ---- types ----
 typedef long mp_int_t;
 typedef unsigned long mp_uint_t;
@@ -23,7 +27,7 @@ typedef long mp_off_t;
 // ---- compiler: only in the dev archive ----
 #define MICROPY_ENABLE_COMPILER (FLOE_DEV)
 #define MICROPY_EMIT_X64 (FLOE_DEV)
-#define MICROPY_PERSISTENT_CODE_LOAD (FLOE_DEV)
+#define MICROPY_PERSISTENT_CODE_LOAD (FLOE_DEV || FLOE_READY)
 #define MICROPY_PY_SYS_SETTRACE (0)
 #define MICROPY_HELPER_REPL (FLOE_DEV)
 #define MICROPY_REPL_EVENT_DRIVEN (FLOE_DEV)

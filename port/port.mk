@@ -71,6 +71,12 @@ $(BUILD)/disk/lib/littlefs/lfs2.o: CFLAGS += -include port/lfsassert.h
 $(BUILD)/disk/lib/littlefs/lfs2.o: port/lfsassert.h
 $(filter-out %/mod_floe.o, $(DISK_OBJ)): CFLAGS += $(CFLAGS_UPSTREAM)
 
+# libready.a: what is different in a ready kernel, which an app joins as .mpy files and without a compiler (ready.c).
+SRC_READY_C = port/ready.c py/persistentcode.c $(if $(filter dev,$(PROFILE)),py/builtinhelp.c)
+READY_OBJ = $(addprefix $(BUILD)/ready/, $(SRC_READY_C:.c=.o))
+$(READY_OBJ): CFLAGS += -DFLOE_READY=1
+$(filter-out %/ready.o, $(READY_OBJ)): CFLAGS += $(CFLAGS_UPSTREAM) -Dmp_parse_num_decimal=floe_ready_decimal -Dmp_frozen_names=floe_ready_names
+
 # objmodule.o is compiled per app, with the app's module table.
 OBJ = $(filter-out $(BUILD)/py/objmodule.o, $(PY_O))
 OBJ += $(addprefix $(BUILD)/, $(SRC_C:.c=.o) $(SRC_PORT_S:.S=.o) $(SRC_THIRDPARTY_C:.c=.o))
@@ -108,7 +114,7 @@ $(file >$(BUILD)/made-from,$(MADE_FROM))
 endif
 
 # ---- products ----
-all: $(BUILD)/libfloe.a $(BUILD)/libdisk.a $(BUILD)/link.ld $(BUILD)/app.cflags $(BUILD)/app.ldflags $(BUILD)/compiler $(HEADER_BUILD)/moduledefs.collected build/mpy-cross
+all: $(BUILD)/libfloe.a $(BUILD)/libdisk.a $(BUILD)/libready.a $(BUILD)/link.ld $(BUILD)/app.cflags $(BUILD)/app.ldflags $(BUILD)/compiler $(HEADER_BUILD)/moduledefs.collected build/mpy-cross
 
 # machine.soft_reset is a SystemExit that can be told from sys.exit's.
 ifeq ($(PROFILE),dev)
@@ -133,17 +139,27 @@ $(BUILD)/libfloe.a: $(OBJ) port/port.mk
 	$(Q)$(RM) -f $@
 	$(Q)$(AR) rcsD $@ $(OBJ)
 
-$(DISK_OBJ): | $(HEADER_BUILD)/qstrdefs.generated.h $(HEADER_BUILD)/mpversion.h $(OBJ_EXTRA_ORDER_DEPS)
+$(DISK_OBJ) $(READY_OBJ): | $(HEADER_BUILD)/qstrdefs.generated.h $(HEADER_BUILD)/mpversion.h $(OBJ_EXTRA_ORDER_DEPS)
 $(BUILD)/disk/%.o: %.c
 	$(ECHO) "CC $<"
 	$(Q)$(MKDIR) -p $(dir $@)
 	$(Q)$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
--include $(DISK_OBJ:.o=.d) $(patsubst %.c, $(BUILD)/lwip/%.d, $(LWIP_SRC_C)) $(patsubst %.c, $(BUILD)/mbedtls/%.d, $(MBEDTLS_SRC_C))
+
+$(BUILD)/ready/%.o: %.c
+	$(ECHO) "CC $<"
+	$(Q)$(MKDIR) -p $(dir $@)
+	$(Q)$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+-include $(DISK_OBJ:.o=.d) $(READY_OBJ:.o=.d) $(patsubst %.c, $(BUILD)/lwip/%.d, $(LWIP_SRC_C)) $(patsubst %.c, $(BUILD)/mbedtls/%.d, $(MBEDTLS_SRC_C))
 
 $(BUILD)/libdisk.a: $(DISK_OBJ) port/port.mk
 	$(ECHO) "AR $@"
 	$(Q)$(RM) -f $@
 	$(Q)$(AR) rcsD $@ $(DISK_OBJ)
+
+$(BUILD)/libready.a: $(READY_OBJ) port/port.mk
+	$(ECHO) "AR $@"
+	$(Q)$(RM) -f $@
+	$(Q)$(AR) rcsD $@ $(READY_OBJ)
 
 $(BUILD)/link.ld: port/boot/link.ld
 	$(Q)$(CP) $< $@

@@ -79,7 +79,11 @@ void floe_interrupt(void) {
     }
 }
 
-static mp_obj_t frozen_function(const mp_frozen_module_t *frozen) {
+static mp_obj_t frozen_function(const char *name) {
+    void *found = NULL;
+    int type;
+    mp_find_frozen_module(name, &type, &found);
+    const mp_frozen_module_t *frozen = found;
     mp_module_context_t *ctx = m_new_obj(mp_module_context_t);
     ctx->module.globals = mp_globals_get();
     ctx->constants = frozen->constants;
@@ -87,17 +91,15 @@ static mp_obj_t frozen_function(const mp_frozen_module_t *frozen) {
 }
 
 int floe_run_frozen(const char *name) {
-    void *found = NULL;
-    int type;
     bool swapped = FLOE_DEV && name == NULL;
-    if (!swapped && mp_find_frozen_module(name, &type, &found) != MP_IMPORT_STAT_FILE) {
+    if (!swapped && mp_find_frozen_module(name, NULL, NULL) != MP_IMPORT_STAT_FILE) {
         mp_printf(&mp_plat_print, "floe: %s is not in this image\n", name);
         return CODE_EXCEPTION;
     }
     int code = CODE_OK;
     nlr_buf_t nlr;
     if (nlr_push(&nlr) == 0) {
-        mp_obj_t f = swapped ? floe_swap_take_main() : frozen_function(found);
+        mp_obj_t f = swapped ? floe_swap_take_main() : frozen_function(name);
         mp_hal_set_interrupt_char(CHAR_CTRL_C);
         mp_call_function_0(f);
         mp_handle_pending(true);

@@ -48,7 +48,7 @@ _Noreturn void boot_start(void);
 
 static void add_ram(uint64_t start, uint64_t end) {
     boot_ram_total += end - start;
-    uint64_t image_end = (uint64_t)link_end;
+    uint64_t image_end = (uint64_t)link_end + floe_app.appended;
     if (start <= (uint64_t)link_start && end > (uint64_t)link_start) {
         start = image_end;
     }

@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "../app.h"
 #include "../hal/hal.h"
 #include "../monitor/monitor.h"
 #include "boot.h"
@@ -98,6 +99,7 @@ static void map_image(uint64_t *pml4) {
     for (unsigned i = 0; i < HAL_ARRAY_LEN(part); i++) {
         map(pml4, (uint64_t)part[i].start, (uint64_t)part[i].end, part[i].prot);
     }
+    map(pml4, (uint64_t)link_end, (uint64_t)link_end + floe_app.appended, PROT_R);
 }
 
 // The native code arena: small pages whose entries lie in consecutive tables, as MONITOR_PROTECT expects.
@@ -144,8 +146,8 @@ static uint64_t cr4_hardening(void) {
 void boot_paging(size_t arena_pages) {
     uint64_t ram_end = boot_ram[boot_ram_count - 1].end;
     hal_assert(ram_end <= MAPPED_MAX);
-    uint64_t tables =
-        FIXED_TABLES + 2 * (boot_ram_count + boot_module_count) + (ram_end + GIB - 1) / GIB + arena_pages / ENTRIES + 1;
+    uint64_t tables = FIXED_TABLES + (floe_app.appended != 0) + 2 * (boot_ram_count + boot_module_count) +
+                      (ram_end + GIB - 1) / GIB + arena_pages / ENTRIES + 1;
     uint64_t pool_start = pool_next = boot_ram[0].start;
     pool_end = pool_start + tables * HAL_PAGE_SIZE;
     hal_assert(pool_end < boot_ram[0].end);

@@ -151,6 +151,19 @@ def check(t: Tables, regions: Regions) -> None:
     assert t.total == sum(end - start for start, end in regions)
 
 
+@pytest.mark.parametrize("pages", [1, 0x5E, 0x400, 0x4321])
+def test_what_is_appended_can_be_read_and_no_more(program: Path, pages: int) -> None:
+    """A ready kernel's application lies behind link_end; free RAM and the tables come after it."""
+    end = LINK["link_end"] + pages * PAGE
+    with Harness(program) as h:
+        h.do("appended", pages * PAGE)
+        t = boot(h, [LOW, (MIB, 256 * MIB)])
+    check(t, [LOW, (MIB, 256 * MIB)])
+    assert t.rights(LINK["link_end"], end) == {R}
+    assert all(table >= end for table in t.tables)
+    assert all(start >= end for start, _ in t.free)
+
+
 def lost(t: Tables, regions: Regions) -> int:
     """Bytes of RAM above 1 MiB that are neither image nor free nor arena."""
     high = sum(end - max(start, MIB) for start, end in regions if end > MIB)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // port/boot/boot.c and paging.c run whole on the host: from a PVH start info to the tables that the monitor would
-// get. RAM is identity mapped here too, as far as the tables go. Commands: ram ADDR SIZE TYPE; module ADDR SIZE; cmdline HEX; boot
-// ARENA_PAGES; xen MAKER (the second word of CPUID leaf 0): Xen runs this VM.
+// get. RAM is identity mapped here too, as far as the tables go. Commands: ram ADDR SIZE TYPE; module ADDR SIZE; cmdline
+// HEX; appended BYTES, behind the image; boot ARENA_PAGES; xen MAKER (the second word of CPUID leaf 0): Xen runs this VM.
 
 #include "talk.h"
 
@@ -154,6 +154,8 @@ static void command(const talk_t *t) {
     } else if (talk_is(t, "module")) {
         modules[info.nr_modules][0] = talk_number(t, 1);
         modules[info.nr_modules++][1] = talk_number(t, 2);
+    } else if (talk_is(t, "appended")) {
+        fake_app.appended = talk_number(t, 1);
     } else if (talk_is(t, "xen")) {
         xen_maker = (uint32_t)talk_number(t, 1);
     } else if (talk_is(t, "cmdline")) {
