@@ -112,3 +112,22 @@ def test_keys_of_image_toml() -> None:
     tables = {"packages.NAME": config.Package, "budget": config.Budget, "tls": config.Tls}
     known = {f"{table}.{key}" for table, struct in tables.items() for key in struct.__struct_fields__}
     assert sorted(named) == sorted({*config._File.__struct_fields__, "variant", *known})
+
+
+def test_what_runs_where_names_a_test_in_each_cell() -> None:
+    table = read("README.md").partition("## What runs where")[2].partition("\n## ")[0]
+    rows = [
+        line.strip("| \n").split(" | ") for line in table.splitlines() if line.startswith("| ") and "---" not in line
+    ]
+    before = [""] * 5
+    assert len(rows) > 8
+    for row in rows[1:]:
+        for place, cell in enumerate(row[1:]):
+            meant = before[place] if cell == "the same" else cell
+            before[place + 1] = meant
+            tests = re.findall(r"`(?:tests/[a-z]+/|)(test_\w+\.py)`", meant)
+            assert tests or "not tested" in meant or re.search(r"make test-fresh|alone|none of them|not QEMU", meant), (
+                cell
+            )
+            for test in tests:
+                assert [name for name in files() if name.endswith("/" + test)], f"{cell}: there is no {test}"
