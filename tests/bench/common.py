@@ -22,9 +22,10 @@ from floe.build import pipeline
 from floe.build.pipeline import Profile
 from floe.errors import VmError
 from floe.qemu import accel
-from floe.qemu.commandline import VmSpec, find_qemu, parse_memory
+from floe.qemu.commandline import find_qemu
 from floe.spec.network import Card
 from floe.spec.ports import claim, parse_forward
+from floe.spec.vmspec import VmSpec, parse_memory
 from floe.stream.streams import Matched
 from floe.vm.vm import Vm
 

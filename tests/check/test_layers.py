@@ -189,10 +189,10 @@ ROOMS: dict[str, set[str]] = {
     "lab": {"qemu", "setup", "spec", "store"},
     "xenlab": {"lab"},
     "kvmlab": {"lab", "qemu", "spec"},
-    "xen": {"build", "hostnet", "image", "lab", "qemu", "spec", "xenlab"},
+    "xen": {"build", "hostnet", "image", "lab", "spec", "xenlab"},
     "hypervisor": {"hostnet", "qemu", "spec", "xen", "xenlab"},
     "vm": {"build", "hostnet", "hypervisor", "image", "lab", "qemu", "spec", "stream", "xen", "xenlab"},
-    "detached": {"hostnet", "hypervisor", "image", "qemu", "spec", "store", "stream", "vm"},
+    "detached": {"hostnet", "hypervisor", "image", "spec", "store", "stream", "vm"},
     "testing": {"build", "image", "qemu", "spec", "stream", "vm"},
     "device": {"detached", "store"},
 }

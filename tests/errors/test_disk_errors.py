@@ -12,9 +12,9 @@ import pytest
 import tiny
 from command import failure, floe
 from floe.errors import FloeError
-from floe.qemu.commandline import VmSpec
 from floe.spec import disks
 from floe.spec.disks import Disk
+from floe.spec.vmspec import VmSpec
 from floe.vm.vm import Vm
 
 

@@ -19,9 +19,9 @@ from command import FLOE, failure, floe
 from floe.cli import main as cli
 from floe.errors import VmExitedEarly
 from floe.qemu import accel
-from floe.qemu.commandline import VmSpec
 from floe.spec.network import Card
 from floe.spec.ports import Forward
+from floe.spec.vmspec import VmSpec
 from floe.vm.vm import Vm
 from nobody import error_for_nobody
 

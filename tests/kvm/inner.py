@@ -12,7 +12,7 @@ from pathlib import Path
 from floe.errors import VmError
 from floe.kvmlab import machine, nested
 from floe.kvmlab.lab import LAB
-from floe.qemu.commandline import VmSpec
+from floe.spec.vmspec import VmSpec
 
 Change = Callable[[list[str]], list[str]]
 

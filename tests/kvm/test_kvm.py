@@ -14,7 +14,7 @@ from test_protection import Layout
 from conftest import REPO
 from floe.kvmlab import nested
 from floe.kvmlab.lab import LAB
-from floe.qemu.commandline import VmSpec
+from floe.spec.vmspec import VmSpec
 from floe.vm.vm import Outcome, judge
 
 TARGET = REPO / "tests" / "target"

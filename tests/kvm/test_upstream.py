@@ -19,7 +19,7 @@ import pytest
 import suite
 from floe.kvmlab import nested
 from floe.kvmlab.lab import LAB
-from floe.qemu.commandline import VmSpec
+from floe.spec.vmspec import VmSpec
 from tests.upstream.test_upstream import app, listed, matching
 
 __all__ = ["app"]  # a fixture

@@ -18,9 +18,9 @@ import pytest
 import writelog
 
 from floe.errors import VmError
-from floe.qemu.commandline import VmSpec
-from floe.spec import disks
+from floe.qemu import words as qemu_words
 from floe.spec.disks import Disk
+from floe.spec.vmspec import VmSpec
 from floe.vm.vm import Vm
 
 HERE = Path(__file__).resolve().parent
@@ -77,7 +77,7 @@ def record(
 
     def run(operations: int) -> tuple[list[writelog.Entry], list[tuple[int, int]]]:
         path, log = tmp_path / "disk", tmp_path / "log"
-        monkeypatch.setattr(disks, "blockdev", lambda disk, index: writelog.blockdev(disk.path, log, index))
+        monkeypatch.setattr(qemu_words, "blockdev", lambda disk, index: writelog.blockdev(disk.path, log, index))
         args = ("0", str(operations), str(crash.SLOTS))
         spec = VmSpec(build(HERE / "guest_crash.py"), accel=accel, cards=(), disks=(Disk(path, size=SIZE),), args=args)
         with Vm(spec) as vm:

@@ -14,7 +14,7 @@ from littlefs import LittleFS, UserContext
 from conftest import Boot, Guest
 from floe.build import pipeline
 from floe.image import elf
-from floe.spec import disks as disks_module
+from floe.qemu import words as qemu_words
 from floe.stream.streams import Matched
 
 HERE = Path(__file__).resolve().parent
@@ -287,7 +287,7 @@ def test_a_disk_of_the_host_that_fails(
     rule: dict[str, object] = {"event": "none", "iotype": kind, "errno": errno, "immediately": True}
     rule |= {} if kind == "flush" else {"sector": 1000}
     node = {"driver": "blkdebug", "node-name": "disk0", "image": file, "inject-error": [rule]}
-    monkeypatch.setattr(disks_module, "blockdev", lambda disk, index: json.dumps(node))
+    monkeypatch.setattr(qemu_words, "blockdev", lambda disk, index: json.dumps(node))
     failing = script.with_name("failing.py")
     failing.write_text(FAILING)
     assert said in ended(boot(failing, deadline_s=20, disks=[str(path)]))

@@ -11,7 +11,8 @@ import pytest
 
 from conftest import Boot
 from floe.qemu import commandline
-from floe.qemu.commandline import Endpoints, VmSpec
+from floe.qemu.commandline import Endpoints
+from floe.spec.vmspec import VmSpec
 
 HERE = Path(__file__).resolve().parent
 

@@ -19,7 +19,8 @@ import pytest
 
 from floe.build import pipeline
 from floe.image import elf
-from floe.qemu.commandline import MACHINES, Endpoints, VmSpec, command_line
+from floe.qemu.commandline import MACHINES, Endpoints, command_line
+from floe.spec.vmspec import VmSpec
 
 STARTS = 50
 DEADLINE_S = 60

@@ -16,8 +16,9 @@ from pathlib import Path
 
 from conftest import Boot, Guest, run_to_the_end
 from floe.build import pipeline
-from floe.qemu.commandline import Endpoints, VmSpec, command_line
+from floe.qemu.commandline import Endpoints, command_line
 from floe.qemu.qmp import negotiate
+from floe.spec.vmspec import VmSpec
 from floe.stream.streams import Matched, TimedOut
 
 GUEST = Path(__file__).resolve().parent / "guest_timer.py"

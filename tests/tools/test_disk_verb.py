@@ -13,8 +13,8 @@ import pytest
 
 import tiny
 from command import failure, floe
-from floe.qemu.commandline import VmSpec
 from floe.spec.disks import Disk
+from floe.spec.vmspec import VmSpec
 from floe.vm.vm import Vm
 
 FILE_SYSTEMS = ["littlefs2", "FAT"]

@@ -12,8 +12,10 @@ import pytest
 from command import floe
 from conftest import Boot
 from floe.errors import ConfigError, UsageError
-from floe.qemu.commandline import Endpoints, VmSpec, command_line
+from floe.qemu import words as qemu_words
+from floe.qemu.commandline import Endpoints, command_line
 from floe.spec import handover
+from floe.spec.vmspec import VmSpec
 from floe.stream.streams import Matched
 from floe.vm.vm import Vm
 
@@ -103,7 +105,7 @@ def test_content_is_shown_nowhere(tmp_path: Path) -> None:
     )
     spec = VmSpec(elf=Path("x.elf"), secrets=secrets, env_files=files, asked=(("WORD", "marlin"),))
     blobs = handover.read(secrets, files, dict(spec.asked))
-    with handover.in_memory(blobs) as (words, _):
+    with qemu_words.blobs_in_memory(blobs) as (words, _):
         shown = repr(command_line(spec, Endpoints.for_paste(), words)) + repr(spec) + repr(blobs)
     assert "hunter2" not in shown
     assert "swordfish" not in shown and "marlin" not in shown

@@ -20,10 +20,13 @@ import tiny
 from conftest import Boot
 from floe.errors import FloeError, NotFound, UsageError, VmExitedEarly
 from floe.hostnet import taps
-from floe.qemu.commandline import Endpoints, VmSpec, command_line, guest_command_line
+from floe.qemu import words as qemu_words
+from floe.qemu.commandline import Endpoints, command_line
 from floe.spec import network, ports
+from floe.spec.guestline import guest_command_line
 from floe.spec.network import Card
 from floe.spec.ports import Forward
+from floe.spec.vmspec import VmSpec
 from floe.stream.streams import Closed, Matched
 from floe.vm.vm import Vm
 from nobody import error_for_nobody
@@ -165,7 +168,7 @@ def test_ipv6_gets_a_port_of_ipv4_that_qemu_forwards() -> None:
     claimed = ports.claim([*many, Forward("127.0.0.1", 0, 80)], through=True)
     drawn = [port for f in claimed for port in (f.host_port, f.through) if port]
     assert len(set(drawn)) == len(drawn) == 401
-    card = network.netdev(Card(), 0, claimed[:1], vhost=False)
+    card = qemu_words.netdev(Card(), 0, claimed[:1], vhost=False)
     assert card.endswith(f",hostfwd=tcp:127.0.0.1:{claimed[0].through}-10.0.2.15:80")
     assert not any(f.through for f in ports.claim(many[:2]))
 
@@ -174,7 +177,7 @@ def test_two_to_one_udp_port_share_what_qemu_forwards() -> None:
     asked = [Forward("127.0.0.1", 0, 53, "udp"), Forward("::1", 0, 53, "udp"), Forward("127.0.0.1", 0, 54, "udp")]
     one, two, three = claimed = ports.claim(asked, through=True)
     assert one.through == two.through != 0 == three.through
-    card = network.netdev(Card(), 0, claimed, vhost=False)
+    card = qemu_words.netdev(Card(), 0, claimed, vhost=False)
     assert card.count("hostfwd=") == 2
     assert f"hostfwd=udp:127.0.0.1:{one.through}-10.0.2.15:53," in card
 
@@ -282,13 +285,13 @@ def test_guest_words() -> None:
 
 def test_netdev_words() -> None:
     forwards = [Forward("0.0.0.0", 8080, 80), Forward("127.0.0.1", 5353, 53, "udp")]
-    assert network.netdev(Card(), 0, forwards, vhost=False) == (
+    assert qemu_words.netdev(Card(), 0, forwards, vhost=False) == (
         "user,id=net0,net=10.0.2.0/24,host=10.0.2.2,dns=10.0.2.3,dhcpstart=10.0.2.15,"
         "hostfwd=tcp:0.0.0.0:8080-10.0.2.15:80,hostfwd=udp:127.0.0.1:5353-10.0.2.15:53"
     )
-    assert "net=10.0.3.0/24" in network.netdev(Card(), 1, [], vhost=False)
+    assert "net=10.0.3.0/24" in qemu_words.netdev(Card(), 1, [], vhost=False)
     assert (
-        network.netdev(Card("tap", "t0"), 2, [], vhost=False)
+        qemu_words.netdev(Card("tap", "t0"), 2, [], vhost=False)
         == "tap,id=net2,ifname=t0,script=no,downscript=no,vhost=off"
     )
 
@@ -338,7 +341,7 @@ def test_a_tap_card(tmp_path: Path) -> None:
     """A real tap, in a network namespace of its own."""
     elf = tiny.build(tmp_path, tiny.leave(0))
     program = (
-        "import subprocess\nfrom pathlib import Path\nfrom floe.spec.network import parse_cards\nfrom floe.qemu.commandline import VmSpec\n"
+        "import subprocess\nfrom pathlib import Path\nfrom floe.spec.network import parse_cards\nfrom floe.spec.vmspec import VmSpec\n"
         "from floe.vm.vm import Vm\nsubprocess.run(['ip', 'tuntap', 'add', 'dev', 'floe0', 'mode', 'tap'], check=True)\n"
         f"with Vm(VmSpec(Path({str(elf)!r}), cards=parse_cards(['tap:floe0']))) as vm:\n"
         "    assert vm.wait(deadline_s=20) == 0, vm.messages.text\n"
@@ -359,7 +362,7 @@ from pathlib import Path
 from floe.hostnet import taps
 from floe.errors import FloeError
 from floe.spec.network import parse_cards
-from floe.qemu.commandline import VmSpec
+from floe.spec.vmspec import VmSpec
 from floe.vm.vm import Vm
 for line in ("tuntap add dev floe0 mode tap", "link add floebr type bridge", "link set floebr up"):
     subprocess.run(["ip", *line.split()], check=True)

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from floe import units
 from floe.build import config
 from floe.errors import FloeError
-from floe.qemu import commandline
-from floe.spec import disks
+from floe.spec import disks, vmspec
 
 
 @pytest.mark.parametrize(
@@ -50,7 +49,7 @@ def of_file(text: str, folder: Path) -> int:
 
 
 def of_memory(text: str, folder: Path) -> int:
-    return commandline.parse_memory(text)
+    return vmspec.parse_memory(text)
 
 
 def of_disk(text: str, folder: Path) -> int:

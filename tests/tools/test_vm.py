@@ -19,8 +19,9 @@ import tiny
 from conftest import Boot
 from floe.errors import VmError, VmExitedEarly
 from floe.qemu.accel import check_kvm
-from floe.qemu.commandline import Endpoints, VmSpec, Wires, command_line
+from floe.qemu.commandline import Endpoints, command_line
 from floe.qemu.qmp import negotiate
+from floe.spec.vmspec import VmSpec, Wires
 from floe.stream.streams import Closed, Matched, TimedOut
 from floe.vm.vm import Outcome, Vm
 
@@ -143,7 +144,7 @@ def test_qemu_does_not_outlive_floe(tmp_path: Path, number: signal.Signals) -> N
     program = textwrap.dedent(f"""
         import signal
         from pathlib import Path
-        from floe.qemu.commandline import VmSpec
+        from floe.spec.vmspec import VmSpec
         from floe.vm.vm import Vm
         signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup, where these tests run under it, ignores it
         with Vm(VmSpec(Path({str(elf)!r}))) as vm:

@@ -24,10 +24,10 @@ import pytest
 
 from floe.errors import FloeError, UsageError
 from floe.hypervisor.xen_driver import Xen
-from floe.qemu.commandline import VmSpec, Wires
 from floe.spec import network
 from floe.spec.handover import Blob
 from floe.spec.ports import Forward
+from floe.spec.vmspec import VmSpec, Wires
 from floe.vm import plan
 from floe.xen import dom0, places, scripts, xlconfig
 from floe.xenlab import lab

@@ -25,8 +25,8 @@ from floe.hypervisor import registry
 from floe.hypervisor.base import OnEvent
 from floe.lab import assets, boot
 from floe.lab.boot import Machine
-from floe.qemu.commandline import VmSpec, Wires
 from floe.spec import handover
+from floe.spec.vmspec import VmSpec, Wires
 from floe.vm import vm
 from floe.xen import cfgfile, domain, events
 from floe.xenlab import dom0image

@@ -18,6 +18,7 @@ import writelog
 from dom0 import Domain
 
 from floe.lab import disk as labdisk
+from floe.qemu import words as qemu_words
 from floe.spec import disks
 from floe.xenlab import lab as xen
 
@@ -123,7 +124,7 @@ def test_flushes_are_honoured_when_the_power_fails(
     """A disk of the lab's machine, whose writes and flushes are recorded."""
     path, log = tmp_path / "disk", tmp_path / "log"
     path.write_bytes(bytes(SIZE))
-    monkeypatch.setattr(disks, "blockdev", lambda disk, index: writelog.blockdev(disk.path, log, index))
+    monkeypatch.setattr(qemu_words, "blockdev", lambda disk, index: writelog.blockdev(disk.path, log, index))
     disk = labdisk.plug(xen.LAB, disks.Disk(path))
     try:
         with Domain(writer, vbd(disk.target), args=f"0 40 {crash.SLOTS}") as domain:

@@ -14,8 +14,8 @@ from floe import errors
 from floe.errors import FloeError, UsageError
 from floe.hypervisor import registry
 from floe.qemu import accel, commandline, ring3
-from floe.qemu.commandline import VmSpec
 from floe.shown import shown
+from floe.spec.vmspec import VmSpec
 from floe.stream.stamps import BootTimes
 from floe.vm.plan import Wishes, identity, plan
 from floe.vm.session import Session

@@ -20,8 +20,8 @@ from floe.errors import FloeError, VmError
 from floe.hostnet import taps
 from floe.hypervisor import registry
 from floe.image import elf
-from floe.qemu.commandline import VmSpec, Wires
 from floe.spec import disks, handover, network
+from floe.spec.vmspec import VmSpec, Wires
 from floe.store import vmfolder
 from floe.store.vmfolder import Folder, Process, Spec
 

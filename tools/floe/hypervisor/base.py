@@ -13,8 +13,8 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from floe.errors import VmError
-from floe.qemu.commandline import VmSpec, Wires
 from floe.spec import handover
+from floe.spec.vmspec import VmSpec, Wires
 
 # Names of events: RESUME once the guest runs, SHUTDOWN (reason), STOP, and FAILED (message, evidence, hint) for a
 # hypervisor that cannot go on.

@@ -12,9 +12,10 @@ from dataclasses import replace
 
 from floe.hostnet import taps
 from floe.hypervisor.base import OnEvent
-from floe.qemu import commandline, qmp
-from floe.qemu.commandline import Endpoints, VmSpec, Wires
+from floe.qemu import commandline, qmp, words
+from floe.qemu.commandline import Endpoints
 from floe.spec import handover
+from floe.spec.vmspec import VmSpec, Wires
 
 
 class Qemu:
@@ -33,7 +34,7 @@ class Qemu:
     ) -> Iterator[tuple[list[str], list[int]]]:
         """QEMU's command line; secrets and env files are in memory."""
         joined = taps.bridged(spec.cards, captured=spec.capture is not None)
-        with handover.in_memory(blobs) as (files, fds), joined as (cards, more):
+        with words.blobs_in_memory(blobs) as (files, fds), joined as (cards, more):
             spec = replace(spec, cards=cards)
             yield commandline.command_line(spec, Endpoints.for_wires(wires), files), [*fds, *more]
 

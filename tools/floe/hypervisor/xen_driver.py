@@ -11,10 +11,9 @@ from contextlib import contextmanager
 
 from floe.errors import FloeError, UsageError
 from floe.hypervisor.base import OnEvent
-from floe.qemu import commandline
-from floe.qemu.commandline import VmSpec, Wires
-from floe.spec import handover
+from floe.spec import guestline, handover, vmspec
 from floe.spec.network import Card
+from floe.spec.vmspec import VmSpec, Wires
 from floe.xen import events, places, scripts, xlconfig
 from floe.xenlab import lab
 
@@ -66,7 +65,7 @@ class Xen:
         cards, lent = places.settle(place, spec.cards, spec.uuid)
         places.release(lent)
         disks = [xlconfig.disk(str(disk.path), i, readonly=disk.readonly) for i, disk in enumerate(spec.disks)]
-        own = _domain(commandline.for_paste(spec), cards, disks)
+        own = _domain(vmspec.for_paste(spec), cards, disks)
         text = f"kernel={xlconfig.quote(str(spec.elf))}\n{xlconfig.render(own)}"
         commands = scripts.words(own.name, len(spec.secrets) + len(spec.env_files))
         if as_json:
@@ -93,7 +92,7 @@ def _domain(spec: VmSpec, cards: Sequence[Card], disks: Sequence[str]) -> xlconf
     return xlconfig.Domain(
         name=xlconfig.domain_name(spec.name, spec.uuid),
         memory=spec.memory,
-        cmdline=commandline.guest_command_line(spec, cards),
+        cmdline=guestline.guest_command_line(spec, cards),
         uuid=spec.uuid,
         cards=tuple(cards),
         disks=tuple(disks),

@@ -21,8 +21,9 @@ from floe.lab import disk as labdisk
 from floe.lab.connection import LINUX
 from floe.lab.leases import Lease, lock
 from floe.qemu import commandline
-from floe.qemu.commandline import Endpoints, VmSpec
+from floe.qemu.commandline import Endpoints
 from floe.spec import disks
+from floe.spec.vmspec import VmSpec
 
 _FOLDER = "/run/guests"
 _PORTS = range(20000, 21000)  # of Linux, lent to guests

@@ -17,7 +17,7 @@ from pathlib import Path
 from floe.errors import FloeError, VmError
 from floe.lab.connection import Lab
 from floe.lab.leases import Lease, lock
-from floe.spec import disks
+from floe.qemu import words
 from floe.spec.disks import Disk
 
 _PLUG_S = 10.0
@@ -61,7 +61,7 @@ def plug(lab: Lab, disk: Disk) -> LabDisk:
     if fd is None:
         raise VmError(f"another floe holds {path}", hint=f"floe lab {lab.name} down")
     try:
-        node = json.loads(disks.blockdev(disk, 0)) | {"node-name": name}
+        node = json.loads(words.blockdev(disk, 0)) | {"node-name": name}
         with lab.qmp() as qmp:
             qmp.execute("blockdev-add", **node)
             # Or QEMU would stop the lab when this machine's disk is full; the guest is told instead.

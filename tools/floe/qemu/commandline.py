@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""QEMU's command line for a VM, and the guest's. Starts nothing: vm.py does.
+"""QEMU's command line for a VM. Starts nothing: vm.py does.
 
 Order of devices is the order in which guests see them: console, entropy, network cards and disks as given.
 """
@@ -8,24 +8,17 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from urllib.parse import quote
+from dataclasses import dataclass
 
-from floe import units
 from floe.errors import NotFound, UsageError
-from floe.qemu import accel
-from floe.spec import disks, handover, network
-from floe.spec.disks import Disk
-from floe.spec.network import Card
-from floe.spec.ports import Forward
+from floe.qemu import accel, words
+from floe.spec.guestline import guest_command_line
+from floe.spec.vmspec import VmSpec, Wires, capture_files, for_paste
 
 QEMU = "qemu-system-x86_64"
 CHOICE = "FLOE_QEMU"  # the environment's word for another one than PATH has
 MACHINES = ("microvm", "q35", "pc")
 FIRMWARE = "qboot.rom"  # PVH without a BIOS's start-up time; part of Debian's qemu-system-data
-DEFAULT_MEMORY = 32 << 20
 
 # What the machine need not have costs start time. rtc=auto: a KVM guest reads the host's clock through kvmclock,
 # and an emulated RTC costs it 7 ms at start. The words virtio_mmio.device= reach the guest by auto-kernel-cmdline.
@@ -36,44 +29,7 @@ _MACHINE = {
 }
 _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 _SANDBOX_HELPED = "on,obsolete=deny,resourcecontrol=deny"
-_MAX_CMDLINE = 4095 - 64 * (
-    network.MAX_CARDS + 2
-)  # hal_cmdline()'s limit, less one virtio_mmio.device= word per device
 _MAX_DEVICES = {"microvm": 8, "q35": 16, "pc": 16}  # what the machine has room for; VIRTIO_DEV_MAX in virtio.h
-
-
-@dataclass(frozen=True)
-class VmSpec:
-    """What to boot and with what. `accel` is "kvm" or "tcg", chosen by accel.choose(); host ports are free ones."""
-
-    elf: Path
-    memory: int = DEFAULT_MEMORY  # bytes
-    machine: str = "microvm"
-    accel: str = "tcg"
-    cards: tuple[Card, ...] = (Card(),)
-    forwards: tuple[Forward, ...] = ()
-    disks: tuple[Disk, ...] = ()
-    env: tuple[tuple[str, str], ...] = ()  # the image's own variables
-    asked: tuple[tuple[str, str], ...] = field(default=(), repr=False)  # --env's, on no command line
-    args: tuple[str, ...] = ()
-    switches: tuple[str, ...] = ()  # further words for the guest, as "floe.stamps=1"
-    secrets: tuple[tuple[str, Path], ...] = ()  # name, file of the host: paths alone, never content
-    env_files: tuple[Path, ...] = ()
-    uuid: str = ""  # machine.unique_id()
-    capture: Path | None = None  # packets of the cards, in pcap format: capture_files()
-    hypervisor: str = "qemu"
-    name: str = ""  # of a Xen domain, made unique by the UUID
-
-
-@dataclass(frozen=True)
-class Wires:
-    """Sockets that a hypervisor inherits: the guest's console, its 16550, and the hypervisor's own events. Each is the
-    number of a descriptor, or a word that will be replaced by one. listening: clients come and go."""
-
-    console: str
-    serial: str
-    events: str
-    listening: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,14 +60,6 @@ class Endpoints:
         )
 
 
-def parse_memory(text: str) -> int:
-    """--memory's value in bytes. Raises UsageError."""
-    try:
-        return units.parse_memory(text)
-    except units.SizeError as e:
-        raise UsageError(f"--memory {text}: {e.problem}", hint=f"--memory {e.nearest or '32M'}") from None
-
-
 def find_qemu() -> str:
     """Path of QEMU: $FLOE_QEMU, or the one that PATH has. Raises NotFound."""
     if chosen := os.environ.get(CHOICE, ""):
@@ -127,7 +75,7 @@ def find_qemu() -> str:
 
 
 def command_line(spec: VmSpec, endpoints: Endpoints, files: list[str] | None = None) -> list[str]:
-    """The command that boots `spec`. `files`: handover's words for secrets and env files, where they are not to be
+    """The command that boots `spec`. `files`: words.py's for secrets and env files, where they are not to be
     named as they are. Raises NotFound without QEMU, UsageError when the arguments are too long."""
     argv = [
         find_qemu(),
@@ -162,20 +110,17 @@ def command_line(spec: VmSpec, endpoints: Endpoints, files: list[str] | None = N
     first_user = next((i for i, card in enumerate(spec.cards) if card.kind == "user"), -1)
     for index, card in enumerate(spec.cards):
         forwards = spec.forwards if index == first_user else ()
-        argv += [
-            "-netdev",
-            network.netdev(card, index, forwards, vhost=spec.accel == "kvm", captured=bool(spec.capture)),
-        ]
+        captured, vhost = spec.capture is not None, spec.accel == "kvm"
+        argv += ["-netdev", words.netdev(card, index, forwards, vhost=vhost, captured=captured)]
         argv += _virtio(spec.machine, "net", f"netdev=net{index}" + (f",mac={card.mac}" if card.mac else ""))
     argv += ["-uuid", spec.uuid] if spec.uuid else []
     if files is None:
-        spec, files = for_paste(spec), handover.for_paste(spec.secrets, spec.env_files)
+        spec, files = for_paste(spec), words.blobs_by_path(spec.secrets, spec.env_files)
     argv += files
     for index, path in enumerate(capture_files(spec)):
-        file = str(path).replace(",", ",,")
-        argv += ["-object", f"filter-dump,id=dump{index},netdev=net{index},file={file}"]
+        argv += ["-object", f"filter-dump,id=dump{index},netdev=net{index},file={words.escaped(str(path))}"]
     for index, disk in enumerate(spec.disks):
-        argv += ["-blockdev", disks.blockdev(disk, index)]
+        argv += ["-blockdev", words.blockdev(disk, index)]
         # Or QEMU would stop the VM when the host's disk is full; the guest is told instead.
         argv += _virtio(spec.machine, "blk", f"drive=disk{index},werror=report,rerror=report")
     if spec.machine == "microvm":
@@ -183,56 +128,9 @@ def command_line(spec: VmSpec, endpoints: Endpoints, files: list[str] | None = N
     return [*argv, "-kernel", str(spec.elf), "-append", guest_command_line(spec)]
 
 
-def for_paste(spec: VmSpec) -> VmSpec:
-    """The same with --env's variables on the command line, for whoever is to read it or to type it."""
-    return replace(spec, env=tuple({**dict(spec.env), **dict(spec.asked)}.items()), asked=())
-
-
-def capture_files(spec: VmSpec) -> list[Path]:
-    """The file of each card's packets: `capture` itself for the first, NAME.1.pcap, NAME.2.pcap for further ones."""
-    path = spec.capture
-    if path is None:
-        return []
-    return [path if i == 0 else path.with_name(f"{path.stem}.{i}{path.suffix}") for i in range(len(spec.cards))]
-
-
 def _virtio(machine: str, device: str, options: str = "") -> list[str]:
     """A modern virtio device on the machine's own bus."""
-    words = [f"virtio-{device}-device"] if machine == "microvm" else [f"virtio-{device}-pci", "disable-legacy=on"]
+    parts = [f"virtio-{device}-device"] if machine == "microvm" else [f"virtio-{device}-pci", "disable-legacy=on"]
     if machine != "microvm" and device == "net":
-        words.append("romfile=")
-    return ["-device", ",".join([*words, options] if options else words)]
-
-
-def guest_command_line(spec: VmSpec, cards: Sequence[Card] | None = None) -> str:
-    """The kernel command line: ip= words, env., switches, `--`, arguments. `cards`: where they are not those of `spec`.
-    Raises UsageError when too long."""
-    words = network.guest_words(spec.cards if cards is None else cards)
-    words += [f"env.{key}={encode(value)}" for key, value in spec.env]
-    blobs = handover.env_blobs(spec.env_files, dict(spec.asked))
-    words += [f"floe.env={blobs}"] if blobs else []
-    words += disks.guest_words(spec.disks)
-    words += spec.switches
-    words += ["--", *map(encode_argument, spec.args)] if spec.args else []
-    line = " ".join(words)
-    if len(line.encode()) > _MAX_CMDLINE:
-        raise UsageError(
-            f"arguments and environment take {len(line.encode())} bytes; there is room for {_MAX_CMDLINE}",
-            hint=f"--env-file FILE takes {handover.MAX_ENV >> 10} KiB of variables, --secret NAME=FILE any file",
-        )
-    return line
-
-
-def encode(value: str) -> str:
-    """Percent-encode what would not survive in a word: blanks, quotes, `%`, control characters, all beyond ASCII.
-
-    And `@`, which begins the words that a detached VM's processes replace (@BOOTED@, @CONSOLE@)."""
-    keep = "".join(chr(c) for c in range(0x21, 0x7F) if chr(c) not in "\"'%@")
-    return quote(value, safe=keep)
-
-
-def encode_argument(value: str) -> str:
-    """As encode(); an empty argument is `""`, and none looks like the words that QEMU puts behind ours."""
-    if value.startswith("virtio_mmio."):
-        return f"%{ord('v'):02X}{encode(value[1:])}"
-    return encode(value) or '""'
+        parts.append("romfile=")
+    return ["-device", ",".join([*parts, options] if options else parts)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Disks: what --disk means, QEMU's words for it, and whether the host's file can be one.
+"""Disks: what --disk means, and whether the host's file can be one.
 
 A disk is a raw file (or block device) of whole 512-byte sectors: no format with a header, so that mtools, littlefs
 tools and `dd` read it as it is. Writes go through the host's page cache; a flush of the guest is an fdatasync here.
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import re
 import shlex
@@ -220,20 +219,3 @@ def _holder(found: os.stat_result) -> str:
         except OSError:
             continue
     return "\n".join(lines)
-
-
-def blockdev(disk: Disk, index: int) -> str:
-    """The value of QEMU's -blockdev, in JSON, so that no character of a file's name means anything.
-
-    cache: through the page cache, and a guest's flush is a flush; a second opener is refused (locking)."""
-    node = {
-        "driver": "host_device" if disk.path.is_block_device() else "file",
-        "node-name": f"disk{index}",
-        "filename": str(disk.path),
-        "read-only": disk.readonly,
-        "cache": {"direct": False, "no-flush": False},
-        "aio": "threads",
-        "locking": "on",
-        "discard": "unmap",
-    }
-    return json.dumps(node)

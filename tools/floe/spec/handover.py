@@ -25,7 +25,6 @@ MAX_SECRETS = 16  # of the 32 places in QEMU's fw_cfg
 MAX_SECRET = 1 << 20  # bytes: HAL_BLOB_MAX
 MAX_ENV = 64 << 10  # bytes of all env files together
 MAX_ENV_FILES = 9  # as many as one digit of floe.env= counts
-_PREFIX = "opt/floe/"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
 _HINT = "--secret NAME=FILE"
 
@@ -44,7 +43,7 @@ def parse_secret(text: str) -> tuple[str, Path]:
     if not equals or not file:
         raise UsageError(f"--secret {text}: no file is named", hint=_HINT)
     check_name(name, f"--secret {text}")
-    path = _steady(Path(file), f"--secret {name}")
+    path = _rereadable(Path(file), f"--secret {name}")
     size = path.stat().st_size
     if size > MAX_SECRET:
         raise UsageError(f"--secret {name}: {file} has {size} bytes; a secret has at most {MAX_SECRET}")
@@ -79,7 +78,7 @@ def parse_env_files(values: Sequence[str]) -> tuple[Path, ...]:
     """The files of all --env-file options, absolute. Raises UsageError, NotFound, FloeError."""
     if len(values) > MAX_ENV_FILES:
         raise UsageError(f"{len(values)} files for --env-file; there are at most {MAX_ENV_FILES}")
-    return tuple(_steady(Path(value), f"--env-file {value}") for value in values)
+    return tuple(_rereadable(Path(value), f"--env-file {value}") for value in values)
 
 
 def read_env_files(paths: Sequence[Path]) -> list[dict[str, str]]:
@@ -150,20 +149,6 @@ def read(secrets: Sequence[tuple[str, Path]], env_files: Sequence[Path], env: Ma
     return tuple(blobs)
 
 
-def for_paste(secrets: Sequence[tuple[str, Path]], env_files: Sequence[Path]) -> list[str]:
-    """QEMU's arguments that name the files themselves."""
-    named = [(f"secret/{name}", path) for name, path in secrets]
-    named += [(f"env/{number}", path) for number, path in enumerate(env_files)]
-    return [word for name, path in named for word in _argument(name, str(path))]
-
-
-@contextmanager
-def in_memory(blobs: Sequence[Blob]) -> Iterator[tuple[list[str], list[int]]]:
-    """QEMU's arguments, and the descriptors that it must inherit; they are closed at the end."""
-    with as_files(blobs) as fds:
-        yield [w for b, fd in zip(blobs, fds, strict=True) for w in _argument(b.name, f"/dev/fd/{fd}")], fds
-
-
 @contextmanager
 def as_files(blobs: Sequence[Blob]) -> Iterator[list[int]]:
     """A descriptor of a file in memory for each blob; they are closed at the end."""
@@ -177,10 +162,6 @@ def as_files(blobs: Sequence[Blob]) -> Iterator[list[int]]:
             os.close(fd)
 
 
-def _argument(name: str, file: str) -> list[str]:
-    return ["-fw_cfg", f"name={_PREFIX}{name},file={file.replace(',', ',,')}"]
-
-
 def _memfd(content: bytes) -> int:
     fd = os.memfd_create("floe", os.MFD_CLOEXEC)
     view = memoryview(content)
@@ -189,7 +170,7 @@ def _memfd(content: bytes) -> int:
     return fd
 
 
-def _steady(path: Path, shown: str) -> Path:
+def _rereadable(path: Path, shown: str) -> Path:
     """An absolute path that can be read more than once: a pipe is read to memory, and lives as long as we do."""
     try:
         mode = path.stat().st_mode

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Network cards: what --net means, and QEMU's and the guest's words for it. Forwarded ports: ports.py.
+"""Network cards: what --net means, and the guest's words for it. Forwarded ports: ports.py.
 
 A card is `user` (QEMU's own network, no rights needed; under Xen the lab's network, or dom0's first bridge),
 `tap:NAME` (a tap device of the host), `bridge:NAME` (a bridge of the host, under Xen of dom0), `listen:PATH` or
@@ -11,14 +11,12 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from floe.errors import UsageError
-from floe.spec.ports import Forward
 
 KINDS = ("user", "tap", "bridge", "listen", "connect")
 MAX_CARDS = 8  # NETDEV_MAX in modules/netdev/netdev.h
@@ -117,7 +115,7 @@ def guest_words(cards: Sequence[Card]) -> list[str]:
         if card.ip in ("dhcp", "none") or (not card.ip and card.kind != "user"):
             words.append(f"ip={card.ip or 'dhcp'}")
             continue
-        net = _UserNet.of(card, index)
+        net = UserNet.of(card, index)
         gateway, dns = (str(net.gateway), str(net.dns)) if card.kind == "user" else (card.gateway, card.dns)
         if servers == MAX_NAME_SERVERS and not card.dns:
             dns = ""  # all of them are the same, QEMU's
@@ -128,43 +126,13 @@ def guest_words(cards: Sequence[Card]) -> list[str]:
     return words
 
 
-def netdev(card: Card, index: int, forwards: Sequence[Forward], *, vhost: bool, captured: bool = False) -> str:
-    """The value of QEMU's -netdev for a card; `forwards` is empty for all but the first user card.
-
-    captured: every frame goes through QEMU and starts with its first byte. With vhost none does, and QEMU 7.2 records
-    a tap's virtio-net headers as part of the frames."""
-    ident = f"id=net{index}"
-    if card.kind == "bridge" and card.fd < 0:
-        return f"bridge,{ident},br={card.name}"
-    if card.kind in ("tap", "bridge"):
-        on = "on" if vhost and not captured and os.access("/dev/vhost-net", os.R_OK | os.W_OK) else "off"
-        if card.fd >= 0:
-            return f"tap,{ident},fd={card.fd},vhost={on}"
-        return f"tap,{ident},ifname={card.name},script=no,downscript=no,vhost={on}" + (
-            ",vnet_hdr=off" if captured else ""
-        )
-    if card.kind in ("listen", "connect"):
-        server = "on" if card.kind == "listen" else "off"
-        return f"stream,{ident},server={server},addr.type=unix,addr.path={card.name}"
-    net = _UserNet.of(card, index)
-    guest = net.guest.ip
-    words = ["user", ident, f"net={net.guest.network}", f"host={net.gateway}", f"dns={net.dns}", f"dhcpstart={guest}"]
-    if index:
-        words.append(f"ipv6-net=fec0:0:0:{index:x}::/64")
-    for f in forwards:
-        host, port = ("127.0.0.1", f.through) if f.through else (f.address, f.host_port)
-        word = f"hostfwd={f.protocol}:{host}:{port}-{guest}:{f.guest_port}"
-        words += [word] if word not in words else []
-    return ",".join(words)
-
-
 def socket_paths(cards: Sequence[Card]) -> list[Path]:
     """Sockets that QEMU makes and does not remove."""
     return [Path(card.name) for card in cards if card.kind == "listen"]
 
 
 @dataclass(frozen=True)
-class _UserNet:
+class UserNet:
     """The addresses of a QEMU user network: 10.0.2.0/24 for the first card, 10.0.3.0/24 for the second, ..."""
 
     guest: ipaddress.IPv4Interface
@@ -172,7 +140,7 @@ class _UserNet:
     dns: ipaddress.IPv4Address
 
     @classmethod
-    def of(cls, card: Card, index: int) -> _UserNet:
+    def of(cls, card: Card, index: int) -> UserNet:
         own = card.ip if card.ip not in ("", "dhcp", "none") else f"10.0.{2 + index}.15/24"
         guest = ipaddress.IPv4Interface(own)
         base = guest.network.network_address

@@ -11,9 +11,8 @@ from pathlib import Path
 
 from floe.errors import GuestError, UsageError
 from floe.image import elf
-from floe.qemu import commandline
-from floe.qemu.commandline import VmSpec
 from floe.shown import shown
+from floe.spec.vmspec import VmSpec, capture_files
 from floe.stream.streams import INTERRUPT, Ended
 from floe.testing import rawrepl
 from floe.vm.vm import Vm
@@ -87,7 +86,7 @@ class Guest(Vm):
     @property
     def captures(self) -> list[Path]:
         """Files of the packets of each card, when they are captured; complete up to now while the VM runs."""
-        return commandline.capture_files(self.spec)
+        return capture_files(self.spec)
 
     def report(self) -> str:
         """How the VM is or ended, what it and QEMU said, and what exec() ran: for a person who reads of a failure."""

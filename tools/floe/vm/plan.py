@@ -17,8 +17,8 @@ from floe.build.config import ImageConfig
 from floe.errors import NotFound, UsageError
 from floe.image import elf
 from floe.qemu import accel, commandline
-from floe.qemu.commandline import VmSpec
 from floe.spec import disks, handover, network, ports
+from floe.spec.vmspec import VmSpec, parse_memory
 from floe.stream.stamps import SWITCH
 
 
@@ -76,7 +76,7 @@ def assemble(
         raise UsageError(
             f"--machine {wishes.machine}: no such machine", hint=f"one of {', '.join(commandline.MACHINES)}"
         )
-    memory = commandline.parse_memory(wishes.memory) if wishes.memory else int(made.content["memory"])
+    memory = parse_memory(wishes.memory) if wishes.memory else int(made.content["memory"])
     _check_memory(made, memory)
     asked = [f for text in wishes.forwards for f in ports.parse_forwards(text)]
     cards = _cards(made, wishes.cards, asked, xen=wishes.hypervisor == "xen")

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 from floe import errors
 from floe.errors import EXIT_FLOE, EXIT_INTERRUPTED, EXIT_OUT_OF_MEMORY, EXIT_PANIC, EXIT_TIMED_OUT
-from floe.qemu.commandline import VmSpec
+from floe.spec.vmspec import VmSpec
 from floe.stream.stamps import SWITCH, BootTimes, StampFilter
 from floe.stream.streams import ESCAPE, INPUT_END, INTERRUPT, Ended, Input, Output, RawTerminal, is_foreground_terminal
 from floe.vm.vm import STOP_GRACE_S, Outcome, Vm

@@ -32,8 +32,8 @@ from floe.errors import (
 )
 from floe.hostnet import backlog, taps
 from floe.hypervisor import base, registry
-from floe.qemu.commandline import VmSpec, Wires
 from floe.spec import disks, handover, network
+from floe.spec.vmspec import VmSpec, Wires
 from floe.stream.streams import Closed, Ended, Matched, Stream, TimedOut, stop_keys
 
 if TYPE_CHECKING:

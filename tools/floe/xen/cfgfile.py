@@ -8,8 +8,9 @@ from pathlib import Path
 from floe.build.config import ImageConfig
 from floe.errors import FloeError, UsageError
 from floe.image import elf
-from floe.qemu import commandline
 from floe.spec import network
+from floe.spec.guestline import guest_command_line
+from floe.spec.vmspec import VmSpec
 from floe.xen import xlconfig
 
 
@@ -22,8 +23,8 @@ def write(made: elf.Image, settings: ImageConfig) -> Path:
         raise UsageError(f"--xl would write over {path}", hint="floe build -o FILE.elf --xl")
     networked = "virtio-net" in made.content["drivers"]
     cards = (network.Card("bridge", xlconfig.BRIDGE),) if networked else ()
-    spec = commandline.VmSpec(made.path, env=tuple(settings.env.items()), args=settings.args)
-    cmdline = commandline.guest_command_line(spec, cards)
+    spec = VmSpec(made.path, env=tuple(settings.env.items()), args=settings.args)
+    cmdline = guest_command_line(spec, cards)
     domain = xlconfig.Domain(settings.name, int(made.content["memory"]), cmdline, cards=cards)
     try:
         path.write_text(_for_admin(domain, made))

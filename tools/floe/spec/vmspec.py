@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: MIT
+"""A VM as data: what to boot and with what, and the sockets of the process that runs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from floe import units
+from floe.errors import UsageError
+from floe.spec.disks import Disk
+from floe.spec.network import Card
+from floe.spec.ports import Forward
+
+DEFAULT_MEMORY = 32 << 20
+
+
+@dataclass(frozen=True)
+class VmSpec:
+    """What to boot and with what. `accel` is "kvm" or "tcg", chosen by accel.choose(); host ports are free ones."""
+
+    elf: Path
+    memory: int = DEFAULT_MEMORY  # bytes
+    machine: str = "microvm"
+    accel: str = "tcg"
+    cards: tuple[Card, ...] = (Card(),)
+    forwards: tuple[Forward, ...] = ()
+    disks: tuple[Disk, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()  # the image's own variables
+    asked: tuple[tuple[str, str], ...] = field(default=(), repr=False)  # --env's, on no command line
+    args: tuple[str, ...] = ()
+    switches: tuple[str, ...] = ()  # further words for the guest, as "floe.stamps=1"
+    secrets: tuple[tuple[str, Path], ...] = ()  # name, file of the host: paths alone, never content
+    env_files: tuple[Path, ...] = ()
+    uuid: str = ""  # machine.unique_id()
+    capture: Path | None = None  # packets of the cards, in pcap format: capture_files()
+    hypervisor: str = "qemu"
+    name: str = ""  # of a Xen domain, made unique by the UUID
+
+
+@dataclass(frozen=True)
+class Wires:
+    """Sockets that a hypervisor inherits: the guest's console, its 16550, and the hypervisor's own events. Each is the
+    number of a descriptor, or a word that will be replaced by one. listening: clients come and go."""
+
+    console: str
+    serial: str
+    events: str
+    listening: bool = False
+
+
+def parse_memory(text: str) -> int:
+    """--memory's value in bytes. Raises UsageError."""
+    try:
+        return units.parse_memory(text)
+    except units.SizeError as e:
+        raise UsageError(f"--memory {text}: {e.problem}", hint=f"--memory {e.nearest or '32M'}") from None
+
+
+def for_paste(spec: VmSpec) -> VmSpec:
+    """The same with --env's variables on the command line, for whoever is to read it or to type it."""
+    return replace(spec, env=tuple({**dict(spec.env), **dict(spec.asked)}.items()), asked=())
+
+
+def capture_files(spec: VmSpec) -> list[Path]:
+    """The file of each card's packets: `capture` itself for the first, NAME.1.pcap, NAME.2.pcap for further ones."""
+    path = spec.capture
+    if path is None:
+        return []
+    return [path if i == 0 else path.with_name(f"{path.stem}.{i}{path.suffix}") for i in range(len(spec.cards))]
