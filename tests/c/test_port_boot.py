@@ -80,6 +80,7 @@ class Tables:
     arena: tuple[int, int, int] = (0, 0, 0)
     total: int = 0
     hypercalls: int = 0
+    x87: int = 0
     complaints: list[str] = field(default_factory=list)
 
     def rights(self, start: int, end: int) -> set[int]:
@@ -102,7 +103,7 @@ def boot(h: Harness, regions: Regions, *, modules: Regions = (), arena_pages: in
     t = Tables()
     for line in h.do("boot", arena_pages).split("\n"):
         word, *rest = line.split(" ")
-        if word in ("map", "table", "free", "arena", "total", "hypercalls"):
+        if word in ("map", "table", "free", "arena", "total", "hypercalls", "x87"):
             numbers = [int(n, 16) for n in rest]
         if word == "map":
             t.maps.append((numbers[0], numbers[1], numbers[2]))
@@ -116,6 +117,8 @@ def boot(h: Harness, regions: Regions, *, modules: Regions = (), arena_pages: in
             t.hypercalls = numbers[0]
         elif word == "total":
             t.total = numbers[0]
+        elif word == "x87":
+            t.x87 = numbers[0]
         else:
             t.complaints.append(line)
     return t
@@ -124,6 +127,7 @@ def boot(h: Harness, regions: Regions, *, modules: Regions = (), arena_pages: in
 def check(t: Tables, regions: Regions) -> None:
     """Everything that holds for any layout."""
     assert t.complaints == []
+    assert t.x87 == 0x37F, "the x87 counts in single precision, or interrupts for what is not exact"
     assert all(not (rights & WRITE and not rights & NX) for _, _, rights in t.maps), "writable and executable"
     assert t.rights(0, MIB) == {0}  # page zero, and all of low memory
     for start, end, rights in IMAGE:

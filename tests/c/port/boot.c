@@ -50,7 +50,14 @@ void hal_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t r[4]) {
 
 hal_hv_t hal_cpu_hypervisor(void) { return xen_maker != 0 ? HAL_HV_XEN : HAL_HV_NONE; }
 
-int floe_main(void) { return 0; }
+// What the x87 is after a reset (Intel's manual, volume 3, 9.1.1), as Xen's domains have it: single precision, exceptions on.
+static const uint16_t x87_of_reset = 0x40;
+static uint16_t x87_of_main;
+
+int floe_main(void) {
+    __asm__ volatile("fnstcw %0" : "=m"(x87_of_main));
+    return 0;
+}
 
 _Noreturn void hal_exit(int code) { longjmp(done, code + 1); }
 
@@ -131,12 +138,14 @@ static void boot(size_t arena_pages) {
     info.memmap = (uint64_t)(uintptr_t)memmap;
     info.modlist = (uint64_t)(uintptr_t)modules;
     boot_start_info = (uint64_t)(uintptr_t)&info;
+    __asm__ volatile("fldcw %0" : : "m"(x87_of_reset));
     if (setjmp(done) == 0) {
         boot_start();
     }
     if (locked_pml4 == 0) {
         return;
     }
+    printf("x87 %x\n", x87_of_main);
     walk((uint64_t *)locked_pml4);
     for (unsigned i = 0; i < boot_ram_count; i++) {
         printf("free %llx %llx\n", (unsigned long long)boot_ram[i].start, (unsigned long long)boot_ram[i].end);
