@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Verbs only; each does what is missing first. What they do is in tools/floe and port/port.mk.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests build run test test-quick test-fresh check bench clean
+.PHONY: help setup setup-tests build run test test-quick test-next test-fresh check bench clean
 PYTHON ?= python3
 PY := .venv/bin/python
 export PYTHONPATH :=
@@ -29,6 +29,10 @@ test: setup-tests ## run all tests
 test-quick: setup-tests ## what to run before each commit: five minutes at most
 	@$(PY) -m pytest -q -c tools/pyproject.toml --rootdir=. tests/check tests/c tests/errors tests/tools tests/boot/test_hello.py \
 	    tests/boot/test_freeze.py tests/target/test_exit.py
+
+test-next: export FLOE_UPSTREAM = next
+test-next: setup-tests ## upstream's suite and the images, with the next release of MicroPython (half an hour)
+	@$(PY) -m pytest -c tools/pyproject.toml --rootdir=. tests/boot tests/target tests/upstream
 
 test-fresh: setup-tests ## the README's commands on fresh Debians, as root and as a user (root; hours)
 	@$(PY) -m tests.fresh

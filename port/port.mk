@@ -1,16 +1,20 @@
 # SPDX-License-Identifier: MIT
 # The port archive: make -f port/port.mk PROFILE=sealed|dev, from the top folder. Makes build/port/PROFILE/:
-# libfloe.a, genhdr/, link.ld, app.cflags, app.ldflags, compiler; and build/mpy-cross. Everything an image may need is
+# libfloe.a, genhdr/, link.ld, app.cflags, app.ldflags, compiler; and build/mpy-cross. FLOE_UPSTREAM=NAME: from the sources
+# of that release in port/upstream.toml, all in build/NAME. Everything an image may need is
 # compiled here once; freezing an app is a link against it (tools/floe/build/freeze.py). Every path is relative: the folder
 # may have a blank in its name, and its name stays out of the objects, so that the same inputs give the same bytes.
 
 PROFILE ?= sealed
-UP := build/upstream
-BUILD := build/port/$(PROFILE)
+TOP_BUILD := build$(addprefix /,$(FLOE_UPSTREAM))
+UP := $(TOP_BUILD)/upstream
+BUILD := $(TOP_BUILD)/port/$(PROFILE)
 
 # Version and date of the header are MicroPython's, whatever repository and day this is: same inputs, same bytes.
 export GIT_CEILING_DIRECTORIES := $(abspath $(UP))
-export SOURCE_DATE_EPOCH := 1744675200
+DAY_ = 1744675200
+DAY_next = 1757548800
+export SOURCE_DATE_EPOCH := $(DAY_$(FLOE_UPSTREAM))
 
 include $(UP)/micropython/py/mkenv.mk
 
@@ -107,14 +111,14 @@ $(PY_O) $(addprefix $(BUILD)/, $(SRC_SHARED_C:.c=.o) $(SRC_THIRDPARTY_C:.c=.o) p
 # Upstream's rules look at what is newer than genhdr/ only, and at no flags: not at a file that joins or leaves the lists
 # with an old date, nor at another version unpacked, nor at another compiler. When what everything was made from is no more the same, start anew.
 COMPILER := gcc $(shell $(CC) -dumpfullversion)
-MADE_FROM := $(COMPILER) $(shell cat port/port.mk port/upstream.toml $(sort $(wildcard port/patches/*/*.patch)) modules/*/*.mk | sha256sum) $(sort $(SRC_QSTR) $(OBJ))
+MADE_FROM := $(COMPILER) $(shell cat port/port.mk $(sort $(wildcard $(UP)/*/.floe-pin)) modules/*/*.mk | sha256sum) $(sort $(SRC_QSTR) $(OBJ))
 ifneq ($(MADE_FROM),$(file <$(BUILD)/made-from))
 $(shell rm -rf $(BUILD) && mkdir -p $(BUILD))
 $(file >$(BUILD)/made-from,$(MADE_FROM))
 endif
 
 # ---- products ----
-all: $(BUILD)/libfloe.a $(BUILD)/libdisk.a $(BUILD)/libready.a $(BUILD)/link.ld $(BUILD)/app.cflags $(BUILD)/app.ldflags $(BUILD)/compiler $(HEADER_BUILD)/moduledefs.collected build/mpy-cross
+all: $(BUILD)/libfloe.a $(BUILD)/libdisk.a $(BUILD)/libready.a $(BUILD)/link.ld $(BUILD)/app.cflags $(BUILD)/app.ldflags $(BUILD)/compiler $(HEADER_BUILD)/moduledefs.collected $(TOP_BUILD)/mpy-cross
 
 # machine.soft_reset is a SystemExit that can be told from sys.exit's.
 ifeq ($(PROFILE),dev)
@@ -173,6 +177,6 @@ $(BUILD)/app.ldflags: port/port.mk
 $(BUILD)/compiler: port/port.mk
 	$(Q)echo '$(COMPILER)' > $@
 
-build/mpy-cross:
+$(TOP_BUILD)/mpy-cross:
 	$(Q)$(MAKE) --no-print-directory -C $(TOP)/mpy-cross BUILD=../../../mpy-cross.d PROG=mpy-cross CFLAGS_EXTRA=-w >/dev/null
-	$(Q)$(CP) build/mpy-cross.d/mpy-cross $@
+	$(Q)$(CP) $(TOP_BUILD)/mpy-cross.d/mpy-cross $@

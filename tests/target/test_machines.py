@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Boot, Guest
+from conftest import REPO, Boot, Guest
 from floe.errors import EXIT_PANIC
 from floe.qemu import commandline
+from floe.setup.upstream import chosen_release, load_pins
 from floe.vm.vm import Outcome, judge
 
 GUEST = Path(__file__).resolve().parent / "guest_machine.py"
@@ -112,7 +113,8 @@ def test_a_processor_that_lacks_what_floe_needs_is_told(build: Callable[..., Pat
 def test_identity(boot: Boot) -> None:
     text = run(boot, "identity").console_text
     assert "platform floe floe " in text
-    assert "version micropython True 1.25.0\n" in text
+    pins = load_pins(REPO / "port" / "upstream.toml", chosen_release())
+    assert f"version micropython True {pins[0].version}\n" in text
     assert f"float {struct.pack('>d', 1 / 3).hex()} {2**200 % 1000007}\n" in text
     assert "freq True\n" in text
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from device import Device
 
-from conftest import REPO, Boot
+from conftest import Boot
+from floe.build import port_archive
 
 DEADLINE_S = 15.0
 RAW = "raw REPL; CTRL-B to exit\r\n>"
@@ -148,7 +149,7 @@ def evaluate(d: Device, expression: str, value: str) -> None:
 def mpy(tmp_path: Path, source: str) -> bytes:
     path = tmp_path / "new.py"
     path.write_text(source)
-    cross = REPO / "build" / "mpy-cross"
+    cross = port_archive.BUILD / "mpy-cross"
     subprocess.run([cross, "-march=x64", "-s", "shop.py", "-o", tmp_path / "new.mpy", path], check=True, timeout=30)
     return (tmp_path / "new.mpy").read_bytes()
 

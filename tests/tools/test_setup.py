@@ -110,7 +110,7 @@ def test_stamps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_changed_pins_discard_what_was_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(setup, "ROOT", tmp_path)
     monkeypatch.setattr(setup, "STAMPS", tmp_path / "build/.setup")
-    monkeypatch.setattr(setup.upstream, "bring_all", lambda pins, root, say: 0)
+    monkeypatch.setattr(setup.upstream, "bring_all", lambda *words: 0)
     (tmp_path / "port").mkdir()
     pins = tmp_path / "port/upstream.toml"
     pins.write_text((REPO / "port/upstream.toml").read_text())

@@ -333,8 +333,9 @@ def test_no_apt_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 # ---- the list of pins ---------------------------------------------------------------------------
 
 
-def test_the_committed_pins_are_complete() -> None:
-    pins = load_pins(REPO / "port/upstream.toml")
+@pytest.mark.parametrize("release", ["", "next"])
+def test_the_committed_pins_are_complete(release: str) -> None:
+    pins = load_pins(REPO / "port/upstream.toml", release)
     assert [pin.name for pin in pins] == ["micropython", "lwip", "mbedtls", "libffi"]
     for pin in pins:
         assert [origin.kind for origin in pin.origins] == ["debian", "url"]
@@ -396,10 +397,17 @@ def test_patch_that_does_not_fit_leaves_what_was_there(server: Server, tmp_path:
 
 
 def test_the_committed_patches_say_why() -> None:
-    for path in sorted((REPO / "port" / "patches").glob("*/*")):
+    folder = REPO / "port" / "patches"
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.parent != folder)
+    for path in paths:
         head = path.read_text().partition("\n--- ")[0].splitlines()
         assert path.suffix == ".patch", path
         for word in ("Fault: ", "Upstream: ", "Test: "):
             assert any(line.startswith(word) for line in head), f"{path}: no line '{word}'"
-    names = {path.parent.name for path in (REPO / "port" / "patches").glob("*/*")}
-    assert names <= {pin.name for pin in load_pins(REPO / "port" / "upstream.toml")}
+    applied = {
+        patch.path
+        for release in ("", "next")
+        for pin in load_pins(REPO / "port/upstream.toml", release)
+        for patch in pin.patches
+    }
+    assert applied == set(paths), "a patch that no release's source gets"

@@ -26,7 +26,7 @@ from floe.build import missing, port_archive, pypi, romfs
 from floe.build.config import ImageConfig, line_of
 from floe.errors import BuildError
 from floe.build.resolve import Closure, Frozen, Resolver, Root, show
-from floe.setup.upstream import Pin, load_pins
+from floe.setup.upstream import Pin, chosen_release, load_pins
 from floe.userfile import read_file
 
 ALWAYS_MODULES = {"__main__", "builtins", "sys"}
@@ -274,7 +274,7 @@ def describe(p: Plan, mpy_sizes: dict[str, int]) -> dict[str, Any]:
 
 
 def _pins() -> list[Pin]:
-    return load_pins(port_archive.ROOT / "port" / "upstream.toml")
+    return load_pins(port_archive.ROOT / "port" / "upstream.toml", chosen_release())
 
 
 def _c_string(text: str) -> str:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The port archive of one profile, as port/port.mk leaves it under build/port/<profile>."""
+"""The port archive of one profile, as port/port.mk leaves it under build/port/<profile>, or under
+build/<release>/port for another release of upstream's than the pinned one (upstream.py)."""
 
 from __future__ import annotations
 
@@ -9,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from floe.errors import BuildError, NotFound
+from floe.setup.upstream import chosen_release
 
 ROOT = Path(__file__).resolve().parents[3]
-BUILD = ROOT / "build"
+BUILD = ROOT / "build" / chosen_release()
 UPSTREAM = BUILD / "upstream"
 MICROPYTHON = UPSTREAM / "micropython"
 

@@ -116,29 +116,32 @@ def make_venv(tests: bool) -> None:
 
 
 def fetch_upstream() -> None:
-    """build/upstream, as port/upstream.toml pins and port/patches changes it. A change of either discards what was
-    compiled from the old sources."""
+    """The sources that port/upstream.toml pins, of the release that is asked for, as port/patches changes them.
+    A change of either discards what was compiled from the old sources."""
     file = ROOT / "port" / "upstream.toml"
-    pins = upstream.load_pins(file)
-    upstream.bring_all(pins, ROOT / "build" / "upstream", say)
+    release = upstream.chosen_release()
+    pins = upstream.load_pins(file, release)
+    build = ROOT / "build" / release
+    upstream.bring_all(pins, build / "upstream", say, ROOT / "build" / "upstream" / ".download")
     key = _key([file.read_text(), *(stamp for pin in pins for stamp in pin.stamps.values())])
-    if not _stamped("pins", key):
+    if not _stamped(f"pins{release}", key):
         for stale in ("port", "apps", "mpy", "mpy-cross.d", "mpy-cross"):
-            path = ROOT / "build" / stale
+            path = build / stale
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        _stamp("pins", key)
+        _stamp(f"pins{release}", key)
 
 
 def make_port() -> None:
     """mpy-cross and the port archives of both profiles; make itself knows what is up to date."""
+    archives = ROOT / "build" / upstream.chosen_release() / "port"
     for profile in ("sealed", "dev"):
-        fresh = not (ROOT / "build" / "port" / profile / "libfloe.a").exists()
+        fresh = not (archives / profile / "libfloe.a").exists()
         if fresh:
             say(f"compiling the {profile} port archive (a minute or two)")
         argv = ["make", "-s", "-f", "port/port.mk", f"PROFILE={profile}", f"-j{os.cpu_count() or 1}"]
         began = time.time()
         _must(argv, f"the {profile} port archive could not be compiled")
-        checked = ROOT / "build" / "port" / profile / "checked"  # port_archive.py's CHECKED
+        checked = archives / profile / "checked"  # port_archive.py's CHECKED
         checked.touch()
         os.utime(checked, (began, began))
 

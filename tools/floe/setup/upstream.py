@@ -3,7 +3,7 @@
 
 Standard library only: `python3 -m floe.setup.upstream` runs before anything is installed. Each source ends up as
 build/upstream/<name>, complete, verified and with port/patches/<name>/*.patch applied, or not at all; a second
-run does nothing.
+run does nothing. $FLOE_UPSTREAM names another release that the list has, which lives in build/<release>/ beside it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import argparse
 import hashlib
 import http.client
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,7 +21,7 @@ import tomllib
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from floe.setup.apt import AptState
 from floe.setup.archive import unpack
 
 STAMP = ".floe-pin"
+RELEASE = "FLOE_UPSTREAM"
 NET_TIMEOUT_S = 30.0
 PATCH_TIMEOUT_S = 60
 CHUNK = 1 << 16
@@ -45,6 +47,12 @@ class Patch:
 
     path: Path
     content: bytes
+
+    @property
+    def mended(self) -> tuple[int, ...]:
+        """The first version of upstream's that needs it no more, as its head's "Mended:" says; empty: none yet."""
+        said = re.search(rb"^Mended: (\d[\d.]*)", self.content.partition(b"\n--- ")[0], re.MULTILINE)
+        return _number(said[1].decode()) if said else ()
 
 
 @dataclass(frozen=True)
@@ -81,8 +89,14 @@ class Pin:
         return {origin.sha256: f"{self.version} {origin.sha256}{suffix}\n" for origin in self.origins}
 
 
-def load_pins(path: Path) -> list[Pin]:
-    """Read upstream.toml and the patches beside it. Raises ConfigError naming file, entry and problem."""
+def chosen_release() -> str:
+    """The release that the environment asks for; empty: the pinned one."""
+    return os.environ.get(RELEASE, "")
+
+
+def load_pins(path: Path, release: str = "") -> list[Pin]:
+    """Read upstream.toml and the patches beside it. release: sources that the list has for it take the place of those
+    of the same name without one. Raises ConfigError naming file, entry and problem."""
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -92,10 +106,24 @@ def load_pins(path: Path) -> list[Pin]:
     entries = data.get("upstream")
     if not isinstance(entries, list) or not entries:
         raise ConfigError(str(path), "upstream", "no [[upstream]] entry")
-    return [_pin(path, i, entry) for i, entry in enumerate(entries)]
+    pins: dict[str, dict[str, Pin]] = {}
+    for i, entry in enumerate(entries):
+        of, pin = _pin(path, i, entry)
+        if pins.setdefault(of, {}).setdefault(pin.name, pin) is not pin:
+            raise ConfigError(str(path), f"upstream[{i}].name", f"a second '{pin.name}' of the same release")
+    if release not in pins:
+        there = ", ".join(filter(None, pins)) or "none"
+        raise ConfigError(
+            str(path),
+            "release",
+            f"no release '{release}'; there is: {there}",
+            hint=f"{RELEASE} names one of them, or is not set",
+        )
+    return [_patched(path, pin, release) for pin in (pins.get("", {}) | pins[release]).values()]
 
 
-def _pin(path: Path, index: int, entry: dict[str, Any]) -> Pin:
+def _pin(path: Path, index: int, entry: dict[str, Any]) -> tuple[str, Pin]:
+    """An entry's release, and its source without patches."""
     key = f"upstream[{index}]"
 
     def text(table: dict[str, Any], name: str, where: str) -> str:
@@ -122,16 +150,28 @@ def _pin(path: Path, index: int, entry: dict[str, Any]) -> Pin:
     if not origins:
         raise ConfigError(str(path), f"{key}.origin", "no origin")
     version, licence = text(entry, "version", key), text(entry, "licence", key)
-    patches = tuple(Patch(p, p.read_bytes()) for p in sorted((path.parent / "patches" / name).glob("*.patch")))
-    return Pin(name, version, licence, tuple(entry.get("modules", [])), tuple(origins), patches)
+    release = text(entry, "release", key) if "release" in entry else ""
+    if not re.fullmatch("[a-z]*", release):
+        raise ConfigError(str(path), f"{key}.release", f"'{release}' has more than lower-case letters")
+    return release, Pin(name, version, licence, tuple(entry.get("modules", [])), tuple(origins))
+
+
+def _patched(path: Path, pin: Pin, release: str) -> Pin:
+    """A source with its patches: those for all releases, unless the source has what they mend; for one of the same
+    name in the release's own folder, that one."""
+    folder = path.parent / "patches" / pin.name
+    files = {p.name: p for where in (folder, folder / release) for p in where.glob("*.patch")}
+    patches = (Patch(files[name], files[name].read_bytes()) for name in sorted(files))
+    return replace(pin, patches=tuple(p for p in patches if not (p.mended and p.mended <= _number(pin.version))))
 
 
 class Fetcher:
-    """Brings pins under one root folder (build/upstream). Owns root/.download and the apt state in root/.apt."""
+    """Brings pins under one root folder (build/upstream). Owns its folder of downloads, which another root may share,
+    and the apt state in root/.apt."""
 
-    def __init__(self, root: Path, say: Say) -> None:
+    def __init__(self, root: Path, say: Say, downloads: Path | None = None) -> None:
         self.root = root
-        self.downloads = root / ".download"
+        self.downloads = downloads or root / ".download"
         self.say = say
         self.apt = AptState(root / ".apt", say)
 
@@ -245,6 +285,10 @@ def _apply(patch: Patch, tree: Path) -> None:
         )
 
 
+def _number(version: str) -> tuple[int, ...]:
+    return tuple(int(digits) for digits in re.findall(r"\d+", version))
+
+
 def _sha256(path: Path) -> str:
     with path.open("rb") as f:
         return hashlib.file_digest(f, "sha256").hexdigest()
@@ -258,11 +302,12 @@ def _stale(root: Path, pins: list[Pin]) -> Iterator[Path]:
             yield path
 
 
-def bring_all(pins: list[Pin], root: Path, say: Say) -> int:
-    """Bring every pin under root; the number of sources that were not there yet."""
+def bring_all(pins: list[Pin], root: Path, say: Say, downloads: Path | None = None) -> int:
+    """Bring every pin under root; the number of sources that were not there yet. downloads: where archives are kept, if
+    not below root."""
     for leftover in _stale(root, pins):
         shutil.rmtree(leftover, ignore_errors=True)
-    fetcher = Fetcher(root, say)
+    fetcher = Fetcher(root, say, downloads)
     return sum(fetcher.bring(pin) for pin in pins)
 
 
@@ -270,10 +315,14 @@ def main(argv: list[str] | None = None) -> int:
     """Command line of `python3 -m floe.setup.upstream`; exit code 0 or that of the error."""
     parser = argparse.ArgumentParser(prog="floe.setup.upstream", description="Fetch the pinned upstream sources.")
     parser.add_argument("--pins", type=Path, default=Path("port/upstream.toml"))
-    parser.add_argument("--root", type=Path, default=Path("build/upstream"))
+    parser.add_argument("--root", type=Path, default=Path("build", chosen_release(), "upstream"))
     args = parser.parse_args(argv)
     try:
-        bring_all(load_pins(args.pins), args.root, lambda text: print(f"upstream: {text}", file=sys.stderr, flush=True))
+        bring_all(
+            load_pins(args.pins, chosen_release()),
+            args.root,
+            lambda text: print(f"upstream: {text}", file=sys.stderr, flush=True),
+        )
     except FloeError as e:
         print(e.render(), file=sys.stderr)
         return e.exit_code
