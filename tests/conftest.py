@@ -9,17 +9,17 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-import otherqemu
 import pytest
 
 from floe.build import pipeline
 from floe.errors import FloeError
 from floe.qemu import commandline
 from floe.testing import Boot, BootOptions, Guest
+from tests.support import otherqemu
 
 __all__ = ["Boot", "BootOptions", "Guest"]
 
-pytest_plugins = ["limits"]
+pytest_plugins = ["tests.support.limits"]
 
 SmallDisk = Callable[[str], AbstractContextManager[Path]]
 

@@ -13,9 +13,9 @@ from floe.errors import VmError
 from floe.qemu.commandline import MACHINES
 from floe.stream.stamps import SWITCH, StampFilter
 from floe.vm.vm import Vm
-from tests import tiny
 from tests.bench import unixport
 from tests.bench.common import ROOT, Options, Report, alternate, build, expect, floe_vm, spread
+from tests.support import tiny
 
 _DEADLINE_S = 30.0
 _REQUEST = b"GET /robots.txt HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n"

@@ -19,7 +19,7 @@ from floe.errors import VmError
 from tests.bench.common import GUESTS, Options, Report, alternate, build, expect, floe_vm, median, ratios, say, spread
 from tests.bench.linux import MACHINE, LinuxVm
 
-_SCRIPT = GUESTS / "bulk.py"
+_SCRIPT = GUESTS / "guest_bulk.py"
 _PORT = 5001
 _SIZE = 65536
 _FULL = 500_000_000 // _SIZE + 1  # blocks

@@ -13,7 +13,7 @@ from floe.errors import VmError
 from tests.bench import unixport
 from tests.bench.common import GUESTS, Options, Report, alternate, build, floe_vm, median
 
-_SCRIPT = GUESTS / "cpu.py"
+_SCRIPT = GUESTS / "guest_cpu.py"
 
 
 def _parse(text: str) -> dict[str, list[int]]:

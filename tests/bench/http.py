@@ -48,7 +48,7 @@ class Script:
 
 
 WEB = Script("web", WEB_FOLDER / "main.py", "serving on port")
-POLL = Script("poll", GUESTS / "poll_http.py", "serving on port")
+POLL = Script("poll", GUESTS / "guest_poll_http.py", "serving on port")
 
 
 def command(port: int, seconds: int, path: str) -> list[str]:

@@ -20,7 +20,7 @@ from floe.errors import VmError
 from floe.vm.vm import Vm
 from tests.bench import unixport
 from tests.bench.common import GUESTS, Options, Report, alternate, build, expect, floe_vm, say
-from tests.terminal import Pty
+from tests.support.terminal import Pty
 
 _TESTS = port_archive.MICROPYTHON / "tests"
 # Upstream's parameters for a PC: about its MHz, and the KiB of heap that a benchmark may take.
@@ -122,7 +122,7 @@ async def _over(vm: Vm, argv: Sequence[str]) -> str:
 
 
 def _in_vm(accel: str) -> Run:
-    elf = build(GUESTS / "device.py", profile="dev")
+    elf = build(GUESTS / "guest_device.py", profile="dev")
     with floe_vm(elf, accel=accel, cards=()) as vm:
         expect(vm, ">>> ")
         terminal = Pty(vm)

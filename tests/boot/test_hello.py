@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import pytest
 
-from conftest import Boot
 from floe.qemu.commandline import MACHINES
 from floe.stream.streams import Matched
+from tests.conftest import Boot
 
 pytestmark = pytest.mark.usefixtures("each_qemu")
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from conftest import Boot, Guest
 from floe.stream.streams import INTERRUPT, Matched
-from rawhttp import Answer, RawHttp
+from tests.boot.rawhttp import Answer, RawHttp
+from tests.conftest import Boot, Guest
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Boot
 from floe.stream.streams import Matched
+from tests.conftest import Boot
 
 APP = Path(__file__).parent / "packages"
 BROKER = "/usr/sbin/mosquitto"

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from command import floe
-from detached import Vms, log, until
-from rawhttp import RawHttp
+from tests.boot.rawhttp import RawHttp
+from tests.support.command import floe
+from tests.support.vms import Vms, log, until
 
 ROOT = Path(__file__).resolve().parents[2]
 PAUSE_MS = 50.0  # for a module of 5 KB; KVM here needs a few

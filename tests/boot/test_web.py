@@ -12,11 +12,11 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from webguest import DATA, HOST, POST_NOTE, BootWeb, Web, get, request, serve, status_of
 
-from conftest import Boot
-from rawhttp import RawHttp, exchange
 from tests.bench import unixport
+from tests.boot.rawhttp import RawHttp, exchange
+from tests.boot.webguest import DATA, HOST, POST_NOTE, BootWeb, Web, get, request, serve, status_of
+from tests.conftest import Boot
 
 
 @pytest.fixture

@@ -12,11 +12,24 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from webguest import CALM_S, CHUNKED, DATA, HOST, POST, POST_NOTE, SETTLE_S, BootWeb, Web, get, serve, status_of
 
-from conftest import Boot
 from floe.stream.streams import INTERRUPT, Matched
-from rawhttp import RawHttp, exchange
+from tests.boot.rawhttp import RawHttp, exchange
+from tests.boot.webguest import (
+    CALM_S,
+    CHUNKED,
+    DATA,
+    HOST,
+    POST,
+    POST_NOTE,
+    SETTLE_S,
+    BootWeb,
+    Web,
+    get,
+    serve,
+    status_of,
+)
+from tests.conftest import Boot
 
 
 @pytest.fixture

@@ -18,12 +18,12 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from certs import HOST, Certificates
-from webguest import DATA
 
-from conftest import Boot, Guest
 from floe.errors import UsageError
 from floe.stream.streams import INTERRUPT, Matched
+from tests.boot.webguest import DATA
+from tests.conftest import Boot, Guest
+from tests.support.certs import HOST, Certificates
 
 DEADLINE_S = 120.0
 TIMEOUT_S = 80.0  # on a busy host a crowd takes its time

@@ -7,9 +7,9 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from conftest import Boot, Guest
 from floe.stream.streams import INTERRUPT, Matched, TimedOut
-from rawhttp import Answer, RawHttp, exchange
+from tests.boot.rawhttp import Answer, RawHttp, exchange
+from tests.conftest import Boot, Guest
 
 DATA = Path(__file__).resolve().parents[2] / "images" / "web" / "data"
 HOST = b"Host: test\r\n"

@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from harness import NET, Device, Harness, build
-from netcard import Card
-from xen_harness import build as build_xen
-from xendisk import build_blkfront
 
-pytest.register_assert_rewrite("diskcontract")  # its tests are run by the modules that inherit them
+from tests.c.support.harness import NET, Device, Harness, build
+from tests.c.support.netcard import Card
+from tests.c.support.xen_harness import build as build_xen
+from tests.c.support.xendisk import build_blkfront
+
+pytest.register_assert_rewrite("tests.c.support.diskcontract")  # its tests are run by the modules that inherit them
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +32,7 @@ def netfront(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Xen's network driver over the fake Xen (xen_net.c)."""
     sources = [f"modules/xen/{name}.c" for name in ("xenbus", "netfront", "netfront_ring", "netfront_xs")]
     folder = tmp_path_factory.mktemp("netfront")
-    own = ("tests/c/net_user.c", "tests/c/xen_netfuzz.c")
+    own = ("tests/c/support/net_user.c", "tests/c/xen/xen_netfuzz.c")
     return build_xen(folder, "xen_net.c", *sources, "modules/netdev/netdev.c", *own)
 
 

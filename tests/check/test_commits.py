@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from tree import REPO
+from tests.check.tree import REPO
 
 SINCE = "ad37c4987507a8e205f2ffe323bce9b09d778a1e"
 SUBJECT = re.compile(r"[\w.,/{}* -]+: [A-Z][\w'-]* .*\.")

@@ -11,7 +11,7 @@ import pytest
 
 from floe.build import config
 from floe.cli.main import VERBS, floe
-from tree import REPO, files, matching, read
+from tests.check.tree import REPO, files, matching, read
 
 READMES = matching(r".*\.md")
 TOPS = ("port/", "modules/", "frozen/", "tools/", "images/", "tests/", "docs/", ".ci/")

@@ -7,7 +7,7 @@ import re
 
 from floe import errors
 from floe.vm import vm
-from tree import read
+from tests.check.tree import read
 
 PAGE = "docs/exit-codes.md"
 

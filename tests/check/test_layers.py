@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from tree import REPO, matching, read, without_comments
+from tests.check.tree import REPO, matching, read, without_comments
 
 STD = r"(std(arg|bool|def|int|io|lib|noreturn)|errno|string|limits|inttypes)\.h"
 

@@ -9,7 +9,7 @@ import re
 
 import pytest
 
-from tree import REPO, matching, read, without_comments
+from tests.check.tree import REPO, matching, read, without_comments
 
 C_FILES = matching(r"(port|modules|tests)/.*\.[ch]")
 PY_FILES = matching(r"(tools|tests|frozen|images)/.*\.py")

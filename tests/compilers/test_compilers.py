@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-import compiler
 from floe.build import port_archive
 from floe.errors import FloeError
+from tests.compilers import compiler
 
 VERSIONS = (12, 14)
 TIMEOUT_S = 600

@@ -9,9 +9,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tutorial import KINDS, Block, Shell, blocks, follow, steps
 
 from floe.qemu import commandline
+from tests.docs.tutorial import KINDS, Block, Shell, blocks, follow, steps
 
 REPO = Path(__file__).resolve().parents[2]
 PAGE = (REPO / "docs" / "by-hand.md").read_text()

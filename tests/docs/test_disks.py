@@ -7,7 +7,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tutorial import KINDS, Shell, blocks, follow
+
+from tests.docs.tutorial import KINDS, Shell, blocks, follow
 
 REPO = Path(__file__).resolve().parents[2]
 PAGE = REPO / "docs" / "disks.md"

@@ -6,7 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tutorial import KINDS, Block, Shell, Step, blocks, compare, follow, matches, steps
+
+from tests.docs.tutorial import KINDS, Block, Shell, Step, blocks, compare, follow, matches, steps
 
 REPO = Path(__file__).resolve().parents[2]
 PAGE = REPO / "docs" / "from-a-board.md"

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-import tiny
-from command import floe
-from detached import Vms, ps, until
 from floe.store import vmfolder
+from tests.support import tiny
+from tests.support.command import floe
+from tests.support.vms import Vms, ps, until
 
 
 @pytest.fixture(scope="module")

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-import tiny
-from command import failure, floe
 from floe.errors import FloeError
 from floe.spec import disks
 from floe.spec.disks import Disk
 from floe.spec.vmspec import VmSpec
 from floe.vm.vm import Vm
+from tests.support import tiny
+from tests.support.command import failure, floe
 
 
 @pytest.fixture

@@ -14,8 +14,6 @@ from pathlib import Path
 
 import pytest
 
-import tiny
-from command import FLOE, failure, floe
 from floe.cli import main as cli
 from floe.errors import VmExitedEarly
 from floe.qemu import accel
@@ -23,7 +21,9 @@ from floe.spec.network import Card
 from floe.spec.ports import Forward
 from floe.spec.vmspec import VmSpec
 from floe.vm.vm import Vm
-from nobody import error_for_nobody
+from tests.support import tiny
+from tests.support.command import FLOE, failure, floe
+from tests.support.nobody import error_for_nobody
 
 SERVER = "import socket\ns = socket.socket()\nprint('up')\n"
 

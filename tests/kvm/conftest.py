@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from conftest import REPO
 from floe.errors import UpstreamError, VmError
 from floe.kvmlab import machine
 from floe.kvmlab.lab import LAB
 from floe.qemu import commandline
+from tests.conftest import REPO
 
 STATE = REPO / "build" / "tests-kvm"
 LIMIT_S = 420  # the first test may download, build and boot, on a busy machine

@@ -7,17 +7,17 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-import inner
 import pytest
-from test_protection import Layout
 
-from conftest import REPO
 from floe.kvmlab import nested
 from floe.kvmlab.lab import LAB
 from floe.spec.vmspec import VmSpec
 from floe.vm.vm import Outcome, judge
+from tests.conftest import REPO
+from tests.kvm import inner
+from tests.target.test_protection import Layout
 
-TARGET = REPO / "tests" / "target"
+GUESTS = REPO / "tests" / "target" / "guests"
 IDLE = Path(__file__).with_name("guest_idle.py")
 LEAN = {"pc": "pc,usb=off,vmport=off,hpet=off", "q35": "q35,usb=off,sata=off,smbus=off,vmport=off,hpet=off"}
 HELLO = {  # option of QEMU's -> value; None: left out
@@ -67,7 +67,7 @@ def test_machine_and_firmware(build: Callable[..., Path], name: str) -> None:
 
 @pytest.mark.parametrize("name", PROTECTED)
 def test_protection(build: Callable[..., Path], name: str) -> None:
-    elf = build(TARGET / "guest_protection.py")
+    elf = build(GUESTS / "guest_protection.py")
     layout, (verb, place, words) = Layout(elf), PROTECTED[name]
     address = layout.bytes_in_text(SYSCALL) if place == "syscall" else layout[place] if place else 0
     ended = inner.run(elf, verb, f"{address:x}")
@@ -80,7 +80,7 @@ def test_protection(build: Callable[..., Path], name: str) -> None:
 @pytest.mark.parametrize("way", EXITS)
 def test_exit_code(build: Callable[..., Path], way: str) -> None:
     code, text = EXITS[way]
-    ended = inner.run(build(TARGET / "guest_exit.py"), way)
+    ended = inner.run(build(GUESTS / "guest_exit.py"), way)
     assert judge(ended.status, "") == Outcome(code, "exit")
     assert text in ended.text and "PANIC" not in ended.text
 

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-import suite
 from floe.kvmlab import nested
 from floe.kvmlab.lab import LAB
 from floe.spec.vmspec import VmSpec
+from tests.upstream import suite
 from tests.upstream.test_upstream import app, listed, matching
 
 __all__ = ["app"]  # a fixture

@@ -13,17 +13,16 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-import crash
 import pytest
-import writelog
 
 from floe.errors import VmError
 from floe.qemu import words as qemu_words
 from floe.spec.disks import Disk
 from floe.spec.vmspec import VmSpec
 from floe.vm.vm import Vm
+from tests.support import crash, writelog
 
-HERE = Path(__file__).resolve().parent
+GUESTS = Path(__file__).resolve().parent / "guests"
 KILLS = int(os.environ.get("FLOE_KILLS", "60"))
 SEED = int(os.environ.get("FLOE_SEED", "1"))
 LIVES = 50  # kills of one disk, before a blank one takes its place
@@ -49,7 +48,7 @@ def run_and_kill(spec: VmSpec, rng: random.Random) -> str:
 
 def test_nothing_synced_is_lost_when_qemu_is_killed(accel: str, build: Callable[..., Path], tmp_path: Path) -> None:
     rng = random.Random(f"{SEED} {accel}")
-    elf = build(HERE / "guest_crash.py")
+    elf = build(GUESTS / "guest_crash.py")
     acked = -1
     operations = 0
     for kill in range(KILLS):
@@ -79,7 +78,9 @@ def record(
         path, log = tmp_path / "disk", tmp_path / "log"
         monkeypatch.setattr(qemu_words, "blockdev", lambda disk, index: writelog.blockdev(disk.path, log, index))
         args = ("0", str(operations), str(crash.SLOTS))
-        spec = VmSpec(build(HERE / "guest_crash.py"), accel=accel, cards=(), disks=(Disk(path, size=SIZE),), args=args)
+        spec = VmSpec(
+            build(GUESTS / "guest_crash.py"), accel=accel, cards=(), disks=(Disk(path, size=SIZE),), args=args
+        )
         with Vm(spec) as vm:
             assert vm.wait(deadline_s=60) == 0
             assert vm.console_text.endswith("the end\n")

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 from littlefs import LittleFS, UserContext
 
-from conftest import Boot, Guest
 from floe.build import pipeline
 from floe.image import elf
 from floe.qemu import words as qemu_words
 from floe.stream.streams import Matched
+from tests.conftest import Boot, Guest
 
-HERE = Path(__file__).resolve().parent
-FILES = HERE / "guest_files.py"
+GUESTS = Path(__file__).resolve().parent / "guests"
+FILES = GUESTS / "guest_files.py"
 
 WRITE = """
 import os, sys, vfs
@@ -217,7 +217,7 @@ def test_files(boot: Boot, tmp_path: Path, kind: str) -> None:
 def test_block_devices(boot: Boot, tmp_path: Path) -> None:
     """The raw device: every form of the block protocol, its ends, and what is written is there."""
     path = disk(tmp_path / "d", 1 << 20)
-    assert ended(boot(HERE / "guest_blockdev.py", deadline_s=30, disks=[str(path)])).endswith("all done\n")
+    assert ended(boot(GUESTS / "guest_blockdev.py", deadline_s=30, disks=[str(path)])).endswith("all done\n")
     raw = path.read_bytes()
     assert raw[512 * 100 : 512 * 100 + 5] == b"first"
     assert raw[512 * 2047 :] == b"z" * 512

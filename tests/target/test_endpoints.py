@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from command import floe
-from conftest import SmallDisk
-from detached import Vms, kill, log, ps, until
 from floe.store import vmfolder
+from tests.conftest import SmallDisk
+from tests.support.command import floe
+from tests.support.vms import Vms, kill, log, ps, until
 
-GUEST = Path(__file__).with_name("guest_console.py")
+GUEST = Path(__file__).parent / "guests" / "guest_console.py"
 PIECE = 32768
 ENOUGH_MB_S = 5.0  # what the console must carry on KVM
 SIZES = {"kvm": 8 << 20, "tcg": 1 << 20}

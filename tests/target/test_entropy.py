@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Boot
 from floe.qemu import commandline
 from floe.qemu.commandline import Endpoints
 from floe.spec.vmspec import VmSpec
+from tests.conftest import Boot
 
-HERE = Path(__file__).resolve().parent
+GUESTS = Path(__file__).resolve().parent / "guests"
 
 
 def test_without_entropy_tls_refuses_to_start(accel: str, build: Callable[..., Path]) -> None:
     argv = commandline.command_line(
-        VmSpec(build(HERE / "guest_entropy.py"), accel=accel, cards=()), Endpoints.for_paste()
+        VmSpec(build(GUESTS / "guest_entropy.py"), accel=accel, cards=()), Endpoints.for_paste()
     )
     rng = next(i for i, word in enumerate(argv) if word.startswith("virtio-rng"))
     del argv[rng - 1 : rng + 1]
@@ -36,7 +36,7 @@ def test_without_entropy_tls_refuses_to_start(accel: str, build: Callable[..., P
 
 
 def test_without_a_clock_nothing_is_verified(boot: Boot) -> None:
-    vm = boot(HERE / "guest_clock.py", deadline_s=30)
+    vm = boot(GUESTS / "guest_clock.py", deadline_s=30)
     assert vm.wait() == 0
     assert vm.console_text.splitlines() == [
         "2010",

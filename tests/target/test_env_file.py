@@ -5,9 +5,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from certs import Certificates
-
-from conftest import Boot
+from tests.conftest import Boot
+from tests.support.certs import Certificates
 
 POOR = """
 import os

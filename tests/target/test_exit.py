@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Boot
 from floe.stream.streams import Matched
+from tests.conftest import Boot
 
-GUEST = Path(__file__).resolve().parent / "guest_exit.py"
+GUEST = Path(__file__).resolve().parent / "guests" / "guest_exit.py"
 pytestmark = pytest.mark.usefixtures("each_qemu")
 
 LOOP = """

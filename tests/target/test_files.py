@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Boot, Guest
 from floe.stream.streams import Matched
+from tests.conftest import Boot, Guest
 
-GUEST = Path(__file__).resolve().parent / "guest_files.py"
+GUEST = Path(__file__).resolve().parent / "guests" / "guest_files.py"
 
 IMPORTS = """
 import os, sys

@@ -15,12 +15,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import wire
-
-from conftest import Boot, Guest
 from floe.stream.streams import Matched
+from tests.conftest import Boot, Guest
+from tests.target.peers import wire
 
-GUEST = Path(__file__).resolve().parent / "guest_flood.py"
+GUEST = Path(__file__).resolve().parent / "guests" / "guest_flood.py"
 RATE = 20_000  # SYNs a second
 FLOOD_S, FLOOD6_S = 6.0, 4.0
 CLIENTS = 100  # while it lasts

@@ -12,15 +12,15 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-import wire
-from wire import Wire
 
-from conftest import Boot, Guest
 from floe.stream.streams import Matched
+from tests.conftest import Boot, Guest
+from tests.target.peers import wire
+from tests.target.peers.wire import Wire
 
 pytestmark = pytest.mark.usefixtures("each_qemu")
 
-GUEST = Path(__file__).resolve().parent / "guest_lan.py"
+GUEST = Path(__file__).resolve().parent / "guests" / "guest_lan.py"
 
 
 def start(boot: Boot, what: str, *cards: str) -> Guest:

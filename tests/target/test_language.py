@@ -8,13 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from conftest import Boot
+from tests.conftest import Boot
 
-HERE = Path(__file__).resolve().parent
+GUESTS = Path(__file__).resolve().parent / "guests"
 
 
 def test_as_cpython_has_it(boot: Boot) -> None:
-    guest = HERE / "guest_same.py"
+    guest = GUESTS / "guest_same.py"
     cpython = subprocess.run(
         [sys.executable, "-I", str(guest)],
         env={**os.environ, "TZ": "UTC"}, capture_output=True, text=True, timeout=60, check=True,
@@ -26,7 +26,7 @@ def test_as_cpython_has_it(boot: Boot) -> None:
 
 
 def test_what_modules_promise(boot: Boot) -> None:
-    vm = boot(HERE / "guest_language.py", deadline_s=60)
+    vm = boot(GUESTS / "guest_language.py", deadline_s=60)
     assert vm.wait() == 0
     said = vm.console_text.replace("\r\n", "\n").splitlines()
     spreads = [line for line in said if line.startswith("spread ")]

@@ -11,12 +11,12 @@ import time
 from pathlib import Path
 
 import pytest
-from device import Device
 from mpremote.transport_serial import SerialTransport
 
-from command import FLOE
-from conftest import Boot
 from floe.stream.streams import INTERRUPT, Matched
+from tests.conftest import Boot
+from tests.support.command import FLOE
+from tests.support.mpremote_device import Device
 
 DEADLINE_S = 25.0
 ROUNDS = 9

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from command import FLOE, floe
-from detached import Vms, log, until
+from tests.support.command import FLOE, floe
+from tests.support.vms import Vms, log, until
 
 MPREMOTE = str(Path(sys.executable).with_name("mpremote"))
 SERVICE = """

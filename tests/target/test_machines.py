@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from conftest import REPO, Boot, Guest
 from floe.errors import EXIT_PANIC
 from floe.qemu import commandline
 from floe.setup.upstream import chosen_release, load_pins
 from floe.vm.vm import Outcome, judge
+from tests.conftest import REPO, Boot, Guest
 
-GUEST = Path(__file__).resolve().parent / "guest_machine.py"
+GUEST = Path(__file__).resolve().parent / "guests" / "guest_machine.py"
 MIB, GIB = 1 << 20, 1 << 30
 # q35's firmware and its bridges need no more than pc's; microvm has neither.
 MATRIX = [

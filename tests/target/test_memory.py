@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Boot, Guest
 from floe.stream.streams import Matched
+from tests.conftest import Boot, Guest
 
-GUEST = Path(__file__).resolve().parent / "guest_memory.py"
+GUEST = Path(__file__).resolve().parent / "guests" / "guest_memory.py"
 NATIVE = """
 import micropython
 

@@ -24,10 +24,10 @@ from pathlib import Path
 import pytest
 import serial
 
-from command import FLOE, floe
-from detached import Vms, until
 from floe.errors import VmError
 from floe.qemu.accel import check_kvm
+from tests.support.command import FLOE, floe
+from tests.support.vms import Vms, until
 
 MPREMOTE = Path(sys.executable).with_name("mpremote")
 SCRIPT = "print('the script has run')\n"

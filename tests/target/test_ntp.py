@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Boot
+from tests.conftest import Boot
 
-GUEST = Path(__file__).resolve().parent / "guest_ntp.py"
+GUEST = Path(__file__).resolve().parent / "guests" / "guest_ntp.py"
 EPOCH = 2208988800
 
 Reply = Callable[[bytes], list[bytes]]

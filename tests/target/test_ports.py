@@ -14,8 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from command import floe
-from detached import Vms, kill, log, until
 from floe.errors import FloeError
 from floe.spec import ports
 from floe.store import vmfolder
@@ -23,8 +21,10 @@ from floe.store.vmfolder import Process
 from floe.stream.streams import Matched
 from floe.vm.plan import Wishes, plan
 from floe.vm.vm import Vm
+from tests.support.command import floe
+from tests.support.vms import Vms, kill, log, until
 
-GUEST = Path(__file__).resolve().parent / "guest_ports.py"
+GUEST = Path(__file__).resolve().parent / "guests" / "guest_ports.py"
 WAIT_S = 10.0
 GUEST_PORTS = range(7001, 7004)
 LOOPBACKS = ("127.0.0.1", "::1")

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Boot
 from floe.stream.streams import Matched
+from tests.conftest import Boot
 
-HERE = Path(__file__).resolve().parent
+GUESTS = Path(__file__).resolve().parent / "guests"
 ROUNDS = 10
 NATIVE = """
 import micropython
@@ -51,7 +51,7 @@ print("alive")
 
 @pytest.mark.parametrize("memory", ["16M", "64M"])
 def test_recursion_without_end(boot: Boot, memory: str) -> None:
-    vm = boot(HERE / "guest_promises.py", deadline_s=120, args=("recursion",), memory=memory)
+    vm = boot(GUESTS / "guest_promises.py", deadline_s=120, args=("recursion",), memory=memory)
     assert vm.wait() == 0
     lines = vm.console_text.splitlines()
     assert len(lines) % 3 == 0
@@ -61,7 +61,7 @@ def test_recursion_without_end(boot: Boot, memory: str) -> None:
 
 
 def test_a_hundred_megabytes_in_sixteen(boot: Boot) -> None:
-    vm = boot(HERE / "guest_promises.py", deadline_s=120, args=("too_much",), memory="16M")
+    vm = boot(GUESTS / "guest_promises.py", deadline_s=120, args=("too_much",), memory="16M")
     assert vm.wait() == 0
     assert vm.console_text == "alive 499500\n"
 
@@ -78,7 +78,7 @@ def test_recursion_in_native_code_and_in_the_parser(boot: Boot, tmp_path: Path) 
 
 def test_a_server_lives_on(boot: Boot) -> None:
     """Through ten rounds of running out of stack and of memory, on one connection that is never dropped."""
-    vm = boot(HERE / "guest_promise_server.py", deadline_s=120, memory="16M", net=["user"], ports=[80])
+    vm = boot(GUESTS / "guest_promise_server.py", deadline_s=120, memory="16M", net=["user"], ports=[80])
     assert vm.expect("serving") is Matched
     answers = []
     with socket.create_connection(("127.0.0.1", vm.ports[80]), timeout=30) as s, s.makefile("rw") as stream:

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from elftools.elf.elffile import ELFFile
 
-from conftest import Boot, Guest
 from floe.qemu import ring3
 from floe.qemu.accel import KVM_DEVICE
 from floe.stream.streams import Matched
+from tests.conftest import Boot, Guest
 
-GUEST = Path(__file__).resolve().parent / "guest_protection.py"
+GUEST = Path(__file__).resolve().parent / "guests" / "guest_protection.py"
 REGISTERS = [
     "rip",
     "cr2",

@@ -6,10 +6,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from device import Device
 
-from conftest import Boot
 from floe.stream.streams import INTERRUPT, Matched
+from tests.conftest import Boot
+from tests.support.mpremote_device import Device
 
 DEADLINE_S = 60.0
 SCRIPT = """

@@ -12,12 +12,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from certs import Certificates
 
-from conftest import Boot
 from floe.stream.streams import Matched
+from tests.conftest import Boot
+from tests.support.certs import Certificates
 
-HERE = Path(__file__).resolve().parent
+GUESTS = Path(__file__).resolve().parent / "guests"
 CONTENT = b"0123456789" * 1000
 
 
@@ -122,7 +122,7 @@ def test_requests(boot: Boot, certificates: Certificates) -> None:
         plain.other = other.server_address[1]  # type: ignore[attr-defined]  # what /away names
         secure = [stack.enter_context(serving(context(certificates, name))) for name in ("good", "unknown")]
         ports = [str(server.server_address[1]) for server in (plain, *secure)]
-        vm = boot(HERE / "guest_requests.py", deadline_s=60, args=ports, env=certificates.env("ca"))
+        vm = boot(GUESTS / "guest_requests.py", deadline_s=60, args=ports, env=certificates.env("ca"))
         assert vm.expect("all done") is Matched
         assert vm.wait() == 0
     assert "PANIC" not in vm.console_text

@@ -6,20 +6,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from net_host import Services
 
-from conftest import Boot
 from floe.stream.streams import Matched
+from tests.conftest import Boot
+from tests.target.peers.net_host import Services
 
 pytestmark = pytest.mark.usefixtures("each_qemu")
 
-HERE = Path(__file__).resolve().parent
+GUESTS = Path(__file__).resolve().parent / "guests"
 
 
 @pytest.mark.parametrize("guest", ["guest_tcp.py", "guest_net.py", "guest_asyncio.py"])
 def test_socket(boot: Boot, guest: str) -> None:
     with Services() as services:
-        vm = boot(HERE / guest, deadline_s=120, net=("user,ip=dhcp",), args=services.arguments)
+        vm = boot(GUESTS / guest, deadline_s=120, net=("user,ip=dhcp",), args=services.arguments)
         assert vm.expect("all done") is Matched
         assert vm.wait() == 0
     assert "PANIC" not in vm.console_text
@@ -27,7 +27,7 @@ def test_socket(boot: Boot, guest: str) -> None:
 
 def test_what_was_sent_arrives_after_the_end(boot: Boot) -> None:
     with Services() as services:
-        vm = boot(HERE / "guest_exit_send.py", deadline_s=20, args=services.arguments)
+        vm = boot(GUESTS / "guest_exit_send.py", deadline_s=20, args=services.arguments)
         assert vm.wait() == 0
         assert services.counted() == 100000
     assert "PANIC" not in vm.console_text

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from command import floe
-from detached import Vms, log, ps, until
 from floe.image.symbols import stood
 from floe.store import vmfolder
 from floe.testing import Boot, Matched
+from tests.support.command import floe
+from tests.support.vms import Vms, log, ps, until
 
 SCRIPT = """
 import sys, time

@@ -7,10 +7,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from device import Device
 
-from conftest import Boot
 from floe.build import port_archive
+from tests.conftest import Boot
+from tests.support.mpremote_device import Device
 
 DEADLINE_S = 15.0
 RAW = "raw REPL; CTRL-B to exit\r\n>"

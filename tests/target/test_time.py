@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Boot, Guest, run_to_the_end
 from floe.stream.streams import Matched, TimedOut
+from tests.conftest import Boot, Guest, run_to_the_end
 
-GUEST = Path(__file__).resolve().parent / "guest_time.py"
+GUEST = Path(__file__).resolve().parent / "guests" / "guest_time.py"
 LATE_US = 500_000
 IDLE_S = 4.0
 

@@ -14,14 +14,14 @@ import threading
 import time
 from pathlib import Path
 
-from conftest import Boot, Guest, run_to_the_end
 from floe.build import pipeline
 from floe.qemu.commandline import Endpoints, command_line
 from floe.qemu.qmp import negotiate
 from floe.spec.vmspec import VmSpec
 from floe.stream.streams import Matched, TimedOut
+from tests.conftest import Boot, Guest, run_to_the_end
 
-GUEST = Path(__file__).resolve().parent / "guest_timer.py"
+GUEST = Path(__file__).resolve().parent / "guests" / "guest_timer.py"
 MS = 1000
 LATE_MS = 500
 STOPPED_S = 1.5

@@ -9,13 +9,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from certs import Certificates
-from tls_host import TlsServices
 
-from conftest import Boot
 from floe.stream.streams import Matched
+from tests.conftest import Boot
+from tests.support.certs import Certificates
+from tests.target.peers.tls_host import TlsServices
 
-HERE = Path(__file__).resolve().parent
+GUESTS = Path(__file__).resolve().parent / "guests"
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 
 def test_known_answers(boot: Boot) -> None:
-    vm = boot(HERE / "guest_hash.py", deadline_s=60)
+    vm = boot(GUESTS / "guest_hash.py", deadline_s=60)
     assert vm.expect("all done") is Matched
     assert vm.wait() == 0
     assert "PANIC" not in vm.console_text
@@ -33,7 +33,7 @@ def test_known_answers(boot: Boot) -> None:
 def test_tls(boot: Boot, certificates: Certificates) -> None:
     with TlsServices(certificates) as services:
         env = certificates.env("ca", "good", "client")
-        vm = boot(HERE / "guest_tls.py", deadline_s=120, args=services.arguments, env=env)
+        vm = boot(GUESTS / "guest_tls.py", deadline_s=120, args=services.arguments, env=env)
         assert vm.expect("all done") is Matched
         assert vm.wait() == 0
     assert "PANIC" not in vm.console_text

@@ -14,10 +14,10 @@ from pathlib import Path
 import click
 import pytest
 
-from command import FLOE, floe
 from floe import __version__
 from floe.cli import main as cli
 from floe.errors import FloeError, NotFound
+from tests.support.command import FLOE, floe
 
 
 def test_version_takes_less_than_a_fifth_of_a_second() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from command import FLOE, floe
+from tests.support.command import FLOE, floe
 
 SIZE = 4 << 20
 LINE = b"%07d " + b"0123456789abcdef" * 4 + b"\n"

@@ -18,13 +18,13 @@ from pathlib import Path
 
 import pytest
 
-import tiny
-from command import FLOE, floe
-from detached import Vms, gone, kill, log, ps, until
 from floe.detached import control
 from floe.errors import VmError
 from floe.store import vmfolder
 from floe.store.vmfolder import Process
+from tests.support import tiny
+from tests.support.command import FLOE, floe
+from tests.support.vms import Vms, gone, kill, log, ps, until
 
 TICKS = "import time\nn = 0\nwhile True:\n    print('tick', n)\n    n += 1\n    time.sleep_ms(50)\n"
 

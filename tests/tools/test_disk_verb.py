@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-import tiny
-from command import failure, floe
 from floe.spec.disks import Disk
 from floe.spec.vmspec import VmSpec
 from floe.vm.vm import Vm
+from tests.support import tiny
+from tests.support.command import failure, floe
 
 FILE_SYSTEMS = ["littlefs2", "FAT"]
 needs_mtools = pytest.mark.skipif(shutil.which("mformat") is None, reason="mtools is not installed")

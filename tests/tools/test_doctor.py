@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from command import floe
 from floe.errors import VmError
 from floe.qemu import accel, ring3
+from tests.support.command import floe
 
 TOOLS = ("gcc", "as", "ld", "make", "apt-get", "qemu-system-x86_64")
 

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from command import failure
 from floe.build import pipeline
 from floe.errors import ImageRefused, NotFound
 from floe.image import elf
+from tests.support.command import failure
 
 REPO = Path(__file__).resolve().parents[2]
 PHDR = 56  # sizeof(Elf64_Phdr)

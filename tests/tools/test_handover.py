@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from command import floe
-from conftest import Boot
 from floe.errors import ConfigError, UsageError
 from floe.qemu import words as qemu_words
 from floe.qemu.commandline import Endpoints, command_line
@@ -18,6 +16,8 @@ from floe.spec import handover
 from floe.spec.vmspec import VmSpec
 from floe.stream.streams import Matched
 from floe.vm.vm import Vm
+from tests.conftest import Boot
+from tests.support.command import floe
 
 UUID = "01234567-89ab-cdef-0123-456789abcdef"
 SCRIPT = """

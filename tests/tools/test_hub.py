@@ -16,13 +16,13 @@ from pathlib import Path
 
 import pytest
 
-from conftest import SmallDisk
 from floe.detached import hub as hub_module
 from floe.detached.endpoints import Listener, Pty, tcp_socket, unix_socket
 from floe.detached.hub import Hub
 from floe.stream import logfile
 from floe.stream.link import Link
 from floe.stream.logfile import BoundedLog
+from tests.conftest import SmallDisk
 
 DEADLINE_S = 10.0
 
@@ -199,7 +199,7 @@ def test_a_pty_may_be_opened_again_and_again(bench: Bench) -> None:
 EXCLUSIVE = """
 import fcntl, os, sys, termios
 from pathlib import Path
-from test_hub import Bench
+from tests.tools.test_hub import Bench
 bench = Bench(Path(sys.argv[1]))
 for number in range(3):
     fd = bench.by_pty()

@@ -16,8 +16,6 @@ from pathlib import Path
 
 import pytest
 
-import tiny
-from conftest import Boot
 from floe.errors import FloeError, NotFound, UsageError, VmExitedEarly
 from floe.hostnet import taps
 from floe.qemu import words as qemu_words
@@ -29,7 +27,9 @@ from floe.spec.ports import Forward
 from floe.spec.vmspec import VmSpec
 from floe.stream.streams import Closed, Matched
 from floe.vm.vm import Vm
-from nobody import error_for_nobody
+from tests.conftest import Boot
+from tests.support import tiny
+from tests.support.nobody import error_for_nobody
 
 # ---- -p ----------------------------------------------------------------------------------------------
 

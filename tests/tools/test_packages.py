@@ -19,7 +19,7 @@ import pytest
 from floe.build import config, freeze, index, mip, port_archive
 from floe.errors import BuildError, ConfigError
 from floe.setup import archive
-from httphost import Quiet, serve
+from tests.support.httphost import Quiet, serve
 
 JSON = "application/vnd.pypi.simple.v1+json"
 Member = bytes | str  # content, or "-> where a symbolic link points", or "=> the entry that a hard link names"

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Boot, Guest
 from floe.errors import GuestError, VmError
 from floe.errors import TimedOut as TimedOutError
 from floe.stream.streams import Matched, TimedOut
+from tests.conftest import Boot, Guest
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from command import FLOE, floe
+from tests.support.command import FLOE, floe
 
 DEADLINE_S = 30.0
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-import tiny
 from floe.build import pipeline
 from floe.cli import main as cli
+from tests.support import tiny
 
 pytest_plugins = ["pytester"]
 

@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from conftest import REPO
+from tests.conftest import REPO
 
 HANGS = """
 import subprocess, time
@@ -49,11 +49,22 @@ def run(folder: Path, text: str, *before: str) -> tuple[int, str]:
     """Exit code and output of a run of pytest over one file of tests, with our plugin alone."""
     (folder / "test_it.py").write_text(text)
     (folder / "pytest.ini").write_text("[pytest]\n")
-    argv = [*before, sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "limits", "-v", "test_it.py"]
+    argv = [
+        *before,
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "tests.support.limits",
+        "-v",
+        "test_it.py",
+    ]
     done = subprocess.run(
         argv,
         cwd=folder,
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(REPO / "tests")},
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(REPO)},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -17,7 +17,7 @@ import pytest
 from floe.errors import ConfigError, UpstreamError
 from floe.setup import archive, upstream
 from floe.setup.upstream import Fetcher, HashMismatch, Origin, Patch, Pin, bring_all, load_pins
-from httphost import Quiet, serve
+from tests.support.httphost import Quiet, serve
 
 REPO = Path(__file__).parents[2]
 

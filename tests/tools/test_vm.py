@@ -15,8 +15,6 @@ from pathlib import Path
 
 import pytest
 
-import tiny
-from conftest import Boot
 from floe.errors import VmError, VmExitedEarly
 from floe.qemu.accel import check_kvm
 from floe.qemu.commandline import Endpoints, command_line
@@ -24,6 +22,8 @@ from floe.qemu.qmp import negotiate
 from floe.spec.vmspec import VmSpec, Wires
 from floe.stream.streams import Closed, Matched, TimedOut
 from floe.vm.vm import Outcome, Vm
+from tests.conftest import Boot
+from tests.support import tiny
 
 
 @pytest.mark.parametrize("code", [0, 1, 2, 42, 119])

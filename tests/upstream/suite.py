@@ -16,11 +16,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from conftest import REPO
 from floe.build import port_archive
 from floe.vm.vm import Vm
 from tests.bench import unixport
-from tests.terminal import Pty
+from tests.conftest import REPO
+from tests.support.terminal import Pty
 
 TESTS = port_archive.MICROPYTHON / "tests"
 BUILD = port_archive.BUILD / "upstream-tests"

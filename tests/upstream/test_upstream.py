@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-import suite
-from conftest import Boot, Guest
 from floe.errors import VmError
 from floe.qemu import accel as accelerators
 from floe.stream.streams import Matched
+from tests.conftest import Boot, Guest
+from tests.upstream import suite
 
 HERE = Path(__file__).resolve().parent
 DIRECTORIES = ("basics", "extmod", "float", "import", "io", "micropython", "misc", "stress", "unicode")

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from conftest import REPO, Boot
 from floe.errors import UpstreamError, VmError
 from floe.qemu import commandline
 from floe.xenlab import lab as the_lab
 from floe.xenlab import machine
+from tests.conftest import REPO, Boot
 
 STATE = REPO / "build" / "tests-xen"
 LIMIT_S = 840  # Xen under emulation, on a busy machine; pytest's own limit of a test comes after it

@@ -11,18 +11,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import crash
-import dom0
 import pytest
-import writelog
-from dom0 import Domain
 
 from floe.lab import disk as labdisk
 from floe.qemu import words as qemu_words
 from floe.spec import disks
 from floe.xenlab import lab as xen
+from tests.support import crash, writelog
+from tests.xen import dom0
+from tests.xen.dom0 import Domain
 
-TARGET = Path(__file__).resolve().parents[1] / "target"
+GUESTS = Path(__file__).resolve().parents[1] / "target" / "guests"
 KILLS = int(os.environ.get("FLOE_XEN_KILLS", "4"))
 SEED = int(os.environ.get("FLOE_SEED", "1"))
 SIZE = 1 << 20
@@ -52,7 +51,7 @@ def app(build: Callable[..., Path], tmp_path: Path) -> App:
 @pytest.fixture(scope="session")
 def writer(build: Callable[..., Path]) -> Path:
     """Writes files without end, and says what it has synced."""
-    return build(TARGET / "guest_crash.py")
+    return build(GUESTS / "guest_crash.py")
 
 
 KEEPS = """

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Boot, Guest
 from floe.stream.streams import Matched
 from floe.xenlab import lab as the_lab
+from tests.conftest import Boot, Guest
 from tests.xen.xl import domains
 
-GUEST = Path(__file__).with_name("guest_net.py")
+GUEST = Path(__file__).with_name("guest_vif.py")
 SIZE = 4 << 20
 SLOW = 60  # seconds; an emulated machine that others use too
 DRIVER = "/sys/bus/xen-backend/drivers/vif"

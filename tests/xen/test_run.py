@@ -14,16 +14,16 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-import dom0 as in_dom0
 import pytest
 
-from command import FLOE, failure, floe
-from conftest import REPO, Boot
-from detached import Vms, log, ps, until
 from floe.errors import FloeError
 from floe.stream.streams import Matched
 from floe.xen import dom0, places
 from floe.xenlab import lab as the_lab
+from tests.conftest import REPO, Boot
+from tests.support.command import FLOE, failure, floe
+from tests.support.vms import Vms, log, ps, until
+from tests.xen import dom0 as in_dom0
 from tests.xen.xl import domains
 
 TICKS = "import time\nprint('ready')\nn = 0\nwhile True:\n    time.sleep_ms(100)\n    n += 1\n    print('tick', n)\n"
@@ -63,7 +63,7 @@ def test_exit_code_arguments_and_environment(boot: Boot, tmp_path: Path) -> None
 
 
 def test_a_panic_is_120_and_its_text_is_there(boot: Boot) -> None:
-    guest = Path(__file__).resolve().parents[1] / "target" / "guest_protection.py"
+    guest = Path(__file__).resolve().parents[1] / "target" / "guests" / "guest_protection.py"
     vm = boot(guest, deadline_s=60, args=("read", "0"))
     assert vm.wait() == 120
     assert vm.outcome is not None

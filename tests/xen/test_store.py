@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Boot
 from floe.build import pipeline
 from floe.stream.streams import Matched
 from floe.testing.guest import Guest
 from floe.xenlab import lab as the_lab
+from tests.conftest import Boot
 from tests.xen.xl import domains
 
 STUBBORN = """

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-import suite
-from conftest import Boot
+from tests.conftest import Boot
+from tests.upstream import suite
 from tests.upstream.test_upstream import app, boot_device, listed, matching
 
 __all__ = ["app"]  # a fixture

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The loop of every program in this folder: a line of words comes in, command() answers in lines, "." ends the
-// answer (tests/c/harness.py is the other end). The file under test is included by the program, so that its
+// answer (tests/c/support/harness.py is the other end). The file under test is included by the program, so that its
 // static functions can be called. Context: host, sanitizers on.
 
 #ifndef FLOE_TEST_TALK_H

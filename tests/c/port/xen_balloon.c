@@ -7,7 +7,7 @@
 
 #include "talk.h"
 
-#include "../fuzz_lives.c"
+#include "../support/fuzz_lives.c"
 
 #include "hal/mem.c"
 #include "xen/balloon.c"

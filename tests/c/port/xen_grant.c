@@ -6,7 +6,7 @@
 
 #include "talk.h"
 
-#include "../fuzz_lives.c"
+#include "../support/fuzz_lives.c"
 #include "hal/internal.h"
 
 #include "xen/grant.c"

@@ -9,7 +9,7 @@
 
 #include <sys/mman.h>
 
-#include "../fuzz_lives.c"
+#include "../support/fuzz_lives.c"
 #include "hal/hal.h"
 
 #include "xen/store.c"

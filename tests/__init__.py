@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Floe's tests. This file is here so that no other package `tests` is found first; the folders below need none."""

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: MIT
+"""port/hal/mem.c: the C heap from below and everything else from above never meet, whatever is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.c.support.harness import Harness
+from tests.c.support.port_programs import build
+
+PAGE = 4096
+LAYOUTS = [
+    [(0x200000, 0x400000)],
+    [(0x200000, 0x230000), (0x400000, 0x800000)],  # the gap before the native code arena, then the rest
+    [(0x200000, 0xC0000000), (0x100000000, 0x180000000)],
+    [(0x200000, 0x200000), (0x300000, 0x380000), (0x400000, 0x404000)],  # empty and tiny ones
+]
+
+
+@pytest.fixture(scope="module")
+def mem(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("mem"), "mem")
+
+
+@dataclass
+class Ram:
+    """What was handed out, checked against the layout at every step."""
+
+    h: Harness
+    layout: list[tuple[int, int]]
+    heap_start: int = 0
+    heap_now: int = 0
+    heap_peak: int = 0
+    taken: list[tuple[int, int]] = field(default_factory=list)
+
+    def start(self) -> None:
+        for start, end in self.layout:
+            self.h.do("ram", start, end)
+
+    def sbrk(self, n: int) -> bool:
+        old = self.h.number("sbrk", n)
+        if old == -1:
+            return False
+        if self.heap_start == 0:
+            self.heap_start = self.heap_now = self.heap_peak = old
+        assert old == self.heap_now
+        self.heap_now += n
+        self.heap_peak = max(self.heap_peak, self.heap_now)
+        assert self.heap_now >= self.heap_start
+        assert self.h.number("used") == self.heap_now - self.heap_start
+        self.check(self.heap_start, self.heap_peak, self.taken)
+        return True
+
+    def take(self, n: int, align: int, reserve: int) -> bool:
+        at = self.h.number("take", n, align, reserve)
+        if at == 0:
+            return False
+        assert at % align == 0
+        heap = [(self.heap_start, self.heap_peak)] if self.heap_peak > self.heap_start else []
+        self.check(at, at + n, self.taken + heap)
+        self.taken.append((at, at + n))
+        return True
+
+    def give(self, which: int) -> bool:
+        """Return one of what was taken."""
+        if not self.taken:
+            return False
+        start, end = self.taken[which % len(self.taken)]
+        if self.h.number("return", start, end - start) == 0:
+            return False
+        self.taken.remove((start, end))
+        return True
+
+    def check(self, start: int, end: int, others: list[tuple[int, int]]) -> None:
+        assert any(a <= start and end <= b for a, b in self.layout), f"{start:#x}..{end:#x} is no RAM"
+        for a, b in others:
+            assert end <= a or b <= start, f"{start:#x}..{end:#x} overlaps {a:#x}..{b:#x}"
+
+
+@pytest.fixture(params=range(len(LAYOUTS)))
+def ram(mem: Path, request: pytest.FixtureRequest) -> Iterator[Ram]:
+    with Harness(mem) as h:
+        ram = Ram(h, LAYOUTS[request.param])
+        ram.start()
+        yield ram
+
+
+STEP = st.one_of(
+    st.tuples(st.just("sbrk"), st.integers(-(1 << 20), 1 << 20)),
+    st.tuples(
+        st.just("take"),
+        st.integers(1, 1 << 20),
+        st.sampled_from([1, 16, PAGE, 1 << 16]),
+        st.sampled_from([0, PAGE, 1 << 19]),
+    ),
+)
+
+
+@given(st.sampled_from(LAYOUTS), st.lists(STEP, max_size=60))
+@settings(deadline=None, max_examples=60)
+def test_the_two_ends_never_meet(mem: Path, layout: list[tuple[int, int]], steps: list[tuple[object, ...]]) -> None:
+    with Harness(mem) as h:
+        ram = Ram(h, layout)
+        ram.start()
+        for verb, *arguments in steps:
+            getattr(ram, str(verb))(*arguments)
+
+
+def test_until_nothing_is_left(ram: Ram) -> None:
+    size = sum(end - start for start, end in ram.layout)
+    assert ram.h.number("free") == size
+    for shift in range(30, 11, -1):
+        while ram.sbrk(1 << shift) | ram.take(1 << shift, PAGE, 0):
+            pass
+    assert ram.h.number("free") < PAGE
+    assert ram.h.number("largest", 0) == 0
+    used = ram.heap_now - ram.heap_start + sum(end - start for start, end in ram.taken)
+    assert used == size
+
+
+@pytest.mark.parametrize("n", [2**31, 2**40, 2**63 - 1, 2**63, 2**64 - 1, 2**64 - PAGE])
+def test_absurd_sizes_are_refused(ram: Ram, n: int) -> None:
+    if n > sum(end - start for start, end in ram.layout):
+        assert not ram.take(n, PAGE, 0)
+        assert ram.h.number("sbrk", min(n, 2**63 - 1)) == -1
+    assert ram.h.number("sbrk", -(2**63) + 1) == -1
+
+
+def test_the_reserve_stays_with_the_c_heap(ram: Ram) -> None:
+    biggest = max(end - start for start, end in ram.layout)
+    reserve = biggest // 4 // PAGE * PAGE
+    for shift in range(30, 11, -1):
+        while ram.take(1 << shift, PAGE, reserve):
+            pass
+    assert ram.h.number("largest", reserve) == 0
+    assert ram.sbrk(reserve)  # is there
+
+
+def test_largest_can_be_taken(ram: Ram) -> None:
+    for _ in range(4):
+        n = ram.h.number("largest", PAGE)
+        if n > 0:
+            assert ram.take(n, PAGE, PAGE)
+    assert not ram.take(PAGE, PAGE, PAGE)
+
+
+def test_what_the_heap_gave_back_is_its_own_to_take_again(ram: Ram) -> None:
+    assert ram.sbrk(64 * 1024)
+    assert ram.sbrk(-32 * 1024)
+    for shift in range(30, 11, -1):
+        while ram.take(1 << shift, PAGE, 0):
+            pass
+    assert ram.sbrk(32 * 1024)
+
+
+def test_what_was_taken_can_all_be_returned(ram: Ram) -> None:
+    before = ram.h.number("free")
+    while ram.take(PAGE * 40, PAGE, 0):
+        if len(ram.taken) == 20:
+            break
+    assert not ram.taken or ram.h.number("free") < before
+    while any(ram.give(i) for i in range(len(ram.taken))):
+        pass
+    assert ram.taken == []
+    assert ram.h.number("free") == before
+    assert ram.h.number("return", 0x12345000, PAGE) == 0
