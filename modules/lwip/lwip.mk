@@ -10,8 +10,8 @@ LWIP_SRC_C := $(addprefix src/, \
 
 FLOE_LWIP_C := $(addprefix modules/lwip/, \
     mod_lan.c mod_netaddr.c mod_network.c mod_socket.c mod_sockio.c mod_sockopt.c \
-    netcfg.c netdns.c netglue.c netmem.c netneigh.c netpoll.c netrand.c netsum.c netsyn.c nettimer.c nettx.c \
-    sock.c sock_dns.c sock_group.c sock_listen.c sock_tcp.c sock_udp.c)
+    netcfg.c netdns.c netevent.c netglue.c netmem.c netneigh.c netrand.c netstack.c netsum.c netsyn.c nettimer.c nettx.c \
+    sock.c sock_base.c sock_dns.c sock_group.c sock_listen.c sock_tcp.c sock_udp.c)
 
 $(addprefix $(BUILD)/lwip/src/core/, tcp.o ipv6/ip6.o ipv6/ip6_frag.o): CFLAGS += -Dnd6_get_destination_mtu=nettx_path_mtu
 $(BUILD)/lwip/src/core/ipv6/icmp6.o: CFLAGS += -Dnd6_input=netneigh_icmp6 -Dmld6_input=netneigh_icmp6

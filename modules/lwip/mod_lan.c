@@ -15,7 +15,7 @@
 #include "netdns.h"
 #include "netglue.h"
 #include "netmem.h"
-#include "netpoll.h"
+#include "netstack.h"
 #include "py/mperrno.h"
 #include "py/objstr.h"
 #include "py/runtime.h"
@@ -43,7 +43,7 @@ static struct netif *netif_of(mp_obj_t self_in) { return &((lan_obj_t *)MP_OBJ_T
 
 static mp_obj_t lan_make_new(const mp_obj_type_t *type, size_t n_args, size_t n_kw, const mp_obj_t *args) {
     mp_arg_check_num(n_args, n_kw, 0, 1, false);
-    netpoll_start();
+    netstack_start();
     mp_int_t id = n_args > 0 ? mp_obj_get_int(args[0]) : 0;
     if (id < 0 || (mp_uint_t)id >= netglue_count()) {
         mp_raise_OSError(MP_ENODEV);

@@ -9,7 +9,7 @@
 
 #include "hal.h"
 #include "netcfg.h"
-#include "netpoll.h"
+#include "netstack.h"
 #include "py/mperrno.h"
 #include "py/runtime.h"
 
@@ -162,7 +162,7 @@ static mp_obj_t resolve(const char *host, mp_int_t port, mp_int_t family, mp_int
 }
 
 static mp_obj_t mod_netaddr_getaddrinfo(size_t n_args, const mp_obj_t *args) {
-    netpoll_start();
+    netstack_start();
     size_t len;
     const char *host = mp_obj_str_get_data(args[0], &len);
     mp_int_t port = mp_obj_get_int(args[1]);

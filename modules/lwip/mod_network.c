@@ -11,7 +11,7 @@
 #include "netdns.h"
 #include "netglue.h"
 #include "netmem.h"
-#include "netpoll.h"
+#include "netstack.h"
 #include "py/runtime.h"
 
 static mp_obj_t global_get(struct netif *n, qstr key) {
@@ -41,14 +41,14 @@ static void global_set(struct netif *n, qstr key, mp_obj_t value) {
 }
 
 static mp_obj_t network_ipconfig(size_t n_args, const mp_obj_t *args, mp_map_t *kwargs) {
-    netpoll_start();
+    netstack_start();
     static const mod_network_config_t config = {global_get, global_set};
     return mod_network_get_or_set(NULL, n_args, args, kwargs, &config);
 }
 static MP_DEFINE_CONST_FUN_OBJ_KW(network_ipconfig_obj, 0, network_ipconfig);
 
 static mp_obj_t network_hostname(size_t n_args, const mp_obj_t *args) {
-    netpoll_start();
+    netstack_start();
     if (n_args == 0) {
         return mp_obj_new_str_from_cstr(netcfg_hostname());
     }
@@ -63,7 +63,7 @@ static mp_obj_t network_hostname(size_t n_args, const mp_obj_t *args) {
 static MP_DEFINE_CONST_FUN_OBJ_VAR_BETWEEN(network_hostname_obj, 0, 1, network_hostname);
 
 static mp_obj_t network_route(void) {
-    netpoll_start();
+    netstack_start();
     mp_obj_t list = mp_obj_new_list(0, NULL);
     for (unsigned i = 0; i < netglue_count(); i++) {
         mp_obj_list_append(list, mod_network_lan(i));
@@ -74,7 +74,7 @@ static MP_DEFINE_CONST_FUN_OBJ_0(network_route_obj, network_route);
 
 // For frozen/boot.py: start the stack and apply the boot arguments. Does not wait for a lease.
 static mp_obj_t network_boot(void) {
-    netpoll_start();
+    netstack_start();
     return mp_const_none;
 }
 static MP_DEFINE_CONST_FUN_OBJ_0(network_boot_obj, network_boot);

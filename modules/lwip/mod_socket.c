@@ -10,7 +10,7 @@
 
 #include "hal.h"
 #include "mod_netaddr.h"
-#include "netpoll.h"
+#include "netstack.h"
 #include "py/gc.h"
 #include "py/mperrno.h"
 #include "py/runtime.h"
@@ -30,7 +30,7 @@ static socket_obj_t *new_obj(void) {
 
 static mp_obj_t socket_make_new(const mp_obj_type_t *type, size_t n_args, size_t n_kw, const mp_obj_t *args) {
     mp_arg_check_num(n_args, n_kw, 0, 4, false);
-    netpoll_start();
+    netstack_start();
     mp_int_t family = n_args > 0 ? mp_obj_get_int(args[0]) : SOCK_AF_INET;
     mp_int_t kind = n_args > 1 ? mp_obj_get_int(args[1]) : SOCK_TYPE_STREAM;
     if (family != SOCK_AF_INET && family != SOCK_AF_INET6) {

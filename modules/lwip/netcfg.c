@@ -18,8 +18,8 @@
 #include "lwip/nd6.h"
 #include "lwip/prot/dhcp.h"
 #include "netdns.h"
+#include "netevent.h"
 #include "netglue.h"
-#include "netpoll.h"
 
 enum {
     WORD_MAX = 256,
@@ -265,7 +265,7 @@ static void netif_changed(struct netif *n) {
         say_card(n, "DHCP has given ", ip4addr_ntoa(netif_ip4_addr(n)));
     }
     netdns_keep();
-    netpoll_ready();
+    netevent_raise();
 }
 
 void netcfg_dhcp_tick(void) {

@@ -13,7 +13,7 @@
 
 enum { NETCFG_HOSTNAME_MAX = 32 };
 
-// Apply ip=, ip6= and hostname= to every interface in order. Called by netpoll_start().
+// Apply ip=, ip6= and hostname= to every interface in order. Called by netstack_start().
 void netcfg_init(void);
 
 // "10.0.0.2/24" -> address and prefix length; *bits is left alone without a slash. False: not an address.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // One lwIP interface per network device: netglue.c joins the two and receives, nettx.c sends. Owns what is
-// in flight between them. Not here: when it runs (netpoll.c), addresses (netcfg.c). Context: main loop.
+// in flight between them. Not here: when it runs (netstack.c), addresses (netcfg.c). Context: main loop.
 
 #ifndef FLOE_NETGLUE_H
 #define FLOE_NETGLUE_H

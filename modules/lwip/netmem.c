@@ -11,7 +11,7 @@
 #include "hal.h"
 #include "lwip/priv/tcp_priv.h"
 #include "lwip/stats.h"
-#include "netpoll.h"
+#include "netevent.h"
 
 enum {
     HALF_OPEN_MS = 4000,
@@ -47,7 +47,7 @@ void netmem_free(void *p) {
     frees++;
     if (watched) {
         watched = false;
-        netpoll_ready();
+        netevent_raise();
     }
     free(p);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // lwIP's periodic work, from one table. Nothing is allocated, so a stack that is out of memory still times
 // out what holds it; and what has nothing to do is not called, so an idle VM sleeps for a second at a time.
-// Owns the due times. Not here: what the timers do. Context: main loop (netpoll.c).
+// Owns the due times. Not here: what the timers do. Context: main loop (netstack.c).
 
 #include "nettimer.h"
 

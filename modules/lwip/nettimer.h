@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// lwIP's periodic work. Owns nothing. Context: main loop (netpoll.c).
+// lwIP's periodic work. Owns nothing. Context: main loop (netstack.c).
 
 #ifndef FLOE_NETTIMER_H
 #define FLOE_NETTIMER_H

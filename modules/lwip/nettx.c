@@ -2,7 +2,7 @@
 // The way out: frames wait in a queue until the batch ends, then go to the device without a copy. Where the
 // device completes TCP checksums it gets the pseudo-header sum; where it cuts large TCP frames itself (TSO),
 // neighbouring segments of one connection are joined into one frame.
-// Owns the queue and one reference to every pbuf in it or in the device. Not here: the kick (netpoll.c).
+// Owns the queue and one reference to every pbuf in it or in the device. Not here: the kick (netstack.c).
 // Context: main loop, and inside lwIP (nettx_push).
 
 #include <errno.h>

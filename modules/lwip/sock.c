@@ -1,29 +1,20 @@
 // SPDX-License-Identifier: MIT
-// What sockets of both kinds have in common: life, options, readiness, errors.
-// Owns no state. Not here: the protocols (sock_tcp.c, sock_udp.c), groups (sock_group.c). Context: main loop.
+// The verbs of a socket, dispatched to its protocol; options. Above all other parts of a socket. Owns no state. Not here:
+// the protocols (sock_tcp.c, sock_listen.c, sock_udp.c), groups (sock_group.c), what they stand on (sock_base.c).
+// Context: main loop.
 
 #include "sock.h"
 
-#include <string.h>
-
 #include "hal.h"
-#include "lwip/mem.h"
 #include "lwip/pbuf.h"
 #include "lwip/tcp.h"
 #include "lwip/udp.h"
-#include "netmem.h"
-#include "netpoll.h"
+#include "sock_internal.h"
 
 sock_t *sock_new(int family, int type) {
-    sock_t *s = mem_malloc(sizeof *s);
-    if (s == NULL) {
-        return NULL;
-    }
-    memset(s, 0, sizeof *s);
-    s->family = (uint8_t)family;
-    s->type = (uint8_t)type;
-    if (!(type == SOCK_TYPE_STREAM ? sock_tcp_open(s) : sock_udp_open(s))) {
-        mem_free(s);
+    sock_t *s = sock_alloc(family, type);
+    if (s != NULL && !(type == SOCK_TYPE_STREAM ? sock_tcp_open(s) : sock_udp_open(s))) {
+        sock_free(s);
         return NULL;
     }
     return s;
@@ -31,61 +22,16 @@ sock_t *sock_new(int family, int type) {
 
 void sock_close(sock_t *s) {
     s->notify = NULL;
-    if (s->type == SOCK_TYPE_STREAM) {
-        sock_tcp_close(s);
-    } else {
+    if (s->type == SOCK_TYPE_DGRAM) {
         sock_leave_groups(s);
         sock_udp_close(s);
+    } else if (s->state == SOCK_LISTENING) {
+        sock_listen_close(s);
+    } else {
+        sock_tcp_close(s);
     }
-    mem_free(s);
+    sock_free(s);
 }
-
-void sock_changed(sock_t *s) {
-    netpoll_ready();
-    if (s->notify != NULL) {
-        s->notify(s->notify_arg);
-    }
-}
-
-int sock_error_of(int lwip_err) {
-    static const int16_t map[] = {
-        [0] = 0,
-        [-ERR_MEM] = EAGAIN,
-        [-ERR_BUF] = ENOBUFS,
-        [-ERR_TIMEOUT] = ETIMEDOUT,
-        [-ERR_RTE] = EHOSTUNREACH,
-        [-ERR_INPROGRESS] = EINPROGRESS,
-        [-ERR_VAL] = EINVAL,
-        [-ERR_WOULDBLOCK] = EAGAIN,
-        [-ERR_USE] = EADDRINUSE,
-        [-ERR_ALREADY] = EALREADY,
-        [-ERR_ISCONN] = EISCONN,
-        [-ERR_CONN] = ENOTCONN,
-        [-ERR_IF] = EIO,
-        [-ERR_ABRT] = ETIMEDOUT, // lwIP gave up on the peer: we never abort a connection we still watch
-        [-ERR_RST] = ECONNRESET,
-        [-ERR_CLSD] = ENOTCONN,
-        [-ERR_ARG] = EINVAL,
-    };
-    hal_assert(lwip_err <= 0 && (size_t)-lwip_err < HAL_ARRAY_LEN(map));
-    return -map[-lwip_err];
-}
-
-int sock_take_error(sock_t *s) {
-    int e = s->error;
-    s->error = 0;
-    return -e;
-}
-
-bool sock_addr_fits(const sock_t *s, const ip_addr_t *a) { return s->family == SOCK_AF_INET6 || IP_IS_V4(a); }
-
-void sock_refuse(sock_t *s) {
-    s->refused = true;
-    s->refused_at = netmem_frees();
-    netmem_watch();
-}
-
-bool sock_still_refused(const sock_t *s) { return s->refused && s->refused_at == netmem_frees(); }
 
 int sock_bind(sock_t *s, const sock_addr_t *a) {
     if (!sock_addr_fits(s, &a->ip)) {
@@ -97,6 +43,13 @@ int sock_bind(sock_t *s, const sock_addr_t *a) {
         b.ip = *IP_ANY_TYPE;
     }
     return s->type == SOCK_TYPE_STREAM ? sock_tcp_bind(s, &b) : sock_udp_bind(s, &b);
+}
+
+int sock_connect(sock_t *s, const sock_addr_t *a) {
+    if (!sock_addr_fits(s, &a->ip)) {
+        return -EAFNOSUPPORT;
+    }
+    return s->type == SOCK_TYPE_STREAM ? sock_tcp_connect(s, a) : sock_udp_connect(s, a);
 }
 
 ssize_t sock_readable(sock_t *s, size_t max) {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Sockets over lwIP's raw API, without Python. A sock_t lives on the C heap; lwIP's callbacks know it and
 // nothing above it, so an object that points to one may be freed at any time after sock_close().
-// sock.c: life, options, readiness. sock_tcp.c, sock_udp.c: one protocol each. sock_group.c: multicast.
-// sock_dns.c: names.
-// Owns nothing itself. Not here: waiting (mod_socket.c): every verb returns at once.
+// sock.c: the verbs. sock_tcp.c, sock_listen.c, sock_udp.c: a protocol each. sock_group.c: multicast. sock_base.c: what all
+// of them stand on. sock_dns.c: names.
+// Owns nothing itself. Not here: waiting (mod_socket.c): every verb returns at once; what the parts owe each other
+// (sock_internal.h).
 //
 // Errors are -errno; -EAGAIN: not now, nothing changed, try again when sock_poll() or an event says so.
 // Context: main loop.
@@ -75,14 +76,31 @@ typedef struct sock {
     void *notify_arg;
 } sock_t;
 
-// ---- sock.c -------------------------------------------------------------------------------------
+// ---- verbs --------------------------------------------------------------------------------------
 // A new socket of a family and type. The caller owns it and ends it with sock_close(). NULL: no memory.
 sock_t *sock_new(int family, int type);
 // Release all. What is queued to be sent still goes out; a connection that makes no progress for 20 s is reset.
 void sock_close(sock_t *s);
 int sock_bind(sock_t *s, const sock_addr_t *a);
+int sock_listen(sock_t *s, int backlog);
+// The oldest waiting connection; the caller owns *out. -EAGAIN: none.
+int sock_accept(sock_t *s, sock_t **out, sock_addr_t *peer);
+// -EINPROGRESS: begun. sock_connect_state() tells how it went: 0 connected, -EINPROGRESS, or why it failed.
+int sock_connect(sock_t *s, const sock_addr_t *a);
+int sock_connect_state(sock_t *s);
+// Bytes taken, -errno. to: NULL, or for UDP the destination. Data is copied: the buffer stays the caller's.
+ssize_t sock_send(sock_t *s, const void *data, size_t len, const sock_addr_t *to);
+// Bytes copied out, 0 at the end of a stream, -errno. Of a datagram what does not fit is lost. from: NULL, or filled in
+// for UDP.
+ssize_t sock_recv(sock_t *s, void *out, size_t size, sock_addr_t *from);
+// How much of max bytes sock_recv() would give at once; 0: an empty datagram, or the end of a stream; -EAGAIN:
+// nothing yet; -errno.
+ssize_t sock_readable(sock_t *s, size_t max);
+int sock_shutdown_write(sock_t *s);
 // SOCK_POLL_* that hold now.
 unsigned sock_poll(const sock_t *s);
+// The other end of a connected socket; the unspecified address when there is none.
+void sock_peer(const sock_t *s, sock_addr_t *out);
 int sock_set_reuse(sock_t *s, bool on);
 int sock_set_broadcast(sock_t *s, bool on);
 int sock_set_keepalive(sock_t *s, bool on);
@@ -90,55 +108,13 @@ int sock_set_nodelay(sock_t *s, bool on);
 // How far packets go, of a UDP socket those to groups apart: 1 to 255 (groups: from 0), -1: as far as they can.
 int sock_set_hops(sock_t *s, long hops, bool multicast);
 int sock_set_multicast_loop(sock_t *s, bool on); // whether this machine's members of a group hear it, too
-// How much of max bytes sock_recv() would give at once; 0: an empty datagram, or the end of a stream; -EAGAIN:
-// nothing yet; -errno.
-ssize_t sock_readable(sock_t *s, size_t max);
-ssize_t sock_recv(sock_t *s, void *out, size_t size, sock_addr_t *from); // from: NULL, or filled in for UDP
-// The other end of a connected socket; the unspecified address when there is none.
-void sock_peer(const sock_t *s, sock_addr_t *out);
-// to: NULL, or for UDP the destination.
-ssize_t sock_send(sock_t *s, const void *data, size_t len, const sock_addr_t *to);
 // Join or leave a multicast group on the interface with this address (any: the default one). -EADDRINUSE: joined
 // already; -EADDRNOTAVAIL: not joined. sock_close() leaves all.
 int sock_membership(sock_t *s, const ip_addr_t *group, const ip_addr_t *interface, bool join);
-void sock_leave_groups(sock_t *s);
-// For the parts below.
-void sock_changed(sock_t *s);
-int sock_error_of(int lwip_err); // err_t -> -errno
-int sock_take_error(sock_t *s);  // -errno to report now, 0 for none
-// Whether an address may be used with this socket, as lwIP wants to see it (a v6 socket takes both kinds).
-bool sock_addr_fits(const sock_t *s, const ip_addr_t *a);
-void sock_refuse(sock_t *s);              // memory was refused
-bool sock_still_refused(const sock_t *s); // and nothing was freed since
 
-// ---- sock_tcp.c ---------------------------------------------------------------------------------
-bool sock_tcp_open(sock_t *s);
-void sock_tcp_close(sock_t *s);
-int sock_tcp_bind(sock_t *s, const sock_addr_t *a);
-int sock_listen(sock_t *s, int backlog);
-// The oldest waiting connection; the caller owns *out. -EAGAIN: none.
-int sock_accept(sock_t *s, sock_t **out, sock_addr_t *peer);
-// -EINPROGRESS: begun. sock_connect_state() tells how it went: 0 connected, -EINPROGRESS, or why it failed.
-int sock_connect(sock_t *s, const sock_addr_t *a);
-int sock_connect_state(sock_t *s);
-// Bytes taken or copied out, 0 at the end of the stream, -errno. Data is copied: the buffer stays the caller's.
-ssize_t sock_tcp_send(sock_t *s, const void *data, size_t len);
-ssize_t sock_tcp_recv(sock_t *s, void *out, size_t size);
-size_t sock_tcp_readable(const sock_t *s, size_t max); // bytes that can be read at once, counted up to max
-int sock_shutdown_write(sock_t *s);
-// Give lwIP the word to send what was written since the last time: small writes of one batch share segments.
+// For the main loop, once a turn: lwIP sends what was written since the last time, so that small writes of one turn share
+// segments.
 void sock_tcp_flush(void);
-unsigned sock_tcp_poll(const sock_t *s);
-
-// ---- sock_udp.c ---------------------------------------------------------------------------------
-bool sock_udp_open(sock_t *s);
-void sock_udp_close(sock_t *s);
-int sock_udp_bind(sock_t *s, const sock_addr_t *a);
-int sock_udp_connect(sock_t *s, const sock_addr_t *a);
-// to: NULL for the connected peer.
-ssize_t sock_udp_send(sock_t *s, const void *data, size_t len, const sock_addr_t *to);
-// One datagram; what does not fit is lost. from may be NULL.
-ssize_t sock_udp_recv(sock_t *s, void *out, size_t size, sock_addr_t *from);
 
 // ---- sock_dns.c ---------------------------------------------------------------------------------
 enum { SOCK_DNS_PENDING = 1 };

@@ -8,7 +8,7 @@
 #include "hal.h"
 #include "lwip/dns.h"
 #include "lwip/mem.h"
-#include "netpoll.h"
+#include "netevent.h"
 #include "sock.h"
 
 static void finish(sock_query_t *q, bool v6, const ip_addr_t *ip) {
@@ -16,7 +16,7 @@ static void finish(sock_query_t *q, bool v6, const ip_addr_t *ip) {
     if (ip != NULL) {
         *(v6 ? &q->ip6 : &q->ip4) = *ip;
     }
-    netpoll_ready();
+    netevent_raise();
     sock_query_release(q);
 }
 

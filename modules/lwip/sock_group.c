@@ -6,7 +6,7 @@
 #include "lwip/igmp.h"
 #include "lwip/mem.h"
 #include "lwip/mld6.h"
-#include "sock.h"
+#include "sock_internal.h"
 
 struct sock_group {
     struct sock_group *next;

@@ -3,13 +3,9 @@
 // wait as the backlog allows, further SYNs are ignored and their senders repeat them (netsyn.c).
 // Owns the queues. Not here: connections (sock_tcp.c). Context: main loop, and inside lwIP (on_accept).
 
-#include <string.h>
-
 #include "hal.h"
-#include "lwip/mem.h"
 #include "lwip/tcp.h"
 #include "netmem.h"
-#include "sock.h"
 #include "sock_internal.h"
 
 enum { BACKLOG_DEFAULT = 128, BACKLOG_MAX = 255, HALF_OPEN_MAX = 255 };
@@ -19,32 +15,15 @@ static bool queue_full(void *listener) {
     return s != NULL && s->accept_count >= s->backlog;
 }
 
-static void queue_remove(sock_t *l, sock_t *s) {
-    sock_t *before = NULL;
-    for (sock_t *at = l->accept_head; at != s; at = at->accept_next) {
-        before = at;
-    }
-    *(before != NULL ? &before->accept_next : &l->accept_head) = s->accept_next;
-    if (l->accept_tail == s) {
-        l->accept_tail = before;
-    }
-    l->accept_count--;
-    s->accept_next = NULL;
-    s->listener = NULL;
-}
-
 static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err) {
     sock_t *l = arg;
     if (err != ERR_OK || pcb == NULL || l == NULL) {
         return ERR_VAL;
     }
-    sock_t *s = mem_malloc(sizeof *s);
+    sock_t *s = sock_alloc(l->family, SOCK_TYPE_STREAM);
     if (s == NULL) {
         return ERR_MEM; // lwIP resets the connection
     }
-    memset(s, 0, sizeof *s);
-    s->family = l->family;
-    s->type = SOCK_TYPE_STREAM;
     s->state = SOCK_CONNECTED;
     sock_tcp_adopt(s, pcb);
     tcp_backlog_delayed(pcb);
@@ -99,7 +78,7 @@ int sock_accept(sock_t *s, sock_t **out, sock_addr_t *peer) {
     if (c == NULL) {
         return -EAGAIN;
     }
-    queue_remove(s, c);
+    sock_unqueue(c);
     tcp_backlog_accepted(c->pcb.tcp);
     peer->ip = c->pcb.tcp->remote_ip;
     peer->port = c->pcb.tcp->remote_port;
@@ -107,20 +86,20 @@ int sock_accept(sock_t *s, sock_t **out, sock_addr_t *peer) {
     return 0;
 }
 
-void sock_listen_forget(sock_t *s) { queue_remove(s->listener, s); }
-
-void sock_listen_close(sock_t *s, struct tcp_pcb *pcb) {
+void sock_listen_close(sock_t *s) {
     while (s->accept_head != NULL) {
         sock_t *c = s->accept_head;
-        queue_remove(s, c);
+        sock_unqueue(c);
         struct tcp_pcb *waiting = c->pcb.tcp;
         tcp_err(waiting, NULL);
         tcp_recv(waiting, NULL);
         tcp_sent(waiting, NULL);
         c->pcb.tcp = NULL;
         tcp_abort(waiting);
-        sock_close(c);
+        sock_tcp_close(c);
+        sock_free(c);
     }
-    tcp_arg(pcb, NULL);
-    tcp_close(pcb);
+    tcp_arg(s->pcb.tcp, NULL);
+    tcp_close(s->pcb.tcp);
+    s->pcb.tcp = NULL;
 }

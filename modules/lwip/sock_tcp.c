@@ -11,11 +11,10 @@
 #include "lwip/pbuf.h"
 #include "lwip/priv/tcp_priv.h" // tcp_ack_now()
 #include "lwip/stats.h"
+#include "netevent.h"
 #include "netglue.h"
 #include "netmem.h"
-#include "netpoll.h"
 #include "netrand.h"
-#include "sock.h"
 #include "sock_internal.h"
 
 enum {
@@ -60,7 +59,7 @@ void sock_tcp_flush(void) {
         }
         if (s->ack_new && pcb->unsent == NULL) {
             dirty_add(s);
-            netpoll_ready(); // there is a next turn
+            netevent_raise(); // there is a next turn
         } else {
             if (pcb->flags & TF_ACK_DELAY) {
                 tcp_ack_now(pcb);
@@ -171,8 +170,9 @@ static void on_err(void *arg, err_t err) {
         s->state = SOCK_FAILED;
     }
     if (s->listener != NULL) { // no one knows it yet
-        sock_listen_forget(s);
-        sock_close(s);
+        sock_unqueue(s);
+        sock_tcp_close(s);
+        sock_free(s);
         return;
     }
     sock_changed(s);
@@ -234,10 +234,6 @@ void sock_tcp_close(sock_t *s) {
     drop_received(s);
     struct tcp_pcb *pcb = s->pcb.tcp;
     s->pcb.tcp = NULL;
-    if (s->state == SOCK_LISTENING) {
-        sock_listen_close(s, pcb);
-        return;
-    }
     if (pcb == NULL) {
         return;
     }
@@ -271,13 +267,7 @@ static void bind_random(struct tcp_pcb *pcb, const sock_addr_t *to) {
     }
 }
 
-int sock_connect(sock_t *s, const sock_addr_t *a) {
-    if (!sock_addr_fits(s, &a->ip)) {
-        return -EAFNOSUPPORT;
-    }
-    if (s->type == SOCK_TYPE_DGRAM) {
-        return sock_udp_connect(s, a);
-    }
+int sock_tcp_connect(sock_t *s, const sock_addr_t *a) {
     switch (s->state) {
         case SOCK_CONNECTING:
             return -EALREADY;

@@ -11,7 +11,7 @@
 #include "lwip/udp.h"
 #include "netglue.h"
 #include "netmem.h"
-#include "sock.h"
+#include "sock_internal.h"
 
 // What a datagram costs besides its bytes counts too, or empty ones would be free.
 static uint32_t cost_of(const struct pbuf *p) { return p->tot_len + 128u; }

@@ -148,6 +148,64 @@ def test_global_names_have_their_folder_s_prefix(profile: str) -> None:
     assert checked > 100
 
 
+# Two files of a folder may need each other only as the halves of one thing, split where it is read more easily.
+HALVES = [
+    {"modules/blkdev/blkdev", "modules/blkdev/blkorder"},  # a disk, and a disk seen in littlefs' order
+    {"modules/tls/mod_tls", "modules/tls/mod_tlssock"},  # a context makes sockets, which raise its errors
+    {"modules/virtio/virtio", "modules/virtio/transport_mmio", "modules/virtio/transport_pci"},
+    {"modules/xen/blkfront", "modules/xen/blkfront_xs"},
+]
+
+
+def needs(profile: str) -> dict[str, set[str]]:
+    """Which files of its own folder each file of modules/ calls, or takes a variable from, as its object says."""
+    defined: dict[str, str] = {}
+    undefined: dict[str, set[str]] = {}
+    for source in matching(r"modules/.*\.c"):
+        name = source.removesuffix(".c")
+        path = REPO / "build" / "port" / profile / f"{name}.o"
+        out = subprocess.run(["nm", "-g", str(path)], capture_output=True, text=True, check=True).stdout
+        symbols = [line.split()[-2:] for line in out.splitlines()]
+        undefined[name] = {symbol for kind, symbol in symbols if kind == "U"}
+        defined |= {symbol: name for kind, symbol in symbols if kind != "U"}
+    folder = {name: name.rpartition("/")[0] for name in undefined}
+    found = {name: {defined[s] for s in wanted if s in defined} - {name} for name, wanted in undefined.items()}
+    return {name: {other for other in others if folder[other] == folder[name]} for name, others in found.items()}
+
+
+def reach(graph: dict[str, set[str]], start: str) -> set[str]:
+    found: set[str] = set()
+    ahead = [start]
+    while ahead:
+        new = graph[ahead.pop()] - found
+        found |= new
+        ahead += new
+    return found
+
+
+def knots(graph: dict[str, set[str]]) -> list[set[str]]:
+    below = {name: reach(graph, name) for name in graph}
+    found = [{other for other in below[name] if name in below[other]} for name in graph]
+    return [knot for i, knot in enumerate(found) if knot and knot not in found[:i]]
+
+
+def test_no_two_files_of_a_module_need_each_other() -> None:
+    assert [sorted(knot) for knot in knots(needs("sealed")) if knot not in HALVES] == []
+
+
+def test_knots_are_found() -> None:
+    graph = {"a": {"b"}, "b": {"c"}, "c": {"b", "d"}, "d": set(), "e": {"a", "d"}}
+    assert knots(graph) == [{"b", "c"}]
+    needed = needs("sealed")
+    assert "modules/lwip/netevent" in needed["modules/lwip/netmem"]
+    assert needed["modules/lwip/netevent"] == set()
+
+
+def test_parts_of_a_socket_stay_among_themselves() -> None:
+    who = [name for name in C_FILES if "sock_internal.h" in [what for _, what in includes(name)]]
+    assert [name for name in who if not re.fullmatch(r"modules/lwip/sock(_[a-z]+)?\.c", name)] == []
+
+
 def test_every_source_is_compiled() -> None:
     compiled = {p for p in ("sealed", "dev") for p in (str(f) for f in (REPO / "build/port" / p).rglob("*.o"))}
     # Upstream's extmod/ includes the port's part of a module by the name that mpconfigport.h gives.

@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "hal.h"
-#include "netpoll.h"
+#include "netstack.h"
 
 // lwIP looks at the first bytes of an IPv6 extension header before it checks that they are there. Real buffers
 // are longer than their frames.
@@ -196,7 +196,7 @@ void rig_start(size_t ram, uint32_t features) {
     card.features = features;
     memcpy(card.mac, "\x02\0\0\0\0\2", NETDEV_MAC_LEN);
     assert(netdev_register(&card) == 0);
-    netpoll_start();
+    netstack_start();
     uint8_t arp[64];
     rig_receive(arp, make_arp(arp, 2, PEER_IP), false, 1); // so that answers find their way
     rig_run();

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-// When the network runs: one event source that takes received frames, reclaims sent ones, runs lwIP's timers,
-// sends what came of it and tells the device once per batch. Owns the source. Not here: what is done with a
-// frame (netglue.c, nettx.c). Context: main loop.
+// The stack's start order, and when it runs: one event source that takes received frames, reclaims sent ones, runs
+// lwIP's timers, sends what came of it and tells the device once per batch. Owns the source. Not here: what is done with
+// a frame (netglue.c, nettx.c); what ends a wait (netevent.c). Context: main loop.
 
-#include "netpoll.h"
+#include "netstack.h"
 
 #include "hal.h"
 #include "lwip/init.h"
@@ -11,6 +11,7 @@
 #include "lwip/priv/tcp_priv.h"
 #include "netcfg.h"
 #include "netdns.h"
+#include "netevent.h"
 #include "netglue.h"
 #include "netmem.h"
 #include "netrand.h"
@@ -22,11 +23,8 @@ enum { RX_BUDGET = 64 }; // frames per run, so that Python gets its turn
 #define LINK_PERIOD_NS 1000000000ull
 
 static bool started;
-static bool ready;
 static uint64_t timer_due;
 static uint64_t link_due;
-
-void netpoll_ready(void) { ready = true; }
 
 static void send_all(void) {
     netglue_t *g;
@@ -51,7 +49,9 @@ static void run_timers(uint64_t now) {
         netdns_keep();
         netglue_t *g;
         for (unsigned i = 0; (g = netglue_get(i)) != NULL; i++) {
-            ready |= netglue_check_link(g);
+            if (netglue_check_link(g)) {
+                netevent_raise();
+            }
         }
     }
     timer_due = nettimer_deadline(now);
@@ -73,9 +73,7 @@ static bool run(void *arg) {
         run_timers(now);
     }
     send_all();
-    bool did = ready || more;
-    ready = false;
-    return did;
+    return netevent_take() || more;
 }
 
 static uint64_t deadline(void *arg) {
@@ -111,7 +109,7 @@ static bool busy(void *arg) {
     return false;
 }
 
-void netpoll_start(void) {
+void netstack_start(void) {
     static hal_event_source_t source = {.run = run, .deadline = deadline, .arm = arm, .busy = busy};
     if (started) {
         return;
