@@ -48,21 +48,18 @@ typedef struct {
 } blkif_response_t;
 _Static_assert(sizeof(blkif_response_t) == 16 && offsetof(blkif_response_t, status) == 10, "blkif_response, 64 bits");
 
-struct blkif_sring {
-    uint32_t req_prod, req_event, rsp_prod, rsp_event;
-    uint8_t pad[48];
-    union {
-        blkif_request_t req;
-        blkif_response_t rsp;
-    } entry[RING_SIZE];
-};
-_Static_assert(offsetof(struct blkif_sring, entry) == 64 && sizeof(struct blkif_sring) <= HAL_PAGE_SIZE, "ring.h");
+typedef union {
+    blkif_request_t req;
+    blkif_response_t rsp;
+} blkif_entry_t;
+_Static_assert(sizeof(xenring_shared_t) + RING_SIZE * sizeof(blkif_entry_t) <= HAL_PAGE_SIZE, "one page");
 _Static_assert((int)BLKFRONT_SLOTS <= (int)RING_SIZE && BLKFRONT_SLOTS <= 1 << ID_SLOT_BITS, "the ring is never full");
 
 static blkfront_t *blkfront_of(blkdev_t *b) { return (blkfront_t *)b; }
 
-// Requests that the backend has been told of and has not answered.
-static uint32_t in_ring(const blkfront_t *n) { return n->req_pushed - n->rsp_cons; }
+static blkif_entry_t *entry(const blkfront_t *n, uint32_t i) {
+    return xenring_entry(&n->ring, i, RING_SIZE, sizeof(blkif_entry_t));
+}
 
 // Write a slot's request into the ring. It says nothing that is not in the slot: the page is the backend's to read.
 static void put(blkfront_t *n, blkfront_slot_t *s) {
@@ -80,7 +77,7 @@ static void put(blkfront_t *n, blkfront_slot_t *s) {
             left -= sectors;
         }
     }
-    n->ring->entry[n->req_prod++ % RING_SIZE].req = q;
+    entry(n, n->ring.req_prod++)->req = q;
 }
 
 static int blkfront_submit(blkdev_t *b, blkdev_req_t *r) {
@@ -109,26 +106,21 @@ static int blkfront_submit(blkdev_t *b, blkdev_req_t *r) {
 
 static void blkfront_kick(blkdev_t *b) {
     blkfront_t *n = blkfront_of(b);
-    uint32_t fresh = n->req_prod - n->req_pushed;
-    if (n->phase != BLKFRONT_UP || fresh == 0) {
+    if (n->phase != BLKFRONT_UP) {
         return;
     }
-    hal_wmb(); // the requests before the index that gives them away
-    *(volatile uint32_t *)&n->ring->req_prod = n->req_prod;
-    n->req_pushed = n->req_prod;
-    hal_mb(); // our index before we read from where on the backend wants to be told
-    if (n->req_prod - *(volatile uint32_t *)&n->ring->req_event < fresh) {
+    xenring_publish(&n->ring);
+    if (xenring_kick_needed(&n->ring)) {
         xen_evtchn_notify(n->port);
     }
 }
 
 // What came back, copied once. False: it is no answer to anything that is out.
 static bool take(blkfront_t *n, blkfront_slot_t **slot, int *status) {
-    const volatile blkif_response_t *e = &n->ring->entry[n->rsp_cons % RING_SIZE].rsp;
+    const volatile blkif_response_t *e = &entry(n, n->ring.rsp_cons++)->rsp;
     uint64_t id = e->id;
     uint8_t op = e->operation;
     *status = e->status;
-    n->rsp_cons++;
     uint64_t at = id & ((1u << ID_SLOT_BITS) - 1);
     if (at >= n->dev.depth) {
         return false;
@@ -156,15 +148,13 @@ static blkdev_req_t *blkfront_reap(blkdev_t *b) {
     if (n->phase != BLKFRONT_UP && n->phase != BLKFRONT_LEAVING) {
         return NULL;
     }
-    uint32_t ready = *(volatile uint32_t *)&n->ring->rsp_prod - n->rsp_cons;
-    if (ready == 0) {
+    int r = xenring_look(&n->ring);
+    if (r < 0) {
+        if (r == -EIO) {
+            blkfront_die(n, "response index jumped", -EIO);
+        }
         return NULL;
     }
-    if (ready > in_ring(n)) {
-        blkfront_die(n, "response index jumped", -EIO);
-        return NULL;
-    }
-    hal_rmb(); // the index before the response
     blkfront_slot_t *s;
     int status;
     if (!take(n, &s, &status)) {
@@ -206,9 +196,9 @@ int blkfront_die(blkfront_t *n, const char *why, int err) {
 
 int blkfront_equip(blkfront_t *n) {
     unsigned depth = n->dev.depth;
-    n->ring = hal_mem_dma(HAL_PAGE_SIZE, HAL_PAGE_SIZE);
+    n->ring.page.base = hal_mem_dma(HAL_PAGE_SIZE, HAL_PAGE_SIZE);
     uint8_t *data = hal_mem_dma((size_t)depth * BLKFRONT_MAX_BYTES, HAL_PAGE_SIZE);
-    if (n->ring == NULL || data == NULL) {
+    if (n->ring.page.base == NULL || data == NULL) {
         return blkfront_die(n, "no memory for requests", -ENOMEM);
     }
     for (unsigned i = depth; i-- > 0;) {
@@ -219,12 +209,8 @@ int blkfront_equip(blkfront_t *n) {
 }
 
 int blkfront_ring_open(blkfront_t *n) {
-    hal_assert(n->port == 0 && n->ring_grant == 0);
-    memset(n->ring, 0, HAL_PAGE_SIZE);
-    n->ring->req_event = n->ring->rsp_event = 1;
-    n->req_prod = n->req_pushed = n->rsp_cons = 0;
-    n->ring_grant = xen_grant_page(n->bus.backend_dom, n->ring, false);
-    bool all = n->ring_grant != 0;
+    hal_assert(n->port == 0 && n->ring.page.ref == 0);
+    bool all = xenring_open(&n->ring, n->bus.backend_dom);
     for (unsigned i = 0; i < n->dev.depth; i++) {
         for (unsigned k = 0; all && k < BLKFRONT_SEGMENTS; k++) {
             n->slot[i].grant[k] = xen_grant_page(n->bus.backend_dom, n->slot[i].data + k * HAL_PAGE_SIZE, false);
@@ -234,22 +220,16 @@ int blkfront_ring_open(blkfront_t *n) {
     return all ? xen_evtchn_alloc(n->bus.backend_dom, &n->port) : -ENOSPC;
 }
 
-static bool take_back(xen_grant_t *grant) {
-    if (*grant != 0 && xen_grant_end(*grant)) {
-        *grant = 0;
-    }
-    return *grant == 0;
-}
-
 bool blkfront_ring_close(blkfront_t *n) {
     if (n->port != 0) {
         xen_evtchn_close(n->port);
         n->port = 0;
     }
-    bool all = take_back(&n->ring_grant);
+    xenring_page_revoke(&n->ring.page);
+    bool all = !n->ring.page.held;
     for (unsigned i = 0; i < n->dev.depth; i++) {
         for (unsigned k = 0; k < BLKFRONT_SEGMENTS; k++) {
-            all = take_back(&n->slot[i].grant[k]) && all;
+            all = xenring_take_back(&n->slot[i].grant[k]) && all;
         }
     }
     return all;
@@ -279,12 +259,7 @@ static bool source_arm(void *arg) {
         return false;
     }
     xen_evtchn_take(n->port);
-    if (in_ring(n) == 0) {
-        return false;
-    }
-    *(volatile uint32_t *)&n->ring->rsp_event = n->rsp_cons + 1;
-    hal_mb(); // what we want to be told of before we look whether it is there already
-    return *(volatile uint32_t *)&n->ring->rsp_prod != n->rsp_cons;
+    return xenring_outstanding(&n->ring) > 0 && xenring_arm(&n->ring, 1);
 }
 
 // How many requests each disk may have in flight: their pages take 1/64 of memory, all disks together, and not

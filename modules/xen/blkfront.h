@@ -6,6 +6,7 @@
 
 #include "blkdev.h"
 #include "xenbus.h"
+#include "xenring.h"
 
 enum { BLKFRONT_SEGMENTS = 11, BLKFRONT_SLOTS = 8, BLKFRONT_MAX_BYTES = BLKFRONT_SEGMENTS * HAL_PAGE_SIZE };
 
@@ -36,10 +37,8 @@ typedef struct {
     unsigned number; // of the virtual disk: 51712 is xvda
     blkfront_phase_t phase;
     uint64_t deadline; // of the phase, 0 where it has none
-    struct blkif_sring *ring;
-    xen_grant_t ring_grant;
+    xenring_t ring;
     xen_port_t port;
-    uint32_t req_prod, req_pushed, rsp_cons; // ours alone; the ring's are only written, or checked against these
     uint64_t serial;
     uint8_t flush_op;
     unsigned rewritten; // bus.rewritten as last seen

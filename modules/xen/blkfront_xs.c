@@ -67,7 +67,7 @@ static int step_to(blkfront_t *n, xenbus_state_t state, const char *why) {
 
 // Tell the backend of the ring. A frontend may announce persistent grants to a backend that has none (note 7).
 static int publish(blkfront_t *n) {
-    int r = write_number(n, "ring-ref", n->ring_grant);
+    int r = write_number(n, "ring-ref", n->ring.page.ref);
     r = r < 0 ? r : write_number(n, "event-channel", n->port);
     r = r < 0 ? r : write_text(n, "protocol", "x86_64-abi");
     r = r < 0 ? r : write_number(n, "feature-persistent", 1);
@@ -295,7 +295,7 @@ bool blkfront_xs_step(blkfront_t *n) {
             break;
         case BLKFRONT_LEAVING:
             // Closing: what it has may still come back. Any other state: it is gone, and nothing will.
-            if (theirs != XENBUS_CLOSING || n->req_pushed == n->rsp_cons || hal_clock_ns() > n->deadline) {
+            if (theirs != XENBUS_CLOSING || xenring_outstanding(&n->ring) == 0 || hal_clock_ns() > n->deadline) {
                 part(n);
             }
             break;

@@ -30,7 +30,8 @@ def blkfront_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def netfront(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Xen's network driver over the fake Xen (xen_net.c)."""
-    sources = [f"modules/xen/{name}.c" for name in ("xenbus", "netfront", "netfront_ring", "netfront_xs")]
+    parts = ("netfront", "netfront_rx", "netfront_tx", "netfront_xs", "xenbus", "xenring")
+    sources = [f"modules/xen/{name}.c" for name in parts]
     folder = tmp_path_factory.mktemp("netfront")
     own = ("tests/c/support/net_user.c", "tests/c/xen/xen_netfuzz.c")
     return build_xen(folder, "xen_net.c", *sources, "modules/netdev/netdev.c", *own)

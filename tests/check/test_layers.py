@@ -117,7 +117,7 @@ PREFIXES = [
     (r"modules/netdev/.*", r"netdev_"),
     (r"modules/blkdev/(?!mod_).*", r"blkdev_"),
     (r"modules/virtio/.*", r"virtio_|virtq_|vnet_|vblk_"),
-    (r"modules/xen/.*", r"netfront_|blkfront_|xencons_|xenbus_|xen_[a-z]+_driver$"),
+    (r"modules/xen/.*", r"netfront_|blkfront_|xencons_|xenbus_|xenring_|xen_[a-z]+_driver$"),
     (r"modules/[a-z]+/mod_[a-z_]+\.c", r"mod_|floe_|netaddr_"),
     # The last two are lwIP's own hooks: sys_now and the timer it calls.
     (r"modules/lwip/.*", r"net[a-z]+_|sock_|sys_now$|tcp_timer_needed$"),

@@ -20,7 +20,7 @@ def build_blkfront(out: Path) -> Path:
     return build(
         out,
         "xen_blk.c",
-        *(f"modules/xen/{name}.c" for name in ("blkfront", "blkfront_xs", "xenbus")),
+        *(f"modules/xen/{name}.c" for name in ("blkfront", "blkfront_xs", "xenbus", "xenring")),
         *(f"modules/blkdev/{name}.c" for name in ("blkdev", "blkcache", "blkorder")),
         "tests/c/support/disk_user.c",
     )
