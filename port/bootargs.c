@@ -7,6 +7,7 @@
 
 #include "app.h"
 #include "boot/boot.h"
+#include "env.h"
 #include "hal/hal.h"
 #include "port.h"
 #include "py/objlist.h"

@@ -7,8 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "env.h"
 #include "hal/hal.h"
-#include "port.h"
 #include "py/mperrno.h"
 #include "py/mphal.h"
 #include "py/runtime.h"

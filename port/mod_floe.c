@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 // Module `floe`: what only this port can tell. Owns the boot stamps. Context: main loop.
 
+#include "mod_floe.h"
 #include "app.h"
 #include "boot/boot.h"
 #include "dev/dev.h"
 #include "hal/internal.h"
-#include "mod_blkdev.h"
 #include "port.h"
 #include "py/gc.h"
 #include "py/objarray.h"
@@ -96,8 +96,6 @@ static MP_DEFINE_CONST_FUN_OBJ_0(mod_floe_modules_obj, mod_floe_modules);
 
 #if FLOE_DEV
 MP_DECLARE_CONST_FUN_OBJ_0(floe_stop_obj);
-MP_DECLARE_CONST_FUN_OBJ_2(floe_swap_obj);
-
 // pause_us() -> for how long what was last typed at the REPL beside the script held that up.
 static mp_obj_t mod_floe_pause_us(void) { return mp_obj_new_int_from_ull(floe_live_pause_ns() / 1000); }
 static MP_DEFINE_CONST_FUN_OBJ_0(mod_floe_pause_us_obj, mod_floe_pause_us);

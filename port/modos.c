@@ -2,6 +2,7 @@
 // Port's part of `os`, included by extmod/modos.c: urandom and the environment.
 // Owns nothing: the environment is bootargs.c's. Not here: files. Context: main loop.
 
+#include "env.h"
 #include "hal/hal.h"
 #include "port.h"
 #include "py/mphal.h"

@@ -19,8 +19,4 @@ static inline uint64_t mp_hal_time_ns(void) { return hal_clock_wall_ns(); }
 // Whether "\n" leaves as "\r\n": on while a REPL has the console, off for a script's output.
 extern bool mp_hal_stdout_cooked;
 
-// Merge what --env-file named into the environment, once after a start; what the command line says wins (envfile.c).
-// OSError, MemoryError: it can be asked again.
-void floe_env_complete(void);
-
 #endif

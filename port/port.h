@@ -25,9 +25,6 @@ void floe_bootargs_init(void);
 // How often the interpreter was started: more than once after a soft reset.
 extern unsigned floe_starts;
 
-// Whether floe_env_complete() (mphalport.h) has done its work since the start (envfile.c).
-extern bool floe_env_is_complete;
-
 // littlefs was asked for what it asserts never to be asked: an OSError (misc.c; port/lfsassert.h).
 _Noreturn void floe_lfs_refused(int code);
 

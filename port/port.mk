@@ -27,7 +27,11 @@ include $(TOP)/py/py.mk
 # By the name that vpath finds it under, or a switch that brings new names would not have them collected.
 QSTR_GLOBAL_DEPENDENCIES += port/mpconfigport.h
 include $(TOP)/extmod/extmod.mk
--include modules/lwip/lwip.mk
+include modules/blkdev/blkdev.mk
+include modules/lwip/lwip.mk
+include modules/virtio/virtio.mk
+include modules/xen/xen.mk
+include port/hal/hal.mk
 
 # ---- flags ----
 INC := -nostdinc -isystem port/libc/include -isystem $(shell $(CC) -print-file-name=include) \
@@ -39,7 +43,6 @@ CFLAGS_ARCH := -m64 -march=x86-64 -mcmodel=small -ffreestanding -fbuiltin -fno-p
 CFLAGS += $(INC) $(MBEDTLS_CFLAGS) $(CFLAGS_ARCH) -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Werror -Wpointer-arith \
     -ffunction-sections -fdata-sections -DNDEBUG -Os
 CFLAGS_UPSTREAM = -w
-# What runs per bytecode, per packet or per byte is compiled for speed.
 FAST_OPT := -O2 -fno-tree-loop-distribute-patterns
 CSUPEROPT = -O3
 
@@ -47,15 +50,14 @@ CFLAGS += -DFLOE_DEV=$(if $(filter dev,$(PROFILE)),1,0)
 
 # ---- sources ----
 SRC_PORT_C = \
-    port/bootargs.c port/envfile.c port/gccollect.c port/interrupt.c port/main.c port/misc.c port/machine_rtc.c port/mod_floe.c port/mod_secret.c port/mphalport.c port/script.c port/softtimer.c \
-    port/traceback.c port/boot/acpi.c port/boot/boot.c port/boot/paging.c port/monitor/idt.c \
-    $(addprefix port/hal/, acpi.c clock.c cmdline.c console.c cpu.c entropy.c events.c fwcfg.c irq.c mem.c microvm.c panic.c pci.c power.c stop.c uart.c) \
-    $(sort $(wildcard port/xen/*.c)) $(addprefix port/libc/, malloc.c stdlib.c string.c)
+    $(addprefix port/, bootargs.c envfile.c gccollect.c interrupt.c main.c misc.c machine_rtc.c mod_floe.c mod_secret.c \
+    mphalport.c script.c softtimer.c traceback.c) \
+    $(FLOE_HAL_C) $(sort $(wildcard port/boot/*.c port/libc/*.c port/monitor/*.c port/xen/*.c))
 SRC_PORT_S = port/boot/entry.S port/monitor/monitor.S
 ifeq ($(PROFILE),dev)
 SRC_PORT_C += $(sort $(wildcard port/dev/*.c))
 endif
-SRC_MODULES_C = modules/netdev/netdev.c $(sort $(wildcard modules/blkdev/*.c modules/virtio/*.c modules/xen/*.c)) $(FLOE_LWIP_C) $(FLOE_TLS_C)
+SRC_MODULES_C = modules/netdev/netdev.c $(FLOE_BLKDEV_C) $(FLOE_VIRTIO_C) $(FLOE_XEN_C) $(FLOE_LWIP_C) $(FLOE_TLS_C)
 SRC_SHARED_C = shared/readline/readline.c shared/runtime/gchelper_generic.c shared/runtime/pyexec.c \
     shared/runtime/sys_stdio_mphal.c shared/timeutils/timeutils.c
 # exp and sqrt are port/libc/stdlib.c's.
@@ -86,17 +88,12 @@ OBJ = $(filter-out $(BUILD)/py/objmodule.o, $(PY_O))
 OBJ += $(addprefix $(BUILD)/, $(SRC_C:.c=.o) $(SRC_PORT_S:.S=.o) $(SRC_THIRDPARTY_C:.c=.o))
 OBJ += $(addprefix $(BUILD)/lwip/, $(LWIP_SRC_C:.c=.o)) $(addprefix $(BUILD)/mbedtls/, $(MBEDTLS_SRC_C:.c=.o))
 
-FAST = $(addprefix $(BUILD)/, $(SRC_MODULES_C:.c=.o) port/libc/string.o port/libc/malloc.o port/hal/console.o port/hal/events.o \
-    port/hal/clock.o py/runtime.o py/map.o py/obj.o py/objfun.o py/objlist.o py/objdict.o py/objstr.o py/objint.o \
-    py/objgenerator.o py/objtype.o py/bc.o py/qstr.o py/nlr.o py/argcheck.o py/malloc.o py/stream.o py/scheduler.o \
-    extmod/modselect.o extmod/modasyncio.o) $(addprefix $(BUILD)/lwip/, $(LWIP_SRC_C:.c=.o))
-# ... but not what runs once, or once in a while.
-COLD = $(addprefix $(BUILD)/, $(addprefix modules/, $(addprefix lwip/, mod_lan.o mod_netaddr.o mod_network.o mod_socket.o mod_sockopt.o netcfg.o netdns.o netrand.o sock_dns.o sock_group.o sock_listen.o) \
-    $(addprefix virtio/, transport_mmio.o transport_pci.o virtio.o virtio_console.o virtio_console_ctrl.o virtio_rng.o) \
-    $(addprefix xen/, xen_console.o xenbus.o netfront_xs.o blkfront_xs.o) $(addprefix tls/, mod_tls.o tls_ctx.o tls_text.o)) \
-    $(addprefix lwip/src/core/, def.o dns.o init.o netif.o $(addprefix ipv4/, dhcp.o etharp.o icmp.o igmp.o ip4_frag.o) \
-    $(addprefix ipv6/, icmp6.o ip6_addr.o ip6_frag.o mld6.o nd6.o)))
-$(filter-out $(COLD), $(FAST)): CFLAGS += $(FAST_OPT)
+# What runs per bytecode, per frame, per request or per byte is compiled for speed: ours by the folders' lists.
+FLOE_FAST = port/libc/malloc.c port/libc/string.c modules/netdev/netdev.c $(FLOE_HAL_FAST) $(FLOE_BLKDEV_FAST) \
+    $(FLOE_VIRTIO_FAST) $(FLOE_XEN_FAST) $(FLOE_LWIP_FAST) $(FLOE_TLS_FAST)
+PY_FAST = $(addprefix py/, runtime.o map.o obj.o objfun.o objlist.o objdict.o objstr.o objint.o objgenerator.o objtype.o \
+    bc.o qstr.o nlr.o argcheck.o malloc.o stream.o scheduler.o) extmod/modselect.o extmod/modasyncio.o
+$(addprefix $(BUILD)/, $(FLOE_FAST:.c=.o) $(PY_FAST)) $(addprefix $(BUILD)/lwip/, $(LWIP_FAST:.c=.o)): CFLAGS += $(FAST_OPT)
 # Or the compiler makes the malloc and memset of calloc into a call of calloc.
 $(BUILD)/port/libc/malloc.o: CFLAGS += -fno-builtin-malloc
 $(BUILD)/port/libc/string.o $(BUILD)/port/libc/stdlib.o: CFLAGS += -O2 -fno-builtin -fno-tree-loop-distribute-patterns
@@ -111,7 +108,7 @@ $(PY_O) $(addprefix $(BUILD)/, $(SRC_SHARED_C:.c=.o) $(SRC_THIRDPARTY_C:.c=.o) p
 # Upstream's rules look at what is newer than genhdr/ only, and at no flags: not at a file that joins or leaves the lists
 # with an old date, nor at another version unpacked, nor at another compiler. When what everything was made from is no more the same, start anew.
 COMPILER := gcc $(shell $(CC) -dumpfullversion)
-MADE_FROM := $(COMPILER) $(shell cat port/port.mk $(sort $(wildcard $(UP)/*/.floe-pin)) modules/*/*.mk | sha256sum) $(sort $(SRC_QSTR) $(OBJ))
+MADE_FROM := $(COMPILER) $(shell cat port/port.mk $(sort $(wildcard $(UP)/*/.floe-pin)) modules/*/*.mk port/*/*.mk | sha256sum) $(sort $(SRC_QSTR) $(OBJ))
 ifneq ($(MADE_FROM),$(file <$(BUILD)/made-from))
 $(shell rm -rf $(BUILD) && mkdir -p $(BUILD))
 $(file >$(BUILD)/made-from,$(MADE_FROM))

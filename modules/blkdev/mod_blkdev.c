@@ -3,7 +3,7 @@
 // simple and extended interface), and floe.ramdisk(size). Owns nothing: disks are the drivers'. Not here: file
 // systems (upstream's extmod), mounting (frozen/lib/_disks.py). Context: main loop; a call waits for its disk.
 
-#include "mod_blkdev.h"
+#include "mod_floe.h"
 
 #include "blkdev.h"
 #include "extmod/vfs.h"

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "env.h"
 #include "extmod/vfs.h"
 #include "py/builtin.h"
 #include "py/gc.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What the host hands the VM by name, over QEMU's fw_cfg (QEMU docs/specs/fw_cfg.rst, DMA interface): files below
-// opt/floe/, and the VM's UUID. Owns a copy of the directory. Not here: what a blob means; how Xen
-// serves the same verbs (port/xen/blob.c). Context: main loop; the device is looked for when a script first asks.
+// opt/floe/, and the VM's UUID. Owns a copy of the directory. Not here: what a blob means; whether this is the source of
+// blobs (blob.c). Context: main loop; the device is looked for when a script first asks.
 
 #include <string.h>
 
@@ -110,10 +110,7 @@ static const fwcfg_file_t *find(const char *name) {
     return NULL;
 }
 
-int hal_blob_size(const char *name) {
-    if (hal_platform != NULL) {
-        return xen_blobs.size(name);
-    }
+int hal_fwcfg_size(const char *name) {
     int err = look();
     if (err != 0) {
         return err;
@@ -122,11 +119,8 @@ int hal_blob_size(const char *name) {
     return f == NULL ? -ENOENT : f->size > HAL_BLOB_MAX ? -EFBIG : (int)f->size;
 }
 
-int hal_blob_read(const char *name, void *out, size_t len) {
-    if (hal_platform != NULL) {
-        return xen_blobs.read(name, out, len);
-    }
-    int size = hal_blob_size(name);
+int hal_fwcfg_read(const char *name, void *out, size_t len) {
+    int size = hal_fwcfg_size(name);
     if (size < 0) {
         return size;
     }
@@ -134,10 +128,7 @@ int hal_blob_read(const char *name, void *out, size_t len) {
     return len > 0 && fetch(find(name)->key, out, len) != 0 ? broken("a file cannot be read") : 0;
 }
 
-int hal_blob_next(const char *prefix, size_t *pos, char *out, size_t size) {
-    if (hal_platform != NULL) {
-        return xen_blobs.next(prefix, pos, out, size);
-    }
+int hal_fwcfg_next(const char *prefix, size_t *pos, char *out, size_t size) {
     int err = look();
     if (err != 0) {
         return err;
@@ -154,10 +145,7 @@ int hal_blob_next(const char *prefix, size_t *pos, char *out, size_t size) {
     return -ENOENT;
 }
 
-bool hal_vm_uuid(uint8_t out[16]) {
-    if (hal_platform != NULL) {
-        return xen_blobs.uuid(out);
-    }
+bool hal_fwcfg_uuid(uint8_t out[16]) {
     static const uint8_t none[UUID_LEN];
     if (look() != 0 || (fetch(KEY_UUID, out, UUID_LEN) != 0 && broken("the UUID cannot be read") != 0)) {
         return false;

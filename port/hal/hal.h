@@ -132,7 +132,7 @@ const char *hal_cmdline(void);
 // Returns the value's full length, or -ENOENT when there is no further one.
 int hal_cmdline_next(const char *key, size_t *pos, char *out, size_t size);
 
-// ---- fwcfg.c: what the host hands the VM by name ------------------------------------------------
+// ---- blob.c: what the host hands the VM by name -------------------------------------------------
 // A blob is a file of the host's at the VM's start: "secret/NAME", "env/N"; it stays the same until the VM ends.
 enum { HAL_BLOB_NAME_MAX = 47, HAL_BLOB_MAX = 1 << 20 };
 // Size in bytes. -ENOENT: none of that name; -EFBIG: over HAL_BLOB_MAX; -EIO: the host's answers cannot be.

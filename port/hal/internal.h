@@ -34,6 +34,11 @@ typedef struct {
     bool (*uuid)(uint8_t out[16]);
 } hal_blobs_t;
 extern const hal_blobs_t xen_blobs; // port/xen/blob.c
+// The same over QEMU's fw_cfg, where there is no platform; apart for the same reason (fwcfg.c).
+int hal_fwcfg_size(const char *name);
+int hal_fwcfg_read(const char *name, void *out, size_t len);
+int hal_fwcfg_next(const char *prefix, size_t *pos, char *out, size_t size);
+bool hal_fwcfg_uuid(uint8_t out[16]);
 // A blob's name behind prefix, as hal_blob_next() hands it out: its full length, or -ENOENT where it begins otherwise.
 static inline int hal_blob_rest(const char *name, const char *prefix, char *out, size_t size) {
     if (strncmp(name, prefix, strlen(prefix)) != 0) {

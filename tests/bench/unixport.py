@@ -32,8 +32,12 @@ def _port_flags() -> tuple[list[str], str, str, list[str]]:
             raise BuildError(f"port/port.mk sets no {name}")
         return found[1]
 
+    def prefixed(call: re.Match[str]) -> str:
+        return " ".join(call[1] + name for name in call[2].split())
+
     arch = [flag for flag in value("CFLAGS_ARCH").split() if flag != "-ffreestanding"]
-    return arch, value("FAST_OPT"), value("CSUPEROPT"), re.findall(r"\b((?:py|extmod)/\w+\.o)", value("FAST"))
+    fast = re.sub(r"\$\(addprefix (\S+), ([^)]*)\)", prefixed, value("PY_FAST"))
+    return arch, value("FAST_OPT"), value("CSUPEROPT"), fast.split()
 
 
 def build() -> None:

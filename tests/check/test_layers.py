@@ -31,8 +31,8 @@ USES: list[tuple[str, str]] = [
     (r"port/mphalport\.[ch]", rf"{STD}|py/.*|shared/.*|(hal/)?hal\.h|(mphal)?port\.h|dev/dev\.h"),
     (
         r"port/(dev/)?[a-z_]+\.[ch]",
-        rf"{STD}|stdio\.h|py/.*|shared/.*|extmod/.*|genhdr/.*|app\.h|port\.h|(dev/)?dev\.h|hal/(hal|internal)\.h"
-        r"|boot/boot\.h|monitor/monitor\.h|xen/xen\.h|(netdev/)?netdev\.h|mod_blkdev\.h",
+        rf"{STD}|stdio\.h|py/.*|shared/.*|extmod/.*|genhdr/.*|app\.h|(env|port|mod_floe)\.h|(dev/)?dev\.h|hal/(hal|internal)\.h"
+        r"|boot/boot\.h|monitor/monitor\.h|xen/xen\.h|(netdev/)?netdev\.h",
     ),
     (r"modules/netdev/.*", rf"{STD}|netdev\.h"),
     (r"modules/blkdev/(blk[a-z]+|ramdisk)\.[ch]", rf"{STD}|hal\.h|blk[a-z]+\.h"),
@@ -40,7 +40,7 @@ USES: list[tuple[str, str]] = [
     (r"modules/xen/.*", rf"{STD}|hal\.h|netdev\.h|xen[a-z_/]*\.h|netfront[a-z_]*\.h|blk[a-z_]*\.h"),
     (
         r"modules/[a-z]+/mod_[a-z_]+\.[ch]",
-        rf"{STD}|py/.*|extmod/.*|hal\.h|(net|blk)dev\.h|lwip/.*|mbedtls/.*|(net|sock|mod_|tls)[a-z_]*\.h",
+        rf"{STD}|py/.*|extmod/.*|hal\.h|(net|blk)dev\.h|lwip/.*|mbedtls/.*|env\.h|(net|sock|mod_|tls)[a-z_]*\.h",
     ),
     (
         r"modules/lwip/.*",

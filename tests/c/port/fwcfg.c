@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// port/hal/fwcfg.c over a fake fw_cfg device that can lie. Commands: file NAME HEX [SIZE [KEY]] adds a file whose
+// port/hal/blob.c and fwcfg.c over a fake fw_cfg device that can lie. Commands: file NAME HEX [SIZE [KEY]] adds a file whose
 // directory entry may say another size and key; count N lies about their number; endless NAME has no end;
 // fault FETCH KIND: that fetch (from 0) ends in an "error" or "never"; absent; size NAME; read NAME LEN;
 // next PREFIX SIZE; uuid HEX; get_uuid; fetches.
@@ -17,6 +17,7 @@ static uint64_t fake_clock(void) { return now += 1000000; }
 #define hal_out32 fake_out32
 #define hal_in32 fake_in32
 #define hal_clock_ns fake_clock
+#include "hal/blob.c"
 #include "hal/fwcfg.c"
 
 const hal_platform_t *hal_platform; // a PC

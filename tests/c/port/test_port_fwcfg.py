@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""port/hal/fwcfg.c against a device: files by name, and a device that lies, one fault a parameter."""
+"""port/hal/blob.c and port/hal/fwcfg.c against a device: files by name, and a device that lies, one fault a parameter."""
 
 from __future__ import annotations
 
