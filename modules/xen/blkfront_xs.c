@@ -20,7 +20,6 @@ enum { INFO_CDROM = 1, INFO_READONLY = 4, PATH_ROOM = 32 };
 #define DRAIN_NS 2000000000ull
 #define UNMAP_NS 5000000000ull // from InitWait until nothing of ours is mapped
 #define POLL_NS 10000000ull    // nobody tells us when a page is unmapped
-#define MASK(state) (1u << (state))
 
 int blkfront_xs_find(blkfront_t *n) {
     char path[sizeof(n->bus.path) + PATH_ROOM], type[8];
@@ -81,7 +80,7 @@ static int offer(blkfront_t *n) {
 }
 
 int blkfront_xs_offer(blkfront_t *n, uint64_t deadline_ns) {
-    unsigned ready = MASK(XENBUS_INIT_WAIT) | MASK(XENBUS_INITIALISED) | MASK(XENBUS_CONNECTED);
+    unsigned ready = XENBUS_IN(XENBUS_INIT_WAIT) | XENBUS_IN(XENBUS_INITIALISED) | XENBUS_IN(XENBUS_CONNECTED);
     int r = xenbus_wait(&n->bus, ready, deadline_ns);
     return r < 0 ? blkfront_die(n, "the backend is not ready", r) : offer(n);
 }
@@ -173,7 +172,7 @@ static int join(blkfront_t *n, bool again) {
 }
 
 int blkfront_xs_accept(blkfront_t *n, uint64_t deadline_ns) {
-    unsigned decided = MASK(XENBUS_CONNECTED) | MASK(XENBUS_CLOSING) | MASK(XENBUS_CLOSED);
+    unsigned decided = XENBUS_IN(XENBUS_CONNECTED) | XENBUS_IN(XENBUS_CLOSING) | XENBUS_IN(XENBUS_CLOSED);
     int r = xenbus_wait(&n->bus, decided, deadline_ns);
     if (r == 0 && n->bus.backend_state != XENBUS_CONNECTED) {
         r = -ENODEV;
@@ -188,8 +187,10 @@ static void enter(blkfront_t *n, blkfront_phase_t phase, uint64_t deadline) {
     xenbus_settle(&n->bus);
 }
 
-// The backend is no longer connected.
-static void leave(blkfront_t *n) {
+// The backend is no longer connected, and will not take over the ring.
+static void backend_closing(void *disk) {
+    blkfront_t *n = disk;
+    n->rewritten = n->bus.rewritten;
     uint64_t online = 0;
     int r = n->bus.backend_state == XENBUS_UNKNOWN ? 0 : xenbus_backend_u64(&n->bus, "online", 1, 1, &online);
     if (r < 0 && r != -EINVAL) {
@@ -208,114 +209,126 @@ static void leave(blkfront_t *n) {
     enter(n, BLKFRONT_LEAVING, hal_clock_ns() + DRAIN_NS);
 }
 
-// Connected. The deadline is 0 while the backend is, too; else it begins anew, and may take over the ring until then.
-static void up(blkfront_t *n) {
-    xenbus_state_t theirs = n->bus.backend_state;
-    // One watch event stands for many changes: also a backend that is connected again may have been away between.
+// Both are connected. One watch event stands for many changes: a backend that is connected again may have been away
+// between, and then it may have another disk.
+static void both_connected(void *disk) {
+    blkfront_t *n = disk;
     bool again = n->deadline != 0 || n->rewritten != n->bus.rewritten;
     n->rewritten = n->bus.rewritten;
-    if (theirs == XENBUS_CONNECTED) {
-        if (again) {
-            int r = identify(n, true);
-            n->deadline = r < 0 ? hal_clock_ns() + REATTACH_NS : 0; // not 0: not known yet whose disk it is
-            if (r > 0) {
-                blkfront_die(n, "another disk came back", -EIO);
-            } else if (r == 0) {
-                xenbus_settle(&n->bus);
-                xen_evtchn_notify(n->port); // it may have missed one
-            }
-        }
-    } else if (theirs != XENBUS_INITIALISING && theirs != XENBUS_INIT_WAIT && theirs != XENBUS_INITIALISED) {
-        leave(n);
-    } else if (n->deadline == 0) {
+    if (!again) {
+        return;
+    }
+    int r = identify(n, true);
+    n->deadline = r < 0 ? hal_clock_ns() + REATTACH_NS : 0; // not 0: not known yet whose disk it is
+    if (r > 0) {
+        blkfront_die(n, "another disk came back", -EIO);
+    } else if (r == 0) {
+        xenbus_settle(&n->bus);
+        xen_evtchn_notify(n->port); // it may have missed one
+    }
+}
+
+// The backend begins anew while we are connected: it may take over the ring, until the deadline.
+static void backend_restarts(void *disk) {
+    blkfront_t *n = disk;
+    n->rewritten = n->bus.rewritten;
+    if (n->deadline == 0) {
         n->deadline = hal_clock_ns() + REATTACH_NS;
     } else if (hal_clock_ns() > n->deadline) {
-        leave(n);
+        backend_closing(n);
     }
 }
 
 // Nothing more will come back: close, so that the backend lets go of our pages.
-static void part(blkfront_t *n) {
+static void close_ring(void *disk) {
+    blkfront_t *n = disk;
     enter(n, BLKFRONT_AWAY, 0);
     blkfront_ring_close(n);
     step_to(n, XENBUS_CLOSED, "");
 }
 
-static void away(blkfront_t *n) {
-    switch (n->bus.backend_state) {
-        case XENBUS_UNKNOWN:
-            blkfront_die(n, "the disk was taken away", -ENODEV);
-            break;
-        case XENBUS_CLOSING: // it failed once more
-        case XENBUS_CLOSED: {
-            xenbus_state_t next = n->bus.backend_state == XENBUS_CLOSED ? XENBUS_INITIALISING : XENBUS_CLOSED;
-            if (n->bus.state != next) {
-                step_to(n, next, "");
-            }
-            break;
-        }
-        case XENBUS_INIT_WAIT: {
-            uint64_t now = hal_clock_ns();
-            n->deadline = n->deadline == 0 ? now + UNMAP_NS : n->deadline;
-            if (blkfront_ring_close(n)) {
-                enter(n, BLKFRONT_OFFERED, 0);
-                offer(n);
-            } else if (now > n->deadline) {
-                blkfront_die(n, "the backend keeps our memory", -EIO);
-            }
-            break;
-        }
-        default: // it is not there yet
-            break;
+// What the backend has may still come back.
+static void drain(void *disk) {
+    blkfront_t *n = disk;
+    if (xenring_outstanding(&n->ring) == 0 || hal_clock_ns() > n->deadline) {
+        close_ring(n);
     }
 }
 
-static void offered(blkfront_t *n) {
-    xenbus_state_t theirs = n->bus.backend_state;
-    if (theirs == XENBUS_CONNECTED) {
-        if (join(n, true) > 0) {
-            blkfront_die(n, "another disk came back", -EIO);
-        }
-    } else if (theirs == XENBUS_UNKNOWN || theirs == XENBUS_CLOSING || theirs == XENBUS_CLOSED) {
-        part(n);
-    } else if (theirs == XENBUS_INIT_WAIT && n->bus.state != XENBUS_INITIALISED) {
-        publish(n); // could not be done at once
+static void backend_gone(void *disk) { blkfront_die(disk, "the disk was taken away", -ENODEV); }
+
+static void switch_once(blkfront_t *n, xenbus_state_t state) {
+    if (n->bus.state != state) {
+        step_to(n, state, "");
     }
 }
+
+static void close_again(void *disk) { switch_once(disk, XENBUS_CLOSED); }
+
+static void reinitialise(void *disk) { switch_once(disk, XENBUS_INITIALISING); }
+
+// The backend waits for us: take all pages back, then offer them anew.
+static void offer_again(void *disk) {
+    blkfront_t *n = disk;
+    uint64_t now = hal_clock_ns();
+    n->deadline = n->deadline == 0 ? now + UNMAP_NS : n->deadline;
+    if (blkfront_ring_close(n)) {
+        enter(n, BLKFRONT_OFFERED, 0);
+        offer(n);
+    } else if (now > n->deadline) {
+        blkfront_die(n, "the backend keeps our memory", -EIO);
+    }
+}
+
+static void join_again(void *disk) {
+    if (join(disk, true) > 0) {
+        blkfront_die(disk, "another disk came back", -EIO);
+    }
+}
+
+// What was offered could not be written at once.
+static void publish_again(void *disk) {
+    blkfront_t *n = disk;
+    if (n->bus.state != XENBUS_INITIALISED) {
+        publish(n);
+    }
+}
+
+// Dead: let the backend take its leave.
+static void close_dead(void *disk) {
+    blkfront_t *n = disk;
+    xenbus_state_t theirs = n->bus.backend_state;
+    if (theirs != XENBUS_UNKNOWN && n->bus.state == XENBUS_CLOSING) {
+        xenbus_switch(&n->bus, XENBUS_CLOSED);
+    }
+    if (theirs != XENBUS_CLOSING && n->bus.watch.path != NULL) {
+        blkfront_ring_close(n); // what it still has now, it keeps
+        xenbus_close(&n->bus);
+    }
+}
+
+#define PHASE(name) (1u << BLKFRONT_##name)
+static const xenbus_rule_t rules[] = {
+    {PHASE(UP), XENBUS_IN(XENBUS_CONNECTED), both_connected},
+    {PHASE(UP), XENBUS_IN(XENBUS_INITIALISING) | XENBUS_IN(XENBUS_INIT_WAIT) | XENBUS_IN(XENBUS_INITIALISED),
+     backend_restarts},
+    {PHASE(UP), XENBUS_ANY, backend_closing},
+    {PHASE(LEAVING), XENBUS_IN(XENBUS_CLOSING), drain},
+    {PHASE(LEAVING), XENBUS_ANY, close_ring},
+    {PHASE(AWAY), XENBUS_IN(XENBUS_UNKNOWN), backend_gone},
+    {PHASE(AWAY), XENBUS_IN(XENBUS_CLOSING), close_again}, // it failed once more
+    {PHASE(AWAY), XENBUS_IN(XENBUS_CLOSED), reinitialise},
+    {PHASE(AWAY), XENBUS_IN(XENBUS_INIT_WAIT), offer_again},
+    {PHASE(OFFERED), XENBUS_IN(XENBUS_CONNECTED), join_again},
+    {PHASE(OFFERED), XENBUS_IN(XENBUS_UNKNOWN) | XENBUS_IN(XENBUS_CLOSING) | XENBUS_IN(XENBUS_CLOSED), close_ring},
+    {PHASE(OFFERED), XENBUS_IN(XENBUS_INIT_WAIT), publish_again},
+    {PHASE(DEAD), XENBUS_IN(XENBUS_UNKNOWN) | XENBUS_IN(XENBUS_CLOSING) | XENBUS_IN(XENBUS_CLOSED), close_dead},
+};
 
 bool blkfront_xs_step(blkfront_t *n) {
     blkfront_phase_t before = n->phase;
-    xenbus_state_t theirs = n->bus.backend_state;
-    if (n->bus.again_ns != 0 && n->phase != BLKFRONT_DEAD) {
-        return false;
-    }
-    switch (n->phase) {
-        case BLKFRONT_UP:
-            up(n);
-            break;
-        case BLKFRONT_LEAVING:
-            // Closing: what it has may still come back. Any other state: it is gone, and nothing will.
-            if (theirs != XENBUS_CLOSING || xenring_outstanding(&n->ring) == 0 || hal_clock_ns() > n->deadline) {
-                part(n);
-            }
-            break;
-        case BLKFRONT_AWAY:
-            away(n);
-            break;
-        case BLKFRONT_OFFERED:
-            offered(n);
-            break;
-        case BLKFRONT_DEAD:
-            if ((theirs == XENBUS_CLOSING || theirs == XENBUS_CLOSED) && n->bus.state == XENBUS_CLOSING) {
-                xenbus_switch(&n->bus, XENBUS_CLOSED);
-            }
-            if ((theirs == XENBUS_CLOSED || theirs == XENBUS_UNKNOWN) && n->bus.watch.path != NULL) {
-                blkfront_ring_close(n); // what it still has now, it keeps
-                xenbus_close(&n->bus);
-            }
-            break;
-        default: // probe does the work
-            break;
+    if (n->bus.again_ns == 0 || n->phase == BLKFRONT_DEAD) {
+        xenbus_act(rules, HAL_ARRAY_LEN(rules), n->phase, n->bus.backend_state, n);
     }
     return n->phase != before;
 }

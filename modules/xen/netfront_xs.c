@@ -17,7 +17,7 @@ typedef struct {
     netfront_t *rings;
     unsigned number;
     bool plugged;
-    bool parted; // the backend knows that we are CLOSED
+    bool peer_saw_closed; // the backend has followed us to CLOSED
 } vif_t;
 
 static vif_t vifs[NETDEV_MAX];
@@ -82,9 +82,13 @@ static int write_contact(vif_t *v, const netfront_contact_t *c) {
 }
 
 // The backend waits for us. What fails leaves the card without a link, until it is tried again.
-static void connect(vif_t *v) {
+static void connect(void *card) {
+    vif_t *v = card;
     netfront_terms_t terms = {0};
     netfront_contact_t contact;
+    if (netfront_netdev(v->rings)->dead) {
+        return;
+    }
     if (read_terms(v, &terms) < 0 || netfront_connect(v->rings, &terms, &contact) < 0) {
         xenbus_again(&v->bus);
         return;
@@ -115,16 +119,17 @@ static void unplug(vif_t *v) {
 // The backend goes, or has gone: follow it. One that stays (an administrator took it down, or its driver was started anew)
 // is asked to begin again, once it is CLOSED: one that was started anew may have taken what our folder still said for a
 // contact, and has to see the end of that first. One that is being removed is not asked.
-static void follow(vif_t *v) {
+static void backend_closing(void *card) {
+    vif_t *v = card;
     uint64_t now = 0, online = 0;
     netfront_disconnect(v->rings);
     int r = v->bus.state == XENBUS_CLOSED ? 0 : xenbus_switch(&v->bus, XENBUS_CLOSED);
     if (r == 0) {
         r = ask(v, "state", &now);
-        v->parted = r == 0 && now == XENBUS_CLOSED;
-        r = v->parted ? ask(v, "online", &online) : r;
+        v->peer_saw_closed = r == 0 && now == XENBUS_CLOSED;
+        r = v->peer_saw_closed ? ask(v, "online", &online) : r;
     }
-    if (r == 0 && v->parted && online == 1) {
+    if (r == 0 && v->peer_saw_closed && online == 1) {
         r = xenbus_switch(&v->bus, XENBUS_INITIALISING);
     }
     if (r < 0) {
@@ -132,49 +137,61 @@ static void follow(vif_t *v) {
     }
 }
 
-// Do what the two states ask for. Again is fine.
-static void vif_changed(xenbus_dev_t *bus) {
-    vif_t *v = (vif_t *)bus;
-    if (!v->plugged) {
+// We are CLOSED, and the backend waits for us again.
+static void reinitialise(void *card) {
+    vif_t *v = card;
+    if (!v->peer_saw_closed) {
         return;
     }
-    // Our folder still names rings that are gone: that is told first, wherever the backend has got to meanwhile.
-    bool untold = bus->state == XENBUS_CONNECTED && !netfront_connected(v->rings);
-    switch (untold && bus->backend_state != XENBUS_UNKNOWN ? XENBUS_CLOSING : bus->backend_state) {
-        case XENBUS_INIT_WAIT:
-            if (bus->state == XENBUS_CLOSED && v->parted && xenbus_switch(bus, XENBUS_INITIALISING) < 0) {
-                xenbus_again(bus);
-            }
-            if (bus->state == XENBUS_INITIALISING && !netfront_netdev(v->rings)->dead) {
-                connect(v);
-            }
+    if (xenbus_switch(&v->bus, XENBUS_INITIALISING) < 0) {
+        xenbus_again(&v->bus);
+    } else {
+        connect(v);
+    }
+}
+
+static void both_connected(void *card) { netfront_start(((vif_t *)card)->rings); }
+
+// The backend has seen what we took for refused, and the rings are gone: all over again.
+static void half_connected(void *card) {
+    if (((vif_t *)card)->bus.pause_ns != 0) {
+        backend_closing(card);
+    }
+}
+
+// Its folder is gone; ours with it when the card was pulled.
+static void backend_gone(void *card) {
+    vif_t *v = card;
+    switch (folder_exists(v->number)) {
+        case 0:
+            unplug(v);
             break;
-        case XENBUS_CONNECTED:
-            if (bus->state == XENBUS_CONNECTED) {
-                netfront_start(v->rings);
-            } else if (bus->state == XENBUS_INITIALISING && bus->pause_ns != 0) {
-                follow(v); // it has seen what we took for refused, and the rings are gone: all over again
-            }
+        case 1:
+            backend_closing(v);
             break;
-        case XENBUS_UNKNOWN: // its folder is gone; ours with it when the card was pulled
-            switch (folder_exists(v->number)) {
-                case 0:
-                    unplug(v);
-                    break;
-                case 1:
-                    follow(v);
-                    break;
-                default:
-                    netfront_disconnect(v->rings);
-                    xenbus_again(bus);
-            }
-            break;
-        case XENBUS_CLOSING:
-        case XENBUS_CLOSED:
-            follow(v);
-            break;
-        default: // INITIALISING, INITIALISED: not its turn; RECONFIGURING...: nothing here can be
-            break;
+        default:
+            netfront_disconnect(v->rings);
+            xenbus_again(&v->bus);
+    }
+}
+
+static const xenbus_rule_t rules[] = {
+    {XENBUS_IN(XENBUS_INITIALISING), XENBUS_IN(XENBUS_INIT_WAIT), connect},
+    {XENBUS_IN(XENBUS_INITIALISING), XENBUS_IN(XENBUS_CONNECTED), half_connected},
+    {XENBUS_IN(XENBUS_CONNECTED), XENBUS_IN(XENBUS_CONNECTED), both_connected},
+    {XENBUS_IN(XENBUS_CLOSED), XENBUS_IN(XENBUS_INIT_WAIT), reinitialise},
+    {XENBUS_ANY, XENBUS_IN(XENBUS_CLOSING) | XENBUS_IN(XENBUS_CLOSED), backend_closing},
+    {XENBUS_ANY, XENBUS_IN(XENBUS_UNKNOWN), backend_gone},
+};
+
+// Do what the two states ask for. Idempotent.
+static void vif_changed(xenbus_dev_t *bus) {
+    vif_t *v = (vif_t *)bus;
+    // Our folder still names rings that are gone: that is said first, wherever the backend has got to meanwhile.
+    bool stale_contact = bus->state == XENBUS_CONNECTED && !netfront_connected(v->rings);
+    bool closing = stale_contact && bus->backend_state != XENBUS_UNKNOWN;
+    if (v->plugged) {
+        xenbus_act(rules, HAL_ARRAY_LEN(rules), bus->state, closing ? XENBUS_CLOSING : bus->backend_state, v);
     }
 }
 
@@ -288,7 +305,7 @@ static void cards_changed(void *arg) {
     }
 }
 
-static void await(vif_t *v, unsigned states, uint64_t deadline_ns) {
+static void wait_backend(vif_t *v, unsigned states, uint64_t deadline_ns) {
     if (v->plugged) {
         (void)xenbus_wait(&v->bus, states, deadline_ns); // wherever the backend is then, it is answered
         vif_changed(&v->bus);
@@ -305,10 +322,11 @@ static int netfront_probe(void) {
     }
     uint64_t deadline = hal_clock_ns() + CONNECT_NS;
     for (unsigned i = 0; i < vif_count; i++) {
-        await(&vifs[i], 1u << XENBUS_INIT_WAIT | 1u << XENBUS_CONNECTED, deadline);
+        wait_backend(&vifs[i], XENBUS_IN(XENBUS_INIT_WAIT) | XENBUS_IN(XENBUS_CONNECTED), deadline);
     }
     for (unsigned i = 0; i < vif_count; i++) {
-        await(&vifs[i], 1u << XENBUS_CONNECTED | 1u << XENBUS_CLOSING | 1u << XENBUS_CLOSED, deadline);
+        wait_backend(&vifs[i], XENBUS_IN(XENBUS_CONNECTED) | XENBUS_IN(XENBUS_CLOSING) | XENBUS_IN(XENBUS_CLOSED),
+                     deadline);
         if (!netfront_netdev(vifs[i].rings)->ops->link_up(netfront_netdev(vifs[i].rings))) {
             xenbus_fail(&vifs[i].bus, "the backend is not ready: no link yet", -ETIMEDOUT);
         }

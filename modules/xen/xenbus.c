@@ -233,3 +233,12 @@ int xenbus_backend_u64(xenbus_dev_t *d, const char *name, uint64_t max, uint64_t
     }
     return err;
 }
+
+void xenbus_act(const xenbus_rule_t *rule, unsigned count, unsigned ours, xenbus_state_t theirs, void *device) {
+    for (const xenbus_rule_t *r = rule; r < rule + count; r++) {
+        if ((r->ours & 1u << ours) != 0 && (r->theirs & 1u << theirs) != 0) {
+            r->act(device);
+            return;
+        }
+    }
+}

@@ -20,6 +20,10 @@ typedef enum {
     XENBUS_RECONFIGURED,
 } xenbus_state_t;
 
+// States as a mask.
+#define XENBUS_IN(state) (1u << (state))
+enum { XENBUS_ANY = XENBUS_IN(XENBUS_RECONFIGURED + 1) - 1 };
+
 typedef struct xenbus_dev xenbus_dev_t;
 struct xenbus_dev {
     char path[48];                    // "device/vif/0"
@@ -49,7 +53,7 @@ int xenbus_open(xenbus_dev_t *d, const char *kind, unsigned number);
 void xenbus_close(xenbus_dev_t *d);
 // Write our state. 0 or -errno.
 int xenbus_switch(xenbus_dev_t *d, xenbus_state_t state);
-// Wait until the backend is in one of the states of the mask (1 << XENBUS_...). 0 or -ETIMEDOUT. Only at start, outside of
+// Wait until the backend is in one of the states of the mask. 0 or -ETIMEDOUT. Only at start, outside of
 // the main loop: it runs the event sources; `changed` is called meanwhile only for xenbus_again(), backend_state says where
 // it stands.
 int xenbus_wait(xenbus_dev_t *d, unsigned mask, uint64_t deadline_ns);
@@ -60,6 +64,13 @@ int xenbus_backend_u64(xenbus_dev_t *d, const char *name, uint64_t max, uint64_t
 void xenbus_again(xenbus_dev_t *d);
 // It succeeded, or shall not be tried any more. Not needed by those whose `changed` returned without xenbus_again().
 void xenbus_settle(xenbus_dev_t *d);
+// What is to be done where we and the backend have got to: masks, ours of the device's own phases, or of XENBUS_*.
+typedef struct {
+    uint16_t ours, theirs;
+    void (*act)(void *device);
+} xenbus_rule_t;
+// Act by the first rule that fits; no rule: it is not our turn.
+void xenbus_act(const xenbus_rule_t *rule, unsigned count, unsigned ours, xenbus_state_t theirs, void *device);
 // One log line: "xen vif/0: why". Returns err, so that callers can end with it.
 int xenbus_say(const xenbus_dev_t *d, const char *why, int err);
 // The same; no line while it is tried again what failed.
