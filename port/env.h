@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The environment beyond what the kernel command line says of it. Owns nothing. Not here: os.environ itself (bootargs.c).
-// Context: main loop, from Python.
+// The environment beyond what the kernel command line says of it. Owns nothing. Not here: os.environ itself
+// (bootargs.c). Context: main loop, from Python.
 
 #ifndef FLOE_ENV_H
 #define FLOE_ENV_H

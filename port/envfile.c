@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The variables of `floe run --env-file FILE` and `--env`: blobs env/0, env/1, ... of lines K=V in docker's format, or
-// ended by NUL where the last byte is one; a later blob over an earlier one, the kernel command line over all. Read when
-// a script first asks for a variable, and only where the command line says how many there are (floe.env=N), for a look
-// costs exits. Owns nothing: the environment is bootargs.c's. Context: main loop.
+// ended by NUL where the last byte is one; a later blob over an earlier one, the kernel command line over all. Read
+// when a script first asks for a variable, and only where the command line says how many there are (floe.env=N), for a
+// look costs exits. Owns nothing: the environment is bootargs.c's. Context: main loop.
 
 #include <stdio.h>
 #include <string.h>
@@ -57,12 +57,12 @@ void floe_env_complete(void) {
         add_lines(env, v.buf, v.buf + v.len);
         vstr_clear(&v);
     }
-    const mp_map_t *told = mp_obj_dict_get_map(MP_STATE_PORT(floe_env));
-    for (size_t i = 0; i < told->alloc; i++) {
-        if (mp_map_slot_is_filled(told, i)) {
-            mp_obj_dict_store(env, told->table[i].key, told->table[i].value);
+    const mp_map_t *from_cmdline = mp_obj_dict_get_map(MP_STATE_PORT(floe_env));
+    for (size_t i = 0; i < from_cmdline->alloc; i++) {
+        if (mp_map_slot_is_filled(from_cmdline, i)) {
+            mp_obj_dict_store(env, from_cmdline->table[i].key, from_cmdline->table[i].value);
         }
     }
     MP_STATE_PORT(floe_env) = env;
-    floe_env_is_complete = true; // only now: who had no memory for it asks again, and is not told that there is nothing
+    floe_env_is_complete = true; // only now: who had no memory for it asks again, and does not hear of an empty one
 }

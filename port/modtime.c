@@ -20,7 +20,8 @@ static mp_obj_t mp_time_localtime_get(void) {
     return mp_obj_new_tuple(8, tuple);
 }
 
-// time.sleep. As CPython: what is negative or no number is refused, and what is longer than a clock of nanoseconds counts.
+// time.sleep. As CPython: what is negative or no number is refused,
+// and what is longer than a clock of nanoseconds counts.
 static void mp_time_sleep(mp_obj_t seconds) {
     mp_float_t s = mp_obj_get_float(seconds);
     if (!(s >= 0 && s <= SLEEP_MAX_S)) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// A ready kernel's Python: what a linked image has as constants, this one has as .mpy files in a ROMFS (format: upstream's
-// extmod/vfs_rom.c) behind its own segments, where tools/floe put them. Takes the place of py/frozenmod.c, so that
-// imports, tracebacks and `.frozen` are the same in both. Owns nothing: bytecode and names are used in place, the rest
-// is on the Python heap. Not here: reading .mpy files (py/persistentcode.c). Context: main loop, from imports.
+// A ready kernel's Python: what a linked image has as constants, this one has as .mpy files in a ROMFS (format:
+// upstream's extmod/vfs_rom.c) behind its own segments, where tools/floe put them. Takes the place of py/frozenmod.c,
+// so that imports, tracebacks and `.frozen` are the same in both. Owns nothing: bytecode and names are used in place,
+// the rest is on the Python heap. Not here: reading .mpy files (py/persistentcode.c). Context: main loop, from imports.
 
 #include <string.h>
 

@@ -19,7 +19,8 @@ static bool is_a(mp_obj_t exc, const mp_obj_type_t *type) {
     return mp_obj_is_subclass_fast(MP_OBJ_FROM_PTR(mp_obj_get_type(exc)), MP_OBJ_FROM_PTR(type));
 }
 
-// sys.exit(): no value or None is 0, an integer is itself (its low bits where it is out of range), text is printed and 1.
+// sys.exit(): no value or None is 0, an integer is itself (its low bits where it is out of range),
+// text is printed and 1.
 static int exit_code(mp_obj_t exc) {
     mp_obj_t value = mp_obj_exception_get_value(exc);
     if (value == mp_const_none) {

@@ -78,9 +78,9 @@ blkdev_t *blkdev_get(unsigned index); // in order of registration; NULL past the
 // Read or write `len` bytes at byte `at`, whole sectors or not (a partly written sector is read first). The buffer
 // is the caller's again when it returns. 0 or -errno; after an error any part may have been done.
 int blkdev_transfer(blkdev_t *b, blkdev_op_t op, uint64_t at, void *buf, size_t len);
-// As blkdev_transfer() writes, for a caller that relies on the order of its writes (littlefs): what it writes last before
-// a flush reaches the medium after all that it wrote before. May be held back until the next write or flush, which
-// then reports its error.
+// As blkdev_transfer() writes, for a caller that relies on the order of its writes (littlefs): what it writes last
+// before a flush reaches the medium after all that it wrote before. May be held back until the next write or flush,
+// which then reports its error.
 int blkdev_write_ordered(blkdev_t *b, uint64_t at, const void *buf, size_t len);
 // Everything that was written is on the medium. 0 or -errno; after -EIO nobody knows what is.
 int blkdev_flush(blkdev_t *b);

@@ -16,8 +16,8 @@ typedef struct {
     blkdev_t *dev;
     int index;
     uint32_t block_size;
-    // The form with an offset was used: it is littlefs that calls. It relies on the order of its writes, and wants error
-    // numbers, where FAT would not look at them.
+    // The form with an offset was used: it is littlefs that calls. It relies on the order of its writes, and wants
+    // error numbers, where FAT would not look at them.
     bool extended;
 } mod_blkdev_t;
 
@@ -112,7 +112,7 @@ static mp_obj_t mod_blkdev_ioctl(mp_obj_t self_in, mp_obj_t op, mp_obj_t arg) {
             return mp_obj_new_int_from_ull(self->dev->sectors * BLKDEV_SECTOR / self->block_size);
         case MP_BLOCKDEV_IOCTL_BLOCK_SIZE:
             return MP_OBJ_NEW_SMALL_INT(self->block_size);
-        case MP_BLOCKDEV_IOCTL_BLOCK_ERASE: // nothing needs erasing before it is written: not even a discard is worth it
+        case MP_BLOCKDEV_IOCTL_BLOCK_ERASE: // nothing needs erasing before it is written, nor is a discard worth it
             r = self->dev->dead ? -MP_EIO : self->dev->readonly ? -MP_EROFS : 0;
             break;
         default:

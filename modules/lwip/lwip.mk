@@ -10,10 +10,11 @@ LWIP_SRC_C := $(LWIP_FAST) $(addprefix src/, \
     $(addprefix core/ipv4/, dhcp.c etharp.c icmp.c igmp.c ip4_frag.c) \
     $(addprefix core/ipv6/, icmp6.c ip6_addr.c ip6_frag.c mld6.c nd6.c))
 
-FLOE_LWIP_FAST := $(addprefix modules/lwip/, mod_sockio.c netglue.c netmem.c netneigh.c netstack.c netsum.c netsyn.c \
-    nettimer.c nettx.c sock.c sock_tcp.c sock_udp.c)
+FLOE_LWIP_FAST := $(addprefix modules/lwip/, mod_sockio.c netglue.c netmem.c netstack.c netsum.c netsyn.c nettx.c \
+    sock_tcp.c sock_udp.c)
 FLOE_LWIP_C := $(FLOE_LWIP_FAST) $(addprefix modules/lwip/, mod_lan.c mod_netaddr.c mod_network.c mod_socket.c \
-    mod_sockopt.c netcfg.c netdns.c netevent.c netrand.c sock_base.c sock_dns.c sock_group.c sock_listen.c)
+    mod_sockopt.c netcfg.c netdns.c netevent.c netneigh.c netrand.c nettimer.c sock.c sock_base.c sock_dns.c \
+    sock_group.c sock_listen.c)
 
 $(addprefix $(BUILD)/lwip/src/core/, tcp.o ipv6/ip6.o ipv6/ip6_frag.o): CFLAGS += -Dnd6_get_destination_mtu=nettx_path_mtu
 $(BUILD)/lwip/src/core/ipv6/icmp6.o: CFLAGS += -Dnd6_input=netneigh_icmp6 -Dmld6_input=netneigh_icmp6

@@ -52,7 +52,8 @@ void nettx_flush(netglue_t *g);
 // Take back what has left.
 void nettx_reclaim(netglue_t *g);
 
-// The MAC address that the frame which lwIP works on came from; NULL: it works on none, or on one of this machine's own.
+// The MAC address that the frame which lwIP works on came from;
+// NULL: it works on none, or on one of this machine's own.
 extern const uint8_t *netglue_sender;
 
 #endif

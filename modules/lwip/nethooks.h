@@ -20,7 +20,8 @@ u32_t netrand_isn(const ip_addr_t *local, u16_t local_port, const ip_addr_t *rem
 // The identification of the nth IPv4 packet (port/patches/lwip/packet-ids.patch).
 u16_t netrand_ip_id(u16_t n);
 
-// A segment for a listening or a TIME_WAIT connection: may it go on? whole: its buffer, if the header lies in one piece.
+// A segment for a listening or a TIME_WAIT connection: may it go on? whole:
+// its buffer, if the header lies in one piece.
 err_t netsyn_admit(struct tcp_pcb *pcb, struct tcp_hdr *hdr, struct pbuf *whole);
 #define LWIP_HOOK_TCP_INPACKET_PCB(pcb, hdr, optlen, opt1len, opt2, p) \
     ((pcb)->state != LISTEN && (pcb)->state != TIME_WAIT ? ERR_OK : netsyn_admit(pcb, hdr, (opt2) == NULL ? (p) : NULL))
@@ -29,9 +30,9 @@ err_t netsyn_admit(struct tcp_pcb *pcb, struct tcp_hdr *hdr, struct pbuf *whole)
 int netcfg_ip6_input(struct pbuf *p, struct netif *n);
 #define LWIP_HOOK_IP6_INPUT netcfg_ip6_input
 
-// What upstream's files call for nd6_get_destination_mtu() (lwip.mk). No less than every path takes, whatever a Packet Too
-// Big said: anybody can send one, and one of 52 bytes has ip6_frag() make fragments of nothing for ever (RFC 8201, 4).
-// u16_t nettx_path_mtu(const ip6_addr_t *to, struct netif *n), declared by lwip/nd6.h under that name.
+// What upstream's files call for nd6_get_destination_mtu() (lwip.mk). No less than every path takes, whatever a Packet
+// Too Big said: anybody can send one, and one of 52 bytes has ip6_frag() make fragments of nothing for ever (RFC 8201,
+// 4). u16_t nettx_path_mtu(const ip6_addr_t *to, struct netif *n), declared by lwip/nd6.h under that name.
 
 // A segment before it goes out. What IPv6 will cut in pieces, because the path has become narrower than the segment,
 // gets its checksum here: no device completes that of a fragment. And the connection's later segments fit.

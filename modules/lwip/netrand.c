@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Unpredictable numbers for the stack: initial sequence numbers by RFC 6528 with SipHash-2-4 (Aumasson,
 // Bernstein 2012) as its F, identifications of IPv4 packets, and LWIP_RAND() for ports and transaction ids. Owns the
-// keys and a small stream of random bytes. Not here: the entropy pool (hal_entropy_get). Context: main loop, and inside lwIP.
+// keys and a small stream of random bytes. Not here: the entropy pool (hal_entropy_get).
+// Context: main loop, and inside lwIP.
 
 #include "netrand.h"
 

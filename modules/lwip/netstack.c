@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The stack's start order, and when it runs: one event source that takes received frames, reclaims sent ones, runs
-// lwIP's timers, sends what came of it and tells the device once per batch. Owns the source. Not here: what is done with
-// a frame (netglue.c, nettx.c); what ends a wait (netevent.c). Context: main loop.
+// lwIP's timers, sends what came of it and tells the device once per batch. Owns the source. Not here: what is done
+// with a frame (netglue.c, nettx.c); what ends a wait (netevent.c). Context: main loop.
 
 #include "netstack.h"
 

@@ -146,7 +146,8 @@ static void answer(const struct tcp_hdr *syn) {
     pbuf_free(p);
 }
 
-// Give lwIP a segment once more, after its connection has been put where it will be found. The caller's reference stays.
+// Give lwIP a segment once more, after its connection has been put where it will be found.
+// The caller's reference stays.
 static void again(struct pbuf *p, struct tcp_hdr *hdr) {
     hdr->src = lwip_htons(hdr->src);
     hdr->dest = lwip_htons(hdr->dest);
@@ -215,8 +216,8 @@ static err_t take_ack(struct tcp_pcb_listen *l, struct tcp_hdr *hdr, struct pbuf
     return ERR_ABRT;
 }
 
-// Whether a SYN is answered with a cookie. That goes on while so many come, although the half-open connections time out:
-// each new one would ask for the MAC address of a sender who does not exist, and push a true neighbour's out.
+// Whether a SYN is answered with a cookie. That goes on while so many come, although the half-open connections time
+// out: each new one would ask for the MAC address of a sender who does not exist, and push a true neighbour's out.
 static bool flooded(const struct tcp_pcb_listen *l) {
     static uint32_t window, count;
     static bool on;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The verbs of a socket, dispatched to its protocol; options. Above all other parts of a socket. Owns no state. Not here:
-// the protocols (sock_tcp.c, sock_listen.c, sock_udp.c), groups (sock_group.c), what they stand on (sock_base.c).
+// The verbs of a socket, dispatched to its protocol; options. Above all other parts of a socket. Owns no state. Not
+// here: the protocols (sock_tcp.c, sock_listen.c, sock_udp.c), groups (sock_group.c), what they stand on (sock_base.c).
 // Context: main loop.
 
 #include "sock.h"

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Sockets over lwIP's raw API, without Python. A sock_t lives on the C heap; lwIP's callbacks know it and
 // nothing above it, so an object that points to one may be freed at any time after sock_close().
-// sock.c: the verbs. sock_tcp.c, sock_listen.c, sock_udp.c: a protocol each. sock_group.c: multicast. sock_base.c: what all
-// of them stand on. sock_dns.c: names.
+// sock.c: the verbs. sock_tcp.c, sock_listen.c, sock_udp.c: a protocol each. sock_group.c: multicast. sock_base.c: what
+// all of them stand on. sock_dns.c: names.
 // Owns nothing itself. Not here: waiting (mod_socket.c): every verb returns at once; what the parts owe each other
 // (sock_internal.h).
 //
@@ -112,8 +112,8 @@ int sock_set_multicast_loop(sock_t *s, bool on); // whether this machine's membe
 // already; -EADDRNOTAVAIL: not joined. sock_close() leaves all.
 int sock_membership(sock_t *s, const ip_addr_t *group, const ip_addr_t *interface, bool join);
 
-// For the main loop, once a turn: lwIP sends what was written since the last time, so that small writes of one turn share
-// segments.
+// For the main loop, once a turn: lwIP sends what was written since the last time, so that small writes of one turn
+// share segments.
 void sock_tcp_flush(void);
 
 // ---- sock_dns.c ---------------------------------------------------------------------------------

@@ -8,7 +8,8 @@
 #include "sock.h"
 
 // ---- sock_base.c --------------------------------------------------------------------------------
-// A socket of no protocol yet, all zero but for these two. The caller owns it and ends it with sock_free(). NULL: no memory.
+// A socket of no protocol yet, all zero but for these two. The caller owns it and ends it with sock_free(). NULL: no
+// memory.
 sock_t *sock_alloc(int family, int type);
 void sock_free(sock_t *s);
 // It may have become readable or writable: end whoever waits for it.

@@ -45,8 +45,9 @@ static void dirty_add(sock_t *s) {
     }
 }
 
-// An acknowledgement that lwIP holds back has one turn of the main loop, after all was read, to travel with an answer, and
-// then goes alone: a peer with Nagle's algorithm may be waiting for it, and 50 ms of lwIP's timer are no use to anybody.
+// An acknowledgement that lwIP holds back has one turn of the main loop, after all was read, to travel with an answer,
+// and then goes alone: a peer with Nagle's algorithm may be waiting for it,
+// and 50 ms of lwIP's timer are no use to anybody.
 void sock_tcp_flush(void) {
     sock_t *list = dirty_list, *s;
     dirty_list = NULL;

@@ -19,7 +19,7 @@ int netdev_register(netdev_t *n) {
     return 0;
 }
 
-uint16_t netdev_rx_told(uint32_t buffers, uint32_t each) {
+uint16_t netdev_rx_share(uint32_t buffers, uint32_t each) {
     uint32_t fit = buffers / each, share = (buffers - buffers / 4) / each;
     uint32_t frames = share < fit ? share : fit - (fit > 0);
     return (uint16_t)(frames == 0 ? 1 : frames < TOLD_MAX / 2 ? 2 * frames : TOLD_MAX);

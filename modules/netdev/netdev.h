@@ -87,7 +87,7 @@ struct netdev {
 int netdev_register(netdev_t *n);
 // What to say in rx_buffers, where there are so many buffers and the largest frame takes `each` of them: so much that a
 // quarter of the buffers, and at the least one such frame's, is left to everybody else. Never 0.
-uint16_t netdev_rx_told(uint32_t buffers, uint32_t each);
+uint16_t netdev_rx_share(uint32_t buffers, uint32_t each);
 netdev_t *netdev_get(unsigned index); // in order of registration; NULL past the last
 
 #endif

@@ -256,8 +256,9 @@ static mp_uint_t socket_write(mp_obj_t self_in, const void *data, mp_uint_t len,
     return to_stream(r != 0 ? r : check(self, tls_conn_send(self->conn, data, len)), errcode);
 }
 
-// Verbs of streams that call socket_read() until they have enough: what came before a failure is theirs, and the failure
-// is the next one's. read() without a size wants everything to the end, and so has nothing if that is not there.
+// Verbs of streams that call socket_read() until they have enough: what came before a failure is theirs, and the
+// failure is the next one's. read() without a size wants everything to the end,
+// and so has nothing if that is not there.
 static mp_obj_t keep(mp_obj_fun_builtin_var_t const *verb, size_t n_args, const mp_obj_t *args) {
     tlssock_t *self = MP_OBJ_TO_PTR(args[0]);
     self->keeping = true;

@@ -12,8 +12,8 @@ MBEDTLS_SRC_C := $(addprefix library/, \
     ssl_tls12_client.c ssl_tls12_server.c ssl_tls13_client.c ssl_tls13_generic.c ssl_tls13_keys.c ssl_tls13_server.c \
     x509.c x509_crt.c)
 
-FLOE_TLS_FAST := $(addprefix modules/tls/, mod_hashlib.c mod_tlssock.c tls_conn.c tls_platform.c)
-FLOE_TLS_C := $(FLOE_TLS_FAST) $(addprefix modules/tls/, mod_tls.c tls_ctx.c tls_text.c)
+FLOE_TLS_FAST := $(addprefix modules/tls/, mod_hashlib.c mod_tlssock.c tls_conn.c)
+FLOE_TLS_C := $(FLOE_TLS_FAST) $(addprefix modules/tls/, mod_tls.c tls_ctx.c tls_platform.c tls_text.c)
 
 MBEDTLS_CFLAGS := -DMBEDTLS_CONFIG_FILE=\"modules/tls/mbedtls_config.h\" -I$(UP)/mbedtls/include
 

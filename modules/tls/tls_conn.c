@@ -117,7 +117,8 @@ static unsigned char checks_of(const tls_ctx_t *ctx) {
 }
 
 // A client that speaks TLS 1.3 and has no keys yet, because it gave up while it was reading our flight, says so in a
-// plain record (OpenSSL does), which mbedTLS takes for one that was changed on its way. It ends the handshake either way.
+// plain record (OpenSSL does), which mbedTLS takes for one that was changed on its way.
+// It ends the handshake either way.
 static bool plain_alert(const tls_conn_t *c, int r) {
     const unsigned char *record = c->ssl.MBEDTLS_PRIVATE(in_hdr); // type, version, length; level, alert
     return r == MBEDTLS_ERR_SSL_INVALID_MAC && record[0] == MBEDTLS_SSL_MSG_ALERT && record[3] == 0 && record[4] == 2 &&

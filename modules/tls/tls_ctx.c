@@ -24,7 +24,8 @@ enum { TICKET_LIFE_S = 7200, ALPN_MAX = 255 };
         MBEDTLS_TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256
 static const int suites[] = {SUITES_CHACHA, SUITES_AES_128, SUITES_AES_256, 0};
 
-// mbedTLS's defaults with the shorter hashes first: RSA keys of 1024 bits, which tests still use, have no room for more.
+// mbedTLS's defaults with the shorter hashes first:
+// RSA keys of 1024 bits, which tests still use, have no room for more.
 static const uint16_t signatures[] = {
     MBEDTLS_TLS1_3_SIG_ECDSA_SECP256R1_SHA256, MBEDTLS_TLS1_3_SIG_ECDSA_SECP384R1_SHA384,
     MBEDTLS_TLS1_3_SIG_ECDSA_SECP521R1_SHA512, MBEDTLS_TLS1_3_SIG_RSA_PSS_RSAE_SHA256,

@@ -37,7 +37,7 @@ enum { ETH_HEADER = 14, VLAN_TAG = 4, MTU_DEFAULT = 1500, MTU_MIN = 68, FRAME_MA
 // in NETDEV_MAX_SEGS of them; else they hold one ordinary frame each.
 enum { RX_SMALL = 2048, RX_SMALL_COUNT = 128, RX_LARGE = 4096, RX_LARGE_COUNT = 256 };
 #define RX_LARGE_FROM (24u << 20) // RAM
-_Static_assert(RX_LARGE *NETDEV_MAX_SEGS >= FRAME_MAX + 1 + ETH_HEADER + 12, "a GUEST_TSO frame fits");
+_Static_assert((FRAME_MAX + ETH_HEADER + 12) / RX_LARGE < (int)NETDEV_MAX_SEGS, "a GUEST_TSO frame fits");
 
 #define RX_PARTIAL_NS 1000000000ull // all buffers of a frame must have come by then
 
@@ -398,7 +398,7 @@ static int equip(vnet_t *n) {
         return r;
     }
     n->rx_count = n->rxq.size;
-    n->dev.rx_buffers = netdev_rx_told(n->rx_count, rx_each(n));
+    n->dev.rx_buffers = netdev_rx_share(n->rx_count, rx_each(n));
     n->rxbuf = hal_mem_dma(n->rx_count * sizeof(vnet_rxbuf_t), _Alignof(vnet_rxbuf_t));
     uint8_t *bytes = hal_mem_dma((size_t)n->rx_count * n->rx_size, HAL_PAGE_SIZE);
     vnet_txslot_t *slots = hal_mem_dma(n->txq.size * sizeof(vnet_txslot_t), _Alignof(vnet_txslot_t));

@@ -169,7 +169,7 @@ static blkdev_req_t *blkfront_reap(blkdev_t *b) {
     s->req = NULL;
     s->next_free = n->free;
     n->free = s;
-    n->told_away = false;
+    n->away_logged = false;
     return req;
 }
 

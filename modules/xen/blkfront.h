@@ -42,7 +42,7 @@ typedef struct {
     uint64_t serial;
     uint8_t flush_op;
     unsigned rewritten; // bus.rewritten as last seen
-    bool told_away;     // the log says that the backend is away, and no request came back since
+    bool away_logged;   // the log says that the backend is away, and no request came back since
     blkfront_slot_t slot[BLKFRONT_SLOTS], *free;
     hal_event_source_t source;
 } blkfront_t;
@@ -52,7 +52,8 @@ typedef struct {
 int blkfront_equip(blkfront_t *n);
 // An empty ring, granted to the backend with all pages, and a port for it. 0, or -ENOSPC.
 int blkfront_ring_open(blkfront_t *n);
-// Take port and grants back. False: the backend still has a page mapped; that one stays granted, and may be asked for again.
+// Take port and grants back. False: the backend still has a page mapped;
+// that one stays granted, and may be asked for again.
 bool blkfront_ring_close(blkfront_t *n);
 // The backend listens: what was submitted and has not come back is put into the ring.
 void blkfront_ring_start(blkfront_t *n);

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 // A block frontend's dealings with XenStore: the nodes of public/io/blkif.h and the states of public/io/xenbus.h, from
-// the first meeting to the backend's going away and coming back. Owns nothing but the phase. Not here: the ring (blkfront.c).
-// Context: main loop; waits only in offer and accept, at start.
+// the first meeting to the backend's going away and coming back. Owns nothing but the phase. Not here: the ring
+// (blkfront.c). Context: main loop; waits only in offer and accept, at start.
 //
 // A backend that begins anew while we are connected may take the ring over as it is (Linux' blkback, unbound and bound
-// again); it has REATTACH_NS for that. One that goes (Closing, Closed) may answer what it has for DRAIN_NS. We close, and
-// invite it again. When it waits for us (InitWait) every page is taken back first, then granted anew; once it is
+// again); it has REATTACH_NS for that. One that goes (Closing, Closed) may answer what it has for DRAIN_NS. We close,
+// and invite it again. When it waits for us (InitWait) every page is taken back first, then granted anew; once it is
 // connected to the same disk all that has not come back is issued again. Whoever waits for a request waits 30 s at most
 // (blkdev.c). What came back before and was not flushed is where the old backend left it: we cannot write it again.
 
@@ -42,7 +42,8 @@ static int write_number(blkfront_t *n, const char *name, unsigned value) {
     return write_text(n, name, text);
 }
 
-// XenStore could not now: it is asked again later, the phase stays. At the start, or when it is nonsense what it says: the end.
+// XenStore could not now: it is asked again later, the phase stays.
+// At the start, or when it is nonsense what it says: the end.
 static int refused(blkfront_t *n, const char *why, int err) {
     if (n->phase == BLKFRONT_START || err == -EINVAL) {
         return blkfront_die(n, why, err);
@@ -202,9 +203,9 @@ static void backend_closing(void *disk) {
         return;
     }
     xenbus_settle(&n->bus);
-    if (!n->told_away) { // not again of one that comes and goes and does nothing
+    if (!n->away_logged) { // not again of one that comes and goes and does nothing
         xenbus_fail(&n->bus, "the backend went away, requests wait for another", -EAGAIN);
-        n->told_away = true;
+        n->away_logged = true;
     }
     enter(n, BLKFRONT_LEAVING, hal_clock_ns() + DRAIN_NS);
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Network card of a Xen guest (Xen public/io/netif.h): its rings and pages come and go with the backend; the verbs of
-// netdev.h. Owns: rings, pages and their grants; a page that a backend still has mapped is not touched until it lets go.
-// Not here: frames (netfront_rx.c, netfront_tx.c), XenStore (netfront_xs.c), several queues. Context: main loop only; no
-// verb waits. The backend lied: one log line, netdev.dead, -EIO from then on.
+// netdev.h. Owns: rings, pages and their grants; a page that a backend still has mapped is not touched until it lets
+// go. Not here: frames (netfront_rx.c, netfront_tx.c), XenStore (netfront_xs.c), several queues. Context: main loop
+// only; no verb waits. The backend lied: one log line, netdev.dead, -EIO from then on.
 
 #include "netfront.h"
 
@@ -15,13 +15,8 @@ enum { SLOTS_LARGE = 256, SLOTS_SMALL = 64, SLOTS_MIN = 18 };
 enum { PAGES_GSO = 17 };       // that a large TCP frame takes
 enum { SPARE_RINGS = 4 };      // pages for rings, beyond the first two, where a dead backend keeps one
 #define LARGE_FROM (24u << 20) // RAM
-_Static_assert((int)SLOTS_MIN *(int)PAGE > (int)FRAME_MAX + 1, "the largest frame fits into the slots");
+_Static_assert((FRAME_MAX + 1) / (int)PAGE < (int)SLOTS_MIN, "the largest frame fits into the slots");
 _Static_assert((int)SLOTS_MIN <= (int)NETDEV_MAX_SEGS, "the largest frame is one of the stack's");
-
-int netfront_die(netfront_t *n, const char *why) {
-    n->dev.dead = true;
-    return xenbus_say(n->bus, why, -EIO); // also while something else is tried again
-}
 
 static void netfront_kick(netdev_t *dev) {
     netfront_t *n = netfront_of(dev);
@@ -92,12 +87,12 @@ void netfront_disconnect(netfront_t *n) {
 }
 
 // The stack looks at this once: a card that is not connected by then is taken for one with all its pages.
-static uint16_t rx_told(const netfront_t *n, uint32_t usable) {
+static uint16_t rx_share(const netfront_t *n, uint32_t usable) {
     uint32_t pages = ((uint32_t)n->dev.mtu + ETH_HEADER + VLAN_TAG + PAGE - 1) / PAGE;
-    return netdev_rx_told(usable, n->slots == SLOTS_LARGE ? PAGES_GSO : pages);
+    return netdev_rx_share(usable, n->slots == SLOTS_LARGE ? PAGES_GSO : pages);
 }
 
-void netfront_identified(netfront_t *n) { n->dev.rx_buffers = rx_told(n, n->slots); }
+void netfront_identified(netfront_t *n) { n->dev.rx_buffers = rx_share(n, n->slots); }
 
 // An empty ring, in another page where the backend that is gone holds the old one. False: no page, or no grant.
 static bool ring_open(netfront_t *n, xenring_t *r) {
@@ -138,7 +133,7 @@ int netfront_connect(netfront_t *n, const netfront_terms_t *terms, netfront_cont
     }
     n->terms = *terms;
     n->rx_gso = n->slots == SLOTS_LARGE && rx_usable >= 2 * SLOTS_MIN;
-    n->dev.rx_buffers = rx_told(n, rx_usable);
+    n->dev.rx_buffers = rx_share(n, rx_usable);
     n->dev.features = NETDEV_F_TX_CSUM | NETDEV_F_RX_CSUM; // what the backend does not sum, we do
     n->dev.features |= terms->sg && terms->csum4 && terms->gso4 ? NETDEV_F_TX_TSO4 : 0;
     n->dev.features |= terms->sg && terms->csum6 && terms->gso6 ? NETDEV_F_TX_TSO6 : 0;

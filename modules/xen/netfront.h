@@ -29,13 +29,14 @@ netfront_t *netfront_new(const xenbus_dev_t *bus);
 netdev_t *netfront_netdev(netfront_t *n);
 // Its MTU is known.
 void netfront_identified(netfront_t *n);
-// Make rings and grants for the backend that `bus` names now. 0, or -errno with a log line: then nothing is left of them.
+// Make rings and grants for the backend that `bus` names now.
+// 0, or -errno with a log line: then nothing is left of them.
 int netfront_connect(netfront_t *n, const netfront_terms_t *terms, netfront_contact_t *out);
 // Its rings are there: since netfront_connect(), until netfront_disconnect().
 bool netfront_connected(const netfront_t *n);
-// The backend is connected too: frames flow, the link is up. Again is fine.
+// The backend is connected too: frames flow, the link is up. Idempotent.
 void netfront_start(netfront_t *n);
-// The backend is going or gone: the link is down, what was in flight is lost and its cookies come back. Again is fine.
+// The backend is going or gone: the link is down, what was in flight is lost and its cookies come back. Idempotent.
 void netfront_disconnect(netfront_t *n);
 
 #endif

@@ -50,7 +50,10 @@ struct netfront {
 static inline netfront_t *netfront_of(netdev_t *dev) { return (netfront_t *)dev; }
 
 // The backend lied: the card is dead, with one log line. -EIO.
-int netfront_die(netfront_t *n, const char *why);
+static inline int netfront_die(netfront_t *n, const char *why) {
+    n->dev.dead = true;
+    return xenbus_say(n->bus, why, -EIO); // also while something else is tried again
+}
 
 // ---- netfront_rx.c ------------------------------------------------------------------------------
 // Let the backend fill a buffer. Not connected, or the page is held: it stays where it is until we connect again.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Frames that a Xen guest receives: pieces to whole frames, and buffers back to the backend (Xen public/io/netif.h). The
-// stack gets the pages themselves. Owns the frame in assembly. Not here: sending (netfront_tx.c), grants (netfront.c).
-// Context: main loop only; never waits.
+// Frames that a Xen guest receives: pieces to whole frames, and buffers back to the backend (Xen public/io/netif.h).
+// The stack gets the pages themselves. Owns the frame in assembly. Not here: sending (netfront_tx.c), grants
+// (netfront.c). Context: main loop only; never waits.
 
 #include "netfront_internal.h"
 
@@ -101,7 +101,8 @@ static int rx_gather(netfront_t *n) {
     return r < 0 ? r : n->rx_extra || n->rx_more;
 }
 
-// Describe the assembled frame. False: no frame at all (too short, too long, or not all of it came), its buffers went back.
+// Describe the assembled frame. False: no frame at all (too short, too long, or not all of it came),
+// its buffers went back.
 static bool rx_describe(netfront_t *n, netdev_frame_t *out) {
     rxbuf_t *b = n->first;
     n->first = NULL;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Frames that a Xen guest sends (Xen public/io/netif.h): copied into pages of our own, so that the stack's memory is never
-// another domain's to see; checksums that the backend does not make. Owns the slots, free and in flight. Not here:
-// receiving (netfront_rx.c), grants (netfront.c). Context: main loop only; never waits.
+// Frames that a Xen guest sends (Xen public/io/netif.h): copied into pages of our own, so that the stack's memory is
+// never another domain's to see; checksums that the backend does not make. Owns the slots, free and in flight. Not
+// here: receiving (netfront_rx.c), grants (netfront.c). Context: main loop only; never waits.
 
 #include <string.h>
 

@@ -116,9 +116,9 @@ static void unplug(vif_t *v) {
     v->plugged = false;
 }
 
-// The backend goes, or has gone: follow it. One that stays (an administrator took it down, or its driver was started anew)
-// is asked to begin again, once it is CLOSED: one that was started anew may have taken what our folder still said for a
-// contact, and has to see the end of that first. One that is being removed is not asked.
+// The backend goes, or has gone: follow it. One that stays (an administrator took it down, or its driver was started
+// anew) is asked to begin again, once it is CLOSED: one that was started anew may have taken what our folder still said
+// for a contact, and has to see the end of that first. One that is being removed is not asked.
 static void backend_closing(void *card) {
     vif_t *v = card;
     uint64_t now = 0, online = 0;

@@ -114,7 +114,8 @@ static bool xencons_run(void *arg) {
     return receive();
 }
 
-// Sleep ends when there is input that fits, or room for output that waits: the daemon may have made it since the last send.
+// Sleep ends when there is input that fits, or room for output that waits:
+// the daemon may have made it since the last send.
 static bool xencons_arm(void *arg) {
     (void)arg;
     if (con.dead) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Xen devices in XenStore (public/io/xenbus.h): finding them, the backend's folder, the two states. Owns the watches on
-// the backends' states. Not here: what a kind of device writes there, its rings. Context: main loop; xenbus_wait() at start.
+// the backends' states. Not here: what a kind of device writes there, its rings.
+// Context: main loop; xenbus_wait() at start.
 
 #include "xenbus.h"
 

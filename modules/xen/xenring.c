@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A shared ring seen from the front end, by Xen public/io/ring.h, and pages with a grant. Owns nothing itself. Not here:
-// what an entry means (netfront_ring.h, blkfront.c). Context: main loop, never waits.
+// A shared ring seen from the front end, by Xen public/io/ring.h, and pages with a grant. Owns nothing itself. Not
+// here: what an entry means (netfront_ring.h, blkfront.c). Context: main loop, never waits.
 
 #include "xenring.h"
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // What of ACPI's tables is needed, read once (ACPI 6.5, clauses 5.2, 6.4 and 20.2): power button, power off, I/O APICs,
 // virtio devices, PCI's configuration space. There is no interpreter of AML: what QEMU's tables say in one fixed way is
-// looked for in the devices' own bytes. Owns boot_acpi. Not here: who acts on it. Context: ring 3, once, on the boot page
-// tables, as the tables lie in memory that is out of reach afterwards. Nothing in them is trusted.
+// looked for in the devices' own bytes. Owns boot_acpi. Not here: who acts on it. Context: ring 3, once, on the boot
+// page tables, as the tables lie in memory that is out of reach afterwards. Nothing in them is trusted.
 
 #include <string.h>
 
@@ -54,7 +54,8 @@ static uint32_t get32(const uint8_t *p) {
 
 static uint64_t get64(const uint8_t *p) { return get32(p) | (uint64_t)get32(p + 4) << 32; }
 
-// Memory that can be read from now on: the boot page tables end at 1 GiB. They grow into free RAM, whose next use clears it.
+// Memory that can be read from now on: the boot page tables end at 1 GiB.
+// They grow into free RAM, whose next use clears it.
 static bool reach(uint64_t at, uint64_t len) {
     if (at == 0 || at > BORDER - len) {
         return false;

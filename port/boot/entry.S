@@ -77,7 +77,7 @@ boot_entry:
     iretq
 
     .code32
-.Lunfit:                       // no console but the ports of hal/uart.c and of Xen's log, no way to end but isa-debug-exit
+.Lunfit:                       // no console but the ports of hal/uart.c and Xen's log, no end but isa-debug-exit
     movl $.Lunfit_text, %esi
 1:  lodsb
     movl $0x3f8, %edx

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What the host hands the VM by name: from XenStore where Xen is, else over QEMU's fw_cfg. Owns nothing. Not here: either
-// way (port/xen/blob.c, fwcfg.c), what a blob means. Context: main loop.
+// What the host hands the VM by name: from XenStore where Xen is, else over QEMU's fw_cfg. Owns nothing. Not here:
+// either way (port/xen/blob.c, fwcfg.c), what a blob means. Context: main loop.
 
 #include "internal.h"
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What the host hands the VM by name, over QEMU's fw_cfg (QEMU docs/specs/fw_cfg.rst, DMA interface): files below
-// opt/floe/, and the VM's UUID. Owns a copy of the directory. Not here: what a blob means; whether this is the source of
-// blobs (blob.c). Context: main loop; the device is looked for when a script first asks.
+// opt/floe/, and the VM's UUID. Owns a copy of the directory. Not here: what a blob means; whether this is the source
+// of blobs (blob.c). Context: main loop; the device is looked for when a script first asks.
 
 #include <string.h>
 

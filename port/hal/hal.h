@@ -204,7 +204,8 @@ extern const char *hal_console_stop;
 bool hal_virtio_mmio(unsigned n, uint64_t *base, uint64_t *size, uint64_t *gsi);
 
 // ---- stop.c -------------------------------------------------------------------------------------
-// Whoever runs the VM wants its end: the script is asked, as by Ctrl-C; after 5 s the VM ends. Once: more calls do nothing.
+// Whoever runs the VM wants its end: the script is asked, as by Ctrl-C; after 5 s the VM ends.
+// Once: more calls do nothing.
 void hal_stop_ask(void);
 
 // ---- drivers ------------------------------------------------------------------------------------

@@ -25,8 +25,8 @@ typedef struct {
 } hal_platform_t;
 extern const hal_platform_t *hal_platform;
 
-// The platform's hal_blob_*() and hal_vm_uuid(): named here, and not in the struct above, so that an image that asks for
-// no blob holds none of them.
+// The platform's hal_blob_*() and hal_vm_uuid(): named here, and not in the struct above, so that an image that asks
+// for no blob holds none of them.
 typedef struct {
     int (*size)(const char *name);
     int (*read)(const char *name, void *out, size_t len);

@@ -45,9 +45,9 @@ static void ioapic_write(uintptr_t base, unsigned reg, uint32_t v) {
     hal_mmio_write32((void *)(base + 0x10), v);
 }
 
-// The task priority is not touched: it is 0 after a reset, and firmware lets it be. Below SeaBIOS, QEMU reports every access
-// to it and then loads all of the processor's registers anew; QEMU's emulation of SVM takes the TSS for none from then on,
-// and refuses ring 3 every port.
+// The task priority is not touched: it is 0 after a reset, and firmware lets it be. Below SeaBIOS, QEMU reports every
+// access to it and then loads all of the processor's registers anew; QEMU's emulation of SVM takes the TSS for none
+// from then on, and refuses ring 3 every port.
 void hal_irq_init(void) {
     hal_out8(PIC1_DATA, 0xff); // firmware leaves the PIT on vector 8, which is the double fault's
     hal_out8(PIC2_DATA, 0xff);

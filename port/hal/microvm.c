@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Why a machine seems to have no device: without ACPI and auto-kernel-cmdline, QEMU's microvm names its virtio-mmio devices
-// nowhere (QEMU docs/system/i386/microvm.rst). Owns nothing. Not here: drivers. Context: once, where none found a device.
+// Why a machine seems to have no device: without ACPI and auto-kernel-cmdline, QEMU's microvm names its virtio-mmio
+// devices nowhere (QEMU docs/system/i386/microvm.rst). Owns nothing. Not here: drivers.
+// Context: once, where none found a device.
 
 #include "internal.h"
 

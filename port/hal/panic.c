@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The end of the line: one PANIC line on the 16550 or what stands for it, whatever state the rest is in, then exit code 120.
-// Owns the panic state. Not here: saving the registers (monitor.S). Context: ring 3; after a fault, on the panic stack.
+// The end of the line: one PANIC line on the 16550 or what stands for it, whatever state the rest is in, then exit code
+// 120. Owns the panic state. Not here: saving the registers (monitor.S).
+// Context: ring 3; after a fault, on the panic stack.
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// PCI configuration space by mechanism 1 or, on a machine without its ports, in memory (PCI Express 4.0, 7.2.2), assignment of memory BARs (PCI Local Bus 3.0, 3.2.2.3, 6.2.5) and of bridges'
-// memory windows (PCI-to-PCI Bridge 1.2, 3.2.5.8), where the firmware left that to us.
-// Owns the part of the 32-bit MMIO window it hands out. Not here: capabilities (the drivers'). Context: ring 3, at probe.
+// PCI configuration space by mechanism 1 or, on a machine without its ports, in memory (PCI Express 4.0, 7.2.2),
+// assignment of memory BARs (PCI Local Bus 3.0, 3.2.2.3, 6.2.5) and of bridges' memory windows (PCI-to-PCI Bridge 1.2,
+// 3.2.5.8), where the firmware left that to us. Owns the part of the 32-bit MMIO window it hands out.
+// Not here: capabilities (the drivers'). Context: ring 3, at probe.
 
 #include "../boot/boot.h"
 #include "internal.h"

@@ -4,8 +4,8 @@
 // The exit code leaves by QEMU's isa-debug-exit (port 0xf4) as code + 1, so that QEMU's own status,
 // (value << 1) | 1, is 3 for success and never 1, which is QEMU's own failure. Where that device is not there, the
 // VM powers off (ACPI) or resets, and only the console says how it ended. A reset leaves by the same
-// door first: floe starts the VM again for HAL_RESET_CODE and HAL_WAKE_CODE, and takes a reset of the machine for the crash that
-// it else is. Under Xen all of it is the platform's.
+// door first: floe starts the VM again for HAL_RESET_CODE and HAL_WAKE_CODE, and takes a reset of the machine for the
+// crash that it else is. Under Xen all of it is the platform's.
 //
 // A way out may only be asked for: QEMU from 9.1 on takes the request, lets us run on, and ends with what was asked
 // for last. So one code is written once, and after a way that is there nothing is done until it had its time.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The hypervisor asks for the VM's end: the keys that ask the script are typed at the console, and 5 s later the VM ends
-// without being asked. Owns that deadline. Not here: how the wish arrives, how a script ends. Context: main loop.
+// The hypervisor asks for the VM's end: the keys that ask the script are typed at the console, and 5 s later the VM
+// ends without being asked. Owns that deadline. Not here: how the wish arrives, how a script ends. Context: main loop.
 
 #include <string.h>
 

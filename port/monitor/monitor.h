@@ -26,8 +26,8 @@
 #define MONITOR_KVMCLOCK 4
 // Load an empty IDT and trap: the machine resets.
 #define MONITOR_TRIPLE_FAULT 5
-// Write ACPI S5 to the PM1a control port QEMU's pc and q35 use. Returns, as the end comes later or there is no such port:
-// what the port reads as, 0xffff where there is none.
+// Write ACPI S5 to the PM1a control port QEMU's pc and q35 use. Returns, as the end comes later or there is no such
+// port: what the port reads as, 0xffff where there is none.
 #define MONITOR_POWER_OFF 6
 // rcx: number of a Xen hypercall, rdi, rsi, rdx: its arguments. Its result; -1 where there is no Xen, or not that one.
 #define MONITOR_HYPERCALL 7

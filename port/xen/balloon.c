@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// How much memory the host lets the VM have (Xen public/memory.h; memory/target in XenStore): free RAM is given back when
-// the target is below what the VM has, and asked for again when it rises. Owns the pieces that are given back. Not here:
-// who has the rest; memory in use is never given. Context: at start, before the heap; then the main loop, 2 ms at a time.
+// How much memory the host lets the VM have (Xen public/memory.h; memory/target in XenStore): free RAM is given back
+// when the target is below what the VM has, and asked for again when it rises. Owns the pieces that are given back. Not
+// here: who has the rest; memory in use is never given.
+// Context: at start, before the heap; then the main loop, 2 ms at a time.
 //
 // A domain with maxmem over memory starts with less memory than its map says, and dies when it touches more: what is
 // missing is given back before anything else, in steps of 2 MiB.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What the host hands the VM by name (hal.h, blobs), in XenStore below floe/blob/N: name, size in decimal, and 0, 1, ...:
-// the content in base64 (RFC 4648, 4), 1152 bytes a piece; and the VM's UUID. Owns nothing: each call reads the store.
-// Not here: what a blob means; fw_cfg, which serves the same verbs on QEMU. Context: main loop.
+// What the host hands the VM by name (hal.h, blobs), in XenStore below floe/blob/N: name, size in decimal, and 0, 1,
+// ...: the content in base64 (RFC 4648, 4), 1152 bytes a piece; and the VM's UUID. Owns nothing: each call reads the
+// store. Not here: what a blob means; fw_cfg, which serves the same verbs on QEMU. Context: main loop.
 
 #include <stdio.h>
 #include <string.h>

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 // What the host asks of the VM (Xen docs/misc/xenstore-paths.pandoc, control/*): its end, or a new start. At the start
-// also the host's seed, where the processor gives no randomness. Owns the watch. Not here: how a script is asked for its
-// end (hal/stop.c). Context: main loop.
+// also the host's seed, where the processor gives no randomness. Owns the watch. Not here: how a script is asked for
+// its end (hal/stop.c). Context: main loop.
 //
-// Nothing of this is worth a delay of the script's first words or of a server's first answer: the store is asked 200 ms later.
+// Nothing of this is worth a delay of the script's first words or of a server's first answer:
+// the store is asked 200 ms later.
 
 #include <stdio.h>
 #include <string.h>

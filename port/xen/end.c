@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The end of a domain, and its console where no driver serves it: before the drivers, and in a panic (Xen public/sched.h,
-// public/io/console.h). Owns nothing: the ring is modules/xen/xen_console.c's. Context: any, also inside a panic.
+// The end of a domain, and its console where no driver serves it: before the drivers, and in a panic (Xen
+// public/sched.h, public/io/console.h). Owns nothing: the ring is modules/xen/xen_console.c's.
+// Context: any, also inside a panic.
 
 #include "../hal/internal.h"
 #include "shared.h"

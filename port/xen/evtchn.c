@@ -2,8 +2,8 @@
 // Event channels, 2-level ABI (Xen public/event_channel.h, public/xen.h): ports, their bits in the shared page, and the
 // interrupt that tells of them. Owns the interrupt. Not here: who uses a port. Context: main loop.
 //
-// An event interrupts only when its pending bit, its word's bit in pending_sel and upcall_pending all go from 0 to 1. So
-// before the processor halts the last two are cleared here, and each driver clears its own port's bit. The interrupt
+// An event interrupts only when its pending bit, its word's bit in pending_sel and upcall_pending all go from 0 to 1.
+// So before the processor halts the last two are cleared here, and each driver clears its own port's bit. The interrupt
 // is edge triggered: one that comes in between stays in the local APIC and ends the halt at once.
 
 #include "shared.h"

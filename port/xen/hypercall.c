@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Hypercalls from ring 3, through the monitor's service (Xen public/xen.h; 64-bit HVM calling convention). Owns nothing.
-// Not here: what they mean. Context: ring 3, any time after boot.
+// Hypercalls from ring 3, through the monitor's service (Xen public/xen.h; 64-bit HVM calling convention). Owns
+// nothing. Not here: what they mean. Context: ring 3, any time after boot.
 
 #include "../monitor/monitor.h"
 #include "xen.h"

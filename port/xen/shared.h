@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The page that Xen and this domain share (public/xen.h, struct shared_info, 64-bit layout), and what the files of port/xen
-// that look into it owe each other. Owned by start.c. Not here: anything for drivers. Context: ring 3.
+// The page that Xen and this domain share (public/xen.h, struct shared_info, 64-bit layout), and what the files of
+// port/xen that look into it owe each other. Owned by start.c. Not here: anything for drivers. Context: ring 3.
 
 #ifndef FLOE_XEN_SHARED_H
 #define FLOE_XEN_SHARED_H

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Finding Xen, mapping the page it shares with us, and the platform it is to port/hal (Xen public/xen.h, memory.h,
-// hvm/hvm_op.h, hvm/params.h). Owns the shared page. Not here: what is in it (evtchn.c, timer.c). Context: once, first of all.
+// hvm/hvm_op.h, hvm/params.h). Owns the shared page. Not here: what is in it (evtchn.c, timer.c).
+// Context: once, first of all.
 
 #include "../hal/internal.h"
 #include "shared.h"
@@ -58,7 +59,8 @@ void xen_start(void) {
     if (hal_cpu_hypervisor() != HAL_HV_XEN) {
         return;
     }
-    // Writing this parameter, whatever to, is what makes Xen look at the processor's mode and lay out the page for 64 bits.
+    // Writing this parameter, whatever to, is what makes Xen look at the processor's mode and lay out the page for 64
+    // bits.
     xen_hvm_param_t no_callback = {.domid = XEN_DOMID_SELF, .index = HVM_PARAM_CALLBACK_IRQ};
     hal_assert(xen_hypercall(XEN_HVM_OP, HVMOP_SET_PARAM, (long)&no_callback, 0) == 0);
     xen_shared_info_t *page = hal_mem_dma(HAL_PAGE_SIZE, HAL_PAGE_SIZE); // its frame is replaced by Xen's

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
-// XenStore's client (Xen public/io/xs_wire.h; docs/misc/xenstore-ring.txt): one request at a time over two rings in a page,
-// its answer found by its number, watch events kept for the main loop. Owns the indices that are ours, and the list of
-// watches. Not here: what is in the store. Context: main loop; a request also inside a panic.
+// XenStore's client (Xen public/io/xs_wire.h; docs/misc/xenstore-ring.txt): one request at a time over two rings in a
+// page, its answer found by its number, watch events kept for the main loop. Owns the indices that are ours, and the
+// list of watches. Not here: what is in the store. Context: main loop; a request also inside a panic.
 //
-// A ring whose indices or lengths cannot be, an answer of another kind than the question, a host that takes no requests for
-// 5 s, and three requests in a row without an answer within 5 s make the store dead for good, with one log line. One such
-// request fails alone: the host was busy, or we were paused. A late answer, or one to nobody's question, is passed over.
+// A ring whose indices or lengths cannot be, an answer of another kind than the question, a host that takes no requests
+// for 5 s, and three requests in a row without an answer within 5 s make the store dead for good, with one log line.
+// One such request fails alone: the host was busy, or we were paused.
+// A late answer, or one to nobody's question, is passed over.
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The console's ring (Xen public/io/console.h, struct xencons_interface): one page, shared with the console daemon. Owned by
-// modules/xen/xen_console.c; port/xen/end.c writes into it where that does not run. Not here: events. Context: ring 3.
+// The console's ring (Xen public/io/console.h, struct xencons_interface): one page, shared with the console daemon.
+// Owned by modules/xen/xen_console.c; port/xen/end.c writes into it where that does not run. Not here:
+// events. Context: ring 3.
 
 #ifndef FLOE_XENCONS_H
 #define FLOE_XENCONS_H

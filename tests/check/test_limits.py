@@ -35,6 +35,12 @@ def test_lines_of_a_file(limit: int, names: list[str]) -> None:
     assert [f"{name}: {n}" for name in names if (n := len(read(name).splitlines())) > limit] == []
 
 
+@pytest.mark.parametrize("name", matching(r"(port|modules|tests)/.*\.[chS]"))
+def test_columns_of_c(name: str) -> None:
+    lines = enumerate(read(name).splitlines(), 1)
+    assert [f"{name}:{number}: {len(line)} columns" for number, line in lines if len(line) > 120] == []
+
+
 def c_functions(text: str) -> list[tuple[str, int, int, int]]:
     """(name, line, lines, parameters) of each function body that starts and ends in the first column."""
     found = []

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// port/boot/acpi.c over tables of the test's. Commands: map ADDR SIZE makes memory, behind which there is none; put ADDR
-// HEX; ram START END; read RSDP prints all that was found, and whether the boot page tables are as before.
+// port/boot/acpi.c over tables of the test's. Commands: map ADDR SIZE makes memory, behind which there is none; put
+// ADDR HEX; ram START END; read RSDP prints all that was found, and whether the boot page tables are as before.
 
 #include "talk.h"
 

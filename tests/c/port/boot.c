@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // port/boot/boot.c and paging.c run whole on the host: from a PVH start info to the tables that the monitor would
-// get. RAM is identity mapped here too, as far as the tables go. Commands: ram ADDR SIZE TYPE; module ADDR SIZE; cmdline
-// HEX; appended BYTES, behind the image; boot ARENA_PAGES; xen MAKER (the second word of CPUID leaf 0): Xen runs this VM.
+// get. RAM is identity mapped here too, as far as the tables go. Commands: ram ADDR SIZE TYPE; module ADDR SIZE;
+// cmdline HEX; appended BYTES, behind the image; boot ARENA_PAGES;
+// xen MAKER (the second word of CPUID leaf 0): Xen runs this VM.
 
 #include "talk.h"
 
@@ -50,7 +51,8 @@ void hal_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t r[4]) {
 
 hal_hv_t hal_cpu_hypervisor(void) { return xen_maker != 0 ? HAL_HV_XEN : HAL_HV_NONE; }
 
-// What the x87 is after a reset (Intel's manual, volume 3, 9.1.1), as Xen's domains have it: single precision, exceptions on.
+// What the x87 is after a reset (Intel's manual, volume 3, 9.1.1), as Xen's domains have it:
+// single precision, exceptions on.
 static const uint16_t x87_of_reset = 0x40;
 static uint16_t x87_of_main;
 

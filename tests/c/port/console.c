@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 // port/hal/console.c over a sink that takes what it is told to, and a clock that moves 1 us at each look. Commands:
-// attach; room N (bytes the sink
-// takes in all, -1 all); per_event N; busy N; idle 0|1; uart_in N; write HEX; sent; input HEX; read N; run; state; flush NS;
-// interrupt C; deny 0|1 (no byte is an interrupt after all); peek; grow.
+// attach; room N (bytes the sink takes in all, -1 all); per_event N; busy N; idle 0|1; uart_in N; write HEX; sent;
+// input HEX; read N; run; state; flush NS; interrupt C; deny 0|1 (no byte is an interrupt after all); peek; grow.
 
 #include "talk.h"
 

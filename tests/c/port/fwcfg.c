@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// port/hal/blob.c and fwcfg.c over a fake fw_cfg device that can lie. Commands: file NAME HEX [SIZE [KEY]] adds a file whose
-// directory entry may say another size and key; count N lies about their number; endless NAME has no end;
+// port/hal/blob.c and fwcfg.c over a fake fw_cfg device that can lie. Commands: file NAME HEX [SIZE [KEY]] adds a file
+// whose directory entry may say another size and key; count N lies about their number; endless NAME has no end;
 // fault FETCH KIND: that fetch (from 0) ends in an "error" or "never"; absent; size NAME; read NAME LEN;
 // next PREFIX SIZE; uuid HEX; get_uuid; fetches.
 

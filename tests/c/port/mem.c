@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// port/hal/mem.c over RAM that is only numbers. Commands: ram START END; sbrk N; take BYTES ALIGN RESERVE; return ADDR BYTES;
-// largest RESERVE; free; used.
+// port/hal/mem.c over RAM that is only numbers. Commands: ram START END; sbrk N; take BYTES ALIGN RESERVE; return ADDR
+// BYTES; largest RESERVE; free; used.
 
 #include "talk.h"
 

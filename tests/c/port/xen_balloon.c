@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-// port/xen/balloon.c with port/hal/mem.c over RAM that is only numbers, and a fake Xen that knows which pages are there.
-// Commands: ram START END; missing PAGES: the domain began with so many fewer (they count as not there from the top);
-// max KIB, target KIB ("-": the value cannot be read); probe; watch [ERRNO]; fire; run: turns until none works, how many; advance NS;
-// take BYTES, return ADDR BYTES: what the heap does; refuse N: pages after which Xen refuses (-1: never); state: pages
-// given, pages there, hal_mem_total() in pages, ns to the next turn (-1: none); fuzz SEED COUNT.
+// port/xen/balloon.c with port/hal/mem.c over RAM that is only numbers, and a fake Xen that knows which pages are
+// there. Commands: ram START END; missing PAGES: the domain began with so many fewer (they count as not there from the
+// top); max KIB, target KIB ("-": the value cannot be read); probe; watch [ERRNO]; fire; run: turns until none works,
+// how many; advance NS; take BYTES, return ADDR BYTES: what the heap does; refuse N: pages after which Xen refuses (-1:
+// never); state: pages given, pages there, hal_mem_total() in pages, ns to the next turn (-1: none); fuzz SEED COUNT.
 
 #include "talk.h"
 

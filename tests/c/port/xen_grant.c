@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// port/xen/grant.c over a fake Xen that keeps both versions of the table. Commands: only V: versions that Xen takes (1, 2,
-// 3: both, 0: none); frames MAX; query ERR: of the size; maps_left N; dma_left N; cmdline WORDS; grant DOM PAGE RO; end REF;
-// free; entry REF: flags, domain, frame as Xen reads them; use REF 1|0: the other side maps it, or not; all: grants
-// until there is none, how many; churn SEED COUNT: random grants and ends, checked against a model.
+// port/xen/grant.c over a fake Xen that keeps both versions of the table. Commands: only V: versions that Xen takes (1,
+// 2, 3: both, 0: none); frames MAX; query ERR: of the size; maps_left N; dma_left N; cmdline WORDS; grant DOM PAGE RO;
+// end REF; free; entry REF: flags, domain, frame as Xen reads them; use REF 1|0: the other side maps it, or not; all:
+// grants until there is none, how many; churn SEED COUNT: random grants and ends, checked against a model.
 
 #include "talk.h"
 

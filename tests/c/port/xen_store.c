@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // port/xen/store.c over a ring whose other end can lie. The other end works whenever the client waits, as far as the
-// rings let it. Commands: the verbs of xen.h (read PATH SIZE, num PATH MAX, write PATH VALUE TX, rm, list PATH SIZE, begin,
-// end TX COMMIT, watch NAME PATH, unwatch NAME), run (a turn of the main loop), arm; set PATH VALUE, unset, get (the store
-// itself), touch NAME (a watch event); fault NAME AT: what is wrong with answer AT, from 0; step N: bytes moved at a time;
-// param PFN PORT; clock; asked: requests seen; fuzz SEED COUNT.
+// rings let it. Commands: the verbs of xen.h (read PATH SIZE, num PATH MAX, write PATH VALUE TX, rm, list PATH SIZE,
+// begin, end TX COMMIT, watch NAME PATH, unwatch NAME), run (a turn of the main loop), arm; set PATH VALUE, unset, get
+// (the store itself), touch NAME (a watch event); fault NAME AT: what is wrong with answer AT, from 0; step N: bytes
+// moved at a time; param PFN PORT; clock; asked: requests seen; fuzz SEED COUNT.
 
 #include "talk.h"
 

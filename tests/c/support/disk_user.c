@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Who uses a disk: commands that read and write it through blkdev.c (diskuser.py), and the steps of a random life with a
-// model of what must be on it. Knows no driver.
+// Who uses a disk: commands that read and write it through blkdev.c (diskuser.py), and the steps of a random life with
+// a model of what must be on it. Knows no driver.
 
 #include "disk_user.h"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A Xen driver, the HAL's stand-in and the fake Xen in one process, worked by commands on standard input as harness.c is.
-// A program is this file, the fakes, the code under test and one file with xen_extra_command(), its own commands
+// A Xen driver, the HAL's stand-in and the fake Xen in one process, worked by commands on standard input as harness.c
+// is. A program is this file, the fakes, the code under test and one file with xen_extra_command(), its own commands
 // (xen_harness.py builds it). Context: host, sanitizers on.
 
 #include <stdio.h>

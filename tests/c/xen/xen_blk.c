@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// The backends behind blkfront.c: each a disk with the states and rings of a real one (it connects, maps what it is given,
-// sleeps until it is notified, goes away when told), with one fault at a chosen request. They work while the driver looks at
-// the clock. What is not as blkif.h demands ends the process: "STRAY ...". Asked for is logged as in disk.c: "R8+512 F".
+// The backends behind blkfront.c: each a disk with the states and rings of a real one (it connects, maps what it is
+// given, sleeps until it is notified, goes away when told), with one fault at a chosen request. They work while the
+// driver looks at the clock. What is not as blkif.h demands ends the process: "STRAY ...".
+// Asked for is logged as in disk.c: "R8+512 F".
 
 #include <stdio.h>
 #include <stdlib.h>

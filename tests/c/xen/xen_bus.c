@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// xenbus.c by commands: list KIND MAX; open KIND NUMBER; close; switch STATE; bwait MASK NS; num NAME MAX MISSING; state
-// ("ours theirs backend domain"); on_change close|CODE (what `changed` does besides saying "changed STATE").
+// xenbus.c by commands: list KIND MAX; open KIND NUMBER; close; switch STATE; bwait MASK NS; num NAME MAX MISSING;
+// state ("ours theirs backend domain"); on_change close|CODE (what `changed` does besides saying "changed STATE").
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// xen_console.c by commands, with the daemon's end of the ring: probe; send HEX (bytes taken); early HEX (a panic's words); idle; took N (the daemon
-// reads up to N bytes: their hex); type HEX (as many as fit: how many); index NAME [VALUE] (in_cons in_prod out_cons
-// out_prod of the page; with VALUE the daemon lies); told (how often the daemon was); room N (for input).
+// xen_console.c by commands, with the daemon's end of the ring: probe; send HEX (bytes taken); early HEX (a panic's
+// words); idle; took N (the daemon reads up to N bytes: their hex); type HEX (as many as fit: how many); index NAME
+// [VALUE] (in_cons in_prod out_cons out_prod of the page; with VALUE the daemon lies);
+// told (how often the daemon was); room N (for input).
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// port/xen/control.c and blob.c by commands: probe; seeded 0|1 (the processor gives randomness); reboot; balloon_refused COUNT; blob_size NAME;
-// blob_read NAME LEN; blob_next PREFIX SIZE (all of them); uuid. hal_exit() ends the process: "EXIT code reboot".
+// port/xen/control.c and blob.c by commands: probe; seeded 0|1 (the processor gives randomness); reboot;
+// balloon_refused COUNT; blob_size NAME; blob_read NAME LEN; blob_next PREFIX SIZE (all of them); uuid.
+// hal_exit() ends the process: "EXIT code reboot".
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// netfront by commands: probe; fuzz SEED COUNT; and net_user.c's. The backend is worked from Python, through the grants and
-// XenStore.
+// netfront by commands: probe; fuzz SEED COUNT; and net_user.c's. The backend is worked from Python, through the grants
+// and XenStore.
 
 #include <stdio.h>
 #include <string.h>

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Random lives of a Xen network card: a backend that is honest most of the time, lies now and then, goes away and comes
-// back, and a stack that takes, holds and returns as it likes. Checked besides the sanitizers: while no lie was told every
-// byte arrives both ways and no buffer is lost; each cookie comes back once; at the end of a connection no grant is left.
+// back, and a stack that takes, holds and returns as it likes. Checked besides the sanitizers: while no lie was told
+// every byte arrives both ways and no buffer is lost; each cookie comes back once;
+// at the end of a connection no grant is left.
 
 #include <stdio.h>
 #include <stdlib.h>
