@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What an image is, apart from the port: the generated floe_app.c defines it (tools/floe/build/freeze.py).
+// What an image is, apart from the port: the generated floe_app.c defines it (tools/floe/build/app.c.in).
 
 #ifndef FLOE_APP_H
 #define FLOE_APP_H

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""floe.build.freeze and floe.build.pipeline: what is in the ELF, that the same inputs give the same bytes, and how fast."""
+"""floe.build.pipeline and what it uses: what is in the ELF, that the same inputs give the same bytes, and how fast."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from floe.build import freeze, pipeline, port_archive, report
+from floe.build import bytecode, pipeline, port_archive, report, sources
 from floe.cli import main as cli
 from floe.errors import BuildError
 from floe.image import elf
@@ -345,7 +345,7 @@ def test_module_definitions_keep_delegations_of_what_is_held() -> None:
 
 
 def test_c_string() -> None:
-    assert freeze._c_string('a"\\\n\u00e9??=') == r'"a\042\134\012\303\251\077\077="'
+    assert sources.c_string('a"\\\n\u00e9??=') == r'"a\042\134\012\303\251\077\077="'
 
 
 def test_elf_is_executable_text_only_where_it_says(tmp_path: Path) -> None:
@@ -409,14 +409,14 @@ def test_large_constant_expressions_are_left_to_run_time(tmp_path: Path) -> None
         "def f(n):\n" + "".join(f"    if n == {n}: return {text}\n" for n, text in enumerate(large))
     )
     began = time.monotonic()
-    assert freeze.compile_file(port_archive.load("dev").mpy_cross, path, "large.py").stat().st_size < 30_000
+    assert bytecode.compile_file(port_archive.load("dev").mpy_cross, path, "large.py").stat().st_size < 30_000
     assert time.monotonic() - began < 10
 
 
 def test_a_tool_without_an_end_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(freeze, "TOOL_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(bytecode, "TOOL_TIMEOUT_S", 0.5)
     path = tmp_path / "large.py"
     path.write_text(f"x = {'9' * 1_000_000}\n")
     with pytest.raises(BuildError, match=r"large\.py: mpy-cross did not end within 0\.5 s") as caught:
-        freeze.compile_file(port_archive.load("dev").mpy_cross, path, "large.py")
+        bytecode.compile_file(port_archive.load("dev").mpy_cross, path, "large.py")
     assert "a number of many thousand digits takes long" in caught.value.hint and "data/" in caught.value.hint

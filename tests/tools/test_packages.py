@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from floe.build import config, freeze, index, mip, port_archive
+from floe.build import config, contents, index, mip, port_archive
 from floe.errors import BuildError, ConfigError
 from floe.setup import archive
 from tests.support.httphost import Quiet, serve
@@ -114,13 +114,13 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def plan(folder: Path, main: str, packages: str, said: list[str] | None = None) -> freeze.Plan:
+def plan(folder: Path, main: str, packages: str, said: list[str] | None = None) -> contents.Contents:
     (folder / "main.py").write_text(main)
     (folder / "image.toml").write_text(f'name = "app"\n[packages]\n{packages}\n')
     archive = port_archive.load("sealed", port_archive.ROOT / "build")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(freeze.port_archive, "load", lambda profile: archive)
-        return freeze.plan(config.load(folder), "sealed", (said if said is not None else []).append)
+        patch.setattr(contents.port_archive, "load", lambda profile: archive)
+        return contents.choose(config.load(folder), "sealed", (said if said is not None else []).append)
 
 
 # ---- PyPI ---------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""From APP to a checked ELF: plan, compile, link, seal, check, budget. A build whose inputs did not change
-is found again by its digest and costs no compiler.
+"""From APP to a checked ELF: choose the contents, compile, link, seal, check, budget. A build whose inputs did not
+change is found again by its digest and costs no compiler.
 
 Owns build/apps: one folder per image and content, complete or not there.
 """
@@ -8,6 +8,7 @@ Owns build/apps: one folder per image and content, complete or not there.
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import re
@@ -22,9 +23,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
-from floe.build import config, freeze, port_archive
-from floe.image import elf
+from floe.build import bytecode, config, contents, port_archive, sources
+from floe.build.contents import Contents
+from floe.build.description import describe
 from floe.errors import BuildError, DiskFull, NotFound
+from floe.image import elf
 from floe.userfile import check_replaceable, forget
 
 KEPT_BUILDS = 4  # folders of one image's older contents
@@ -71,17 +74,17 @@ def build(
 def _build(app: Path, profile: Profile | None, variant: str, say: Callable[[str], None]) -> Built:
     started = time.monotonic()
     settings = config.load(app, variant)
-    plan = freeze.plan(settings, profile or settings.profile, say)
+    chosen = contents.choose(settings, profile or settings.profile, say)
     # A dev build of a sealed image is for the desk: the budget is the product's.
     budget = settings.budget_elf if profile in (None, settings.profile) else 0
     apps = port_archive.BUILD / "apps"
-    folder = apps / f"{settings.name}-{freeze.digest(plan)[:16]}"
+    folder = apps / f"{settings.name}-{digest(chosen)[:16]}"
     reused = (folder / ELF_NAME).exists()
     if not reused:
         apps.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{settings.name}-", dir=apps) as scratch:
             work = Path(scratch) / "work"
-            _make(plan, work)
+            _make(chosen, work)
             try:
                 work.rename(folder)
             except OSError as e:
@@ -93,16 +96,16 @@ def _build(app: Path, profile: Profile | None, variant: str, say: Callable[[str]
     objects = json.loads((folder / "objects.json").read_text())
     notes = []
     if budget and image.size > budget:
-        measured, mine = settings.budget_compiler, plan.archive.compiler
+        measured, mine = settings.budget_compiler, chosen.archive.compiler
         if not measured or f"{mine}.".startswith(f"{measured}."):
             raise _over_budget(settings, image, objects)
         notes.append(f"{_excess(settings, image)}, which is for {measured}: this is {mine}")
-    warnings = (*plan.closure.warnings, *_stale(plan))
+    warnings = (*chosen.closure.warnings, *_stale(chosen))
     return Built(settings, image, objects, warnings, tuple(notes), reused, time.monotonic() - started)
 
 
-def _stale(plan: freeze.Plan) -> list[str]:
-    newer = plan.archive.newer_source()
+def _stale(chosen: Contents) -> list[str]:
+    newer = chosen.archive.newer_source()
     return [f"{newer} changed after the port archive was built: make setup brings it up to date"] if newer else []
 
 
@@ -122,39 +125,78 @@ def export(built: Built, out: Path) -> elf.Image:
     return elf.read(out)
 
 
-def _make(plan: freeze.Plan, folder: Path) -> None:
-    freeze.write(plan, folder)
-    include = [f"-I{folder}", f"-ffile-prefix-map={folder}/=", f"-ffile-prefix-map={port_archive.ROOT}/="]
-    sources = {
-        "frozen_content": folder / "frozen_content.c",
-        "objmodule": port_archive.MICROPYTHON / "py" / "objmodule.c",
-        "floe_app": folder / "floe_app.c",
-        "floe_data": folder / "floe_app.S",
-    }
+def digest(chosen: Contents) -> str:
+    """A name for the bytes of the image: changes when anything that goes into it does."""
+    hashed = hashlib.sha256()
 
-    # mpy-tool writes the constant 1e999 as it prints in Python.
-    frozen_flags = ["-Dinf=__builtin_inf()"]
+    def add(*parts: str | bytes) -> None:
+        for part in parts:
+            raw = part.encode() if isinstance(part, str) else part
+            hashed.update(len(raw).to_bytes(8, "little") + raw)
 
-    def compile_one(item: tuple[str, Path]) -> Path:
-        name, source = item
-        out = folder / f"{name}.o"
-        extra = ["-Wa,-I," + str(folder)] if source.suffix == ".S" else ["-w"] if name == "objmodule" else []
-        extra += frozen_flags if name == "frozen_content" else []
-        _run(
-            ["gcc", *include, *plan.archive.cflags, *extra, "-c", "-o", str(out), str(source)],
-            f"compiling {source.name}",
-        )
-        return out
+    archive = chosen.archive
+    for target, file in sorted(chosen.closure.frozen.items()):
+        add(target, str(file.optimise), file.path.read_bytes())
+    for path in (*chosen.libraries, archive.folder / "link.ld", archive.mpy_cross):
+        with path.open("rb") as opened:
+            add(hashlib.file_digest(opened, "sha256").digest())
+    add(*archive.cflags, *archive.ldflags, *bytecode.FLAGS)
+    add(chosen.data.image if chosen.data else b"", json.dumps(describe(chosen, {}), sort_keys=True))
+    add(sources.app_c(chosen), sources.app_s(chosen, 0))
+    return hashed.hexdigest()
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        objects = list(pool.map(compile_one, sources.items()))
+
+def _make(chosen: Contents, folder: Path) -> None:
+    """Fill the folder of an image: sources, objects, the sealed ELF, and the sizes of its objects."""
+    _write_sources(chosen, folder)
+    objects = _compile(chosen, folder)
     out = folder / ELF_NAME
     link_map = folder / "link.map"
-    flags = [*plan.archive.ldflags, f"-Wl,-Map={link_map}"]
-    files = [*objects, *plan.libraries]
+    flags = [*chosen.archive.ldflags, f"-Wl,-Map={link_map}"]
+    files = [*objects, *chosen.libraries]
     _run(["gcc", "-m64", *flags, *map(str, files), "-lgcc", "-o", str(out)], "linking")
     elf.seal(out)
     (folder / "objects.json").write_text(json.dumps(sizes(link_map.read_text()), indent=1, sort_keys=True))
+
+
+def _write_sources(chosen: Contents, folder: Path) -> None:
+    """frozen_content.c, genhdr/moduledefs.h, floe_app.c, floe_app.S and the files that this includes.
+
+    Raises BuildError, naming file and line for a syntax error."""
+    (folder / "genhdr").mkdir(parents=True, exist_ok=True)
+    mpy = bytecode.compile_all(chosen.archive.mpy_cross, chosen.closure.frozen)
+    (folder / "frozen_content.c").write_text(bytecode.frozen_c(chosen.archive, mpy.values()))
+    definitions = folder / "moduledefs.collected"
+    definitions.write_text(chosen.archive.module_definitions(chosen.closure.modules))
+    (folder / "genhdr" / "moduledefs.h").write_text(bytecode.module_table(definitions))
+    described = describe(chosen, {target: path.stat().st_size for target, path in mpy.items()})
+    note = json.dumps(described, separators=(",", ":"), sort_keys=True)
+    (folder / "note.json").write_text(note)
+    if chosen.data:
+        (folder / "romfs.img").write_bytes(chosen.data.image)
+    (folder / "floe_app.c").write_text(sources.app_c(chosen))
+    (folder / "floe_app.S").write_text(sources.app_s(chosen, len(note)))
+
+
+def _compile(chosen: Contents, folder: Path) -> list[Path]:
+    """The object files of an image's own sources, and of the one of upstream's that depends on its modules."""
+    include = [f"-I{folder}", f"-ffile-prefix-map={folder}/=", f"-ffile-prefix-map={port_archive.ROOT}/="]
+    flags = {
+        folder / "frozen_content.c": ["-Dinf=__builtin_inf()"],  # mpy-tool writes 1e999 as it prints in Python
+        port_archive.MICROPYTHON / "py" / "objmodule.c": ["-w"],
+        folder / "floe_app.c": [],
+        folder / "floe_app.S": [f"-Wa,-I,{folder}"],
+    }
+
+    def compile_one(source: Path) -> Path:
+        # The map of sizes tells objects by their names: floe_app.S is the data.
+        out = folder / ("floe_data.o" if source.suffix == ".S" else f"{source.stem}.o")
+        argv = ["gcc", *include, *chosen.archive.cflags, *flags[source], "-c", "-o", str(out), str(source)]
+        _run(argv, f"compiling {source.name}")
+        return out
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(compile_one, flags))
 
 
 def _run(argv: list[str], step: str) -> None:
@@ -185,7 +227,9 @@ def _run(argv: list[str], step: str) -> None:
 
 def _fullest() -> str:
     """Which of the two folders that gcc writes to has less room."""
-    return str(min((port_archive.BUILD, Path(tempfile.gettempdir())), key=lambda folder: shutil.disk_usage(folder).free))
+    return str(
+        min((port_archive.BUILD, Path(tempfile.gettempdir())), key=lambda folder: shutil.disk_usage(folder).free)
+    )
 
 
 def sizes(link_map: str) -> dict[str, int]:

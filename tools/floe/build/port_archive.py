@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from floe.errors import BuildError, NotFound
-from floe.setup.upstream import chosen_release
+from floe.setup.upstream import Pin, chosen_release, load_pins
 
 ROOT = Path(__file__).resolve().parents[3]
 BUILD = ROOT / "build" / chosen_release()
@@ -95,3 +95,8 @@ def load(profile: str, build: Path = BUILD) -> Archive:
         raise BuildError(f"{folder}/genhdr/moduledefs.collected lists no module 'sys'", hint="make clean setup")
     flags = [tuple(shlex.split((folder / name).read_text())) for name in ("app.cflags", "app.ldflags")]
     return Archive(profile, folder, modules, flags[0], flags[1], (folder / "compiler").read_text().strip())
+
+
+def pins() -> list[Pin]:
+    """The upstream projects that the archives are made from. Raises ConfigError."""
+    return load_pins(ROOT / "port" / "upstream.toml", chosen_release())

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from floe.build import freeze, port_archive
+from floe.build import bytecode, port_archive
 from floe.cli import device
 from floe.errors import FloeError, NotFound, VmError
 from floe.stream.streams import INTERRUPT
@@ -50,7 +50,7 @@ def command(name: str, module: str, file: Path) -> int:
     if not file.is_file():
         raise NotFound(f"no such file: {file}")
     target = module.replace(".", "/") + ".py"
-    code = freeze.compile_file(port_archive.load("dev").mpy_cross, file, target).read_bytes()
+    code = bytecode.compile_file(port_archive.load("dev").mpy_cross, file, target).read_bytes()
     if module == _MAIN:
         _swap_main(name, code)
         click.echo(f"the main script of {name} has ended, and {file} runs in its place", err=True)

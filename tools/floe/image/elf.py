@@ -79,7 +79,7 @@ class _Content(msgspec.Struct):
 
 @dataclass(frozen=True)
 class Image:
-    """A checked image. content: the JSON of its note (freeze.describe)."""
+    """A checked image. content: the JSON of its note (build/description.py)."""
 
     path: Path
     size: int

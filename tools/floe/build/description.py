@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: MIT
+"""What an image holds, in words: the JSON of the ELF's Floe note, which `floe inspect` prints."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from floe import __version__
+from floe.build import port_archive
+from floe.build.contents import Contents
+
+# What upstream keeps in lib/ of MicroPython's own archive: no pin of theirs in upstream.toml.
+_DISK_UPSTREAM = (("littlefs", "2.8", "BSD-3-Clause"), ("FatFs", "R0.13c", "BSD-1-Clause"))
+
+
+def describe(contents: Contents, mpy_sizes: Mapping[str, int]) -> dict[str, Any]:
+    """The content of the note. mpy_sizes: bytes of bytecode by the file's name in the image."""
+    config = contents.config
+    held = contents.closure.modules
+    return {
+        "format": 1,
+        "floe": __version__,
+        "name": config.name,
+        "version": config.version,
+        "profile": "dev" if contents.repl else "sealed",
+        "compiler": contents.archive.profile == "dev",
+        "main": config.main.name,
+        "memory": config.memory,
+        "secrets": list(config.secrets),
+        "modules": sorted(held),
+        "drivers": [driver.removesuffix("_driver").replace("_", "-") for driver in contents.drivers],
+        "frozen": [
+            {
+                "name": target,
+                "origin": file.origin,
+                "mpy_bytes": mpy_sizes.get(target, 0),
+                "sha256": hashlib.sha256(file.path.read_bytes()).hexdigest(),
+            }
+            for target, file in sorted(contents.closure.frozen.items())
+        ],
+        "data": contents.data.files if contents.data else {},
+        "packages": [
+            {"name": package.name, "version": package.version, "licence": package.licence, "sha256": package.sha256}
+            for package in contents.packages
+        ],
+        "upstream": [
+            {"name": name, "version": version, "licence": licence} for name, version, licence in _upstream(contents)
+        ],
+    }
+
+
+def _upstream(contents: Contents) -> list[tuple[str, str, str]]:
+    """Name, version and licence of each upstream project that has code in the image."""
+    modules = contents.closure.modules
+    pins = [pin for pin in port_archive.pins() if not pin.modules or modules & set(pin.modules)]
+    return [*((pin.name, pin.version, pin.licence) for pin in pins), *(_DISK_UPSTREAM if contents.disks else ())]
