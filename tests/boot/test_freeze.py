@@ -7,7 +7,9 @@ import struct
 import textwrap
 from pathlib import Path
 
-from floe.build import port_archive
+import pytest
+
+from floe.build import pipeline, port_archive
 
 _some = random.Random(1)
 FLOATS = [
@@ -110,8 +112,9 @@ def write(folder: Path) -> Path:
     return folder
 
 
-def test_frozen_code_runs(boot, tmp_path):
-    vm = boot(write(tmp_path), deadline_s=30)
+@pytest.mark.parametrize("how", ["linked", "ready"])
+def test_frozen_code_runs(boot, tmp_path, how):
+    vm = boot(pipeline.build(write(tmp_path), how=how).path, deadline_s=30)
     assert vm.wait() == 1
     text = vm.console_text.replace("\r\n", "\n")
     last = len((tmp_path / "ma,in.py").read_text().splitlines())

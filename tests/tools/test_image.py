@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from floe.build import bytecode, pipeline, port_archive, report, sources
+from floe.build import bytecode, link, pipeline, port_archive, report, sources
 from floe.cli import main as cli
 from floe.errors import BuildError
 from floe.image import elf
@@ -316,11 +316,11 @@ Linker script and memory map
 
 
 def test_sizes_from_a_link_map() -> None:
-    assert pipeline.sizes(MAP) == {"vm.o": 0x28, "main.o": 0x10}
+    assert link.sizes(MAP) == {"vm.o": 0x28, "main.o": 0x10}
     # Strings that ld has merged: one file holds them, another one's are shown with their size, and take no room.
     strings = " .rodata.str    0x0000000000101008       0x27 build/x/main.o\n"
     behind = " .rodata.map    0x0000000000101008        0x8 x.o\n"
-    assert pipeline.sizes(MAP.replace(".bss  ", f"{strings}{behind}.bss  ", 1)) == {
+    assert link.sizes(MAP.replace(".bss  ", f"{strings}{behind}.bss  ", 1)) == {
         "vm.o": 0x28,
         "main.o": 0x10,
         "x.o": 8,
@@ -355,7 +355,7 @@ def test_elf_is_executable_text_only_where_it_says(tmp_path: Path) -> None:
 
 @given(st.text(alphabet=" .0123456789abcdefx()*\n/Linker script and memory map", max_size=200))
 def test_any_text_is_a_link_map_without_objects_or_with(text: str) -> None:
-    for size in pipeline.sizes("Linker script and memory map\n" + text).values():
+    for size in link.sizes("Linker script and memory map\n" + text).values():
         assert size > 0
 
 

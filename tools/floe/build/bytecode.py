@@ -36,7 +36,7 @@ def compile_file(mpy_cross: Path, path: Path, target: str, optimise: int = 0) ->
     source = read_file(path).removeprefix(codecs.BOM_UTF8)
     flags = [*_MPY_CROSS_FLAGS, f"-O{optimise}", "-s", target]
     key = hashlib.sha256(b"\0".join([mpy_cross.read_bytes(), *map(str.encode, flags), source])).hexdigest()
-    cached = port_archive.BUILD / "mpy" / f"{key}.mpy"
+    cached = port_archive.CACHE / "mpy" / f"{key}.mpy"
     if not cached.exists():
         cached.parent.mkdir(parents=True, exist_ok=True)
         part = cached.with_name(f"{key}.{os.getpid()}.part")
@@ -72,9 +72,13 @@ def frozen_c(archive: Archive, bytecode: Collection[Path]) -> str:
     return _upstream([mpytool, theirs, *_MPY_TOOL_FLAGS, "-q", names, *map(str, bytecode)], "mpy-tool")
 
 
-def module_table(definitions: Path) -> str:
-    """The C header that lists the modules of an image. Raises BuildError."""
-    return _upstream([str(port_archive.MICROPYTHON / "py" / "makemoduledefs.py"), str(definitions)], "makemoduledefs")
+def write_module_table(archive: Archive, modules: set[str], folder: Path) -> None:
+    """Write genhdr/moduledefs.h, which lists the modules of an image. Raises BuildError."""
+    (folder / "genhdr").mkdir(parents=True, exist_ok=True)
+    definitions = folder / "moduledefs.collected"
+    definitions.write_text(archive.module_definitions(modules))
+    script = [str(port_archive.MICROPYTHON / "py" / "makemoduledefs.py"), str(definitions)]
+    (folder / "genhdr" / "moduledefs.h").write_text(_upstream(script, "makemoduledefs"))
 
 
 def _syntax_error(path: Path, source: str, stderr: str) -> BuildError:

@@ -49,8 +49,7 @@ class Contents:
 
     @property
     def drivers(self) -> tuple[str, ...]:
-        network = NETWORK_DRIVERS if self.closure.modules & NETWORK_MODULES else ()
-        return DRIVERS + network + (DISK_DRIVERS if self.disks else ())
+        return drivers_of(self.closure.modules)
 
     @property
     def libraries(self) -> tuple[Path, ...]:
@@ -58,10 +57,16 @@ class Contents:
         return (*((self.archive.disk_library,) if self.disks else ()), self.archive.library)
 
 
+def drivers_of(modules: set[str]) -> tuple[str, ...]:
+    """What an image with these modules probes at its start, in this order."""
+    network = NETWORK_DRIVERS if modules & NETWORK_MODULES else ()
+    return DRIVERS + network + (DISK_DRIVERS if "vfs" in modules else ())
+
+
 def choose(config: ImageConfig, profile: str, say: Callable[[str], None]) -> Contents:
     """Follow the imports of a script. Raises BuildError, NotFound."""
     archive = port_archive.load(profile)
-    packages = pypi.fetch_all(config, port_archive.BUILD / "pypi", say)
+    packages = pypi.fetch_all(config, port_archive.CACHE / "pypi", say)
     base = base_root()
     own = Root.of_folder(config.main.parent, f"{show(config.main.parent)}/", "app")
     dev = profile == "dev"

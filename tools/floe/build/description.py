@@ -4,22 +4,33 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from floe import __version__
-from floe.build import port_archive
+from floe.build import kernels, port_archive
 from floe.build.contents import Contents
 
 # What upstream keeps in lib/ of MicroPython's own archive: no pin of theirs in upstream.toml.
 _DISK_UPSTREAM = (("littlefs", "2.8", "BSD-3-Clause"), ("FatFs", "R0.13c", "BSD-1-Clause"))
 
 
-def describe(contents: Contents, mpy_sizes: Mapping[str, int]) -> dict[str, Any]:
-    """The content of the note. mpy_sizes: bytes of bytecode by the file's name in the image."""
+def note_text(contents: Contents, mpy: Mapping[str, Path], kernel: kernels.Entry | None = None) -> str:
+    """The content of the note as text. mpy: the bytecode by the file's name in the image."""
+    described = describe(contents, {target: path.stat().st_size for target, path in mpy.items()}, kernel)
+    return json.dumps(described, separators=(",", ":"), sort_keys=True)
+
+
+def describe(
+    contents: Contents, mpy_sizes: Mapping[str, int], kernel: kernels.Entry | None = None
+) -> dict[str, Any]:
+    """The content of the note. mpy_sizes: bytes of bytecode by the file's name in the image. kernel: the ready kernel
+    it is on, with all that this holds."""
     config = contents.config
-    held = contents.closure.modules
-    return {
+    held = contents.closure.modules if kernel is None else set(kernel.modules)
+    return ({"kernel": kernel.name} if kernel else {}) | {
         "format": 1,
         "floe": __version__,
         "name": config.name,
@@ -46,13 +57,12 @@ def describe(contents: Contents, mpy_sizes: Mapping[str, int]) -> dict[str, Any]
             for package in contents.packages
         ],
         "upstream": [
-            {"name": name, "version": version, "licence": licence} for name, version, licence in _upstream(contents)
+            {"name": name, "version": version, "licence": licence} for name, version, licence in _upstream(held)
         ],
     }
 
 
-def _upstream(contents: Contents) -> list[tuple[str, str, str]]:
-    """Name, version and licence of each upstream project that has code in the image."""
-    modules = contents.closure.modules
+def _upstream(modules: set[str]) -> list[tuple[str, str, str]]:
+    """Name, version and licence of each upstream project that has code in an image with these modules."""
     pins = [pin for pin in port_archive.pins() if not pin.modules or modules & set(pin.modules)]
-    return [*((pin.name, pin.version, pin.licence) for pin in pins), *(_DISK_UPSTREAM if contents.disks else ())]
+    return [*((pin.name, pin.version, pin.licence) for pin in pins), *(_DISK_UPSTREAM if "vfs" in modules else ())]

@@ -4,6 +4,7 @@ build/<release>/port for another release of upstream's than the pinned one (upst
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from dataclasses import dataclass
@@ -12,11 +13,23 @@ from pathlib import Path
 from floe.errors import BuildError, NotFound
 from floe.setup.upstream import Pin, chosen_release, load_pins
 
-ROOT = Path(__file__).resolve().parents[3]
-BUILD = ROOT / "build" / chosen_release()
+_PACKAGE = Path(__file__).resolve().parents[1]
+_WHEEL = _PACKAGE / "wheel"  # in an installed wheel: what a build takes from a checkout (cli/wheel.py)
+INSTALLED = _WHEEL.is_dir()
+ROOT = _WHEEL if INSTALLED else _PACKAGE.parents[1]
+BUILD = ROOT / "build" if INSTALLED else ROOT / "build" / chosen_release()  # in a wheel nobody writes there
 UPSTREAM = BUILD / "upstream"
 MICROPYTHON = UPSTREAM / "micropython"
 
+def _cache() -> Path:
+    """Where builds leave what they may find again; $XDG_CACHE_HOME is $HOME/.cache if not set."""
+    if not INSTALLED:
+        return BUILD
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "floe"
+
+
+CACHE = _cache()
 CHECKED = "checked"  # in an archive's folder; its time is when make last began to bring it up to date
 _SOURCES = {".c", ".h", ".S", ".mk", ".ld", ".toml", ".patch"}
 
@@ -55,11 +68,18 @@ class Archive:
         return self.folder / "libdisk.a"
 
     @property
+    def ready_library(self) -> Path:
+        """What a ready kernel links before the others: its Python comes as .mpy files."""
+        return self.folder / "libready.a"
+
+    @property
     def mpy_cross(self) -> Path:
         return self.folder.parent.parent / "mpy-cross"
 
     def newer_source(self) -> Path | None:
         """A source that changed after make looked at all of them (setup.make_port), relative to the top folder."""
+        if INSTALLED:
+            return None
         made = next((p for p in (self.folder / CHECKED, self.library) if p.exists()), None)
         if made is None:
             return None
@@ -82,6 +102,7 @@ def load(profile: str, build: Path = BUILD) -> Archive:
     for path in (
         folder / "libfloe.a",
         folder / "libdisk.a",
+        folder / "libready.a",
         folder / "app.cflags",
         folder / "app.ldflags",
         folder / "compiler",

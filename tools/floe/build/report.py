@@ -71,6 +71,7 @@ def image_text(image: Image) -> str:
     """All of `floe inspect`."""
     c = image.content
     made = f"floe {c['floe']}, {c['profile']}" + (", with the compiler" if c["compiler"] else "")
+    made += f", on the ready kernel {c['kernel']}" if c.get("kernel") else ", linked"
     lines = [f"{image.path}: {c['name']} {c['version']}, {kib(image.size)}", _row("made by", made)]
     lines.append(_row("memory", kib(c["memory"])))
     lines.append(_row("entry", f"{image.entry:#x} (PVH)"))

@@ -4,6 +4,7 @@ app.S.in (the ELF's notes of owner Floe, and its ROMFS)."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from string import Template
 
@@ -26,6 +27,17 @@ def app_c(contents: Contents) -> str:
         romfs_size=_romfs_size(contents),
         name=c_string(contents.config.name),
         version=c_string(contents.config.version),
+    )
+
+
+def kernel_c(drivers: Collection[str], *, repl: bool) -> str:
+    """floe_app of a ready kernel: it names all that an application may want, so that this is linked."""
+    return _template("app.c.in").substitute(
+        declarations="\n".join(f"extern const hal_driver_t {driver};" for driver in drivers),
+        drivers="\n".join(f"    &{driver}," for driver in drivers),
+        repl="floe_repl" if repl else 0,
+        interrupt_loop="floe_interrupt_loop",
+        **dict.fromkeys(("main_module", "arena_pages", "romfs", "romfs_size", "name", "version"), 0),
     )
 
 

@@ -19,11 +19,14 @@ from floe.shown import shown
 @click.option("--dev", is_flag=True, help="With REPL, compiler and every module.")
 @click.option("--variant", metavar="NAME", default="", help="As [variant.NAME] of image.toml says.")
 @click.option("--tls", "variant", flag_value="tls", help="Short for --variant tls.")
+@click.option("--linked", "how", flag_value="linked", help="Link it, with gcc and ld.  [default: where they are]")
+@click.option("--ready", "how", flag_value="ready", help="Join it to a ready kernel, which takes no compiler.")
 @click.option("--xl", is_flag=True, help="Also write a configuration for Xen's xl beside the ELF, NAME.cfg.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was built as JSON.")
-def command(app: Path, output: Path | None, dev: bool, variant: str, xl: bool, as_json: bool) -> None:
+def command(app: Path, output: Path | None, dev: bool, xl: bool, as_json: bool, **wishes: str | None) -> None:
     """Build APP, a .py file or a folder with image.toml, and print what the image holds."""
-    built = pipeline.build(app, profile="dev" if dev else None, variant=variant, say=progress)
+    profile: pipeline.Profile | None = "dev" if dev else None
+    built = pipeline.build(app, profile=profile, say=progress, **wishes)  # type: ignore[arg-type]  # click typed each
     for warning in (*built.warnings, *built.notes):
         click.echo(shown(f"floe: warning: {warning}"), err=True)
     out = output or Path(f"{built.config.name}.elf")

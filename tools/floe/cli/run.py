@@ -27,6 +27,8 @@ from floe.vm.session import Session
 @click.option("--dev", is_flag=True, help="Build with REPL and compiler; the REPL follows the script.")
 @click.option("--variant", metavar="NAME", default="", help="Build as [variant.NAME] of image.toml says.")
 @click.option("--tls", "variant", flag_value="tls", help="Short for --variant tls.")
+@click.option("--linked", "how", flag_value="linked", help="Link it, with gcc and ld.  [default: where they are]")
+@click.option("--ready", "how", flag_value="ready", help="Join it to a ready kernel, which takes no compiler.")
 @click.option("--memory", metavar="SIZE", help="RAM of the VM, as 32M.  [default: what the image asks for]")
 @click.option("-p", "--publish", "forwards", multiple=True, metavar="[ADDR:]HOST:GUEST[/udp]",
               help="Forward a port of this machine, or a range; ADDR: 127.0.0.1, HOST 0: any free.")  # fmt: skip

@@ -75,6 +75,7 @@ class _Content(msgspec.Struct):
     packages: list[_Part]
     upstream: list[_Part]
     secrets: list[str] = []
+    kernel: str = ""  # the ready kernel it is on; "": it is linked
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,17 @@ def read(path: Path) -> Image:
     ) as e:
         # pyelftools lets what a damaged file does to its parser through as it comes.
         raise _refused(path, "its ELF structure is damaged or cut short", f"{type(e).__name__}: {e}") from e
+
+
+def notes(content: bytes) -> bytes:
+    """Both of Floe's notes for a file that is yet to be sealed."""
+    return _note(CONTENT_NOTE, content) + _note(DIGEST_NOTE, bytes(DIGEST_BYTES))
+
+
+def _note(which: tuple[str, int], content: bytes) -> bytes:
+    owner = which[0].encode() + b"\0"
+    words = struct.pack("<III", len(owner), len(content), which[1])
+    return words + owner + bytes(-len(owner) % 4) + content + bytes(-len(content) % 4)
 
 
 def seal(path: Path) -> None:

@@ -28,6 +28,7 @@ class Wishes:
 
     dev: bool = False
     variant: str = ""
+    how: pipeline.How | None = None
     memory: str | None = None
     forwards: tuple[str, ...] = ()
     cards: tuple[str, ...] = ()
@@ -53,12 +54,14 @@ def plan(app: Path, wishes: Wishes, say: Callable[[str], None] = lambda text: No
         made = elf.read(app)
         if wishes.dev and made.content["profile"] != "dev":
             raise UsageError(f"{app} is a sealed image", hint="floe run --dev APP, with the script it was built from")
+        if wishes.how:
+            raise UsageError(f"--{wishes.how}: {app} is built already", hint="name the app instead of the ELF")
         if wishes.variant:
             raise UsageError(
                 f"--variant {wishes.variant}: {app} is built already", hint="name the app instead of the ELF"
             )
         return assemble(made, None, wishes)
-    built = pipeline.build(app, profile="dev" if wishes.dev else None, variant=wishes.variant, say=say)
+    built = pipeline.build(app, profile="dev" if wishes.dev else None, variant=wishes.variant, how=wishes.how, say=say)
     for warning in built.warnings:
         say(f"warning: {warning}")
     if built.config.ports and not forwards_own(wishes.hypervisor):
