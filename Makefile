@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Verbs only; each does what is missing first. What they do is in tools/floe and port/port.mk.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests build run test test-quick test-next test-fresh check bench clean
+.PHONY: help setup setup-tests build wheel run test test-quick test-next test-fresh test-wheel check bench clean
 PYTHON ?= python3
 PY := .venv/bin/python
 export PYTHONPATH :=
@@ -20,6 +20,9 @@ build: setup ## build every image of images/ into build/images/
 	@for d in images/*/image.toml; do n=$$(basename $$(dirname $$d)); \
 	    .venv/bin/floe build images/$$n -o build/images/$$n.elf || exit $$?; done
 
+wheel: setup ## make dist/floe-*.whl, which pip installs where there is no compiler
+	@$(PY) -m floe.cli.wheel
+
 run: setup ## boot images/web, fetch a page from it, go on serving until Ctrl-C
 	@$(PY) -m floe.cli.demo
 
@@ -36,6 +39,9 @@ test-next: setup-tests ## upstream's suite and the images, with the next release
 
 test-fresh: setup-tests ## the README's commands on fresh Debians, as root and as a user (root; hours)
 	@$(PY) -m tests.fresh
+
+test-wheel: setup-tests ## the wheel on Debians that have no compiler (root; minutes)
+	@$(PY) -m tests.fresh.wheel
 
 check: setup-tests ## format, lint, types, layering, size limits, docs
 	.venv/bin/clang-format --dry-run -Werror $$(git ls-files '*.c' '*.h')

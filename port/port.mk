@@ -34,7 +34,8 @@ include modules/xen/xen.mk
 include port/hal/hal.mk
 
 # ---- flags ----
-INC := -nostdinc -isystem port/libc/include -isystem $(shell $(CC) -print-file-name=include) \
+OWN_HEADERS := $(shell $(CC) -print-file-name=include)
+INC := -nostdinc -isystem port/libc/include -isystem $(OWN_HEADERS) \
     -I. -Iport -I$(TOP) -I$(BUILD) -Iport/hal -Imodules/netdev -I$(UP) \
     -Imodules/lwip -Imodules/blkdev -I$(UP)/lwip/src/include
 include modules/tls/tls.mk
@@ -166,7 +167,7 @@ $(BUILD)/link.ld: port/boot/link.ld
 	$(Q)$(CP) $< $@
 
 $(BUILD)/app.cflags: port/port.mk $(lastword $(MAKEFILE_LIST))
-	$(Q)echo '$(subst ",\",$(filter-out -Werror $(MBEDTLS_CFLAGS),$(CFLAGS))) $(CFLAGS_UPSTREAM)' > $@
+	$(Q)echo '$(subst ",\",$(filter-out -Werror $(MBEDTLS_CFLAGS),$(subst $(OWN_HEADERS),@own-headers@,$(CFLAGS)))) $(CFLAGS_UPSTREAM)' > $@
 
 $(BUILD)/app.ldflags: port/port.mk
 	$(Q)echo '-nostdlib -static -no-pie -z max-page-size=4096 -Wl,-z,noexecstack -Wl,--gc-sections -Wl,--build-id=none -T $(BUILD)/link.ld' > $@
@@ -174,6 +175,8 @@ $(BUILD)/app.ldflags: port/port.mk
 $(BUILD)/compiler: port/port.mk
 	$(Q)echo '$(COMPILER)' > $@
 
-$(TOP_BUILD)/mpy-cross:
-	$(Q)$(MAKE) --no-print-directory -C $(TOP)/mpy-cross BUILD=../../../mpy-cross.d PROG=mpy-cross CFLAGS_EXTRA=-w >/dev/null
+# Without the C library's shared files: a wheel brings it to machines that have others.
+$(TOP_BUILD)/mpy-cross: port/port.mk
+	$(Q)$(RM) -f $(TOP_BUILD)/mpy-cross.d/mpy-cross
+	$(Q)$(MAKE) --no-print-directory -C $(TOP)/mpy-cross BUILD=../../../mpy-cross.d PROG=mpy-cross CFLAGS_EXTRA=-w LDFLAGS_EXTRA=-static >/dev/null
 	$(Q)$(CP) $(TOP_BUILD)/mpy-cross.d/mpy-cross $@

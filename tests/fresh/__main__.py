@@ -8,13 +8,11 @@ Prints a line a command and a table at the end; what the commands print is in bu
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
 import sys
 import time
 from pathlib import Path
 
-from tests.fresh.root import USER, Root, fresh
+from tests.fresh.root import USER, Root, fresh, needs
 
 REPO = Path(__file__).resolve().parents[2]
 SUITES = ("bookworm", "trixie")
@@ -52,8 +50,8 @@ def main() -> int:
     parser.add_argument("--user", action="append", choices=("root", USER), help="this user only")
     parser.add_argument("--verb", action="append", choices=tuple(COMMANDS), help="this command only")
     args = parser.parse_args()
-    if os.geteuid() != 0 or shutil.which("debootstrap") is None:
-        print("test-fresh needs root and debootstrap: sudo apt-get install debootstrap", file=sys.stderr)
+    if lacking := needs():
+        print(f"test-fresh needs {lacking}", file=sys.stderr)
         return 2
     logs = REPO / "build" / "fresh"
     logs.mkdir(parents=True, exist_ok=True)

@@ -78,26 +78,38 @@ class Root:
         _call(["git", "clone", "-q", "--no-local", str(source), str(place)])
         # Its origin is no path in there.
         _call(["git", "-C", str(place), "remote", "remove", "origin"])
+        self.own(target, user)
+
+    def own(self, target: str, user: str = USER) -> None:
+        """Give a folder and all in it to a user."""
         _call(["chroot", str(self.folder), "chown", "-R", f"{user}:{user}", target])
 
 
-def fresh(suite: str, folder: Path) -> Root:
-    """The root of a suite in `folder`, made if it is not there."""
+def needs() -> str:
+    """What this machine lacks to make a root, "" if nothing."""
+    if os.geteuid() == 0 and shutil.which("debootstrap") is not None:
+        return ""
+    return "root and debootstrap: sudo apt-get install debootstrap"
+
+
+def fresh(suite: str, folder: Path, packages: Sequence[str] = PACKAGES) -> Root:
+    """The root of a suite in `folder`, with these packages and what they need; made if it is not there."""
     if not (folder / "etc/floe-complete").exists():
-        _make(suite, folder)
+        _make(suite, folder, packages)
     return Root(folder, suite)
 
 
-def _make(suite: str, folder: Path) -> None:
+def _make(suite: str, folder: Path, packages: Sequence[str]) -> None:
     if folder.exists():
         shutil.rmtree(folder)  # one that an interrupted run left
     folder.parent.mkdir(parents=True, exist_ok=True)
-    bootstrap = ["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", suite, str(folder), mirror()]
+    bootstrap = ["debootstrap", "--variant=minbase", f"--include={','.join(packages)}", suite, str(folder), mirror()]
     _call(bootstrap, timeout_s=MAKE_TIMEOUT_S)
     (folder / "etc/apt/sources.list").write_text(sources(suite, mirror()))
     for name in ("etc/resolv.conf", "etc/pip.conf"):
         if Path("/", name).exists():
             shutil.copyfile(Path("/", name), folder / name)
+    shutil.rmtree(folder / "etc/ssl/certs", ignore_errors=True)  # links, to where this machine has such files, too
     for name in ("etc/ssl/certs", "etc/apt/apt.conf.d"):
         shutil.copytree(Path("/", name), folder / name, dirs_exist_ok=True)
     for links in filter(None, [os.environ.get("PIP_FIND_LINKS")]):

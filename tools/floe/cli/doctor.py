@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 
 import click
 
-from floe.build import port_archive
+from floe.build import link, port_archive
 from floe.errors import EXIT_NOT_FOUND, EXIT_OK, FloeError, VmError
 from floe.qemu import accel, commandline, ring3
 
@@ -62,11 +62,14 @@ def command(as_json: bool) -> int:
 def examine() -> Iterator[Finding]:
     """Every finding, in the order in which things are used."""
     yield _python()
-    for tool, package in (("gcc", "gcc"), ("ld", "binutils"), ("make", "make")):
-        yield _tool(tool, package)
-    yield _header()
-    yield _port_archives()
-    yield _apt_source()
+    if port_archive.INSTALLED:
+        yield _linker()
+    else:
+        for tool, package in (("gcc", "gcc"), ("ld", "binutils"), ("make", "make")):
+            yield _tool(tool, package)
+        yield _header()
+        yield _port_archives()
+        yield _apt_source()
     yield from _qemu()
     kvm = _kvm()
     yield kvm
@@ -88,6 +91,13 @@ def _tool(name: str, package: str) -> Finding:
         return Finding(name, False, True, "not installed", f"{_APT} {package}")
     said = _output([path, "--version"])
     return Finding(name, True, True, said.splitlines()[0] if said else path)
+
+
+def _linker() -> Finding:
+    """An installed floe takes a compiler where there is one, and needs none."""
+    if link.is_possible():
+        return Finding("compiler", True, False, "gcc and ld: images are linked; --ready does without")
+    return Finding("compiler", True, False, "none, and none is needed: images are on ready kernels")
 
 
 def _header() -> Finding:
