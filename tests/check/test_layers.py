@@ -248,10 +248,10 @@ ROOMS: dict[str, set[str]] = {
     "xenlab": {"lab"},
     "kvmlab": {"lab", "qemu", "spec"},
     "xen": {"build", "hostnet", "image", "lab", "spec", "xenlab"},
-    "hypervisor": {"hostnet", "qemu", "spec", "xen", "xenlab"},
-    "vm": {"build", "hostnet", "hypervisor", "image", "lab", "qemu", "spec", "stream", "xen", "xenlab"},
+    "hypervisor": {"hostnet", "lab", "qemu", "spec", "xen", "xenlab"},
+    "vm": {"build", "hostnet", "hypervisor", "image", "spec", "stream"},
     "detached": {"hostnet", "hypervisor", "image", "spec", "store", "stream", "vm"},
-    "testing": {"build", "image", "qemu", "spec", "stream", "vm"},
+    "testing": {"build", "hypervisor", "image", "spec", "stream", "vm"},
     "device": {"detached", "store"},
 }
 ROOMS["cli"] = set(ROOMS)
@@ -286,6 +286,60 @@ def test_imports_of_the_host_tool(name: str) -> None:
         assert imported(name) <= GROUND, "what lies beside the packages knows none of them"
     else:
         assert imported(name) <= GROUND | ROOMS[room] | {room}
+
+
+# Packages that know a hypervisor. `qemu` is also the library of QEMU's monitor.
+DRIVERS = {"qemu", "xen", "xenlab", "kvmlab", "lab"}
+KNOWING = DRIVERS | {"hypervisor", "cli"}
+HYPERVISORS = {"qemu", "xen", "kvm", "tcg"}  # names of hypervisors and accelerators, as options and data have them
+DEFAULTS = "tools/floe/spec/vmspec.py"  # names those that hold where nobody names one, as DEFAULT_...
+
+
+def hypervisors_known(code: str, *, defaults: bool = False) -> list[str]:
+    """What code above the hypervisor protocol may not have: an import of a driver's package, a hypervisor's name."""
+    tree = ast.parse(code)
+    named = {
+        id(node.value)
+        for node in tree.body
+        if defaults and isinstance(node, ast.Assign) and ast.unparse(node.targets[0]).startswith("DEFAULT_")
+    }
+    found = []
+    for node in ast.walk(tree):
+        modules: list[str] = []
+        if isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            modules = [node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif (
+            isinstance(node, ast.Constant)
+            and id(node) not in named
+            and isinstance(node.value, str)
+            and node.value in HYPERVISORS
+        ):
+            found.append(f"{node.lineno}: {node.value!r}")
+        if any(module.removeprefix("floe.").split(".")[0] in DRIVERS for module in modules):
+            found.append(f"{node.lineno}: {ast.unparse(node)}")
+    return found
+
+
+@pytest.mark.parametrize("name", [n for n in matching(r"tools/floe/.*\.py") if n.split("/")[2] not in KNOWING])
+def test_nothing_above_the_hypervisor_protocol_knows_the_hypervisor(name: str) -> None:
+    assert hypervisors_known(read(name), defaults=name == DEFAULTS) == []
+
+
+@pytest.mark.parametrize("line", [
+    "from floe.qemu.commandline import find_qemu", "from floe import xen", "import floe.lab.boot", "import qemu.qmp",
+    "def plan():\n    from floe.xenlab import lab", 'xen = options.hypervisor == "xen"', 'accel in ("kvm", "tcg")',
+    'name: str = "qemu"', 'DEFAULT = {"xen": 1}', 'match name:\n    case "qemu": pass',
+])  # fmt: skip
+def test_the_rule_of_hypervisors_bites(line: str) -> None:
+    assert hypervisors_known(line) != []
+    assert hypervisors_known(line, defaults=True) != []
+
+
+def test_the_rule_of_hypervisors_lets_defaults_and_sentences_pass() -> None:
+    assert hypervisors_known('DEFAULT_HYPERVISOR = "qemu"', defaults=True) == []
+    assert hypervisors_known("from floe.spec import network\nhint = 'under Xen: --net user'") == []
 
 
 @pytest.mark.parametrize("name", matching(r"tools/floe/[a-z]+/__init__\.py"))

@@ -16,10 +16,11 @@ import pytest
 
 from floe.errors import FloeError
 from floe.spec import ports
+from floe.spec.runoptions import RunOptions
 from floe.store import vmfolder
 from floe.store.vmfolder import Process
 from floe.stream.streams import Matched
-from floe.vm.plan import Wishes, plan
+from floe.vm.plan import plan
 from floe.vm.vm import Vm
 from tests.support.command import floe
 from tests.support.vms import Vms, kill, log, until
@@ -93,7 +94,7 @@ def many_come_at_once(first: int, pid: int) -> None:
 
 
 def test_every_kind_of_port(first: int, accel: str, each_qemu: str) -> None:
-    spec, _ = plan(GUEST, Wishes(forwards=tuple(published(first)), accel=accel, memory="32M"))
+    spec, _ = plan(GUEST, RunOptions(forwards=tuple(published(first)), accel=accel, memory="32M"))
     with Vm(spec) as vm:
         assert vm.expect("listening", deadline_s=30) is Matched
         all_answer(first)

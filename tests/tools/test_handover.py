@@ -175,12 +175,13 @@ def test_what_is_pasted_does_the_same(tmp_path: Path, given: dict[str, bytes]) -
 
 
 def test_they_outlive_a_reset_and_their_files(tmp_path: Path, given: dict[str, bytes]) -> None:
-    from floe.vm.plan import Wishes, plan
+    from floe.spec.runoptions import RunOptions
+    from floe.vm.plan import plan
 
-    wishes = Wishes(
+    options = RunOptions(
         secrets=tuple(f"{name}={tmp_path / name}" for name in given), env=("RESET=1", "E=sword\nfish"), accel="tcg"
     )
-    spec, _ = plan(tmp_path, wishes)
+    spec, _ = plan(tmp_path, options)
     with Vm(spec) as vm:
         for name in given:
             (tmp_path / name).unlink()

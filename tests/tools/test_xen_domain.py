@@ -27,6 +27,7 @@ from floe.hypervisor.xen_driver import Xen
 from floe.spec import network
 from floe.spec.handover import Blob
 from floe.spec.ports import Forward
+from floe.spec.runoptions import RunOptions
 from floe.spec.vmspec import VmSpec, Wires
 from floe.vm import plan
 from floe.xen import dom0, places, scripts, xlconfig
@@ -484,7 +485,7 @@ def test_an_image_s_own_ports_are_dropped_in_a_dom0_and_it_is_said(monkeypatch: 
     web = Path(__file__).resolve().parents[2] / "images/web"
     monkeypatch.setattr(dom0, "is_here", lambda: True)
     said: list[str] = []
-    spec, _ = plan.plan(web, plan.Wishes(hypervisor="xen"), said.append)
+    spec, _ = plan.plan(web, RunOptions(hypervisor="xen"), said.append)
     assert spec.forwards == ()
     assert [line for line in said if "is not forwarded: in a dom0" in line]
 

@@ -27,6 +27,7 @@ from floe.lab import connection as labs
 from floe.lab import disk as labdisk
 from floe.lab import leases
 from floe.spec.disks import Disk
+from floe.spec.runoptions import RunOptions
 from floe.store import vmfolder
 from floe.vm import plan
 from floe.xenlab import lab
@@ -129,8 +130,8 @@ IMAGE = SimpleNamespace(
 def test_a_port_that_a_dead_guest_has_left_is_free(qemu: Monitor) -> None:
     port = qemu.listen()
     (path,) = left("forwards", f"tcp-127.0.0.1-{port}")
-    wishes = plan.Wishes(forwards=(f"{port}:80",), hypervisor="xen")
-    spec, _ = plan.assemble(IMAGE, None, wishes)
+    options = RunOptions(forwards=(f"{port}:80",), hypervisor="xen")
+    spec, _ = plan.assemble(IMAGE, None, options)
     assert spec.forwards[0].host_port == port
     assert not path.exists()
     with lab.forward("127.0.0.1", port, "10.0.2.16", 80):
@@ -144,7 +145,7 @@ def test_a_port_that_is_lent_stays_taken(qemu: Monitor) -> None:
     assert held is not None
     lab.forget_dead_forwards()
     with pytest.raises(FloeError, match="is in use"):
-        plan.assemble(IMAGE, None, plan.Wishes(forwards=(f"{port}:80",), hypervisor="xen"))
+        plan.assemble(IMAGE, None, RunOptions(forwards=(f"{port}:80",), hypervisor="xen"))
     os.close(held)
 
 

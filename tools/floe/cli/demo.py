@@ -15,8 +15,9 @@ from floe.cli.run import say
 from floe.errors import EXIT_INTERRUPTED, FloeError, TimedOut
 from floe.shown import shown
 from floe.spec import ports
+from floe.spec.runoptions import RunOptions
 from floe.stream.stamps import BootTimes
-from floe.vm.plan import Wishes, plan
+from floe.vm.plan import plan
 from floe.vm.session import Session
 
 GUEST_PORT = 80
@@ -34,7 +35,7 @@ class Demo:
         built = pipeline.build(app, say=say)
         say(f"image: {built.path}, {report.kib(built.image.size)} ({built.image.size} bytes)")
         port = _free(HOST_PORT)
-        spec, _ = plan(app, Wishes(forwards=(f"{port}:{GUEST_PORT}",), stamps=True), say)
+        spec, _ = plan(app, RunOptions(forwards=(f"{port}:{GUEST_PORT}",), stamps=True), say)
         self.url = f"http://127.0.0.1:{port}/"
         self.problem: FloeError | None = None
         self._port = port

@@ -16,7 +16,8 @@ from floe.errors import EXIT_TIMED_OUT, UsageError, VmError
 from floe.kvmlab import lab, machine, nested
 from floe.lab.connection import DNS, GATEWAY, LINUX
 from floe.qemu import commandline
-from floe.vm.plan import Wishes, is_elf, plan
+from floe.spec.runoptions import RunOptions
+from floe.vm.plan import is_elf, plan
 from floe.vm.vm import RESETS, judge
 
 
@@ -70,7 +71,7 @@ def log(raw: bool) -> int:
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="S",
               help="End it after S seconds: exit code 124.")  # fmt: skip
 @click.argument("words", metavar="[ELF [ARGS]|COMMAND]...", nargs=-1, type=click.UNPROCESSED)
-def run(words: Sequence[str], timeout: float | None, model: str, **wishes: str | tuple[str, ...] | None) -> int:
+def run(words: Sequence[str], timeout: float | None, model: str, **options: str | tuple[str, ...] | None) -> int:
     """Boot ELF, an image that floe built, under KVM in the lab: console here, and the script's exit code as ours.
 
     Anything else is a command for the lab's Linux, its input and output here. A program of this machine's that is an
@@ -80,7 +81,7 @@ def run(words: Sequence[str], timeout: float | None, model: str, **wishes: str |
     try:
         if words and _is_image(Path(words[0])):
             args = tuple(words[2:] if words[1:2] == ("--",) else words[1:])
-            wanted = Wishes(machine=model, args=args, accel="tcg", **wishes)  # type: ignore[arg-type]  # click typed each
+            wanted = RunOptions(machine=model, args=args, accel="tcg", **options)  # type: ignore[arg-type]  # click typed each
             return _boot(Path(words[0]), wanted, ends)
         if words and words[0].startswith("-"):
             raise UsageError(
@@ -112,10 +113,10 @@ def _is_image(path: Path) -> bool:
     return _is_program(path) and b"Floe\0" in path.read_bytes()
 
 
-def _boot(path: Path, wishes: Wishes, ends: float | None) -> int:
+def _boot(path: Path, options: RunOptions, ends: float | None) -> int:
     """Boot an image, again whenever it asks for it. Raises as plan() and guest.settled(), TimeoutError, VmError."""
     lab.LAB.running()
-    spec, _ = plan(path, wishes, lab_command.say)
+    spec, _ = plan(path, options, lab_command.say)
     with nested.settled(spec) as settled:
         status = lab_command.relay(lab.LAB, nested.script(nested.command(settled)), timeout_s=_left(ends))
         while word := RESETS.get(status):

@@ -15,9 +15,10 @@ from floe.errors import FloeError, UsageError
 from floe.hypervisor import registry
 from floe.qemu import accel, commandline, ring3
 from floe.shown import shown
+from floe.spec.runoptions import RunOptions
 from floe.spec.vmspec import VmSpec
 from floe.stream.stamps import BootTimes
-from floe.vm.plan import Wishes, identity, plan
+from floe.vm.plan import identity, plan
 from floe.vm.session import Session
 
 
@@ -81,16 +82,16 @@ def command(
     verbose: bool,
     as_json: bool,
     accel_name: str,
-    **wishes: str | bool | int | tuple[str, ...] | None,
+    **options: str | bool | int | tuple[str, ...] | None,
 ) -> int:
     """Boot APP: a .py file or a folder with image.toml, built if needed, or an ELF that floe built.
 
     ARGS are the script's sys.argv[1:]; put -- before them. Ctrl-C asks the script to end; a second Ctrl-C, or
     Ctrl-], ends the VM."""
-    detach, name, console_port = (wishes.pop(key) for key in ("detach", "name", "console_port"))
-    if name and not wishes["uuid"]:
-        wishes["uuid"] = identity(str(name))
-    spec, why_no_kvm = plan(app, Wishes(accel=accel_name, **wishes), say)  # type: ignore[arg-type]  # click typed each
+    detach, name, console_port = (options.pop(key) for key in ("detach", "name", "console_port"))
+    if name and not options["uuid"]:
+        options["uuid"] = identity(str(name))
+    spec, why_no_kvm = plan(app, RunOptions(accel=accel_name, **options), say)  # type: ignore[arg-type]  # click typed each
     if dry_run:
         _show(spec, as_json=as_json)
         return errors.EXIT_OK
@@ -108,7 +109,7 @@ def command(
         raise UsageError("--console-port is for a detached VM", hint=f"floe run --detach --console-port 0 {app}")
     if name is not None:
         raise UsageError("--name is for a detached VM", hint=f"floe run --detach --name {name} {shlex.quote(str(app))}")
-    session = Session(spec, interactive=bool(wishes["dev"]), say=say)
+    session = Session(spec, interactive=bool(options["dev"]), say=say)
     if not as_json:
         session.on_stamps = lambda times: say(times.text())
 

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 from floe.errors import VmError, VmExitedEarly
-from floe.hostnet import backlog
 from floe.hypervisor import base, registry
 from floe.store.vmfolder import End, Folder, Process, Spec
 from floe.stream.link import Link
@@ -143,8 +142,8 @@ class Machine:
 
     def _on_event(self, name: str, data: Mapping[str, Any]) -> None:
         if name == "RESUME":
-            if self._spec.ports and self._spec.hypervisor == "qemu" and (process := self._folder.vm) is not None:
-                backlog.widen(process.pid)
+            if self._spec.ports and (process := self._folder.vm) is not None:
+                self._hypervisor.widen_ports(process.pid)
             self.on_up()
         elif name == "SHUTDOWN":
             self._reason = str(data.get("reason", ""))

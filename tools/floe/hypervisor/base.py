@@ -14,6 +14,8 @@ from typing import Any, Protocol
 
 from floe.errors import VmError
 from floe.spec import handover
+from floe.spec.network import Card
+from floe.spec.runoptions import RunOptions
 from floe.spec.vmspec import VmSpec, Wires
 
 # Names of events: RESUME once the guest runs, SHUTDOWN (reason), STOP, and FAILED (message, evidence, hint) for a
@@ -27,6 +29,31 @@ class Hypervisor(Protocol):
     label: str  # for messages
     has_16550: bool  # where early boot and panics are heard; without one they come on the console
     kill_grace_s: float  # what it may take to end after SIGTERM
+    machines: tuple[str, ...]  # values of VmSpec.machine; --machine chooses where there are several
+    accels: tuple[str, ...]  # values of --accel; empty where there is nothing to choose
+    card_kinds: tuple[str, ...]  # of network cards
+    forwarding_kinds: tuple[str, ...]  # of network cards that ports are forwarded to
+    relays_forwards: bool  # what it cannot forward itself goes through a relay of ours: ports.claim(through=True)
+
+    # ---- while a VM is planned
+
+    def check(self, options: RunOptions) -> None:
+        """Raises UsageError for options that are another hypervisor's."""
+
+    def forwards_own(self) -> bool:
+        """Whether the image's own ports are forwarded: not where a guest has an address of its own."""
+
+    def choose_accel(self, wanted: str) -> tuple[str, str]:
+        """VmSpec.accel for the value of --accel, and why a faster one was passed over ("" where none was). Raises
+        UsageError, VmError."""
+
+    def with_macs(self, cards: Sequence[Card], uuid: str) -> tuple[Card, ...]:
+        """The cards with those hardware addresses that are known before the VM starts."""
+
+    def before_claim(self, *, forwards: bool, disks: bool) -> None:
+        """Take back what dead VMs still hold, before forwards and disks of a new one are found to be in use."""
+
+    # ---- while it runs
 
     def command(
         self, spec: VmSpec, wires: Wires, blobs: Sequence[handover.Blob]
@@ -46,6 +73,12 @@ class Hypervisor(Protocol):
     async def watch(self, sock: socket.socket, on_event: OnEvent) -> None:
         """Deliver the events from our end of their socket, which becomes ours to close, until the hypervisor closes it;
         returns after the last one was delivered."""
+
+    def preload(self) -> None:
+        """Load what watch() would load while the guest starts."""
+
+    def widen_ports(self, pid: int) -> None:
+        """The guest runs, and has forwarded ports: let more clients wait there than the hypervisor does."""
 
     def release(self) -> None:
         """Give back what was lent. May be called more than once."""

@@ -10,11 +10,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from floe.hostnet import taps
+from floe.errors import UsageError
+from floe.hostnet import backlog, taps
 from floe.hypervisor.base import OnEvent
-from floe.qemu import commandline, qmp, words
+from floe.qemu import accel, commandline, qmp, words
 from floe.qemu.commandline import Endpoints
-from floe.spec import handover
+from floe.spec import handover, network
+from floe.spec.network import Card
+from floe.spec.runoptions import RunOptions
 from floe.spec.vmspec import VmSpec, Wires
 
 
@@ -24,9 +27,35 @@ class Qemu:
     label = "QEMU"
     has_16550 = True
     kill_grace_s = 2.0
+    machines: tuple[str, ...] = commandline.MACHINES
+    accels: tuple[str, ...] = accel.ACCELS
+    card_kinds: tuple[str, ...] = network.KINDS
+    forwarding_kinds: tuple[str, ...] = ("user",)
+    relays_forwards = True
 
     def __init__(self) -> None:
         self._monitor: socket.socket | None = None
+
+    def check(self, options: RunOptions) -> None:
+        """The machine is one of QEMU's that we know."""
+        if options.machine not in self.machines:
+            known = ", ".join(self.machines)
+            raise UsageError(f"--machine {options.machine}: no such machine", hint=f"one of {known}")
+
+    def forwards_own(self) -> bool:
+        """Always: QEMU's user network is this machine's alone."""
+        return True
+
+    def choose_accel(self, wanted: str) -> tuple[str, str]:
+        """KVM where it serves."""
+        return accel.choose(wanted)
+
+    def with_macs(self, cards: Sequence[Card], uuid: str) -> tuple[Card, ...]:
+        """Of the cards whose frames reach other machines."""
+        return network.with_macs(cards, uuid)
+
+    def before_claim(self, *, forwards: bool, disks: bool) -> None:
+        """A QEMU that ends holds nothing any more."""
 
     @contextmanager
     def command(
@@ -61,6 +90,14 @@ class Qemu:
     async def watch(self, sock: socket.socket, on_event: OnEvent) -> None:
         """QMP by its library."""
         await qmp.watch(sock, on_event)
+
+    def preload(self) -> None:
+        """QMP's library."""
+        import qemu.qmp  # noqa: F401 - for the loading alone
+
+    def widen_ports(self, pid: int) -> None:
+        """QEMU listens with a backlog of one."""
+        backlog.widen(pid)
 
     def release(self) -> None:
         """Nothing is lent; our end of QMP."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Xen as a hypervisor of floe's (../hypervisor.py): the process that stands for a domain, and its events."""
+"""Xen as a hypervisor: the proxy process of a domain (xen/domain.py), and its events."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from contextlib import contextmanager
 
 from floe.errors import FloeError, UsageError
 from floe.hypervisor.base import OnEvent
+from floe.lab import disk as labdisk
 from floe.spec import guestline, handover, vmspec
 from floe.spec.network import Card
+from floe.spec.runoptions import RunOptions
 from floe.spec.vmspec import VmSpec, Wires
-from floe.xen import events, places, scripts, xlconfig
+from floe.xen import dom0, events, places, scripts, xlconfig
 from floe.xenlab import lab
 
 
@@ -24,10 +26,43 @@ class Xen:
     label = "Xen"
     has_16550 = False
     kill_grace_s = 30.0  # xl destroy in a busy dom0; the process itself gives up after 20
+    machines: tuple[str, ...] = ("pvh",)
+    accels: tuple[str, ...] = ()
+    card_kinds: tuple[str, ...] = places.KINDS
+    forwarding_kinds: tuple[str, ...] = places.KINDS
+    relays_forwards = False
 
     def __init__(self) -> None:
         self._cards: tuple[Card, ...] | None = None  # as they are since the first start
         self._lent: list[lab.Address] = []
+
+    def check(self, options: RunOptions) -> None:
+        """--accel and --machine as they are when nobody names them, and no packets captured."""
+        if (options.accel, options.machine) != (RunOptions.accel, RunOptions.machine):
+            raise UsageError(
+                "--accel and --machine are QEMU's; a Xen domain is of type PVH", hint="--hypervisor xen alone"
+            )
+        if options.capture:
+            raise UsageError("packets of a Xen domain are captured in dom0", hint="tcpdump -i vifID.0 there")
+
+    def forwards_own(self) -> bool:
+        """Not in a dom0, where a guest has its own address."""
+        return not dom0.is_here()
+
+    def choose_accel(self, wanted: str) -> tuple[str, str]:
+        """Xen is its own."""
+        return "xen", ""
+
+    def with_macs(self, cards: Sequence[Card], uuid: str) -> tuple[Card, ...]:
+        """Those of Xen's range are given when the domain starts."""
+        return tuple(cards)
+
+    def before_claim(self, *, forwards: bool, disks: bool) -> None:
+        """The lab's QEMU has the ports and the files of domains that died."""
+        if forwards:
+            lab.forget_dead_forwards()
+        if disks:
+            labdisk.unplug_dead(lab.LAB)
 
     @contextmanager
     def command(
@@ -82,6 +117,12 @@ class Xen:
     async def watch(self, sock: socket.socket, on_event: OnEvent) -> None:
         """Its lines."""
         await events.watch(sock, on_event)
+
+    def preload(self) -> None:
+        """All is loaded."""
+
+    def widen_ports(self, pid: int) -> None:
+        """What listens there is ours, or the lab's."""
 
     def release(self) -> None:
         """Give the addresses back; a process that inherited them holds them still."""

@@ -13,16 +13,19 @@ from floe.spec.network import Card
 from floe.spec.ports import Forward
 
 DEFAULT_MEMORY = 32 << 20
+# The only names of a hypervisor and an accelerator that stand above the drivers (floe.hypervisor).
+DEFAULT_HYPERVISOR = "qemu"
+DEFAULT_ACCEL = "tcg"  # serves on every machine
 
 
 @dataclass(frozen=True)
 class VmSpec:
-    """What to boot and with what. `accel` is "kvm" or "tcg", chosen by accel.choose(); host ports are free ones."""
+    """What to boot and with what. `machine` and `accel` are words of the hypervisor's; host ports are free ones."""
 
     elf: Path
     memory: int = DEFAULT_MEMORY  # bytes
     machine: str = "microvm"
-    accel: str = "tcg"
+    accel: str = DEFAULT_ACCEL
     cards: tuple[Card, ...] = (Card(),)
     forwards: tuple[Forward, ...] = ()
     disks: tuple[Disk, ...] = ()
@@ -34,7 +37,7 @@ class VmSpec:
     env_files: tuple[Path, ...] = ()
     uuid: str = ""  # machine.unique_id()
     capture: Path | None = None  # packets of the cards, in pcap format: capture_files()
-    hypervisor: str = "qemu"
+    hypervisor: str = DEFAULT_HYPERVISOR
     name: str = ""  # of a Xen domain, made unique by the UUID
 
 

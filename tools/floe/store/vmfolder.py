@@ -22,6 +22,7 @@ import msgspec
 
 from floe.errors import FloeError, NotFound, UsageError
 from floe.spec.ports import Forward
+from floe.spec.vmspec import DEFAULT_HYPERVISOR
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _SOCKET_PATH_MAX = 107  # sun_path of unix(7), less the byte at its end
@@ -85,7 +86,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     created: float  # time.time()
     sockets: str  # folder of the sockets
     leftovers: list[str] = []  # files that a hypervisor leaves behind when it does not end in order
-    hypervisor: str = "qemu"
+    hypervisor: str = DEFAULT_HYPERVISOR
     console_port: int | None = None  # a TCP port for the console is wanted: this one, 0 any
 
     @property

@@ -26,9 +26,11 @@ import pytest
 
 from floe.build import config, pipeline
 from floe.errors import FloeError, GuestError, NotFound, UsageError, VmError
+from floe.hypervisor import registry
 from floe.image import elf
-from floe.qemu import accel
 from floe.spec.ports import parse_forwards
+from floe.spec.runoptions import RunOptions
+from floe.spec.vmspec import DEFAULT_HYPERVISOR
 from floe.stream.streams import Closed, Matched, TimedOut
 from floe.testing.guest import Guest
 from floe.testing.lan import Lan
@@ -38,7 +40,8 @@ __all__ = ["Boot", "BootOptions", "Closed", "Guest", "GuestError", "Matched", "T
 
 DEADLINE_S = 60.0
 _LISTS = ("net", "ports", "disks", "args", "switches", "env_files")
-_ACCELS = (*accel.ACCELS, "both")
+_HYPERVISOR = registry.create(DEFAULT_HYPERVISOR)
+_ACCELS = (*_HYPERVISOR.accels, "both")
 _LIVE: list[Boot] = []  # what a report of a failure tells about
 _SAID = pytest.StashKey[list[tuple[str, str]]]()  # sections for a failure after the VMs were ended
 
@@ -110,7 +113,7 @@ class Boot:
         else:
             built = pipeline.build(path, profile="dev" if dev else None, variant=options.get("variant", ""))
             made, settings = built.image, built.config
-        spec, _ = plan.assemble(made, settings, self._wishes(settings, options))
+        spec, _ = plan.assemble(made, settings, self._run_options(settings, options))
         guest = Guest(spec, self._loop, deadline_s)
         guest.start()
         self.guests.append(guest)
@@ -155,14 +158,15 @@ class Boot:
             f"no app {app}", evidence="\n".join(f"looked for: {path.absolute()}" for path in dict.fromkeys(tried))
         )
 
-    def _wishes(self, settings: config.ImageConfig | None, options: BootOptions) -> plan.Wishes:
-        hypervisor = options.get("hypervisor", "qemu")
-        listed = settings.ports if settings and plan.forwards_own(hypervisor) else ()
+    def _run_options(self, settings: config.ImageConfig | None, options: BootOptions) -> RunOptions:
+        name = options.get("hypervisor", DEFAULT_HYPERVISOR)
+        hypervisor = registry.create(name)
+        listed = settings.ports if settings and hypervisor.forwards_own() else ()
         own = [f for text in listed for f in parse_forwards(text)]
         guest_ports = {str(port) for port in options.get("ports", ())} | {
             f"{f.guest_port}" + ("/udp" if f.protocol == "udp" else "") for f in own
         }
-        return plan.Wishes(
+        return RunOptions(
             memory=options.get("memory"),
             forwards=tuple(f"0:{port}" for port in sorted(guest_ports)),
             cards=tuple(options.get("net", ())),
@@ -172,9 +176,9 @@ class Boot:
             secrets=tuple(f"{name}={file}" for name, file in options.get("secrets", {}).items()),
             uuid=options.get("uuid", ""),
             args=tuple(options.get("args", ())),
-            accel="auto" if hypervisor == "xen" else self.accel,
-            hypervisor=hypervisor,
-            machine=options.get("machine", "microvm"),
+            accel=self.accel if hypervisor.accels else RunOptions.accel,
+            hypervisor=name,
+            machine=options.get("machine", RunOptions.machine),
             switches=tuple(options.get("switches", ())),
             capture=self._capture(options.get("capture", False)),
         )
@@ -217,7 +221,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """With `both`, each test that boots runs on KVM and on TCG."""
     if "floe_accel" in metafunc.fixturenames and _accel(metafunc.config) == "both":
-        metafunc.parametrize("floe_accel", ["kvm", "tcg"], indirect=True)
+        each = [name for name in _HYPERVISOR.accels if name != RunOptions.accel]
+        metafunc.parametrize("floe_accel", each, indirect=True)
 
 
 def _accel(config: pytest.Config) -> str:
@@ -230,13 +235,11 @@ def floe_accel(request: pytest.FixtureRequest) -> str:
     works; asked for by name, its lack is an error."""
     name = getattr(request, "param", None)
     if name is None:
-        return accel.choose(_accel(request.config))[0]
-    if name == "kvm":
-        try:
-            accel.check_kvm()
-        except VmError as e:
-            pytest.skip(f"SKIP: {e.message}")
-    return str(name)
+        return _HYPERVISOR.choose_accel(_accel(request.config))[0]
+    try:
+        return _HYPERVISOR.choose_accel(name)[0]
+    except VmError as e:
+        pytest.skip(f"SKIP: {e.message}")
 
 
 @pytest.fixture

@@ -9,132 +9,85 @@ import os
 import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from floe.build import pipeline
 from floe.build.config import ImageConfig
 from floe.errors import NotFound, UsageError
+from floe.hypervisor import registry
+from floe.hypervisor.base import Hypervisor
 from floe.image import elf
-from floe.qemu import accel, commandline
 from floe.spec import disks, handover, network, ports
+from floe.spec.runoptions import RunOptions
 from floe.spec.vmspec import VmSpec, parse_memory
 from floe.stream.stamps import SWITCH
 
 
-@dataclass(frozen=True)
-class Wishes:
-    """What the command line asks for; None and empty where it says nothing."""
-
-    dev: bool = False
-    variant: str = ""
-    how: pipeline.How | None = None
-    memory: str | None = None
-    forwards: tuple[str, ...] = ()
-    cards: tuple[str, ...] = ()
-    disks: tuple[str, ...] = ()
-    env: tuple[str, ...] = ()
-    env_files: tuple[str, ...] = ()
-    secrets: tuple[str, ...] = ()
-    uuid: str = ""
-    args: tuple[str, ...] = ()
-    accel: str = "auto"
-    machine: str = "microvm"
-    stamps: bool = False
-    switches: tuple[str, ...] = ()  # further words for the guest
-    capture: Path | None = None  # packets in pcap format
-    hypervisor: str = "qemu"
-
-
-def plan(app: Path, wishes: Wishes, say: Callable[[str], None] = lambda text: None) -> tuple[VmSpec, str]:
+def plan(app: Path, options: RunOptions, say: Callable[[str], None] = lambda text: None) -> tuple[VmSpec, str]:
     """What to boot, built if it must be, with ports known to be free; and why not KVM, "" if it is used or not wanted.
 
-    Raises what image.build(), elf.read() and assemble() do, and UsageError."""
+    Raises what pipeline.build(), elf.read() and assemble() do, and UsageError."""
     if is_elf(app):
         made = elf.read(app)
-        if wishes.dev and made.content["profile"] != "dev":
+        if options.dev and made.content["profile"] != "dev":
             raise UsageError(f"{app} is a sealed image", hint="floe run --dev APP, with the script it was built from")
-        if wishes.how:
-            raise UsageError(f"--{wishes.how}: {app} is built already", hint="name the app instead of the ELF")
-        if wishes.variant:
+        if options.how:
+            raise UsageError(f"--{options.how}: {app} is built already", hint="name the app instead of the ELF")
+        if options.variant:
             raise UsageError(
-                f"--variant {wishes.variant}: {app} is built already", hint="name the app instead of the ELF"
+                f"--variant {options.variant}: {app} is built already", hint="name the app instead of the ELF"
             )
-        return assemble(made, None, wishes)
-    built = pipeline.build(app, profile="dev" if wishes.dev else None, variant=wishes.variant, how=wishes.how, say=say)
+        return assemble(made, None, options)
+    profile: pipeline.Profile | None = "dev" if options.dev else None
+    built = pipeline.build(app, profile=profile, variant=options.variant, how=options.how, say=say)
     for warning in built.warnings:
         say(f"warning: {warning}")
-    if built.config.ports and not forwards_own(wishes.hypervisor):
+    if built.config.ports and not registry.create(options.hypervisor).forwards_own():
         say(f"port {', '.join(built.config.ports)} is not forwarded: in a dom0 a guest has its own address")
-    return assemble(built.image, built.config, wishes, say)
+    return assemble(built.image, built.config, options, say)
 
 
 def assemble(
-    made: elf.Image, config: ImageConfig | None, wishes: Wishes, say: Callable[[str], None] = lambda text: None
+    made: elf.Image, config: ImageConfig | None, options: RunOptions, say: Callable[[str], None] = lambda text: None
 ) -> tuple[VmSpec, str]:
     """As plan() for an image that is built; `config` is its image.toml, None for an ELF alone.
 
-    Raises what ports.claim(), disks.check_host(), accel.choose() and those of handover do, and UsageError."""
-    if wishes.machine not in commandline.MACHINES:
-        raise UsageError(
-            f"--machine {wishes.machine}: no such machine", hint=f"one of {', '.join(commandline.MACHINES)}"
-        )
-    memory = parse_memory(wishes.memory) if wishes.memory else int(made.content["memory"])
+    Raises what ports.claim(), disks.check_host(), the hypervisor's driver and handover do, and UsageError."""
+    hypervisor = registry.create(options.hypervisor)
+    hypervisor.check(options)
+    memory = parse_memory(options.memory) if options.memory else int(made.content["memory"])
     _check_memory(made, memory)
-    asked = [f for text in wishes.forwards for f in ports.parse_forwards(text)]
-    cards = _cards(made, wishes.cards, asked, xen=wishes.hypervisor == "xen")
-    _check_hypervisor(wishes, cards)
-    forwards = [*asked, *_own_forwards(config, wishes, cards, asked, say)]
-    own_uuid = _uuid(wishes.uuid)
-    if forwards and wishes.hypervisor == "xen":
-        from floe.xenlab import lab
-
-        lab.forget_dead_forwards()  # or the lab's QEMU would still have their ports
-    secrets = handover.parse_secrets(wishes.secrets, made.content.get("secrets", ()))
-    env_files = handover.parse_env_files(wishes.env_files)
-    asked_env = dict(map(_variable, wishes.env))
-    chosen, why_no_kvm = ("xen", "") if wishes.hypervisor == "xen" else accel.choose(wishes.accel)
+    asked = [f for text in options.forwards for f in ports.parse_forwards(text)]
+    cards = _cards(made, options.cards, asked, hypervisor)
+    forwards = [*asked, *_own_forwards(config, hypervisor, cards, asked, say)]
+    own_uuid = _uuid(options.uuid)
+    own_disks = _disks(made, options.disks)
+    hypervisor.before_claim(forwards=bool(forwards), disks=bool(own_disks))
+    secrets = handover.parse_secrets(options.secrets, made.content.get("secrets", ()))
+    env_files = handover.parse_env_files(options.env_files)
+    asked_env = dict(map(_variable, options.env))
+    accel, why_not_faster = hypervisor.choose_accel(options.accel)
+    disks.check_host(own_disks)
     spec = VmSpec(
         elf=made.path,
         memory=memory,
-        machine="pvh" if wishes.hypervisor == "xen" else wishes.machine,
-        accel=chosen,
-        hypervisor=wishes.hypervisor,
+        machine=options.machine if options.machine in hypervisor.machines else hypervisor.machines[0],
+        accel=accel,
+        hypervisor=options.hypervisor,
         name=str(made.content["name"]),
-        cards=network.with_macs(cards, own_uuid) if wishes.hypervisor == "qemu" else cards,
-        forwards=ports.claim(forwards, through=wishes.hypervisor == "qemu"),
-        disks=_disks(made, wishes.disks, xen=wishes.hypervisor == "xen"),
+        cards=hypervisor.with_macs(cards, own_uuid),
+        forwards=ports.claim(forwards, through=hypervisor.relays_forwards),
+        disks=own_disks,
         env=_environment(config.env if config else {}, env_files, asked_env),
         asked=tuple(asked_env.items()),
-        args=wishes.args or (config.args if config else ()),
-        capture=_check_capture(wishes.capture, cards),
-        switches=(*wishes.switches, *((SWITCH,) if wishes.stamps else ())),
+        args=options.args or (config.args if config else ()),
+        capture=_check_capture(options.capture, cards),
+        switches=(*options.switches, *((SWITCH,) if options.stamps else ())),
         secrets=secrets,
         env_files=env_files,
         uuid=own_uuid,
     )
-    return spec, why_no_kvm
-
-
-def forwards_own(hypervisor: str) -> bool:
-    """Whether the image's own ports are forwarded: not in a dom0, where a guest has its own address."""
-    if hypervisor != "xen":
-        return True
-    from floe.xen import dom0
-
-    return not dom0.is_here()
-
-
-def _check_hypervisor(wishes: Wishes, cards: Sequence[network.Card]) -> None:
-    """Raises UsageError for what one hypervisor has and the other has not."""
-    xen = wishes.hypervisor == "xen"
-    if xen and (wishes.accel, wishes.machine) != ("auto", "microvm"):
-        raise UsageError("--accel and --machine are QEMU's; a Xen domain is of type PVH", hint="--hypervisor xen alone")
-    if xen and wishes.capture:
-        raise UsageError("packets of a Xen domain are captured in dom0", hint="tcpdump -i vifID.0 there")
-    for card in cards:
-        if card.kind not in (("user", "bridge") if xen else network.KINDS):
-            raise UsageError(f"--net {card.kind}:{card.name}: not under Xen", hint="--net user, or --net bridge:NAME")
+    return spec, why_not_faster
 
 
 def is_elf(path: Path) -> bool:
@@ -159,7 +112,7 @@ def _check_memory(made: elf.Image, memory: int) -> None:
 
 
 def _cards(
-    made: elf.Image, values: Sequence[str], forwards: Sequence[ports.Forward], *, xen: bool
+    made: elf.Image, values: Sequence[str], forwards: Sequence[ports.Forward], hypervisor: Hypervisor
 ) -> tuple[network.Card, ...]:
     """The network cards; none by default for an image that has no driver for them."""
     if "virtio-net" in made.content["drivers"]:
@@ -169,29 +122,33 @@ def _cards(
         raise UsageError(f"{what}: {made.content['name']} has no network: nothing in it imports network or socket")
     else:
         cards = ()
-    if forwards and not _forwarding(cards, xen=xen):
+    if forwards and not _forwarding(cards, hypervisor):
         raise UsageError(
             f"{forwards[0].option()}: no card to forward ports to: of kind user, or under Xen bridge",
             hint="--net user, or without -p: on a tap or a bridge a guest has an address of its own",
         )
+    for card in cards:
+        if card.kind not in hypervisor.card_kinds:
+            possible = ", or ".join("--net user" if k == "user" else f"--net {k}:NAME" for k in hypervisor.card_kinds)
+            raise UsageError(f"--net {card.kind}:{card.name}: not under {hypervisor.label}", hint=possible)
     return cards
 
 
-def _forwarding(cards: Sequence[network.Card], *, xen: bool) -> bool:
-    return any(card.kind == "user" or (xen and card.kind == "bridge") for card in cards)
+def _forwarding(cards: Sequence[network.Card], hypervisor: Hypervisor) -> bool:
+    return any(card.kind in hypervisor.forwarding_kinds for card in cards)
 
 
 def _own_forwards(
     config: ImageConfig | None,
-    wishes: Wishes,
+    hypervisor: Hypervisor,
     cards: Sequence[network.Card],
     asked: Sequence[ports.Forward],
     say: Callable[[str], None],
 ) -> list[ports.Forward]:
     """What image.toml lists and -p does not, where the cards have a use for it."""
-    if config is None or not config.ports or not forwards_own(wishes.hypervisor):
+    if config is None or not config.ports or not hypervisor.forwards_own():
         return []
-    if not _forwarding(cards, xen=wishes.hypervisor == "xen"):
+    if not _forwarding(cards, hypervisor):
         which = "s" if len(config.ports) > 1 else ""
         say(f"port{which} {', '.join(config.ports)} of image.toml: not forwarded, no card is of kind user")
         return []
@@ -200,19 +157,13 @@ def _own_forwards(
     return [f for f in own if (f.guest_port, f.protocol) not in taken]
 
 
-def _disks(made: elf.Image, values: Sequence[str], *, xen: bool) -> tuple[disks.Disk, ...]:
+def _disks(made: elf.Image, values: Sequence[str]) -> tuple[disks.Disk, ...]:
     found = disks.parse_disks(values)
     if found and "virtio-blk" not in made.content["drivers"]:
         raise UsageError(
             f"--disk {values[0]}: {made.content['name']} has no file systems: nothing in it imports vfs",
             hint="disks = true in image.toml, or floe run --dev",
         )
-    if found and xen:
-        from floe.lab.disk import unplug_dead
-        from floe.xenlab.lab import LAB
-
-        unplug_dead(LAB)
-    disks.check_host(found)
     return found
 
 

@@ -44,15 +44,11 @@ class Session:
         self._draining = False  # the VM has ended
         self._cut = False  # its output was not waited for
         if SWITCH in spec.switches:
-            # The line's time of arrival counts: have everything loaded before it comes.
-            import asyncio  # noqa: F401 - for the loading alone
-
-            import qemu.qmp  # noqa: F401 - for the loading alone
-
+            self.vm.preload()  # a line's time of arrival counts
             self.stamps = StampFilter()
 
     def run(self, timeout_s: float | None, *, meanwhile: Callable[[], None] = lambda: None) -> int:
-        """Boot, call `meanwhile` once QEMU runs, relay until the VM has ended and its output is read.
+        """Boot, call `meanwhile` once the hypervisor runs, relay until the VM has ended and its output is read.
 
         Returns the script's exit code, or EXIT_INTERRUPTED where it was cut off. Raises errors.TimedOut, VmError, and
         FloeError when standard output cannot be written, BrokenPipeError when nobody reads it any more."""
@@ -75,7 +71,7 @@ class Session:
             if isinstance(error, BrokenPipeError):
                 raise BrokenPipeError  # without errno: click takes one with EPIPE for its own and exits with 1
             raise errors.FloeError(f"cannot write standard output: {error.strerror}")
-        return self._told(code, timeout_s)
+        return self._report_outcome(code, timeout_s)
 
     def stop(self) -> None:
         """Ask the guest to end, as Ctrl-C does; a second call ends it. After its end: leave its output unread."""
@@ -101,13 +97,13 @@ class Session:
         self.vm.end(why)
 
     def _relay(self) -> None:
-        """Join our streams to the VM's, which are new ones after every start of QEMU."""
+        """Join our streams to the VM's, which are new ones after every start of the hypervisor."""
         vm = self.vm
         if not self._outputs:
             self._outputs = [Output(_STDOUT, vm.loop), Output(_STDERR, vm.loop)]
         out, err = self._outputs
         out.on_error = lambda: vm.end(Outcome(EXIT_FLOE, "unread"), speak=False)
-        vm.console.on_data = self._said
+        vm.console.on_data = self._on_console
         vm.serial.on_data = err.put
         if self._input is not None:
             self._input.stop()
@@ -135,18 +131,18 @@ class Session:
             made.on_end = self._input_ended
         return made
 
-    def _said(self, data: bytes) -> None:
+    def _on_console(self, data: bytes) -> None:
         """From the guest's console."""
         self._outputs[0].put(self._filtered(data))
         if self._interactive and self.vm.console.find(_PROMPT):
             self._prompted = True
-            self._tell_end()
+            self._send_input_end()
 
     def _input_ended(self) -> None:
         self._input_over = True
-        self._tell_end()
+        self._send_input_end()
 
-    def _tell_end(self) -> None:
+    def _send_input_end(self) -> None:
         """A file or a pipe is over, and only the REPL is there to read: as `python -i`, the VM ends."""
         if self._interactive and self._prompted and self._input_over:
             self.vm.console.send(INPUT_END)
@@ -159,7 +155,7 @@ class Session:
             self.on_stamps(self.stamps.times)
         return shown
 
-    def _told(self, code: int, timeout_s: float | None) -> int:
+    def _report_outcome(self, code: int, timeout_s: float | None) -> int:
         outcome = self.vm.outcome
         assert outcome is not None
         for name, output in zip(("output", "error"), self._outputs, strict=True):

@@ -30,7 +30,7 @@ from floe.errors import (
     VmError,
     VmExitedEarly,
 )
-from floe.hostnet import backlog, taps
+from floe.hostnet import taps
 from floe.hypervisor import base, registry
 from floe.spec import disks, handover, network
 from floe.spec.vmspec import VmSpec, Wires
@@ -166,6 +166,12 @@ class Vm:
             self._release()
             raise
 
+    def preload(self) -> None:
+        """Load what start() would load beside the guest, where the guest's time is measured."""
+        import asyncio  # noqa: F401 - for the loading alone
+
+        self._hypervisor.preload()
+
     def _spawn(self) -> list[socket.socket]:
         """Start the hypervisor and return our ends of its sockets: console, 16550, events, messages."""
         pairs = [socket.socketpair() for _ in range(4)]
@@ -211,8 +217,8 @@ class Vm:
     # ---- what happens meanwhile ---------------------------------------------------------------------
 
     def _on_event(self, name: str, data: Mapping[str, Any]) -> None:
-        if name == "RESUME" and self.spec.forwards and self.spec.hypervisor == "qemu":
-            backlog.widen(self.pid)
+        if name == "RESUME" and self.spec.forwards:
+            self._hypervisor.widen_ports(self.pid)
         elif name == "SHUTDOWN":
             self._shutdown_reason = str(data.get("reason", ""))
         elif name == "STOP" and self._ending is None:

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: MIT
+"""vm/plan.py asks the hypervisor's driver, whichever it is: here one that no other module knows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from floe.errors import UsageError
+from floe.hypervisor import registry
+from floe.spec.network import Card
+from floe.spec.runoptions import RunOptions
+from floe.vm import plan
+
+IMAGE = SimpleNamespace(
+    path=Path("x.elf"),
+    segments=(SimpleNamespace(address=0, memory_bytes=1),),
+    content={"name": "x", "memory": 8 << 20, "drivers": ["virtio-net", "virtio-blk"]},
+)
+
+
+class Third:
+    label = "Third"
+    machines = ("slab",)
+    accels = ()
+    card_kinds = ("tap", "bridge")
+    forwarding_kinds = ("bridge",)
+    relays_forwards = False
+
+    def __init__(self) -> None:
+        self.claims: list[tuple[bool, bool]] = []
+
+    def check(self, options: RunOptions) -> None:
+        if options.capture:
+            raise UsageError("Third captures nothing")
+
+    def forwards_own(self) -> bool:
+        return False
+
+    def choose_accel(self, wanted: str) -> tuple[str, str]:
+        return "own", f"{wanted}: the other was passed over"
+
+    def with_macs(self, cards: Sequence[Card], uuid: str) -> tuple[Card, ...]:
+        return tuple(replace(card, mac="02:00:00:00:00:01") for card in cards)
+
+    def before_claim(self, *, forwards: bool, disks: bool) -> None:
+        self.claims.append((forwards, disks))
+
+
+@pytest.fixture
+def third(monkeypatch: pytest.MonkeyPatch) -> Third:
+    driver = Third()
+    monkeypatch.setattr(registry, "create", lambda name: driver)
+    return driver
+
+
+def test_what_the_driver_says_is_planned(third: Third, tmp_path: Path) -> None:
+    spec, why = plan.assemble(IMAGE, None, RunOptions(hypervisor="third", cards=("tap:t0",)))
+    assert (spec.hypervisor, spec.machine, spec.accel) == ("third", "slab", "own")
+    assert spec.cards == (Card("tap", "t0", mac="02:00:00:00:00:01"),)
+    assert why == "auto: the other was passed over"
+    disk = f"{tmp_path}/disk:size=64K"
+    options = RunOptions(hypervisor="third", cards=("bridge:b0",), forwards=("0:80",), disks=(disk,))
+    spec, _ = plan.assemble(IMAGE, None, options)
+    assert spec.forwards[0].host_port and not spec.forwards[0].through
+    assert third.claims == [(False, False), (True, True)]
+
+
+@pytest.mark.parametrize(("options", "message", "hint"), [
+    ({"cards": ("user",)}, "--net user:: not under Third", "--net tap:NAME, or --net bridge:NAME"),
+    ({"cards": ("tap:t0",), "forwards": ("8080:80",)}, "-p 8080:80: no card to forward ports to", "--net user"),
+    ({"capture": Path("x.pcap")}, "Third captures nothing", ""),
+])  # fmt: skip
+def test_what_the_driver_has_not_is_refused(third: Third, options: dict[str, object], message: str, hint: str) -> None:
+    with pytest.raises(UsageError) as error:
+        plan.assemble(IMAGE, None, RunOptions(hypervisor="third", **options))
+    assert error.value.message.startswith(message)
+    assert error.value.hint.startswith(hint)
+    assert third.claims == []
+
+
+@pytest.mark.parametrize("name", registry.HYPERVISORS)
+def test_every_driver_says_all_that_is_asked(name: str) -> None:
+    driver = registry.create(name)
+    assert [word for word in vars(Third) if not word.startswith("__") and not hasattr(driver, word)] == []
+    assert driver.machines and set(driver.forwarding_kinds) <= set(driver.card_kinds)
