@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The process that stands for a Xen domain, its scripts under a real shell, and xl's configuration: against an xl of a
+"""The proxy process of a Xen domain, its scripts under a real shell, and xl's configuration: against an xl of a
 few lines, whose domain is a pty. With a real Xen: tests/xen."""
 
 from __future__ import annotations
@@ -350,6 +350,7 @@ def test_a_disk_is_quoted_and_an_argument_is_left_alone(tmp_path: Path) -> None:
         target = str(disk).replace("\\", "\\\\").replace('"', '\\"')
         first = f"format=raw,vdev=xvda,access=ro,backendtype=phy,target={target}"
         second = "format=raw,vdev=xvdb,access=rw,backendtype=phy,target=/second"
+        assert (tmp_path / "calls").read_text().startswith("create -F -q " if dom0.has_rdrand() else "create -F -p ")
         said = (tmp_path / "config").read_text()
         assert said.startswith(f'cmdline="-- @DISK0@"\ndisk=["{first}", "{second}"]\n')
     finally:
@@ -391,6 +392,7 @@ def test_what_xl_and_the_store_are_given(tmp_path: Path) -> None:
     try:
         up(fake)
         assert fake.calls()[:2] == ["create", "unpause"]
+        assert (tmp_path / "calls").read_text().startswith("create -F -p -q ")
         said = (tmp_path / "config").read_text()
         assert re.fullmatch(rf'name="x"\n\nkernel="{tmp_path}/run/floe\.\w+/elf"\n', said)
         blobs = tmp_path / "store" / HOME / "floe/blob"
@@ -414,8 +416,8 @@ def test_a_guest_that_cannot_draw_random_numbers_gets_a_seed(monkeypatch: pytest
     assert dom0.has_rdrand()
     assert scripts.store((), b"") == ""
     assert scripts.store((), bytes(32)) == f'xenstore-write "$P/floe/seed" {"0" * 64} || return 1\n'
-    assert " -p " in scripts.control(1, "", scripts.store((), bytes(32)))
-    assert " -p " not in scripts.control(1, "", "")
+    assert scripts.control(1, "", scripts.store((), bytes(32))).startswith("set -- 1 107 ''\n")
+    assert scripts.control(1, "a='b'\n", "").startswith("set -- 1 0 'a='\"'\"'b'\"'\"'\n'\n")
 
 
 # ---- the configuration ----------------------------------------------------------------------------
@@ -443,25 +445,19 @@ def test_a_mac_is_the_same_at_every_start_and_xen_s() -> None:
 def test_in_the_lab_a_guest_is_lent_an_address(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setattr(lab, "running", lambda: None)
-    wanted = [
-        "user",
-        "bridge:xenbr0",
-        "user,ip=10.0.2.99/24",
-        "user,ip=dhcp",
-        "bridge:xenbr0,ip=none",
-        "user,ip=192.168.7.2/24",
-    ]
-    cards, lent = places.settle(places.Lab(), [network.parse_card(text) for text in wanted], "u")
+    wanted = "user bridge:xenbr0 user,ip=10.0.2.99/24 user,ip=dhcp bridge:xenbr0,ip=none user,ip=192.168.7.2/24"
+    cards, lent = places.assign_addresses(places.Lab(), list(map(network.parse_card, wanted.split())), "u")
     try:
         assert [card.ip.partition("/")[0] for card in cards] == [
             "10.0.2.16", "10.0.2.17", "10.0.2.99", "dhcp", "none", "192.168.7.2"
         ]  # fmt: skip
         assert network.guest_words(cards)[1] == "ip=10.0.2.17/24,gw=10.0.2.2,dns=10.0.2.3"
         with pytest.raises(FloeError, match="in the Xen lab is taken"):
-            places.settle(places.Lab(), [network.parse_card("user"), network.parse_card("user,ip=10.0.2.99/24")], "v")
-        again, more = places.settle(
-            places.Lab(), [network.parse_card("user")], "v"
-        )  # the one before gave its address back
+            places.assign_addresses(
+                places.Lab(), [network.parse_card("user"), network.parse_card("user,ip=10.0.2.99/24")], "v"
+            )
+        # The one before gave its address back.
+        again, more = places.assign_addresses(places.Lab(), [network.parse_card("user")], "v")
         assert again[0].ip == "10.0.2.18/24"
         places.release(more)
     finally:
@@ -492,9 +488,9 @@ def test_an_image_s_own_ports_are_dropped_in_a_dom0_and_it_is_said(monkeypatch: 
 
 def test_in_a_dom0_a_guest_has_its_own_address() -> None:
     here = places.Dom0()
-    (card,), lent = places.settle(here, [network.parse_card("user")], "u")
+    (card,), lent = places.assign_addresses(here, [network.parse_card("user")], "u")
     assert (card.kind, card.name, lent) == ("bridge", "xenbr0", [])
     assert network.guest_words([card]) == ["ip=dhcp"]
-    (card,), _ = places.settle(here, [network.parse_card("bridge:br7,ip=192.168.1.2/24,gw=192.168.1.1")], "u")
+    (card,), _ = places.assign_addresses(here, [network.parse_card("bridge:br7,ip=192.168.1.2/24,gw=192.168.1.1")], "u")
     assert network.guest_words([card]) == ["ip=192.168.1.2/24,gw=192.168.1.1"]
     assert xlconfig.vif(card) == f"mac={places.mac('u', 0)},bridge=br7"

@@ -34,7 +34,7 @@ class Xen:
 
     def __init__(self) -> None:
         self._cards: tuple[Card, ...] | None = None  # as they are since the first start
-        self._lent: list[lab.Address] = []
+        self._leases: list[lab.Address] = []
 
     def check(self, options: RunOptions) -> None:
         """--accel and --machine as they are when nobody names them, and no packets captured."""
@@ -68,10 +68,10 @@ class Xen:
     def command(
         self, spec: VmSpec, wires: Wires, blobs: Sequence[handover.Blob]
     ) -> Iterator[tuple[list[str], list[int]]]:
-        """The command of domain.py. Raises what places.choose() and settle() do."""
+        """The command of domain.py. Raises what places.choose() and assign_addresses() do."""
         place = places.choose()
         if self._cards is None:
-            self._cards, self._lent = places.settle(place, spec.cards, spec.uuid)
+            self._cards, self._leases = places.assign_addresses(place, spec.cards, spec.uuid)
         own = _domain(spec, self._cards, ())  # where disks are in dom0 is known there
         argv = [sys.executable, "-P", "-m", "floe.xen.domain", "--place", place.name]
         argv += ["--elf", str(spec.elf), "--config", xlconfig.render(own)]
@@ -89,7 +89,7 @@ class Xen:
         with handover.as_files(blobs) as fds:
             for blob, fd in zip(blobs, fds, strict=True):
                 argv += ["--blob", f"{blob.name}={fd}"]
-            yield argv, [*fds, *(lease.fileno() for lease in self._lent)]
+            yield argv, [*fds, *(lease.fileno() for lease in self._leases)]
 
     def show(self, spec: VmSpec, *, as_json: bool) -> str:
         """The configuration, and what is done with it."""
@@ -97,12 +97,12 @@ class Xen:
             place: places.Place = places.choose()
         except FloeError:
             place = places.Dom0()  # for a look at the configuration none is needed
-        cards, lent = places.settle(place, spec.cards, spec.uuid)
-        places.release(lent)
+        cards, leases = places.assign_addresses(place, spec.cards, spec.uuid)
+        places.release(leases)
         disks = [xlconfig.disk(str(disk.path), i, readonly=disk.readonly) for i, disk in enumerate(spec.disks)]
         own = _domain(vmspec.for_paste(spec), cards, disks)
         text = f"kernel={xlconfig.quote(str(spec.elf))}\n{xlconfig.render(own)}"
-        commands = scripts.words(own.name, len(spec.secrets) + len(spec.env_files))
+        commands = scripts.commands_by_hand(own.name, len(spec.secrets) + len(spec.env_files))
         if as_json:
             return json.dumps({"config": text, "commands": commands})
         return text + "\n".join(f"# {command}" for command in commands)
@@ -126,7 +126,7 @@ class Xen:
 
     def release(self) -> None:
         """Give the addresses back; a process that inherited them holds them still."""
-        places.release(self._lent)
+        places.release(self._leases)
 
 
 def _domain(spec: VmSpec, cards: Sequence[Card], disks: Sequence[str]) -> xlconfig.Domain:

@@ -78,16 +78,11 @@ def command_line(spec: VmSpec, endpoints: Endpoints, files: list[str] | None = N
     """The command that boots `spec`. `files`: words.py's for secrets and env files, where they are not to be
     named as they are. Raises NotFound without QEMU, UsageError when the arguments are too long."""
     argv = [
-        find_qemu(),
-        "-nodefaults",
-        "-no-user-config",
-        "-display",
-        "none",
-        "-M",
-        _MACHINE[spec.machine],
-        "-bios",
-        FIRMWARE,
-    ]
+        find_qemu(), "-nodefaults", "-no-user-config",
+        "-display", "none",
+        "-M", _MACHINE[spec.machine],
+        "-bios", FIRMWARE,
+    ]  # fmt: skip
     devices = 2 + len(spec.cards) + len(spec.disks)
     if devices > (most := _MAX_DEVICES[spec.machine]):
         raise UsageError(

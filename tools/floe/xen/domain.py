@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The process that stands for a Xen domain, in QEMU's place: `python -P -m floe.xen.domain`, started by vm.py or by
-parent.py with what xen_driver.py says. It inherits three sockets, connected or listening: the guest's console, its
-16550 (which a Xen guest has not: nothing comes), and events for its owner.
+"""Proxy process for one Xen domain; to its owner it behaves as QEMU does. Started by vm.py or by parent.py as
+`python -P -m floe.xen.domain`, with the options of xen_driver.py. It inherits three sockets, connected or listening:
+the guest's console, its 16550 (which a Xen guest does not have: nothing comes), and events for its owner.
 
 It makes the domain, joins its console with the socket, ends it on SIGTERM, and ends when it has ended, with QEMU's
 exit status. It owns nothing that outlives it: when it is killed, the script in dom0 sees the end of its input and
@@ -50,12 +50,12 @@ class Domain:
         self._to_control = bytearray()
         self._to_guest = bytearray()
         self._line = b""  # the beginning of one from the control script
-        self._said: list[str] = []  # xl's words
-        self._joined = False  # the console's script knows which tty to join
+        self._xl_lines: list[str] = []  # output of xl's own
+        self._console_known = False  # scripts.CONSOLE was told which tty to join
         self._received = 0  # bytes of the guest's console
         self._last_byte = 0.0
         self._running = False
-        self._stopping = False  # on our owner's wish
+        self._stopping = False  # our owner asked for it
         self._ending: tuple[int, str, int | None] | None = None  # exit status, reason, bytes of console in all
         self._wakeup, wakeup = socket.socketpair()
         self._wakeup.setblocking(False)
@@ -72,7 +72,7 @@ class Domain:
         for sock in (self._control, self._guest):
             sock.setblocking(False)
         try:
-            while not self._over():
+            while not self._finished():
                 self._turn()
         finally:
             self._destroy()
@@ -93,11 +93,11 @@ class Domain:
         poll.register(self._control, select.POLLIN | (select.POLLOUT if self._to_control else 0))
         if self._guest is not None:
             wanted = select.POLLIN if self._owner.room else 0
-            poll.register(self._guest, wanted | (select.POLLOUT if self._to_guest and self._joined else 0))
+            poll.register(self._guest, wanted | (select.POLLOUT if self._to_guest and self._console_known else 0))
         for wire in self._wires:
             if (mask := wire.mask(reading=len(self._to_guest) < HIGH_WATER)) and wire.fileno() >= 0:
                 poll.register(wire, mask)
-        ready = {fd for fd, _ in poll.poll(self._patience_ms())}
+        ready = {fd for fd, _ in poll.poll(self._timeout_ms())}
         if self._wakeup.fileno() in ready:
             self._wakeup.recv(64)
         for wire in self._wires:  # first: what the guest says is for an owner that has come, not for one that has left
@@ -115,19 +115,21 @@ class Domain:
         _send(self._control, self._to_control)
         data = _receive(self._control)
         if data == b"":
-            raise places.refused(self._said, self._place) if not self._running else places.lost(self._place)
+            if self._running:
+                raise places.connection_lost_error(self._place)
+            raise places.create_failed_error(self._xl_lines, self._place)
         *lines, self._line = (self._line + (data or b"")).split(b"\n")
         for line in lines:
-            self._heard(line.decode(errors="replace"))
+            self._handle_line(line.decode(errors="replace"))
 
-    def _heard(self, line: str) -> None:
+    def _handle_line(self, line: str) -> None:
         if not line.startswith(scripts.MARK):
-            self._said.append(line)
+            self._xl_lines.append(line)
             return
         word, *rest = line.removeprefix(scripts.MARK).split() or [""]
         if word == "domain":
             self._to_guest[:0] = (rest[1] if len(rest) > 1 else "/dev/null").encode() + b"\n"
-            self._joined = True
+            self._console_known = True
         elif word == "up":
             self._running = True
             self._events.put(events.encode("RESUME"))
@@ -136,13 +138,13 @@ class Domain:
             self._last_byte = time.monotonic()
         elif word == "xl" and self._ending is None and not self._stopping:
             if not self._running:
-                raise places.refused(self._said, self._place)
+                raise places.create_failed_error(self._xl_lines, self._place)
             raise FloeError("the domain was destroyed from outside")
 
     def _guest_turn(self, ready: set[int]) -> None:
         if self._guest is None or self._guest.fileno() not in ready:
             return
-        if self._joined:
+        if self._console_known:
             _send(self._guest, self._to_guest)
         data = _receive(self._guest) if self._owner.room else None
         if data == b"":
@@ -155,15 +157,15 @@ class Domain:
 
     # ---- the end ------------------------------------------------------------------------------------
 
-    def _over(self) -> bool:
-        """Whether the domain may be destroyed: on the owner's wish, or when its last word has been taken."""
+    def _finished(self) -> bool:
+        """Whether the domain may be destroyed: its owner asked for it, or its last output has been taken."""
         if self._stopping:
             return True
         if self._ending is None:
             return False
-        return (self._guest is None and self._owner.idle) or self._patience_ms() == 0
+        return (self._guest is None and self._owner.idle) or self._timeout_ms() == 0
 
-    def _patience_ms(self) -> int | None:
+    def _timeout_ms(self) -> int | None:
         """How long to wait for the next byte; None: for ever."""
         if self._ending is None or not self._owner.idle:
             return None
@@ -222,7 +224,7 @@ def _receive(sock: socket.socket) -> bytes | None:
 
 
 def main() -> int:
-    """Stand for one domain."""
+    """Run one domain."""
     parser = argparse.ArgumentParser(prog="floe.xen.domain")
     parser.add_argument("--place", required=True)
     parser.add_argument("--elf", required=True)
@@ -234,13 +236,13 @@ def main() -> int:
         parser.add_argument(wire, type=int, required=True)
     options = parser.parse_args()
     wires = [Wire(socket.socket(fileno=fd)) for fd in (options.console, options.serial, options.events)]
-    place = places.named(options.place)
-    with contextlib.ExitStack() as lent:
+    place = places.by_name(options.place)
+    with contextlib.ExitStack() as leases:
         try:
             signal.signal(signal.SIGTERM, _terminate)
             for one in wires:
                 one.wait()
-            configuration = _lend(place, options, lent)
+            configuration = _provide(place, options, leases)
             return Domain(place, wires).run(Path(options.elf).read_bytes(), configuration, _blobs(options.blob))
         except _Terminated:
             wires[2].put(events.encode("SHUTDOWN", reason="host-signal"))
@@ -260,18 +262,18 @@ def _terminate(number: int, frame: object) -> None:
     raise _Terminated
 
 
-def _lend(place: places.Place, options: argparse.Namespace, lent: contextlib.ExitStack) -> str:
-    """Have ports forwarded and disks brought to dom0; returns the configuration with the names they have there."""
+def _provide(place: places.Place, options: argparse.Namespace, leases: contextlib.ExitStack) -> str:
+    """Forward ports and bring disks to dom0; returns the configuration with the names they have there."""
     targets: list[str] = []
     for text in options.forward:
         protocol, address, port, guest, guest_port = text.split(",")
-        thing = place.forward(Forward(address, int(port), int(guest_port), protocol), guest)
-        lent.callback(thing.close)
+        lease = place.forward(Forward(address, int(port), int(guest_port), protocol), guest)
+        leases.callback(lease.close)
     for number, text in enumerate(options.disk):
         access, _, path = text.partition(",")
         target, disk = place.disk(Disk(Path(path), readonly=access == "ro"))
         if disk is not None:
-            lent.callback(disk.close)
+            leases.callback(disk.close)
         targets.append(xlconfig.disk(target, number, readonly=access == "ro"))
     return "".join([options.config, *xlconfig.disk_lines(targets)])
 

@@ -2,7 +2,7 @@
 """Where domains run: this machine when it is a dom0, else the lab when that is up.
 
 Both run scripts (connect); they differ in how a guest gets its address and how a port or a file of this machine gets
-to it. What is lent for a domain is given back by close(), or by the kernel when its holder dies.
+to it. close() of a lease gives back what a domain was lent, or the kernel does when the lease holder dies.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _NO_XEN = "floe lab xen up\nor in a dom0, as root: floe run --hypervisor xen ...
 
 
 class Closeable(Protocol):
-    """Something lent."""
+    """A lease."""
 
     def close(self) -> None:
         """Give it back."""
 
 
 class Place(Protocol):
-    """One of the two."""
+    """One place where domains run."""
 
     name: str
     fixed: str  # hint: how a guest gets an address that is known before it starts
@@ -48,13 +48,13 @@ class Place(Protocol):
         """Whether guests can draw random numbers from the processor."""
 
     def address(self, card: Card) -> tuple[Card, list[lab.Address]]:
-        """The card with the bridge and the address that it gets here, and what is lent for it."""
+        """The card with the bridge and the address that it gets here, and the leases for it."""
 
     def forward(self, forward: Forward, guest: str) -> Closeable:
         """Let a port of this machine reach the guest at that address."""
 
     def disk(self, disk: Disk) -> tuple[str, Closeable | None]:
-        """Path in dom0 of a disk of this machine, and what is lent."""
+        """Path in dom0 of a disk of this machine, and its lease."""
 
     def evidence(self) -> str:
         """What the hypervisor said last, if it can be had: whole lines with a label."""
@@ -83,10 +83,10 @@ class Lab:
             if asked.network != ipaddress.IPv4Interface(f"{lab.GATEWAY}/{lab.NETWORK_BITS}").network:
                 return replace(card, kind="bridge", name=lab.BRIDGE), []
             number = int(asked.ip) & 0xFF
-        lent = lab.take_address(number)
+        lease = lab.take_address(number)
         gateway, dns = card.gateway or lab.GATEWAY, card.dns or lab.DNS
-        ip = f"{lent.text}/{lab.NETWORK_BITS}"
-        return replace(card, kind="bridge", name=lab.BRIDGE, ip=ip, gateway=gateway, dns=dns), [lent]
+        ip = f"{lease.text}/{lab.NETWORK_BITS}"
+        return replace(card, kind="bridge", name=lab.BRIDGE, ip=ip, gateway=gateway, dns=dns), [lease]
 
     def forward(self, forward: Forward, guest: str) -> Closeable:
         if not forward.is_ip6:
@@ -95,14 +95,14 @@ class Lab:
 
         inner = replace(forward, address="127.0.0.1", host_port=0)
         inner = replace(inner, host_port=ports.free_port(inner))
-        lent = ExitStack()
-        lent.callback(self.forward(inner, guest).close)
+        leases = ExitStack()
+        leases.callback(self.forward(inner, guest).close)
         try:
-            lent.callback(relay.Relay({forward: (inner.address, inner.host_port)}).close)
+            leases.callback(relay.Relay({forward: (inner.address, inner.host_port)}).close)
         except BaseException:
-            lent.close()
+            leases.close()
             raise
-        return lent
+        return leases
 
     def disk(self, disk: Disk) -> tuple[str, Closeable | None]:
         plugged = labdisk.plug(lab.LAB, disk)
@@ -151,16 +151,16 @@ def choose() -> Place:
     raise NotFound("no Xen here: this machine is no dom0, and the lab is not up", hint=_NO_XEN)
 
 
-def named(name: str) -> Place:
+def by_name(name: str) -> Place:
     """The place of this name."""
     return Dom0() if name == Dom0.name else Lab()
 
 
-def settle(place: Place, cards: Sequence[Card], uuid: str) -> tuple[tuple[Card, ...], list[lab.Address]]:
+def assign_addresses(place: Place, cards: Sequence[Card], uuid: str) -> tuple[tuple[Card, ...], list[lab.Address]]:
     """The cards as they will be: kind bridge, with the address that is known before the guest starts, and a MAC address
-    that is the same at every start. And what is lent. Raises UsageError, FloeError."""
-    settled: list[Card] = []
-    lent: list[lab.Address] = []
+    that is the same at every start. And the leases. Raises UsageError, FloeError."""
+    assigned: list[Card] = []
+    leases: list[lab.Address] = []
     try:
         for index, card in enumerate(cards):
             if card.kind not in KINDS:
@@ -169,12 +169,12 @@ def settle(place: Place, cards: Sequence[Card], uuid: str) -> tuple[tuple[Card, 
                     hint="--net user, or --net bridge:NAME",
                 )
             own, more = place.address(card)
-            lent += more
-            settled.append(replace(own, mac=card.mac or mac(uuid, index)))
+            leases += more
+            assigned.append(replace(own, mac=card.mac or mac(uuid, index)))
     except BaseException:
-        release(lent)
+        release(leases)
         raise
-    return tuple(settled), lent
+    return tuple(assigned), leases
 
 
 def mac(uuid: str, index: int) -> str:
@@ -182,10 +182,10 @@ def mac(uuid: str, index: int) -> str:
     return "00:16:3e:" + hashlib.sha256(f"{uuid}/{index}".encode()).digest()[:3].hex(":")
 
 
-def release(lent: list[lab.Address]) -> None:
+def release(leases: list[lab.Address]) -> None:
     """Give everything back."""
-    while lent:
-        lent.pop().close()
+    while leases:
+        leases.pop().close()
 
 
 def guest_address(cards: Sequence[Card]) -> str:
@@ -194,18 +194,18 @@ def guest_address(cards: Sequence[Card]) -> str:
     return "" if ip in ("", "dhcp", "none") else ip.partition("/")[0]
 
 
-def refused(said: Sequence[str], place: Place) -> VmError:
-    """The error for a domain that xl did not make, from xl's own words."""
-    text = "\n".join(said)
+def create_failed_error(output: Sequence[str], place: Place) -> VmError:
+    """The error for a domain that xl did not make, from xl's own output."""
+    text = "\n".join(output)
     hint = "xl dmesg"
     if "bridge" in text or "vif" in text:
         hint = "--net bridge:NAME with a bridge that dom0 has, or --net none"
     elif "emory" in text:
         hint = "less --memory, or end other domains: floe ps, floe stop NAME"
-    evidence = "\n".join(filter(None, ["\n".join(f"xl: {line}" for line in said[-12:]), place.evidence()]))
+    evidence = "\n".join(filter(None, ["\n".join(f"xl: {line}" for line in output[-12:]), place.evidence()]))
     return VmError("xl refused to create the domain", evidence=evidence, hint=hint)
 
 
-def lost(place: Place) -> FloeError:
+def connection_lost_error(place: Place) -> FloeError:
     """The error for a connection to dom0 that ended by itself."""
     return VmError("the connection to dom0 has ended", evidence=place.evidence(), hint="floe doctor")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What runs in dom0 for a domain: POSIX shell, for busybox as for a full dom0, with xl and xenstore-*. Starts nothing.
+"""What runs in dom0 for a domain: control.sh, which owns it, and a script for its console. Starts nothing.
 
 The first word of a line that is for us is `floe:`; all else on the stream is xl's own:
 
@@ -14,67 +14,14 @@ from __future__ import annotations
 import base64
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 
 from floe.spec.handover import Blob
 
 MARK = "floe: "
+_CONTROL = Path(__file__).with_name("control.sh")
 _CHUNK = 1152  # bytes of a blob in one value: 1536 characters; oxenstored refuses more than 2048, others 4096
 _VALUES = 48  # of them in one call of xenstore-write: about 74 KB of arguments
-
-# The domain is destroyed when our input ends, whoever is faster: `id` is written before `over` is looked for, and
-# `over` before `id`. Few programs are started: each costs an emulated dom0 some 20 ms.
-_CONTROL = r"""
-PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
-umask 077
-set -f
-d=$(mktemp -d /run/floe.XXXXXX) || exit
-take() { dd bs="$2" count=1 iflag=fullblock of="$d/$1" 2>/dev/null; }
-take elf @ELF@
-[ @STORE@ = 0 ] || take store @STORE@
-printf '%s\nkernel="%s/elf"\n' @CONFIG@ "$d" >"$d/config"
-{ xl create -F @PAUSED@ -q "$d/config" 2>&1 </dev/null; echo "floe: xl $?"; } | while IFS= read -r line; do
-    case $line in
-    *"(domid "*") to die"*)
-        id=${line#*(domid }
-        id=${id%%)*}
-        echo "$id" >"$d/id"
-        if [ -e "$d/over" ]; then xl destroy "$id"; continue; fi
-        P=/local/domain/$id
-        tty=$(xenstore-read "$P/console/tty")
-        if [ -z "$tty" ]; then
-            timeout 5 xenstore-watch -n 2 "$P/console/tty" >/dev/null
-            tty=$(xenstore-read "$P/console/tty")
-        fi
-        echo "floe: domain $id $tty"
-        if [ @STORE@ != 0 ]; then
-            if ! . "$d/store"; then
-                echo "XenStore did not take secrets or seed"
-                xl destroy "$id"
-                continue
-            fi
-            rm -f "$d/store"
-            xl unpause "$id" || continue
-        fi
-        echo "floe: up"
-        ;;
-    *"has shut down, reason code "*)
-        reason=${line#*reason code }
-        # Two words, whatever it wrote: no line of ours is made from it.
-        set -- $(xenstore-read "$P/data/floe-exit" 2>/dev/null)
-        printf 'floe: shutdown %s %.20s %.20s\n' "${reason%% *}" "$1" "$2"
-        ;;
-    *) printf '%s\n' "$line" ;;
-    esac
-done &
-while read -r word; do :; done
-: >"$d/over"
-if [ -e "$d/id" ]; then
-    read -r id <"$d/id"
-    xl destroy "$id" 2>/dev/null
-fi
-wait
-rm -rf "$d"
-"""
 
 # Joins its own standard streams with a tty whose name is the first line of its input.
 CONSOLE = r"""
@@ -85,20 +32,9 @@ exec cat >"$tty"
 
 
 def control(elf_bytes: int, config: str, store: str) -> str:
-    """The script that owns a domain, from `xl create` to `xl destroy`, which its input's end asks for.
-
-    Its input begins with the ELF and the text of store(), where that is not empty: the domain then starts paused, and
-    runs when all is written."""
-    words = {
-        "ELF": str(elf_bytes),
-        "STORE": str(len(store.encode())),
-        "PAUSED": "-p" if store else "",
-        "CONFIG": shlex.quote(config),  # the last: it may hold anything
-    }
-    text = _CONTROL
-    for name, word in words.items():
-        text = text.replace(f"@{name}@", word)
-    return text
+    """control.sh with its arguments, for a domain of that ELF, configuration and text of store()."""
+    arguments = shlex.join([str(elf_bytes), str(len(store.encode())), config])
+    return f"set -- {arguments}\n{_CONTROL.read_text()}"
 
 
 def store(blobs: Sequence[Blob], seed: bytes) -> str:
@@ -117,7 +53,7 @@ def store(blobs: Sequence[Blob], seed: bytes) -> str:
     )
 
 
-def words(name: str, blobs: int) -> list[str]:
+def commands_by_hand(name: str, blobs: int) -> list[str]:
     """The same by hand, for --dry-run."""
     paused = ["xl create -p CONFIG", *(["# secrets and env files go to XenStore here"] if blobs else [])]
     return [*paused, f"xl unpause {name}", f"xl console {name}"]

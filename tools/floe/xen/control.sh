@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: MIT
+# Owns one Xen domain, from `xl create` to `xl destroy`, which the end of its input asks for. Runs in dom0 as text that
+# scripts.py hands to `sh -c`: POSIX shell, for busybox as for a full dom0, with xl and xenstore-*.
+#
+#   $1  bytes of the ELF, with which the input begins
+#   $2  bytes of the XenStore commands that follow it (scripts.store()); 0: none. Else the domain starts paused, and
+#       runs when all is written
+#   $3  xl's configuration, without the kernel
+#
+# The domain is destroyed when our input ends, whoever is faster: `id` is written before `over` is looked for, and
+# `over` before `id`. Few programs are started: each costs an emulated dom0 some 20 ms.
+elf_bytes=$1 store_bytes=$2 config=$3
+[ "$store_bytes" = 0 ] && paused= || paused=-p
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+umask 077
+set -f
+d=$(mktemp -d /run/floe.XXXXXX) || exit
+take() { dd bs="$2" count=1 iflag=fullblock of="$d/$1" 2>/dev/null; }
+take elf "$elf_bytes"
+[ "$store_bytes" = 0 ] || take store "$store_bytes"
+printf '%s\nkernel="%s/elf"\n' "$config" "$d" >"$d/config"
+{ xl create -F $paused -q "$d/config" 2>&1 </dev/null; echo "floe: xl $?"; } | while IFS= read -r line; do
+    case $line in
+    *"(domid "*") to die"*)
+        id=${line#*(domid }
+        id=${id%%)*}
+        echo "$id" >"$d/id"
+        if [ -e "$d/over" ]; then xl destroy "$id"; continue; fi
+        P=/local/domain/$id
+        tty=$(xenstore-read "$P/console/tty")
+        if [ -z "$tty" ]; then
+            timeout 5 xenstore-watch -n 2 "$P/console/tty" >/dev/null
+            tty=$(xenstore-read "$P/console/tty")
+        fi
+        echo "floe: domain $id $tty"
+        if [ -n "$paused" ]; then
+            if ! . "$d/store"; then
+                echo "XenStore did not take secrets or seed"
+                xl destroy "$id"
+                continue
+            fi
+            rm -f "$d/store"
+            xl unpause "$id" || continue
+        fi
+        echo "floe: up"
+        ;;
+    *"has shut down, reason code "*)
+        reason=${line#*reason code }
+        # Two words, whatever it wrote: no line of ours is made from it.
+        set -- $(xenstore-read "$P/data/floe-exit" 2>/dev/null)
+        printf 'floe: shutdown %s %.20s %.20s\n' "${reason%% *}" "$1" "$2"
+        ;;
+    *) printf '%s\n' "$line" ;;
+    esac
+done &
+while read -r word; do :; done
+: >"$d/over"
+if [ -e "$d/id" ]; then
+    read -r id <"$d/id"
+    xl destroy "$id" 2>/dev/null
+fi
+wait
+rm -rf "$d"
