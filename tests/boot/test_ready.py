@@ -10,8 +10,10 @@ import pytest
 
 from floe.build import pipeline
 from floe.build.pipeline import How
-from floe.errors import ImageRefused
+from floe.cli import main as cli
+from floe.errors import ImageRefused, NotFound
 from floe.image import elf
+from floe.qemu.commandline import MACHINES
 from floe.stream.streams import Matched
 from tests.conftest import Boot
 
@@ -80,6 +82,37 @@ def test_a_dev_image(boot: Boot, tmp_path: Path) -> None:
         listed.append(vm.exec("help('modules')"))
     assert listed[0] == listed[1]
     assert "asyncio/core" in listed[0]
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_every_machine_in_four_mebibytes(boot: Boot, each_qemu: str, machine: str) -> None:
+    vm = boot(build(REPO / "images" / "hello", "ready").path, deadline_s=30, machine=machine, memory="4M")
+    assert vm.wait() == 0
+    assert vm.console_text.replace("\r\n", "\n") == "hello, world\n"
+
+
+def test_the_machine_s_tools_decide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = tmp_path / "tools.py"
+    script.write_text(f"print({str(tmp_path)!r})\n")
+    assert "kernel" not in pipeline.build(script).image.content
+    script.write_text(f"print({str(tmp_path)!r}, 2)\n")
+    build(script, "ready")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert pipeline.build(script).image.content["kernel"] == "console"
+    with pytest.raises(NotFound, match="gcc is not installed") as e:
+        build(script, "linked")
+    assert "--ready" in e.value.hint
+
+
+def test_an_elf_is_what_it_is(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    elf_file = build(REPO / "images" / "hello", "ready").path
+    assert cli.run(["run", "--ready", str(elf_file)]) == 125
+    assert f"--ready: {elf_file} is built already" in capfd.readouterr().err
+    assert cli.run(["inspect", str(elf_file)]) == 0
+    assert "on the ready kernel console" in capfd.readouterr().out
+    assert cli.run(["build", "--linked", str(REPO / "images" / "hello"), "-o", str(tmp_path / "h.elf")]) == 0
+    assert cli.run(["inspect", str(tmp_path / "h.elf")]) == 0
+    assert ", sealed, linked" in capfd.readouterr().out
 
 
 def test_what_is_appended_cannot_be_written(boot: Boot, tmp_path: Path) -> None:
