@@ -14,7 +14,7 @@ import pytest
 
 from floe.errors import EXIT_PANIC
 from floe.qemu import commandline
-from floe.setup.upstream import chosen_release, load_pins
+from floe.setup.pins import chosen_release, load_pins
 from floe.vm.vm import Outcome, judge
 from tests.conftest import REPO, Boot, Guest
 

@@ -13,7 +13,7 @@ import pytest
 from floe.build import port_archive
 from floe.errors import ConfigError
 from floe.setup import __main__ as setup
-from floe.setup.upstream import load_pins
+from floe.setup.pins import load_pins
 
 ENTRY = """
 [[upstream]]

@@ -16,7 +16,8 @@ import pytest
 
 from floe.errors import ConfigError, UpstreamError
 from floe.setup import archive, upstream
-from floe.setup.upstream import Fetcher, HashMismatch, Origin, Patch, Pin, bring_all, load_pins
+from floe.setup.pins import Origin, Patch, Pin, load_pins
+from floe.setup.upstream import Fetcher, HashMismatch, bring_all
 from tests.support.httphost import Quiet, serve
 
 REPO = Path(__file__).parents[2]

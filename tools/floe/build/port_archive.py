@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The port archive of one profile, as port/port.mk leaves it under build/port/<profile>, or under
-build/<release>/port for another release of upstream's than the pinned one (upstream.py)."""
+build/<release>/port for another release of upstream's than the pinned one (setup/pins.py)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from floe.errors import BuildError, NotFound
-from floe.setup.upstream import Pin, chosen_release, load_pins
+from floe.setup.pins import Pin, chosen_release, load_pins
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _WHEEL = _PACKAGE / "wheel"  # in an installed wheel: what a build takes from a checkout (cli/wheel.py)
 INSTALLED = _WHEEL.is_dir()
 ROOT = _WHEEL if INSTALLED else _PACKAGE.parents[1]
-BUILD = ROOT / "build" if INSTALLED else ROOT / "build" / chosen_release()  # in a wheel nobody writes there
+RELEASE = "" if INSTALLED else chosen_release()  # a wheel has one
+BUILD = ROOT / "build" / RELEASE  # in a wheel nobody writes there
 UPSTREAM = BUILD / "upstream"
 MICROPYTHON = UPSTREAM / "micropython"
 
@@ -120,4 +121,4 @@ def load(profile: str, build: Path = BUILD) -> Archive:
 
 def pins() -> list[Pin]:
     """The upstream projects that the archives are made from. Raises ConfigError."""
-    return load_pins(ROOT / "port" / "upstream.toml", chosen_release())
+    return load_pins(ROOT / "port" / "upstream.toml", RELEASE)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from floe.build import bytecode, config, contents, kernels, link, port_archive, report, sources
 from floe.errors import BuildError, FloeError, NotFound
-from floe.setup.upstream import load_pins
+from floe.setup.pins import load_pins
 
 PLATFORM = "linux_x86_64"  # mpy-cross is linked statically: any glibc, and others
 PIP_TIMEOUT_S = 300

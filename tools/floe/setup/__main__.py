@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 from floe.errors import FloeError, Interrupted, NotFound
-from floe.setup import upstream
+from floe.setup import pins, upstream
 
 ROOT = Path(__file__).resolve().parents[3]
 VENV = ROOT / ".venv"
@@ -119,11 +119,11 @@ def fetch_upstream() -> None:
     """The sources that port/upstream.toml pins, of the release that is asked for, as port/patches changes them.
     A change of either discards what was compiled from the old sources."""
     file = ROOT / "port" / "upstream.toml"
-    release = upstream.chosen_release()
-    pins = upstream.load_pins(file, release)
+    release = pins.chosen_release()
+    wanted = pins.load_pins(file, release)
     build = ROOT / "build" / release
-    upstream.bring_all(pins, build / "upstream", say, ROOT / "build" / "upstream" / ".download")
-    key = _key([file.read_text(), *(stamp for pin in pins for stamp in pin.stamps.values())])
+    upstream.bring_all(wanted, build / "upstream", say, ROOT / "build" / "upstream" / ".download")
+    key = _key([file.read_text(), *(stamp for pin in wanted for stamp in pin.stamps.values())])
     if not _stamped(f"pins{release}", key):
         for stale in ("port", "apps", "mpy", "mpy-cross.d", "mpy-cross"):
             path = build / stale
@@ -133,7 +133,7 @@ def fetch_upstream() -> None:
 
 def make_port() -> None:
     """mpy-cross and the port archives of both profiles; make itself knows what is up to date."""
-    archives = ROOT / "build" / upstream.chosen_release() / "port"
+    archives = ROOT / "build" / pins.chosen_release() / "port"
     for profile in ("sealed", "dev"):
         fresh = not (archives / profile / "libfloe.a").exists()
         if fresh:
