@@ -102,6 +102,7 @@ def test_a_folder_does_not_move_into_itself():
 
 def test_errors():
     assert errno_of(open, "/none") == errno.ENOENT
+    assert errno_of(os.chdir, "/none") == errno.ENOENT
     assert errno_of(open, "/none/x", "w") == errno.ENOENT
     assert errno_of(os.remove, "/none") == errno.ENOENT
     assert errno_of(os.stat, "/none") == errno.ENOENT

@@ -4,6 +4,7 @@
 import json
 import re
 import time
+from collections import namedtuple
 
 
 def tried(function, *args):
@@ -55,4 +56,11 @@ for when in (
 
 for seconds in (-1, -1.0, float("nan"), 0, 0.0, 1e-9, False):
     print("sleep", seconds, tried(time.sleep, seconds))
+Point = namedtuple("Point", ("x", "y"))
+print("percent", "%d %s" % Point(1, "b"), tried(lambda: "%d" % Point(1, 2))[:9])
+none = (1 << 70) - (1 << 70)
+print(
+    "pow",
+    [tried(pow, *three) for three in ((2, 3, 0), (2, 3, none), (1 << 70, 2, none), (1 << 70, 3, 7), (2, 10, 1000))],
+)
 print("same: the end")
