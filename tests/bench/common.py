@@ -18,6 +18,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from pexpect import EOF, TIMEOUT
+
 from floe.build import pipeline
 from floe.build.pipeline import Profile
 from floe.errors import VmError
@@ -26,7 +28,6 @@ from floe.qemu.commandline import find_qemu
 from floe.spec.network import Card
 from floe.spec.ports import claim, parse_forward
 from floe.spec.vmspec import VmSpec, parse_memory
-from floe.stream.streams import Matched
 from floe.vm.vm import Vm
 
 HERE = Path(__file__).resolve().parent
@@ -104,7 +105,7 @@ def floe_vm(
 
 
 def expect(vm: Vm, text: str, deadline_s: float = 30.0) -> None:
-    if vm.expect(text, deadline_s=deadline_s) is not Matched:
+    if vm.expect_exact([text, TIMEOUT, EOF], timeout=deadline_s):
         raise VmError(f"the guest did not say {text!r}", evidence=vm.console_text[-2000:])
 
 

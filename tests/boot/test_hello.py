@@ -6,7 +6,6 @@ from __future__ import annotations
 import pytest
 
 from floe.qemu.commandline import MACHINES
-from floe.stream.streams import Matched
 from tests.conftest import Boot
 
 pytestmark = pytest.mark.usefixtures("each_qemu")
@@ -15,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("each_qemu")
 @pytest.mark.parametrize("machine", MACHINES)
 def test_hello(boot: Boot, machine: str) -> None:
     vm = boot("hello", deadline_s=20, machine=machine, memory="4M")
-    assert vm.expect("hello, world\n") is Matched
+    vm.expect_exact("hello, world\n")
     assert vm.wait() == 0
     assert vm.console_text.replace("\r\n", "\n") == "hello, world\n"  # and nothing else
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from floe.stream.streams import INTERRUPT, Matched
+from floe.stream.streams import INTERRUPT
 from tests.boot.rawhttp import Answer, RawHttp
 from tests.conftest import Boot, Guest
 
@@ -16,7 +16,7 @@ from tests.conftest import Boot, Guest
 @pytest.fixture
 def guest(boot: Boot) -> Iterator[Guest]:
     vm = boot("microdot", deadline_s=60, ports=[80])
-    assert vm.expect("serving on port 80") is Matched
+    vm.expect_exact("serving on port 80")
     yield vm
     assert "PANIC" not in vm.console_text
 

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from floe.stream.streams import Matched
 from tests.conftest import Boot
 
 APP = Path(__file__).parent / "packages"
@@ -79,10 +78,10 @@ def test_what_people_start_with(boot: Boot, broker: int, web: int, tmp_path: Pat
     app = tmp_path / "packages"
     shutil.copytree(APP, app)
     vm = boot(app, dev=True, deadline_s=60, ports=[80], args=[str(broker), str(web)])
-    assert vm.expect("started 1") is Matched
-    assert vm.expect("mqtt (b'floe/one', b'1') b'floe/two' 300") is Matched
-    assert vm.expect("http 200 {'answer': [4, 2]}") is Matched
-    assert vm.expect("Running on http://0.0.0.0:80/") is Matched
+    vm.expect_exact("started 1")
+    vm.expect_exact("mqtt (b'floe/one', b'1') b'floe/two' 300")
+    vm.expect_exact("http 200 {'answer': [4, 2]}")
+    vm.expect_exact("Running on http://0.0.0.0:80/")
     assert curl(vm.ports[80], "/") == "hello from picoweb\n"
     assert curl(vm.ports[80], "/page") == "<b>ann</b>\n0,1,2,"
     assert "PANIC" not in vm.console_text

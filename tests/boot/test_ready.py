@@ -14,7 +14,6 @@ from floe.cli import main as cli
 from floe.errors import ImageRefused, NotFound
 from floe.image import elf
 from floe.qemu.commandline import MACHINES
-from floe.stream.streams import Matched
 from tests.conftest import Boot
 
 REPO = Path(__file__).resolve().parents[2]
@@ -66,7 +65,7 @@ def test_disks(boot: Boot, tmp_path: Path) -> None:
     for n, how in enumerate((*HOWS, "linked")):
         image = build(script, how)
         vm = boot(image.path, deadline_s=30, disks=[f"{tmp_path}/disk.img:size=1M"])
-        assert vm.expect(f"n {n} None") is Matched
+        vm.expect_exact(f"n {n} None")
         assert vm.wait() == 0
 
 
@@ -76,7 +75,7 @@ def test_a_dev_image(boot: Boot, tmp_path: Path) -> None:
     listed = []
     for how in HOWS:
         vm = boot(build(script, how, profile="dev").path, deadline_s=60)
-        assert vm.expect("42") is Matched
+        vm.expect_exact("42")
         assert vm.exec("print(twice(4), __name__)") == "8 __main__\n"
         assert vm.exec("import hmac, requests; print(requests.__file__)") == "requests.py\n"
         listed.append(vm.exec("help('modules')"))

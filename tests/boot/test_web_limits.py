@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from floe.stream.streams import INTERRUPT, Matched
+from floe.stream.streams import INTERRUPT
 from tests.boot.rawhttp import RawHttp, exchange
 from tests.boot.webguest import (
     CALM_S,
@@ -273,7 +273,7 @@ def test_graceful_stop(boot_web: BootWeb) -> None:
     busy.send(POST_NOTE + b"Content-Length: 15\r\n\r\n", b'{"text"')
     time.sleep(0.3)
     web.vm.send(INTERRUPT)
-    assert web.vm.expect("stopping", deadline_s=SETTLE_S) is Matched
+    web.vm.expect_exact("stopping", timeout=SETTLE_S)
     assert idle.at_end()
     with pytest.raises((OSError, EOFError)):  # QEMU's forwarding accepts, the guest refuses
         RawHttp(web.port, timeout_s=2).get("/")

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from floe.errors import UsageError
-from floe.stream.streams import INTERRUPT, Matched
+from floe.stream.streams import INTERRUPT
 from tests.boot.webguest import DATA
 from tests.conftest import Boot, Guest
 from tests.support.certs import HOST, Certificates
@@ -46,7 +46,7 @@ def serve(boot: Boot, certificates: Certificates) -> Iterator[Serve]:
     def start(**env: str) -> Guest:
         secrets = {"cert": certificates.pem("good"), "key": certificates.key("good")}
         vm = boot("web", variant="tls", deadline_s=DEADLINE_S, secrets=secrets, env=env)
-        assert vm.expect("serving on port 443") is Matched
+        vm.expect_exact("serving on port 443")
         running.append(vm)
         return vm
 
@@ -193,7 +193,7 @@ def test_a_crowd_leaves_no_memory_behind(serve: Serve, certificates: Certificate
 def test_more_than_memory_holds_are_refused(boot: Boot, certificates: Certificates) -> None:
     secrets = {"cert": certificates.pem("good"), "key": certificates.key("good")}
     vm = boot("web", variant="tls", deadline_s=DEADLINE_S, secrets=secrets, memory="4M", env={"IDLE_S": "100"})
-    assert vm.expect("serving on port 443") is Matched
+    vm.expect_exact("serving on port 443")
     context = client(certificates)
     kept: list[ssl.SSLSocket] = []
     refused = 0
@@ -277,5 +277,5 @@ def test_without_a_certificate(boot: Boot, certificates: Certificates) -> None:
         (other, other, "invalid cert"),
     ):
         vm = boot("web", variant="tls", deadline_s=30, secrets={"cert": cert, "key": key})
-        assert vm.expect(f"cannot serve TLS: {words} (secrets cert and key, PEM)") is Matched
+        vm.expect_exact(f"cannot serve TLS: {words} (secrets cert and key, PEM)")
         assert vm.wait() == 2

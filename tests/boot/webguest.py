@@ -7,7 +7,9 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from floe.stream.streams import INTERRUPT, Matched, TimedOut
+from pexpect import TIMEOUT
+
+from floe.stream.streams import INTERRUPT
 from tests.boot.rawhttp import Answer, RawHttp, exchange
 from tests.conftest import Boot, Guest
 
@@ -28,7 +30,7 @@ class Web:
     def __init__(self, vm: Guest) -> None:
         self.vm = vm
         self.port = vm.ports[80]
-        assert vm.expect("serving on port 80 (IPv6, IPv4)", deadline_s=SETTLE_S) is Matched
+        vm.expect_exact("serving on port 80 (IPv6, IPv4)", timeout=SETTLE_S)
 
     def ends_with(self, code: int) -> str:
         """Press Ctrl-C, wait for the end, and return all that the guest said."""
@@ -53,7 +55,7 @@ def serve(boot: Boot) -> Iterator[BootWeb]:
     yield start
     for web in running:
         if web.vm.outcome is None:
-            assert web.vm.expect("PANIC", deadline_s=0.02) is TimedOut
+            assert web.vm.expect_exact(["PANIC", TIMEOUT], timeout=0.02) == 1
             assert "Traceback" not in web.vm.console_text
 
 

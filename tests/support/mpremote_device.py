@@ -60,5 +60,4 @@ class Device:
     def type(self, text: str | bytes, awaited: str, *, deadline_s: float | None = None) -> None:
         """Type at the console and wait for what it shall answer, behind what was found before."""
         self.vm.send(text.encode() if isinstance(text, str) else text)
-        found = self.vm.expect(awaited, deadline_s=deadline_s)
-        assert found is Matched, f"no {awaited!r} behind {text!r}: {self.vm.console_text[-500:]!r}"
+        self.vm.expect_exact(awaited, timeout=deadline_s)

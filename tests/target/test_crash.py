@@ -34,7 +34,7 @@ def run_and_kill(spec: VmSpec, rng: random.Random) -> str:
     """Boot, kill QEMU at a random moment, and return what the guest had said."""
     with Vm(spec) as vm:
         if rng.random() < 0.85:  # else while it boots, mounts or formats
-            vm.expect("ready\n", deadline_s=20)
+            vm.expect("ready\n", timeout=20)
             vm.pump(lambda: False, rng.random() * 0.06)
         else:
             vm.pump(lambda: False, rng.random() * 0.15)

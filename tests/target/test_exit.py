@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from floe.stream.streams import Matched
 from tests.conftest import Boot
 
 GUEST = Path(__file__).resolve().parent / "guests" / "guest_exit.py"
@@ -100,9 +99,9 @@ def test_ctrl_c(boot: Boot, tmp_path: Path, body: str) -> None:
     script = tmp_path / "ctrl_c.py"
     script.write_text(LOOP.format(body=body, then="sys.exit(17)"))
     vm = boot(script, deadline_s=30)
-    assert vm.expect("looping") is Matched
+    vm.expect_exact("looping")
     vm.send(b"\x03")
-    assert vm.expect("interrupted", deadline_s=10) is Matched
+    vm.expect_exact("interrupted", timeout=10)
     assert vm.wait() == 17
     assert "PANIC" not in vm.console_text
 
@@ -111,7 +110,7 @@ def test_ctrl_c_uncaught(boot: Boot, tmp_path: Path) -> None:
     script = tmp_path / "ctrl_c_uncaught.py"
     script.write_text('print("looping")\nwhile True:\n    pass\n')
     vm = boot(script, deadline_s=30)
-    assert vm.expect("looping") is Matched
+    vm.expect_exact("looping")
     vm.send(b"\x03")
     assert vm.wait() == 1
     assert 'File "ctrl_c_uncaught.py", line' in vm.console_text
@@ -123,7 +122,7 @@ def test_machine_reset(boot: Boot, tmp_path: Path) -> None:
     script.write_text('import machine\nprint("up")\nmachine.reset()\n')
     vm = boot(script, deadline_s=30)
     for _ in range(3):
-        assert vm.expect("up\n") is Matched
+        vm.expect_exact("up\n")
     assert vm.resets >= 2
     vm.kill()
     assert "PANIC" not in vm.console_text

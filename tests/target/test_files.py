@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from floe.stream.streams import Matched
 from tests.conftest import Boot, Guest
 
 GUEST = Path(__file__).resolve().parent / "guests" / "guest_files.py"
@@ -38,7 +37,7 @@ print(open("/kept").read())
 
 def done(vm: Guest, text: str = "all done\n") -> None:
     """Wait for the guest's last line, or for the traceback that comes instead."""
-    assert vm.pump(lambda: vm.console.find(text) or vm.console.find("Traceback"), vm.left_s()) is Matched
+    vm.expect_exact([text, "Traceback"])
     assert "Traceback" not in vm.console_text
     assert "PANIC" not in vm.console_text
 
@@ -74,7 +73,7 @@ def test_files_outlive_a_soft_reset(boot: Boot, tmp_path: Path, disk: bool) -> N
     vm = boot(script, deadline_s=30, dev=True, disks=[f"{tmp_path}/d:size=1M"] if disk else [])
     done(vm, "have x\n")
     for times in (2, 3):
-        assert vm.expect(">>> ") is Matched
+        vm.expect_exact(">>> ")
         vm.send(b"\x04")
-        assert vm.expect("soft reboot") is Matched
+        vm.expect_exact("soft reboot")
         done(vm, f"have {'x' * times}\n")

@@ -29,8 +29,8 @@ def start(boot: Boot, what: str, *cards: str) -> Guest:
 
 def line(vm: Guest, start: str) -> str:
     """The rest of the guest's next line that begins so."""
-    assert vm.expect(f"{start} ") is Matched, vm.console_text
-    assert vm.expect("\n") is Matched
+    vm.expect_exact(f"{start} ")
+    vm.expect_exact("\n")
     return re.findall(rf"^{start} (.*)$", vm.console_text, re.MULTILINE)[-1]
 
 
@@ -72,7 +72,7 @@ def test_leases(boot: Boot, tmp_path: Path) -> None:
         vm.send(b"\n")
         assert line(vm, "gone") == "True 0.0.0.0 1"
         assert line(vm, "unreachable") == "True"
-        assert vm.expect("net: card 0: no answer from DHCP; it is asked again and again\n") is Matched
+        vm.expect_exact("net: card 0: no answer from DHCP; it is asked again and again\n")
         assert net.said("request 10.9.0.99 from 10.9.0.99 to 255.255.255.255"), net.seen  # it asked everyone, at T2
         net.lease = ("10.9.0.100", 60)
         vm.send(b"\n")

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 from mpremote.transport_serial import SerialTransport
+from pexpect import TIMEOUT
 
-from floe.stream.streams import INTERRUPT, Matched
+from floe.stream.streams import INTERRUPT
 from tests.conftest import Boot
 from tests.support.command import FLOE
 from tests.support.mpremote_device import Device
@@ -183,7 +184,7 @@ def test_a_folder_of_the_host_beside_the_service(boot: Boot, tmp_path: Path) -> 
     assert code == 0 and "from the host True" in text
     d.type("\x02", PROMPT)
     assert ticks(d) > 0
-    assert d.vm.expect("service ends", deadline_s=0.02) is not Matched
+    assert d.vm.expect(["service ends", TIMEOUT], timeout=0.02) == 1
 
 
 @pytest.mark.parametrize("body", [TICKING, "return", "while True: pass"])

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from floe.stream.streams import Matched
 from tests.conftest import Boot, Guest
 
 GUEST = Path(__file__).resolve().parent / "guests" / "guest_memory.py"
@@ -101,7 +100,7 @@ def test_native_code_until_its_room_is_full(boot: Boot, tmp_path: Path) -> None:
     script = tmp_path / "native_code.py"
     script.write_text(NATIVE)
     vm = boot(script, deadline_s=60, dev=True)
-    assert vm.expect("still full\n") is Matched
+    vm.expect_exact("still full\n")
     assert vm.console_text.count("arena full") == 1
     assert re.search(r"^native \d+$", vm.console_text, re.MULTILINE)
     assert "PANIC" not in vm.console_text and "Traceback" not in vm.console_text

@@ -19,7 +19,6 @@ from floe.spec import ports
 from floe.spec.runoptions import RunOptions
 from floe.store import vmfolder
 from floe.store.vmfolder import Process
-from floe.stream.streams import Matched
 from floe.vm.plan import plan
 from floe.vm.vm import Vm
 from tests.support.command import floe
@@ -96,11 +95,11 @@ def many_come_at_once(first: int, pid: int) -> None:
 def test_every_kind_of_port(first: int, accel: str, each_qemu: str) -> None:
     spec, _ = plan(GUEST, RunOptions(forwards=tuple(published(first)), accel=accel, memory="32M"))
     with Vm(spec) as vm:
-        assert vm.expect("listening", deadline_s=30) is Matched
+        vm.expect_exact("listening", timeout=30)
         all_answer(first)
         many_come_at_once(first, vm.pid)
         order("::1", first, b"reset")
-        assert vm.expect("listening", deadline_s=30) is Matched
+        vm.expect_exact("listening", timeout=30)
         all_answer(first)
         many_come_at_once(first, vm.pid)
         order("::1", first + 2, b"end")

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from floe.stream.streams import Matched
 from tests.conftest import Boot
 
 GUESTS = Path(__file__).resolve().parent / "guests"
@@ -70,7 +69,7 @@ def test_recursion_in_native_code_and_in_the_parser(boot: Boot, tmp_path: Path) 
     script = tmp_path / "deep.py"
     script.write_text(NATIVE)
     vm = boot(script, deadline_s=60, dev=True, memory="16M")
-    assert vm.expect("alive\n") is Matched
+    vm.expect_exact("alive\n")
     assert vm.console_text.count("RuntimeError\n") >= 15
     assert re.search(r"^parser: (RuntimeError|MemoryError)$", vm.console_text, re.MULTILINE)
     assert "PANIC" not in vm.console_text
@@ -79,7 +78,7 @@ def test_recursion_in_native_code_and_in_the_parser(boot: Boot, tmp_path: Path) 
 def test_a_server_lives_on(boot: Boot) -> None:
     """Through ten rounds of running out of stack and of memory, on one connection that is never dropped."""
     vm = boot(GUESTS / "guest_promise_server.py", deadline_s=120, memory="16M", net=["user"], ports=[80])
-    assert vm.expect("serving") is Matched
+    vm.expect_exact("serving")
     answers = []
     with socket.create_connection(("127.0.0.1", vm.ports[80]), timeout=30) as s, s.makefile("rw") as stream:
         for word in ["none", "down", "much", "hoard", "none"] * ROUNDS:

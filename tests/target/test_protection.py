@@ -12,7 +12,6 @@ from elftools.elf.elffile import ELFFile
 
 from floe.qemu import ring3
 from floe.qemu.accel import KVM_DEVICE
-from floe.stream.streams import Matched
 from tests.conftest import Boot, Guest
 
 GUEST = Path(__file__).resolve().parent / "guests" / "guest_protection.py"
@@ -71,7 +70,7 @@ def layout(build: Callable[..., Path]) -> Layout:
 
 def run(boot: Boot, verb: str, address: int = 0) -> Guest:
     vm = boot(GUEST, deadline_s=30, args=(verb, f"{address:x}"))
-    assert vm.expect("ready") is Matched
+    vm.expect_exact("ready")
     vm.wait()
     return vm
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from floe.stream.streams import INTERRUPT, Matched
+from floe.stream.streams import INTERRUPT
 from tests.conftest import Boot
 from tests.support.mpremote_device import Device
 
@@ -146,7 +146,7 @@ machine.soft_reset()
 def test_two_hundred_soft_resets_leave_nothing_behind(boot: Boot, tmp_path: Path) -> None:
     vm = boot(script(tmp_path, LEAVES), deadline_s=DEADLINE_S, dev=True)
     for _ in range(200):
-        assert vm.expect("used ") is Matched
+        vm.expect_exact("used ")
     lines = [
         line.split()[1:] for line in vm.console_text.splitlines() if line.startswith("used ") and line.count(" ") == 2
     ]

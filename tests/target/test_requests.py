@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from floe.stream.streams import Matched
 from tests.conftest import Boot
 from tests.support.certs import Certificates
 
@@ -123,6 +122,6 @@ def test_requests(boot: Boot, certificates: Certificates) -> None:
         secure = [stack.enter_context(serving(context(certificates, name))) for name in ("good", "unknown")]
         ports = [str(server.server_address[1]) for server in (plain, *secure)]
         vm = boot(GUESTS / "guest_requests.py", deadline_s=60, args=ports, env=certificates.env("ca"))
-        assert vm.expect("all done") is Matched
+        vm.expect_exact("all done")
         assert vm.wait() == 0
     assert "PANIC" not in vm.console_text

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from floe.stream.streams import Matched
 from tests.conftest import Boot
 from tests.target.peers.net_host import Services
 
@@ -20,7 +19,7 @@ GUESTS = Path(__file__).resolve().parent / "guests"
 def test_socket(boot: Boot, guest: str) -> None:
     with Services() as services:
         vm = boot(GUESTS / guest, deadline_s=120, net=("user,ip=dhcp",), args=services.arguments)
-        assert vm.expect("all done") is Matched
+        vm.expect_exact("all done")
         assert vm.wait() == 0
     assert "PANIC" not in vm.console_text
 

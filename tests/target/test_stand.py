@@ -10,7 +10,7 @@ import pytest
 
 from floe.image.symbols import stood
 from floe.store import vmfolder
-from floe.testing import Boot, Matched
+from floe.testing import Boot
 from tests.support.command import floe
 from tests.support.vms import Vms, log, ps, until
 
@@ -46,7 +46,7 @@ def vms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vms]:
 
 def test_the_last_words_are_there_during_the_call(boot: Boot, script: Path) -> None:
     vm = boot(script, args=["20", "busy"])
-    assert vm.expect("line 19\n", deadline_s=5) is Matched
+    vm.expect_exact("line 19\n", timeout=5)
 
 
 def test_all_that_was_printed_is_there_at_the_end(boot: Boot, script: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from floe.testing import Boot, Guest, Matched
+from floe.testing import Boot, Guest
 
 INTERRUPT = b"\x03"
 
@@ -55,7 +55,7 @@ def start(boot: Boot, tmp_path: Path, wait: str, end: str, *, dev: bool = False,
     script.write_text(MAIN.replace("WAIT", wait) + end + "\n")
     switches = () if live else ("floe.live=0",)
     vm = boot(script, dev=dev, switches=switches)
-    assert vm.expect("up\n") is Matched
+    vm.expect_exact("up\n")
     return vm
 
 
@@ -89,11 +89,11 @@ def test_a_dev_service_ends_in_order_while_code_runs_beside_it(boot: Boot, tmp_p
     vm = start(boot, tmp_path, "await asyncio.sleep(100)", ENDS["plain"][0], dev=True)
     for number in range(2):
         vm.send(f"\r\x01import time; print('go', {number}); time.sleep(1000)\x04".encode())
-        assert vm.expect(f"go {number}") is Matched
+        vm.expect_exact(f"go {number}")
         if number == 0:
             vm.send(INTERRUPT)
             started = time.monotonic()
-            assert vm.expect("KeyboardInterrupt: \r\n\x04>") is Matched
+            vm.expect_exact("KeyboardInterrupt: \r\n\x04>")
             assert time.monotonic() - started < 0.9
     code = vm.stop()
     said = vm.console_text.replace("\r", "")
@@ -115,7 +115,7 @@ def test_a_second_ctrl_c_interrupts_what_the_first_began(boot: Boot, tmp_path: P
     vm = start(boot, tmp_path, "try:\n            await asyncio.sleep(100)\n        finally:\n            print('slow')\n"
                "            await asyncio.sleep(100)", ENDS["plain"][0])  # fmt: skip
     vm.send(INTERRUPT)
-    assert vm.expect("slow\n") is Matched
+    vm.expect_exact("slow\n")
     vm.send(INTERRUPT)
     assert vm.wait(deadline_s=5) == 1
     assert "KeyboardInterrupt" in vm.console_text

@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
+from pexpect import TIMEOUT
 
-from floe.stream.streams import Matched, TimedOut
 from tests.conftest import Boot, Guest, run_to_the_end
 
 GUEST = Path(__file__).resolve().parent / "guests" / "guest_time.py"
@@ -65,12 +65,12 @@ def cpu_s(pid: int) -> float:
 @pytest.mark.parametrize("what", ["idle", "idle_asyncio"])
 def test_an_idle_vm_uses_less_than_one_percent_of_a_core(boot: Boot, machine: str, what: str) -> None:
     vm = boot(GUEST, deadline_s=60, args=(what,), machine=machine)
-    assert vm.expect("idle\n") is Matched
-    assert vm.expect("never", deadline_s=1.0) is TimedOut  # what booting left to do is done
+    vm.expect_exact("idle\n")
+    assert vm.expect_exact(["never", TIMEOUT], timeout=1.0) == 1  # what booting left to do is done
     shares = []
     for _ in range(3):  # other work on the host only ever adds: the least of them is the VM's own
         before = cpu_s(vm.pid)
-        assert vm.expect("never", deadline_s=IDLE_S) is TimedOut
+        assert vm.expect_exact(["never", TIMEOUT], timeout=IDLE_S) == 1
         shares.append((cpu_s(vm.pid) - before) / IDLE_S)
         if shares[-1] < 0.01:
             break

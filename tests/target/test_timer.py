@@ -14,11 +14,12 @@ import threading
 import time
 from pathlib import Path
 
+from pexpect import TIMEOUT
+
 from floe.build import pipeline
 from floe.qemu.commandline import Endpoints, command_line
 from floe.qemu.qmp import negotiate
 from floe.spec.vmspec import VmSpec
-from floe.stream.streams import Matched, TimedOut
 from tests.conftest import Boot, Guest, run_to_the_end
 
 GUEST = Path(__file__).resolve().parent / "guests" / "guest_timer.py"
@@ -103,29 +104,29 @@ def test_sleep(boot: Boot) -> None:
 def test_a_soft_reset_stops_timers(boot: Boot) -> None:
     """The callback's object is gone with the heap; the clock that was set stays, and the cause is told."""
     vm = boot(GUEST, deadline_s=60, dev=True, args=("sleep",))
-    assert vm.expect(">>> ") is Matched
+    vm.expect_exact(">>> ")
     vm.send(b"import machine\rmachine.RTC().datetime((2040, 1, 1, 0, 0, 0, 0, 0))\r")
     vm.send(b"t = machine.Timer(period=20, callback=lambda t: print('ti' + 'ck'))\r")
-    assert vm.expect("tick\r\ntick\r\n") is Matched
+    vm.expect_exact("tick\r\ntick\r\n")
     vm.send(b"\x04")
-    assert vm.expect("soft reboot") is Matched
-    assert vm.expect(">>> ") is Matched
-    assert vm.expect("tick", deadline_s=0.5) is TimedOut
+    vm.expect_exact("soft reboot")
+    vm.expect_exact(">>> ")
+    assert vm.expect_exact(["tick", TIMEOUT], timeout=0.5) == 1
     vm.send(b"import gc, machine, time\rgc.collect()\r")
     vm.send(b"print('cau' + 'se', machine.reset_cause() == machine.SOFT_RESET, time.gmtime()[0])\r")
-    assert vm.expect("cause True 2040") is Matched
+    vm.expect_exact("cause True 2040")
     assert "PANIC" not in vm.console_text
 
 
 def test_a_stopped_process(boot: Boot) -> None:
     """SIGSTOP of the hypervisor: to the guest it is one long moment, which both clocks count."""
     vm = boot(GUEST, deadline_s=60, args=("clocks",))
-    assert vm.expect("ready\n") is Matched
+    vm.expect_exact("ready\n")
 
     def ask() -> tuple[int, int]:
         vm.send(b"now\n")
-        assert vm.expect("clocks ") is Matched
-        assert vm.expect("\n") is Matched
+        vm.expect_exact("clocks ")
+        vm.expect_exact("\n")
         ticks, wall = re.findall(r"^clocks (\d+) (\d+)$", vm.console_text, re.MULTILINE)[-1]
         return int(ticks), int(wall)
 

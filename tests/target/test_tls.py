@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from floe.stream.streams import Matched
 from tests.conftest import Boot
 from tests.support.certs import Certificates
 from tests.target.peers.tls_host import TlsServices
@@ -25,7 +24,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 def test_known_answers(boot: Boot) -> None:
     vm = boot(GUESTS / "guest_hash.py", deadline_s=60)
-    assert vm.expect("all done") is Matched
+    vm.expect_exact("all done")
     assert vm.wait() == 0
     assert "PANIC" not in vm.console_text
 
@@ -34,7 +33,7 @@ def test_tls(boot: Boot, certificates: Certificates) -> None:
     with TlsServices(certificates) as services:
         env = certificates.env("ca", "good", "client")
         vm = boot(GUESTS / "guest_tls.py", deadline_s=120, args=services.arguments, env=env)
-        assert vm.expect("all done") is Matched
+        vm.expect_exact("all done")
         assert vm.wait() == 0
     assert "PANIC" not in vm.console_text
 
@@ -70,7 +69,7 @@ def test_what_a_server_says_of_clients_that_cannot_go_on(
 ) -> None:
     (tmp_path / "main.py").write_text(SERVING)
     vm = boot(tmp_path / "main.py", deadline_s=60, env=certificates.env("rsa"), net=["user"], ports=[4433])
-    assert vm.expect("serving") is Matched
+    vm.expect_exact("serving")
     where = ("127.0.0.1", vm.ports[4433])
 
     def hello(context: ssl.SSLContext, says: bytes = b"") -> str:
@@ -90,16 +89,16 @@ def test_what_a_server_says_of_clients_that_cannot_go_on(
         nobody_trusted = ssl.create_default_context()
         nobody_trusted.minimum_version = nobody_trusted.maximum_version = version
         assert hello(nobody_trusted) == "CERTIFICATE_VERIFY_FAILED"
-        assert vm.expect("refused the peer refused: alert 48, unknown CA") is Matched
+        vm.expect_exact("refused the peer refused: alert 48, unknown CA")
     for version in ("-tls1_3", "-tls1_2"):
         assert "handshake failure" in s_client(version, "-groups", "X448")
-        assert vm.expect("refused handshake failure: nothing in common with the peer") is Matched
+        vm.expect_exact("refused handshake failure: nothing in common with the peer")
     assert "Protocol version: TLSv1.3" in s_client("-groups", "X448:P-384")  # a retry, with our group
-    assert vm.expect("said b'GET '") is Matched
+    vm.expect_exact("said b'GET '")
     url = f"https://floe.test:{where[1]}/"
     curl = ["curl", "-sS", "--resolve", f"floe.test:{where[1]}:127.0.0.1", "--max-time", "20", url]
     assert subprocess.run(curl, capture_output=True, timeout=30, check=False).returncode == 60
-    assert vm.expect("refused the peer refused: alert 48, unknown CA") is Matched
+    vm.expect_exact("refused the peer refused: alert 48, unknown CA")
     trusting = [*curl, "--cacert", str(certificates.pem("ca"))]
     assert subprocess.run(trusting, capture_output=True, text=True, timeout=30, check=True).stdout == "hi\n"
     trusted = ssl.create_default_context(cafile=str(certificates.pem("ca")))

@@ -14,7 +14,6 @@ from floe.qemu import words as qemu_words
 from floe.qemu.commandline import Endpoints, command_line
 from floe.spec import handover
 from floe.spec.vmspec import VmSpec
-from floe.stream.streams import Matched
 from floe.vm.vm import Vm
 from tests.conftest import Boot
 from tests.support.command import floe
@@ -212,8 +211,8 @@ def test_they_outlive_a_soft_reset(boot: Boot, tmp_path: Path) -> None:
         env_files=[tmp_path / "env"],
         env={"B": "line"},
     )
-    assert vm.expect(">>> ") is Matched
+    vm.expect_exact(">>> ")
     vm.send(b"import os\ros.putenv('A', 'changed')\r\x04")
-    assert vm.expect("soft reboot") is Matched
-    assert vm.expect("given b'hunter2' file line") is Matched
+    vm.expect_exact("soft reboot")
+    vm.expect_exact("given b'hunter2' file line")
     assert vm.console_text.count("given b'hunter2' file line") == 2

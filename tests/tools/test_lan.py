@@ -119,14 +119,14 @@ from pathlib import Path
 from scapy.layers.inet import UDP
 from scapy.layers.l2 import Ether
 from scapy.utils import rdpcap
-from floe.testing import Boot
+from floe.testing import TIMEOUT, Boot
 make = "ip tuntap add dev floe0 mode tap && ip link set floe0 up && ip addr add 10.8.0.1/24 dev floe0"
 subprocess.run(make, shell=True, check=True)
 app, file = map(Path, sys.argv[1:])
 with Boot(accel="tcg") as boot:
     vm = boot(app, dev=True, deadline_s=40, net=["tap:floe0,ip=10.8.0.2/24"], capture=file)
     vm.exec("import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.sendto(b'x', ('10.8.0.1', 9))")
-    assert vm.expect("never", deadline_s=1).name == "TIMED_OUT"  # until ARP is answered
+    assert vm.expect(["never", TIMEOUT], timeout=1) == 1  # until ARP is answered
 packets = rdpcap(str(file))
 assert b"x" in [bytes(p[UDP].payload) for p in packets if UDP in p], packets.summary()
 assert {p[Ether].type for p in packets} <= {0x800, 0x806, 0x86DD}, packets.summary()

@@ -25,7 +25,7 @@ from floe.spec.guestline import guest_command_line
 from floe.spec.network import Card
 from floe.spec.ports import Forward
 from floe.spec.vmspec import VmSpec
-from floe.stream.streams import Closed, Matched
+from floe.stream.streams import Closed
 from floe.vm.vm import Vm
 from tests.conftest import Boot
 from tests.support import tiny
@@ -329,7 +329,7 @@ def test_no_socket_is_left(tmp_path: Path, number: signal.Signals) -> None:
     wire = tmp_path / "wire"
     elf = tiny.build(tmp_path, tiny.say("up"), tiny.HANG)
     with Vm(VmSpec(elf, cards=network.parse_cards([f"listen:{wire}"]))) as vm:
-        assert vm.expect("up", deadline_s=20) is Matched
+        vm.expect_exact("up", timeout=20)
         assert wire.exists()
         os.kill(vm.pid, number)
         with pytest.raises(VmExitedEarly):
@@ -378,7 +378,7 @@ def cause(call):
 with Vm(VmSpec(ELF, cards=parse_cards(["tap:floe0", "bridge:floebr"]))) as vm:
     assert vm.wait(deadline_s=20) == 0, vm.messages.text
 with Vm(VmSpec(HANG, cards=parse_cards(["tap:floe0", "bridge:floebr"]))) as vm:
-    assert vm.expect("up", deadline_s=20)
+    vm.expect("up", timeout=20)
     links = subprocess.run(["ip", "-br", "link", "show", "master", "floebr"], capture_output=True, text=True).stdout
     assert len(links.splitlines()) == 1, links
     message, evidence, hint = cause(lambda: taps.check("floe0"))
@@ -423,7 +423,7 @@ def test_frames_reach_the_other_end(boot: Boot, tmp_path: Path) -> None:
         "while True:\n    s.sendto(b'floe', ('10.9.9.1', 9))\n    time.sleep_ms(20)\n"
     )
     vm = boot(app, deadline_s=20, net=[f"listen:{wire},ip=10.9.9.2/24,mac={mac}"])
-    assert vm.expect("up") is Matched
+    vm.expect_exact("up")
     received = bytearray()
     arp_request = bytes.fromhex("ff" * 6 + mac.replace(":", "") + "0806")
     with socket.socket(socket.AF_UNIX) as peer:

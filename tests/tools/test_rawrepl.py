@@ -8,10 +8,10 @@ import socket
 from pathlib import Path
 
 import pytest
+from pexpect import TIMEOUT
 
 from floe.errors import GuestError, VmError
 from floe.errors import TimedOut as TimedOutError
-from floe.stream.streams import Matched, TimedOut
 from tests.conftest import Boot, Guest
 
 
@@ -46,13 +46,13 @@ def test_much_of_everything(vm: Guest) -> None:
 
 def test_the_console_keeps_the_rest(vm: Guest) -> None:
     vm.exec("print('not on the console')")
-    assert vm.expect("ready") is Matched  # said before
+    vm.expect_exact("ready")  # said before
     vm.send(b"print('by' + ' hand')\r")
-    assert vm.expect("by hand") is Matched
+    vm.expect_exact("by hand")
     vm.exec("print('again')")
     assert "not on" not in vm.console_text and "again" not in vm.console_text
     assert "raw REPL" not in vm.console_text
-    assert vm.expect("not on", deadline_s=0.2) is TimedOut
+    assert vm.expect_exact(["not on", TIMEOUT], timeout=0.2) == 1
 
 
 def test_code_over_its_deadline_is_interrupted(vm: Guest) -> None:
@@ -76,7 +76,7 @@ def test_a_busy_script_is_not_disturbed(boot: Boot, tmp_path: Path) -> None:
         vm.exec("print(1)", deadline_s=1)
     assert "interrupted" not in vm.console_text
     vm.interrupt()
-    assert vm.expect("interrupted") is Matched
+    vm.expect_exact("interrupted")
     assert vm.exec("print(1)") == "1\n"
 
 
@@ -87,17 +87,17 @@ def test_a_service_goes_on_beside_it(boot: Boot, tmp_path: Path) -> None:
         "        print('tick', state['n'])\n        await asyncio.sleep_ms(20)\nasyncio.run(main())\n"
     )
     vm = boot(app, dev=True, deadline_s=15)
-    assert vm.expect("tick 3") is Matched
+    vm.expect_exact("tick 3")
     before = vm.eval("state['n']")
     assert isinstance(before, int)
-    assert vm.expect(f"tick {before + 5}") is Matched
+    vm.expect_exact(f"tick {before + 5}")
     assert "tick" not in vm.exec("print('only this')")
     with pytest.raises(GuestError, match="NameError"):
         vm.exec("nothing")
     after = vm.eval("state['n']")
     assert isinstance(after, int) and after >= before + 5
     # Nothing of what the service said is lost: what came during an exec was held back.
-    assert vm.expect(f"tick {after + 2}") is Matched
+    vm.expect_exact(f"tick {after + 2}")
     said = re.findall(r"tick (\d+)", vm.console_text)
     assert said[: after + 2] == [str(n) for n in range(1, after + 3)]
 
@@ -112,7 +112,7 @@ def test_a_service_whose_tasks_all_wait_for_the_network(boot: Boot, tmp_path: Pa
         "    await server.wait_closed()\nasyncio.run(main())\n"
     )
     vm = boot(app, dev=True, deadline_s=60, ports=[80])
-    assert vm.expect("serving") is Matched
+    vm.expect_exact("serving")
     for _ in range(3):
         assert vm.exec("print(1)") == "1\n"
         with socket.create_connection(("127.0.0.1", vm.ports[80]), timeout=20) as s:
@@ -120,7 +120,7 @@ def test_a_service_whose_tasks_all_wait_for_the_network(boot: Boot, tmp_path: Pa
     # A task that is made there runs, and so does one that sleeps.
     vm.exec("import asyncio\nasync def late():\n    await asyncio.sleep_ms(50)\n    print('made there')\n")
     vm.exec("task = asyncio.create_task(late())")
-    assert vm.expect("made there") is Matched
+    vm.expect_exact("made there")
     with socket.create_connection(("127.0.0.1", vm.ports[80]), timeout=20) as s:
         assert s.recv(10) == b"word"
     assert "Traceback" not in vm.console_text

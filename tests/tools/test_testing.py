@@ -34,8 +34,8 @@ def test_a_test_that_passes(project: pytest.Pytester) -> None:
         """
         def test_it(boot: Boot) -> None:
             vm = boot("app.py", args=["world", "leave"])
-            assert vm.expect("hello world") is Matched
-            assert vm.expect("more") is Closed
+            vm.expect_exact("hello world")
+            assert vm.expect_exact(["more", EOF]) == 1
             assert vm.wait() == 3
         """,
     )
@@ -50,14 +50,14 @@ def test_a_failure_tells_what_the_vms_said(project: pytest.Pytester) -> None:
         def test_it(boot):
             one, two = (boot("app.py", dev=True, args=[name]) for name in ("one", "two"))
             assert two.eval("1 + 1") == 2
-            assert one.expect("hello two", deadline_s=1) is Matched
+            one.expect_exact("hello two", timeout=1)
         """,
     )
     result.assert_outcomes(failed=1)
     # In this order: the assertion, each VM by number and state, its console, what was run in it.
     result.stdout.fnmatch_lines(
         [
-            "*assert*Ended.TIMED_OUT*",
+            "*TIMEOUT: Timeout exceeded.*",
             "*- VM 0 -*",
             "*image.elf (tcg, microvm, * MiB): running",
             "-- console",
@@ -221,8 +221,8 @@ def test_apps_by_name(project: pytest.Pytester) -> None:
             assert first.spec.memory, second.spec.memory == (8 << 20, 16 << 20)
             assert first.ports[80] != second.ports[80]  # of image.toml, but none of them at 8080
             assert set(second.ports) == {80, 81}
-            assert first.expect("me ['a']") is Matched
-            assert second.expect("you ['b']") is Matched
+            first.expect_exact("me ['a']")
+            second.expect_exact("you ['b']")
         """,
     )
     result.assert_outcomes(passed=1)

@@ -14,13 +14,13 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from pexpect import EOF, TIMEOUT
 
 from floe.errors import VmError, VmExitedEarly
 from floe.qemu.accel import check_kvm
 from floe.qemu.commandline import Endpoints, command_line
 from floe.qemu.qmp import negotiate
 from floe.spec.vmspec import VmSpec, Wires
-from floe.stream.streams import Closed, Matched, TimedOut
 from floe.vm.vm import Outcome, Vm
 from tests.conftest import Boot
 from tests.support import tiny
@@ -29,7 +29,7 @@ from tests.support import tiny
 @pytest.mark.parametrize("code", [0, 1, 2, 42, 119])
 def test_the_script_s_code_is_the_vm_s(boot: Boot, tmp_path: Path, code: int) -> None:
     vm = boot(tiny.build(tmp_path, tiny.say("up\n"), tiny.leave(code)), deadline_s=20)
-    assert vm.expect("up\n") is Matched
+    vm.expect_exact("up\n")
     assert vm.wait() == code
     assert vm.outcome == Outcome(code, "exit")
 
@@ -44,7 +44,7 @@ def test_a_guest_that_says_why(boot: Boot, tmp_path: Path, code: int, cause: str
 @pytest.mark.parametrize("machine", ["microvm", "q35", "pc"])
 def test_every_machine_boots(boot: Boot, tmp_path: Path, machine: str) -> None:
     vm = boot(tiny.build(tmp_path, tiny.say(machine), tiny.leave(7)), deadline_s=30, machine=machine)
-    assert vm.expect(machine) is Matched
+    vm.expect_exact(machine)
     assert vm.wait() == 7
 
 
@@ -84,7 +84,7 @@ def test_a_reset_that_was_asked_for_starts_the_guest_again(boot: Boot, tmp_path:
     vm = boot(tiny.build(tmp_path, tiny.say("boot."), tiny.leave(122)), deadline_s=20)
     first = vm.pid
     for _ in range(3):
-        assert vm.expect("boot.") is Matched
+        vm.expect_exact("boot.")
     assert vm.resets >= 2
     assert vm.pid != first
     vm.kill()
@@ -93,17 +93,29 @@ def test_a_reset_that_was_asked_for_starts_the_guest_again(boot: Boot, tmp_path:
 
 def test_wait_over_its_deadline_ends_the_vm(boot: Boot, tmp_path: Path) -> None:
     vm = boot(tiny.build(tmp_path, tiny.say("up"), tiny.HANG), deadline_s=20)
-    assert vm.expect("up") is Matched
-    assert vm.expect("more", deadline_s=0.1) is TimedOut
+    vm.expect_exact("up")
+    assert vm.expect_exact(["more", TIMEOUT], timeout=0.1) == 1
     assert vm.wait(deadline_s=0.1) == 124
     assert not _alive(vm.pid)
 
 
 def test_expect_sees_the_end_of_the_vm(boot: Boot, tmp_path: Path) -> None:
     vm = boot(tiny.build(tmp_path, tiny.say("only this"), tiny.leave(0)), deadline_s=20)
-    assert vm.expect("that") is Closed
-    assert vm.expect("only") is Matched
-    assert vm.expect("only") is Closed  # what was found once is done with
+    vm.expect_exact("only")
+    assert vm.expect_exact(["only", EOF]) == 1  # what was found once is done with
+    assert (vm.before, vm.after) == (" this", EOF)
+    with pytest.raises(EOF, match="exit code 0"):
+        vm.expect("that")
+
+
+def test_expect_is_pexpect_s(boot: Boot, tmp_path: Path) -> None:
+    vm = boot(tiny.build(tmp_path, tiny.say("port 8080, up"), tiny.HANG), deadline_s=20)
+    assert vm.expect([EOF, r"port (\d+)", "port"]) == 1
+    assert (vm.before, vm.after, vm.match[1]) == ("", "port 8080", "8080")
+    with pytest.raises(TIMEOUT, match="unmatched: ', up'"):
+        vm.expect("down", timeout=0.2)
+    assert vm.expect_exact("up") == 0
+    assert vm.before == ", "
 
 
 def test_leaving_the_block_ends_qemu(tmp_path: Path) -> None:
@@ -115,7 +127,7 @@ def test_leaving_the_block_ends_qemu(tmp_path: Path) -> None:
 
 def test_qemu_killed_from_outside_is_told(tmp_path: Path) -> None:
     with Vm(VmSpec(tiny.build(tmp_path, tiny.say("up"), tiny.HANG))) as vm:
-        assert vm.expect("up", deadline_s=20) is Matched
+        vm.expect_exact("up", timeout=20)
         os.kill(vm.pid, signal.SIGKILL)
         with pytest.raises(VmExitedEarly, match="killed by SIGKILL") as error:
             vm.wait(deadline_s=20)
@@ -148,7 +160,7 @@ def test_qemu_does_not_outlive_floe(tmp_path: Path, number: signal.Signals) -> N
         from floe.vm.vm import Vm
         signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup, where these tests run under it, ignores it
         with Vm(VmSpec(Path({str(elf)!r}))) as vm:
-            vm.expect("up", deadline_s=20)
+            vm.expect("up", timeout=20)
             print(vm.pid, flush=True)
             vm.wait(deadline_s=60)
     """)
@@ -163,8 +175,8 @@ def test_qemu_does_not_outlive_floe(tmp_path: Path, number: signal.Signals) -> N
 def test_two_vms_in_one_loop_serve_each_other(boot: Boot, tmp_path: Path) -> None:
     quiet = boot(tiny.build(tmp_path, tiny.say("quiet"), tiny.HANG), deadline_s=20)
     other = boot(tiny.build(tmp_path, tiny.say("other"), tiny.leave(3)), deadline_s=20)
-    assert quiet.expect("quiet") is Matched
-    assert quiet.expect("never", deadline_s=1) is TimedOut
+    quiet.expect_exact("quiet")
+    assert quiet.expect_exact(["never", TIMEOUT], timeout=1) == 1
     assert other.outcome == Outcome(3, "exit")  # nobody waited on it
 
 

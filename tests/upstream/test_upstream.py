@@ -12,7 +12,6 @@ import pytest
 
 from floe.errors import VmError
 from floe.qemu import accel as accelerators
-from floe.stream.streams import Matched
 from tests.conftest import Boot, Guest
 from tests.upstream import suite
 
@@ -59,7 +58,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def boot_device(boot: Boot, app: Path) -> Guest:
     vm = boot(app, deadline_s=60, dev=True)
-    assert vm.expect(">>> ") is Matched
+    vm.expect_exact(">>> ")
     return vm
 
 

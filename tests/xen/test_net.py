@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from floe.stream.streams import Matched
 from floe.xenlab import lab as the_lab
 from tests.conftest import Boot, Guest
 from tests.xen.xl import domains
@@ -33,7 +32,7 @@ def pattern(n: int) -> bytes:
 
 def served(boot: Boot, *args: str, nets: tuple[str, ...] = ("user",), ports: tuple[int, ...] = ()) -> Guest:
     vm = boot(GUEST, deadline_s=240, args=args, net=list(nets), ports=list(ports), memory="48M")
-    assert vm.expect("ready", deadline_s=SLOW) is Matched
+    vm.expect_exact("ready", timeout=SLOW)
     return vm
 
 
@@ -126,15 +125,15 @@ def test_what_comes_back(boot: Boot) -> None:
     assert becomes(lambda: ping("10.0.2.23"))
 
     dom0(f"echo vif-{n}-0 > {DRIVER}/unbind; sleep 1; echo vif-{n}-0 > {DRIVER}/bind")
-    assert vm.expect("link down", deadline_s=SLOW) is Matched
+    vm.expect_exact("link down", timeout=SLOW)
     dom0(f"XENBUS_PATH={back} vif=vif{n}.0 sh $(xenstore-read {back}/script) online")
-    assert vm.expect("link up", deadline_s=SLOW) is Matched
+    vm.expect_exact("link up", timeout=SLOW)
     assert becomes(lambda: ping("10.0.2.23"))
 
     dom0(f"wget -q -O /dev/null http://10.0.2.23/100000000 & sleep 1; xl network-detach {n} 0; kill $!")
-    assert vm.expect("link down", deadline_s=SLOW) is Matched
+    vm.expect_exact("link down", timeout=SLOW)
     dom0(f"xl network-attach {n} mac=00:16:3e:00:00:99,bridge=xenbr0")
-    assert vm.expect("link up", deadline_s=SLOW) is Matched
+    vm.expect_exact("link up", timeout=SLOW)
     assert becomes(lambda: ping("10.0.2.23"))
     assert dom0("wget -q -O - http://10.0.2.23/100000 | wc -c").strip() == "100000"
     assert "xen vif" not in vm.console_text
@@ -145,7 +144,7 @@ def test_requests(boot: Boot) -> None:
     if shutil.which("wrk") is None:
         pytest.skip("SKIP: wrk is not installed")
     vm = boot("web", deadline_s=90)
-    assert vm.expect("serving on port 80", deadline_s=SLOW) is Matched
+    vm.expect_exact("serving on port 80", timeout=SLOW)
     argv = ["wrk", "-t1", "-c8", "-d3", "--timeout", "10", f"http://127.0.0.1:{vm.ports[80]}/"]
     said = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=True).stdout
     print(said)

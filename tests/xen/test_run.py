@@ -17,7 +17,6 @@ from pathlib import Path
 import pytest
 
 from floe.errors import FloeError
-from floe.stream.streams import Matched
 from floe.xen import dom0, places
 from floe.xenlab import lab as the_lab
 from tests.conftest import REPO, Boot
@@ -132,7 +131,7 @@ print(os.getenv("FROM"), len(os.getenv("LONG")))
 
 def test_a_port_is_forwarded(boot: Boot) -> None:
     vm = boot("web", deadline_s=90)
-    assert vm.expect("serving on port 80") is Matched
+    vm.expect_exact("serving on port 80")
     url = f"http://127.0.0.1:{vm.ports[80]}/"
 
     def get() -> bytes:
@@ -157,16 +156,16 @@ time.sleep(100)
 """)
     wanted = [f"{tmp_path / 'disk.img'}:size=1M"]
     first = boot(folder, deadline_s=90, disks=wanted)
-    assert first.expect("written") is Matched
+    first.expect_exact("written")
     (name,) = domains()
     the_lab.call(f"xl destroy {name}")
     with pytest.raises(Exception, match="destroyed from outside"):
         first.wait()
     second = boot(folder, deadline_s=90, disks=wanted)
-    assert second.expect("found ['kept']") is Matched
+    second.expect_exact("found ['kept']")
     second.stop()
     qemu = boot(folder, deadline_s=60, disks=wanted, hypervisor="qemu")
-    assert qemu.expect("found ['kept']") is Matched
+    qemu.expect_exact("found ['kept']")
 
 
 # ---- xl on a domain -----------------------------------------------------------------------------
@@ -174,7 +173,7 @@ time.sleep(100)
 
 def test_pause_and_unpause(boot: Boot, tmp_path: Path) -> None:
     vm = boot(script(tmp_path, TICKS), deadline_s=60)
-    assert vm.expect("tick 3") is Matched
+    vm.expect_exact("tick 3")
     (name,) = domains()
     the_lab.call(f"xl pause {name}")
     vm.pump(lambda: False, 0.5)  # what was on its way
@@ -182,13 +181,13 @@ def test_pause_and_unpause(boot: Boot, tmp_path: Path) -> None:
     vm.pump(lambda: False, 1)
     assert vm.console_text == at
     the_lab.call(f"xl unpause {name}")
-    assert vm.expect(f"tick {at.count('tick') + 2}\n") is Matched
+    vm.expect_exact(f"tick {at.count('tick') + 2}\n")
 
 
 def test_xl_shutdown_interrupts_the_script(boot: Boot, tmp_path: Path) -> None:
     text = "import sys, time\nprint('ready')\ntry:\n    time.sleep(100)\nexcept KeyboardInterrupt:\n    sys.exit(7)\n"
     vm = boot(script(tmp_path, text), deadline_s=60)
-    assert vm.expect("ready") is Matched
+    vm.expect_exact("ready")
     (name,) = domains()
     the_lab.call(f"xl shutdown {name}")
     assert vm.wait() == 7
@@ -196,18 +195,19 @@ def test_xl_shutdown_interrupts_the_script(boot: Boot, tmp_path: Path) -> None:
 
 def test_xl_reboot_starts_it_again(boot: Boot, tmp_path: Path) -> None:
     vm = boot(script(tmp_path, TICKS), deadline_s=90)
-    assert vm.expect("tick 1") is Matched
+    vm.expect_exact("tick 1")
     (name,) = domains()
     the_lab.call(f"xl reboot {name}")
     vm.pump(lambda: vm.resets == 1, 30)
-    assert vm.expect("ready") is Matched
+    vm.expect_exact("ready")
     assert list(domains()) == [name]
 
 
 def test_ten_at_once(boot: Boot, tmp_path: Path) -> None:
     app = script(tmp_path, "import sys\nprint('ready')\nsys.exit(len(sys.stdin.readline()))\n")
     vms = [boot(app, deadline_s=240, memory="8M") for _ in range(10)]
-    assert [vm.expect("ready") for vm in vms] == [Matched] * 10
+    for vm in vms:
+        vm.expect_exact("ready")
     assert len(domains()) == 10
     for n, vm in enumerate(vms):
         vm.send(b"x" * n + b"\r")
@@ -382,7 +382,7 @@ def test_a_port_in_a_dom0(boot: Boot, local: None, monkeypatch: pytest.MonkeyPat
         pytest.skip("SKIP: port 80 is for root alone on this host")
     with the_lab.forward(GUEST, 80, "10.0.2.200", 80):
         vm = boot("web", deadline_s=120, ports=[80], net=["bridge:xenbr0,ip=10.0.2.200/24"])
-        assert vm.expect("serving on port 80") is Matched
+        vm.expect_exact("serving on port 80")
         with urllib.request.urlopen(f"http://127.0.0.1:{vm.ports[80]}/", timeout=30) as answer:
             assert answer.status == 200
 

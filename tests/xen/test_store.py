@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from floe.build import pipeline
-from floe.stream.streams import Matched
 from floe.testing.guest import Guest
 from floe.xenlab import lab as the_lab
 from tests.conftest import Boot
@@ -67,7 +66,7 @@ def domain(vm: Guest) -> str:
 @pytest.mark.parametrize("dev", [False, True], ids=["sealed", "dev"])
 def test_a_server_ends_with_xl_shutdown(boot: Boot, dev: bool) -> None:
     vm = boot("web", dev=dev, deadline_s=90)
-    assert vm.expect("serving on port 80") is Matched
+    vm.expect_exact("serving on port 80")
     with urllib.request.urlopen(f"http://127.0.0.1:{vm.ports[80]}/", timeout=30) as answer:
         assert answer.status == 200
     the_lab.call(f"xl shutdown -w {domain(vm)}", deadline_s=40)
@@ -78,15 +77,15 @@ def test_a_server_ends_with_xl_shutdown(boot: Boot, dev: bool) -> None:
 def test_a_script_that_does_not_end_is_ended(boot: Boot, tmp_path: Path) -> None:
     """And a request is answered by its removal; one that is not known stays, and is said."""
     vm = boot(script(tmp_path, STUBBORN), deadline_s=60)
-    assert vm.expect("ready") is Matched
+    vm.expect_exact("ready")
     home = f"/local/domain/{domains()[domain(vm)]}/control"
     the_lab.call(f"xenstore-write {home}/shutdown suspend")
-    assert vm.expect("xen: the host asks for 'suspend': not done") is Matched
+    vm.expect_exact("xen: the host asks for 'suspend': not done")
     read = f"xenstore-read {home}/shutdown {home}/feature-poweroff {home}/feature-reboot"
     assert the_lab.call(read).splitlines() == ["suspend", "1", "1"]
     start = time.monotonic()
     the_lab.call(f"xenstore-write {home}/shutdown halt")
-    assert vm.expect("no\n") is Matched
+    vm.expect_exact("no\n")
     assert the_lab.call(read).splitlines() == ["", "1", "1"]
     assert vm.wait() == 0
     assert 4.5 < time.monotonic() - start < 30
@@ -103,28 +102,28 @@ def memory_of(name: str) -> int:
 
 def test_memory_goes_back_to_the_host_and_comes_again(boot: Boot, tmp_path: Path) -> None:
     vm = boot(script(tmp_path, MEMORY), deadline_s=90, memory="64M")
-    assert vm.expect("ram 65536\n") is Matched
+    vm.expect_exact("ram 65536\n")
     name = domain(vm)
     assert memory_of(name) == 64
     for target, left in [(24, 24), (40, 40), (17, 17), (64, 64)]:
         the_lab.call(f"xl mem-set {name} {target}m")
-        assert vm.expect(f"ram {left << 10}\n") is Matched, target
+        vm.expect_exact(f"ram {left << 10}\n")
         assert memory_of(name) == left
 
 
 def test_memory_in_use_stays(boot: Boot, tmp_path: Path) -> None:
     text = "got = [bytearray(1 << 20) for _ in range(30)]\n" + MEMORY
     vm = boot(script(tmp_path, text), deadline_s=90, memory="64M")
-    assert vm.expect("ram 65536\n") is Matched
+    vm.expect_exact("ram 65536\n")
     name = domain(vm)
     the_lab.call(f"xl mem-set {name} 8m")
     vm.pump(lambda: False, 3)
-    assert vm.expect("ram ") is Matched
+    vm.expect_exact("ram ")
     least = int(vm.console_text.split()[-1])
     assert 30 << 10 < least < 64 << 10
     assert vm.outcome is None
     the_lab.call(f"xl mem-set {name} 64m")
-    assert vm.expect("ram 65536\n") is Matched
+    vm.expect_exact("ram 65536\n")
 
 
 # ---- domains made by hand -----------------------------------------------------------------------
@@ -177,6 +176,6 @@ def test_without_rdrand_the_host_s_seed_is_all_there_is(lab: None, tmp_path: Pat
 @pytest.mark.parametrize("version", [1, 2])
 def test_both_versions_of_the_grant_table(boot: Boot, version: int) -> None:
     vm = boot("web", deadline_s=90, switches=[f"floe.xen.grants={version}"])
-    assert vm.expect("serving on port 80") is Matched
+    vm.expect_exact("serving on port 80")
     with urllib.request.urlopen(f"http://127.0.0.1:{vm.ports[80]}/", timeout=30) as answer:
         assert b"<html" in answer.read().lower()

@@ -42,14 +42,14 @@ _TEST = """\
 # Run by `pytest` in this folder or above it. More: vm.exec(), vm.ports, capture=, boot.lan(): docs/testing.md of Floe.
 from pathlib import Path
 
-from floe.testing import Boot, Matched
+from floe.testing import Boot
 
 APP = Path(__file__).resolve().parents[1]
 
 
 def test_it_says_hello(boot: Boot) -> None:
     vm = boot(APP, args=["world"])
-    assert vm.expect("with ['world']") is Matched
+    vm.expect_exact("with ['world']")
     assert vm.wait() == 0
     assert "PANIC" not in vm.console_text
 """

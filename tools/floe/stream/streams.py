@@ -59,7 +59,7 @@ class Stream:
         self._changed = changed
         self._keep = keep
         self._outgoing = bytearray()
-        self._searched = 0  # data before this offset has matched an earlier find()
+        self._read = 0  # data before this offset was read
         self.data = bytearray()
         self.diverted: bytearray | None = None  # takes what comes instead of `data`, between divert() and undivert()
         self.on_data: Callable[[bytes], None] = lambda data: None
@@ -77,17 +77,15 @@ class Stream:
         """Whether more should be sent only after on_room was called."""
         return len(self._outgoing) >= _HIGH_WATER
 
-    def find(self, text: str) -> bool:
-        """Whether `text` came since the last one found; what precedes its end is then done with."""
-        at = self.data.find(text.encode(), self._searched)
-        if at < 0:
-            return False
-        self._searched = at + len(text.encode())
-        return True
+    def read(self) -> bytes:
+        """What came since the last call, as far as it is kept."""
+        new = bytes(self.data[self._read :])
+        self._read = len(self.data)
+        return new
 
     def divert(self, mark: bytes) -> bool:
-        """Whether `mark` came since the last text found: it and all that follows is then kept apart, in `diverted`."""
-        at = self.data.find(mark, self._searched)
+        """Whether `mark` came since the last read(): it and all that follows is then kept apart, in `diverted`."""
+        at = self.data.find(mark, self._read)
         if at >= 0:
             self.diverted = self.data[at + len(mark) :]
             del self.data[at:]
@@ -136,7 +134,7 @@ class Stream:
         self.data += data
         if (excess := len(self.data) - self._keep) > 0:
             del self.data[:excess]
-            self._searched = max(0, self._searched - excess)
+            self._read = max(0, self._read - excess)
         self.on_data(data)
 
     def _writable(self) -> None:

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
 """A pytest plugin to test appliances in VMs: pip install 'floe[testing]', and every test may ask for `boot`.
 
-    from floe.testing import Boot, Matched
+    from floe.testing import Boot
 
     def test_hello(boot: Boot) -> None:
         vm = boot("hello.py")
-        assert vm.expect("hello, world") is Matched
+        vm.expect("hello, world")
         assert vm.wait() == 0                  # text AND exit code
         assert "PANIC" not in vm.console_text  # AND nothing went wrong quietly
 
@@ -13,7 +13,7 @@ Options: --floe-accel auto|kvm|tcg|both (in the ini file: floe_accel), and in th
 boot() looks for an app by its name. docs/testing.md says the rest.
 """
 
-from floe.testing.plugin import Boot, BootOptions, Closed, Guest, GuestError, Matched, TimedOut
+from floe.testing.plugin import EOF, TIMEOUT, Boot, BootOptions, Guest, GuestError
 from floe.testing.plugin import boot as boot
 from floe.testing.plugin import floe_accel as floe_accel
 from floe.testing.plugin import pytest_addoption as pytest_addoption
@@ -21,4 +21,4 @@ from floe.testing.plugin import pytest_configure as pytest_configure
 from floe.testing.plugin import pytest_generate_tests as pytest_generate_tests
 from floe.testing.plugin import pytest_runtest_makereport as pytest_runtest_makereport
 
-__all__ = ["Boot", "BootOptions", "Closed", "Guest", "GuestError", "Matched", "TimedOut"]
+__all__ = ["EOF", "TIMEOUT", "Boot", "BootOptions", "Guest", "GuestError"]

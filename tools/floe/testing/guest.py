@@ -8,12 +8,13 @@ import asyncio
 import re
 import time
 from pathlib import Path
+from typing import Any
 
 from floe.errors import GuestError, UsageError
 from floe.image import elf
 from floe.shown import shown
 from floe.spec.vmspec import VmSpec, capture_files
-from floe.stream.streams import INTERRUPT, Ended
+from floe.stream.streams import INTERRUPT
 from floe.testing import rawrepl
 from floe.vm.vm import Vm
 
@@ -26,7 +27,7 @@ _GREETINGS = re.compile(r'(\s*MicroPython v[^\n]*\n[^\n]*"help\(\)"[^\n]*\n(>>> 
 class Guest(Vm):
     """A VM that `boot` started; all of it is documented in docs/testing.md.
 
-    What waits past the deadline of the test ends as TimedOut, or with exit code 124. Beside what is here, of Vm:
+    What waits past the deadline of the test ends as TIMEOUT, or with exit code 124. Beside what is here, of Vm:
     ports, console_text, outcome, pid, send(), stop(), kill()."""
 
     def __init__(self, spec: VmSpec, loop: asyncio.AbstractEventLoop, deadline_s: float) -> None:
@@ -38,11 +39,33 @@ class Guest(Vm):
         """Seconds to the deadline, never negative."""
         return max(0.0, self._deadline - time.monotonic())
 
-    def expect(self, text: str, *, deadline_s: float | None = None) -> Ended:
-        """Wait for text on the console, behind what an earlier call found; the test's deadline is the default.
+    def expect(self, pattern: Any, timeout: float | None = None) -> int:
+        """Wait for a pattern on the console, as pexpect's expect(); the test's deadline is the default of timeout.
 
-        Returns why the wait ended: Matched, TimedOut, or Closed when the VM has ended without saying it."""
-        return super().expect(text, deadline_s=self.left_s() if deadline_s is None else deadline_s)
+        A pattern is a regular expression, EOF (the VM has ended), TIMEOUT, or a list of them, of which the index is
+        returned. Raises EOF and TIMEOUT where they are not in it."""
+        __tracebackhide__ = True
+        return super().expect(pattern, self.left_s() if timeout is None else timeout)
+
+    def expect_exact(self, text: Any, timeout: float | None = None) -> int:
+        """As expect(), for text as it stands."""
+        __tracebackhide__ = True
+        return super().expect_exact(text, self.left_s() if timeout is None else timeout)
+
+    @property
+    def before(self) -> str:
+        """What came before the last match; at EOF and TIMEOUT all that was not matched."""
+        return str(self.expecter.before)
+
+    @property
+    def after(self) -> object:
+        """The text that matched last, EOF or TIMEOUT."""
+        return self.expecter.after
+
+    @property
+    def match(self) -> Any:
+        """The match object of the last expect(), the text of the last expect_exact(), EOF or TIMEOUT."""
+        return self.expecter.match
 
     def wait(self, *, deadline_s: float | None = None) -> int:
         """Wait for the VM's end and return its exit code, as `floe run` has it; the test's deadline is the default.

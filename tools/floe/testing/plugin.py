@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
 """A pytest plugin to test appliances in VMs: pip install 'floe[testing]', and every test may ask for `boot`.
 
-    from floe.testing import Boot, Matched
+    from floe.testing import Boot
 
     def test_hello(boot: Boot) -> None:
         vm = boot("hello.py")
-        assert vm.expect("hello, world") is Matched
+        vm.expect("hello, world")
         assert vm.wait() == 0                  # text AND exit code
         assert "PANIC" not in vm.console_text  # AND nothing went wrong quietly
 
@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import Any, Self, TypedDict, Unpack
 
 import pytest
+from pexpect import EOF, TIMEOUT
 
 from floe.build import config, pipeline
 from floe.errors import FloeError, GuestError, NotFound, UsageError, VmError
@@ -31,12 +32,11 @@ from floe.image import elf
 from floe.spec.ports import parse_forwards
 from floe.spec.runoptions import RunOptions
 from floe.spec.vmspec import DEFAULT_HYPERVISOR
-from floe.stream.streams import Closed, Matched, TimedOut
 from floe.testing.guest import Guest
 from floe.testing.lan import Lan
 from floe.vm import plan
 
-__all__ = ["Boot", "BootOptions", "Closed", "Guest", "GuestError", "Matched", "TimedOut"]
+__all__ = ["EOF", "TIMEOUT", "Boot", "BootOptions", "Guest", "GuestError"]
 
 DEADLINE_S = 60.0
 _LISTS = ("net", "ports", "disks", "args", "switches", "env_files")

@@ -20,7 +20,7 @@ from floe.stream.streams import ESCAPE, INPUT_END, INTERRUPT, Ended, Input, Outp
 from floe.vm.vm import STOP_GRACE_S, Outcome, Vm
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
-_PROMPT = 'Type "help()" for more information.\r\n>>> '  # a dev image's, once its script has ended
+_PROMPT = b'Type "help()" for more information.\r\n>>> '  # a dev image's, once its script has ended
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -39,6 +39,7 @@ class Session:
         self._terminal = is_foreground_terminal(_STDIN)
         self._input: Input | None = None
         self._prompted = False  # the REPL has begun to read
+        self._tail = b""  # of what the guest said: a prompt may come in pieces
         self._input_over = False
         self._outputs: list[Output] = []  # standard output, standard error
         self._draining = False  # the VM has ended
@@ -134,9 +135,13 @@ class Session:
     def _on_console(self, data: bytes) -> None:
         """From the guest's console."""
         self._outputs[0].put(self._filtered(data))
-        if self._interactive and self.vm.console.find(_PROMPT):
-            self._prompted = True
-            self._send_input_end()
+        if self._interactive:
+            self._tail += data
+            if _PROMPT in self._tail:
+                self._prompted = True
+                self._send_input_end()
+                self._tail = b""
+            self._tail = self._tail[-len(_PROMPT) :]
 
     def _input_ended(self) -> None:
         self._input_over = True

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from floe.hostnet.relay import Relay
+    from floe.vm.expect import Expect
 
 _SAY_S = 1.0  # what it may take to say where it stands
 STOP_GRACE_S = 5.0  # how long a guest may take over an orderly end
@@ -66,7 +67,7 @@ class Vm:
     """A VM as a context manager: entering boots it, leaving ends it.
 
         with Vm(spec) as vm:
-            assert vm.expect("ready", deadline_s=10) is Matched
+            vm.expect("ready", timeout=10)
             vm.send(b"x")
             assert vm.wait(deadline_s=10) == 0
 
@@ -92,6 +93,8 @@ class Vm:
         self._relay: Relay | None = None
         self._exited = False
         self._past = ["", ""]  # console and 16550 before the last reset
+        self._unread = b""  # of them, what read_console() has not returned
+        self._expecter: Expect | None = None
         self._booted_by: tuple[str, ...] = ()  # the guest's word for the reset before this start
         self._blobs: tuple[handover.Blob, ...] = ()  # read once: a reset finds what the first start found
 
@@ -250,6 +253,7 @@ class Vm:
             if self._ending is None and status in RESETS:
                 self._booted_by = (RESETS[status],)
                 self._past = [self._past[0] + self.console.text, self._past[1] + self.serial.text]
+                self._unread = self.read_console()
                 self.resets += 1
                 self._attach(self._spawn())
             else:
@@ -303,9 +307,31 @@ class Vm:
                 return Matched if until() else TimedOut
         return Matched
 
-    def expect(self, text: str, *, deadline_s: float) -> Ended:
-        """Wait for text on the console or the 16550, behind what an earlier call found."""
-        return self.pump(lambda: self.console.find(text) or self.serial.find(text), deadline_s)
+    def read_console(self) -> bytes:
+        """What the guest said on its console and its 16550 since the last call."""
+        new, self._unread = self._unread + self.console.read() + self.serial.read(), b""
+        return new
+
+    @property
+    def expecter(self) -> Expect:
+        """pexpect on what the guest says, behind what an earlier call matched: before, after, match are there."""
+        if self._expecter is None:
+            from floe.vm.expect import Expect
+
+            self._expecter = Expect(self)
+        return self._expecter
+
+    def expect(self, pattern: Any, timeout: float) -> int:
+        """Wait for a pattern as pexpect has it: a regular expression, pexpect.EOF, pexpect.TIMEOUT, or a list of them.
+
+        Returns which of a list matched. Raises pexpect.EOF and pexpect.TIMEOUT where they are not in it."""
+        __tracebackhide__ = True
+        return self.expecter.expect(pattern, timeout)
+
+    def expect_exact(self, text: Any, timeout: float) -> int:
+        """As expect(), for text as it stands."""
+        __tracebackhide__ = True
+        return self.expecter.expect_exact(text, timeout)
 
     def send(self, data: bytes) -> None:
         """Type on the console. The bytes leave with the next call that waits."""
