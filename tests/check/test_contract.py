@@ -135,3 +135,20 @@ def test_what_is_missing_or_twice_is_found() -> None:
         c_text("port/hal/hal.h", "no such words")
     with pytest.raises(AssertionError, match="2 modules"):
         python("A", definitions("tests/check/test_contract.py") | {"A": [ast.Constant(1), ast.Constant(2)]})
+
+
+def test_what_a_ready_kernel_knows_of_its_application() -> None:
+    """The members of floe_app_t, eight bytes each, in the order in which build/ready.py writes them."""
+    struct = re.search(r"typedef struct \{(.*?)\} floe_app_t;", without_comments(read("port/app.h")), re.DOTALL)
+    assert struct is not None
+    members: list[str] = []
+    for declared in struct[1].split(";"):
+        if pointer := re.search(r"\(\*(\w+)\)", declared):
+            members.append(pointer[1])
+        elif declared.strip():
+            first, *others = declared.split(",")
+            members += [re.findall(r"\w+", first)[-1], *(re.findall(r"\w+", other)[0] for other in others)]
+            assert "*" in first or "size_t" in first, f"{declared.strip()}: is it of eight bytes?"
+    tree = ast.parse(read("tools/floe/build/ready.py"))
+    app = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "_App")
+    assert members == [n.target.id for n in app.body if isinstance(n, ast.AnnAssign) and isinstance(n.target, ast.Name)]
