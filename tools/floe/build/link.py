@@ -22,6 +22,8 @@ from floe.errors import BuildError, DiskFull, NotFound
 TOOLS = ("gcc", "ld")
 OWN_HEADERS = "@own-headers@"  # in app.cflags (port.mk)
 TOOL_TIMEOUT_S = 300
+# An installed floe has the archives of its wheel.
+_REMEDY = "--ready" if port_archive.INSTALLED else "make setup brings the port archive up to date"
 _BUSY = "run the same command again, on a machine that is less busy"
 
 
@@ -97,9 +99,7 @@ def _run(argv: list[str], step: str) -> str:
         said = [
             line for line in done.stderr.splitlines() if "error" in line or "undefined" in line
         ] or done.stderr.splitlines()
-        raise BuildError(
-            f"{step} failed", evidence="\n".join(said[:8]), hint="make setup brings the port archive up to date"
-        )
+        raise BuildError(f"{step} failed", evidence="\n".join(said[:8]), hint=_REMEDY)
     return done.stdout
 
 
