@@ -200,3 +200,107 @@ def test_required_names(tmp_path: Path) -> None:
     assert resolver.closure.modules == {"time", "socket"}
     with pytest.raises(BuildError, match=r"image.toml:3: no module named 'gone'"):
         resolver.require(["gone"], "image.toml", 3)
+
+
+def test_a_guarded_body_ends_at_its_first_miss(tmp_path: Path) -> None:
+    """What stands behind it is never imported; what may not be reached does not end it."""
+    files = {
+        "main.py": """
+try:
+    from nothing import x
+    import one
+except ImportError:
+    import two
+try:
+    if x:
+        import nothing
+    def f():
+        import nothing
+    import three
+except ImportError:
+    import two
+""",
+        "one.py": "",
+        "two.py": "",
+        "three.py": "",
+    }
+    assert names(resolve(tmp_path, files)) == ["main.py", "three.py", "two.py"]
+
+
+def test_what_replaces_an_import_that_never_fails_is_left_out(tmp_path: Path) -> None:
+    text = "try:\n    from sys import print_exception{}\nexcept ImportError:\n    import other\n"
+    files = {"main.py": text.format(""), "other.py": ""}
+    assert names(resolve(tmp_path, files)) == ["main.py"]
+    assert names(resolve(tmp_path, {**files, "main.py": text.format(", gadget")})) == ["main.py", "other.py"]
+
+
+EXTENSION = {
+    "json/__init__.py": '_attrs = {"More": "more", "deep": "deep"}\nimport ujson\ndef __getattr__(a): pass\n',
+    "json/more.py": "import socket\n",
+    "json/deep.py": "",
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "frozen"),
+    [
+        ("import json\njson.dumps(1)\n", []),
+        ("from json import dumps, nothing\n", []),
+        ("from json import More\n", ["__init__", "more"]),
+        ("import json as j\nj.More\n", ["__init__", "more"]),
+        ("import json\nprint(json)\n", ["__init__", "deep", "more"]),
+        ("import json.deep\n", ["__init__", "deep"]),
+        ("from json import deep\n", ["__init__", "deep"]),
+    ],
+)
+def test_a_package_over_a_c_module_is_frozen_where_more_is_named(tmp_path: Path, text: str, frozen: list[str]) -> None:
+    closure = resolve(tmp_path, {"main.py": text}, EXTENSION)
+    assert names(closure) == [*(f"json/{name}.py" for name in frozen), "main.py"]
+    assert closure.modules == {"json", *(["socket"] if "more" in frozen else [])}
+
+
+RECORDS = {
+    "collections/__init__.py": '_attrs = {"deque": "q", "namedtuple": "r", "OrderedDict": "o"}\ndef __getattr__(a): pass\n'
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "frozen"),
+    [
+        ("q = deque((), 8)\nq.popleft()\n", []),
+        ("q = deque((), 8, 1)\nP = namedtuple('P', 'x y')\n", []),
+        ("q = deque()\n", ["q"]),
+        ("q = deque(*args)\n", ["q"]),
+        ("q = deque([], maxlen=8)\n", ["q"]),
+        ("q = deque((), 8)\nq.rotate(1)\n", ["q"]),
+        ("isinstance(x, deque)\n", ["q"]),
+        ("P = namedtuple('P', 'x y', defaults=(1,))\n", ["r"]),
+        ("P = namedtuple('P', 'x y')\nprint(P(1, 2)._asdict())\n", ["r"]),
+        ("from collections import deque as d\nd((), 8)\n", ["q"]),
+        ("d = OrderedDict(a=1)\nd.pop('a')\n", []),
+        ("d = OrderedDict(a=1)\nd.move_to_end('a')\n", ["o"]),
+    ],
+)
+def test_where_micropython_s_own_is_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, frozen: list[str]
+) -> None:
+    monkeypatch.setitem(C_MODULES, "collections", CModule("collections", "mp_module_collections", True))
+    base = {**RECORDS, "collections/q.py": "", "collections/r.py": "", "collections/o.py": ""}
+    head = "from collections import OrderedDict, deque, namedtuple\n"
+    made = names(resolve(tmp_path, {"main.py": (head if "as d" not in text else "") + text}, base))
+    assert made == [*(f"collections/{name}.py" for name in (["__init__", *frozen] if frozen else [])), "main.py"]
+
+
+def test_everything_of_a_root_but_what_another_hides(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text("import lazy\n")
+    (tmp_path / "mine.py").write_text("")
+    base = tmp_path / "base"
+    for name, text in {**LAZY, **EXTENSION, "mine.py": "", "other.py": ""}.items():
+        (base / name).parent.mkdir(parents=True, exist_ok=True)
+        (base / name).write_text(text)
+    below = Root.of_folder(base, "base", "floe")
+    resolver = Resolver(
+        [Root("app", "app", {"mine.py": Frozen("mine.py", tmp_path / "mine.py", "app")}), below], C_MODULES
+    )
+    resolver.add_all(below)
+    assert names(resolver.closure) == sorted([*LAZY, *EXTENSION, "other.py"])

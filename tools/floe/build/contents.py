@@ -77,9 +77,7 @@ def choose(config: ImageConfig, profile: str, say: Callable[[str], None]) -> Con
     if config.file is not None:
         resolver.require(config.imports, show(config.file), line_of(read_file(config.file).decode(), "imports"))
     if dev:
-        resolver.require(
-            sorted({name.split("/")[0].removesuffix(".py") for name in base.files}), "frozen/manifest.py", None
-        )
+        resolver.add_all(base)
     if config.disks or "vfs" in resolver.closure.modules:
         resolver.require(["_disks"], "frozen/manifest.py", None)
     closure = resolver.closure

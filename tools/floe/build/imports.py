@@ -36,6 +36,7 @@ class Import:
     need: Need
     attempt: int = 0  # number of the guarded `try` whose body this stands in; 0: none
     instead_of: int = 0  # number of the guarded `try` whose handler this stands in; 0: none
+    certain: bool = False  # stands in that body itself, not in a branch or a function: a miss there ends the body
 
 
 @dataclass
@@ -48,6 +49,7 @@ class Source:
     native: bool = False  # @micropython.native or viper
     attributes: set[tuple[str, str]] = field(default_factory=set)  # ("asyncio", "sleep"): x.y by x's last name
     bare: set[str] = field(default_factory=set)  # names used otherwise than as x.y
+    loose: set[str] = field(default_factory=set)  # last names used otherwise than in calls with two or three plain arguments
     lazy: dict[str, str] = field(default_factory=dict)  # attribute -> submodule, of a package with __getattr__
 
 
@@ -58,6 +60,7 @@ def scan(text: str, filename: str) -> Source:
     visitor.visit(tree)
     source = visitor.source
     source.lazy = _lazy_attributes(tree)
+    source.loose = _loose(tree)
     source.compiler = sorted(set(source.compiler))
     return source
 
@@ -92,6 +95,23 @@ def _lazy_attributes(tree: ast.Module) -> dict[str, str]:
     return {}
 
 
+def _loose(tree: ast.Module) -> set[str]:
+    """Last names that are not just called with two or three arguments by position, imports under another name among them."""
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    plain = {
+        id(call.func)
+        for call in calls
+        if len(call.args) in (2, 3) and not call.keywords and not any(isinstance(a, ast.Starred) for a in call.args)
+    }
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name | ast.Attribute) and id(node) not in plain:
+            names.add(node.id if isinstance(node, ast.Name) else node.attr)
+        elif isinstance(node, ast.ImportFrom):
+            names.update(alias.name for alias in node.names if alias.asname not in (None, alias.name))
+    return names
+
+
 def _catches_import_error(handlers: list[ast.ExceptHandler]) -> bool:
     for handler in handlers:
         caught = handler.type
@@ -109,6 +129,7 @@ class _Visitor(ast.NodeVisitor):
         self.attempt = 0
         self.instead_of = 0
         self.guarded_tries = 0
+        self.direct: set[int] = set()  # statements of guarded bodies, by their id()
         self.alias: dict[str, str] = {}  # import asyncio as aio: aio -> asyncio
 
     def _within(self, need: Need, nodes: Sequence[ast.AST]) -> None:
@@ -121,14 +142,15 @@ class _Visitor(ast.NodeVisitor):
         for alias in node.names:
             if alias.asname:
                 self.alias[alias.asname] = alias.name.rpartition(".")[2]
-            self._import(alias.name, 0, (), node.lineno)
+            self._import(alias.name, 0, (), node)
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
         names = tuple(alias.name for alias in node.names)
-        self._import(node.module or "", node.level, names, node.lineno)
+        self._import(node.module or "", node.level, names, node)
 
-    def _import(self, name: str, level: int, names: tuple[str, ...], line: int) -> None:
-        self.source.imports.append(Import(name, level, names, line, self.need, self.attempt, self.instead_of))
+    def _import(self, name: str, level: int, names: tuple[str, ...], node: ast.stmt | ast.expr) -> None:
+        where = (node.lineno, self.need, self.attempt, self.instead_of, id(node) in self.direct)
+        self.source.imports.append(Import(name, level, names, *where))
 
     def visit_Try(self, node: ast.Try) -> None:
         if not _catches_import_error(node.handlers):
@@ -136,6 +158,7 @@ class _Visitor(ast.NodeVisitor):
             return
         self.guarded_tries += 1
         number = self.guarded_tries
+        self.direct.update(map(id, node.body))
         saved, self.attempt = self.attempt, number
         self._within(Need.GUARDED, node.body)
         self.attempt = saved
@@ -172,7 +195,7 @@ class _Visitor(ast.NodeVisitor):
         if isinstance(node.func, ast.Name) and node.func.id == "__import__" and node.args:
             name = node.args[0]
             if isinstance(name, ast.Constant) and isinstance(name.value, str) and len(node.args) < 5:
-                self._import(name.value, 0, (), node.lineno)
+                self._import(name.value, 0, (), node)
             else:
                 self.source.computed.append(node.lineno)
         self.generic_visit(node)

@@ -15,29 +15,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from floe.build.instead import ENOUGH, INSTEAD, ON_REQUEST, PLAIN, SURE
 from floe.errors import BuildError
 from floe.build.imports import Import, Need, Source, scan
 from floe.build.port_archive import CModule
 from floe.userfile import read_file
-
-# What to use instead of CPython modules that people reach for.
-INSTEAD = {
-    "threading": "asyncio: an image runs one thread",
-    "multiprocessing": "asyncio, or more VMs",
-    "concurrent": "asyncio",
-    "subprocess": "nothing: there are no processes in an image",
-    "urllib": "asyncio.open_connection",
-    "http": "asyncio.start_server, or microdot pinned under [packages]",
-    "socketserver": "asyncio.start_server",
-    "pathlib": "os and plain strings",
-    "tempfile": "io.BytesIO",
-    "logging": "print: the console is the log",
-    "typing": "leave annotations unimported, or guard: try: from typing import ... except ImportError: pass",
-    "dataclasses": "a plain class or collections.namedtuple",
-    "datetime": "time",
-    "signal": "asyncio: floe stop cancels the main task",
-    "sqlite3": "json",
-}
 
 # asyncio has `import ssl` for callers of open_connection(ssl=True): TLS is in an image whose own script imports it.
 ONLY_WITH_APP = {"ssl"}
@@ -105,6 +87,7 @@ class Resolver:
         self.sources: dict[str, Source] = {}
         self._queue: deque[Frozen] = deque()
         self._where: dict[str, Root] = {}
+        self._extensions: dict[str, Source] = {}
 
     def add(self, file: Frozen) -> None:
         """Freeze a file and all it imports. Raises BuildError at the first import that cannot be."""
@@ -116,6 +99,15 @@ class Resolver:
         for name in names:
             if not self._import_dotted(tuple(name.split("."))):
                 raise self._missing(Import(name, 0, (), line or 0, Need.REQUIRED), name, shown)
+        self._drain()
+
+    def add_all(self, root: Root) -> None:
+        """Everything of a root that no other hides: what may be imported at a REPL."""
+        for target, file in sorted(root.files.items()):
+            top = target.partition("/")[0].removesuffix(".py")
+            if target not in ON_REQUEST and (self._where.get(top) or self._locate(top)) is root:
+                self._where[top] = root
+                self._take(file)
         self._drain()
 
     def _drain(self) -> None:
@@ -153,13 +145,19 @@ class Resolver:
                 place = f"{show(file.path)}:{number}"
                 self._warn(f"{place}: the imported name is computed: list what it can be as `imports` in image.toml")
         failed: set[int] = set()
+        ended: set[int] = set()  # guarded bodies that get no further
+        sure = _sure(source)
         for wanted in source.imports:
             if file.origin == "micropython" and wanted.name in ONLY_WITH_APP:
+                continue
+            if wanted.attempt in ended or wanted.instead_of in sure:
                 continue
             missing = self._import(wanted, file)
             if missing is None:
                 continue
             failed.add(wanted.attempt)
+            if wanted.certain:
+                ended.add(wanted.attempt)
             self._miss(wanted, missing, file, failed)
 
     def _miss(self, wanted: Import, missing: str, file: Frozen, failed: set[int]) -> None:
@@ -199,6 +197,8 @@ class Resolver:
         """a.b.c: a, then a.b, then a.b.c, each from where its parent came. False: no such module."""
         top = parts[0]
         root = self._where.get(top) or self._locate(top)
+        if root is not None and self._is_extension(root, parts):
+            return len(parts) == 1
         if root is None:
             if len(parts) > 1 or (module := self._c_module(top)) is None:
                 return False
@@ -211,6 +211,20 @@ class Resolver:
                 return False
             if found is not None:
                 self._take(found)
+        return True
+
+    def _is_extension(self, root: Root, parts: tuple[str, ...]) -> bool:
+        """A lazy package of ours over a C module of the same name: until somebody names what only it has, the C module
+        is all. parts: of an import; one of a file in the package is no such thing."""
+        top = parts[0]
+        file = root.files.get(f"{top}/__init__.py")
+        module = self.c_modules.get(top)
+        if file is None or file.origin != "floe" or module is None or (len(parts) > 1 and root.find(parts)[1]):
+            return False
+        if top not in self._extensions:
+            self._extensions[top] = scan(read_file(file.path).decode(), file.target)
+            self.closure.modules.add(module.name)
+            self._where[top] = root
         return True
 
     def _locate(self, top: str) -> Root | None:
@@ -244,22 +258,28 @@ class Resolver:
 
     def _lazy_packages(self) -> None:
         """Submodules of lazy packages (asyncio): the ones whose attributes somebody names."""
-        for target, package in list(self.sources.items()):
-            if not package.lazy:
-                continue
-            name = target.removesuffix("/__init__.py").replace("/", ".")
+        known = {target.removesuffix("/__init__.py").replace("/", "."): s for target, s in self.sources.items()}
+        for name, package in {**self._extensions, **known}.items():
             for attribute, submodule in package.lazy.items():
                 if any(self._uses(source, name, attribute) for source in self.sources.values()):
                     self._import_dotted((*name.split("."), submodule))
 
-    @staticmethod
-    def _uses(source: Source, package: str, attribute: str) -> bool:
+    def _uses(self, source: Source, package: str, attribute: str) -> bool:
         last = package.rpartition(".")[2]
         imported = [i for i in source.imports if i.name == package and i.level == 0]
         if not imported and (last, attribute) not in source.attributes:
             return False
         named = {name for i in imported for name in i.names}
-        return last in source.bare or "*" in named or attribute in named or (last, attribute) in source.attributes
+        if last in source.bare or "*" in named:
+            return True
+        if attribute not in named and (last, attribute) not in source.attributes:
+            return False
+        beyond = ENOUGH.get((package, attribute))
+        plain = (package, attribute) not in PLAIN or attribute not in source.loose
+        return beyond is None or not plain or any(self._names(name) for name in beyond)
+
+    def _names(self, attribute: str) -> bool:
+        return any(attribute in source.loose for source in self.sources.values())
 
     def _missing(self, wanted: Import, missing: str, shown: str) -> BuildError:
         top = missing.lstrip(".").partition(".")[0]
@@ -267,6 +287,8 @@ class Resolver:
         near = difflib.get_close_matches(top, sorted(known | set(self.c_modules)), 1, 0.8)
         if missing.startswith("."):
             hint = "relative imports work inside a package (a folder), up to its top"
+        elif missing in INSTEAD:
+            hint = f"CPython's `{missing}` is not in MicroPython; use {INSTEAD[missing]}"
         elif "." in missing and (top in known or top in self.c_modules):
             hint = f"`{top}` is there, but has no module of that name"
         elif top in INSTEAD:
@@ -282,6 +304,12 @@ class Resolver:
         return BuildError(
             f"{place}: no module named '{missing}'", evidence=f"searched: {', '.join(searched)}", hint=hint
         )
+
+
+def _sure(source: Source) -> set[int]:
+    """Guarded bodies whose imports never fail."""
+    doubted = {i.attempt for i in source.imports if not i.names or any((i.name, name) not in SURE for name in i.names)}
+    return {i.attempt for i in source.imports} - doubted - {0}
 
 
 def _syntax_error(file: Frozen, e: SyntaxError | ValueError) -> BuildError:

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: MIT
+"""What is known of modules by their names: what helps where one is not there, and when MicroPython's own is enough."""
+
+from __future__ import annotations
+
+# What to use instead of CPython modules that people reach for.
+INSTEAD = {
+    "threading": "asyncio: an image runs one thread",
+    "multiprocessing": "asyncio, or more VMs",
+    "concurrent": "asyncio",
+    "queue": "asyncio, or collections.deque",
+    "sched": "asyncio, or heapq",
+    "subprocess": "nothing: there are no processes in an image",
+    "urllib.request": "requests",
+    "urllib.error": "requests",
+    "http": "asyncio.start_server, or microdot pinned under [packages]",
+    "xmlrpc": "requests and json",
+    "smtplib": "asyncio.open_connection",
+    "socketserver": "asyncio.start_server",
+    "pathlib": "os and plain strings",
+    "tempfile": "io.BytesIO",
+    "logging.config": "logging.basicConfig",
+    "calendar": "datetime",
+    "zoneinfo": "datetime.timezone",
+    "signal": "asyncio: floe stop cancels the main task",
+    "sqlite3": "json",
+    "pickle": "json",
+    "shelve": "json and a file",
+    "configparser": "json, or a module of the script's own",
+    "tomllib": "json, or a module of the script's own",
+    "zlib": "deflate",
+    "gzip": "deflate",
+    "ctypes": "uctypes",
+    "decimal": "int, in units small enough",
+    "fractions": "a pair of int",
+    "statistics": "sum and sorted",
+    "inspect": "nothing: an image does not keep what it would look at",
+    "weakref": "plain references, and close() or a with statement",
+    "contextvars": "arguments",
+    "unicodedata": "nothing: an image has no table of characters",
+    "locale": "nothing: an image has no languages",
+    "getpass": "floe.secret(), with floe run --secret",
+    "doctest": "unittest",
+    "pytest": "unittest in the VM, or floe.testing on the host",
+    "timeit": "time.ticks_us and time.ticks_diff",
+}
+
+# Imports that never fail: what stands in `except ImportError` for them is not imported.
+SURE = {("sys", "print_exception")}
+
+# What MicroPython's C module has by a name that a module of frozen/lib has too: it is enough while nobody names one of
+# these attributes, and of PLAIN, while it is only called, with two or three arguments by position.
+ENOUGH = {
+    ("collections", "OrderedDict"): {"move_to_end", "popitem"},
+    ("collections", "deque"): {"extendleft", "maxlen", "rotate"},
+    ("collections", "namedtuple"): {"_asdict", "_field_defaults", "_fields", "_make", "_replace"},
+}
+# What a dev image has only if its script names it: the compiler in there makes OrderedDict({...}) of the C module's alone.
+ON_REQUEST = {"collections/ordered.py"}
+PLAIN = {("collections", "deque"), ("collections", "namedtuple")}
