@@ -33,7 +33,6 @@ INSTEAD = {
     "ctypes": "uctypes",
     "decimal": "int, in units small enough",
     "fractions": "a pair of int",
-    "statistics": "sum and sorted",
     "inspect": "nothing: an image does not keep what it would look at",
     "weakref": "plain references, and close() or a with statement",
     "contextvars": "arguments",
