@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 
 from floe import errors
-from floe.vm import vm
+from floe.vm import outcome
 from tests.check.tree import read
 
 PAGE = "docs/exit-codes.md"
@@ -45,12 +45,12 @@ def test_what_qemu_and_xen_say_for_a_code() -> None:
         if status:
             assert [2 * n + 3 for n in span(code)] == list(span(status))[::2]
             assert xen == code
-            outcomes = [vm.judge(2 * n + 3, "guest-shutdown") for n in span(code)]
-            assert [outcome.code if outcome else None for outcome in outcomes] == list(span(code))
+            outcomes = [outcome.judge(2 * n + 3, "guest-shutdown") for n in span(code)]
+            assert [ended.code if ended else None for ended in outcomes] == list(span(code))
         else:
             assert span(code)[0] >= errors.EXIT_TIMED_OUT  # the host's own
 
 
 def test_a_reset_is_known_by_its_status() -> None:
     told = {constant.strip("`"): int(status) for _, _, constant, status, _ in rows() if constant.startswith("`HAL_")}
-    assert list(vm.RESETS) == [told["HAL_RESET_CODE"], told["HAL_WAKE_CODE"]]
+    assert list(outcome.RESETS) == [told["HAL_RESET_CODE"], told["HAL_WAKE_CODE"]]

@@ -12,7 +12,7 @@ import pytest
 from floe.kvmlab import nested
 from floe.kvmlab.lab import LAB
 from floe.spec.vmspec import VmSpec
-from floe.vm.vm import Outcome, judge
+from floe.vm.outcome import Outcome, judge
 from tests.conftest import REPO
 from tests.kvm import inner
 from tests.target.test_protection import Layout

@@ -17,7 +17,7 @@ import pytest
 
 from floe.qemu import commandline
 from floe.qemu.accel import arguments
-from floe.vm.vm import Outcome, judge
+from floe.vm.outcome import Outcome, judge
 
 QBOOT = ("-bios", commandline.FIRMWARE)
 DEBUG_EXIT = ("-device", "isa-debug-exit,iobase=0xf4,iosize=4")

@@ -11,7 +11,7 @@ import pytest
 
 from floe.qemu import commandline
 from floe.qemu.accel import arguments
-from floe.vm.vm import Outcome, judge
+from floe.vm.outcome import Outcome, judge
 
 MACHINES = ["microvm,acpi=off", "q35", "pc"]
 

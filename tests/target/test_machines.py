@@ -15,7 +15,7 @@ import pytest
 from floe.errors import EXIT_PANIC
 from floe.qemu import commandline
 from floe.setup.pins import chosen_release, load_pins
-from floe.vm.vm import Outcome, judge
+from floe.vm.outcome import Outcome, judge
 from tests.conftest import REPO, Boot, Guest
 
 GUEST = Path(__file__).resolve().parent / "guests" / "guest_machine.py"

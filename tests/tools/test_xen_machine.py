@@ -27,7 +27,7 @@ from floe.lab import assets, boot
 from floe.lab.boot import Machine
 from floe.spec import handover
 from floe.spec.vmspec import VmSpec, Wires
-from floe.vm import vm
+from floe.vm import outcome, vm
 from floe.xen import cfgfile, domain, events
 from floe.xenlab import dom0image
 from floe.xenlab import machine as xen
@@ -211,7 +211,7 @@ class Failing:
         if self.times == 0:
             raise NotFound("no Xen here")
         self.times -= 1
-        yield ["sh", "-c", f"exit {next(iter(vm.RESETS))}"], []
+        yield ["sh", "-c", f"exit {next(iter(outcome.RESETS))}"], []
 
     def greet(self, sock: object) -> None:
         pass

@@ -17,8 +17,8 @@ from floe.kvmlab import lab, machine, nested
 from floe.lab.connection import DNS, GATEWAY, LINUX
 from floe.qemu import commandline
 from floe.spec.runoptions import RunOptions
+from floe.vm.outcome import RESETS, judge
 from floe.vm.plan import is_elf, plan
-from floe.vm.vm import RESETS, judge
 
 
 @click.group()

@@ -149,7 +149,7 @@ def _running(folder: Folder, spec: Spec, answer: dict[str, Any]) -> Status:
 
 
 def _ended(folder: Folder, spec: Spec) -> Status:
-    from floe.vm.vm import judge
+    from floe.vm.outcome import judge
 
     end = folder.read("end", End)
     if end is None:  # its keeper did not see it

@@ -25,7 +25,7 @@ import msgspec
 
 from floe.detached.endpoints import Listener, Pty, tcp_socket, unix_socket
 from floe.detached.hub import Hub
-from floe.detached.vmprocess import Machine
+from floe.detached.vmprocess import VmProcess
 from floe.errors import FloeError, VmError
 from floe.hostnet.relay import Relay, through_qemu
 from floe.store.vmfolder import End, Endpoints, Folder, Process, dump
@@ -49,12 +49,12 @@ class Keeper:
         self._log = BoundedLog(folder / "console.log")
         self._serial = BoundedLog(folder / "serial.log")
         self._hub = Hub(folder.name, loop, self._log, repl=self._spec.profile == "dev")
-        self._machine = Machine(folder, self._spec, loop)
-        self._machine.on_console = self._hub.connect
-        self._machine.on_serial = self._serial.write
-        self._machine.on_end = self._ended
+        self._process = VmProcess(folder, self._spec, loop)
+        self._process.on_console = self._hub.connect
+        self._process.on_serial = self._serial.write
+        self._process.on_end = self._ended
         self._up = asyncio.Event()
-        self._machine.on_up = self._up.set
+        self._process.on_up = self._up.set
         self._over = asyncio.Event()
         self._end: End | None = None
         self._listeners: list[Listener] = []
@@ -74,7 +74,7 @@ class Keeper:
         try:
             if adopt:
                 self._log.write(_GAP)
-            self._machine.adopt() if adopt else self._machine.start(inherited)
+            self._process.adopt() if adopt else self._process.start(inherited)
             for fd in inherited:
                 os.close(fd)
             self._open_endpoints()
@@ -84,9 +84,9 @@ class Keeper:
             if not adopt and not await self._wait_up():
                 raise VmError(f"the guest did not start within {_UP_S:g} s", hint="floe doctor")
             if self._end is not None and self._end.code is None:
-                raise self._machine.failure(self._end)
+                raise self._process.failure(self._end)
         except FloeError as e:
-            self._machine.kill()
+            self._process.kill()
             _answer(ready_fd, {"error": e.message, "evidence": e.evidence, "hint": e.hint})
             return
         else:
@@ -197,7 +197,7 @@ class Keeper:
             "client": client.label if client else None,
             "dropped": self._hub.dropped,
             "log_lost": self._log.lost,
-            "resets": self._machine.resets,
+            "resets": self._process.resets,
             "pty": endpoints.pty if endpoints else "",
             "port": endpoints.port if endpoints else 0,
             "unix": endpoints.unix if endpoints else "",
@@ -209,11 +209,11 @@ class Keeper:
         if self._end is not None:
             return
         if self._stopping or grace_s <= 0:
-            self._machine.end()
+            self._process.end()
             return
         self._stopping = True
         self._hub.type(stop_keys(self._spec.profile))
-        self._loop.call_later(grace_s, self._machine.end)
+        self._loop.call_later(grace_s, self._process.end)
 
     # ---- the end ------------------------------------------------------------------------------------
 

@@ -20,23 +20,21 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from floe.errors import VmError, VmExitedEarly
-from floe.hypervisor import base, registry
+from floe.errors import EXIT_INTERRUPTED, VmError, VmExitedEarly
+from floe.hypervisor import registry
 from floe.store.vmfolder import End, Folder, Process, Spec
 from floe.stream.link import Link
-from floe.vm.vm import RESETS, judge
+from floe.vm.outcome import RESETS, Ending, Failure, Outcome, evidence
 
 PARTS = ("console", "serial", "qmp")  # the last: the hypervisor's events
 _CONNECT_S = 5.0
 _SAY_S = 1.0  # what a guest may take to say where it stands
 _LAST_EVENTS_S = 2.0
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
-_MESSAGES = 20  # of QEMU's, the first
-_GUEST_LINES = 10  # of the guest's, the last
 _CHATTER = "info: QEMU waiting for connection on"
 
 
-class Machine:
+class VmProcess:
     """One VM. Every callback comes from the event loop."""
 
     def __init__(self, folder: Folder, spec: Spec, loop: asyncio.AbstractEventLoop) -> None:
@@ -49,9 +47,7 @@ class Machine:
         self._spec = spec
         self._loop = loop
         self._hypervisor = registry.create(spec.hypervisor)
-        self._refusal: VmError | None = None  # what the hypervisor itself says of its failure
-        self._reason = ""  # of the last SHUTDOWN event
-        self._ending: str = ""  # why the VM is ended from out here
+        self._ending = Ending(self._hypervisor.label, watched=False)  # an earlier keeper may have died
         self._ended = False
         self._child: subprocess.Popen[bytes] | None = None
         self._watched: Process | None = None
@@ -145,22 +141,18 @@ class Machine:
             if self._spec.ports and (process := self._folder.vm) is not None:
                 self._hypervisor.widen_ports(process.pid)
             self.on_up()
-        elif name == "SHUTDOWN":
-            self._reason = str(data.get("reason", ""))
-        elif name == "STOP" and not self._ending:
-            self._ending = "stopped"  # KVM met something that it cannot run, and QEMU would wait for ever
+        elif self._ending.on_event(name, data):
             self.kill()
-        elif name == "FAILED":
-            self._refusal = base.refusal(data)
 
     # ---- ending -------------------------------------------------------------------------------------
 
     def end(self) -> None:
         """Begin to end the VM."""
         if not self._ended:
-            self._ending = self._ending or "interrupt"
             # It writes out what it has printed, and says where it stood.
-            self._loop.call_later(_SAY_S if self._hypervisor.interrupt() else 0, self._terminate)
+            interrupted = self._hypervisor.interrupt()
+            self._ending.ask(Outcome(EXIT_INTERRUPTED, "interrupt"), made_to_panic=interrupted)
+            self._loop.call_later(_SAY_S if interrupted else 0, self._terminate)
 
     def _terminate(self) -> None:
         if not self._ended:
@@ -219,7 +211,7 @@ class Machine:
         """Once the last event is read, which says why."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=_LAST_EVENTS_S)
-        self.on_end(self._judged(status, self._reason))
+        self.on_end(self._judge(status))
 
     def _close_links(self) -> None:
         for link in self._links:
@@ -227,33 +219,21 @@ class Machine:
             link.close()
         self._links = []
 
-    def _judged(self, status: int | None, reason: str) -> End:
-        now = time.time()
-        outcome = judge(status, reason) if status is not None else None
-        if outcome is not None and outcome.cause == "panic" and self._ending == "interrupt":
-            outcome = None  # it was made to
-        if outcome is not None and (outcome.cause != "crash" or reason):
-            return End(code=outcome.code, cause=outcome.cause, at=now)
-        if self._ending == "interrupt":
-            return End(code=130, cause="interrupt", at=now)
-        if status is None or status == 0:
-            return End(code=None, cause="unknown", at=now, problem="it ended while nobody watched")
-        problem = self._refusal.message if self._refusal else f"{self._hypervisor.label} {_how(status, self._ending)}"
-        return End(code=None, cause="failed", at=now, problem=problem)
+    def _judge(self, status: int | None) -> End:
+        result = self._ending.result(status)
+        if isinstance(result, Failure):
+            return End(code=None, cause=result.cause, at=time.time(), problem=result.problem)
+        return End(code=result.code, cause=result.cause, at=time.time())
 
     def failure(self, end: End) -> VmError:
         """What to tell of a hypervisor that failed, with the last it and its guest said."""
-        if self._refusal is not None:
-            return self._refusal
+        if self._ending.refusal is not None:
+            return self._ending.refusal
         label = self._hypervisor.label
-        return VmExitedEarly(end.problem or f"{label} ended", argv=self._spec.argv, tail=tail(self._folder, label))
-
-
-def tail(folder: Folder, label: str) -> str:
-    """The first of the hypervisor's messages and the last lines of the guest's, each with its label."""
-    messages = [line for line in _lines(folder / "hv.log") if _CHATTER not in line][:_MESSAGES]
-    said = [*_lines(folder / "console.log"), *_lines(folder / "serial.log")][-_GUEST_LINES:]
-    return "\n".join([f"{label}: {line}" for line in messages] + [f"guest: {line}" for line in said])
+        messages = [line for line in _lines(self._folder / "hv.log") if _CHATTER not in line]
+        guest = [*_lines(self._folder / "console.log"), *_lines(self._folder / "serial.log")]
+        tail = evidence(label, messages, guest)
+        return VmExitedEarly(end.problem or f"{label} ended", argv=self._spec.argv, tail=tail)
 
 
 def _lines(path: Path) -> list[str]:
@@ -267,12 +247,6 @@ def _replaced(word: str, numbers: Mapping[str, str]) -> str:
     for name, number in numbers.items():
         word = word.replace(name, number)
     return word
-
-
-def _how(status: int, ending: str) -> str:
-    if ending == "stopped":
-        return "could not go on running the guest"
-    return f"was killed by {signal.Signals(-status).name}" if status < 0 else f"failed with status {status}"
 
 
 def _become_subreaper() -> None:

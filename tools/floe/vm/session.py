@@ -17,7 +17,8 @@ from floe.errors import EXIT_FLOE, EXIT_INTERRUPTED, EXIT_OUT_OF_MEMORY, EXIT_PA
 from floe.spec.vmspec import VmSpec
 from floe.stream.stamps import SWITCH, BootTimes, StampFilter
 from floe.stream.streams import ESCAPE, INPUT_END, INTERRUPT, Ended, Input, Output, RawTerminal, is_foreground_terminal
-from floe.vm.vm import STOP_GRACE_S, Outcome, Vm
+from floe.vm.outcome import Outcome
+from floe.vm.vm import STOP_GRACE_S, Vm
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
 _PROMPT = b'Type "help()" for more information.\r\n>>> '  # a dev image's, once its script has ended

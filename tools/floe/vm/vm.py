@@ -16,25 +16,17 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from floe.errors import (
-    EXIT_INTERRUPTED,
-    EXIT_OK,
-    EXIT_OUT_OF_MEMORY,
-    EXIT_PANIC,
-    EXIT_TIMED_OUT,
-    FloeError,
-    VmError,
-    VmExitedEarly,
-)
+from floe.errors import EXIT_INTERRUPTED, EXIT_TIMED_OUT, FloeError, VmError, VmExitedEarly
 from floe.hostnet import taps
-from floe.hypervisor import base, registry
+from floe.hypervisor import registry
 from floe.spec import disks, handover, network
 from floe.spec.vmspec import VmSpec, Wires
 from floe.stream.streams import Closed, Ended, Matched, Stream, TimedOut, stop_keys
+from floe.vm.outcome import Ending, Failure, Outcome, evidence
 
 if TYPE_CHECKING:
     import asyncio
@@ -45,22 +37,7 @@ if TYPE_CHECKING:
 _SAY_S = 1.0  # what it may take to say where it stands
 STOP_GRACE_S = 5.0  # how long a guest may take over an orderly end
 _KEEP = 4 << 20  # bytes of each stream that are kept for whoever asks later
-_QEMU_LINES = 20  # of QEMU's messages, the first: the cause comes before the register dump
-_GUEST_LINES = 10  # of the guest's, the last
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
-
-# The guest writes its code + 1 to isa-debug-exit, and QEMU then ends with (value << 1) | 1.
-# machine.reset() and the end of a deep sleep: the guest asks to be started again, and is told what it was.
-# The keys are QEMU's statuses for the guest's codes 122 and 123.
-RESETS = {(122 + 1) << 1 | 1: "floe.reset=hard", (123 + 1) << 1 | 1: "floe.reset=deepsleep"}
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a VM ended: floe's exit code, and one word: exit, panic, memory, poweroff, crash, timeout, interrupt."""
-
-    code: int
-    cause: str
 
 
 class Vm:
@@ -82,13 +59,10 @@ class Vm:
         self.started_at = 0.0  # time.monotonic() right before QEMU was last started
         self.on_launch: Callable[[], None] = lambda: None  # QEMU runs, the streams are new ones
         self._hypervisor = registry.create(spec.hypervisor)
-        self._refusal: VmError | None = None  # what the hypervisor itself says of its failure
+        self._ending = Ending(self._hypervisor.label)
         self._loop = loop
         self._owns_loop = loop is None
         self._failure: FloeError | None = None
-        self._shutdown_reason = ""
-        self._ending: Outcome | None = None  # set when the VM is ended from out here
-        self._interrupted = False  # ... and the guest was made to say where it stands
         self._process: subprocess.Popen[bytes] | None = None
         self._relay: Relay | None = None
         self._exited = False
@@ -209,7 +183,7 @@ class Vm:
         self.console, self.serial, self.messages = (
             Stream(s, self.loop, self._progress, _KEEP) for s in (console, serial, messages)
         )
-        self._shutdown_reason = ""
+        self._ending.restarted()
         self._pidfd = os.pidfd_open(self.pid)
         self._exited = False
         self.loop.add_reader(self._pidfd, self._reap)
@@ -222,14 +196,8 @@ class Vm:
     def _on_event(self, name: str, data: Mapping[str, Any]) -> None:
         if name == "RESUME" and self.spec.forwards:
             self._hypervisor.widen_ports(self.pid)
-        elif name == "SHUTDOWN":
-            self._shutdown_reason = str(data.get("reason", ""))
-        elif name == "STOP" and self._ending is None:
-            # Nobody out here stops a VM: KVM met something that it cannot run, and QEMU would wait for ever.
-            self._ending = Outcome(0, "stopped")
+        elif self._ending.on_event(name, data):
             self._kill(signal.SIGKILL)
-        elif name == "FAILED":
-            self._refusal = base.refusal(data)
 
     def _reap(self) -> None:
         assert self._process is not None
@@ -250,8 +218,8 @@ class Vm:
         assert self._process is not None
         status = self._process.returncode
         try:
-            if self._ending is None and status in RESETS:
-                self._booted_by = (RESETS[status],)
+            if (word := self._ending.reset(status)) is not None:
+                self._booted_by = (word,)
                 self._past = [self._past[0] + self.console.text, self._past[1] + self.serial.text]
                 self._unread = self.read_console()
                 self.resets += 1
@@ -262,29 +230,13 @@ class Vm:
             self._failure = e
 
     def _judge(self, status: int) -> Outcome:
-        """How the guest ended, from QEMU's exit status. Raises VmExitedEarly when it was QEMU that ended."""
-        ending = self._ending
-        outcome = None if ending and (status == 0 or status in RESETS) else judge(status, self._shutdown_reason)
-        if self._interrupted and outcome is not None and outcome.cause == "panic":
-            outcome = None
-        if outcome is not None:
-            return outcome
-        if ending is not None and ending.cause != "stopped":
-            return ending
-        if ending is not None:
-            raise VmExitedEarly("the hypervisor could not go on running the guest", argv=self.argv, tail=self._tail())
-        if self._refusal is not None:
-            raise self._refusal
-        label = self._hypervisor.label
-        if status == 0:
-            raise VmExitedEarly(f"{label} was ended by a signal from outside", argv=self.argv, tail=self._tail())
-        how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"failed with status {status}"
-        raise VmExitedEarly(f"{label} {how}", argv=self.argv, tail=self._tail())
-
-    def _tail(self) -> str:
-        lines = [f"{self._hypervisor.label}: {line}" for line in self.messages.text.splitlines()[:_QEMU_LINES]]
-        lines += [f"guest: {line}" for line in self.console_text.splitlines()[-_GUEST_LINES:]]
-        return "\n".join(lines)
+        """How the guest ended, from QEMU's exit status. Raises VmError when it was QEMU that ended."""
+        result = self._ending.result(status)
+        if isinstance(result, Failure):
+            messages, guest = self.messages.text.splitlines(), self.console_text.splitlines()
+            tail = evidence(self._hypervisor.label, messages, guest)
+            raise result.error or VmExitedEarly(result.problem, argv=self.argv, tail=tail)
+        return result
 
     # ---- waiting ------------------------------------------------------------------------------------
 
@@ -400,10 +352,10 @@ class Vm:
         """Begin to end the VM with this outcome, unless the guest is faster; a later wait sees it through.
 
         `speak`: it first says where it stands (panic.stood()) and writes out what it has printed, if it can."""
-        if self.outcome is None and self._failure is None and self._ending is None:
-            self._ending = why
-            self._interrupted = speak and not self._exited and self._hypervisor.interrupt()
-            if self._interrupted:
+        if self.outcome is None and self._failure is None and not self._ending.begun:
+            interrupted = speak and not self._exited and self._hypervisor.interrupt()
+            self._ending.ask(why, made_to_panic=interrupted)
+            if interrupted:
                 self.loop.call_later(_SAY_S, self._terminate)
             else:
                 self._terminate()
@@ -416,18 +368,6 @@ class Vm:
         assert self._process is not None
         if not self._exited:
             self._process.send_signal(number)
-
-
-def judge(status: int, reason: str) -> Outcome | None:
-    """How the guest ended, from QEMU's exit status and the reason in its SHUTDOWN event; None when QEMU failed."""
-    if status >= 3 and status % 2:
-        code = (status >> 1) - 1
-        return Outcome(code, {EXIT_PANIC: "panic", EXIT_OUT_OF_MEMORY: "memory"}.get(code, "exit"))
-    if status != 0 or reason == "host-signal":
-        return None
-    if reason == "guest-shutdown":
-        return Outcome(EXIT_OK, "poweroff")
-    return Outcome(EXIT_PANIC, "crash")  # a reset that no one asked for is a triple fault
 
 
 def _die_with_parent() -> Callable[[], None]:
