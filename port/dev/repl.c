@@ -14,7 +14,7 @@
 
 enum {
     INPUT_SIZE = 65536, // a power of two: two windows of raw-paste mode, and room for what a busy script has not read
-    INPUT_END = 0xff    // in no UTF-8 text; tools/floe/stream/streams.py types it
+    INPUT_END = 0xff    // in no UTF-8 text; tools/floe/stream/keys.py types it
 };
 
 static char input[INPUT_SIZE];
@@ -166,7 +166,7 @@ static void soft_reset(void) {
 }
 
 void floe_repl(void) {
-    hal_console_stop = "\x03\x03\r\x01import floe\nfloe.stop()\x04\x02"; // as tools/floe/stream/streams.py types it
+    hal_console_stop = "\x03\x03\r\x01import floe\nfloe.stop()\x04\x02"; // as tools/floe/stream/keys.py types it
     hal_console_input_buffer(input, sizeof(input));
     for (;;) {
         start_python();

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from floe.stream.streams import INTERRUPT
+from floe.stream.keys import INTERRUPT
 from tests.boot.rawhttp import Answer, RawHttp
 from tests.conftest import Boot, Guest
 

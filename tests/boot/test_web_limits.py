@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from floe.stream.streams import INTERRUPT
+from floe.stream.keys import INTERRUPT
 from tests.boot.rawhttp import RawHttp, exchange
 from tests.boot.webguest import (
     CALM_S,

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from floe.errors import UsageError
-from floe.stream.streams import INTERRUPT
+from floe.stream.keys import INTERRUPT
 from tests.boot.webguest import DATA
 from tests.conftest import Boot, Guest
 from tests.support.certs import HOST, Certificates

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pexpect import TIMEOUT
 
-from floe.stream.streams import INTERRUPT
+from floe.stream.keys import INTERRUPT
 from tests.boot.rawhttp import Answer, RawHttp, exchange
 from tests.conftest import Boot, Guest
 

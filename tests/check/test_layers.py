@@ -252,7 +252,7 @@ ROOMS: dict[str, set[str]] = {
     "vm": {"build", "hostnet", "hypervisor", "image", "spec", "stream"},
     "detached": {"hostnet", "hypervisor", "image", "spec", "store", "stream", "vm"},
     "testing": {"build", "hypervisor", "image", "spec", "stream", "vm"},
-    "device": {"detached", "store"},
+    "device": {"detached", "store", "stream"},
 }
 ROOMS["cli"] = set(ROOMS)
 

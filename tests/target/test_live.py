@@ -14,7 +14,7 @@ import pytest
 from mpremote.transport_serial import SerialTransport
 from pexpect import TIMEOUT
 
-from floe.stream.streams import INTERRUPT
+from floe.stream.keys import INTERRUPT
 from tests.conftest import Boot
 from tests.support.command import FLOE
 from tests.support.mpremote_device import Device

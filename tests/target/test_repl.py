@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from floe.stream.streams import INTERRUPT
+from floe.stream.keys import INTERRUPT
 from tests.conftest import Boot
 from tests.support.mpremote_device import Device
 

@@ -16,13 +16,11 @@ import click
 from floe.build import bytecode, port_archive
 from floe.cli import device
 from floe.errors import FloeError, NotFound, VmError
-from floe.stream.streams import INTERRUPT
+from floe.stream import keys
 
 if TYPE_CHECKING:
     from mpremote.transport_serial import SerialTransport
 
-_ATTENTION = b"\r\x01"  # raw mode, without the Ctrl-C of mpremote's: a script without a REPL beside it goes on
-_BANNER = b"raw REPL; CTRL-B to exit\r\n"
 _BEGINS = b"floe: another __main__ begins\r\n"  # port/dev/repl.c
 _ANSWER_S = 5.0
 _SOON_S = 2.0  # an answer of a REPL beside a loop takes less
@@ -104,10 +102,10 @@ def _raw_mode(name: str, *, interrupt: bool = False) -> Iterator[SerialTransport
     try:
         transport = SerialTransport(url)
         try:
-            transport.serial.write(_ATTENTION)
+            transport.serial.write(keys.ENTER_RAW)
             answered = _greeted(transport, _SOON_S if interrupt else _ANSWER_S)
             if interrupt and not answered:
-                transport.serial.write(INTERRUPT)
+                transport.serial.write(keys.INTERRUPT)
                 answered = _greeted(transport, _ANSWER_S)
             if not answered:
                 raise VmError(
@@ -128,4 +126,4 @@ def _raw_mode(name: str, *, interrupt: bool = False) -> Iterator[SerialTransport
 
 
 def _greeted(transport: SerialTransport, seconds: float) -> bool:
-    return bool(transport.read_until(1, _BANNER, timeout_overall=seconds).endswith(_BANNER))
+    return bool(transport.read_until(1, keys.RAW_BANNER, timeout_overall=seconds).endswith(keys.RAW_BANNER))

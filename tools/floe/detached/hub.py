@@ -11,16 +11,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from floe.stream import keys
 from floe.stream.link import Link
 from floe.stream.logfile import BoundedLog
-from floe.stream.rawmode import LEAVE_RAW, RawMode
+from floe.stream.rawmode import RawMode
 
 _HIGH = 1 << 20  # bytes queued for the slower side at which the faster one is held back
 _TICK_S = 0.25  # how long a client may take nothing at all, and the guest be held back for it
 _TICK_BYTES = 1 << 16  # what a client must take in that time not to count as one that does not read
 _LEFT_S = 5.0  # after which a guest counts as one that does not read at all
-_STALLED = 16 << 20  # bytes queued for such a guest, more than a socket's buffers hold; what comes on top is dropped,
-# because the end of a connection is seen only behind what its client sent last
+# Bytes queued for such a guest, more than a socket's buffers hold; what comes on top is dropped, because the end of a
+# connection is seen only behind what its client sent last.
+_STALLED = 16 << 20
 _HELD_S = 0.25  # how long the log waits for the rest of what begins like raw mode's banner
 
 
@@ -90,13 +92,13 @@ class Hub:
         client.link.send(data)
         if client.link.queued > _HIGH and self._machine is not None:
             self._machine.pause()
-            self._loop.call_later(_TICK_S, self._look_at, client, client.link.taken)
+            self._loop.call_later(_TICK_S, self._check_client_progress, client, client.link.taken)
 
     def _log_rest(self) -> None:
         if self._raw is not None and (rest := self._raw.rest()):
             self._log.write(rest)
 
-    def _look_at(self, client: Client, taken: int) -> None:
+    def _check_client_progress(self, client: Client, taken: int) -> None:
         """The guest is held back for a client: not for one that does not read."""
         if self.client is not client or client.link.queued <= _HIGH:
             return
@@ -104,7 +106,7 @@ class Hub:
             client.behind = True
             self._hear_machine()
         else:
-            self._loop.call_later(_TICK_S, self._look_at, client, client.link.taken)
+            self._loop.call_later(_TICK_S, self._check_client_progress, client, client.link.taken)
 
     def _client_has_room(self, client: Client) -> None:
         if client.behind and client.link.queued == 0:
@@ -140,7 +142,7 @@ class Hub:
         if self.client is client:
             self.client = None
             if self._raw is not None and self._raw.inside:
-                self.type(b"\r" + LEAVE_RAW)  # the guest holds back its script's output until then
+                self.type(b"\r" + keys.FRIENDLY)  # the guest holds back its script's output until then
             client.link.discard()
             client.on_left()
             self._hear_machine()
@@ -158,14 +160,14 @@ class Hub:
         machine.send(data)
         if machine.queued > _HIGH and not self._stalled:
             client.link.pause()
-            self._loop.call_later(_LEFT_S, self._look_after, client, machine.taken)
+            self._loop.call_later(_LEFT_S, self._check_guest_progress, client, machine.taken)
 
     def _machine_has_room(self) -> None:
         self._stalled = False
         if self.client is not None and self._machine is not None and self._machine.queued <= _HIGH:
             self.client.link.resume()
 
-    def _look_after(self, client: Client, taken: int) -> None:
+    def _check_guest_progress(self, client: Client, taken: int) -> None:
         """The client is held back for the guest: one that has left meanwhile is not waited for for ever."""
         machine = self._machine
         if self.client is not client or machine is None or machine.queued <= _HIGH:
@@ -174,4 +176,4 @@ class Hub:
             self._stalled = True
             client.link.resume()
         else:
-            self._loop.call_later(_LEFT_S, self._look_after, client, machine.taken)
+            self._loop.call_later(_LEFT_S, self._check_guest_progress, client, machine.taken)

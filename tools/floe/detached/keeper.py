@@ -29,8 +29,8 @@ from floe.detached.vmprocess import VmProcess
 from floe.errors import FloeError, VmError
 from floe.hostnet.relay import Relay, through_qemu
 from floe.store.vmfolder import End, Endpoints, Folder, Process, dump
+from floe.stream.keys import stop_keys
 from floe.stream.logfile import BoundedLog
-from floe.stream.streams import stop_keys
 
 _FLUSH_S = 2.0  # what the last client may take for the guest's last words
 _UP_S = 120.0  # from the hypervisor's start to the guest's, on a busy machine

@@ -14,12 +14,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from floe.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_SCRIPT_ERROR, EXIT_TIMED_OUT, VmError
+from floe.stream.keys import END, INTERRUPT
 
 if TYPE_CHECKING:
     from mpremote.transport_serial import SerialTransport
 
-_INTERRUPT = b"\x03"
-_END = b"\x04"  # of the output, then of the traceback
 _REACT_S = 5.0  # what the guest may take over an interrupt
 _LOOK_S = 0.2  # how often an interrupt that came during a wait is looked at
 
@@ -39,7 +38,7 @@ class _Run:
             raise KeyboardInterrupt
         self._verdict = verdict
         self._end = time.monotonic() + _REACT_S
-        self._port.write(_INTERRUPT)
+        self._port.write(INTERRUPT)
 
     def follow(self) -> int:
         """Until it has ended: floe's exit code. Raises VmError when an interrupt changes nothing."""
@@ -63,7 +62,7 @@ class _Run:
 
     def _take(self, data: bytes, part: int) -> int:
         while data and part < len(self._said):
-            text, end, data = data.partition(_END)
+            text, end, data = data.partition(END)
             self._said[part] += text
             sys.stdout.buffer.write(text)
             part += bool(end)

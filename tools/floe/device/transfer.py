@@ -14,10 +14,12 @@ from mpremote import commands
 from mpremote.transport import TransportError, TransportExecError, _convert_filesystem_error
 from mpremote.transport_serial import SerialTransport
 
+from floe.stream.keys import END, INTERRUPT
+
 _PIECE = 32 << 10  # bytes: what the guest must have room for three times
 _PIECES = 8  # in one go; what runs beside in the guest has its turn in between
 _HEAD = 7
-_ESCAPE, _INTERRUPT = b"\x10", b"\x03"
+_ESCAPE = b"\x10"
 
 _GUEST = f"""
 import sys
@@ -104,7 +106,7 @@ class ConsoleTransport(SerialTransport):  # type: ignore[misc, unused-ignore]  #
     def _done(self, path: str) -> None:
         """Wait for the end of what _run() started. Raises OSError, TransportError."""
         if self._pushed_back:  # the byte before the traceback
-            self._pushed_back, out, error = b"", b"", self.read_until(1, b"\x04")[:-1]
+            self._pushed_back, out, error = b"", b"", self.read_until(1, END)[:-1]
         else:
             out, error = self.follow(timeout=10)
         if error:
@@ -114,7 +116,7 @@ class ConsoleTransport(SerialTransport):  # type: ignore[misc, unused-ignore]  #
 
 
 def _framed(piece: bytes) -> bytes:
-    escaped = piece.replace(_ESCAPE, _ESCAPE + b"P").replace(_INTERRUPT, _ESCAPE + b"C")
+    escaped = piece.replace(_ESCAPE, _ESCAPE + b"P").replace(INTERRUPT, _ESCAPE + b"C")
     return b"#%06x" % len(escaped) + escaped
 
 

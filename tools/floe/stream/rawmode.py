@@ -14,8 +14,9 @@ import re
 import time
 from collections.abc import Callable, Sequence
 
-RAW_BANNER = b"raw REPL; CTRL-B to exit\r\n>"
-LEAVE_RAW = b"\x02"
+from floe.stream import keys
+
+_BANNER = keys.RAW_BANNER + keys.RAW_PROMPT
 _CONTROLS = b"\r\x01\x02\x03\x04\x05"  # typed on the way into raw mode and out of it, and no words of anybody's
 _SILENCE_S = 0.05  # between a prompt and what the program says there
 _LEFT_S = 5.0  # for the answer to the way out; after it what comes is the program's
@@ -31,7 +32,7 @@ def _letters(text: bytes) -> list[bytes]:
 
 _PROMPT = [*_NEWLINE, *_letters(b">>> ")]
 _GREETING = [*_NEWLINE, *_letters(b"MicroPython "), _ANY, *_NEWLINE, *_letters(b'Type "help()"'), _ANY, *_PROMPT]
-_ENTERED = [*_NEWLINE, *_letters(RAW_BANNER)]
+_ENTERED = [*_NEWLINE, *_letters(_BANNER)]
 
 
 def _begun(pieces: Sequence[bytes]) -> bytes:
@@ -44,7 +45,7 @@ def _begun(pieces: Sequence[bytes]) -> bytes:
 
 _GREETED = re.compile(b"".join(_GREETING))
 _PROMPTS = re.compile(b"".join(_GREETING) + b"|" + b"".join(_PROMPT))
-_RAW = re.compile(rb"(?:\r\n)?" + re.escape(RAW_BANNER))
+_RAW = re.compile(rb"(?:\r\n)?" + re.escape(_BANNER))
 _UNFINISHED = re.compile(b"(?:" + b"|".join(_begun(p) for p in (_GREETING, _PROMPT, _ENTERED, _ENTERED[2:])) + rb")\Z")
 _ANSWER = re.compile(rb"OK|R\x01...", re.DOTALL)
 
@@ -97,7 +98,7 @@ class RawMode:
         self._asked = True
         self._own = own
         self._typed_at = self._clock()
-        self._leaving = data.endswith(LEAVE_RAW)
+        self._leaving = data.endswith(keys.FRIENDLY)
         self._may_leave |= self._leaving
         if self._phase is _Phase.FRIENDLY:
             self._quiet = own or not data.strip(_CONTROLS)
@@ -130,7 +131,7 @@ class RawMode:
             self._held = unfinished[0]
             data = data[: unfinished.start()]
         if told:
-            self._told = (told + data)[-len(RAW_BANNER) :]
+            self._told = (told + data)[-len(_BANNER) :]
         return self._stripped(data), b""
 
     def _raw(self, data: bytes) -> tuple[bytes, bytes]:
@@ -165,15 +166,15 @@ class RawMode:
             elif self._phase is _Phase.CLOSED and self._ending:
                 self._leave()  # the way out is typed already, and what is still to come is the script's end
                 self._own = True
-                return words, data.removeprefix(b">")
+                return words, data.removeprefix(keys.RAW_PROMPT)
             elif self._phase is _Phase.CLOSED:
                 self._phase = _Phase.OUTPUT
-                if data == b">":  # else it was no end, but a file, or a script that has run to its end
+                if data == keys.RAW_PROMPT:  # else it was no end, but a file, or a script that has run to its end
                     self._phase, self._prompted_at = _Phase.PROMPT, self._clock()
                     self._asked = self._own or self._may_leave
                     self._ending, self._held, data = False, b"", b""
             else:
-                text, end, data = data.partition(b"\x04")
+                text, end, data = data.partition(keys.END)
                 words += text if self._ending else b""
                 self._phase = _AFTER_END[self._phase] if end else self._phase
         return words, b""

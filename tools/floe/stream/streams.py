@@ -22,17 +22,6 @@ _PIPE_CHUNK = 4096  # PIPE_BUF: a pipe that polls writable takes this much witho
 _HIGH_WATER = 1 << 18  # bytes for the guest that are queued before more are read
 SPOOL = 64 << 20  # bytes of the guest's that wait for their reader; what comes on top is dropped
 
-INTERRUPT = b"\x03"  # Ctrl-C
-# To a dev image, whose script may run on beside a REPL that takes Ctrl-C: the same for the script, then the VM's end.
-_STOP_DEVICE = INTERRUPT * 2 + b"\r\x01import floe\nfloe.stop()\x04\x02"
-INPUT_END = b"\xff"  # to a dev image at its prompt: there is no more to type (port/dev/repl.c)
-ESCAPE = b"\x1d"  # Ctrl-], as in mpremote and telnet
-
-
-def stop_keys(profile: str) -> bytes:
-    """What to type to ask a guest with an image of this profile for its end."""
-    return _STOP_DEVICE if profile == "dev" else INTERRUPT
-
 
 class Ended(enum.Enum):
     """Why a wait ended."""

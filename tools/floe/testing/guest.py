@@ -14,7 +14,7 @@ from floe.errors import GuestError, UsageError
 from floe.image import elf
 from floe.shown import shown
 from floe.spec.vmspec import VmSpec, capture_files
-from floe.stream.streams import INTERRUPT
+from floe.stream.keys import INTERRUPT
 from floe.testing import rawrepl
 from floe.vm.vm import Vm
 

@@ -14,13 +14,10 @@ from collections.abc import Callable
 
 from floe.errors import TimedOut as TimedOutError
 from floe.errors import UsageError, VmError
-from floe.stream.streams import INTERRUPT, Closed, Ended, Stream, TimedOut
+from floe.stream import keys
+from floe.stream.streams import Closed, Ended, Stream, TimedOut
 from floe.vm.vm import Vm
 
-_ENTER = b"\r\x01"
-_LEAVE = b"\x02"
-_END = b"\x04"
-_BANNER = b"raw REPL; CTRL-B to exit\r\n>"
 _INTERRUPT_GRACE_S = 2.0  # for code over its deadline to end by Ctrl-C
 _TAIL_LINES = 10
 _CONTROLS = re.compile("[\x01-\x05]")  # mean something to the raw REPL
@@ -53,8 +50,8 @@ class _Exchange:
 
     def enter(self) -> None:
         """Bring the guest into raw mode."""
-        self._vm.send(_ENTER)
-        ended = self._wait(lambda: self._stream.divert(_BANNER))
+        self._vm.send(keys.ENTER_RAW)
+        ended = self._wait(lambda: self._stream.divert(keys.RAW_BANNER + keys.RAW_PROMPT))
         if ended is TimedOut:
             raise TimedOutError(
                 f"no REPL answered within {self._seconds:g} s",
@@ -65,12 +62,12 @@ class _Exchange:
 
     def run(self, code: str) -> tuple[str, str]:
         """The guest's answer to code in raw mode."""
-        self._vm.send(code.encode() + b"\n" + _END)  # Ctrl-D alone would be a soft reset
+        self._vm.send(code.encode() + b"\n" + keys.END)  # Ctrl-D alone would be a soft reset
         self._check(self._wait(lambda: self._take(b"OK") is not None), "the REPL was given code")
         answer: list[bytes] = []
         ended = self._wait(lambda: self._answered(answer))
         if ended is TimedOut:
-            self._vm.send(INTERRUPT)
+            self._vm.send(keys.INTERRUPT)
             self._deadline = time.monotonic() + _INTERRUPT_GRACE_S
             self._wait(lambda: self._answered(answer))
             raise TimedOutError(
@@ -83,7 +80,7 @@ class _Exchange:
 
     def leave(self) -> None:
         """Bring the friendly REPL back; what the guest says from here on is console text again."""
-        self._vm.send(_LEAVE)
+        self._vm.send(keys.FRIENDLY)
         self._stream.undivert()
 
     def _wait(self, until: Callable[[], bool]) -> Ended:
@@ -99,7 +96,7 @@ class _Exchange:
 
     def _answered(self, answer: list[bytes]) -> bool:
         """Take output, traceback and prompt out of what came, as far as they are there."""
-        for mark in (_END, _END, b">")[len(answer) :]:
+        for mark in (keys.END, keys.END, keys.RAW_PROMPT)[len(answer) :]:
             part = self._take(mark)
             if part is None:
                 return False

@@ -15,8 +15,9 @@ from contextlib import AbstractContextManager, nullcontext
 from floe import errors
 from floe.errors import EXIT_FLOE, EXIT_INTERRUPTED, EXIT_OUT_OF_MEMORY, EXIT_PANIC, EXIT_TIMED_OUT
 from floe.spec.vmspec import VmSpec
+from floe.stream.keys import ESCAPE, INPUT_END, INTERRUPT
 from floe.stream.stamps import SWITCH, BootTimes, StampFilter
-from floe.stream.streams import ESCAPE, INPUT_END, INTERRUPT, Ended, Input, Output, RawTerminal, is_foreground_terminal
+from floe.stream.streams import Ended, Input, Output, RawTerminal, is_foreground_terminal
 from floe.vm.outcome import Outcome
 from floe.vm.vm import STOP_GRACE_S, Vm
 

@@ -25,7 +25,8 @@ from floe.hostnet import taps
 from floe.hypervisor import registry
 from floe.spec import disks, handover, network
 from floe.spec.vmspec import VmSpec, Wires
-from floe.stream.streams import Closed, Ended, Matched, Stream, TimedOut, stop_keys
+from floe.stream.keys import stop_keys
+from floe.stream.streams import Closed, Ended, Matched, Stream, TimedOut
 from floe.vm.outcome import Ending, Failure, Outcome, evidence
 
 if TYPE_CHECKING:
