@@ -12,6 +12,7 @@ import pytest
 
 from floe.errors import VmError
 from floe.qemu import accel as accelerators
+from floe.setup.pins import chosen_release
 from tests.conftest import Boot, Guest
 from tests.upstream import suite
 
@@ -24,8 +25,10 @@ TRIES = 4
 
 
 def listed(section: str) -> dict[str, str]:
-    """Pattern of names -> reason: the table under a heading of README.md."""
-    text = (HERE / "README.md").read_text().partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    """Pattern of names -> reason: the table under a heading of README.md, and under that heading for the chosen release."""
+    readme = (HERE / "README.md").read_text()
+    headings = (section, f"{section}: {chosen_release()}")
+    text = "".join(readme.partition(f"\n## {heading}\n")[2].partition("\n## ")[0] for heading in headings)
     rows = re.findall(r"^\| (`.*`) \| (.+) \|$", text, re.MULTILINE)
     return {pattern: reason for cell, reason in rows for pattern in re.findall(r"`([^`]+)`", cell)}
 
