@@ -26,7 +26,7 @@ KIB = [16, 64, 200, 500, 1000]  # the first fits nothing, the last all but the E
 def test_full_while_building(kib: int, small_disk: SmallDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "main.py").write_text(f"x = {random.Random(kib).randbytes(100_000)!r}\n")
     with small_disk(f"{kib}k") as disk:
-        monkeypatch.setattr(port_archive, "BUILD", disk)
+        monkeypatch.setattr(port_archive, "CACHE", disk)
         with pytest.raises(DiskFull) as caught:
             pipeline.build(tmp_path / "main.py")
     assert "the disk is full: " in caught.value.message

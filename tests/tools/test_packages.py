@@ -106,6 +106,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An image's folder; what is fetched for it goes to a cache of its own."""
     monkeypatch.setattr(port_archive, "BUILD", tmp_path / "build")
+    monkeypatch.setattr(port_archive, "CACHE", tmp_path / "build")
     (tmp_path / "build").mkdir()
     for name in ("port", "mpy-cross"):
         (tmp_path / "build" / name).symlink_to(port_archive.ROOT / "build" / name)
