@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import tomllib
 from pathlib import Path
 
@@ -50,10 +51,11 @@ def differences(name: str) -> list[dict[str, str]]:
 
 def by_cpython(name: str) -> list[str]:
     """What a case prints here, with the lines that differ on purpose as a VM has them."""
-    done = subprocess.run(
-        [sys.executable, "-I", str(CASES[name])],
-        env={**os.environ, "TZ": "UTC"}, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(
+            [sys.executable, "-I", str(CASES[name])], cwd=folder,
+            env={**os.environ, "TZ": "UTC"}, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
     assert done.returncode == 0, f"{name}: {done.stderr}"
     said = done.stdout.splitlines()
     for entry in differences(name):
@@ -68,6 +70,10 @@ def test_every_table_of_differences_has_a_case() -> None:
 
 MAIN = f"""# SPDX-License-Identifier: MIT
 import sys
+
+import _board
+
+_board._boot()  # files, on a RAM disk, as the folder that CPython is run in
 
 
 def ended(name, error=None):

@@ -249,6 +249,7 @@ EXTENSION = {
         ("from json import More\n", ["__init__", "more"]),
         ("import json as j\nj.More\n", ["__init__", "more"]),
         ("import json\nprint(json)\n", ["__init__", "deep", "more"]),
+        ("import json\njson.json()\n", []),
         ("import json.deep\n", ["__init__", "deep"]),
         ("from json import deep\n", ["__init__", "deep"]),
     ],

@@ -209,7 +209,8 @@ class _Visitor(ast.NodeVisitor):
             self._base(base)
         elif not isinstance(base, ast.Name):
             self.visit(base)
-        self.source.bare.add(node.attr)
+        if not (isinstance(base, ast.Name) and base.id == node.attr):  # time.time names nothing but that
+            self.source.bare.add(node.attr)
 
     def _base(self, node: ast.Attribute) -> None:
         """x.y in x.y.z: y is not used bare."""

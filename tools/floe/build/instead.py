@@ -41,7 +41,7 @@ INSTEAD = {
     "getpass": "floe.secret(), with floe run --secret",
     "doctest": "unittest",
     "pytest": "unittest in the VM, or floe.testing on the host",
-    "timeit": "time.ticks_us and time.ticks_diff",
+    "timeit": "time.perf_counter",
 }
 
 # Imports that never fail: what stands in `except ImportError` for them is not imported.
