@@ -23,9 +23,7 @@ def note_text(contents: Contents, mpy: Mapping[str, Path], kernel: kernels.Entry
     return json.dumps(described, separators=(",", ":"), sort_keys=True)
 
 
-def describe(
-    contents: Contents, mpy_sizes: Mapping[str, int], kernel: kernels.Entry | None = None
-) -> dict[str, Any]:
+def describe(contents: Contents, mpy_sizes: Mapping[str, int], kernel: kernels.Entry | None = None) -> dict[str, Any]:
     """The content of the note. mpy_sizes: bytes of bytecode by the file's name in the image. kernel: the ready kernel
     it is on, with all that this holds."""
     config = contents.config

@@ -49,7 +49,7 @@ class Source:
     native: bool = False  # @micropython.native or viper
     attributes: set[tuple[str, str]] = field(default_factory=set)  # ("asyncio", "sleep"): x.y by x's last name
     bare: set[str] = field(default_factory=set)  # names used otherwise than as x.y
-    loose: set[str] = field(default_factory=set)  # last names used otherwise than in calls with two or three plain arguments
+    loose: set[str] = field(default_factory=set)  # last names not only called with 2 or 3 plain arguments
     lazy: dict[str, str] = field(default_factory=dict)  # attribute -> submodule, of a package with __getattr__
 
 
@@ -96,7 +96,7 @@ def _lazy_attributes(tree: ast.Module) -> dict[str, str]:
 
 
 def _loose(tree: ast.Module) -> set[str]:
-    """Last names that are not just called with two or three arguments by position, imports under another name among them."""
+    """Last names that are not just called with two or three arguments by position; imports under another name too."""
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     plain = {
         id(call.func)

@@ -53,6 +53,6 @@ ENOUGH = {
     ("collections", "deque"): {"extendleft", "maxlen", "rotate"},
     ("collections", "namedtuple"): {"_asdict", "_field_defaults", "_fields", "_make", "_replace"},
 }
-# What a dev image has only if its script names it: the compiler in there makes OrderedDict({...}) of the C module's alone.
+# What a dev image has only if its script names it: its compiler makes OrderedDict({...}) of the C module's alone.
 ON_REQUEST = {"collections/ordered.py"}
 PLAIN = {("collections", "deque"), ("collections", "namedtuple")}

@@ -105,7 +105,9 @@ def _run(argv: list[str], step: str) -> str:
 
 def _fullest() -> str:
     """Which of the two folders that gcc writes to has less room."""
-    return str(min((port_archive.CACHE, Path(tempfile.gettempdir())), key=lambda folder: shutil.disk_usage(folder).free))
+    return str(
+        min((port_archive.CACHE, Path(tempfile.gettempdir())), key=lambda folder: shutil.disk_usage(folder).free)
+    )
 
 
 def sizes(link_map: str) -> dict[str, int]:

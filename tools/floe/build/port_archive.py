@@ -22,6 +22,7 @@ BUILD = ROOT / "build" / RELEASE  # in a wheel nobody writes there
 UPSTREAM = BUILD / "upstream"
 MICROPYTHON = UPSTREAM / "micropython"
 
+
 def _cache() -> Path:
     """Where builds leave what they may find again; $XDG_CACHE_HOME is $HOME/.cache if not set."""
     if not INSTALLED:

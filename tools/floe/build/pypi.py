@@ -13,11 +13,11 @@ from email.parser import HeaderParser
 from pathlib import Path
 
 from floe.build import index, mip
-from floe.setup.archive import unpack
 from floe.build.config import ImageConfig, Package
-from floe.errors import BuildError, UpstreamError
 from floe.build.lock import Entry, Lock
 from floe.build.resolve import Frozen, Root
+from floe.errors import BuildError, UpstreamError
+from floe.setup.archive import unpack
 
 Say = Callable[[str], None]
 

@@ -53,7 +53,7 @@ class _App(msgspec.Struct):
 
 
 def make(contents: Contents, entry: kernels.Entry, out: Path) -> dict[str, int]:
-    """Write the image with these contents, to be sealed yet; the bytes that its parts bring into it. Raises BuildError."""
+    """Write the image with these contents, to be sealed yet; the bytes of each part of it. Raises BuildError."""
     compiled = bytecode.compile_all(contents.archive.mpy_cross, contents.closure.frozen)
     note = note_text(contents, compiled, entry).encode()
     modules = {target: mpyfloats.exact(path.read_bytes()) for target, path in compiled.items()}

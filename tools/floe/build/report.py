@@ -6,8 +6,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from floe.image.elf import Image
 from floe.build.pipeline import Built
+from floe.image.elf import Image
 
 _LARGEST = 6
 

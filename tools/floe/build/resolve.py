@@ -15,10 +15,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from floe.build.instead import ENOUGH, INSTEAD, ON_REQUEST, PLAIN, SURE
-from floe.errors import BuildError
 from floe.build.imports import Import, Need, Source, scan
+from floe.build.instead import ENOUGH, INSTEAD, ON_REQUEST, PLAIN, SURE
 from floe.build.port_archive import CModule
+from floe.errors import BuildError
 from floe.userfile import read_file
 
 # asyncio has `import ssl` for callers of open_connection(ssl=True): TLS is in an image whose own script imports it.

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from mpremote.romfs import VfsRomWriter
 
-from floe.errors import BuildError
 from floe.build.resolve import show
+from floe.errors import BuildError
 from floe.userfile import read_file
 
 MAX_DATA = 1 << 30
