@@ -54,7 +54,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(suite.TESTS / "import", data)
     for name in ("io", "unicode"):
         shutil.copytree(suite.TESTS / name / "data", data / "data", dirs_exist_ok=True)
-    shutil.copy(HERE / "guest_files.py", folder / "main.py")
+    shutil.copy(HERE / "guest_upstream.py", folder / "main.py")
     (folder / "image.toml").write_text('name = "upstream"\nmain = "main.py"\ndata = "data"\n')
     return folder
 

@@ -19,7 +19,7 @@ from floe.errors import ImageRefused, NotFound
 from floe.image import elf
 from tests.support.command import failure
 
-REPO = Path(__file__).resolve().parents[2]
+REPO = Path(__file__).resolve().parents[3]
 PHDR = 56  # sizeof(Elf64_Phdr)
 
 

@@ -20,7 +20,7 @@ from floe.setup.pins import Origin, Patch, Pin, load_pins
 from floe.setup.upstream import Fetcher, HashMismatch, bring_all
 from tests.support.httphost import Quiet, serve
 
-REPO = Path(__file__).parents[2]
+REPO = Path(__file__).parents[3]
 
 
 def tar_of(files: dict[str, bytes], kind: str = "gz") -> bytes:

@@ -12,7 +12,7 @@ from floe.build import pipeline
 from floe.image import elf
 from floe.image.append import PAGE, Kernel, Segment
 
-REPO = Path(__file__).resolve().parents[2]
+REPO = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module")

@@ -199,7 +199,7 @@ def test_a_pty_may_be_opened_again_and_again(bench: Bench) -> None:
 EXCLUSIVE = """
 import fcntl, os, sys, termios
 from pathlib import Path
-from tests.tools.test_hub import Bench
+from tests.tools.detached.test_hub import Bench
 bench = Bench(Path(sys.argv[1]))
 for number in range(3):
     fd = bench.by_pty()

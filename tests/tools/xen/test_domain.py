@@ -478,7 +478,7 @@ def test_a_port_in_a_dom0_needs_an_address_that_is_known(monkeypatch: pytest.Mon
 
 
 def test_an_image_s_own_ports_are_dropped_in_a_dom0_and_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    web = Path(__file__).resolve().parents[2] / "images/web"
+    web = Path(__file__).resolve().parents[3] / "images/web"
     monkeypatch.setattr(dom0, "is_here", lambda: True)
     said: list[str] = []
     spec, _ = plan.plan(web, RunOptions(hypervisor="xen"), said.append)

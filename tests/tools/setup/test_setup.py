@@ -13,7 +13,7 @@ import pytest
 from floe.errors import FloeError, NotFound
 from floe.setup import __main__ as setup
 
-REPO = Path(__file__).resolve().parents[2]
+REPO = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture

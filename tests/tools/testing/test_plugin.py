@@ -231,7 +231,7 @@ def test_apps_by_name(project: pytest.Pytester) -> None:
 def test_the_entry_point_is_this_module() -> None:
     import tomllib
 
-    text = (Path(__file__).parents[2] / "tools" / "pyproject.toml").read_text()
+    text = (Path(__file__).parents[3] / "tools" / "pyproject.toml").read_text()
     pyproject = tomllib.loads(text)
     # By its own name: with `-p floe.testing` beside it, it is still registered once.
     assert pyproject["project"]["entry-points"]["pytest11"] == {"floe.testing": "floe.testing"}
