@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,16 +14,12 @@ import pytest
 from floe.build import pipeline
 from floe.errors import FloeError
 from floe.qemu import commandline
-from floe.testing import Boot, BootOptions, Guest
+from floe.testing import Boot
 from tests.support import otherqemu
-
-__all__ = ["Boot", "BootOptions", "Guest"]
+from tests.support.fixtures import REPO, SmallDisk
 
 pytest_plugins = ["tests.support.limits"]
 
-SmallDisk = Callable[[str], AbstractContextManager[Path]]
-
-REPO = Path(__file__).resolve().parent.parent
 os.environ.pop("PYTHONUNBUFFERED", None)  # what is started here keeps its output back as a user's does
 
 
@@ -91,12 +87,3 @@ def small_disk(tmp_path: Path) -> SmallDisk:
             subprocess.run(["umount", "-l", folder], check=True)
 
     return mounted
-
-
-def run_to_the_end(boot: Boot, guest: Path, what: str) -> Guest:
-    """Boot a guest that is told what to do; it has ended well when this returns."""
-    vm = boot(guest, deadline_s=60, args=(what,))
-    assert vm.wait() == 0
-    assert vm.console_text.endswith("the end\n")
-    assert "PANIC" not in vm.console_text
-    return vm

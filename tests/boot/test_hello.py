@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from floe.qemu.commandline import MACHINES
-from tests.conftest import Boot
+from floe.testing import Boot
 
 pytestmark = pytest.mark.usefixtures("each_qemu")
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from floe.stream.keys import INTERRUPT
+from floe.testing import Boot, Guest
 from tests.boot.rawhttp import Answer, RawHttp
-from tests.conftest import Boot, Guest
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Boot
+from floe.testing import Boot
 
 APP = Path(__file__).parent / "packages"
 BROKER = "/usr/sbin/mosquitto"

@@ -14,7 +14,7 @@ from floe.cli import main as cli
 from floe.errors import ImageRefused, NotFound
 from floe.image import elf
 from floe.qemu.commandline import MACHINES
-from tests.conftest import Boot
+from floe.testing import Boot
 
 REPO = Path(__file__).resolve().parents[2]
 HOWS: tuple[How, ...] = ("linked", "ready")

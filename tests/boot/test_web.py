@@ -13,10 +13,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from floe.testing import Boot
 from tests.bench import unixport
 from tests.boot.rawhttp import RawHttp, exchange
 from tests.boot.webguest import DATA, HOST, POST_NOTE, BootWeb, Web, get, request, serve, status_of
-from tests.conftest import Boot
 
 
 @pytest.fixture

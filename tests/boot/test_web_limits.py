@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import pytest
 
 from floe.stream.keys import INTERRUPT
+from floe.testing import Boot
 from tests.boot.rawhttp import RawHttp, exchange
 from tests.boot.webguest import (
     CALM_S,
@@ -29,7 +30,6 @@ from tests.boot.webguest import (
     serve,
     status_of,
 )
-from tests.conftest import Boot
 
 
 @pytest.fixture

@@ -21,8 +21,8 @@ import pytest
 
 from floe.errors import UsageError
 from floe.stream.keys import INTERRUPT
+from floe.testing import Boot, Guest
 from tests.boot.webguest import DATA
-from tests.conftest import Boot, Guest
 from tests.support.certs import HOST, Certificates
 
 DEADLINE_S = 120.0

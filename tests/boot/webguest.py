@@ -10,8 +10,8 @@ from pathlib import Path
 from pexpect import TIMEOUT
 
 from floe.stream.keys import INTERRUPT
+from floe.testing import Boot, Guest
 from tests.boot.rawhttp import Answer, RawHttp, exchange
-from tests.conftest import Boot, Guest
 
 DATA = Path(__file__).resolve().parents[2] / "images" / "web" / "data"
 HOST = b"Host: test\r\n"

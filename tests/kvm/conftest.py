@@ -13,7 +13,7 @@ from floe.errors import UpstreamError, VmError
 from floe.kvmlab import machine
 from floe.kvmlab.lab import LAB
 from floe.qemu import commandline
-from tests.conftest import REPO
+from tests.support.fixtures import REPO
 
 STATE = REPO / "build" / "tests-kvm"
 LIMIT_S = 420  # the first test may download, build and boot, on a busy machine

@@ -13,9 +13,9 @@ from floe.kvmlab import nested
 from floe.kvmlab.lab import LAB
 from floe.spec.vmspec import VmSpec
 from floe.vm.outcome import Outcome, judge
-from tests.conftest import REPO
 from tests.kvm import inner
-from tests.target.test_protection import Layout
+from tests.support.fixtures import REPO
+from tests.support.layout import Layout
 
 GUESTS = REPO / "tests" / "target" / "guests"
 IDLE = Path(__file__).with_name("guest_idle.py")

@@ -20,7 +20,7 @@ from floe.kvmlab import nested
 from floe.kvmlab.lab import LAB
 from floe.spec.vmspec import VmSpec
 from tests.upstream import suite
-from tests.upstream.test_upstream import app, listed, matching
+from tests.upstream.suite import app, listed, matching
 
 __all__ = ["app"]  # a fixture
 

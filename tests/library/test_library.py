@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import REPO, Boot
+from floe.testing import Boot
 from tests.library.table import ROWS
+from tests.support.fixtures import REPO
 
 HERE = Path(__file__).resolve().parent
 CASES = {path.stem: path for path in sorted((HERE / "cases").glob("*.py"))}

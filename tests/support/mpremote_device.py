@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from floe.stream.streams import Matched
-from tests.conftest import Guest
+from floe.testing import Guest
 
 T = TypeVar("T")
 

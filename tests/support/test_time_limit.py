@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.conftest import REPO
+from tests.support.fixtures import REPO
 
 HANGS = """
 import subprocess, time

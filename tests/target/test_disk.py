@@ -14,7 +14,7 @@ from littlefs import LittleFS, UserContext
 from floe.build import pipeline
 from floe.image import elf
 from floe.qemu import words as qemu_words
-from tests.conftest import Boot, Guest
+from floe.testing import Boot, Guest
 
 GUESTS = Path(__file__).resolve().parent / "guests"
 FILES = GUESTS / "guest_files.py"

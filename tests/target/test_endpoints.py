@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from floe.store import vmfolder
-from tests.conftest import SmallDisk
 from tests.support.command import floe
+from tests.support.fixtures import SmallDisk
 from tests.support.vms import Vms, kill, log, ps, until
 
 GUEST = Path(__file__).parent / "guests" / "guest_console.py"

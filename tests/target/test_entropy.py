@@ -12,7 +12,7 @@ import pytest
 from floe.qemu import commandline
 from floe.qemu.commandline import Endpoints
 from floe.spec.vmspec import VmSpec
-from tests.conftest import Boot
+from floe.testing import Boot
 
 GUESTS = Path(__file__).resolve().parent / "guests"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.conftest import Boot
+from floe.testing import Boot
 from tests.support.certs import Certificates
 
 POOR = """

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Boot
+from floe.testing import Boot
 
 GUEST = Path(__file__).resolve().parent / "guests" / "guest_exit.py"
 pytestmark = pytest.mark.usefixtures("each_qemu")

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.conftest import Boot, Guest
+from floe.testing import Boot, Guest
 from tests.target.peers import wire
 
 GUEST = Path(__file__).resolve().parent / "guests" / "guest_flood.py"

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from floe.stream.streams import Matched
-from tests.conftest import Boot, Guest
+from floe.testing import Boot, Guest
 from tests.target.peers import wire
 from tests.target.peers.wire import Wire
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.conftest import Boot
+from floe.testing import Boot
 
 GUESTS = Path(__file__).resolve().parent / "guests"
 

@@ -15,7 +15,7 @@ from mpremote.transport_serial import SerialTransport
 from pexpect import TIMEOUT
 
 from floe.stream.keys import INTERRUPT
-from tests.conftest import Boot
+from floe.testing import Boot
 from tests.support.command import FLOE
 from tests.support.mpremote_device import Device
 

@@ -15,8 +15,9 @@ import pytest
 from floe.errors import EXIT_PANIC
 from floe.qemu import commandline
 from floe.setup.pins import chosen_release, load_pins
+from floe.testing import Boot, Guest
 from floe.vm.outcome import Outcome, judge
-from tests.conftest import REPO, Boot, Guest
+from tests.support.fixtures import REPO
 
 GUEST = Path(__file__).resolve().parent / "guests" / "guest_machine.py"
 MIB, GIB = 1 << 20, 1 << 30

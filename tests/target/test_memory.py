@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Boot, Guest
+from floe.testing import Boot, Guest
 
 GUEST = Path(__file__).resolve().parent / "guests" / "guest_memory.py"
 NATIVE = """

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Boot
+from floe.testing import Boot
 
 GUEST = Path(__file__).resolve().parent / "guests" / "guest_ntp.py"
 EPOCH = 2208988800

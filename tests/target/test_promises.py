@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Boot
+from floe.testing import Boot
 
 GUESTS = Path(__file__).resolve().parent / "guests"
 ROUNDS = 10

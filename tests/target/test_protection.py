@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from elftools.elf.elffile import ELFFile
 
 from floe.qemu import ring3
 from floe.qemu.accel import KVM_DEVICE
-from tests.conftest import Boot, Guest
+from floe.testing import Boot, Guest
+from tests.support.layout import Layout
 
 GUEST = Path(__file__).resolve().parent / "guests" / "guest_protection.py"
 REGISTERS = [
@@ -38,29 +38,6 @@ REGISTERS = [
     "r15",
 ]
 PAGE = 4096
-
-
-class Layout:
-    """Addresses of an image, from its symbols and its bytes."""
-
-    def __init__(self, elf: Path) -> None:
-        with elf.open("rb") as f:
-            file = ELFFile(f)
-            table = file.get_section_by_name(".symtab")
-            self.symbols = {s.name: int(s["st_value"]) for s in table.iter_symbols() if s.name}
-            text = file.get_section_by_name(".text")
-            self.text, self.code = int(text["sh_addr"]), bytes(text.data())
-
-    def __getitem__(self, place: str) -> int:
-        """A symbol, or a symbol and an offset: "link_end+8"."""
-        name, _, offset = place.partition("+")
-        return self.symbols[name] + int(offset or "0", 0)
-
-    def bytes_in_text(self, *patterns: bytes) -> int:
-        """Where the text happens to hold an instruction."""
-        found = [at for p in patterns if (at := self.code.find(p)) >= 0]
-        assert found, f"no {patterns} in the text"
-        return self.text + found[0]
 
 
 @pytest.fixture(scope="module")

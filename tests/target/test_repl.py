@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from floe.stream.keys import INTERRUPT
-from tests.conftest import Boot
+from floe.testing import Boot
 from tests.support.mpremote_device import Device
 
 DEADLINE_S = 60.0

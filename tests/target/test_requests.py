@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Boot
+from floe.testing import Boot
 from tests.support.certs import Certificates
 
 GUESTS = Path(__file__).resolve().parent / "guests"

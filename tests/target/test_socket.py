@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Boot
+from floe.testing import Boot
 from tests.target.peers.net_host import Services
 
 pytestmark = pytest.mark.usefixtures("each_qemu")

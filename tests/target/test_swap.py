@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from floe.build import port_archive
-from tests.conftest import Boot
+from floe.testing import Boot
 from tests.support.mpremote_device import Device
 
 DEADLINE_S = 15.0

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from pexpect import TIMEOUT
 
-from tests.conftest import Boot, Guest, run_to_the_end
+from floe.testing import Boot, Guest
+from tests.support.fixtures import run_to_the_end
 
 GUEST = Path(__file__).resolve().parent / "guests" / "guest_time.py"
 LATE_US = 500_000

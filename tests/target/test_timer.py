@@ -20,7 +20,8 @@ from floe.build import pipeline
 from floe.qemu.commandline import Endpoints, command_line
 from floe.qemu.qmp import negotiate
 from floe.spec.vmspec import VmSpec
-from tests.conftest import Boot, Guest, run_to_the_end
+from floe.testing import Boot, Guest
+from tests.support.fixtures import run_to_the_end
 
 GUEST = Path(__file__).resolve().parent / "guests" / "guest_timer.py"
 MS = 1000

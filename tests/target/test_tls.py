@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Boot
+from floe.testing import Boot
 from tests.support.certs import Certificates
 from tests.target.peers.tls_host import TlsServices
 

@@ -6,22 +6,29 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import fnmatch
 import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import pytest
+
 from floe.build import port_archive
+from floe.setup.pins import chosen_release
+from floe.testing import Boot, Guest
 from floe.vm.vm import Vm
 from tests.bench import unixport
-from tests.conftest import REPO
+from tests.support.fixtures import REPO
 from tests.support.terminal import Pty
 
+HERE = Path(__file__).resolve().parent
 TESTS = port_archive.MICROPYTHON / "tests"
 BUILD = port_archive.BUILD / "upstream-tests"
 MODES: dict[str, tuple[str, ...]] = {
@@ -166,3 +173,35 @@ def on_vms(vms: Sequence[Vm], mode: str, names: Sequence[str], deadline_s: float
     for vm in vms:
         del vm.console.data[:-_CONSOLE_TAIL]  # or it would bury the report
     return result
+
+
+def listed(section: str) -> dict[str, str]:
+    """Pattern of names -> reason: the table under a heading of README.md, and under that heading for the chosen release."""
+    readme = (HERE / "README.md").read_text()
+    headings = (section, f"{section}: {chosen_release()}")
+    text = "".join(readme.partition(f"\n## {heading}\n")[2].partition("\n## ")[0] for heading in headings)
+    rows = re.findall(r"^\| (`.*`) \| (.+) \|$", text, re.MULTILINE)
+    return {pattern: reason for cell, reason in rows for pattern in re.findall(r"`([^`]+)`", cell)}
+
+
+def matching(names: set[str], patterns: dict[str, str]) -> set[str]:
+    return {name for name in names for pattern in patterns if fnmatch.fnmatch(name, pattern)}
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dev image with what the tests in import, io and unicode open and import."""
+    folder = tmp_path_factory.mktemp("upstream")
+    data = folder / "data"
+    shutil.copytree(TESTS / "import", data)
+    for name in ("io", "unicode"):
+        shutil.copytree(TESTS / name / "data", data / "data", dirs_exist_ok=True)
+    shutil.copy(HERE / "guest_upstream.py", folder / "main.py")
+    (folder / "image.toml").write_text('name = "upstream"\nmain = "main.py"\ndata = "data"\n')
+    return folder
+
+
+def boot_device(boot: Boot, app: Path) -> Guest:
+    vm = boot(app, deadline_s=60, dev=True)
+    vm.expect_exact(">>> ")
+    return vm

@@ -3,38 +3,23 @@
 
 from __future__ import annotations
 
-import fnmatch
-import re
-import shutil
 from pathlib import Path
 
 import pytest
 
 from floe.errors import VmError
 from floe.qemu import accel as accelerators
-from floe.setup.pins import chosen_release
-from tests.conftest import Boot, Guest
+from floe.testing import Boot
 from tests.upstream import suite
+from tests.upstream.suite import app, boot_device, listed, matching
 
-HERE = Path(__file__).resolve().parent
+__all__ = ["app"]  # a fixture
+
 DIRECTORIES = ("basics", "extmod", "float", "import", "io", "micropython", "misc", "stress", "unicode")
 FEWER = ("basics", "float", "micropython")  # on a second accelerator
 VMS = 2
 DEADLINE_S = 600
 TRIES = 4
-
-
-def listed(section: str) -> dict[str, str]:
-    """Pattern of names -> reason: the table under a heading of README.md, and under that heading for the chosen release."""
-    readme = (HERE / "README.md").read_text()
-    headings = (section, f"{section}: {chosen_release()}")
-    text = "".join(readme.partition(f"\n## {heading}\n")[2].partition("\n## ")[0] for heading in headings)
-    rows = re.findall(r"^\| (`.*`) \| (.+) \|$", text, re.MULTILINE)
-    return {pattern: reason for cell, reason in rows for pattern in re.findall(r"`([^`]+)`", cell)}
-
-
-def matching(names: set[str], patterns: dict[str, str]) -> set[str]:
-    return {name for name in names for pattern in patterns if fnmatch.fnmatch(name, pattern)}
 
 
 def directories(accel: str) -> tuple[str, ...]:
@@ -44,25 +29,6 @@ def directories(accel: str) -> tuple[str, ...]:
     except VmError:
         return DIRECTORIES
     return DIRECTORIES if accel == "kvm" else FEWER
-
-
-@pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A dev image with what the tests in import, io and unicode open and import."""
-    folder = tmp_path_factory.mktemp("upstream")
-    data = folder / "data"
-    shutil.copytree(suite.TESTS / "import", data)
-    for name in ("io", "unicode"):
-        shutil.copytree(suite.TESTS / name / "data", data / "data", dirs_exist_ok=True)
-    shutil.copy(HERE / "guest_upstream.py", folder / "main.py")
-    (folder / "image.toml").write_text('name = "upstream"\nmain = "main.py"\ndata = "data"\n')
-    return folder
-
-
-def boot_device(boot: Boot, app: Path) -> Guest:
-    vm = boot(app, deadline_s=60, dev=True)
-    vm.expect_exact(">>> ")
-    return vm
 
 
 @pytest.mark.parametrize("mode", suite.MODES)

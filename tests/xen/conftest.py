@@ -11,9 +11,10 @@ import pytest
 
 from floe.errors import UpstreamError, VmError
 from floe.qemu import commandline
+from floe.testing import Boot
 from floe.xenlab import lab as the_lab
 from floe.xenlab import machine
-from tests.conftest import REPO, Boot
+from tests.support.fixtures import REPO
 
 STATE = REPO / "build" / "tests-xen"
 LIMIT_S = 840  # Xen under emulation, on a busy machine; pytest's own limit of a test comes after it

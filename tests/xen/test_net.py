@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from floe.testing import Boot, Guest
 from floe.xenlab import lab as the_lab
-from tests.conftest import Boot, Guest
 from tests.xen.xl import domains
 
 GUEST = Path(__file__).with_name("guest_vif.py")

@@ -17,10 +17,11 @@ from pathlib import Path
 import pytest
 
 from floe.errors import FloeError
+from floe.testing import Boot
 from floe.xen import dom0, places
 from floe.xenlab import lab as the_lab
-from tests.conftest import REPO, Boot
 from tests.support.command import FLOE, failure, floe
+from tests.support.fixtures import REPO
 from tests.support.vms import Vms, log, ps, until
 from tests.xen import dom0 as in_dom0
 from tests.xen.xl import domains

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from floe.build import pipeline
+from floe.testing import Boot
 from floe.testing.guest import Guest
 from floe.xenlab import lab as the_lab
-from tests.conftest import Boot
 from tests.xen.xl import domains
 
 STUBBORN = """

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Boot
+from floe.testing import Boot
 from tests.upstream import suite
-from tests.upstream.test_upstream import app, boot_device, listed, matching
+from tests.upstream.suite import app, boot_device, listed, matching
 
 __all__ = ["app"]  # a fixture
 

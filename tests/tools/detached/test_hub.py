@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import select
@@ -11,111 +10,29 @@ import socket
 import subprocess
 import sys
 import termios
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from floe.detached import hub as hub_module
-from floe.detached.endpoints import Listener, Pty, tcp_socket, unix_socket
-from floe.detached.hub import Hub
+from floe.detached.endpoints import tcp_socket
 from floe.stream import logfile
 from floe.stream.link import Link
 from floe.stream.logfile import BoundedLog
-from tests.conftest import SmallDisk
-
-DEADLINE_S = 10.0
-
-
-class Bench:
-    """A hub with all endpoints; `guest` is the machine's end of its console."""
-
-    def __init__(self, folder: Path) -> None:
-        self.loop = asyncio.new_event_loop()
-        self.log_path = folder / "console.log"
-        self.log = BoundedLog(self.log_path)
-        self.hub = Hub("vm", self.loop, self.log)
-        self.guest, console = socket.socketpair()
-        self.guest.setblocking(False)
-        self.hub.connect(Link(console.detach(), self.loop))
-        tcp = tcp_socket(0)
-        self.port = tcp.getsockname()[1]
-        self.unix = folder / "console.sock"
-        self.listeners = [Listener(s, self.hub, self.loop) for s in (tcp, unix_socket(self.unix))]
-        self.pty = Pty(self.hub, self.loop)
-        self.hub.on_free = self.pty.console_is_free
-
-    def close(self) -> None:
-        for listener in self.listeners:
-            listener.close()
-        self.pty.close()
-        self.guest.close()
-        self.loop.close()
-
-    def until(self, true: Callable[[], bool]) -> None:
-        """Serve until it holds."""
-
-        async def wait() -> None:
-            end = self.loop.time() + DEADLINE_S
-            while not true():
-                assert self.loop.time() < end
-                await asyncio.sleep(0.001)
-
-        self.loop.run_until_complete(wait())
-
-    def serve(self, seconds: float = 0.05) -> None:
-        self.loop.run_until_complete(asyncio.sleep(seconds))
-
-    def by_tcp(self) -> socket.socket:
-        sock = socket.create_connection(("127.0.0.1", self.port))
-        sock.setblocking(False)
-        return sock
-
-    def by_unix(self) -> socket.socket:
-        sock = socket.socket(socket.AF_UNIX)
-        sock.connect(str(self.unix))
-        sock.setblocking(False)
-        return sock
-
-    def by_pty(self) -> int:
-        return os.open(self.pty.path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
-
-    def read(self, fd: int | socket.socket, size: int) -> bytes:
-        """Exactly `size` bytes, or what came before the end."""
-        number = fd if isinstance(fd, int) else fd.fileno()
-        got = bytearray()
-        ended = False
-
-        def enough() -> bool:
-            nonlocal ended
-            if select.select([number], [], [], 0)[0]:
-                data = os.read(number, size - len(got))
-                ended = not data
-                got.extend(data)
-            return ended or len(got) >= size
-
-        self.until(enough)
-        return bytes(got)
-
-    def in_use(self, fd: int | socket.socket) -> str:
-        """The line that a refused client gets."""
-        line = b""
-        while not line.endswith(b"\n"):
-            byte = self.read(fd, 1)
-            assert byte, line
-            line += byte
-        return line.decode()
+from tests.support.fixtures import SmallDisk
+from tests.support.hubbench import DEADLINE_S, HubBench
 
 
 @pytest.fixture
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    made = Bench(tmp_path_factory.mktemp("b"))
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubBench]:
+    made = HubBench(tmp_path_factory.mktemp("b"))
     yield made
     made.close()
 
 
 @pytest.fixture(params=["tcp", "unix", "pty"])
-def client(bench: Bench, request: pytest.FixtureRequest) -> Iterator[int]:
+def client(bench: HubBench, request: pytest.FixtureRequest) -> Iterator[int]:
     """A descriptor of a client, attached."""
     fd = {"tcp": lambda: bench.by_tcp().detach(), "unix": lambda: bench.by_unix().detach(), "pty": bench.by_pty}[
         request.param
@@ -128,7 +45,7 @@ def client(bench: Bench, request: pytest.FixtureRequest) -> Iterator[int]:
 EVERY_BYTE = bytes(range(256)) * 64
 
 
-def test_every_byte_passes_both_ways(bench: Bench, client: int) -> None:
+def test_every_byte_passes_both_ways(bench: HubBench, client: int) -> None:
     bench.guest.send(EVERY_BYTE)
     assert bench.read(client, len(EVERY_BYTE)) == EVERY_BYTE
     sent = 0
@@ -141,13 +58,13 @@ def test_every_byte_passes_both_ways(bench: Bench, client: int) -> None:
     assert bench.log_path.read_bytes() == EVERY_BYTE
 
 
-def test_nothing_is_echoed_and_nothing_from_before_is_seen(bench: Bench, client: int) -> None:
+def test_nothing_is_echoed_and_nothing_from_before_is_seen(bench: HubBench, client: int) -> None:
     os.write(client, b"hello\r\x03\x04")
     assert bench.read(bench.guest, 8) == b"hello\r\x03\x04"
     assert not select.select([client], [], [], 0.05)[0]
 
 
-def test_what_was_sent_before_leaving_arrives(bench: Bench) -> None:
+def test_what_was_sent_before_leaving_arrives(bench: HubBench) -> None:
     """More than the machine's socket takes, from a client that leaves at once."""
     for connect in (bench.by_tcp, bench.by_unix):
         sock = connect()
@@ -166,7 +83,7 @@ def test_what_was_sent_before_leaving_arrives(bench: Bench) -> None:
         bench.until(lambda: bench.hub.client is None)
 
 
-def test_the_next_client_gets_nothing_of_the_one_before(bench: Bench) -> None:
+def test_the_next_client_gets_nothing_of_the_one_before(bench: HubBench) -> None:
     """The pty too: bytes that were not read are flushed, modes that were set are reset."""
     first = bench.by_pty()
     bench.until(lambda: bench.hub.client is not None)
@@ -186,7 +103,7 @@ def test_the_next_client_gets_nothing_of_the_one_before(bench: Bench) -> None:
     os.close(second)
 
 
-def test_a_pty_may_be_opened_again_and_again(bench: Bench) -> None:
+def test_a_pty_may_be_opened_again_and_again(bench: HubBench) -> None:
     for number in range(20):
         fd = bench.by_pty()
         bench.until(lambda: bench.hub.client is not None)
@@ -199,8 +116,8 @@ def test_a_pty_may_be_opened_again_and_again(bench: Bench) -> None:
 EXCLUSIVE = """
 import fcntl, os, sys, termios
 from pathlib import Path
-from tests.tools.detached.test_hub import Bench
-bench = Bench(Path(sys.argv[1]))
+from tests.support.hubbench import HubBench
+bench = HubBench(Path(sys.argv[1]))
 for number in range(3):
     fd = bench.by_pty()
     fcntl.ioctl(fd, termios.TIOCEXCL)
@@ -224,7 +141,7 @@ def test_a_pty_that_was_left_exclusive_serves_the_next_one(tmp_path_factory: pyt
 
 
 @pytest.mark.parametrize("second", ["tcp", "unix"])
-def test_a_second_client_is_told_and_closed(bench: Bench, client: int, second: str) -> None:
+def test_a_second_client_is_told_and_closed(bench: HubBench, client: int, second: str) -> None:
     other = bench.by_tcp() if second == "tcp" else bench.by_unix()
     other.send(b"garbage\x03\x04")  # mpremote's first bytes: they reach nobody
     line = bench.in_use(other)
@@ -238,7 +155,7 @@ def test_a_second_client_is_told_and_closed(bench: Bench, client: int, second: s
     other.close()
 
 
-def test_who_has_it_is_told(bench: Bench) -> None:
+def test_who_has_it_is_told(bench: HubBench) -> None:
     first = bench.by_unix()
     bench.until(lambda: bench.hub.client is not None)
     other = bench.by_tcp()
@@ -254,7 +171,7 @@ def test_who_has_it_is_told(bench: Bench) -> None:
     other.close()
 
 
-def test_at_the_pty_the_line_answers_what_is_typed_until_it_is_free(bench: Bench) -> None:
+def test_at_the_pty_the_line_answers_what_is_typed_until_it_is_free(bench: HubBench) -> None:
     first = bench.by_tcp()
     bench.until(lambda: bench.hub.client is not None)
     terminal = bench.by_pty()
@@ -271,7 +188,7 @@ def test_at_the_pty_the_line_answers_what_is_typed_until_it_is_free(bench: Bench
     os.close(terminal)
 
 
-def test_what_mpremote_typed_last_at_a_refused_pty_reaches_the_guest_in_its_turn(bench: Bench) -> None:
+def test_what_mpremote_typed_last_at_a_refused_pty_reaches_the_guest_in_its_turn(bench: HubBench) -> None:
     """It reads over the line and waits for the answer to Ctrl-A; what a person typed is not run behind their back."""
     first = bench.by_tcp()
     bench.until(lambda: bench.hub.client is not None)
@@ -285,7 +202,7 @@ def test_what_mpremote_typed_last_at_a_refused_pty_reaches_the_guest_in_its_turn
     os.close(terminal)
 
 
-def test_a_client_that_does_not_read_holds_nobody_up(bench: Bench, client: int) -> None:
+def test_a_client_that_does_not_read_holds_nobody_up(bench: HubBench, client: int) -> None:
     """The log has all of it; what the client missed is counted; when it reads again it gets what comes then."""
     total = 12 << 20
     sent = 0
@@ -309,7 +226,7 @@ def test_a_client_that_does_not_read_holds_nobody_up(bench: Bench, client: int) 
     assert bench.read(client, 5) == b"fresh"
 
 
-def test_a_slow_client_loses_nothing(bench: Bench) -> None:
+def test_a_slow_client_loses_nothing(bench: HubBench) -> None:
     """It takes some 5 MB/s: the guest is held back to that."""
     sock = bench.by_unix()
     bench.until(lambda: bench.hub.client is not None)
@@ -330,7 +247,7 @@ def test_a_slow_client_loses_nothing(bench: Bench) -> None:
     sock.close()
 
 
-def test_a_client_that_left_is_not_waited_for_for_ever(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_left_is_not_waited_for_for_ever(bench: HubBench, monkeypatch: pytest.MonkeyPatch) -> None:
     """The guest reads nothing, the client is held back for it, and goes away."""
     monkeypatch.setattr(hub_module, "_LEFT_S", 1.0)
     sock = bench.by_tcp()
@@ -357,7 +274,7 @@ def test_a_client_that_left_is_not_waited_for_for_ever(bench: Bench, monkeypatch
     (b"a script's output >", b"\r\x01", b"\r\x01"),
 ])  # fmt: skip
 def test_a_client_that_leaves_in_raw_mode_is_tidied_up_after(
-    bench: Bench, client: int, said: bytes, sent: bytes, typed: bytes
+    bench: HubBench, client: int, said: bytes, sent: bytes, typed: bytes
 ) -> None:
     """A guest in raw mode holds its script's output back."""
     for half in (said[:9], said[9:]):
@@ -371,7 +288,7 @@ def test_a_client_that_leaves_in_raw_mode_is_tidied_up_after(
     assert not select.select([bench.guest], [], [], 0.02)[0]
 
 
-def test_the_machine_may_come_and_go_under_a_client(bench: Bench, client: int) -> None:
+def test_the_machine_may_come_and_go_under_a_client(bench: HubBench, client: int) -> None:
     bench.guest.close()
     bench.hub.connect(None)
     os.write(client, b"lost")
@@ -393,11 +310,11 @@ def test_the_wanted_port_is_taken_if_it_is_free() -> None:
         assert third.getsockname() == ("127.0.0.1", port)
 
 
-def test_the_unix_socket_is_for_its_owner_alone(bench: Bench) -> None:
+def test_the_unix_socket_is_for_its_owner_alone(bench: HubBench) -> None:
     assert bench.unix.stat().st_mode & 0o777 == 0o600
 
 
-def test_the_port_is_for_its_owner_alone(bench: Bench) -> None:
+def test_the_port_is_for_its_owner_alone(bench: HubBench) -> None:
     """Over IPv6 too, whose sockets may connect to IPv4 addresses; from a client that has hung up, where only root is named."""
     if os.geteuid() != 0:
         pytest.skip("SKIP: another user is made by root alone")
@@ -429,7 +346,7 @@ def test_the_port_is_for_its_owner_alone(bench: Bench) -> None:
     own.close()
 
 
-def test_the_pty_is_for_its_owner_alone(bench: Bench) -> None:
+def test_the_pty_is_for_its_owner_alone(bench: HubBench) -> None:
     assert os.stat(bench.pty.path).st_mode & 0o777 == 0o600
 
 

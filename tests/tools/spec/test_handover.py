@@ -14,8 +14,8 @@ from floe.qemu import words as qemu_words
 from floe.qemu.commandline import Endpoints, command_line
 from floe.spec import handover
 from floe.spec.vmspec import VmSpec
+from floe.testing import Boot
 from floe.vm.vm import Vm
-from tests.conftest import Boot
 from tests.support.command import floe
 
 UUID = "01234567-89ab-cdef-0123-456789abcdef"

@@ -26,8 +26,8 @@ from floe.spec.network import Card
 from floe.spec.ports import Forward
 from floe.spec.vmspec import VmSpec
 from floe.stream.streams import Closed
+from floe.testing import Boot
 from floe.vm.vm import Vm
-from tests.conftest import Boot
 from tests.support import tiny
 from tests.support.nobody import error_for_nobody
 

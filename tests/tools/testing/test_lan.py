@@ -15,8 +15,8 @@ from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import ARP, Ether
 from scapy.utils import rdpcap
 
+from floe.testing import Boot
 from floe.testing.lan import Lan
-from tests.conftest import Boot
 
 OPEN = "import socket\ns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\ns.settimeout(10)\ns.bind(('0.0.0.0', 7))"
 

@@ -12,7 +12,7 @@ from pexpect import TIMEOUT
 
 from floe.errors import GuestError, VmError
 from floe.errors import TimedOut as TimedOutError
-from tests.conftest import Boot, Guest
+from floe.testing import Boot, Guest
 
 
 @pytest.fixture

@@ -21,9 +21,9 @@ from floe.qemu.accel import check_kvm
 from floe.qemu.commandline import Endpoints, command_line
 from floe.qemu.qmp import negotiate
 from floe.spec.vmspec import VmSpec, Wires
+from floe.testing import Boot
 from floe.vm.outcome import Outcome
 from floe.vm.vm import Vm
-from tests.conftest import Boot
 from tests.support import tiny
 
 
