@@ -30,7 +30,7 @@ test: setup-tests ## run all tests
 	@$(PY) -m pytest -c tools/pyproject.toml --rootdir=. tests
 
 test-quick: setup-tests ## what to run before each commit: five minutes at most
-	@$(PY) -m pytest -q -c tools/pyproject.toml --rootdir=. tests/check tests/c tests/errors tests/tools tests/boot/test_hello.py \
+	@$(PY) -m pytest -q -c tools/pyproject.toml --rootdir=. tests/check tests/c tests/errors tests/support tests/tools tests/boot/test_hello.py \
 	    tests/boot/test_freeze.py tests/target/test_exit.py
 
 test-next: export FLOE_UPSTREAM = next
