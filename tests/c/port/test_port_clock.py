@@ -7,6 +7,7 @@ import calendar
 import datetime as dt
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given, settings
@@ -30,6 +31,19 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shared(program: Path) -> Iterator[Harness]:
     with Harness(program) as harness:
         yield harness
+
+
+class Reading(NamedTuple):
+    """The clock between two readings of the cycle counter, in ns but for `before` and `after`; wall: since 1970."""
+
+    before: int
+    ns: int
+    after: int
+    wall: int
+
+
+def read(h: Harness) -> Reading:
+    return Reading(*h.numbers("read"))
 
 
 def set_cmos(h: Harness, when: dt.datetime, status_b: int) -> None:
@@ -80,7 +94,7 @@ def test_no_cmos_clock_means_no_date(h: Harness) -> None:
     h.do("cmos", STATUS_A, 0xFF)
     assert h.number("cmos_time") == 0
     h.do("init")
-    assert h.numbers("read")[3] == 0
+    assert read(h).wall == 0
 
 
 def test_rate_and_date_without_kvm(h: Harness) -> None:
@@ -89,7 +103,7 @@ def test_rate_and_date_without_kvm(h: Harness) -> None:
     set_cmos(h, when, HOURS_24)
     h.do("init")
     assert h.do("source") == "cpuid"
-    before, ns, after, wall = h.numbers("read")
+    before, ns, after, wall = read(h)
     assert before <= ns + 1 and ns <= after
     assert seconds(when) * 10**9 <= wall < (seconds(when) + 1) * 10**9
 
@@ -101,13 +115,13 @@ def test_kvmclock(h: Harness, mul: int, shift: int, ns_per_cycle: float) -> None
     h.do("kvm", mul, shift, 1_800_000_000, 250_000_000)
     h.do("init")
     assert h.do("source") == "kvmclock"
-    before, ns, after, wall = h.numbers("read")
+    before, ns, after, wall = read(h)
     assert before * ns_per_cycle - 1 <= ns <= after * ns_per_cycle + 1
     assert 0 <= wall - 1_800_000_000_250_000_000 < 10**9
 
 
 def test_time_goes_forward(h: Harness) -> None:
     h.do("init")
-    readings = [h.numbers("read")[1] for _ in range(50)]
+    readings = [read(h).ns for _ in range(50)]
     assert readings == sorted(readings)
     assert readings[0] < readings[-1]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -41,23 +42,32 @@ def aim(h: Harness, kib: int | str) -> None:
     h.do("run")
 
 
-def state(h: Harness) -> list[int]:
-    return h.numbers("state")
+class State(NamedTuple):
+    """In pages: what was given away, what is there, what the HAL tells the heap of; and ns until the next attempt, or -1."""
+
+    given: int
+    there: int
+    total: int
+    left: int
+
+
+def state(h: Harness) -> State:
+    return State(*h.numbers("state"))
 
 
 def test_down_and_up(h: Harness) -> None:
     start(h)
-    assert state(h) == [0, ALL, ALL, -1]
+    assert state(h) == (0, ALL, ALL, -1)
     aim(h, 32 * 1024)  # of 64 MiB: 1 of them is not in the map, and counts as there
-    assert state(h) == [32 * 256, 31 * 256, 31 * 256, -1]
+    assert state(h) == (32 * 256, 31 * 256, 31 * 256, -1)
     aim(h, 48 * 1024)
-    assert state(h) == [16 * 256, 47 * 256, 47 * 256, -1]
+    assert state(h) == (16 * 256, 47 * 256, 47 * 256, -1)
     aim(h, 1 << 30)  # more than there ever was
-    assert state(h) == [0, ALL, ALL, -1]
+    assert state(h) == (0, ALL, ALL, -1)
     for kib in (63 * 1024 + 4, 50 * 1024 + 12, 1024 * 64):  # pages, not steps
         aim(h, kib)
-        assert state(h)[1] == kib // 4 - 256
-    assert state(h)[3] == -1
+        assert state(h).there == kib // 4 - 256
+    assert state(h).left == -1
 
 
 def test_the_main_loop_is_not_held_up(h: Harness) -> None:
@@ -74,7 +84,7 @@ def test_a_watch_that_is_refused_is_told(h: Harness) -> None:
     assert h.number("watch", 110) == ETIMEDOUT
     assert h.number("watch") == 0
     aim(h, 32 * 1024)
-    assert state(h) == [32 * 256, 31 * 256, 31 * 256, -1]
+    assert state(h) == (32 * 256, 31 * 256, 31 * 256, -1)
 
 
 def test_what_is_in_use_stays(h: Harness) -> None:
@@ -87,11 +97,11 @@ def test_what_is_in_use_stays(h: Harness) -> None:
     assert 0 < left <= 1_000_000_000
     h.do("advance", 1_100_000_000)
     h.do("run")
-    assert state(h)[0] == given
+    assert state(h).given == given
     h.do("return", taken, 40 * MIB)  # it does not border on free RAM: nothing can be done
     h.do("advance", 1_100_000_000)
     h.do("run")
-    assert state(h)[0] == given
+    assert state(h).given == given
 
 
 def test_up_again_when_what_is_below_is_free(h: Harness) -> None:
@@ -99,12 +109,12 @@ def test_up_again_when_what_is_below_is_free(h: Harness) -> None:
     aim(h, 32 * 1024)
     taken = h.number("take", MIB)
     aim(h, 64 * 1024)
-    assert state(h)[0] == 32 * 256  # its place is behind what was taken since
-    assert state(h)[1] == 31 * 256
+    assert state(h).given == 32 * 256  # its place is behind what was taken since
+    assert state(h).there == 31 * 256
     assert h.number("return", taken, MIB) == 1
     h.do("advance", 1_100_000_000)
     h.do("run")
-    assert state(h) == [0, ALL, ALL, -1]
+    assert state(h) == (0, ALL, ALL, -1)
 
 
 def test_a_host_without_memory(h: Harness) -> None:
@@ -112,28 +122,28 @@ def test_a_host_without_memory(h: Harness) -> None:
     aim(h, 32 * 1024)
     h.do("refuse", 1000)
     aim(h, 64 * 1024)
-    assert state(h)[0] == 32 * 256 - 1000
+    assert state(h).given == 32 * 256 - 1000
     h.do("refuse", -1)
     h.do("run")
-    assert state(h)[0] == 32 * 256 - 1000  # not before a second is over
+    assert state(h).given == 32 * 256 - 1000  # not before a second is over
     h.do("advance", 1_100_000_000)
     h.do("run")
-    assert state(h) == [0, ALL, ALL, -1]
+    assert state(h) == (0, ALL, ALL, -1)
 
 
 def test_a_host_that_takes_nothing(h: Harness) -> None:
     start(h)
     h.do("refuse", 0)
     aim(h, 32 * 1024)
-    assert state(h)[:3] == [0, ALL, ALL]
-    assert state(h)[3] > 0
+    assert state(h)[:3] == (0, ALL, ALL)
+    assert state(h).left > 0
 
 
 @pytest.mark.parametrize("kib", ["-", str(1 << 41)])
 def test_a_target_that_is_none(h: Harness, kib: str) -> None:
     start(h)
     aim(h, kib)
-    assert state(h) == [0, ALL, ALL, -1]
+    assert state(h) == (0, ALL, ALL, -1)
 
 
 def test_a_domain_that_began_with_less(h: Harness) -> None:
@@ -141,14 +151,14 @@ def test_a_domain_that_began_with_less(h: Harness) -> None:
     h.do("target", 16 * 1024)
     h.do("missing", 48 * 256)
     assert h.number("probe") == 1
-    assert state(h)[:3] == [48 * 256, 15 * 256, 15 * 256]
+    assert state(h)[:3] == (48 * 256, 15 * 256, 15 * 256)
     assert h.number("calls") < 30
 
 
 def test_a_domain_that_has_all_asks_nothing_at_its_start(h: Harness) -> None:
     h.number("probe")
     assert h.number("calls") == 1
-    assert state(h) == [0, ALL, ALL, -1]
+    assert state(h) == (0, ALL, ALL, -1)
 
 
 def test_random_lives(h: Harness) -> None:

@@ -36,6 +36,6 @@ class DiskContract:
     @pytest.mark.parametrize(("at", "n"), [(1 << 20, 1), ((1 << 20) - 1, 2), (1 << 62, 1), (0, (1 << 20) + 1)])
     def test_past_the_end(self, disk: DiskUser, at: int, n: int) -> None:
         disk.up()
-        assert disk.write(at, n) == disk.read(at, n)[0] == disk.ordered(at, n) == EINVAL
+        assert disk.write(at, n) == disk.read(at, n).result == disk.ordered(at, n) == EINVAL
         assert disk.log() == ""
         assert disk.write((1 << 20) - 1, 1) == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from tests.c.support.harness import EAGAIN, EIO, Harness
 
@@ -26,6 +27,27 @@ def pattern(n: int) -> bytes:
     return bytes((i * 7 + i // 251) & 255 for i in range(n))
 
 
+class Nic(NamedTuple):
+    """A card as netdev_t describes it. mac: in hexadecimal."""
+
+    mac: str
+    mtu: int
+    features: int
+    dead: bool
+
+
+class Stats(NamedTuple):
+    """netdev_stats_t, in its order."""
+
+    rx_frames: int
+    rx_bytes: int
+    rx_dropped: int
+    tx_frames: int
+    tx_bytes: int
+    tx_full: int
+    kicks: int
+
+
 class NetUser(ABC):
     """Takes and sends frames through one card's driver. A subclass is the other side, the device's or the backend's."""
 
@@ -40,10 +62,12 @@ class NetUser(ABC):
     def late_answer(self) -> None:
         """The other side says that it has received something, as if the card were not dead."""
 
-    def nic(self) -> tuple[str, int, int, bool]:
-        """mac in hexadecimal, mtu, features, dead"""
+    def nic(self) -> Nic:
         mac, mtu, features, dead = self.h.do("nic", self.index).split()
-        return mac, int(mtu), int(features), dead == "1"
+        return Nic(mac, int(mtu), int(features), dead == "1")
+
+    def stats(self) -> Stats:
+        return Stats(*self.h.numbers("stats", self.index))
 
     def take(self) -> Frame | int:
         answer = self.h.do("rx", self.index).split()
@@ -88,7 +112,7 @@ class NetUser(ABC):
     def dead(self, reason: str) -> None:
         """The card is dead for good, for the reason given; nothing that the other side does matters now."""
         assert any(reason in line for line in self.h.log), self.h.log
-        assert self.nic()[3]
+        assert self.nic().dead
         lines = len(self.h.log)
         assert self.take() == EIO and self.send(1, 60) == EIO and self.returned() == 0
         assert self.arm() == 0 and self.h.number("link", self.index) == 0

@@ -53,11 +53,11 @@ class Disk(DiskUser):
         self.h.do("disk_work", ms * MS)
 
     def dead(self, why: str) -> None:
-        assert self.info()[7] == 1
+        assert self.info().dead == 1
         assert len(self.h.log) == 1, self.h.log
         assert why in self.h.log[0]
         assert self.h.do("ports").split() == []
-        assert self.write(0, 512) == self.read(0, 512)[0] == self.flush() == EIO
+        assert self.write(0, 512) == self.read(0, 512).result == self.flush() == EIO
         self.wait()
         assert self.front() == CLOSED
         assert len(self.h.log) == 1, self.h.log

@@ -37,11 +37,11 @@ class Disk(DiskUser):
         return self
 
     def dead(self, why: str) -> None:
-        assert self.info()[7] == 1
+        assert self.info().dead == 1
         assert self.dev.get("status") == 0  # reset: it owns nothing any more
         assert any(why in line for line in self.h.log), self.h.log
         assert len(self.h.log) == 1
-        assert self.write(0, 512) == self.read(0, 512)[0] == self.flush() == EIO
+        assert self.write(0, 512) == self.read(0, 512).result == self.flush() == EIO
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_no_disk(h: Harness) -> None:
 
 
 def test_what_it_is(disk: Disk) -> None:
-    assert disk.up().info() == [SECTORS, 512, 256 << 10, 16, 0, 1, 1, 0]
+    assert disk.up().info() == (SECTORS, 512, 256 << 10, 16, 0, 1, 1, 0)
 
 
 def test_a_partly_written_sector_is_read_first(disk: Disk) -> None:
@@ -84,16 +84,16 @@ def test_answers_in_any_order(disk: Disk) -> None:
     disk.configure(size_max=4096)
     disk.dev.set(features=VERSION_1 | SIZE_MAX | EVENT_IDX)
     disk.up()
-    assert disk.info()[2] == 4096
+    assert disk.info().max_bytes == 4096
     assert disk.write(0, 300_000) == 0
     assert disk.read(0, 300_000) == (0, 0)
 
 
 def test_what_was_read_is_kept_and_what_is_written_is_seen(disk: Disk) -> None:
     disk.up()
-    assert disk.read(4096, 100, 0)[0] == 0
+    assert disk.read(4096, 100, 0).result == 0
     assert disk.log() == "R4096+4096"
-    assert disk.read(5000, 100, 0)[0] == 0
+    assert disk.read(5000, 100, 0).result == 0
     assert disk.log() == ""
     assert disk.write(5000, 10, 3) == 0
     disk.log()
@@ -136,7 +136,7 @@ def test_ordered_writes_too_large_to_hold(disk: Disk) -> None:
 def test_without_a_cache_to_flush_every_write_is_on_the_medium(disk: Disk) -> None:
     disk.dev.set(features=VERSION_1)
     disk.up()
-    assert disk.info()[5:7] == [0, 0]
+    assert disk.info().volatile_cache == disk.info().can_discard == 0
     assert disk.ordered(0, 512) == 0
     assert disk.flush() == 0
     assert disk.log() == "W0+512"
@@ -147,9 +147,9 @@ def test_without_a_cache_to_flush_every_write_is_on_the_medium(disk: Disk) -> No
 def test_read_only(disk: Disk) -> None:
     disk.dev.set(features=VERSION_1 | FLUSH | RO)
     disk.up()
-    assert disk.info()[4] == 1
+    assert disk.info().readonly == 1
     assert disk.write(0, 512) == disk.ordered(0, 512) == disk.h.number("disk_discard", 0, 512) == EROFS
-    assert disk.read(0, 512)[0] == 0
+    assert disk.read(0, 512).result == 0
     assert disk.log() == "R0+4096"
 
 
@@ -159,7 +159,7 @@ def test_large_sectors(disk: Disk, blk_size: int) -> None:
     disk.dev.set(features=VERSION_1 | BLK_SIZE | SIZE_MAX)
     disk.h.do("disk", disk.dev.index, SECTORS - 1)
     disk.up()
-    sectors, size, most, *_ = disk.info()
+    sectors, size, most = disk.info()[:3]
     assert (sectors, size) == ((SECTORS - 1) // (blk_size // 512) * (blk_size // 512), blk_size)
     assert most == 10_000 // blk_size * blk_size
     assert disk.write(blk_size + 5, 3 * blk_size) == 0
@@ -190,7 +190,7 @@ def test_lies(disk: Disk, fault: str, why: str, at: int) -> None:
     disk.dev.set(features=VERSION_1 | FLUSH | SIZE_MAX)
     disk.up()
     disk.h.do("disk_fault", fault, at)
-    assert disk.read(0, 65536)[0] == EIO
+    assert disk.read(0, 65536).result == EIO
     disk.dead(why)
 
 
@@ -207,16 +207,16 @@ def test_a_failed_request_is_no_dead_disk(disk: Disk, fault: str, error: int) ->
     disk.up()
     assert disk.write(0, 4096, 1) == 0
     disk.h.do("disk_fault", fault, 0)
-    assert disk.read(0, 4096)[0] == error
+    assert disk.read(0, 4096).result == error
     assert disk.read(0, 4096, 1) == (0, 0)
     disk.h.do("disk_fault", fault, 0)
     assert disk.flush() == error
-    assert disk.info()[7] == 0 and disk.h.log == []
+    assert disk.info().dead == 0 and disk.h.log == []
 
 
 def test_a_failed_write_is_not_kept_as_read(disk: Disk) -> None:
     disk.up()
-    assert disk.read(0, 100, 0)[0] == 0
+    assert disk.read(0, 100, 0).result == 0
     disk.h.do("disk_fault", "ioerr", 0)
     assert disk.write(0, 512, 5) == EIO
     disk.log()
@@ -261,7 +261,7 @@ def test_absurd_queues(disk: Disk, most: int, error: int, reason: str) -> None:
 def test_a_short_queue_works(disk: Disk) -> None:
     disk.dev.set(queue0__max=4)
     disk.up()
-    assert disk.info()[3] == 1
+    assert disk.info().depth == 1
     assert disk.write(0, 1 << 20) == 0
     assert disk.read(0, 1 << 20) == (0, 0)
 

@@ -4,12 +4,25 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.c.support.harness import EAGAIN, EINVAL, EIO, EMSGSIZE, ENOMEM, Died, Harness
+
+
+class Taken(NamedTuple):
+    """What virtq_take() gave back. result: 0 or -errno; length: bytes that the device says it wrote."""
+
+    result: int
+    cookie: int
+    length: int
+
+
+def take(h: Harness) -> Taken:
+    return Taken(*h.numbers("q_take"))
 
 
 def queue(h: Harness, size: int = 8, event_idx: bool = True) -> None:
@@ -47,11 +60,11 @@ def test_no_memory(h: Harness, left: int) -> None:
 @pytest.mark.parametrize("size", [1, 2, 256, 32768])
 def test_round_trip(h: Harness, size: int) -> None:
     queue(h, size)
-    assert h.numbers("q_take")[0] == EAGAIN
+    assert take(h).result == EAGAIN
     assert provide(h, 77) == 0
     h.do("used", "raw", 0, device_next(h), 42)
-    assert h.numbers("q_take") == [0, 77, 42]
-    assert h.numbers("q_take")[0] == EAGAIN
+    assert take(h) == (0, 77, 42)
+    assert take(h).result == EAGAIN
     assert h.do("q_state") == f"{size} 0 alive"
 
 
@@ -79,7 +92,7 @@ def test_completions_in_any_order(h: Harness) -> None:
     heads = [device_next(h) for _ in range(4)]
     for k in (2, 0, 3, 1):
         h.do("used", "raw", 0, heads[k], k)
-    assert [h.numbers("q_take")[1:] for _ in range(4)] == [[3, 2], [1, 0], [4, 3], [2, 1]]
+    assert [take(h)[1:] for _ in range(4)] == [(3, 2), (1, 0), (4, 3), (2, 1)]
 
 
 @pytest.mark.parametrize("event_idx", [False, True])
@@ -115,7 +128,7 @@ def test_device_lies(h: Harness, lie: str, event_idx: bool) -> None:
     assert provide(h, 2) == 0
     for verb, *args in deeds:
         h.do(verb, "raw", 0, *args)
-    results = [h.numbers("q_take")[0] for _ in range(3)]
+    results = [take(h).result for _ in range(3)]
     assert EIO in results and results[-1] == EIO
     assert h.do("q_state").endswith(reason)
     assert provide(h, 3) == EIO
@@ -132,7 +145,7 @@ def test_rings_overwritten_by_the_device(h: Harness, junk: int) -> None:
     h.do("scribble", "raw", 0, junk)
     for head in heads:
         h.do("used", "raw", 0, head, 100)
-    assert [h.numbers("q_take") for _ in range(3)] == [[0, c, 100] for c in (1, 2, 3)]
+    assert [take(h) for _ in range(3)] == [(0, c, 100) for c in (1, 2, 3)]
     assert h.do("q_state") == "8 0 alive"
     for cookie in range(4, 8):
         assert provide(h, cookie, out=1, into=1) == 0
@@ -170,10 +183,10 @@ def test_interrupts_are_armed_and_suppressed(h: Harness, event_idx: bool) -> Non
 
     assert not complete()  # never armed
     assert h.number("q_arm", 1) == 1  # there is one already
-    assert h.numbers("q_take")[0] == 0
+    assert take(h).result == 0
     assert h.number("q_arm", 1) == 0
     assert complete()
-    assert h.numbers("q_take")[0] == 0
+    assert take(h).result == 0
     assert not complete()  # off again since the take
     assert h.number("q_arm", 1) == 1
 
@@ -227,13 +240,13 @@ def test_against_a_model(program: Path, steps: list[tuple[object, ...]], event_i
                 h.do("used", "raw", 0, head, written)
                 done.append((c, n, written))
             elif step[0] == "take":
-                answer = h.numbers("q_take")
+                answer = take(h)
                 if done:
                     c, n, written = done.pop(0)
-                    assert answer == [0, c, written]
+                    assert answer == (0, c, written)
                     free += n
                 else:
-                    assert answer[0] == EAGAIN
+                    assert answer.result == EAGAIN
         assert h.do("q_state") == f"{free} {len(out) + len(done)} alive"
 
 

@@ -139,7 +139,7 @@ def test_lies(disk: Disk, fault: str, why: str, at: int) -> None:
     disk.up()
     assert disk.write(0, 4096) == 0
     disk.h.do("disk_fault", fault, at)
-    assert disk.read(0, 10 * MOST)[0] == EIO
+    assert disk.read(0, 10 * MOST).result == EIO
     disk.dead(why)
 
 
@@ -182,9 +182,9 @@ def test_a_failed_request_is_no_dead_disk(disk: Disk, fault: str, error: int) ->
     disk.up()
     assert disk.write(0, 4096, 1) == 0
     disk.h.do("disk_fault", fault, 0)
-    assert disk.read(0, 4096)[0] == error
+    assert disk.read(0, 4096).result == error
     assert disk.read(0, 4096, 1) == (0, 0)
-    assert disk.info()[7] == 0 and disk.h.log == []
+    assert disk.info().dead == 0 and disk.h.log == []
 
 
 def test_a_failed_flush_is_reported(disk: Disk) -> None:
@@ -192,14 +192,14 @@ def test_a_failed_flush_is_reported(disk: Disk) -> None:
     disk.h.do("disk_fault", "ioerr", 0)
     assert disk.flush() == EIO
     assert disk.flush() == 0
-    assert disk.info()[5] == 1
+    assert disk.info().volatile_cache == 1
 
 
 def test_a_disk_that_cannot_flush_after_all(disk: Disk) -> None:
     disk.up()
     disk.h.do("disk_fault", "unsupp", 0)
     assert disk.flush() == 0
-    assert disk.info()[5] == 0
+    assert disk.info().volatile_cache == 0
     assert disk.h.log == ["xen vbd/51712: the disk has no cache to flush after all (-95)"]
 
 
@@ -211,7 +211,7 @@ def test_a_pause_of_the_vm_is_no_silence(disk: Disk, at: int) -> None:
     assert disk.write(0, 8 * MOST, 4) == 0
     assert disk.read(0, 8 * MOST, 4) == (0, 0)
     assert disk.h.number("clock") > 40_000 * MS
-    assert disk.info()[7] == 0
+    assert disk.info().dead == 0
 
 
 def test_a_dead_disk_gives_its_pages_back_once_they_are_unmapped(disk: Disk) -> None:

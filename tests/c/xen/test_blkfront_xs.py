@@ -38,7 +38,7 @@ def test_no_xen_no_disk(h: Harness) -> None:
 
 def test_what_it_is_and_what_it_says(disk: Disk) -> None:
     disk.up()
-    assert disk.info() == [SECTORS, 512, MOST, 8, 0, 1, 1, 0]
+    assert disk.info() == (SECTORS, 512, MOST, 8, 0, 1, 1, 0)
     assert disk.front() == disk.backend() == CONNECTED
     assert disk.back.get("protocol") == "x86_64-abi"
     assert disk.back.get("feature-persistent") == "1"
@@ -68,7 +68,7 @@ def test_bounce_pages_take_a_64th_of_memory(h: Harness, megabytes: int, disks: i
     for i in range(1, disks):
         Disk(h, 51712 + 16 * i)
     assert h.number("probe") == disks
-    assert first.info()[3] == depth
+    assert first.info().depth == depth
     assert h.number("grants") == disks * (1 + 11 * depth)
     assert first.write(0, 300_000) == 0
     assert first.read(0, 300_000) == (0, 0)
@@ -77,7 +77,7 @@ def test_bounce_pages_take_a_64th_of_memory(h: Harness, megabytes: int, disks: i
 def test_few_grants_make_a_shallow_disk(disk: Disk) -> None:
     disk.h.do("xen", "grants_left", 50)
     disk.up()
-    assert disk.info()[3] == 2
+    assert disk.info().depth == 2
     assert disk.write(0, 300_000) == 0
 
 
@@ -87,12 +87,12 @@ def test_disks_in_order_of_their_numbers(h: Harness) -> None:
     found = []
     for i in range(4):
         disks[0].use(i)
-        found.append(SECTORS - disks[0].info()[0])
+        found.append(SECTORS - disks[0].info().sectors)
     assert found == [2, 1, 0, 3]
     disks[0].use(2)
     assert disks[0].write(0, 512, 7) == 0
     disks[0].use(1)
-    assert disks[0].read(0, 512, 7)[1] > 0
+    assert disks[0].read(0, 512, 7).wrong > 0
 
 
 def test_a_ninth_disk_is_left_alone(h: Harness) -> None:
@@ -110,7 +110,7 @@ def test_one_backend_that_is_not_ready_is_only_one(h: Harness) -> None:
     assert h.number("probe") == ETIMEDOUT
     assert h.number("clock") - start < 11_000 * MS
     assert h.log == ["xen vbd/51712: the backend is not ready (-110)"]
-    assert disks[0].info() == [SECTORS - 1, 512, MOST, 7, 0, 1, 1, 0]
+    assert disks[0].info() == (SECTORS - 1, 512, MOST, 7, 0, 1, 1, 0)
 
 
 def test_all_disks_connect_at_the_same_time(h: Harness) -> None:
@@ -130,7 +130,7 @@ def test_a_cdrom_is_left_alone(h: Harness, cdrom: str) -> None:
     else:
         drive.back.set(info=1)
     assert h.number("probe") == 1
-    assert drive.info()[0] == 100
+    assert drive.info().sectors == 100
     assert h.log == ([] if cdrom == "by name" else ["xen vbd/5632: a CD-ROM, left alone (0)"])
 
 
@@ -141,9 +141,9 @@ def test_a_cdrom_is_left_alone(h: Harness, cdrom: str) -> None:
 def test_read_only(disk: Disk, nodes: dict[str, object], readonly: int) -> None:
     disk.back.set(**nodes)
     disk.up()
-    assert disk.info()[4] == readonly
+    assert disk.info().readonly == readonly
     assert disk.write(0, 512) == disk.ordered(0, 512) == (EROFS if readonly else 0)
-    assert disk.read(0, 512)[0] == 0
+    assert disk.read(0, 512).result == 0
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_flush(disk: Disk, flush: object, barrier: object, word: str) -> None:
         else:
             disk.h.do("xs_set", f"{disk.back.back}/{name}", value)
     disk.up()
-    assert disk.info()[5] == (word != "")
+    assert disk.info().volatile_cache == (word != "")
     assert disk.write(0, 512) == disk.flush() == 0
     assert disk.log().split() == ["W0+512", *([word] if word else [])]
 
@@ -174,7 +174,7 @@ def test_flush(disk: Disk, flush: object, barrier: object, word: str) -> None:
 def test_discard(disk: Disk, nodes: dict[str, object], can: int) -> None:
     disk.back.set(**nodes)
     disk.up()
-    assert disk.info()[6] == can
+    assert disk.info().can_discard == can
     assert disk.write(0, 65536) == 0
     disk.log()
     assert disk.h.number("disk_discard", 100, 60000) == 0
@@ -218,7 +218,8 @@ def test_absurd_values(disk: Disk, nodes: dict[str, object], error: int, why: st
 def test_large_sectors_are_counted_in_512(disk: Disk, sector_size: int) -> None:
     disk.back.set(sector__size=sector_size, physical__sector__size=4096, sectors=SECTORS - 1)
     disk.up()
-    assert disk.info()[:3] == [(SECTORS - 1) // (sector_size // 512) * (sector_size // 512), sector_size, MOST]
+    sectors = (SECTORS - 1) // (sector_size // 512) * (sector_size // 512)
+    assert disk.info()[:3] == (sectors, sector_size, MOST)
     assert disk.write(sector_size + 5, 70_000) == 0
     assert disk.read(sector_size + 5, 70_000) == (0, 0)
 
@@ -340,7 +341,7 @@ def test_another_disk_takes_the_ring_over(disk: Disk) -> None:
     disk.h.do("disk_gone", 0)
     disk.h.do("disk_rebind", 0)
     disk.work(10)
-    assert disk.info()[7] == 1
+    assert disk.info().dead == 1
     assert disk.h.log == ["xen vbd/51712: another disk came back (-5)"]
 
 
@@ -410,7 +411,7 @@ def test_a_backend_that_stays_away(disk: Disk) -> None:
         "the backend went away, requests wait for another (-11)",
         "no answer within 30 s (-5)",
     ]
-    assert disk.info()[7] == 1
+    assert disk.info().dead == 1
 
 
 def test_a_disk_that_is_taken_away(disk: Disk) -> None:
@@ -428,7 +429,7 @@ def test_a_backend_whose_folder_is_gone(disk: Disk) -> None:
     disk.h.do("disk_gone", 1)
     disk.h.do("xs_rm", disk.back.back)
     disk.wait()
-    assert disk.info()[7] == 1
+    assert disk.info().dead == 1
     assert disk.h.log == ["xen vbd/51712: the disk was taken away (-19)"]
 
 
@@ -438,7 +439,7 @@ def test_another_disk_came_back(disk: Disk, change: dict[str, object]) -> None:
     disk.back.set(**change)
     disk.back.state(CLOSING)
     disk.wait()
-    assert disk.info()[7] == 1
+    assert disk.info().dead == 1
     assert disk.h.log[1:] == ["xen vbd/51712: another disk came back (-5)"]
 
 
@@ -448,10 +449,10 @@ def test_a_backend_that_keeps_our_memory(disk: Disk) -> None:
     disk.h.do("disk_keeps", 1)
     disk.back.state(CLOSING)
     disk.wait(4000)
-    assert disk.info()[7] == 0  # it has 5 s
+    assert disk.info().dead == 0  # it has 5 s
     assert disk.h.number("disk_connects") == 1
     disk.wait(2000)
-    assert disk.info()[7] == 1
+    assert disk.info().dead == 1
     assert disk.h.log[1:] == ["xen vbd/51712: the backend keeps our memory (-5)"]
     assert disk.h.number("grants") == 2
 
@@ -461,7 +462,7 @@ def test_no_grants_for_the_backend_that_came_back(disk: Disk) -> None:
     disk.h.do("xen", "ports_left", 0)
     disk.back.state(CLOSING)
     disk.wait()
-    assert disk.info()[7] == 1
+    assert disk.info().dead == 1
     assert "no grants or no event channel left (-28)" in disk.h.log[1]
 
 

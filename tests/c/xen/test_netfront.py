@@ -101,7 +101,7 @@ def test_no_frame_is_dropped_and_its_buffers_kept(card: XenCard, how: str) -> No
             card.rsp(status={"runt": 13, "empty": 0, "error": -1, "dropped": -2, "copy failed": -12}[how])
         card.rx.push()
         assert card.take() == EAGAIN
-        assert card.h.numbers("stats", 0)[2] == n and card.buffers() == 256
+        assert card.stats().rx_dropped == n and card.buffers() == 256
     card.receive(pattern(60))
     assert card.frame().data == pattern(60)
 
@@ -252,7 +252,7 @@ def test_a_frame_that_the_backend_could_not_send_is_back_too(card: XenCard, stat
     card.up()
     assert card.send(1, 60) == 0
     card.complete(card.sent(), status)
-    assert card.returned() == 1 and not card.nic()[3]
+    assert card.returned() == 1 and not card.nic().dead
 
 
 @pytest.mark.parametrize(("ram", "count"), [(SMALL_VM, 64), (LARGE_VM, 256)])
@@ -262,7 +262,7 @@ def test_full(card: XenCard, ram: int, count: int) -> None:
     for cookie in range(1, count + 1):
         assert card.send(cookie, 60) == 0
     assert card.send(4000, 60) == EAGAIN
-    assert card.h.numbers("stats", 0)[5] == 1
+    assert card.stats().tx_full == 1
     frames = [card.sent() for _ in range(count)]
     card.complete(frames[0])
     assert card.returned() == 1

@@ -182,7 +182,7 @@ def test_an_interrupt_without_work_is_harmless(card: XenCard) -> None:
     for _ in range(1000):
         card.h.do("port_raise", card.port)
         assert card.arm() == 0
-    assert card.take() == EAGAIN and not card.nic()[3]
+    assert card.take() == EAGAIN and not card.nic().dead
 
 
 def test_requests_that_the_backend_scribbles_on_are_not_read_back(card: XenCard) -> None:
@@ -194,7 +194,7 @@ def test_requests_that_the_backend_scribbles_on_are_not_read_back(card: XenCard)
     card.tx.poke(0, b"\xff" * 8)
     assert card.send(2, 60) == 0
     card.complete(requests)
-    assert card.returned() == 1 and not card.nic()[3]
+    assert card.returned() == 1 and not card.nic().dead
 
 
 # ---- handshake
@@ -303,7 +303,7 @@ def test_states_in_any_order(card: XenCard, states: tuple[int, ...]) -> None:
     while card.returned():
         pass
     card.take()
-    assert not card.nic()[3]
+    assert not card.nic().dead
     card.back.state(CLOSED)
     for _ in range(4):
         card.h.do("run")
@@ -332,7 +332,7 @@ def test_a_dead_card_can_be_pulled(card: XenCard) -> None:
     again = XenCard(card.h)
     for _ in range(3):
         card.h.do("run")
-    assert card.take() == EIO and card.nic()[3]  # dead is for good
+    assert card.take() == EIO and card.nic().dead  # dead is for good
     assert again.back.get("state") == "1"
 
 

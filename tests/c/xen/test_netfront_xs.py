@@ -67,18 +67,18 @@ def test_memory_fits_the_machine(card: XenCard, ram: int, count: int, gso: str) 
 )
 def test_features(card: XenCard, features: dict[str, int], takes: int) -> None:
     card.up(**features)
-    assert card.nic()[2] == takes
+    assert card.nic().features == takes
 
 
 @pytest.mark.parametrize(("mtu", "seen"), [("9000", 9000), ("1400", 1400), ("68", 68), ("65535", 65517)])
 def test_mtu(card: XenCard, mtu: str, seen: int) -> None:
     card.h.do("xs_set", f"{card.back.front}/mtu", mtu)
-    assert card.up(feature__sg=1).nic()[1] == seen
+    assert card.up(feature__sg=1).nic().mtu == seen
 
 
 def test_mtu_is_one_page_where_frames_cannot_be_in_pieces(card: XenCard) -> None:
     card.h.do("xs_set", f"{card.back.front}/mtu", 9000)
-    assert card.up().nic()[1] == PAGE - 18
+    assert card.up().nic().mtu == PAGE - 18
     assert card.send(1, PAGE) == 0 and card.send(2, PAGE + 1) == EMSGSIZE
 
 
@@ -205,7 +205,7 @@ def test_pulled_and_plugged(card: XenCard, number: int) -> None:
     assert h.number("link", 0) == 1
     again.attach().receive(pattern(60))
     assert again.frame().data == pattern(60)
-    assert again.nic()[0] == "00163e123456"  # the stack knows it by that
+    assert again.nic().mac == "00163e123456"  # the stack knows it by that
     assert h.log == []
 
 
