@@ -109,6 +109,14 @@ def test_second_run_does_nothing(server: Server, tmp_path: Path) -> None:
     assert said == []
 
 
+def test_another_root_takes_what_was_downloaded(server: Server, tmp_path: Path) -> None:
+    pin = pin_of(server, tar_of(GOOD))
+    bring_all([pin], tmp_path / "up", print)
+    assert bring_all([pin], tmp_path / "next" / "up", print, tmp_path / "up" / ".download") == 1
+    assert (tmp_path / "next/up/thing/README").exists()
+    assert len(server.requests) == 1
+
+
 def test_new_version_replaces_the_old(server: Server, tmp_path: Path) -> None:
     bring_all([pin_of(server, tar_of(GOOD))], tmp_path, print)
     newer = pin_of(server, tar_of({"thing-1.1/OTHER": b"new"}), "thing-1.1.tar.gz")

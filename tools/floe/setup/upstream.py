@@ -51,7 +51,8 @@ class Fetcher:
         target = self.root / pin.name
         if _stamped(target, pin):
             return False
-        self.downloads.mkdir(parents=True, exist_ok=True)
+        for folder in (self.root, self.downloads):
+            folder.mkdir(parents=True, exist_ok=True)
         origin, archive = self._fetch(pin)
         self.say(f"{pin.name} {pin.version}: unpacking {archive.name}")
         self._install(pin, origin, archive, target)
