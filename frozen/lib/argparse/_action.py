@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # What argparse's arguments do with their values.
 
-from collections import OrderedDict
+from ucollections import OrderedDict
 
 SUPPRESS = "==SUPPRESS=="
 OPTIONAL = "?"
