@@ -50,32 +50,38 @@ def serve(loop: asyncio.AbstractEventLoop, until: Callable[[], bool], deadline_s
     loop.run_until_complete(waiting())
 
 
-def test_find_goes_forward_only(loop: asyncio.AbstractEventLoop) -> None:
+def test_what_was_read_is_not_read_again(loop: asyncio.AbstractEventLoop) -> None:
     guest = Guest(loop)
-    guest.peer.sendall(b"one two one")
-    serve(loop, lambda: len(guest.stream.data) == 11)
-    assert guest.stream.find("two")
-    assert guest.stream.find("one")
-    assert not guest.stream.find("one")
-    assert guest.stream.text == "one two one"
+    assert guest.stream.read() == b""
+    for piece in (b"one two", b" three"):
+        guest.peer.sendall(piece)
+        serve(loop, lambda piece=piece: guest.stream.data.endswith(piece))
+        assert guest.stream.read() == piece
+    assert guest.stream.read() == b""
+    assert guest.stream.text == "one two three"
 
 
-def test_find_across_pieces(loop: asyncio.AbstractEventLoop) -> None:
+def test_text_across_pieces(loop: asyncio.AbstractEventLoop) -> None:
     guest = Guest(loop)
-    for byte in "grün":
-        guest.peer.sendall(byte.encode())
-        serve(loop, lambda byte=byte: guest.stream.text.endswith(byte))
-    assert guest.stream.find("grün")
+    for byte in "grün".encode():
+        guest.peer.sendall(bytes([byte]))
+        serve(loop, lambda byte=byte: guest.stream.data.endswith(bytes([byte])))
+    assert guest.stream.text == "grün"
 
 
 def test_only_the_last_bytes_are_kept(loop: asyncio.AbstractEventLoop) -> None:
     guest = Guest(loop, keep=10)
+    guest.peer.sendall(b"first")
+    serve(loop, lambda: guest.stream.text == "first")
+    assert guest.stream.read() == b"first"
+    guest.peer.sendall(b"456789")  # pushes out one byte, which was read
+    serve(loop, lambda: guest.stream.text == "irst456789")
+    assert guest.stream.read() == b"456789"
     guest.peer.sendall(b"x" * 100 + b"0123456789")
     guest.peer.close()
     serve(loop, lambda: guest.stream.closed)
     assert guest.stream.text == "0123456789"
-    assert guest.stream.find("789")
-    assert not guest.stream.find("012")
+    assert guest.stream.read() == b"0123456789"
 
 
 def test_the_end_comes_after_the_last_byte(loop: asyncio.AbstractEventLoop) -> None:
@@ -229,7 +235,7 @@ def test_input_that_has_nothing(loop: asyncio.AbstractEventLoop, make: Callable[
     fd = make()
     source = Input(fd, loop, guest.stream, {})
     guest.peer.sendall(b"still served")
-    serve(loop, lambda: guest.stream.find("still served"))
+    serve(loop, lambda: guest.stream.text == "still served")
     source.stop()
     os.close(fd)
 
@@ -240,7 +246,7 @@ def test_input_that_is_closed(loop: asyncio.AbstractEventLoop) -> None:
     os.close(fd)
     Input(fd, loop, guest.stream, {})
     guest.peer.sendall(b"still served")
-    serve(loop, lambda: guest.stream.find("still served"))
+    serve(loop, lambda: guest.stream.text == "still served")
 
 
 def test_keys_call_a_function_and_are_not_sent(loop: asyncio.AbstractEventLoop) -> None:
