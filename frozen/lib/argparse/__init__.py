@@ -3,6 +3,7 @@
 # A wrong command line ends the script with code 2, --help with 0. Not here: parents, files of arguments.
 
 import sys
+
 from ucollections import OrderedDict
 
 from ._action import (
