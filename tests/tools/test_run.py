@@ -292,6 +292,26 @@ def test_the_code_of_a_script_that_was_asked_is_the_command_s(script: Script, en
     assert b"clean" in process.seen
 
 
+SERVICE = """
+import asyncio
+async def main():
+    print("up")
+    try:
+        await asyncio.sleep(1000)
+    finally:
+        print("ending")
+asyncio.run(main())
+"""
+
+
+def test_a_dev_image_that_is_asked_to_end_says_no_more_than_its_script(script: Script) -> None:
+    process = Process("run", "--dev", script(SERVICE))
+    process.until(b"up")
+    os.kill(process.pid, signal.SIGTERM)
+    process.code()
+    assert process.seen.split(b"up", 1)[1].replace(b"\r", b"") == b"\nending\n"
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_a_signal_that_the_command_was_told_to_ignore(script: Script, number: signal.Signals) -> None:
     """As nohup does with SIGHUP, and a shell with SIGINT for what it runs in the background."""

@@ -16,6 +16,7 @@ from floe import errors
 from floe.errors import EXIT_FLOE, EXIT_INTERRUPTED, EXIT_OUT_OF_MEMORY, EXIT_PANIC, EXIT_TIMED_OUT
 from floe.spec.vmspec import VmSpec
 from floe.stream.keys import ESCAPE, INPUT_END, INTERRUPT
+from floe.stream.rawmode import RawMode
 from floe.stream.stamps import SWITCH, BootTimes, StampFilter
 from floe.stream.streams import Ended, Input, Output, RawTerminal, is_foreground_terminal
 from floe.vm.outcome import Outcome
@@ -44,6 +45,7 @@ class Session:
         self._tail = b""  # of what the guest said: a prompt may come in pieces
         self._input_over = False
         self._outputs: list[Output] = []  # standard output, standard error
+        self._raw: RawMode | None = None  # once the REPL was asked for the end: what is not its answer is shown
         self._draining = False  # the VM has ended
         self._cut = False  # its output was not waited for
         if SWITCH in spec.switches:
@@ -69,6 +71,8 @@ class Session:
             finally:
                 if self._input is not None:
                     self._input.stop()
+                if self._raw is not None and self._outputs:
+                    self._outputs[0].put(self._raw.rest())
                 self._drain()
         if (error := self._outputs[0].error) is not None:
             if isinstance(error, BrokenPipeError):
@@ -88,7 +92,10 @@ class Session:
             self._force()
             return
         self.stop_wanted = True
-        self.vm.ask_to_end()
+        typed = self.vm.ask_to_end()
+        if typed != INTERRUPT:
+            self._raw = RawMode()
+            self._raw.typed(typed, own=True)
         self.vm.loop.call_later(STOP_GRACE_S, self._force)
 
     def _force(self) -> None:
@@ -136,7 +143,8 @@ class Session:
 
     def _on_console(self, data: bytes) -> None:
         """From the guest's console."""
-        self._outputs[0].put(self._filtered(data))
+        shown = self._filtered(data)
+        self._outputs[0].put(shown if self._raw is None else self._raw.said(shown))
         if self._interactive:
             self._tail += data
             if _PROMPT in self._tail:

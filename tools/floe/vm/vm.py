@@ -307,15 +307,18 @@ class Vm:
                 self.kill()
         return self._result()
 
-    def ask_to_end(self) -> None:
-        """Interrupt the script; a dev image ends then too. The keys leave with the next call that waits."""
+    def ask_to_end(self) -> bytes:
+        """Interrupt the script; a dev image ends then too. The keys, which are returned, leave with the next call that
+        waits."""
         from floe.image import elf
 
         try:
             profile = str(elf.read(self.spec.elf).content["profile"])
         except FloeError:  # the file has changed since
             profile = "sealed"
-        self.send(stop_keys(profile))
+        typed = stop_keys(profile)
+        self.send(typed)
+        return typed
 
     def kill(self) -> None:
         """End the VM at once."""
