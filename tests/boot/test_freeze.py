@@ -80,6 +80,8 @@ FILES = {
         print("floats", struct.pack("<%dd" % len(ALL), *ALL).hex())
         z = 0.30000000000000004 + 1.7976931348623157e308j
         print("complex", struct.pack("<dd", z.real, z.imag).hex())
+        import math
+        print("named", math.nan, math.inf, -math.inf)
     """,
     "pack/__init__.py": "",
     "pack/sub.py": """
@@ -132,6 +134,7 @@ def test_frozen_code_runs(boot, tmp_path, how):
         'File "pack/sub.py", line 5, in fail',
         "floats " + struct.pack(f"<{len(FLOATS)}d", *FLOATS).hex(),
         "complex " + struct.pack("<dd", 0.30000000000000004, 1.7976931348623157e308).hex(),
+        "named nan inf -inf",
         "ValueError: on purpose",
     ):
         assert line in text, text
