@@ -67,8 +67,13 @@ def _own_headers() -> str:
 def includes(archive: Archive, folder: Path, sources: list[Path]) -> set[Path]:
     """The sources and all that they include, as the compiler names it."""
     argv = ["gcc", f"-I{folder}", *_flags(archive), "-Dinf=0", "-M", *map(str, sources)]
-    words = _run(argv, "listing what is included").replace("\\\n", " ").split()
-    return {Path(word) for word in words if not word.endswith(":")}
+    return set(map(Path, prerequisites(_run(argv, "listing what is included"))))
+
+
+def prerequisites(rules: str) -> list[str]:
+    """What make's rules, as `gcc -M` writes them, say that their targets depend on; names may have blanks."""
+    words = re.findall(r"(?:\\.|[^\\\s])+", rules.replace("\\\n", " "))
+    return [re.sub(r"\\(.)", r"\1", word).replace("$$", "$") for word in words if not word.endswith(":")]
 
 
 def link(archive: Archive, files: list[str], out: Path, link_map: Path) -> None:
