@@ -33,7 +33,7 @@ SCRIPTS = {
 
 
 def build(app: Path, how: How, **options: str) -> elf.Image:
-    return pipeline.build(app, how=how, **options).image  # type: ignore[arg-type]
+    return pipeline.build(app, how=how, **options).image
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
