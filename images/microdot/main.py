@@ -50,8 +50,12 @@ async def divided_by_zero(request: object, exc: Exception) -> tuple:
 
 async def main() -> None:
     port = int(os.getenv("PORT") or 80)
-    print("serving on port %d" % port)
-    await app.start_server(host="0.0.0.0", port=port)
+    server = asyncio.create_task(app.start_server(host="0.0.0.0", port=port))
+    while not app.server and not server.done():  # it says nothing when it listens
+        await asyncio.sleep(0)
+    if app.server:
+        print("serving on port %d" % port)
+    await server
 
 
 try:
