@@ -99,7 +99,7 @@ def test_restoring_holds_the_lock(made: Machine, boots: list[str], monkeypatch: 
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         raise VmError("seen")
 
-    monkeypatch.setattr(boot, "Qemu", qemu)
+    monkeypatch.setattr(boot.Qemu, "start", qemu)
     with pytest.raises(VmError, match="seen"):
         boot._restore(made, silent)
 

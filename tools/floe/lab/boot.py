@@ -106,46 +106,45 @@ def _wiring(lab: Lab, com2: str, qmp: str) -> list[str]:
 class Qemu:
     """A QEMU that was started: its monitor and Linux's terminal. Ended on close() unless keep() was called."""
 
-    def __init__(self, machine: Machine, ram: Path, more: list[str], *, shared: bool, past: bytes = b"") -> None:
-        """Starts it in the lab's folder. `past`: what the lab's log begins with. Raises VmError."""
-        self._lab = lab = machine.design.lab
-        self._hint = machine.design.hint
+    def __init__(
+        self, design: Design, argv: list[str], process: subprocess.Popen[bytes], com2: socket.socket, qmp: Qmp
+    ) -> None:
+        self._lab = design.lab
+        self._hint = design.hint
+        self._com2 = com2
+        self._said = b""
+        self._kept = False
+        self.argv = argv
+        self.process = process
+        self.qmp = qmp
+
+    @classmethod
+    def start(cls, machine: Machine, ram: Path, more: list[str], *, shared: bool, past: bytes = b"") -> Qemu:
+        """In the lab's folder. `past`: what the lab's log begins with. Raises VmError."""
+        lab = machine.design.lab
         folder = lab.folder()
         for name, content in ((lab.log, past), (lab.terminal, b""), ("qemu.log", b"")):
             (folder / name).write_bytes(content)
-        listening, (ours, theirs) = _listen(folder), socket.socketpair()
-        self.argv = [
-            *machine.command(str(ram), shared=shared),
-            *_wiring(lab, str(theirs.fileno()), str(listening.fileno())),
-            *more,
-        ]
-        self._com2 = ours
-        self._said = b""
-        with listening, theirs, (folder / "qemu.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                self.argv,
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                pass_fds=(listening.fileno(), theirs.fileno()),
-                start_new_session=True,
-            )
-        self._kept = False
-        try:
-            # Known before it is of use, so that the next `up` can end it if this one dies.
-            (folder / "starting").write_bytes(msgspec.json.encode(_Started(_process(lab, self.process.pid))))
-            self.qmp = Qmp(_connect(folder), lab.evidence)
-            self.qmp.greet(_START_S)
-            self.qmp.execute("migrate-set-capabilities", capabilities=[
-                {"capability": name, "state": True} for name in ("x-ignore-shared", "events")
-            ])  # fmt: skip
-        except OSError as e:
-            self.close()
-            raise LabFailed(lab, "QEMU does not start", "floe doctor") from e
-        except BaseException:
-            self.close()
-            raise
+        with contextlib.ExitStack() as undo:
+            com2, theirs = socket.socketpair()
+            undo.enter_context(com2)
+            with theirs, _listen(folder) as listening:
+                wiring = _wiring(lab, str(theirs.fileno()), str(listening.fileno()))
+                argv = [*machine.command(str(ram), shared=shared), *wiring, *more]
+                process = _spawn(argv, folder, (theirs.fileno(), listening.fileno()))
+                undo.callback(_kill, process)
+            try:
+                # Known before it is of use, so that the next `up` can end it if this one dies.
+                (folder / "starting").write_bytes(msgspec.json.encode(_Started(_process(lab, process.pid))))
+                qmp = undo.enter_context(contextlib.closing(Qmp(_connect(folder), lab.evidence)))
+                qmp.greet(_START_S)
+                qmp.execute("migrate-set-capabilities", capabilities=[
+                    {"capability": name, "state": True} for name in ("x-ignore-shared", "events")
+                ])  # fmt: skip
+            except OSError as e:
+                raise LabFailed(lab, "QEMU does not start", "floe doctor") from e
+            undo.pop_all()
+            return cls(machine.design, argv, process, com2, qmp)
 
     def migrate(self, command: str, uri: str) -> None:
         """Write or read the devices' state. Raises LabFailed."""
@@ -184,11 +183,27 @@ class Qemu:
     def close(self) -> None:
         """Close the connections; end it if it is not to be kept."""
         if not self._kept:
-            self.process.kill()
-            self.process.wait()
-        if hasattr(self, "qmp"):
-            self.qmp.close()
+            _kill(self.process)
+        self.qmp.close()
         self._com2.close()
+
+
+def _spawn(argv: list[str], folder: Path, descriptors: tuple[int, ...]) -> subprocess.Popen[bytes]:
+    with (folder / "qemu.log").open("ab") as log:
+        return subprocess.Popen(
+            argv,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=descriptors,
+            start_new_session=True,
+        )
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
 
 
 def _listen(folder: Path) -> socket.socket:
@@ -288,7 +303,7 @@ def _boot(machine: Machine, say: Say) -> None:
     say(f"booting {machine.design.system} for the first time (some 10 s)")
     lab = machine.design.lab
     with assets.made(machine.snapshot) as scratch:
-        qemu = Qemu(machine, scratch / "ram", machine.design.boot(machine.assets.folder), shared=True)
+        qemu = Qemu.start(machine, scratch / "ram", machine.design.boot(machine.assets.folder), shared=True)
         with contextlib.closing(qemu):
             qemu.qmp.execute("cont")
             qemu.expect("ready", _BOOT_S)
@@ -310,7 +325,7 @@ def _restore(machine: Machine, say: Say) -> Record:
         with assets.locked(machine.assets.folder / "lock", say, shared=True):  # or a lab of another user's replaces it
             past = (machine.snapshot / "boot.log").read_bytes()
             os.utime(machine.snapshot)
-            qemu = Qemu(machine, machine.snapshot / "ram", ["-incoming", "defer"], shared=False, past=past)
+            qemu = Qemu.start(machine, machine.snapshot / "ram", ["-incoming", "defer"], shared=False, past=past)
             stack.enter_context(contextlib.closing(qemu))
             qemu.migrate("migrate-incoming", f"exec:cat {shlex.quote(str(machine.snapshot / 'state'))}")
         for _ in range(_AGENT_PORTS):
