@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from floe.build.config import ImageConfig, Package, line_of, load
+from floe.build.config import ImageConfig, Package, load
 from floe.errors import ConfigError
+from floe.tomlfile import line_of
 
 FULL = """
 name = "shop"

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import tomllib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from floe import tomlfile
 from floe.build import variants
 from floe.errors import ConfigError, NotFound, UsageError
 from floe.spec.handover import check_name
@@ -115,38 +115,25 @@ def load(app: Path, variant: str = "") -> ImageConfig:
     if variant:
         raise UsageError(f"--variant {variant}: {app} has no {FILE_NAME}", hint="variants stand in an image's folder")
     name = re.sub(r"[^A-Za-z0-9._-]", "-", app.stem).lstrip("._-")[:64] or "app"
-    return _checked(_File(name=name, main=app.name), app.resolve().parent, None, lambda key: None)
+    return _Checker(_File(name=name, main=app.name), app.resolve().parent, None, lambda key: None).image()
 
 
 def _load_file(file: Path, variant: str) -> ImageConfig:
-    try:
-        text = read_file(file).decode("utf-8-sig")
-    except UnicodeDecodeError as e:
-        raise ConfigError(str(file), "", f"not UTF-8: {e.reason} at byte {e.start}") from e
-    try:
-        raw = tomllib.loads(text)
-    except RecursionError:
-        raise ConfigError(str(file), "", "nested too deeply") from None
-    except tomllib.TOMLDecodeError as e:
-        line = re.search(r"at line (\d+)", str(e))
-        problem = re.sub(r" \(at .*\)", "", str(e))
-        raise ConfigError(str(file), "", problem, line=int(line[1]) if line else None) from e
-    except ValueError:  # Python's own limit, which tomllib does not know
-        raise ConfigError(str(file), "", "a number has too many digits") from None
+    raw, text = tomlfile.read(file)
     folder = file.resolve().parent
     try:
         own, others = variants.split(raw)
-        parsed = {"": _parse(own, file, lambda key: line_of(text, key))}
+        parsed = {"": _parse(own, file, lambda key: tomlfile.line_of(text, key))}
         for name in others:  # all of them: a mistake in one shows before it is asked for
             parsed[name] = _parse(variants.merge(own, others, name, folder.name), file, _finder(text, others, name))
         if variant not in parsed:
             variants.merge(own, others, variant, folder.name)
     except variants.VariantError as e:
         if e.known is None:
-            raise ConfigError(str(file), e.key, e.problem, line=line_of(text, e.key)) from None
+            raise ConfigError(str(file), e.key, e.problem, line=tomlfile.line_of(text, e.key)) from None
         hint = f"one of: {', '.join(e.known)}" if e.known else f"add a table [variant.{variant}]"
         raise UsageError(f"--variant {variant}: {file} has no such variant", hint=hint) from None
-    return _checked(parsed[variant], folder, file, _finder(text, others, variant))
+    return _Checker(parsed[variant], folder, file, _finder(text, others, variant)).image()
 
 
 _Finder = Callable[[str], int | None]  # the line of a dotted key
@@ -159,7 +146,7 @@ def _finder(text: str, others: dict[str, dict[str, Any]], variant: str) -> _Find
         own = others[variant] if variant else {}
         first, _, rest = key.partition(".")
         mine = first in own and (not rest or not isinstance(own[first], dict) or rest.partition(".")[0] in own[first])
-        return line_of(text, f"variant.{variant}.{key}" if mine else key)
+        return tomlfile.line_of(text, f"variant.{variant}.{key}" if mine else key)
 
     return line
 
@@ -168,123 +155,138 @@ def _parse(raw: dict[str, Any], file: Path, line: _Finder) -> _File:
     try:
         return msgspec.convert(raw, _File)
     except msgspec.ValidationError as e:
-        key, problem = _explain(str(e))
+        key, problem = tomlfile.explain(e)
         raise ConfigError(str(file), key, problem, line=line(key), hint=_known_keys(key, problem)) from e
 
 
-def _checked(parsed: _File, folder: Path, file: Path | None, line: _Finder) -> ImageConfig:
-    def fail(key: str, problem: str, hint: str = "") -> ConfigError:
-        return ConfigError(str(file or parsed.main), key, problem, line=line(key), hint=hint)
+class _Checker:
+    """What no type says, table by table: each method gives the checked value of its keys or raises ConfigError."""
 
-    def size(key: str, value: str, parse: Callable[[str], int]) -> int:
+    def __init__(self, parsed: _File, folder: Path, file: Path | None, line: _Finder) -> None:
+        self._parsed, self._folder, self._file, self._line = parsed, folder, file, line
+
+    def image(self) -> ImageConfig:
+        parsed = self._parsed
+        self._check_words()
+        return ImageConfig(
+            name=self._name(),
+            version=parsed.version,
+            description=parsed.description,
+            folder=self._folder,
+            main=self._main(),
+            memory=self._size("memory", parsed.memory, parse_memory),
+            profile=parsed.profile,
+            ports=tuple(parsed.ports),
+            env=parsed.env,
+            args=tuple(parsed.args),
+            imports=tuple(parsed.imports),
+            secrets=tuple(parsed.secrets),
+            disks=parsed.disks,
+            data=self._data(),
+            packages={key: self._package(key, value) for key, value in sorted(parsed.packages.items())},
+            budget_elf=self._budget(),
+            budget_compiler=parsed.budget.compiler,
+            ca=self._ca(parsed.tls.ca),
+            file=self._file,
+        )
+
+    def _fail(self, key: str, problem: str, hint: str = "") -> ConfigError:
+        return ConfigError(str(self._file or self._parsed.main), key, problem, line=self._line(key), hint=hint)
+
+    def _size(self, key: str, value: str, parse: Callable[[str], int]) -> int:
         try:
             return parse(value)
         except SizeError as e:
             hint = f'{key.rpartition(".")[2]} = "{e.nearest or "32M"}"'
-            raise fail(key, f"{value!r} is {e.problem}", hint) from None
+            raise self._fail(key, f"{value!r} is {e.problem}", hint) from None
 
-    def inside(key: str, value: str) -> Path:
+    def _inside(self, key: str, value: str) -> Path:
         try:
-            path = (folder / value).resolve()
+            path = (self._folder / value).resolve()
             path.exists()
         except (OSError, ValueError) as e:
-            raise fail(key, f"{value[:40]!r} is no path: {getattr(e, 'strerror', None) or e}") from None
-        if not path.is_relative_to(folder):
-            raise fail(key, f"'{value}' is outside the image's folder")
+            raise self._fail(key, f"{value[:40]!r} is no path: {getattr(e, 'strerror', None) or e}") from None
+        if not path.is_relative_to(self._folder):
+            raise self._fail(key, f"'{value}' is outside the image's folder")
         return path
 
-    name = parsed.name or folder.name
-    if not _NAME.fullmatch(name):
-        raise fail("name", f"'{name}' is no image name", "letters, digits, '.', '_' and '-', 64 at most")
-    main = inside("main", parsed.main)
-    if main.suffix != ".py":
-        raise fail("main", f"'{parsed.main}' is not a .py file")
-    if not main.name.isprintable() or any(c in main.name for c in '"\\'):
-        raise fail(
-            "main", f"{main.name!r} cannot be frozen under this name", "no quotes, backslashes or line ends in it"
-        )
-    if not main.is_file():
-        raise fail("main", f"{'no regular' if main.exists() else 'no such'} file: {parsed.main}")
-    for port in parsed.ports:
-        try:
-            parse_forwards(port)
-        except UsageError:
-            hint = 'HOST:GUEST, for example ports = ["8080:80"]'
-            raise fail("ports", f"'{port}' is no port forwarding", hint) from None
-    for key in parsed.env:
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key):
-            raise fail(f"env.{key}", "no name of an environment variable")
-    for secret in parsed.secrets:
-        try:
-            check_name(secret, "secrets")
-        except UsageError as e:
-            raise fail("secrets", f"'{secret}' is no name of a secret", e.hint) from None
-    data = inside("data", parsed.data or "data")
-    if parsed.data and not data.is_dir():
-        raise fail("data", f"no such folder: {parsed.data}")
-    if parsed.budget.compiler and not re.fullmatch(r"gcc \d+(\.\d+)*", parsed.budget.compiler):
-        raise fail("budget.compiler", "names no compiler", 'for example compiler = "gcc 12"')
-    return ImageConfig(
-        name=name,
-        version=parsed.version,
-        description=parsed.description,
-        folder=folder,
-        main=main,
-        memory=size("memory", parsed.memory, parse_memory),
-        profile=parsed.profile,
-        ports=tuple(parsed.ports),
-        env=parsed.env,
-        args=tuple(parsed.args),
-        imports=tuple(parsed.imports),
-        secrets=tuple(parsed.secrets),
-        disks=parsed.disks,
-        data=data if file is not None and data.is_dir() else None,
-        packages={key: _package(key, value, fail) for key, value in sorted(parsed.packages.items())},
-        budget_elf=size("budget.elf", parsed.budget.elf, partial(parse_size, plain=True)) if parsed.budget.elf else 0,
-        budget_compiler=parsed.budget.compiler,
-        ca=_ca(parsed.tls.ca, inside, fail),
-        file=file,
-    )
+    def _name(self) -> str:
+        name = self._parsed.name or self._folder.name
+        if not _NAME.fullmatch(name):
+            raise self._fail("name", f"'{name}' is no image name", "letters, digits, '.', '_' and '-', 64 at most")
+        return name
 
+    def _main(self) -> Path:
+        text = self._parsed.main
+        main = self._inside("main", text)
+        if main.suffix != ".py":
+            raise self._fail("main", f"'{text}' is not a .py file")
+        if not main.name.isprintable() or any(c in main.name for c in '"\\'):
+            problem = f"{main.name!r} cannot be frozen under this name"
+            raise self._fail("main", problem, "no quotes, backslashes or line ends in it")
+        if not main.is_file():
+            raise self._fail("main", f"{'no regular' if main.exists() else 'no such'} file: {text}")
+        return main
 
-def _ca(value: str, inside: Callable[[str, str], Path], fail: Any) -> Path | None:
-    if not value:
-        return None
-    path = HOST_CA if value == "host" else inside("tls.ca", value)
-    if not path.is_file():
-        hint = "sudo apt-get install ca-certificates" if value == "host" else '"host", or a PEM file in this folder'
-        raise fail("tls.ca", f"no such file: {path if value == 'host' else value}", hint)
-    if b"-----BEGIN CERTIFICATE-----" not in read_file(path):
-        raise fail("tls.ca", f"no certificate in {value}", "PEM: -----BEGIN CERTIFICATE-----")
-    return path
+    def _check_words(self) -> None:
+        """Ports, names of variables and of secrets."""
+        for port in self._parsed.ports:
+            try:
+                parse_forwards(port)
+            except UsageError:
+                hint = 'HOST:GUEST, for example ports = ["8080:80"]'
+                raise self._fail("ports", f"'{port}' is no port forwarding", hint) from None
+        for key in self._parsed.env:
+            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key):
+                raise self._fail(f"env.{key}", "no name of an environment variable")
+        for secret in self._parsed.secrets:
+            try:
+                check_name(secret, "secrets")
+            except UsageError as e:
+                raise self._fail("secrets", f"'{secret}' is no name of a secret", e.hint) from None
 
+    def _data(self) -> Path | None:
+        named = self._parsed.data
+        data = self._inside("data", named or "data")
+        if named and not data.is_dir():
+            raise self._fail("data", f"no such folder: {named}")
+        return data if self._file is not None and data.is_dir() else None
 
-def _package(key: str, value: str | Package, fail: Any) -> Package:
-    package = Package(value) if isinstance(value, str) else value
-    version = package.version.removeprefix("==").strip()
-    if package.mip:
-        if package.sha256:
-            raise fail(f"packages.{key}.sha256", "mip's packages are several files", "packages.lock pins each of them")
-        if not re.fullmatch(r"[A-Za-z0-9._-]*", version):
-            raise fail(f"packages.{key}.version", f"'{package.version}' is no version")
-        return Package(version or "latest", "", package.mip, package.index)
-    if not re.fullmatch(r"[0-9][0-9A-Za-z.!+_-]*", version):
-        raise fail(f"packages.{key}", f"'{package.version}' pins no version", f'one exact version: {key} = "1.2.3"')
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", key):
-        raise fail(f"packages.{key}", "no package name")
-    if package.sha256 and not re.fullmatch(r"[0-9a-f]{64}", package.sha256):
-        raise fail(f"packages.{key}.sha256", "must be 64 lower-case hexadecimal digits")
-    return Package(version, package.sha256)
+    def _budget(self) -> int:
+        budget = self._parsed.budget
+        if budget.compiler and not re.fullmatch(r"gcc \d+(\.\d+)*", budget.compiler):
+            raise self._fail("budget.compiler", "names no compiler", 'for example compiler = "gcc 12"')
+        return self._size("budget.elf", budget.elf, partial(parse_size, plain=True)) if budget.elf else 0
 
+    def _ca(self, value: str) -> Path | None:
+        if not value:
+            return None
+        path = HOST_CA if value == "host" else self._inside("tls.ca", value)
+        if not path.is_file():
+            hint = "sudo apt-get install ca-certificates" if value == "host" else '"host", or a PEM file in this folder'
+            raise self._fail("tls.ca", f"no such file: {path if value == 'host' else value}", hint)
+        if b"-----BEGIN CERTIFICATE-----" not in read_file(path):
+            raise self._fail("tls.ca", f"no certificate in {value}", "PEM: -----BEGIN CERTIFICATE-----")
+        return path
 
-def _explain(text: str) -> tuple[str, str]:
-    """Key and problem from msgspec's words: "Expected `str`, got `int` - at `$.memory`"."""
-    problem, _, where = text.partition(" - at `$")
-    key = re.sub(r"\[\.\.\.\]|\[\d+\]", "", where.rstrip("`")).lstrip(".")
-    unknown = re.fullmatch(r"Object contains unknown field `(.+)`", problem)
-    if unknown:
-        return ".".join(part for part in (key, unknown[1]) if part), "unknown key"
-    return key, problem[:1].lower() + problem[1:]
+    def _package(self, key: str, value: str | Package) -> Package:
+        package = Package(value) if isinstance(value, str) else value
+        version = package.version.removeprefix("==").strip()
+        if package.mip:
+            if package.sha256:
+                hint = "packages.lock pins each of them"
+                raise self._fail(f"packages.{key}.sha256", "mip's packages are several files", hint)
+            if not re.fullmatch(r"[A-Za-z0-9._-]*", version):
+                raise self._fail(f"packages.{key}.version", f"'{package.version}' is no version")
+            return Package(version or "latest", "", package.mip, package.index)
+        if not re.fullmatch(r"[0-9][0-9A-Za-z.!+_-]*", version):
+            hint = f'one exact version: {key} = "1.2.3"'
+            raise self._fail(f"packages.{key}", f"'{package.version}' pins no version", hint)
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", key):
+            raise self._fail(f"packages.{key}", "no package name")
+        if package.sha256 and not re.fullmatch(r"[0-9a-f]{64}", package.sha256):
+            raise self._fail(f"packages.{key}.sha256", "must be 64 lower-case hexadecimal digits")
+        return Package(version, package.sha256)
 
 
 def _known_keys(key: str, problem: str) -> str:
@@ -296,22 +298,3 @@ def _known_keys(key: str, problem: str) -> str:
         "tls": Tls.__struct_fields__,
     }
     return "known keys: " + ", ".join(tables.get(key.partition(".")[0], _File.__struct_fields__))
-
-
-def line_of(text: str, key: str) -> int | None:
-    """Line of a dotted key in TOML text, as good as a search can tell; None if it is not spelt out."""
-    table = ""
-    best: tuple[int, int] | None = None
-    for number, line in enumerate(text.splitlines(), 1):
-        header = re.match(r"\s*\[+\s*([^\]]+?)\s*\]", line)
-        entry = re.match(r"""\s*(["']?)([^"'=\[\]#]+?)\1\s*=""", line)
-        if header:
-            table = header[1]
-            found = table
-        elif entry:
-            found = f"{table}.{entry[2]}" if table else entry[2]
-        else:
-            continue
-        if key and (key == found or key.startswith(found + ".")) and (best is None or len(found) > best[0]):
-            best = (len(found), number)
-    return best[1] if best else None

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from floe import tomlfile
 from floe.build import port_archive, pypi, romfs
-from floe.build.config import ImageConfig, line_of
+from floe.build.config import ImageConfig
 from floe.build.resolve import Closure, Frozen, Resolver, Root, show
 from floe.errors import BuildError
 from floe.userfile import read_file
@@ -75,7 +76,8 @@ def choose(config: ImageConfig, profile: str, say: Callable[[str], None]) -> Con
     resolver.add(base.files["boot.py"])
     resolver.add(Frozen(config.main.name, config.main, "app"))
     if config.file is not None:
-        resolver.require(config.imports, show(config.file), line_of(read_file(config.file).decode(), "imports"))
+        line = tomlfile.line_of(read_file(config.file).decode(), "imports")
+        resolver.require(config.imports, show(config.file), line)
     if dev:
         resolver.add_all(base)
     if config.disks or "vfs" in resolver.closure.modules:
