@@ -83,7 +83,7 @@ def test_in_use(vms: Vms, tmp_path: Path) -> None:
 
 def test_a_damaged_folder_is_told_and_can_be_removed(vms: Vms, tmp_path: Path) -> None:
     folder = vmfolder.create("broken", "app")
-    (folder / "spec.json").write_text('{"name": "bro')
+    (folder.path / vmfolder.Names.SPEC).write_text('{"name": "bro')
     done = floe("ps", "--all")
     assert done.returncode == 0
     assert re.search(r"^broken +damaged", done.stdout, re.MULTILINE)

@@ -38,9 +38,9 @@ class Vms:
     ) -> None:
         for folder in list(vmfolder.everything()):
             self.note(folder)
-            for name in ("console.log", "serial.log", "hv.log", "keeper.log"):
-                if (folder / name).exists():
-                    print(f"---- {folder.name}/{name}\n{(folder / name).read_text(errors='replace')[-2000:]}")
+            for path in (folder.console_log, folder.serial_log, folder.hypervisor_log, folder.keeper_log):
+                if path.exists():
+                    print(f"---- {folder.name}/{path.name}\n{path.read_text(errors='replace')[-2000:]}")
             control.remove(folder, force=True)
         for process in self.seen:
             gone(process)
@@ -55,8 +55,7 @@ class Vms:
 
     def note(self, folder: Folder) -> None:
         """Its processes must be gone when the test is over."""
-        parent = folder.read("parent", Process)
-        self.seen |= {p for p in (folder.keeper, folder.vm, parent) if p is not None}
+        self.seen |= {p for p in (folder.keeper, folder.vm, folder.parent) if p is not None}
 
 
 def ps(name: str) -> dict[str, Any]:
@@ -66,7 +65,7 @@ def ps(name: str) -> dict[str, Any]:
 
 def log(name: str) -> str:
     """What the VM said so far."""
-    return (vmfolder.find(name) / "console.log").read_text(errors="replace")
+    return vmfolder.find(name).console_log.read_text(errors="replace")
 
 
 def until(true: Callable[[], bool], what: str, deadline_s: float = WAIT_S) -> None:

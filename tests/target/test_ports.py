@@ -18,7 +18,6 @@ from floe.errors import FloeError
 from floe.spec import ports
 from floe.spec.runoptions import RunOptions
 from floe.store import vmfolder
-from floe.store.vmfolder import Process
 from floe.vm.plan import plan
 from floe.vm.vm import Vm
 from tests.support.command import floe
@@ -117,7 +116,7 @@ def test_detached(first: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         assert f"[::]:{first}->7001 " in floe("ps").stdout
         many_come_at_once(first, told["pid"])
         folder = vmfolder.find(told["name"])
-        kill(folder.read("keeper", Process))
+        kill(folder.keeper)
         until(lambda: (keeper := folder.keeper) is not None and keeper.alive, "another keeper")
         vms.note(folder)
         until(lambda: _listens("::1", first), "the ports of the other keeper")

@@ -81,4 +81,4 @@ def test_a_detached_vm_s_log_has_it(vms: Vms, accel: str, script: Path) -> None:
     assert "line 299\n" in log("a")
     said = floe("logs", "-n", "1", "a").stderr
     assert "PANIC: NMI" in said and 'File "app.py", line 4, in work' in said
-    assert (vmfolder.find("a") / "serial.log").exists()
+    assert vmfolder.find("a").serial_log.exists()

@@ -106,7 +106,7 @@ def test_the_script_s_exit_code_is_kept(vms: Vms, tmp_path: Path, code: int) -> 
     vms.run("--name", "a", image)
     until(lambda: ps("a")["state"] != "running", "its end")
     assert (ps("a")["state"], ps("a")["exit_code"]) == ("ended", code)
-    assert (vmfolder.find("a") / "serial.log").read_text() == "up\n"
+    assert vmfolder.find("a").serial_log.read_text() == "up\n"
 
 
 def test_arguments_arrive_as_they_are(vms: Vms, tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_it_outlives_terminal_and_session(vms: Vms, ticks: Path) -> None:
     pid, terminal = pty.fork()
     if pid == 0:
         os.execv(FLOE[0], [*FLOE, "run", "--detach", "--name", "a", str(ticks)])
-    until(lambda: (vmfolder.root() / "a" / "console.log").exists() and "tick 2" in log("a"), "a tick")
+    until(lambda: vmfolder.Folder(vmfolder.root() / "a").console_log.exists() and "tick 2" in log("a"), "a tick")
     os.close(terminal)
     os.waitpid(pid, 0)
     vms.note(vmfolder.find("a"))
@@ -236,7 +236,7 @@ def test_keeper_and_parent_are_killed(vms: Vms, ticks: Path) -> None:
     """QEMU alone is left: the next floe that looks starts a keeper."""
     told = vms.run("--name", "a", ticks)
     folder = vmfolder.find("a")
-    kill(folder.read("parent", Process))
+    kill(folder.parent)
     kill(folder.keeper)
     said = log("a").count("tick")
     assert (ps("a")["state"], ps("a")["pid"]) == ("running", told["pid"])
@@ -263,7 +263,7 @@ def test_the_parent_is_killed_and_the_exit_code_is_kept(vms: Vms, tmp_path: Path
     vms.run("--name", "a", script)
     folder = vmfolder.find("a")
     until(lambda: "up" in log("a"), "its start")
-    kill(folder.read("parent", Process))
+    kill(folder.parent)
     assert folder.vm is not None
     assert ps("a")["state"] == "running"
     until(lambda: folder.vm is None, "its end")
@@ -274,7 +274,7 @@ def test_the_parent_is_killed_and_the_exit_code_is_kept(vms: Vms, tmp_path: Path
 def test_all_of_it_is_killed(vms: Vms, ticks: Path) -> None:
     vms.run("--name", "a", ticks)
     folder = vmfolder.find("a")
-    keeper, parent, vm = folder.keeper, folder.read("parent", Process), folder.vm
+    keeper, parent, vm = folder.keeper, folder.parent, folder.vm
     until(lambda: "tick 25" in log("a"), "some time")
     for process in (keeper, parent, vm):
         kill(process)
@@ -301,13 +301,11 @@ def test_the_host_was_restarted(vms: Vms, ticks: Path) -> None:
     vms.run("--name", "a", ticks)
     folder = vmfolder.find("a")
     assert floe("stop", "a").returncode == 0
-    (folder / "end").write_bytes(b" " * 512)
-    (folder / "exit").write_bytes(b" " * 512)
+    folder.end = folder.exit_status = None
     own = Process.of(os.getpid())
     assert own is not None
-    for name in ("keeper", "parent"):
-        folder.write(name, Process(own.pid, own.start, "another boot"))
-    folder.record("pid", str(own.pid))
+    folder.keeper = folder.parent = Process(own.pid, own.start, "another boot")
+    folder.pid = own.pid
     assert (ps("a")["state"], ps("a")["pid"]) == ("crashed", None)
     assert floe("stop", "a").returncode == 0
     assert own.alive
@@ -324,7 +322,7 @@ def test_a_keeper_that_hangs(vms: Vms, ticks: Path, monkeypatch: pytest.MonkeyPa
     """It is told so, and the VM can be removed by force: nobody comes back to life."""
     vms.run("--name", "a", ticks)
     folder = vmfolder.find("a")
-    processes = (folder.read("parent", Process), folder.keeper, folder.vm)
+    processes = (folder.parent, folder.keeper, folder.vm)
     assert folder.keeper is not None
     folder.keeper.signal(signal.SIGSTOP)
     monkeypatch.setattr(control, "_ANSWER_S", 0.3)
@@ -368,16 +366,14 @@ def test_logs_and_ps_show_control_sequences_and_obey_none(vms: Vms, tmp_path: Pa
     vms.run("--name", "a", tiny.build(tmp_path, tiny.say("\x1b]0;title\x07\n"), tiny.leave(0)))
     until(lambda: ps("a")["state"] != "running", "its end")
     folder = vmfolder.find("a")
-    (folder / "console.log").write_bytes(said)
+    folder.console_log.write_bytes(said)
     wanted = "^[]0;title^G ^[[31mred \\x9b6n \\x9b ^Mover ^H \tn\u00e4h ^?\r\n"
     done = subprocess.run([*FLOE, "logs", "a"], capture_output=True, timeout=60, check=True)
     assert done.stdout.decode() == wanted
     assert b"\x1b" not in done.stderr and b"title" in done.stderr
     done = subprocess.run([*FLOE, "logs", "--raw", "a"], capture_output=True, timeout=60, check=True)
     assert done.stdout == said
-    spec = folder.spec
-    end = vmfolder.End(code=None, cause="failed", at=spec.created + 61, problem="\x1b[2Jgone")
-    folder.record("end", vmfolder.dump({"code": None, "cause": "failed", "at": end.at, "problem": end.problem}))
+    folder.end = vmfolder.End(code=None, cause="failed", at=folder.spec.created + 61, problem="\x1b[2Jgone")
     listed = floe("ps", "-a").stdout
     assert "^[[2Jgone" in listed and "\x1b" not in listed and "1m01s" in listed
 

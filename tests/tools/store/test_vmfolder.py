@@ -13,9 +13,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from floe.detached import parent
 from floe.errors import FloeError, NotFound, UsageError
 from floe.store import vmfolder
-from floe.store.vmfolder import End, Folder, Process
+from floe.store.vmfolder import End, Folder, Names, Process
 
 
 @pytest.fixture(autouse=True)
@@ -73,20 +74,36 @@ def test_find_says_what_there_is() -> None:
 
 def test_a_record_needs_no_more_room_than_it_has() -> None:
     folder = vmfolder.create("a", "app")
-    before = (folder / "end").stat().st_blocks
-    assert folder.read("end", End) is None
+    record = folder.path / Names.END
+    before = record.stat()
+    assert folder.end is None
     end = End(code=3, cause="exit", at=1.5, problem="")
-    folder.record("end", msgspec.json.encode(end).decode())
-    assert folder.read("end", End) == end
-    assert (folder / "end").stat().st_blocks == before
-    folder.record("exit", "7")
-    assert folder.number("exit") == 7
-    assert folder.number("pid") is None
+    folder.end = end
+    assert folder.end == end
+    assert (record.stat().st_blocks, record.stat().st_size) == (before.st_blocks, before.st_size)
+    folder.exit_status = 7
+    assert folder.exit_status == 7
+    folder.exit_status = None
+    assert folder.exit_status is None
+    assert folder.pid is None
+
+
+def test_a_long_account_of_an_end_is_cut_and_read() -> None:
+    folder = vmfolder.create("a", "app")
+    folder.end = End(code=None, cause="failed", at=1.5, problem='"ä' * 500)
+    assert (folder.path / Names.END).stat().st_size == 512
+    assert folder.end is not None
+    assert folder.end.problem.startswith('"ä' * 20)
+
+
+def test_the_parent_s_names_are_those_of_the_folder() -> None:
+    """It imports nothing of floe's."""
+    assert (parent.PID, parent.EXIT, parent.HYPERVISOR_LOG) == (Names.PID, Names.EXIT, Names.HYPERVISOR_LOG)
 
 
 def test_a_damaged_file_is_none(tmp_path: Path) -> None:
     folder = vmfolder.create("a", "app")
-    (folder / "keeper.json").write_text('{"pid": 1, "start"')
+    (folder.path / Names.KEEPER).write_text('{"pid": 1, "start"')
     assert folder.keeper is None
     with pytest.raises(FloeError) as e:
         _ = folder.spec
@@ -95,11 +112,11 @@ def test_a_damaged_file_is_none(tmp_path: Path) -> None:
 
 def test_a_write_is_whole_or_not_at_all() -> None:
     folder = vmfolder.create("a", "app")
-    folder.write("keeper", Process(1, 2, "x"))
+    folder.parent = Process(1, 2, "x")
     with pytest.raises(TypeError):
-        folder.write("keeper", {"pid": object()})
-    assert folder.read("keeper", Process) == Process(1, 2, "x")
-    assert sorted(os.listdir(folder.path)) == ["end", "exit", "keeper.json", "pid"]
+        folder.parent = Process(1, 2, object())  # type: ignore[arg-type]
+    assert folder.parent == Process(1, 2, "x")
+    assert sorted(os.listdir(folder.path)) == ["end", "exit", "parent.json", "pid"]
 
 
 # ---- processes ---------------------------------------------------------------------------------------
@@ -145,8 +162,8 @@ def test_a_zombie_is_not_alive(child: Child) -> None:
 def test_a_recycled_number_is_not_the_vm(child: Child) -> None:
     """The parent is gone and the number of its child is another process's now, which has nothing of ours."""
     folder = vmfolder.create("a", "app")
-    folder.write("parent", Process(2**22 - 1, 1, child.process.boot))
-    folder.record("pid", str(child.process.pid))
+    folder.parent = Process(2**22 - 1, 1, child.process.boot)
+    folder.pid = child.process.pid
     assert folder.vm is None
     child.popen.kill()
     child.popen.wait()

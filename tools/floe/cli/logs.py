@@ -14,7 +14,6 @@ import click
 from floe import shown
 from floe.errors import EXIT_OK
 from floe.store import vmfolder
-from floe.store.vmfolder import End
 from floe.stream import inotify
 from floe.stream.logfile import Stamps
 
@@ -64,7 +63,7 @@ def command(name: str, follow: bool, lines: int | None, times: bool, raw: bool) 
     Control characters are shown (^[ is escape), so that no terminal obeys them. Standard error gets what came from
     early boot and from a panic."""
     folder = vmfolder.find(name)
-    path = folder / "console.log"
+    path = folder.console_log
     # Watched before it is read, so that nothing falls between.
     watch = inotify.Watch(str(folder.path), inotify.MODIFY | inotify.CREATE | inotify.MOVED_TO) if follow else None
     printer = _Printer(raw=raw, times=times)
@@ -81,7 +80,7 @@ def command(name: str, follow: bool, lines: int | None, times: bool, raw: bool) 
         _follow(folder, path, watch, printer, len(kept))
     printer.end()
     if lines != 0:
-        serial = _content(folder / "serial.log")
+        serial = _content(folder.serial_log)
         sys.stderr.buffer.write(serial if raw else shown.Stream().feed(serial, final=True).encode())
     return EXIT_OK
 
@@ -91,7 +90,7 @@ def _follow(folder: vmfolder.Folder, path: Path, watch: inotify.Watch, printer: 
     log.seek(offset)
     try:
         while True:
-            ended = folder.vm is None or folder.read("end", End) is not None
+            ended = folder.vm is None or folder.end is not None
             while data := log.read(_CHUNK):
                 printer.put(data, stamps, offset)
                 offset += len(data)

@@ -18,7 +18,7 @@ from typing import Any
 from floe.detached.launch import kill, start_keeper
 from floe.errors import FloeError, VmError
 from floe.store import vmfolder
-from floe.store.vmfolder import End, Endpoints, Folder, Spec
+from floe.store.vmfolder import End, Endpoints, Folder, Names, Spec
 from floe.stream import inotify
 
 _ANSWER_S = 10.0
@@ -97,7 +97,7 @@ def ask(folder: Folder, request: dict[str, Any], *, timeout_s: float = _ANSWER_S
 def _connect(folder: Folder, timeout_s: float) -> socket.socket:
     """Connect to the keeper, which may be just starting. Raises OSError, TimeoutError."""
     deadline = time.monotonic() + timeout_s
-    path = Path(folder.spec.sockets) / "ctl"
+    path = Path(folder.spec.sockets) / Names.CONTROL
     watch = inotify.Watch(str(path.parent), inotify.MOVED_TO)
     try:
         while True:
@@ -125,7 +125,7 @@ def status(folder: Folder) -> Status:
         answer = ask(folder, {"do": "status"}) if folder.keeper else None
         if answer is not None and answer["end"] is None:
             return _running(folder, spec, answer)
-        if folder.read("end", End) is not None or folder.vm is None:
+        if folder.end is not None or folder.vm is None:
             return _ended(folder, spec)
         if time.monotonic() > end:
             raise VmError(f"{folder.name} runs, and no keeper for it answers", hint=f"floe rm --force {folder.name}")
@@ -151,9 +151,9 @@ def _running(folder: Folder, spec: Spec, answer: dict[str, Any]) -> Status:
 def _ended(folder: Folder, spec: Spec) -> Status:
     from floe.vm.outcome import judge
 
-    end = folder.read("end", End)
+    end = folder.end
     if end is None:  # its keeper did not see it
-        code = folder.number("exit")
+        code = folder.exit_status
         outcome = judge(code, "host-signal") if code is not None else None
         at = folder.last_sign
         if outcome is not None:

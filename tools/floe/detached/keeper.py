@@ -28,7 +28,7 @@ from floe.detached.hub import Hub
 from floe.detached.vmprocess import VmProcess
 from floe.errors import FloeError, VmError
 from floe.hostnet.relay import Relay, through_qemu
-from floe.store.vmfolder import End, Endpoints, Folder, Process, dump
+from floe.store.vmfolder import End, Endpoints, Folder, Names, Process, dump
 from floe.stream.keys import stop_keys
 from floe.stream.logfile import BoundedLog
 
@@ -46,8 +46,8 @@ class Keeper:
         self._folder = folder
         self._loop = loop
         self._spec = folder.spec
-        self._log = BoundedLog(folder / "console.log")
-        self._serial = BoundedLog(folder / "serial.log")
+        self._log = BoundedLog(folder.console_log)
+        self._serial = BoundedLog(folder.serial_log)
         self._hub = Hub(folder.name, loop, self._log, repl=self._spec.profile == "dev")
         self._process = VmProcess(folder, self._spec, loop)
         self._process.on_console = self._hub.connect
@@ -68,7 +68,7 @@ class Keeper:
         """Start or find the VM, say so, and serve it until it has ended."""
         for number in (signal.SIGTERM, signal.SIGQUIT):
             self._loop.add_signal_handler(number, self.stop, 5.0)
-        ctl = self._socket("ctl")
+        ctl = self._socket(Names.CONTROL)
         control = await asyncio.start_unix_server(self._serve, f"{ctl}.new", limit=_LINE)
         os.rename(f"{ctl}.new", ctl)  # who waits for it to be there finds it listening
         try:
@@ -109,7 +109,7 @@ class Keeper:
     def _beat(self) -> None:
         """Leave a trace of time, for whoever finds us and the VM dead (state.Folder.last_sign)."""
         with contextlib.suppress(OSError):
-            os.utime(self._folder / "lock")
+            os.utime(self._folder.lock)
         self._loop.call_later(_BEAT_S, self._beat)
 
     # ---- endpoints ----------------------------------------------------------------------------------
@@ -121,7 +121,7 @@ class Keeper:
 
     def _open_endpoints(self) -> None:
         """Raises VmError."""
-        unix = Path(self._spec.sockets) / "console.sock"
+        unix = Path(self._spec.sockets) / Names.CONSOLE
         port = 0
         try:
             self._pty = Pty(self._hub, self._loop)
@@ -147,7 +147,7 @@ class Keeper:
 
     def _tcp(self, wanted: int) -> socket.socket:
         """For a VM that has had its port before, the same one if it is free still. Raises OSError, VmError."""
-        before = self._folder.read("endpoints", Endpoints)
+        before = self._folder.endpoints
         sock = tcp_socket(before.port if before else wanted)
         if wanted and before is None and sock.getsockname()[1] != wanted:
             sock.close()
@@ -158,7 +158,7 @@ class Keeper:
         assert self._pty is not None
         self._endpoints = Endpoints(pty=self._pty.path, port=port, unix=str(unix))
         try:
-            self._folder.write("endpoints", self._endpoints)
+            self._folder.endpoints = self._endpoints
         except OSError as e:
             print(f"cannot write down the endpoints: {e}", file=sys.stderr)  # a request still tells them
 
@@ -224,9 +224,7 @@ class Keeper:
         for path in self._spec.leftovers:
             Path(path).unlink(missing_ok=True)
         try:
-            self._folder.record(
-                "end", dump({"code": end.code, "cause": end.cause, "at": end.at, "problem": end.problem})
-            )
+            self._folder.end = end
         except OSError as e:
             print(f"cannot write down the end: {e}", file=sys.stderr)
         self._over.set()
@@ -255,7 +253,7 @@ def _detach(folder: Folder) -> None:
         signal.signal(number, signal.SIG_IGN)
     null = os.open(os.devnull, os.O_RDWR)
     try:
-        log = os.open(folder / "keeper.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        log = os.open(folder.keeper_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     except OSError:
         log = null
     for fd, target in ((0, null), (1, log), (2, log)):
@@ -274,7 +272,7 @@ def main() -> None:
     _detach(folder)
     os.set_inheritable(options.ready, False)
     try:
-        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        lock = os.open(folder.lock, os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         _answer(options.ready, {})  # another keeper was faster
@@ -282,7 +280,7 @@ def main() -> None:
     own = Process.of(os.getpid())
     assert own is not None
     try:
-        folder.write("keeper", own)
+        folder.keeper = own
     except OSError as e:
         if not options.adopt:
             _answer(options.ready, {"error": f"cannot write {folder.path}: {e.strerror}"})

@@ -23,10 +23,9 @@ from floe.image import elf
 from floe.spec import disks, handover, network
 from floe.spec.vmspec import VmSpec, Wires
 from floe.store import vmfolder
-from floe.store.vmfolder import Folder, Process, Spec
+from floe.store.vmfolder import Folder, Spec
 
-# The keeper puts descriptors for these words.
-_WIRES = Wires("@CONSOLE@", "@SERIAL@", "@QMP@", listening=True)
+_WIRES = Wires(*vmfolder.PLACES, listening=True)
 _TAIL = 10  # lines of the keeper's own messages
 
 
@@ -41,13 +40,12 @@ def launch(spec: VmSpec, *, app: str, name: str | None, console_port: int | None
     folder = vmfolder.create(name, Path(app).stem or "vm")
     chosen = registry.create(spec.hypervisor)
     try:
-        image = folder / "image.elf"
-        shutil.copyfile(spec.elf, image)
+        shutil.copyfile(spec.elf, folder.image)
         switches = (*spec.switches, "@BOOTED@")  # parent.py says there why the guest was started again
-        own = replace(spec, elf=image, switches=switches, name=folder.name)
+        own = replace(spec, elf=folder.image, switches=switches, name=folder.name)
         with chosen.command(own, _WIRES, blobs) as (argv, fds):
             told = _spec(folder, spec, app, argv)
-            folder.write("spec", msgspec.structs.replace(told, console_port=console_port))
+            folder.spec = msgspec.structs.replace(told, console_port=console_port)
             start_keeper(folder, inherited=fds)
     except OSError as e:
         _abandon(folder)
@@ -64,7 +62,7 @@ def _spec(folder: Folder, spec: VmSpec, app: str, argv: list[str]) -> Spec:
     return Spec(
         name=folder.name,
         app=app,
-        profile=str(elf.read(folder / "image.elf").content["profile"]),
+        profile=str(elf.read(folder.image).content["profile"]),
         argv=argv,
         memory=spec.memory,
         accel=spec.accel,
@@ -94,7 +92,7 @@ def _abandon(folder: Folder) -> None:
 
 def kill(folder: Folder) -> None:
     """End all processes of a VM at once; the parent first, which would replace the keeper."""
-    for process in (folder.read("parent", Process), folder.keeper, folder.vm):
+    for process in (folder.parent, folder.keeper, folder.vm):
         if process is not None:
             process.signal(signal.SIGKILL)
 
@@ -121,7 +119,7 @@ def start_keeper(folder: Folder, *, adopt: bool = False, inherited: Sequence[int
     if not said:
         keeper.wait()
         raise VmError(
-            f"the keeper of {folder.name} died at once", evidence=_tail(folder / "keeper.log"), hint="floe doctor"
+            f"the keeper of {folder.name} died at once", evidence=_tail(folder.keeper_log), hint="floe doctor"
         )
     answer = json.loads(said)
     if "error" in answer:

@@ -17,6 +17,8 @@ import signal
 import sys
 import time
 
+# Of the VM's folder: vmfolder.Names.
+PID, EXIT, HYPERVISOR_LOG = "pid", "exit", "hv.log"
 _RECORD_BYTES = 64  # of what record() overwrites; vmfolder.py gives a record more
 _SOON_S = 5.0  # a keeper that lived for less is not replaced: the next would die too
 _READY = 3
@@ -47,7 +49,7 @@ def inherited() -> list[int]:
 
 def spawn(folder: str, command: list[str], fds: list[int]) -> int:
     """Start the command with its messages in hv.log, and return its process id. Raises OSError."""
-    log = f"{folder}/hv.log"
+    log = f"{folder}/{HYPERVISOR_LOG}"
     actions = [
         (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
         (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_APPEND, 0),
@@ -115,12 +117,12 @@ def main(folder: str, again: dict[int, str], command: list[str]) -> None:
     word = ""
     while True:
         pid = spawn(folder, [text.replace("@BOOTED@", word) for text in command], fds)
-        record(folder, "pid", pid)
+        record(folder, PID, pid)
         status = wait(pid, keeper)
         if status not in again:
             break
         word = again[status]
-    record(folder, "exit", status)
+    record(folder, EXIT, status)
 
 
 if __name__ == "__main__":

@@ -22,11 +22,10 @@ from typing import Any
 
 from floe.errors import EXIT_INTERRUPTED, VmError, VmExitedEarly
 from floe.hypervisor import registry
-from floe.store.vmfolder import End, Folder, Process, Spec
+from floe.store.vmfolder import PLACES, End, Folder, Names, Process, Spec
 from floe.stream.link import Link
 from floe.vm.outcome import RESETS, Ending, Failure, Outcome, evidence
 
-PARTS = ("console", "serial", "qmp")  # the last: the hypervisor's events
 _CONNECT_S = 5.0
 _SAY_S = 1.0  # what a guest may take to say where it stands
 _LAST_EVENTS_S = 2.0
@@ -60,12 +59,12 @@ class VmProcess:
     def start(self, inherited: Sequence[int] = ()) -> None:
         """Start the hypervisor, which inherits these descriptors too. Raises VmError."""
         _become_subreaper()
-        (self._folder / "hv.log").touch(0o600)
+        self._folder.hypervisor_log.touch(0o600)
         listeners = []
         try:
-            listeners = [self._listen(part) for part in PARTS]
+            listeners = [self._listen(part) for part in Names.PARTS]
             self._connect()
-            numbers = {f"@{part.upper()}@": str(s.fileno()) for part, s in zip(PARTS, listeners, strict=True)}
+            numbers = {word: str(s.fileno()) for word, s in zip(PLACES, listeners, strict=True)}
             argv = [_replaced(word, numbers) for word in self._spec.argv]
             resets = ",".join(f"{status}={word}" for status, word in RESETS.items())
             parent = [sys.executable, "-I", "-S", str(Path(__file__).with_name("parent.py"))]
@@ -78,7 +77,7 @@ class VmProcess:
             process = Process.of(self._child.pid)
             if process is None:
                 raise VmError(f"cannot start {self._hypervisor.label}: its parent ended at once")
-            self._folder.write("parent", process)
+            self._folder.parent = process
         except OSError as e:
             self.kill()
             raise VmError(
@@ -98,11 +97,11 @@ class VmProcess:
             self._connect()
         except OSError as e:
             raise VmError(f"cannot connect to {self._hypervisor.label}: {e.strerror or e}") from e
-        parent = self._folder.read("parent", Process)
+        parent = self._folder.parent
         self._watch(parent if parent is not None and parent.alive else process)
 
     def _listen(self, part: str) -> socket.socket:
-        path = Path(self._spec.sockets) / f"hv.{part}"
+        path = Path(self._spec.sockets) / part
         new = path.with_name(f"{path.name}.new")
         new.unlink(missing_ok=True)
         s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -116,11 +115,11 @@ class VmProcess:
         """Connect to all three; QEMU takes the connections when it is ready for them. Raises OSError."""
         socks: list[socket.socket] = []
         try:
-            for part in PARTS:
+            for part in Names.PARTS:
                 s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
                 socks.append(s)
                 s.settimeout(_CONNECT_S)
-                s.connect(str(Path(self._spec.sockets) / f"hv.{part}"))
+                s.connect(str(Path(self._spec.sockets) / part))
             self._hypervisor.greet(socks[2])
         except OSError:
             for s in socks:
@@ -196,7 +195,7 @@ class VmProcess:
         if self._child is not None:
             self._child.wait()
             self._child = None
-        status = self._folder.number("exit")
+        status = self._folder.exit_status
         left = self._folder.vm
         if status is None and left is not None and left != self._watched:
             self._watch(left)  # the parent was killed, QEMU lives
@@ -230,8 +229,8 @@ class VmProcess:
         if self._ending.refusal is not None:
             return self._ending.refusal
         label = self._hypervisor.label
-        messages = [line for line in _lines(self._folder / "hv.log") if _CHATTER not in line]
-        guest = [*_lines(self._folder / "console.log"), *_lines(self._folder / "serial.log")]
+        messages = [line for line in _lines(self._folder.hypervisor_log) if _CHATTER not in line]
+        guest = [*_lines(self._folder.console_log), *_lines(self._folder.serial_log)]
         tail = evidence(label, messages, guest)
         return VmExitedEarly(end.problem or f"{label} ended", argv=self._spec.argv, tail=tail)
 

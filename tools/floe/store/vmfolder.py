@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Where detached VMs are written down: one folder per VM under $XDG_STATE_HOME/floe/vms. Starts and ends nothing.
 
-A folder holds spec.json (what was asked for), parent.json and keeper.json (the processes), endpoints.json (where
-clients connect), the logs, the sockets, and two records that have their room from the start, because a full disk must
-not hide how a VM ended: `exit` (its hypervisor's status) and `end` (what became of it). README of tools/ says more.
+`Names` lists what lies in one. Documents (spec.json and its like) are replaced as a whole; records have their room from
+the start, because a full disk must not hide how a VM ended. README of tools/ says more.
 """
 
 from __future__ import annotations
@@ -26,10 +25,39 @@ from floe.spec.vmspec import DEFAULT_HYPERVISOR
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _SOCKET_PATH_MAX = 107  # sun_path of unix(7), less the byte at its end
-_LONGEST_SOCKET = "hv.console.new"
 _RECORD_BYTES = 512
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-RECORDS = ("exit", "end", "pid")  # written in place by record(): they need no room on a full disk
+
+
+PLACES = ("@CONSOLE@", "@SERIAL@", "@QMP@")  # in Spec.argv, for the descriptors of Names.PARTS
+
+
+class Names:
+    """Every file of a VM's folder."""
+
+    # Documents.
+    SPEC = "spec.json"  # what was asked for
+    PARENT = "parent.json"  # the process that starts the hypervisor
+    KEEPER = "keeper.json"
+    ENDPOINTS = "endpoints.json"  # where clients connect
+    # Records, which parent.py writes too.
+    PID = "pid"  # the hypervisor's
+    EXIT = "exit"  # its exit status
+    END = "end"  # what became of the VM
+    # What the VM was started from, and what it and its processes said.
+    IMAGE = "image.elf"
+    CONSOLE_LOG = "console.log"
+    SERIAL_LOG = "serial.log"
+    HYPERVISOR_LOG = "hv.log"
+    KEEPER_LOG = "keeper.log"
+    LOCK = "lock"  # the keeper's, and touched by it now and then
+    # Sockets, which lie elsewhere where this folder's path is too long for them.
+    CONTROL = "ctl"  # the keeper's
+    CONSOLE = "console.sock"  # clients'
+    PARTS = ("hv.console", "hv.serial", "hv.qmp")  # the hypervisor's: console, 16550, events
+
+    RECORDS = (EXIT, END, PID)
+    LONGEST_SOCKET = f"{PARTS[0]}.new"
 
 
 class Process(msgspec.Struct, frozen=True):
@@ -73,7 +101,7 @@ class Process(msgspec.Struct, frozen=True):
 
 
 class Spec(msgspec.Struct, frozen=True, kw_only=True):
-    """What was asked for; never changes. `argv` has @CONSOLE@, @SERIAL@, @QMP@ where the keeper puts descriptors."""
+    """What was asked for; never changes. `argv` has PLACES where the keeper puts descriptors."""
 
     name: str
     app: str
@@ -133,58 +161,151 @@ class Folder:
         self.path = path
         self.name = path.name
 
-    def __truediv__(self, name: str) -> Path:
-        return self.path / name
+    # ---- files --------------------------------------------------------------------------------------
 
-    def read(self, name: str, kind: type[_T]) -> _T | None:
-        """The content of NAME.json, or of a record; None where there is none that makes sense."""
-        path = self / (name if name in RECORDS else f"{name}.json")
+    @property
+    def image(self) -> Path:
+        """The ELF that it was started from."""
+        return self.path / Names.IMAGE
+
+    @property
+    def console_log(self) -> Path:
+        """What the guest said on its console."""
+        return self.path / Names.CONSOLE_LOG
+
+    @property
+    def serial_log(self) -> Path:
+        """What the guest said on its 16550."""
+        return self.path / Names.SERIAL_LOG
+
+    @property
+    def hypervisor_log(self) -> Path:
+        """What the hypervisor said."""
+        return self.path / Names.HYPERVISOR_LOG
+
+    @property
+    def keeper_log(self) -> Path:
+        """What went wrong in the keeper."""
+        return self.path / Names.KEEPER_LOG
+
+    @property
+    def lock(self) -> Path:
+        """Held by the keeper."""
+        return self.path / Names.LOCK
+
+    # ---- documents: reading gives None where there is none that makes sense, writing raises OSError --
+
+    @property
+    def spec(self) -> Spec:
+        """What was asked for. Raises FloeError."""
+        spec = self._read(Names.SPEC, Spec)
+        if spec is None:
+            raise FloeError(f"{self.path / Names.SPEC} is missing or damaged", hint=f"floe rm {self.name}")
+        return spec
+
+    @spec.setter
+    def spec(self, spec: Spec) -> None:
+        self._write(Names.SPEC, spec)
+
+    @property
+    def parent(self) -> Process | None:
+        """The process that starts the hypervisor, and starts it again; it may be gone."""
+        return self._read(Names.PARENT, Process)
+
+    @parent.setter
+    def parent(self, process: Process) -> None:
+        self._write(Names.PARENT, process)
+
+    @property
+    def keeper(self) -> Process | None:
+        """The keeper's process; None when it is gone."""
+        process = self._read(Names.KEEPER, Process)
+        return process if process and process.alive else None
+
+    @keeper.setter
+    def keeper(self, process: Process) -> None:
+        self._write(Names.KEEPER, process)
+
+    @property
+    def endpoints(self) -> Endpoints | None:
+        """Where clients found the console last."""
+        return self._read(Names.ENDPOINTS, Endpoints)
+
+    @endpoints.setter
+    def endpoints(self, endpoints: Endpoints) -> None:
+        self._write(Names.ENDPOINTS, endpoints)
+
+    def _read(self, name: str, kind: type[_T]) -> _T | None:
         try:
-            return msgspec.json.decode(path.read_bytes(), type=kind)
+            return msgspec.json.decode((self.path / name).read_bytes(), type=kind)
         except (OSError, msgspec.DecodeError):
             return None
 
-    def write(self, name: str, content: msgspec.Struct | dict[str, Any]) -> None:
-        """Replace NAME.json as a whole. Raises OSError."""
+    def _write(self, name: str, content: msgspec.Struct) -> None:
+        """Replace it as a whole."""
         fd, new = tempfile.mkstemp(dir=self.path, prefix=f".{name}.")
         try:
             with os.fdopen(fd, "wb") as f:
                 f.write(msgspec.json.encode(content) + b"\n")
-            os.replace(new, self / f"{name}.json")
+            os.replace(new, self.path / name)
         except BaseException:
             os.unlink(new)
             raise
 
-    def record(self, name: str, text: str) -> None:
-        """Write a record in place, over what it held."""
-        data = text.encode()[:_RECORD_BYTES]
-        fd = os.open(self / name, os.O_WRONLY)
+    # ---- records: None stands for one that is empty ---------------------------------------------------
+
+    @property
+    def end(self) -> End | None:
+        """How the VM ended, once a keeper has seen it."""
+        return self._read(Names.END, End)
+
+    @end.setter
+    def end(self, end: End | None) -> None:
+        # What a hypervisor says may be long: cut, it is still to be read.
+        while end is not None and len(msgspec.json.encode(end)) > _RECORD_BYTES:
+            end = msgspec.structs.replace(end, problem=end.problem[: len(end.problem) * 3 // 4])
+        self._record(Names.END, b"" if end is None else msgspec.json.encode(end))
+
+    @property
+    def exit_status(self) -> int | None:
+        """The hypervisor's, as of subprocess."""
+        return self._number(Names.EXIT)
+
+    @exit_status.setter
+    def exit_status(self, status: int | None) -> None:
+        self._record(Names.EXIT, b"" if status is None else str(status).encode())
+
+    @property
+    def pid(self) -> int | None:
+        """The hypervisor's number, which may be another process's by now: see `vm`."""
+        return self._number(Names.PID)
+
+    @pid.setter
+    def pid(self, pid: int | None) -> None:
+        self._record(Names.PID, b"" if pid is None else str(pid).encode())
+
+    def _number(self, name: str) -> int | None:
+        try:
+            return int((self.path / name).read_text())
+        except (OSError, ValueError):
+            return None
+
+    def _record(self, name: str, data: bytes) -> None:
+        """Write it in place, over what it held."""
+        fd = os.open(self.path / name, os.O_WRONLY)
         try:
             os.pwrite(fd, data.ljust(_RECORD_BYTES), 0)
         finally:
             os.close(fd)
 
-    def number(self, name: str) -> int | None:
-        """The number that a record holds; None while it holds none."""
-        try:
-            return int((self / name).read_text())
-        except (OSError, ValueError):
-            return None
-
-    @property
-    def spec(self) -> Spec:
-        """What was asked for. Raises FloeError."""
-        spec = self.read("spec", Spec)
-        if spec is None:
-            raise FloeError(f"{self / 'spec.json'} is missing or damaged", hint=f"floe rm {self.name}")
-        return spec
+    # ---- the VM ---------------------------------------------------------------------------------------
 
     @property
     def vm(self) -> Process | None:
         """The hypervisor's process, or while it is started again its parent's; None when the VM is gone."""
-        pid = self.number("pid")
+        pid = self.pid
         own = Process.of(pid) if pid else None
-        parent = self.read("parent", Process)
+        parent = self.parent
         if parent is None or not parent.alive:
             # The number may be another's by now: ours started after its parent, in the same boot, and holds our image.
             return own if own and parent and own.boot == parent.boot and self._is_ours(own) else None
@@ -197,19 +318,13 @@ class Folder:
             return False
 
     @property
-    def keeper(self) -> Process | None:
-        """The keeper's process; None when it is gone."""
-        process = self.read("keeper", Process)
-        return process if process and process.alive else None
-
-    @property
     def last_sign(self) -> float:
         """When something was written here last, which is the latest that is known of a VM whose end nobody saw."""
         return max(path.stat().st_mtime for path in self.path.iterdir())
 
     def remove(self) -> None:
         """Remove the folder and all in it. The VM must be gone."""
-        spec = self.read("spec", Spec)
+        spec = self._read(Names.SPEC, Spec)
         if spec is not None and Path(spec.sockets) != self.path:
             shutil.rmtree(spec.sockets, ignore_errors=True)
         # Its name is free at once, and what is half removed is no VM.
@@ -242,8 +357,8 @@ def create(name: str | None, base: str) -> Folder:
                 raise FloeError(f"--name {name}: {how} of that name", hint=f"another name, or: {free}") from None
             made = Folder(folder / wanted)
             try:
-                for record in RECORDS:
-                    (made / record).write_bytes(b" " * _RECORD_BYTES)
+                for record in Names.RECORDS:
+                    (made.path / record).write_bytes(b" " * _RECORD_BYTES)
             except OSError:
                 made.remove()
                 raise
@@ -255,7 +370,7 @@ def create(name: str | None, base: str) -> Folder:
 
 def sockets_folder(folder: Folder) -> str:
     """Where the VM's sockets go: its own folder, or where unix(7) needs it a shorter path. Raises FloeError."""
-    if len(os.fsencode(folder / _LONGEST_SOCKET)) <= _SOCKET_PATH_MAX:
+    if len(os.fsencode(folder.path / Names.LONGEST_SOCKET)) <= _SOCKET_PATH_MAX:
         return str(folder.path)
     try:
         base = os.environ.get("XDG_RUNTIME_DIR", "")
