@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -255,6 +256,44 @@ def test_a_vm_that_ends_while_its_keeper_is_gone(vms: Vms, tmp_path: Path) -> No
     kill(folder.keeper)
     until(lambda: folder.vm is None, "its end")
     assert (ps("a")["state"], ps("a")["exit_code"]) == ("ended", 9)
+
+
+def test_a_vm_that_ends_while_it_is_asked_for(vms: Vms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its keeper knows of no end yet: it is not told to be running without a process."""
+    vms.run("--name", "a", tiny.build(tmp_path, tiny.HANG))
+    ask = control.ask
+    asked = []
+
+    def stale(folder: vmfolder.Folder, request: dict[str, Any]) -> dict[str, Any] | None:
+        answer = ask(folder, request)
+        if not asked:
+            asked.append(answer)
+            kill(folder.vm)
+            until(lambda: folder.vm is None, "its end")
+        return answer
+
+    monkeypatch.setattr(control, "ask", stale)
+    assert (ps("a")["state"], ps("a")["problem"]) == ("crashed", "QEMU was killed by SIGKILL")
+    assert asked[0]["end"] is None
+
+
+def test_a_keeper_that_cannot_connect_leaves_the_vm_alone(
+    vms: Vms, ticks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vms.run("--name", "a", ticks)
+    folder = vmfolder.find("a")
+    kill(folder.parent)
+    kill(folder.keeper)
+    sockets = Path(folder.spec.sockets)
+    (sockets / vmfolder.Names.PARTS[1]).rename(sockets / "away")
+    with monkeypatch.context() as patch:
+        patch.setattr(control, "_ANSWER_S", 1.0)
+        with pytest.raises(VmError, match="a runs, and no keeper for it answers"):
+            ps("a")
+    assert folder.vm is not None
+    (sockets / "away").rename(sockets / vmfolder.Names.PARTS[1])
+    assert ps("a")["state"] == "running"
+    vms.note(folder)
 
 
 def test_the_parent_is_killed_and_the_exit_code_is_kept(vms: Vms, tmp_path: Path) -> None:

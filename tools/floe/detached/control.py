@@ -7,6 +7,7 @@ From Python: `control.endpoints("NAME")` says where the console of a running VM 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import select
 import socket
@@ -18,7 +19,7 @@ from typing import Any
 from floe.detached.launch import kill, start_keeper
 from floe.errors import FloeError, VmError
 from floe.store import vmfolder
-from floe.store.vmfolder import End, Endpoints, Folder, Names, Spec
+from floe.store.vmfolder import End, Endpoints, Folder, Names, Process, Spec
 from floe.stream import inotify
 
 _ANSWER_S = 10.0
@@ -120,27 +121,30 @@ def _connect(folder: Folder, timeout_s: float) -> socket.socket:
 def status(folder: Folder) -> Status:
     """What state a VM is in; one whose keeper died gets a new one. Raises FloeError."""
     spec = folder.spec
-    end = time.monotonic() + _ANSWER_S
+    deadline = time.monotonic() + _ANSWER_S
     while True:
         answer = ask(folder, {"do": "status"}) if folder.keeper else None
-        if answer is not None and answer["end"] is None:
-            return _running(folder, spec, answer)
-        if folder.end is not None or folder.vm is None:
+        process = folder.vm
+        if answer is not None and answer["end"] is None and process is not None:
+            return _running(folder, spec, answer, process)
+        late = time.monotonic() > deadline
+        if folder.end is not None or (process is None and (late or folder.keeper is None)):
             return _ended(folder, spec)
-        if time.monotonic() > end:
+        if late:
             raise VmError(f"{folder.name} runs, and no keeper for it answers", hint=f"floe rm --force {folder.name}")
         if folder.keeper is None:
-            start_keeper(folder, adopt=True)
-        select.select([], [], [], _BRIEFLY_S)  # another one's keeper may be starting
+            with contextlib.suppress(VmError):  # of a VM that has just ended, for one
+                start_keeper(folder, adopt=True)
+        # Another one's keeper may be starting, or ours has not written down yet how the VM has ended.
+        select.select([], [], [], _BRIEFLY_S)
 
 
-def _running(folder: Folder, spec: Spec, answer: dict[str, Any]) -> Status:
-    process = folder.vm
+def _running(folder: Folder, spec: Spec, answer: dict[str, Any], process: Process) -> Status:
     return Status(
         folder,
         spec,
         "running",
-        pid=process.pid if process else None,
+        pid=process.pid,
         endpoints=Endpoints(pty=answer["pty"], port=answer["port"], unix=answer["unix"]),
         client=answer["client"],
         dropped=answer["dropped"],

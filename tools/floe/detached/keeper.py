@@ -86,7 +86,8 @@ class Keeper:
             if self._end is not None and self._end.code is None:
                 raise self._process.failure(self._end)
         except FloeError as e:
-            self._process.kill()
+            if not adopt:  # what lives already is not ours to end
+                self._process.kill()
             _answer(ready_fd, {"error": e.message, "evidence": e.evidence, "hint": e.hint})
             return
         else:
