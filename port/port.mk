@@ -2,7 +2,7 @@
 # The port archive: make -f port/port.mk PROFILE=sealed|dev, from the top folder. Makes build/port/PROFILE/:
 # libfloe.a, genhdr/, link.ld, app.cflags, app.ldflags, compiler; and build/mpy-cross. FLOE_UPSTREAM=NAME: from the sources
 # of that release in port/upstream.toml, all in build/NAME. Everything an image may need is
-# compiled here once; freezing an app is a link against it (tools/floe/build/freeze.py). Every path is relative: the folder
+# compiled here once; freezing an app is a link against it (tools/floe/build/pipeline.py). Every path is relative: the folder
 # may have a blank in its name, and its name stays out of the objects, so that the same inputs give the same bytes.
 
 PROFILE ?= sealed

@@ -114,7 +114,7 @@ static int run_script(const char *name) {
 }
 
 static int run_swapped(void) {
-    mp_printf(&mp_plat_print, "floe: another __main__ begins\n"); // tools/floe/cli/swap.py waits for it
+    mp_printf(&mp_plat_print, "floe: another __main__ begins\n"); // tools/floe/device/swap.py waits for it
     mp_hal_stdout_cooked = false;
     floe_live_fresh_loop();
     return run_script(NULL);

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""tools/floe/cli/swap.py: a page's code is replaced in images/web under load; no request fails, no connection ends."""
+"""tools/floe/device/swap.py: a page's code is replaced in images/web under load; no request fails, no connection ends."""
 
 from __future__ import annotations
 

@@ -3,18 +3,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from floe.detached import control
-from floe.errors import EXIT_OK, EXIT_SCRIPT_ERROR, EXIT_TIMED_OUT, FloeError, NotFound, TimedOut, UsageError, VmError
-from floe.store import vmfolder
+from floe.device import mpremote
+from floe.errors import EXIT_TIMED_OUT, NotFound, TimedOut, UsageError
 
 
 @click.command()
@@ -23,7 +19,7 @@ def repl(name: str) -> int:
     """The console of a detached VM on this terminal; Ctrl-] or Ctrl-X leaves it, and the VM goes on."""
     if not sys.stdin.isatty():
         raise UsageError("floe repl needs a terminal", hint=f"floe exec {name} CODE")
-    return mpremote(name, ["repl"])
+    return mpremote.run(name, ["repl"])
 
 
 @click.command(name="exec")
@@ -41,12 +37,12 @@ def execute(name: str, code: str | None, file: Path | None, timeout: float | Non
     if file is not None and not file.is_file():
         raise NotFound(f"no such file: {file}")
     source = code.encode() if code is not None else file.read_bytes() if file is not None else b""
-    port = serial_port(name)
+    port = mpremote.serial_port(name)
     from mpremote.transport_serial import SerialTransport
 
     from floe.device import remote
 
-    with _told(name):
+    with mpremote.told(name):
         transport = SerialTransport(port)
         try:
             ended = remote.execute(transport, source, timeout)
@@ -68,7 +64,7 @@ def cp(sources: Sequence[str], target: str, recursive: bool) -> int:
     if len(names) != 1:
         problem = "none of the paths is in a VM" if not names else f"paths in several VMs: {', '.join(names)}"
         raise UsageError(problem, hint=f"floe cp {sources[0]} NAME:{target}")
-    return mpremote(names[0], ["fs", "cp", *(["-r"] if recursive else []), *(path for _, path in paths)])
+    return mpremote.run(names[0], ["fs", "cp", *(["-r"] if recursive else []), *(path for _, path in paths)])
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -82,7 +78,7 @@ def mount(name: str, folder: Path, words: Sequence[str]) -> int:
         raise NotFound(f"no such folder: {folder}")
     if not words and not sys.stdin.isatty():
         raise UsageError("floe mount without a command needs a terminal", hint=f"floe mount {name} {folder} exec CODE")
-    return mpremote(name, ["mount", str(folder), *(words or ["repl"])])
+    return mpremote.run(name, ["mount", str(folder), *(words or ["repl"])])
 
 
 def _vm_path(text: str) -> tuple[str | None, str]:
@@ -91,61 +87,3 @@ def _vm_path(text: str) -> tuple[str | None, str]:
     if not colon or "/" in name or not name:
         return None, text
     return name, f":{path}"
-
-
-def serial_port(name: str) -> str:
-    """The port of a VM's console, for pyserial and mpremote.
-
-    Raises FloeError for a VM that has ended, has no REPL or is in use."""
-    status = control.status(vmfolder.find(name))
-    if status.state != "running":
-        end = status.end
-        how = f": {end.code}, {end.cause}" if end and end.code is not None else f": {end.problem}" if end else ""
-        raise FloeError(f"{name} has ended{how}", hint=f"floe logs {name}")
-    if status.spec.profile != "dev":
-        again = shlex.join(["floe", "run", "--detach", "--dev", str(status.spec.app)])
-        raise FloeError(f"{name} has no REPL: its image is sealed", hint=again)
-    if status.client is not None:
-        raise FloeError(f"{name} is in use by {status.client}", hint="one client at a time: end that one")
-    import serial
-
-    if "floe.device" not in serial.protocol_handler_packages:
-        serial.protocol_handler_packages.append("floe.device")
-    return f"floe://{name}"
-
-
-@contextlib.contextmanager
-def _told(name: str) -> Iterator[None]:
-    """Failures of mpremote and pyserial in floe's words."""
-    import serial
-    from mpremote.transport import TransportError
-
-    try:
-        yield
-    except TransportError as e:
-        raise VmError(f"{name} does not answer as a REPL does: {e}", hint=f"floe logs -n 20 {name}") from e
-    except serial.SerialException as e:
-        raise VmError(f"{name} hung up: {e}", hint=f"floe ps --all; floe logs -n 20 {name}") from e
-
-
-def mpremote(name: str, words: Sequence[str]) -> int:
-    """Run mpremote's commands on a VM's console and return its exit code. Raises what serial_port() does."""
-    port = serial_port(name)
-    from mpremote import main as program
-
-    from floe.device import transfer
-
-    transfer.use()
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)  # its own lines and the guest's bytes in order, in a pipe too
-    before, sys.argv = sys.argv, ["mpremote", "connect", port, "resume", *words]
-    try:
-        with _told(name):
-            code = program.main()
-    except SystemExit as e:
-        code = e.code
-    finally:
-        sys.argv = before
-    if code is None or code == 0:
-        return EXIT_OK
-    return code if isinstance(code, int) else EXIT_SCRIPT_ERROR
