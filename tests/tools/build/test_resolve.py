@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from floe.build.contents import base_root
+from floe.build.imports import scan
 from floe.build.port_archive import CModule
 from floe.build.resolve import Closure, Frozen, Resolver, Root
 from floe.errors import BuildError
@@ -173,6 +175,14 @@ def test_lazy_package_by_every_spelling(tmp_path: Path, text: str) -> None:
     assert "lazy/later.py" in resolve(tmp_path, {"main.py": text}, LAZY).frozen
 
 
+def test_what_follows_an_import_that_fails_names_nothing(tmp_path: Path) -> None:
+    text = "import lazy\ntry:\n    import {}\n    def f():\n        lazy.Later()\nexcept ImportError:\n    lazy.Now()\n"
+    closure = resolve(tmp_path, {"main.py": text.format("nowhere")}, LAZY)
+    assert names(closure) == ["lazy/__init__.py", "lazy/now.py", "main.py"]
+    assert "lazy/later.py" in resolve(tmp_path, {"main.py": text.format("sys")}, LAZY).frozen
+    assert "lazy/later.py" in resolve(tmp_path, {"main.py": text.format("nowhere") + "lazy.Later\n"}, LAZY).frozen
+
+
 def test_unused_lazy_package_brings_only_itself(tmp_path: Path) -> None:
     assert names(resolve(tmp_path, {"main.py": "import lazy\n"}, LAZY)) == ["lazy/__init__.py", "main.py"]
 
@@ -292,6 +302,59 @@ def test_where_micropython_s_own_is_enough(
     assert made == [*(f"collections/{name}.py" for name in (["__init__", *frozen] if frozen else [])), "main.py"]
 
 
+@pytest.mark.parametrize(
+    ("text", "frozen"),
+    [
+        ("json.dumps(x, separators=(1, 2))\njson.loads(x)\nprint(default=1, cls=2)\n", []),
+        ("json.dumps(x, indent=2)\n", ["e"]),
+        ("json.dumps(x, **kw)\n", ["e"]),
+        ("from json import dumps as text\ntext(x, sort_keys=True)\n", ["e"]),
+        ("text = json.dumps\ntext(x, sort_keys=True)\n", ["e"]),
+        ("text = partial(json.dumps, default=str)\n", ["e"]),
+        ("json.loads(x, object_hook=f)\n", ["d"]),
+        ("try:\n    json.loads(x)\nexcept json.JSONDecodeError:\n    pass\n", ["d"]),
+    ],
+)
+def test_keywords_that_only_the_package_has(tmp_path: Path, text: str, frozen: list[str]) -> None:
+    names_of = {"dumps": "e", "loads": "d", "JSONDecodeError": "d"}
+    base = {"json/__init__.py": f"_attrs = {names_of}\ndef __getattr__(a): pass\n", "json/e.py": "", "json/d.py": ""}
+    made = names(resolve(tmp_path, {"main.py": "import json\n" + text}, base))
+    assert made == [*(f"json/{name}.py" for name in (["__init__", *frozen] if frozen else [])), "main.py"]
+
+
+FULLER = '_attrs = {"Now": "now", "Later": "later", "More": "more"}\ndef __getattr__(a): pass\n'
+
+
+def with_fuller(tmp_path: Path, text: str, *, everything: bool = False) -> tuple[Resolver, Path]:
+    """The resolver of a script over LAZY, for which a fuller package stands ready; and the file of that."""
+    fuller = tmp_path / "fuller.py"
+    fuller.write_text(FULLER)
+    (tmp_path / "main.py").write_text(text)
+    for name, content in {**LAZY, "lazy/more.py": "from . import now\nimport lazy\n"}.items():
+        (tmp_path / "base" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "base" / name).write_text(content)
+    files = Root.of_folder(tmp_path / "base", "base", "floe").files
+    base = Root("base", "floe", files, {"lazy/__init__.py": Frozen("lazy/__init__.py", fuller, "floe")})
+    resolver = Resolver([base], C_MODULES)
+    resolver.add(Frozen("main.py", tmp_path / "main.py", "app"))
+    if everything:
+        resolver.add_all(base)
+    return resolver, fuller
+
+
+def test_the_fuller_package_where_somebody_names_what_only_it_has(tmp_path: Path) -> None:
+    for text in ("import lazy\nlazy.Later\n", "import lazy as l\nl.Now\n", "from lazy import Now, Nothing\n"):
+        resolver, fuller = with_fuller(tmp_path, text)
+        assert resolver.closure.frozen["lazy/__init__.py"].path != fuller
+        assert "lazy/more.py" not in resolver.closure.frozen
+    for text in ("import lazy\nlazy.More\n", "from lazy import More\nfrom lazy import Now\n", "import lazy\nf(lazy)\n"):
+        resolver, fuller = with_fuller(tmp_path, text)
+        assert resolver.closure.frozen["lazy/__init__.py"].path == fuller
+        assert {"lazy/more.py", "lazy/now.py"} <= resolver.closure.frozen.keys()
+    resolver, fuller = with_fuller(tmp_path, "import lazy\nlazy.Now\n", everything=True)
+    assert resolver.closure.frozen["lazy/__init__.py"].path == fuller
+
+
 def test_everything_of_a_root_but_what_another_hides(tmp_path: Path) -> None:
     (tmp_path / "main.py").write_text("import lazy\n")
     (tmp_path / "mine.py").write_text("")
@@ -305,3 +368,13 @@ def test_everything_of_a_root_but_what_another_hides(tmp_path: Path) -> None:
     )
     resolver.add_all(below)
     assert names(resolver.closure) == sorted([*LAZY, *EXTENSION, "other.py"])
+
+
+def test_asyncio_of_ours_has_all_that_upstream_s_has() -> None:
+    base = base_root()
+    (target,) = base.fuller
+    assert target == "asyncio/__init__.py"
+    ours, theirs = (scan(root[target].path.read_text(), target).lazy for root in (base.fuller, base.files))
+    assert theirs
+    assert theirs.items() <= ours.items()
+    assert {f"asyncio/{part}.py" for part in ours.values()} <= base.files.keys()

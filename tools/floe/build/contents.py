@@ -105,9 +105,11 @@ def base_root() -> Root:
         manifest.execute(str(port_archive.ROOT / "frozen" / "manifest.py"))
     except reader.ManifestFileError as error:
         raise BuildError(str(error)) from error
-    files = {}
+    files: dict[str, Frozen] = {}
+    fuller: dict[str, Frozen] = {}
     theirs = port_archive.MICROPYTHON.resolve()  # as the reader has its paths: build/ may be a link
     for item in manifest.files():
         origin = "micropython" if Path(item.full_path).is_relative_to(theirs) else "floe"
-        files[item.target_path] = Frozen(item.target_path, Path(item.full_path), origin, min(item.opt or 0, LINES_KEPT))
-    return Root("frozen/", "floe", files)
+        file = Frozen(item.target_path, Path(item.full_path), origin, min(item.opt or 0, LINES_KEPT))
+        (fuller if file.target in files else files)[file.target] = file  # the manifest has upstream's before ours
+    return Root("frozen/", "floe", files, fuller)

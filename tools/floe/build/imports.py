@@ -47,9 +47,10 @@ class Source:
     computed: list[int] = field(default_factory=list)  # lines of __import__(something not constant)
     compiler: list[str] = field(default_factory=list)  # "eval", ...: builtins that need the compiler
     native: bool = False  # @micropython.native or viper
-    attributes: set[tuple[str, str]] = field(default_factory=set)  # ("asyncio", "sleep"): x.y by x's last name
+    # ("asyncio", "sleep"), x.y by x's last name: the guarded bodies it stands in, 0 for the rest of the module
+    attributes: dict[tuple[str, str], set[int]] = field(default_factory=dict)
     bare: set[str] = field(default_factory=set)  # names used otherwise than as x.y
-    loose: set[str] = field(default_factory=set)  # last names not only called with 2 or 3 plain arguments
+    loose: set[str] = field(default_factory=set)  # last names not only called with 2 or 3 plain arguments; "f(key)"
     lazy: dict[str, str] = field(default_factory=dict)  # attribute -> submodule, of a package with __getattr__
 
 
@@ -96,7 +97,8 @@ def _lazy_attributes(tree: ast.Module) -> dict[str, str]:
 
 
 def _loose(tree: ast.Module) -> set[str]:
-    """Last names that are not just called with two or three arguments by position; imports under another name too."""
+    """Last names that are not just called with two or three arguments by position; imports under another name too.
+    With them "dumps(indent)" for a call with that keyword, or what hands it on: partial(dumps, indent=2)."""
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     plain = {
         id(call.func)
@@ -106,10 +108,29 @@ def _loose(tree: ast.Module) -> set[str]:
     names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Name | ast.Attribute) and id(node) not in plain:
-            names.add(node.id if isinstance(node, ast.Name) else node.attr)
+            names.add(_last(node))
         elif isinstance(node, ast.ImportFrom):
             names.update(alias.name for alias in node.names if alias.asname not in (None, alias.name))
-    return names
+    return names | _keywords(tree, calls)
+
+
+def _keywords(tree: ast.Module, calls: list[ast.Call]) -> set[str]:
+    also: dict[str, str] = {}  # from json import dumps as text; text = json.dumps
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            also.update({alias.asname: alias.name for alias in node.names if alias.asname})
+        elif isinstance(node, ast.Assign) and (name := _last(node.value)):
+            also.update({target.id: name for target in node.targets if isinstance(target, ast.Name)})
+    found = set()
+    for call in calls:
+        names = {also.get(name, name) for name in map(_last, (call.func, *call.args)) if name}
+        found |= {f"{name}({keyword.arg or '**'})" for keyword in call.keywords for name in names}
+    return found
+
+
+def _last(node: ast.expr) -> str:
+    """x of x, and of y.x; "" of all else."""
+    return node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
 
 
 def _catches_import_error(handlers: list[ast.ExceptHandler]) -> bool:
@@ -204,7 +225,7 @@ class _Visitor(ast.NodeVisitor):
         base = node.value
         if isinstance(base, ast.Name | ast.Attribute):
             name = base.id if isinstance(base, ast.Name) else base.attr
-            self.source.attributes.add((self.alias.get(name, name), node.attr))
+            self.source.attributes.setdefault((self.alias.get(name, name), node.attr), set()).add(self.attempt)
         if isinstance(base, ast.Attribute):
             self._base(base)
         elif not isinstance(base, ast.Name):

@@ -8,7 +8,7 @@ INSTEAD = {
     "threading": "asyncio: an image runs one thread",
     "multiprocessing": "asyncio, or more VMs",
     "concurrent": "asyncio",
-    "queue": "asyncio, or collections.deque",
+    "queue": "asyncio.Queue, or collections.deque",
     "sched": "asyncio, or heapq",
     "subprocess": "nothing: there are no processes in an image",
     "urllib.request": "requests",
@@ -46,12 +46,21 @@ INSTEAD = {
 # Imports that never fail: what stands in `except ImportError` for them is not imported.
 SURE = {("sys", "print_exception")}
 
+_ENCODES = ("indent", "sort_keys", "default", "ensure_ascii", "allow_nan", "skipkeys", "check_circular", "cls", "**")
+_DECODES = ("object_hook", "object_pairs_hook", "**")
+
 # What MicroPython's C module has by a name that a module of frozen/lib has too: it is enough while nobody names one of
-# these attributes, and of PLAIN, while it is only called, with two or three arguments by position.
+# these attributes or calls "f(with this keyword)", and of PLAIN, while it is only called, with two or three arguments
+# by position.
 ENOUGH = {
     ("collections", "OrderedDict"): {"move_to_end", "popitem"},
     ("collections", "deque"): {"extendleft", "maxlen", "rotate"},
     ("collections", "namedtuple"): {"_asdict", "_field_defaults", "_fields", "_make", "_replace"},
+    **{("json", name): {f"{name}({keyword})" for keyword in _ENCODES} for name in ("dump", "dumps")},
+    **{
+        ("json", name): {"JSONDecodeError", *(f"{name}({keyword})" for keyword in _DECODES)}
+        for name in ("load", "loads")
+    },
 }
 # What a dev image has only if its script names it: its compiler makes OrderedDict({...}) of the C module's alone.
 ON_REQUEST = {"collections/ordered.py"}

@@ -37,11 +37,13 @@ class Frozen:
 
 @dataclass(frozen=True)
 class Root:
-    """A place where Python modules are looked for: target name -> file."""
+    """A place where Python modules are looked for: target name -> file. fuller: lazy packages that stand in for the
+    ones of their names in `files` where somebody names what only they have."""
 
     label: str
     origin: str
     files: Mapping[str, Frozen]
+    fuller: Mapping[str, Frozen] = field(default_factory=dict)
 
     @classmethod
     def of_folder(cls, folder: Path, label: str, origin: str) -> Root:
@@ -88,6 +90,7 @@ class Resolver:
         self._queue: deque[Frozen] = deque()
         self._where: dict[str, Root] = {}
         self._extensions: dict[str, Source] = {}
+        self._fuller = {root.files[target].path: file for root in roots for target, file in root.fuller.items()}
 
     def add(self, file: Frozen) -> None:
         """Freeze a file and all it imports. Raises BuildError at the first import that cannot be."""
@@ -107,18 +110,21 @@ class Resolver:
             top = target.partition("/")[0].removesuffix(".py")
             if target not in ON_REQUEST and (self._where.get(top) or self._locate(top)) is root:
                 self._where[top] = root
-                self._take(file)
+                self._take(root.fuller.get(target, file))
         self._drain()
 
     def _drain(self) -> None:
         while self._queue:
             self._walk(self._queue.popleft())
             if not self._queue:
+                self._fuller_packages()
                 self._lazy_packages()
 
     def _take(self, file: Frozen) -> None:
         known = self.closure.frozen.get(file.target)
-        if known is None:
+        if known is not None and known is self._fuller.get(file.path):
+            return
+        if known is None or file is self._fuller.get(known.path):
             self.closure.frozen[file.target] = file
             self._queue.append(file)
         elif known.path != file.path:
@@ -159,6 +165,7 @@ class Resolver:
             if wanted.certain:
                 ended.add(wanted.attempt)
             self._miss(wanted, missing, file, failed)
+        source.attributes = {named: bodies for named, bodies in source.attributes.items() if not bodies <= ended}
 
     def _miss(self, wanted: Import, missing: str, file: Frozen, failed: set[int]) -> None:
         if wanted.need is Need.GUARDED or (wanted.instead_of and wanted.instead_of not in failed):
@@ -255,6 +262,16 @@ class Resolver:
     def _warn(self, text: str) -> None:
         if text not in self.closure.warnings:
             self.closure.warnings.append(text)
+
+    def _fuller_packages(self) -> None:
+        """Packages of upstream's of which somebody names what only ours has: ours takes the place."""
+        for target, plain in list(self.closure.frozen.items()):
+            if (fuller := self._fuller.get(plain.path)) is None:
+                continue
+            name = target.removesuffix("/__init__.py")
+            more = scan(read_file(fuller.path).decode(), target).lazy.keys() - self.sources[target].lazy.keys()
+            if any(self._uses(source, name, attribute) for source in self.sources.values() for attribute in more):
+                self._take(fuller)
 
     def _lazy_packages(self) -> None:
         """Submodules of lazy packages (asyncio): the ones whose attributes somebody names."""
