@@ -44,6 +44,9 @@ TEST_PACKAGES = {
     "git": "git",
     "openssl": "openssl",
     "mosquitto": "/usr/sbin/mosquitto",
+    "bind9-dnsutils": "dig",
+    "dnsperf": "dnsperf",
+    "nsd": "/usr/sbin/nsd",
 }
 
 

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: MIT
+"""Answers queries from the zones: a message in, a message out. No sockets.
+
+Three ways, each tried when the one before does not know: the whole query was asked before (`known`, by UDP); its
+question was (`_asked`); the message is taken apart and the zone asked. Both memories are dicts of bytes, emptied when
+they are full and when a zone changes.
+"""
+
+import dnsname
+from compose import FORMERR, NOTIMP, REFUSED, SERVFAIL, Answer, Composer
+from message import HEADER, NOTIFY, QUERY, FormatError, Query, parse
+from rrtype import AXFR, DS, IXFR
+from zone import Zone
+
+_KNOWN_SIZE = 4 << 20  # bytes of whole queries and their answers that are kept
+_KEPT = 512  # bytes of the longest of them
+_ASKED = 16384  # questions kept
+_SHAPES = 256  # kinds of queries kept
+_TRUNCATED = 0x0200
+_IN = 1
+_WHOLE = 65535  # bytes of an answer by TCP
+
+
+class Authority:
+    """The zones by name, and what was asked of them. A zone without data (a secondary's, before its first transfer, or
+    one whose file is broken) is None: the answer is SERVFAIL."""
+
+    def __init__(self, udp_size: int = 1232) -> None:
+        self.udp_size = udp_size  # the largest answer by UDP
+        self.zones: dict = {}  # name -> Composer, or None
+        self.known: dict = {}  # query without its first two bytes -> answer, of which the first two are to be set
+        self.special = None  # special(query, udp, address): what is no ordinary query, answered as respond() does
+        self._known_size = 0
+        self._asked: dict = {}  # name in lower case, type and class -> Answer
+        self._shapes: dict = {}  # counts and what follows the question -> (largest answer by UDP, our OPT)
+
+    # ---- zones ----------------------------------------------------------------------------------
+
+    def put(self, name: bytes, zone: Zone | None) -> None:
+        """Serve this zone from now on in the place of what had its name."""
+        self.zones[name] = None if zone is None else Composer(zone)
+        self.forget()
+
+    def drop(self, name: bytes) -> None:
+        self.zones.pop(name, None)
+        self.forget()
+
+    def forget(self) -> None:
+        self.known.clear()
+        self._known_size = 0
+        self._asked.clear()
+
+    def find(self, name: bytes, rtype: int) -> bytes | None:
+        """The name of the zone that answers for a name. A DS stands in the parent's zone."""
+        zones = self.zones
+        if rtype == DS and name in zones:
+            above = name
+            while above != dnsname.ROOT:
+                above = dnsname.parent(above)
+                if above in zones:
+                    return above
+        while name not in zones:
+            if name == dnsname.ROOT:
+                return None
+            name = dnsname.parent(name)
+        return name
+
+    # ---- answers --------------------------------------------------------------------------------
+
+    def respond(self, raw: bytes, udp: bool, address: object) -> object:
+        """The answer to a message; a generator of several; None if there is to be none."""
+        if len(raw) < HEADER or raw[2] & 0x80:
+            return None
+        end = raw.find(b"\0", HEADER) + 5
+        answer = self._asked.get(raw[HEADER : end - 4].lower() + raw[end - 4 : end])
+        if answer is not None and not raw[2] & 0x78:
+            shape = self._shapes.get(raw[4:HEADER] + raw[end:])
+            if shape is not None:
+                return _finish(raw, end, answer, shape[0] if udp else _WHOLE, shape[1])
+        try:
+            query = parse(raw)
+        except FormatError:
+            return error(raw, FORMERR if raw[2] >> 3 & 15 in (QUERY, NOTIFY) else NOTIMP)
+        if query.edns > 0:
+            return _finish(raw, query.end, Answer(0), _WHOLE, query.opt(self.udp_size, 1))  # BADVERS
+        if query.opcode() == QUERY and not query.tsig_at and query.rtype not in (AXFR, IXFR):
+            return self.ordinary(query, udp)
+        if self.special is not None:
+            return self.special(query, udp, address)
+        return error(raw, NOTIMP if query.opcode() != QUERY else REFUSED)
+
+    def ordinary(self, query: Query, udp: bool) -> bytes:
+        """The answer to a query that is well formed."""
+        name = self.find(query.name, query.rtype) if query.rclass == _IN else None
+        if name is None:
+            return self.refuse(query, REFUSED)
+        composer = self.zones[name]
+        if composer is None:
+            return self.refuse(query, SERVFAIL)
+        answer = composer.answer(query.name, query.rtype)
+        opt = query.opt(self.udp_size)
+        limit = min(query.size, self.udp_size)
+        out = _finish(query.message, query.end, answer, limit if udp else _WHOLE, opt)
+        if query.name in composer.zone.nodes and not query.tsig_at:
+            self._keep(query, answer, (limit, opt))
+            if udp:
+                self._remember(query, out)
+        return out
+
+    def refuse(self, query: Query, code: int) -> bytes:
+        """An answer with nothing but a code."""
+        return _finish(query.message, query.end, Answer(code), _WHOLE, query.opt(self.udp_size))
+
+    def _keep(self, query: Query, answer: Answer, shape: tuple) -> None:
+        if b"\0" in query.name[:-1]:
+            return  # the quick look would not find its end
+        if len(self._asked) >= _ASKED:
+            self._asked.clear()
+        if len(self._shapes) >= _SHAPES:
+            self._shapes.clear()
+        raw, end = query.message, query.end
+        self._asked[query.name + raw[end - 4 : end]] = answer
+        if len(raw) - end <= 64:
+            self._shapes[raw[4:HEADER] + raw[end:]] = shape
+
+    def _remember(self, query: Query, answer: bytes) -> None:
+        raw = query.message
+        if len(answer) > _KEPT or len(raw) > _KEPT or raw[HEADER : query.end - 4] != query.name:
+            return  # letters of mixed case seldom come twice
+        if self._known_size > _KNOWN_SIZE:
+            self.known.clear()
+            self._known_size = 0
+        self._known_size += len(raw) + len(answer) + 128
+        self.known[raw[2:]] = bytearray(answer)
+
+
+def _finish(raw: bytes, end: int, answer: Answer, limit: int, opt: bytes) -> bytes:
+    """The answer to raw, whose question ends at `end`; cut off after the question if it is over the limit."""
+    size = end + len(opt)
+    if size + len(answer.body) > limit:
+        answer = answer.short or answer
+        if size + len(answer.body) > limit:
+            answer = Answer(answer.flags | _TRUNCATED)
+    head = answer.heads[raw[2] & 1 | (2 if opt else 0)]
+    return b"".join((raw[:2], head, raw[HEADER:end], answer.body, opt))
+
+
+def error(raw: bytes, code: int) -> bytes:
+    """An answer without a question, to what cannot be understood."""
+    return raw[:2] + bytes([0x80 | raw[2] & 0x79, code]) + bytes(8)

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: MIT
+"""What to serve: read once at start from the environment and from a file of settings.
+
+The file has lines `name = value`, comments behind #, and sections `[zone NAME]`. A setting outside of sections is the
+same as the variable of that name in capitals, which wins over it.
+"""
+
+import os
+
+import dnsname
+
+FOLDERS = ("/zones", "/rom/zones", "/rom")
+FILES = ("/dns.conf", "/rom/dns.conf")
+_NUMBERS = {"port": 53, "udp_size": 1232, "connections": 128, "per_address": 32, "idle_s": 10}
+_LISTS = ("zones",)
+_ZONE = ("file",)
+
+
+class SettingsError(ValueError):
+    """One setting that cannot be."""
+
+
+class ZoneSettings:
+    """One zone: what its section says, or the settings outside of sections."""
+
+    def __init__(self, name: bytes, file: str) -> None:
+        self.name = name
+        self.file = file
+
+
+class Settings:
+    """All settings. Raises SettingsError."""
+
+    def __init__(self) -> None:
+        self._values: dict = {}
+        self._sections: dict = {}  # name of a zone -> dict
+        path = os.getenv("CONFIG") or ""
+        for candidate in [path] if path else FILES:
+            lines = _read(candidate)
+            if lines is not None:
+                self._parse(candidate, lines)
+                break
+            if path:
+                raise SettingsError("CONFIG=%s: no such file" % path)
+        self.numbers = {name: self._number(name, default) for name, default in _NUMBERS.items()}
+        if not 512 <= self.numbers["udp_size"] <= 4096:
+            raise SettingsError("UDP_SIZE is 512 to 4096")
+        self.zones = self._zones()
+
+    def _value(self, name: str) -> str:
+        return os.getenv(name.upper()) or self._values.get(name, "")
+
+    def words(self, name: str) -> list:
+        """The words of a setting, between blanks or commas."""
+        return self._value(name).replace(",", " ").split()
+
+    def _number(self, name: str, default: int) -> int:
+        text = self._value(name)
+        if text and not text.isdigit():
+            raise SettingsError("%s=%s is not a number" % (name.upper(), text))
+        return int(text) if text else default
+
+    def _parse(self, path: str, lines: list) -> None:
+        section = self._values
+        names = sorted(list(_NUMBERS) + list(_LISTS))
+        for number, line in enumerate(lines, 1):
+            line = line.partition("#")[0].strip()
+            if not line:
+                continue
+            where = "%s:%d: " % (path, number)
+            if line[0] == "[":
+                words = line.strip("[]").split()
+                if len(words) != 2 or words[0] != "zone" or line[-1] != "]":
+                    raise SettingsError(where + "a section is [zone NAME]")
+                section = self._sections.setdefault(_zone_name(words[1], where), {})
+                names = _ZONE
+                continue
+            name, sign, value = line.partition("=")
+            name = name.strip().lower().replace("-", "_")
+            if not sign or name not in names:
+                raise SettingsError("%s%s is no setting; there are: %s" % (where, name, ", ".join(names)))
+            section[name] = value.strip()
+
+    def _zones(self) -> dict:
+        zones = {}
+        for name, section in self._sections.items():
+            zones[name] = ZoneSettings(name, section.get("file", ""))
+        for word in self.words("zones"):
+            text, sign, file = word.rpartition("=")
+            if not sign:
+                text = _name_in_path(file)
+            name = _zone_name(text, "ZONES: ")
+            zones[name] = ZoneSettings(name, file)
+        if not zones:
+            for folder in FOLDERS:
+                for file in _zone_files(folder):
+                    name = _zone_name(_name_in_path(file), "%s: " % file)
+                    zones.setdefault(name, ZoneSettings(name, file))
+        return zones
+
+
+def _read(path: str) -> list | None:
+    try:
+        with open(path) as file:
+            return file.read().split("\n")
+    except OSError:
+        return None
+
+
+def _name_in_path(path: str) -> str:
+    """/zones/example.org.zone is that of example.org."""
+    name = path.rsplit("/", 1)[-1]
+    return name[:-5] if name.endswith(".zone") else name
+
+
+def _zone_name(text: str, where: str) -> bytes:
+    try:
+        return dnsname.from_text(text.encode(), dnsname.ROOT)
+    except ValueError as exc:
+        raise SettingsError("%s%s" % (where, exc))
+
+
+def _zone_files(folder: str) -> list:
+    try:
+        return sorted([folder + "/" + name for name in os.listdir(folder) if name.endswith(".zone")])
+    except OSError:
+        return []

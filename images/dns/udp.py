@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: MIT
+"""Queries by UDP: a socket in the poll loop, which takes what has come and answers each at once."""
+
+import errno
+import socket
+
+from loop import IN, Loop
+
+_BATCH = 64  # datagrams taken before others have their turn
+_LARGEST = 4096  # bytes of a query; what is longer is cut and then malformed
+
+
+class Udp:
+    """One socket. An answer that cannot be sent now is dropped: the client asks again."""
+
+    def __init__(self, loop: Loop, authority: object, family: int, address: tuple, report: object) -> None:
+        self._authority = authority
+        self._report = report  # report(exception)
+        self.limiter = None
+        self.served = 0
+        self.sock = socket.socket(family, socket.SOCK_DGRAM)
+        try:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self.sock.bind(address)
+            self.sock.setblocking(False)
+        except OSError:
+            self.sock.close()
+            raise
+        loop.watch(self.sock, self, IN)
+
+    def ready(self, events: int) -> None:
+        """May raise OSError, EAGAIN when there is no more."""
+        receive, send = self.sock.recvfrom, self.sock.sendto
+        known, respond = self._authority.known, self._authority.respond
+        for _ in range(_BATCH):
+            query, address = receive(_LARGEST)
+            self.served += 1
+            answer = known.get(query[2:])
+            if answer is None:
+                answer = respond(query, True, address)
+                if answer is None:
+                    continue
+            else:
+                answer[0] = query[0]
+                answer[1] = query[1]
+            if self.limiter is not None:
+                answer = self.limiter.check(answer, address)
+                if answer is None:
+                    continue
+            send(answer, address)
+
+    def failed(self, exc: Exception) -> None:
+        if not isinstance(exc, OSError) or exc.errno not in (errno.EAGAIN, errno.EHOSTUNREACH):
+            self._report(exc)
+
+    def close(self) -> None:
+        self.sock.close()

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: MIT
+"""A running images/dns for the tests, zones for it on a disk, and its modules, which CPython runs too."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from floe.stream.keys import INTERRUPT
+from floe.testing import Boot, Guest
+from tests.support.command import floe
+
+IMAGE = Path(__file__).resolve().parents[2] / "images" / "dns"
+DEADLINE_S = 120.0  # for one test
+_START_S = 30.0
+
+if str(IMAGE) not in sys.path:
+    sys.path.append(str(IMAGE))  # for the tests that import what runs in the guest
+
+BootDns = Callable[..., "Dns"]
+
+
+class Dns:
+    """A running images/dns that serves."""
+
+    def __init__(self, vm: Guest) -> None:
+        self.vm = vm
+        ports = {forward.protocol: forward.host_port for forward in vm.spec.forwards}
+        self.udp, self.tcp = ports["udp"], ports["tcp"]
+        vm.expect(r"dns: serving \d+ zones on port 53 \(IPv6, IPv4\)", timeout=_START_S)
+
+    def stop(self) -> str:
+        """Press Ctrl-C, wait for the end, and return all that the guest said."""
+        self.vm.send(INTERRUPT)
+        assert self.vm.wait() == 0
+        text = str(self.vm.console_text)
+        assert "PANIC" not in text and "Traceback" not in text
+        return text
+
+
+def serve(boot: Boot) -> Iterator[BootDns]:
+    """Body of a fixture boot_dns(disk=None, **env) -> Dns. Each must end in order, without a traceback."""
+    running: list[Dns] = []
+
+    def start(disk: Path | None = None, **env: str) -> Dns:
+        disks = [str(disk)] if disk else []
+        running.append(Dns(boot("dns", deadline_s=DEADLINE_S, ports=[53, "53/udp"], env=env, disks=disks)))
+        return running[-1]
+
+    yield start
+    for dns in running:
+        if dns.vm.outcome is None:
+            dns.stop()
+
+
+def disk_of(folder: Path, files: dict[str, str], size: str = "4M") -> Path:
+    """A disk with these files."""
+    image = folder / "zones.img"
+    assert floe("disk", "create", image, "--size", size).returncode == 0
+    for name, text in files.items():
+        path = folder / "content" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    for top in sorted((folder / "content").iterdir()):
+        done = floe("disk", "cp", "-r", image, top, ":/")
+        assert done.returncode == 0, done.stderr
+    return image
