@@ -17,6 +17,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
+from floe.stream.link import Link
+
 _CHUNK = 65536
 _PIPE_CHUNK = 4096  # PIPE_BUF: a pipe that polls writable takes this much without blocking
 _HIGH_WATER = 1 << 18  # bytes for the guest that are queued before more are read
@@ -42,19 +44,24 @@ class Stream:
     def __init__(
         self, sock: socket.socket, loop: asyncio.AbstractEventLoop, changed: Callable[[], None], keep: int
     ) -> None:
-        sock.setblocking(False)
-        self._sock = sock
-        self._loop = loop
+        self._link = Link(sock.detach(), loop)
+        self._link.on_data = self._arrived
+        self._link.on_end = self.close
+        self._link.on_room = self._sent
         self._changed = changed
         self._keep = keep
-        self._outgoing = bytearray()
+        self._was_full = False
         self._read = 0  # data before this offset was read
         self.data = bytearray()
         self.diverted: bytearray | None = None  # takes what comes instead of `data`, between divert() and undivert()
         self.on_data: Callable[[bytes], None] = lambda data: None
         self.on_room: Callable[[], None] = lambda: None
-        self.closed = False
-        loop.add_reader(sock, self._readable)
+        self._link.resume()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the other side has left, or close() was called."""
+        return self._link.closed
 
     @property
     def text(self) -> str:
@@ -64,7 +71,7 @@ class Stream:
     @property
     def full(self) -> bool:
         """Whether more should be sent only after on_room was called."""
-        return len(self._outgoing) >= _HIGH_WATER
+        return self._link.queued >= _HIGH_WATER
 
     def read(self) -> bytes:
         """What came since the last call, as far as it is kept."""
@@ -87,32 +94,17 @@ class Stream:
             self._received(bytes(rest))
 
     def send(self, data: bytes) -> None:
-        """Queue bytes for the guest. They are dropped when the stream is closed."""
-        if self.closed or not data:
-            return
-        if not self._outgoing:
-            self._loop.add_writer(self._sock, self._writable)
-        self._outgoing += data
+        """Send bytes to the guest, or queue them. They are dropped when the stream is closed."""
+        self._link.send(data)
+        self._was_full = self.full
 
     def close(self) -> None:
         """Let go of the socket; what was received stays."""
         if not self.closed:
-            self.closed = True
-            self._loop.remove_reader(self._sock)
-            self._loop.remove_writer(self._sock)
-            self._sock.close()
+            self._link.close()
             self._changed()
 
-    def _readable(self) -> None:
-        try:
-            data = self._sock.recv(_CHUNK)
-        except BlockingIOError:
-            return
-        except ConnectionError:
-            data = b""
-        if not data:
-            self.close()
-            return
+    def _arrived(self, data: bytes) -> None:
         if self.diverted is None:
             self._received(data)
         else:
@@ -126,17 +118,9 @@ class Stream:
             self._read = max(0, self._read - excess)
         self.on_data(data)
 
-    def _writable(self) -> None:
-        was_full = self.full
-        try:
-            del self._outgoing[: self._sock.send(self._outgoing)]
-        except BlockingIOError:
-            return
-        except ConnectionError:
-            self._outgoing.clear()  # the reader sees the end too, after what is still to be received
-        if not self._outgoing:
-            self._loop.remove_writer(self._sock)
-        if was_full and not self.full:
+    def _sent(self) -> None:
+        if self._was_full and not self.full:
+            self._was_full = False
             self.on_room()
 
 
