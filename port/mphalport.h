@@ -18,5 +18,9 @@ static inline uint64_t mp_hal_time_ns(void) { return hal_clock_wall_ns(); }
 
 // Whether "\n" leaves as "\r\n": on while a REPL has the console, off for a script's output.
 extern bool mp_hal_stdout_cooked;
+// What input() reads a line with (input.c).
+struct _vstr_t;
+int floe_readline(struct _vstr_t *line, const char *prompt);
+#define mp_hal_readline floe_readline
 
 #endif

@@ -15,6 +15,9 @@ enum { FLOE_SOFT_RESET = -1 }; // what floe_run_frozen returns after machine.sof
 bool floe_repl_is_soft_reset(const void *exc);
 // One character for the REPL; PYEXEC_FORCED_EXIT in the result asks for a soft reset (repl.c).
 int floe_repl_char(int c);
+// Whether the host's input ends with these two characters; whether it has ended: at the prompt the VM ends (repl.c).
+bool floe_repl_is_input_end(int before, int c);
+bool floe_repl_input_over(void);
 // Raw-paste mode (rawpaste.c): begin it; whether it is on; a character of it, results as floe_repl_char().
 void floe_paste_begin(void);
 bool floe_paste_active(void);

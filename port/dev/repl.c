@@ -14,7 +14,7 @@
 
 enum {
     INPUT_SIZE = 65536, // a power of two: two windows of raw-paste mode, and room for what a busy script has not read
-    INPUT_END = 0xff    // in no UTF-8 text; tools/floe/stream/keys.py types it
+    INPUT_END = 0xff    // in no UTF-8 text, and Ctrl-D; tools/floe/stream/keys.py types them
 };
 
 static char input[INPUT_SIZE];
@@ -34,6 +34,8 @@ bool floe_repl_is_soft_reset(const void *exc) { return exc == MP_OBJ_TO_PTR(MP_S
 static bool stopping;    // floe.stop() was called, or the host's input is over
 static bool at_prompt;   // the script has ended
 static bool after_enter; // the last character was a carriage return
+static bool held_end;    // it was INPUT_END, which may yet be a byte of what is no UTF-8
+static bool input_over;  // the host's input has ended, at the prompt or in an input()
 
 // floe.stop(): interrupt the script as Ctrl-C does, and end the VM when it has ended.
 static mp_obj_t repl_stop(void) {
@@ -45,11 +47,19 @@ static mp_obj_t repl_stop(void) {
 }
 MP_DEFINE_CONST_FUN_OBJ_0(floe_stop_obj, repl_stop);
 
+bool floe_repl_input_over(void) { return input_over; }
+
+bool floe_repl_is_input_end(int before, int c) {
+    input_over |= before == INPUT_END && c == CHAR_CTRL_D;
+    return input_over;
+}
+
 // The host's input is over: at the prompt that is the VM's end, after what was typed last has run.
 static int input_end(void) {
     if (!at_prompt) {
         return 0; // a script runs beside, and goes on
     }
+    input_over = true;
     for (int i = 0; i < 2 && MP_STATE_VM(repl_line)->len > 0; i++) { // a compound statement takes an empty line
         int result = pyexec_event_repl_process_char('\r');
         if (result != 0) {
@@ -65,8 +75,16 @@ static int input_end(void) {
 static int friendly_char(int c) {
     bool enter_is_done = c == '\n' && after_enter;
     after_enter = c == '\r';
-    if (c == INPUT_END) {
-        return input_end();
+    if (held_end) {
+        if (c == CHAR_CTRL_D) {
+            held_end = false;
+            return input_end();
+        }
+        pyexec_event_repl_process_char(INPUT_END);
+    }
+    held_end = c == INPUT_END;
+    if (held_end) {
+        return 0;
     }
     return enter_is_done ? 0 : pyexec_event_repl_process_char(c == '\n' ? '\r' : c);
 }
@@ -95,7 +113,7 @@ static bool prompt(void) {
         pyexec_event_repl_init(); // else a host is in the middle of raw mode, and goes on
     }
     at_prompt = true;
-    while ((floe_repl_char(mp_hal_stdin_rx_chr()) & PYEXEC_FORCED_EXIT) == 0) {
+    while (((input_over ? input_end() : floe_repl_char(mp_hal_stdin_rx_chr())) & PYEXEC_FORCED_EXIT) == 0) {
         floe_live_release();
         MP_STATE_THREAD(gc_lock_depth) = 0; // as upstream: nobody could unlock it any more
         if (floe_swap_has_main() && pyexec_mode_kind == PYEXEC_MODE_FRIENDLY_REPL) {

@@ -118,7 +118,7 @@ def test_env_files_are_as_many_as_the_guest_reads_digits_for() -> None:
 def test_keys() -> None:
     assert c_text("port/hal/console.c", "hal_console_stop =") == python("INTERRUPT")
     assert c_text("port/dev/repl.c", "hal_console_stop =") == python("_STOP_DEVICE")
-    assert bytes([c("port/dev/repl.c", "INPUT_END")]) == python("INPUT_END")
+    assert bytes([c("port/dev/repl.c", "INPUT_END")]) + python("END") == python("INPUT_END")
 
 
 def test_words_that_a_swap_waits_for() -> None:

@@ -8,10 +8,14 @@ from pathlib import Path
 import pytest
 
 from floe.stream.keys import INTERRUPT
+from floe.stream.streams import Matched
 from floe.testing import Boot
+from tests.support.command import floe
 from tests.support.mpremote_device import Device
+from tests.support.screen import last_line
 
 DEADLINE_S = 60.0
+SEE_S = 10.0
 SCRIPT = """
 import gc
 print("script runs")
@@ -57,6 +61,72 @@ def test_the_friendly_repl_edits_remembers_and_completes(device: Device) -> None
     device.type("for i in range(2):\r    print('p', i)\r\x04", "p 0\r\np 1" + PROMPT)
     device.type("while True: pass\r\r\r", "... ")
     device.type(INTERRUPT, "KeyboardInterrupt: " + PROMPT)
+
+
+def test_a_person_types_characters_beyond_ascii(device: Device) -> None:
+    left, right, home, delete = "\x1b[D", "\x1b[C", "\x1b[H", "\x1b[3~"
+
+    def see(keys: str, line: str, column: int) -> None:
+        """Type byte by byte, as over a slow line, until the terminal shows this line and cursor."""
+        for byte in keys.encode():
+            device.vm.send(bytes([byte]))
+        shows = device.vm.pump(lambda: last_line(device.vm.console_text) == (line, column), SEE_S)
+        assert shows is Matched, last_line(device.vm.console_text)
+
+    see("s = 'äö€z'", ">>> s = 'äö€z'", 14)
+    see(left * 3, ">>> s = 'äö€z'", 11)  # behind ö
+    see("ü", ">>> s = 'äöü€z'", 12)
+    see("😀語", ">>> s = 'äöü😀語€z'", 16)
+    see(left + "\x7f" + delete, ">>> s = 'äöü€z'", 12)
+    see(right + "é" + home, ">>> s = 'äöü€éz'", 4)
+    device.type("\r", PROMPT)
+    device.type("print(s, len(s))\r", "äöü€éz 6" + PROMPT)
+    see("\x1b[A\x1b[A", ">>> s = 'äöü€éz'", 16)
+    see("\x1b[B", ">>> print(s, len(s))", 20)
+    device.type("\x15#" + "é" * 1200 + "\x01", "\x1b[1201D")
+    device.type("\x03", PROMPT)
+    device.type("n = input()\r", "n = input()\r\n")
+    device.type("Bjö\x7f\x7förn\r", PROMPT)
+    device.type("print(n, len(n))\r", "Börn 4" + PROMPT)
+    device.type("\x05", "=== ")
+    device.type("print('p', 'ä😀'[1])\r\x04", "p 😀" + PROMPT)
+    device.type(b"[ord(c) for c in 'a\xc3z\xffzzzz\xfft'] if 0 else 3\r", "3" + PROMPT)
+    device.type(b"b = '\xe9\xff\xc3'.encode(); [hex(x) for x in b]\r", "['0xe9', '0xff', '0xc3']" + PROMPT)
+    device.type(b"input()\rno \xe9 here\r", "UnicodeError: " + PROMPT)
+    device.type("\x01", "raw REPL; CTRL-B to exit\r\n>")
+    device.type("print('ä', len('€😀'))\x04", "OKä 2\r\n\x04\x04>")
+    device.type("\x05A\x01print('é', len('€😀'))\x04", "é 2\r\n\x04\x04>")
+
+
+PIPED = """print(len("é"), "😀")
+for i in range(2):
+    print("ü", i)
+
+n = input()
+Jürgen
+print("is", n, len(n), [hex(x) for x in "LATIN".encode()])
+\x05print("päste")
+\x04input()"""
+
+
+def test_a_pipe_into_the_repl_arrives_whole(accel: str, tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.write_bytes(PIPED.encode().replace(b"LATIN", b"\xe9\xff\xff"))
+    with keys.open() as stdin:
+        done = floe("run", "--dev", "--accel", accel, script(tmp_path, SCRIPT), stdin=stdin, errors="replace")
+    said = ["1 😀", "ü 0", "ü 1", "is Jürgen 6 ['0xe9', '0xff', '0xff']", "päste", "EOFError: "]
+    assert [line for line in done.stdout.splitlines() if line in said] == said, done.stdout
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("dev", [False, True])
+def test_input_takes_the_lines_of_a_file(accel: str, tmp_path: Path, dev: bool) -> None:
+    words = ["--dev"] * dev
+    path = script(tmp_path, "print([(n, len(n)) for n in (input('? ') for _ in range(3))])\n")
+    lines = "Ünal\nAnn\r\n😀 x\n"
+    done = floe("run", *words, "--accel", accel, path, input=lines, encoding="utf-8")
+    assert "[('\\xdcnal', 4), ('Ann', 3), ('\\U0001f600 x', 3)]" in done.stdout
+    assert done.returncode == 0
 
 
 def test_the_raw_repl_answers_as_upstreams(device: Device) -> None:

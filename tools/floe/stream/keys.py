@@ -7,7 +7,7 @@ RAW = b"\x01"  # Ctrl-A: into raw mode
 FRIENDLY = b"\x02"  # Ctrl-B: out of raw mode
 INTERRUPT = b"\x03"  # Ctrl-C
 END = b"\x04"  # Ctrl-D: of what is typed in raw mode; of a program's output, then of its traceback
-INPUT_END = b"\xff"  # to a dev image at its prompt: there is no more to type (port/dev/repl.c)
+INPUT_END = b"\xff" + END  # to a dev image at its prompt: there is no more to type (port/dev/repl.c)
 ESCAPE = b"\x1d"  # Ctrl-], as in mpremote and telnet
 
 ENTER_RAW = b"\r" + RAW  # without mpremote's Ctrl-C: a script beside the REPL goes on
