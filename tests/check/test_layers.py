@@ -251,6 +251,7 @@ ROOMS: dict[str, set[str]] = {
     "hypervisor": {"hostnet", "lab", "qemu", "spec", "xen", "xenlab"},
     "vm": {"build", "hostnet", "hypervisor", "image", "spec", "stream"},
     "detached": {"hostnet", "hypervisor", "image", "spec", "store", "stream", "vm"},
+    "compose": {"build", "detached", "hostnet", "hypervisor", "image", "spec", "store", "stream", "vm"},
     "testing": {"build", "hypervisor", "image", "spec", "stream", "vm"},
     "device": {"detached", "store", "stream"},
 }

@@ -34,7 +34,7 @@ class _Printer:
         for line in data.splitlines(keepends=True) if self._times else [data]:
             if self._times and self._at_start:
                 when = stamps.at(offset)
-                self._write(f"{_text(when)} ".encode())
+                self._write(f"{time_text(when)} ".encode())
             self._at_start = line.endswith(b"\n")
             offset += len(line)
             self._write(line if self._shown is None else self._shown.feed(line).encode())
@@ -116,7 +116,8 @@ def _content(path: Path) -> bytes:
         return b""
 
 
-def _text(when: float | None) -> str:
+def time_text(when: float | None) -> str:
+    """In front of a line."""
     if when is None:
         return "-" * 24  # written before there were times, or on a full disk
     return datetime.fromtimestamp(when, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -28,6 +28,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "swap": ("floe.cli.swap:command", "Replace a module in a running program."),
     "stop": ("floe.cli.vms:stop", "End detached VMs."),
     "rm": ("floe.cli.vms:rm", "Forget detached VMs that have ended."),
+    "compose": ("floe.cli.compose:command", "Several VMs as one stack, as a file describes them."),
     "disk": ("floe.cli.disk:command", "Make disks, look into them, copy files."),
     "inspect": ("floe.cli.inspect:command", "Show what an ELF holds."),
     "lab": ("floe.cli.lab:command", "A Xen, an ordinary KVM, on a machine that has none."),

@@ -53,10 +53,7 @@ def ps(everything: bool, as_json: bool) -> int:
     rows: list[tuple[str, ...]] = [("NAME", "STATE", "HYPERVISOR", "PID", "PTY", "SOCKET", "PORTS", "MEMORY", "UPTIME")]
     rows += [_row(status) for status in wanted]
     rows += [(d["name"], "damaged", *"-------") for d in damaged] if everything else []
-    rows = [tuple(map(shown, row)) for row in rows]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for row in rows:
-        click.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    table(rows)
     for d in damaged:
         click.echo(shown(f"floe: {d['problem']}; floe rm {d['name']}"), err=True)
     return EXIT_OK
@@ -96,10 +93,21 @@ def _row(status: Status) -> tuple[str, ...]:
         str(status.pid or "-"),
         at.pty if at else "-",
         (at.url if at else None) or "-",
-        _ports(status) or "-",
-        f"{status.spec.memory / (1 << 20):g}M",
-        _duration(status.uptime),
+        *sizes(status),
     )
+
+
+def sizes(status: Status) -> tuple[str, str, str]:
+    """Ports, memory and time since start, for a row."""
+    return _ports(status) or "-", f"{status.spec.memory / (1 << 20):g}M", _duration(status.uptime)
+
+
+def table(rows: Sequence[tuple[str, ...]]) -> None:
+    """Print rows under one another."""
+    rows = [tuple(map(shown, row)) for row in rows]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        click.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
 
 
 def _ending(status: Status) -> str:

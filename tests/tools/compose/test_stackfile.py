@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: MIT
+"""A stack's file as it is read: variables, profiles, names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from floe.compose import stackfile, variables
+from floe.errors import ConfigError, UsageError
+
+FULL = """
+name = "shop"
+[vm.db]
+app = "db.py"
+memory = "${MEMORY:-16M}"
+ready = { line = "serving", within = 30 }
+[vm.web]
+app = "web"
+replicas = "${REPLICAS}"
+ports = ["0:80"]
+after = ["db"]
+[vm.probe]
+app = "probe.py"
+profiles = ["debug"]
+after = ["web"]
+"""
+
+
+def load(folder: Path, text: str = FULL, **environment: str) -> stackfile.StackFile:
+    (folder / "compose.toml").write_text(text)
+    return stackfile.load(folder, {"REPLICAS": "2", **environment})
+
+
+def test_a_file_with_variables(tmp_path: Path) -> None:
+    stack = load(tmp_path)
+    assert (stack.name, list(stack.vms)) == ("shop", ["db", "web", "probe"])
+    assert stack.vms["db"].memory == "16M"
+    assert stack.vms["db"].ready == stackfile.Ready(line="serving", within=30)
+    assert stack.vms["web"].replicas == 2
+    assert load(tmp_path, MEMORY="64M").vms["db"].memory == "64M"
+
+
+def test_profiles(tmp_path: Path) -> None:
+    stack = load(tmp_path)
+    assert list(stack.chosen(())) == ["db", "web"]
+    assert list(stack.chosen(("debug",))) == ["db", "web", "probe"]
+    with pytest.raises(UsageError, match=r"--profile other: no VM of .* has it") as told:
+        stack.chosen(("other",))
+    assert told.value.hint == "one of: debug"
+    # What a chosen VM comes after is chosen too.
+    other = '[vm.a]\napp = "a.py"\nprofiles = ["x"]\n[vm.b]\napp = "b.py"\nafter = ["a"]\n'
+    assert list(load(tmp_path, other).chosen(())) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [("shop", "shop"), ("my shop (2)", "my-shop-2"), ("ÄÖ", "stack"), ("x" * 60, "x" * 20), ("a.b", "a-b")],
+)
+def test_the_name_of_a_stack_is_its_folder_s(tmp_path: Path, folder: str, name: str) -> None:
+    (tmp_path / folder).mkdir()
+    assert load(tmp_path / folder, '[vm.a]\napp = "a.py"\n').default_name == name
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ('name = "a b"\n[vm.a]\napp = "a.py"', "compose.toml:1: name: 'a b' is no name of a stack"),
+        ('[vm."a.b"]\napp = "a.py"', "'a.b' is no name of a VM"),
+        ('[vm.a]\nmemory = "1M"', "compose.toml:1: vm.a: app is missing"),
+        ('[vm.a]\napp = "a.py"\nmemory = "1M"', "compose.toml:3: vm.a.memory: --memory 1M: less than 2M"),
+        ('[vm.a]\napp = "a.py"\nports = ["80"]', "compose.toml:3: vm.a.ports: -p 80: not a port forward"),
+        ('[vm.a]\napp = "a.py"\nenv = {"a-b" = "x"}', "vm.a.env.a-b: no name of an environment variable"),
+        ('[vm.a]\napp = "a.py"\nready = {prot = 1}', "vm.a.ready.prot: unknown key"),
+        ('[vm.a]\napp = "a.py"\nready = {line = "x", within = 0}', "0 is no number of seconds"),
+        ('[vm.a]\napp = "a.py"\nafter = ["b"]', "compose.toml:3: vm.a.after: there is no VM 'b'"),
+        ('[vm.a]\napp = "a.py"\nreplicas = 65', "65 is not from 0 to 64"),
+        ('[vm.a]\napp = "a.py"\nreplicas = 2\ndisks = ["d.img:size=1M"]', "2 replicas cannot write to one disk, d.img"),
+        ("vm = 3", "compose.toml:1: vm: expected `object`, got `int`"),
+        ("", "no VM is in it"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_key(tmp_path: Path, table: str, says: str) -> None:
+    with pytest.raises(ConfigError) as told:
+        load(tmp_path, table)
+    assert says in told.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("plain", "plain"),
+        ("${A}", "a"),
+        ("x${A}y${A}", "xaya"),
+        ("${NOT:-d}", "d"),
+        ("${NOT-d}", "d"),
+        ("${EMPTY:-d}", "d"),
+        ("${EMPTY-d}", ""),
+        ("${EMPTY}", ""),
+        ("${NOT:-}", ""),
+        ("${A:?why}", "a"),
+        ("$$A and $${A}", "$A and ${A}"),
+    ],
+)
+def test_variables(text: str, value: str) -> None:
+    assert variables.replaced(text, {"A": "a", "EMPTY": ""}) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("${NOT}", "the variable NOT is not set"),
+        ("${EMPTY:?give one}", "the variable EMPTY is empty: give one"),
+        ("$A", "a $ that begins no variable"),
+        ("${A", "a $ that begins no variable"),
+        ("${}", "a $ that begins no variable"),
+        ("${A+b}", "a $ that begins no variable"),
+    ],
+)
+def test_what_is_no_variable(text: str, says: str) -> None:
+    with pytest.raises(variables.VariableError, match=says.replace("$", r"\$")):
+        variables.replaced(text, {"A": "a", "EMPTY": ""})

@@ -1,0 +1,314 @@
+# SPDX-License-Identifier: MIT
+"""`floe compose`: several VMs as one stack, as a file describes them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from floe.errors import EXIT_INTERRUPTED, EXIT_OK, FloeError, NotFound
+from floe.shown import shown
+
+if TYPE_CHECKING:
+    from floe.compose.follow import Line
+    from floe.compose.stack import Step, Up
+    from floe.compose.stackfile import StackFile
+    from floe.store.stackfolder import Stack, StackFolder
+
+_COLOURS = ("cyan", "yellow", "green", "magenta", "blue", "red")
+
+_file = click.argument("file", type=click.Path(path_type=Path))
+_profiles = click.option("--profile", "profiles", multiple=True, metavar="NAME", help="Also the VMs of this profile.")
+_json = click.option("--json", "as_json", is_flag=True, help="JSON for a program.")
+
+
+@click.group(short_help="Several VMs as one stack.")
+def command() -> None:
+    """Several VMs as one stack. FILE describes it: a TOML file, or a folder with compose.toml (docs/compose.md)."""
+
+
+@command.command()
+@_file
+@_profiles
+@click.option("-d", "--detach", is_flag=True, help="Return when all VMs are ready; else their logs are shown.")
+@click.option("--timeout", type=click.FloatRange(min=0), default=5.0, show_default=True, metavar="S",
+              help="At Ctrl-C: how long the scripts may take over their end.")  # fmt: skip
+def up(file: Path, profiles: tuple[str, ...], detach: bool, timeout: float) -> int:
+    """Start what is not up, start again what has changed, end what is no more in FILE.
+
+    Without -d the logs follow, and Ctrl-C ends the stack; a second one does so at once."""
+    from floe.compose import stack as stacks
+    from floe.store import stackfolder
+
+    described = _load(file)
+    described.chosen(profiles)
+    folder = stackfolder.provide(described.file, described.name, described.default_name)
+    going = stacks.Up(described, folder, say)
+    try:
+        if detach:
+            _start(going, profiles)
+            return EXIT_OK
+        return _attended(going, profiles, timeout)
+    finally:
+        left = folder.read()
+        if left is not None and not left.vms:
+            folder.remove()
+
+
+def _steps(described: StackFile, stack: Stack, profiles: tuple[str, ...]) -> list[Step]:
+    from floe.compose import instances
+    from floe.compose import stack as stacks
+
+    found = instances.instances(described, stack.name, described.chosen(profiles), say)
+    return stacks.plan(described, stack, found)
+
+
+def _start(going: Up, profiles: tuple[str, ...]) -> None:
+    from floe.compose import stack as stacks
+
+    with going.folder.locked():
+        stack = stacks.read(going.folder, str(going.file.file))
+        steps = _steps(going.file, stack, profiles)
+        going.run(stack, steps)
+        if all(step.action == "keep" for step in steps):
+            say("nothing to do: all is up as the file says")
+
+
+def _attended(going: Up, profiles: tuple[str, ...], grace_s: float) -> int:
+    """Start in the background, show the logs here; all ends with the logs."""
+    from floe.compose import instances
+    from floe.compose import stack as stacks
+    from floe.compose.follow import Follow
+
+    failed: list[BaseException] = []
+
+    def start() -> None:
+        try:
+            _start(going, profiles)
+        except BaseException as e:
+            failed.append(e)
+
+    starting = threading.Thread(target=start)
+    labels = [label for name, vm in going.file.vms.items() for label in instances.labels(name, vm)]
+    follow = Follow(going.folder, (), _Printer(labels).put)
+    follow.on_end = lambda label, how: say(f"{label} {how}")
+    before = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    code = EXIT_OK
+    try:
+        starting.start()
+        follow.run(starting.is_alive)
+    except KeyboardInterrupt:
+        code = EXIT_INTERRUPTED
+        say("ending the stack; again to end it at once")
+    going.called_off.set()
+    starting.join()
+    stack = going.folder.read()
+    if stack is not None:  # else another one has ended it
+        code = code or _worst(stack)
+        with going.folder.locked():
+            stacks.down(going.folder, stack, grace_s, say)
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    if failed and code != EXIT_INTERRUPTED:
+        raise failed[0]
+    return code
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _worst(stack: Stack) -> int:
+    """The first exit code that is not 0, of VMs that have ended by themselves."""
+    from floe.detached import control
+    from floe.store import vmfolder
+
+    for name in stack.vms:
+        try:
+            end = control.status(vmfolder.find(name)).end
+        except NotFound:
+            continue
+        if end is not None and end.code != 0:
+            return FloeError.exit_code if end.code is None else end.code
+    return EXIT_OK
+
+
+@command.command()
+@_file
+@click.option("--timeout", type=click.FloatRange(min=0), default=5.0, show_default=True, metavar="S",
+              help="How long the scripts may take over their end.")  # fmt: skip
+def down(file: Path, timeout: float) -> int:
+    """End and forget all VMs of the stack; nothing is left of it but the disks."""
+    from floe.compose import stack as stacks
+
+    folder, _ = _found(file)
+    with folder.locked():
+        stacks.down(folder, stacks.read(folder, str(file)), timeout, say)
+    return EXIT_OK
+
+
+@command.command()
+@_file
+@_profiles
+@_json
+def plan(file: Path, profiles: tuple[str, ...], as_json: bool) -> int:
+    """Print what `up` would do, and do nothing."""
+    from floe.compose import stack as stacks
+    from floe.store import stackfolder
+    from floe.store.stackfolder import Stack
+
+    described = _load(file)
+    folder = stackfolder.find(described.file)
+    name = described.name or described.default_name
+    stack = stacks.read(folder, str(file)) if folder else Stack(name=name, file=str(described.file))
+    steps = _steps(described, stack, profiles)
+    if as_json:
+        listed = [{"action": s.action, "vm": s.label, "name": s.name, "reason": s.reason} for s in steps]
+        click.echo(json.dumps(listed, indent=2))
+        return EXIT_OK
+    width = max((len(step.label) for step in steps), default=0)
+    for step in steps:
+        click.echo(shown(f"{step.action:7}  {step.label:{width}}  {step.reason}".rstrip()))
+    return EXIT_OK
+
+
+@command.command()
+@_file
+@_json
+def ps(file: Path, as_json: bool) -> int:
+    """List the VMs of the stack."""
+    from floe.cli import vms
+    from floe.compose import stack as stacks
+    from floe.detached import control
+    from floe.store import vmfolder
+
+    _, stack = _found(file)
+    rows: list[tuple[str, ...]] = [("VM", "STATE", "READY", "PORTS", "MEMORY", "UPTIME")]
+    listed: list[dict[str, object]] = []
+    for name, placed in stack.vms.items():
+        label = stacks.label(stack.name, name)
+        try:
+            status = control.status(vmfolder.find(name))
+        except FloeError as e:
+            listed.append({"vm": placed.vm, "label": label, "name": name, "state": "gone", "problem": e.message})
+            rows.append((label, "gone", "-", "-", "-", "-"))
+            continue
+        listed.append({"vm": placed.vm, "label": label, "ready": placed.ready, **status.as_dict()})
+        state = stacks.how_ended(status) or status.state
+        rows.append((label, state, "yes" if placed.ready else "no", *vms.sizes(status)))
+    click.echo(json.dumps(listed, indent=2)) if as_json else vms.table(rows)
+    return EXIT_OK
+
+
+@command.command()
+@_file
+@click.argument("names", metavar="[VM...]", nargs=-1)
+@click.option("-f", "--follow", is_flag=True, help="Go on until the VMs end.")
+@click.option("-n", "--tail", "lines", type=click.IntRange(min=0), metavar="N", help="Only the last N lines of each.")
+@click.option("-t", "--timestamps", "times", is_flag=True, help="The time (UTC) in front of each line.")
+@_json
+def logs(file: Path, names: tuple[str, ...], follow: bool, lines: int | None, times: bool, as_json: bool) -> int:
+    """Print what the VMs said, in the order of time, each line behind its VM's name.
+
+    Control characters are shown (^[ is escape), so that no terminal obeys them. --json: a line of JSON for each."""
+    from floe.compose import stack as stacks
+    from floe.compose.follow import Follow
+
+    folder, stack = _found(file)
+    labels = [stacks.label(stack.name, name) for name in stack.vms]
+    for name in names:
+        _check_known(stack, name)
+    reader = Follow(folder, names, _Printer(labels, times=times, as_json=as_json).put)
+    reader.put_all(None if lines is None and follow else lines if lines is not None else sys.maxsize)
+    if follow:
+        reader.run()
+    return EXIT_OK
+
+
+@command.command(name="exec", context_settings={"ignore_unknown_options": True})
+@_file
+@click.argument("name", metavar="VM")
+@click.argument("words", metavar="[OPTIONS] CODE", nargs=-1, type=click.UNPROCESSED)
+def execute(file: Path, name: str, words: Sequence[str]) -> int:
+    """Run CODE in a VM of the stack, as `floe exec` does and with its options."""
+    from floe.cli import device
+    from floe.compose import stack as stacks
+
+    _, stack = _found(file)
+    _check_known(stack, name)
+    full = next(n for n, placed in stack.vms.items() if name in (placed.vm, stacks.label(stack.name, n)))
+    code = device.execute.main(args=[full, *words], prog_name="floe exec", standalone_mode=False)
+    return code if isinstance(code, int) else EXIT_OK
+
+
+def _check_known(stack: Stack, name: str) -> None:
+    from floe.compose import stack as stacks
+
+    known = {word: None for n, placed in stack.vms.items() for word in (placed.vm, stacks.label(stack.name, n))}
+    if name not in known:
+        raise NotFound(f"there is no VM {name} in the stack {stack.name}", evidence=f"there are: {', '.join(known)}")
+
+
+def _load(file: Path) -> StackFile:
+    from floe.compose import stackfile
+
+    return stackfile.load(file, os.environ)
+
+
+def _found(file: Path) -> tuple[StackFolder, Stack]:
+    """The stack of a file, which need not be there any more. Raises NotFound."""
+    from floe.compose import stack as stacks
+    from floe.compose import stackfile
+    from floe.store import stackfolder
+
+    path = stackfile.find(file)
+    folder = stackfolder.find(path)
+    if folder is None:
+        if not path.exists():
+            raise NotFound(f"no such file: {path}", hint="FILE is a stack's file, or a folder with compose.toml")
+        raise NotFound(f"no stack of {file} is up", hint=f"floe compose up {file}")
+    return folder, stacks.read(folder, str(file))
+
+
+class _Printer:
+    """Lines behind their VM's name, in colours where standard output is a terminal."""
+
+    def __init__(self, labels: Sequence[str], *, times: bool = False, as_json: bool = False) -> None:
+        self._width = max(map(len, labels), default=0)
+        self._colours = {label: _COLOURS[i % len(_COLOURS)] for i, label in enumerate(labels)}
+        self._coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        self._times = times
+        self._as_json = as_json
+
+    def put(self, line: Line) -> None:
+        if self._as_json:
+            self._write(json.dumps({"vm": line.label, "time": line.at, "line": line.text}))
+            return
+        head = f"{line.label:{self._width}} |"
+        if self._coloured:
+            head = click.style(head, fg=self._colours.setdefault(line.label, _COLOURS[0]))
+        when = f" {_text(line.at)}" if self._times else ""
+        self._write(f"{head}{when} {line.text}")
+
+    def _write(self, text: str) -> None:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+
+
+def _text(when: float | None) -> str:
+    from floe.cli import logs as own
+
+    return own.time_text(when)
+
+
+def say(text: str) -> None:
+    """One line of floe's own on standard error."""
+    click.echo(shown(f"floe: {text}"), err=True)

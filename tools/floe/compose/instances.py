@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: MIT
+"""What a stack's file asks for, VM by VM: each with its options, its image, and digests that tell it from another."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from floe.build import pipeline
+from floe.build.config import ImageConfig
+from floe.compose.stackfile import StackFile, Vm
+from floe.errors import FloeError
+from floe.image import elf
+from floe.spec import handover
+from floe.spec.runoptions import RunOptions
+from floe.spec.vmspec import VmSpec
+from floe.vm import plan
+
+_Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One VM. name: as `floe ps` has it, STACK.VM or STACK.VM.N; label: the same without the stack's."""
+
+    name: str
+    label: str
+    key: str  # of its table in the file
+    vm: Vm
+    app: Path
+    image: elf.Image
+    config: ImageConfig | None
+    options: RunOptions
+    aspects: dict[str, str]
+
+    def spec(self) -> VmSpec:
+        """What to boot, with host ports that are free now. Raises FloeError."""
+        return plan.assemble(self.image, self.config, self.options)[0]
+
+
+def labels(name: str, vm: Vm) -> list[str]:
+    """Of the VMs of one table: NAME, or with `replicas` NAME.1, NAME.2, ..."""
+    return [name] if vm.replicas is None else [f"{name}.{number}" for number in range(1, vm.replicas + 1)]
+
+
+def instances(file: StackFile, stack: str, vms: dict[str, Vm], say: _Say) -> list[Instance]:
+    """All VMs of these tables, built as far as they must be. Raises what a build raises, and FloeError with the key."""
+    found = []
+    for name, vm in vms.items():
+        key = f"vm.{name}"
+        app = file.file.parent / vm.app
+        with told(file.file, f"{key}.app"):
+            image, config = _image(app, vm, say)
+        for label in labels(name, vm):
+            full = f"{stack}.{label}"
+            with told(file.file, key):
+                options = _options(file.file.parent, vm, full)
+                aspects = _aspects(image, config, options)
+            found.append(Instance(full, label, key, vm, app, image, config, options, aspects))
+    return found
+
+
+@contextlib.contextmanager
+def told(file: Path, key: str) -> Iterator[None]:
+    """Errors with the file and the key that they are about."""
+    try:
+        yield
+    except FloeError as e:
+        hint = f'ports = ["{e.hint[3:]}"]' if e.hint.startswith("-p ") else e.hint
+        error = FloeError(f"{file}: {key}: {e.message}", evidence=e.evidence, hint=hint)
+        error.exit_code = e.exit_code
+        raise error from e
+
+
+def _image(app: Path, vm: Vm, say: _Say) -> tuple[elf.Image, ImageConfig | None]:
+    if plan.is_elf(app):
+        made = elf.read(app)
+        if vm.variant or (vm.dev and made.content["profile"] != "dev"):
+            raise FloeError(f"{app} is built already", hint="name the app instead of the ELF")
+        return made, None
+    built = pipeline.build(app, profile="dev" if vm.dev else None, variant=vm.variant, say=say)
+    for warning in built.warnings:
+        say(f"warning: {warning}")
+    # What a stack opens to this machine its file says, not that of an image.
+    return built.image, msgspec.structs.replace(built.config, ports=())
+
+
+def _options(folder: Path, vm: Vm, name: str) -> RunOptions:
+    return RunOptions(
+        dev=vm.dev,
+        memory=vm.memory or None,
+        forwards=tuple(vm.ports),
+        disks=tuple(os.path.join(folder, disk) for disk in vm.disks),
+        env=tuple(f"{key}={value}" for key, value in vm.env.items()),
+        env_files=tuple(str(folder / path) for path in vm.env_files),
+        secrets=tuple(f"{key}={folder / path}" for key, path in vm.secrets.items()),
+        uuid=plan.identity(name),
+        args=tuple(vm.args),
+        accel=vm.accel,
+        machine=vm.machine,
+    )
+
+
+def _aspects(image: elf.Image, config: ImageConfig | None, options: RunOptions) -> dict[str, str]:
+    """Digests by key: of contents, where a file is named. Env and secrets are not to be read off them."""
+    secrets = handover.parse_secrets(options.secrets, image.content.get("secrets", ()))
+    env_files = handover.parse_env_files(options.env_files)
+    blobs = handover.read(secrets, env_files, {})
+    return {
+        "app": _digest(image.path.read_bytes()),
+        "memory": options.memory or str(image.content["memory"]),
+        "env": _digest(options.env, config.env if config else {}),
+        "env_files": _digest([blob.content.hex() for blob in blobs if not blob.name.startswith("secret/")]),
+        "secrets": _digest([(blob.name, blob.content.hex()) for blob in blobs if blob.name.startswith("secret/")]),
+        "disks": _digest(options.disks),
+        "ports": " ".join(options.forwards),
+        "args": _digest(options.args or (config.args if config else ())),
+        "accel": options.accel,
+        "machine": options.machine,
+    }
+
+
+def _digest(*values: object) -> str:
+    raw = values[0] if isinstance(values[0], bytes) else json.dumps(values, sort_keys=True).encode()
+    return hashlib.sha256(raw).hexdigest()[:16]
+
+
+def differing(before: dict[str, str], now: dict[str, str]) -> list[str]:
+    """The keys of what is not as it was."""
+    return [key for key in now if before.get(key) != now[key]]
