@@ -16,7 +16,7 @@ typedef struct {
     const void *romfs;                  // ROMFS image, NULL without data
     size_t romfs_size;
     const char *name, *version;
-    bool (*interrupt_loop)(void); // floe_interrupt_loop where the image has asyncio
+    bool (*interrupt_loop)(void); // floe_interrupt_loop where the image has asyncio, _signal where it has signal
     size_t arena_pages;           // pages for native code made at run time; 0 in sealed images
     const void *code;             // ready kernel (ready.c): ROMFS of the .mpy files; NULL where they are linked in
     size_t appended;              // and the bytes that follow link_end, whole pages, read-only
@@ -26,5 +26,8 @@ extern const floe_app_t floe_app;
 
 // Ask a running asyncio loop for the end; false: there is none, or it has been asked (interrupt.c).
 bool floe_interrupt_loop(void);
+
+// Have the script's own handler called, or else ask the loop; false: there is neither (signals.c).
+bool floe_interrupt_signal(void);
 
 #endif

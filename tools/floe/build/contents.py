@@ -49,6 +49,14 @@ class Contents:
         return "vfs" in self.closure.modules
 
     @property
+    def interrupt(self) -> str:
+        """What of the port is asked before the script is interrupted; "" for nothing."""
+        frozen = self.closure.frozen
+        if "signal.py" in frozen and frozen["signal.py"].origin == "floe":
+            return "floe_interrupt_signal"
+        return "floe_interrupt_loop" if "asyncio/core.py" in frozen else ""
+
+    @property
     def drivers(self) -> tuple[str, ...]:
         return drivers_of(self.closure.modules)
 

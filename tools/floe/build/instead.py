@@ -21,7 +21,6 @@ INSTEAD = {
     "logging.config": "logging.basicConfig",
     "calendar": "datetime",
     "zoneinfo": "datetime.timezone",
-    "signal": "asyncio: floe stop cancels the main task",
     "sqlite3": "json",
     "pickle": "json",
     "shelve": "json and a file",

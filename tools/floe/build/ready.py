@@ -82,8 +82,7 @@ def _joined(contents: Contents, kernel: Kernel, modules: dict[str, bytes], note:
     app.code = segment.add(".code", _romfs(modules))
     if contents.data:
         app.romfs, app.romfs_size = segment.add(".romfs", contents.data.image), len(contents.data.image)
-    if "asyncio/core.py" not in modules:
-        app.interrupt_loop = 0
+    app.interrupt_loop = kernel.address(contents.interrupt) if contents.interrupt else 0
     app.arena_pages = ARENA_PAGES_DEV if contents.repl or contents.closure.native else 0
     segment.add(".note.floe", elf.notes(note), note=True)
     app.appended = segment.pages_bytes

@@ -22,7 +22,7 @@ def app_c(contents: Contents) -> str:
         main_module=c_string(contents.config.main.name),
         repl="floe_repl" if contents.repl else 0,
         arena_pages=ARENA_PAGES_DEV if contents.repl else 0,
-        interrupt_loop="floe_interrupt_loop" if "asyncio/core.py" in contents.closure.frozen else 0,
+        interrupt_loop=contents.interrupt or 0,
         romfs="floe_romfs" if contents.data else 0,
         romfs_size=_romfs_size(contents),
         name=c_string(contents.config.name),
@@ -36,7 +36,7 @@ def kernel_c(drivers: Collection[str], *, repl: bool) -> str:
         declarations="\n".join(f"extern const hal_driver_t {driver};" for driver in drivers),
         drivers="\n".join(f"    &{driver}," for driver in drivers),
         repl="floe_repl" if repl else 0,
-        interrupt_loop="floe_interrupt_loop",
+        interrupt_loop="floe_interrupt_signal",  # which needs the other
         **dict.fromkeys(("main_module", "arena_pages", "romfs", "romfs_size", "name", "version"), 0),
     )
 
