@@ -44,9 +44,7 @@ class RotatingFileHandler(FileHandler):
                 os.rename(old, new)
             except OSError:
                 pass  # there are not so many yet
-        self.mode = "w"
         self.stream = self._open()
-        self.mode = "a"
 
     def emit(self, record):
         try:
