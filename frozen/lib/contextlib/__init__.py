@@ -1,5 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""CPython's contextlib, but for what would have to replace sys.stdout, which takes no other value here."""
+"""CPython's contextlib."""
+
+_attrs = {"redirect_stdout": "redirect", "redirect_stderr": "redirect"}
+
+
+def __getattr__(name):
+    if name not in _attrs:
+        raise AttributeError(name)
+    globals()[name] = value = getattr(__import__(_attrs[name], globals(), None, (name,), 1), name)
+    return value
 
 
 class AbstractContextManager:

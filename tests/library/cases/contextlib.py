@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 import asyncio
 import contextlib
+import io
+import sys
 from contextlib import (
     AsyncExitStack,
     ContextDecorator,
@@ -213,3 +215,22 @@ async def own():
 
 
 asyncio.run(own())
+
+out, inner, err = io.StringIO(), io.StringIO(), io.StringIO()
+with contextlib.redirect_stdout(out) as same:
+    print("kept", 1, sep="-", end="!")
+    print("kept too", file=sys.stdout)
+    with contextlib.redirect_stdout(inner), contextlib.redirect_stderr(err):
+        print("within")
+        print("trouble", file=sys.stderr)
+        print("elsewhere", file=out)
+    print("again")
+    with contextlib.redirect_stdout(None):
+        print("nowhere")
+print(same is out, [out.getvalue(), inner.getvalue(), err.getvalue()])
+try:
+    with contextlib.redirect_stdout(io.StringIO()):
+        print("not seen")
+        raise KeyError
+except KeyError:
+    print("seen")
