@@ -28,11 +28,16 @@ static mp_map_elem_t *env_lookup(mp_obj_t key, mp_map_lookup_kind_t kind) {
     return mp_map_lookup(mp_obj_dict_get_map(MP_STATE_PORT(floe_env)), key, kind);
 }
 
+// getenv(): all of it, for os.environ (frozen/lib/os).
 static mp_obj_t mp_os_getenv(size_t n_args, const mp_obj_t *args) {
+    if (n_args == 0) {
+        floe_env_complete();
+        return MP_STATE_PORT(floe_env);
+    }
     mp_map_elem_t *e = env_lookup(args[0], MP_MAP_LOOKUP);
     return e != NULL ? e->value : n_args == 2 ? args[1] : mp_const_none;
 }
-static MP_DEFINE_CONST_FUN_OBJ_VAR_BETWEEN(mp_os_getenv_obj, 1, 2, mp_os_getenv);
+static MP_DEFINE_CONST_FUN_OBJ_VAR_BETWEEN(mp_os_getenv_obj, 0, 2, mp_os_getenv);
 
 static mp_obj_t mp_os_putenv(mp_obj_t key, mp_obj_t value) {
     mp_obj_str_get_str(value);

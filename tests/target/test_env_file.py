@@ -51,3 +51,21 @@ def test_trusted_certificates_named_in_an_env_file(boot: Boot, tmp_path: Path) -
     vm = boot(tmp_path / "app", deadline_s=30, env_files=[tmp_path / "env"])
     assert vm.wait() == 0
     assert vm.console_text == "trusts\n"
+
+
+LISTING = """
+import os
+
+names = ("A", "B", "FROM")
+print(sorted(item for item in os.environ.items() if item[0] in names), len(dict(os.environ)), "A" in os.environ)
+os.environ["A"] = "mine"
+print(os.getenv("A"), os.environ.get("C"))
+"""
+
+
+def test_the_environment_is_listed(boot: Boot, tmp_path: Path) -> None:
+    (tmp_path / "env").write_text("FROM=the file\n")
+    (tmp_path / "app.py").write_text(LISTING)
+    vm = boot(tmp_path / "app.py", deadline_s=30, env={"A": "1", "B": "two words"}, env_files=[tmp_path / "env"])
+    assert vm.wait() == 0
+    assert vm.console_text == "[('A', '1'), ('B', 'two words'), ('FROM', 'the file')] 3 True\nmine None\n"

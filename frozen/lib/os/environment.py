@@ -1,38 +1,38 @@
 # SPDX-License-Identifier: MIT
-# os.environ over getenv() and putenv(), which see the same. It cannot list what it holds: what does raises TypeError.
+# os.environ: what getenv() knows when it is first named, as a dict; what is set or deleted in it is for getenv() too.
 
 import uos
 
 
-class _Environ:
-    def __getitem__(self, key):
-        value = uos.getenv(key)
-        if value is None:
-            raise KeyError(key)
-        return value
-
+class _Environ(dict):
     def __setitem__(self, key, value):
+        for text in (key, value):
+            if not isinstance(text, str):
+                raise TypeError("str expected, not " + type(text).__name__)
         uos.putenv(key, value)
+        super().__setitem__(key, value)
 
     def __delitem__(self, key):
-        self[key]
+        super().__delitem__(key)
         uos.unsetenv(key)
 
-    def __contains__(self, key):
-        return uos.getenv(key) is not None
+    def __or__(self, other):
+        made = self.copy()
+        made.update(other)
+        return made
 
-    def __iter__(self):
-        raise TypeError("a VM does not list its environment: ask by name")
-
-    def get(self, key, default=None):
-        return uos.getenv(key, default)
+    def copy(self):
+        return dict(self)
 
     def pop(self, key, *default):
-        value = uos.getenv(key)
-        if value is None and default:
-            return default[0]
-        del self[key]
+        value = super().pop(key, *default)
+        uos.unsetenv(key)
         return value
+
+    def popitem(self):
+        key, value = super().popitem()
+        uos.unsetenv(key)
+        return key, value
 
     def setdefault(self, key, default):
         if key not in self:
@@ -43,5 +43,9 @@ class _Environ:
         for key, value in dict(*other, **more).items():
             self[key] = value
 
+    def clear(self):
+        for key in list(self):
+            del self[key]
 
-environ = _Environ()
+
+environ = _Environ(uos.getenv())

@@ -398,8 +398,33 @@ async def waiting():
     )
 
 
+class Count:
+    """What an async generator would be."""
+
+    def __init__(self, end):
+        self.n = 0
+        self.end = end
+
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self):
+        await asyncio.sleep(0)
+        if self.n == self.end:
+            raise StopAsyncIteration
+        self.n += 1
+        return self.n
+
+
+async def iterating():
+    found = []
+    async for n in Count(3):
+        found.append(n)
+    print(found)
+
+
 async def main():
-    for part in (queues, locks, timeouts, groups, gathering, waiting):
+    for part in (queues, locks, timeouts, groups, gathering, waiting, iterating):
         print("--")
         await part()
     return "the end"

@@ -25,6 +25,34 @@ print(
     os.environ.pop("FLOE_CASE", None),
     os.getenv("FLOE_CASE"),
 )
+os.environ["FLOE_CASE"] = "listed"
+env = os.environ.copy()
+print(
+    ("FLOE_CASE", "listed") in os.environ.items(),
+    "FLOE_CASE" in list(os.environ),
+    "listed" in os.environ.values(),
+    sum(key == "FLOE_CASE" for key in os.environ.keys()),
+    env["FLOE_CASE"],
+    dict(os.environ) == env == os.environ,
+    len(os.environ) == len(env) > 0,
+    (os.environ | {"FLOE_CASE": "other"})["FLOE_CASE"],
+    bool(os.environ),
+)
+env["FLOE_CASE"] = "a copy's"
+print(
+    os.environ["FLOE_CASE"],
+    [os.environ.pop(key) for key in list(os.environ) if key == "FLOE_CASE"],
+    os.getenv("FLOE_CASE"),
+)
+os.putenv("FLOE_PUT", "1")
+print("FLOE_PUT" in os.environ)
+os.environ["FLOE_GONE"] = "1"
+before = os.environ.copy()
+key, value = os.environ.popitem()
+print(before[key] == value, key in os.environ, os.getenv(key))
+os.environ.clear()
+print(len(os.environ), os.environ == {}, os.getenv("FLOE_GONE"), list(os.environ), bool(os.environ))
+print(os.getenv("FLOE_NONE"), os.getenv("FLOE_NONE", "default"))
 os.environ.update({"FLOE_A": "1"}, FLOE_B="2")
 del os.environ["FLOE_A"]
 print(
@@ -41,6 +69,7 @@ print(
 print(os.SEEK_SET, os.SEEK_CUR, os.cpu_count() >= 1, os.fspath("a"), os.sep)
 tried(os.fspath, 1)
 tried(os.environ.__setitem__, "A", 1)
+tried(os.environ.__setitem__, 1, "A")
 p = os.path
 for path in (
     "",

@@ -17,7 +17,6 @@ INSTEAD = {
     "xmlrpc": "requests and json",
     "smtplib": "asyncio.open_connection",
     "socketserver": "asyncio.start_server",
-    "tempfile": "io.BytesIO",
     "logging.config": "logging.basicConfig",
     "calendar": "datetime",
     "zoneinfo": "datetime.timezone",
