@@ -60,7 +60,18 @@ def test_a_vm_from_start_to_end(vms: Vms, ticks: Path) -> None:
     (listed,) = json.loads(floe("ps", "--json").stdout)
     assert {**listed, "uptime": 0} == {**ps("ticks"), "uptime": 0}
     table = floe("ps").stdout.splitlines()
-    assert table[0].split() == ["NAME", "STATE", "HYPERVISOR", "PID", "PTY", "SOCKET", "PORTS", "MEMORY", "UPTIME"]
+    assert table[0].split() == [
+        "NAME",
+        "STATE",
+        "HYPERVISOR",
+        "PID",
+        "PTY",
+        "SOCKET",
+        "PORTS",
+        "MEMORY",
+        "RESTARTS",
+        "UPTIME",
+    ]
     assert table[1].split()[:7] == ["ticks", "running", "qemu", str(now["pid"]), told["pty"], "-", "-"]
 
     done = floe("stop", "ticks")
@@ -412,7 +423,7 @@ def test_logs_and_ps_show_control_sequences_and_obey_none(vms: Vms, tmp_path: Pa
     assert b"\x1b" not in done.stderr and b"title" in done.stderr
     done = subprocess.run([*FLOE, "logs", "--raw", "a"], capture_output=True, timeout=60, check=True)
     assert done.stdout == said
-    folder.end = vmfolder.End(code=None, cause="failed", at=folder.spec.created + 61, problem="\x1b[2Jgone")
+    folder.end = vmfolder.End(code=None, cause="failed", at=folder.life.began + 61.5, problem="\x1b[2Jgone")
     listed = floe("ps", "-a").stdout
     assert "^[[2Jgone" in listed and "\x1b" not in listed and "1m01s" in listed
 

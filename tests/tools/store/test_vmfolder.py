@@ -116,7 +116,7 @@ def test_a_write_is_whole_or_not_at_all() -> None:
     with pytest.raises(TypeError):
         folder.parent = Process(1, 2, object())  # type: ignore[arg-type]
     assert folder.parent == Process(1, 2, "x")
-    assert sorted(os.listdir(folder.path)) == ["end", "exit", "parent.json", "pid"]
+    assert sorted(os.listdir(folder.path)) == ["end", "exit", "life", "parent.json", "pid"]
 
 
 # ---- processes ---------------------------------------------------------------------------------------

@@ -90,7 +90,7 @@ def _follow(folder: vmfolder.Folder, path: Path, watch: inotify.Watch, printer: 
     log.seek(offset)
     try:
         while True:
-            ended = folder.vm is None or folder.end is not None
+            ended = folder.over
             while data := log.read(_CHUNK):
                 printer.put(data, stamps, offset)
                 offset += len(data)

@@ -15,6 +15,7 @@ from floe.errors import FloeError, UsageError
 from floe.hypervisor import registry
 from floe.qemu import accel, commandline, ring3
 from floe.shown import shown
+from floe.spec.restart import Policy, parse_restart
 from floe.spec.runoptions import RunOptions
 from floe.spec.vmspec import VmSpec
 from floe.stream.stamps import BootTimes
@@ -66,6 +67,9 @@ from floe.vm.session import Session
 @click.option("--name", metavar="NAME", help="Of the detached VM.  [default: made from APP]")
 @click.option("--console-port", type=click.IntRange(0, 65535), metavar="PORT",
               help="With -d: the console at a port of 127.0.0.1 too, 0 for any; for this user alone.")  # fmt: skip
+@click.option("--restart", metavar="POLICY", default="no",
+              help="With -d: start it again when it ends: on-failure (its exit code is not 0) or always, with :N at\n"
+                   "most N times; not after floe stop.  [default: no]")  # fmt: skip
 @click.option("--stamps", is_flag=True, help="Print when kernel and script started.")
 @click.option("--dry-run", is_flag=True, help="Print the command line, or Xen's configuration, instead of running it.")
 @click.option("-v", "--verbose", is_flag=True, help="Say which accelerator and command line are used.")
@@ -89,6 +93,7 @@ def command(
     ARGS are the script's sys.argv[1:]; put -- before them. Ctrl-C asks the script to end; a second Ctrl-C, or
     Ctrl-], ends the VM."""
     detach, name, console_port = (options.pop(key) for key in ("detach", "name", "console_port"))
+    policy = parse_restart(str(options.pop("restart")))
     if name and not options["uuid"]:
         options["uuid"] = identity(str(name))
     spec, why_no_kvm = plan(app, RunOptions(accel=accel_name, **options), say)  # type: ignore[arg-type]  # click typed each
@@ -103,12 +108,9 @@ def command(
         if timeout is not None:
             raise UsageError("--timeout: a detached VM is ended by `floe stop`")
         port = console_port if isinstance(console_port, int) else None
-        _detach(spec, app=app, name=name, console_port=port, as_json=as_json)
+        _detach(spec, app=app, name=name, console_port=port, restart=policy, as_json=as_json)
         return errors.EXIT_OK
-    if console_port is not None:
-        raise UsageError("--console-port is for a detached VM", hint=f"floe run --detach --console-port 0 {app}")
-    if name is not None:
-        raise UsageError("--name is for a detached VM", hint=f"floe run --detach --name {name} {shlex.quote(str(app))}")
+    _check_attached(app, name, console_port, policy)
     session = Session(spec, interactive=bool(options["dev"]), say=say)
     if not as_json:
         session.on_stamps = lambda times: say(times.text())
@@ -128,6 +130,18 @@ def command(
     return code
 
 
+def _check_attached(app: Path, name: object, console_port: object, policy: Policy) -> None:
+    """No option is one of --detach. Raises UsageError."""
+    if console_port is not None:
+        raise UsageError("--console-port is for a detached VM", hint=f"floe run --detach --console-port 0 {app}")
+    if name is not None:
+        raise UsageError("--name is for a detached VM", hint=f"floe run --detach --name {name} {shlex.quote(str(app))}")
+    if policy.ever:
+        raise UsageError(
+            "--restart is for a detached VM", hint=f"floe run --detach --restart {policy} {shlex.quote(str(app))}"
+        )
+
+
 def _show(spec: VmSpec, *, as_json: bool) -> None:
     click.echo(registry.create(spec.hypervisor).show(spec, as_json=as_json))
     for forward in spec.forwards:
@@ -135,11 +149,12 @@ def _show(spec: VmSpec, *, as_json: bool) -> None:
             say(f"{forward.place()} is not in this command: floe carries it to 127.0.0.1:{forward.through}")
 
 
-def _detach(spec: VmSpec, *, app: Path, name: object, console_port: int | None, as_json: bool) -> None:
+def _detach(spec: VmSpec, *, app: Path, name: object, console_port: int | None, restart: Policy, as_json: bool) -> None:
     from floe.cli import vms
     from floe.detached import control, launch
 
-    folder = launch.launch(spec, app=str(app), name=str(name) if name else None, console_port=console_port)
+    own = str(name) if name else None
+    folder = launch.launch(spec, app=str(app), name=own, console_port=console_port, restart=str(restart))
     vms.started(control.status(folder), as_json=as_json)
 
 

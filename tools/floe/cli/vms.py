@@ -46,13 +46,15 @@ def ps(everything: bool, as_json: bool) -> int:
             found.append(control.status(folder))
         except FloeError as e:
             damaged.append({"name": folder.name, "state": "damaged", "problem": e.message, "folder": str(folder.path)})
-    wanted = [status for status in found if everything or status.state == "running"]
+    wanted = [status for status in found if everything or status.alive]
     if as_json:
         click.echo(json.dumps([status.as_dict() for status in wanted] + (damaged if everything else []), indent=2))
         return EXIT_OK
-    rows: list[tuple[str, ...]] = [("NAME", "STATE", "HYPERVISOR", "PID", "PTY", "SOCKET", "PORTS", "MEMORY", "UPTIME")]
+    rows: list[tuple[str, ...]] = [
+        ("NAME", "STATE", "HYPERVISOR", "PID", "PTY", "SOCKET", "PORTS", "MEMORY", "RESTARTS", "UPTIME")
+    ]
     rows += [_row(status) for status in wanted]
-    rows += [(d["name"], "damaged", *"-------") for d in damaged] if everything else []
+    rows += [(d["name"], "damaged", *"--------") for d in damaged] if everything else []
     table(rows)
     for d in damaged:
         click.echo(shown(f"floe: {d['problem']}; floe rm {d['name']}"), err=True)
@@ -86,14 +88,18 @@ def rm(names: Sequence[str], force: bool) -> int:
 
 def _row(status: Status) -> tuple[str, ...]:
     at = status.endpoints
+    ports, memory, uptime = sizes(status)
     return (
         status.spec.name,
-        status.state if status.state == "running" else _ending(status),
+        _ending(status),
         status.spec.hypervisor,
         str(status.pid or "-"),
         at.pty if at else "-",
         (at.url if at else None) or "-",
-        *sizes(status),
+        ports,
+        memory,
+        str(status.restarts),
+        uptime,
     )
 
 

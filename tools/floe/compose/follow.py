@@ -172,7 +172,7 @@ class Follow:
 
     def _has_ended(self, name: str) -> bool:
         folder = Folder(vmfolder.root() / name)
-        if not (folder.path / "parent.json").exists():
+        if folder.parent is None:
             return True  # it is gone, or somebody is busy starting it
         if not ready.has_ended(folder):
             self._ended.discard(name)

@@ -77,7 +77,7 @@ def wait(name: str, label: str, ready: Ready, called_off: threading.Event) -> No
 
 def has_ended(folder: Folder) -> bool:
     """Whether a VM that was started runs no more."""
-    return folder.vm is None or folder.end is not None
+    return folder.over
 
 
 def _check_end(folder: Folder, label: str, ready: Ready) -> None:

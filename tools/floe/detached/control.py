@@ -29,7 +29,8 @@ _LOOK_S = 0.25  # how often a keeper that is starting is looked for, should it d
 
 @dataclass(frozen=True)
 class Status:
-    """What `floe ps` shows. state: running, ended (the guest or floe ended it), crashed (all else)."""
+    """What `floe ps` shows. state: running, restarting (it has ended, and is to be started again), ended (the guest or
+    floe ended it), crashed (all else)."""
 
     folder: Folder
     spec: Spec
@@ -40,15 +41,22 @@ class Status:
     client: str | None = None
     dropped: int = 0
     resets: int = 0
+    restarts: int = 0
+    began: float = 0.0  # time.time() of the guest's last start, 0 where nobody knows
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs, or will without anybody's doing."""
+        return self.end is None
 
     @property
     def uptime(self) -> float:
-        """Seconds since the start, to the end if it has ended."""
-        return max(0.0, (self.end.at if self.end else time.time()) - self.spec.created)
+        """Seconds since the last start, to the end if it has ended."""
+        return max(0.0, (self.end.at if self.end else time.time()) - (self.began or self.spec.created))
 
     def as_dict(self) -> dict[str, Any]:
         """For --json."""
-        running = self.endpoints if self.state == "running" else None
+        running = self.endpoints if self.alive else None
         return {
             "name": self.spec.name,
             "state": self.state,
@@ -66,6 +74,8 @@ class Status:
             "created": self.spec.created,
             "uptime": round(self.uptime, 3),
             "resets": self.resets,
+            "restart": self.spec.restart,
+            "restarts": self.restarts,
             "client": self.client,
             "dropped": self.dropped,
             "exit_code": self.end.code if self.end else None,
@@ -125,10 +135,11 @@ def status(folder: Folder) -> Status:
     while True:
         answer = ask(folder, {"do": "status"}) if folder.keeper else None
         process = folder.vm
-        if answer is not None and answer["end"] is None and process is not None:
+        waits = answer is not None and answer.get("restarting", False)
+        if answer is not None and answer["end"] is None and (process is not None or waits):
             return _running(folder, spec, answer, process)
         late = time.monotonic() > deadline
-        if folder.end is not None or (process is None and (late or folder.keeper is None)):
+        if folder.end is not None or (process is None and (late or folder.keeper is None) and not folder.due):
             return _ended(folder, spec)
         if late:
             raise VmError(f"{folder.name} runs, and no keeper for it answers", hint=f"floe rm --force {folder.name}")
@@ -139,16 +150,19 @@ def status(folder: Folder) -> Status:
         select.select([], [], [], _BRIEFLY_S)
 
 
-def _running(folder: Folder, spec: Spec, answer: dict[str, Any], process: Process) -> Status:
+def _running(folder: Folder, spec: Spec, answer: dict[str, Any], process: Process | None) -> Status:
+    waits = answer.get("restarting", False)  # a keeper of an older floe's knows of no restarts
     return Status(
         folder,
         spec,
-        "running",
-        pid=process.pid,
+        "restarting" if waits else "running",
+        pid=process.pid if process and not waits else None,
         endpoints=Endpoints(pty=answer["pty"], port=answer["port"], unix=answer["unix"]),
         client=answer["client"],
         dropped=answer["dropped"],
         resets=answer["resets"],
+        restarts=answer.get("restarts", 0),
+        began=answer.get("began", 0.0),
     )
 
 
@@ -166,13 +180,15 @@ def _ended(folder: Folder, spec: Spec) -> Status:
             end = End(
                 code=None, cause="unknown", at=at, problem="it ended while nobody watched, or the host was restarted"
             )
-    return Status(folder, spec, "crashed" if end.code is None else "ended", end=end)
+    life = folder.life
+    state = "crashed" if end.code is None else "ended"
+    return Status(folder, spec, state, end=end, restarts=life.restarts, began=life.began)
 
 
 def stop(folder: Folder, grace_s: float) -> Status:
     """End a running VM: ask it first, kill it after grace_s. Of one that has ended: how."""
     now = status(folder)
-    if now.state == "running":
+    if now.alive:
         ask(folder, {"do": "stop", "timeout": grace_s}, timeout_s=grace_s + _ANSWER_S)
         now = status(folder)
     return now
@@ -180,8 +196,8 @@ def stop(folder: Folder, grace_s: float) -> Status:
 
 def remove(folder: Folder, *, force: bool) -> None:
     """Forget a VM. Raises FloeError for a running one, unless `force` ends it first."""
-    if folder.vm is not None:
-        if not force:
+    if folder.vm is not None or folder.keeper is not None:
+        if not force and (folder.vm is not None or status(folder).alive):
             raise FloeError(
                 f"{folder.name} is running", hint=f"floe stop {folder.name}, or floe rm --force {folder.name}"
             )

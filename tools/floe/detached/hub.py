@@ -148,6 +148,11 @@ class Hub:
             self._hear_machine()
             self.on_free()
 
+    def hang_up(self) -> None:
+        """The guest that the client spoke to has ended, and another one comes."""
+        if self.client is not None:
+            self.leave(self.client)
+
     def _from_client(self, data: bytes) -> None:
         machine, client = self._machine, self.client
         if machine is None or client is None:

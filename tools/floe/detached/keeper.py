@@ -28,6 +28,7 @@ from floe.detached.hub import Hub
 from floe.detached.vmprocess import VmProcess
 from floe.errors import FloeError, VmError
 from floe.hostnet.relay import Relay, through_qemu
+from floe.spec import restart
 from floe.store.vmfolder import End, Endpoints, Folder, Names, Process, dump
 from floe.stream.keys import stop_keys
 from floe.stream.logfile import BoundedLog
@@ -36,7 +37,7 @@ _FLUSH_S = 2.0  # what the last client may take for the guest's last words
 _UP_S = 120.0  # from the hypervisor's start to the guest's, on a busy machine
 _BEAT_S = 10.0  # how exact the end of a VM is known that ended together with all that watched it
 _LINE = 1 << 16  # longest request
-_GAP = b"\r\n[floe: the keeper of this VM was gone: what the guest said meanwhile is missing here]\r\n"
+_GAP = "the keeper of this VM was gone: what the guest said meanwhile is missing here"
 
 
 class Keeper:
@@ -49,12 +50,13 @@ class Keeper:
         self._log = BoundedLog(folder.console_log)
         self._serial = BoundedLog(folder.serial_log)
         self._hub = Hub(folder.name, loop, self._log, repl=self._spec.profile == "dev")
-        self._process = VmProcess(folder, self._spec, loop)
-        self._process.on_console = self._hub.connect
-        self._process.on_serial = self._serial.write
-        self._process.on_end = self._ended
+        self._life = folder.life
+        self._resets = 0  # of starts that are over
+        self._handed: Sequence[int] = ()  # descriptors for further starts
+        self._last: End | None = None  # of the start before, while the next one is waited for
+        self._since = self._life.began if folder.pid is not None else 0.0  # when the guest started; 0: not yet
         self._up = asyncio.Event()
-        self._process.on_up = self._up.set
+        self._process = self._make_process()
         self._over = asyncio.Event()
         self._end: End | None = None
         self._listeners: list[Listener] = []
@@ -62,6 +64,7 @@ class Keeper:
         self._pty: Pty | None = None
         self._relay: Relay | None = None
         self._stopping = False
+        self._restarting: asyncio.Task[None] | None = None
         self._serving: set[asyncio.Task[object]] = set()  # answers on their way
 
     async def run(self, ready_fd: int, *, adopt: bool, inherited: Sequence[int] = ()) -> None:
@@ -73,10 +76,11 @@ class Keeper:
         os.rename(f"{ctl}.new", ctl)  # who waits for it to be there finds it listening
         try:
             if adopt:
-                self._log.write(_GAP)
+                self._log.note(_GAP)
             self._process.adopt() if adopt else self._process.start(inherited)
-            for fd in inherited:
-                os.close(fd)
+            self._handed = inherited
+            if not self._spec.policy.ever:
+                self._let_go()
             self._open_endpoints()
             self._carry_ports(adopt=adopt)
             os.chdir("/")
@@ -98,6 +102,31 @@ class Keeper:
             await asyncio.wait(self._serving, timeout=_FLUSH_S)
         control.close()
         self._close_endpoints()
+
+    def _make_process(self) -> VmProcess:
+        process = VmProcess(self._folder, self._spec, self._loop)
+        process.on_console = self._hub.connect
+        process.on_serial = self._serial.write
+        process.on_end = self._ended
+        process.on_up = self._started
+        return process
+
+    def _started(self) -> None:
+        """The guest runs."""
+        self._up.set()
+        self._last = None
+        self._since = time.time()
+        self._set_life(began=self._since)
+
+    def _set_life(self, **changes: float) -> None:
+        self._life = msgspec.structs.replace(self._life, **changes)
+        with contextlib.suppress(OSError):  # a folder of an older floe's has no such record
+            self._folder.life = self._life
+
+    def _let_go(self) -> None:
+        for fd in self._handed:
+            os.close(fd)
+        self._handed = ()
 
     async def _wait_up(self) -> bool:
         """Wait until the guest runs or has ended. False: neither."""
@@ -198,7 +227,10 @@ class Keeper:
             "client": client.label if client else None,
             "dropped": self._hub.dropped,
             "log_lost": self._log.lost,
-            "resets": self._process.resets,
+            "resets": self._resets + self._process.resets,
+            "restarts": self._life.restarts,
+            "began": self._life.began,
+            "restarting": self._last is not None,
             "pty": endpoints.pty if endpoints else "",
             "port": endpoints.port if endpoints else 0,
             "unix": endpoints.unix if endpoints else "",
@@ -209,26 +241,72 @@ class Keeper:
         """Ask the guest to end as Ctrl-C does, and end it after grace_s; a second call ends it at once."""
         if self._end is not None:
             return
-        if self._stopping or grace_s <= 0:
+        again, self._stopping = self._stopping, True
+        if self._last is not None:  # nothing runs
+            self._process.cancel()
+            return
+        if again or grace_s <= 0:
             self._process.end()
             return
-        self._stopping = True
         self._hub.type(stop_keys(self._spec.profile))
         self._loop.call_later(grace_s, self._process.end)
 
     # ---- the end ------------------------------------------------------------------------------------
 
     def _ended(self, end: End) -> None:
-        if self._stopping and end.cause == "exit":
+        if self._stopping and self._last is not None:
+            end = msgspec.structs.replace(self._last, cause="stopped")
+        elif self._stopping and end.cause == "exit":
             end = msgspec.structs.replace(end, cause="stopped")  # the code is the script's own
-        self._end = end
         for path in self._spec.leftovers:
             Path(path).unlink(missing_ok=True)
+        if not self._stopping and self._is_wanted_again(end):
+            self._last = end
+            self._restarting = self._loop.create_task(self._restart(end))
+        else:
+            self._finish(end)
+
+    def _finish(self, end: End) -> None:
+        self._end = end
         try:
             self._folder.end = end
         except OSError as e:
             print(f"cannot write down the end: {e}", file=sys.stderr)
         self._over.set()
+
+    def _is_wanted_again(self, end: End) -> bool:
+        """By --restart; a VM that has never run has failed to start."""
+        policy = self._spec.policy
+        if not policy.wants(end.code) or not self._life.began:
+            return False
+        if not policy.allows(self._life.restarts):
+            self._log.note(f"it ended with {_told(end)}, and is not started again: --restart {policy}")
+            return False
+        if set(self._spec.handed) - set(self._handed):
+            self._log.note(
+                f"it ended with {_told(end)}, and is not started again: what it was handed over (secrets, taps) is "
+                f"lost with the processes that held it. floe start {self._folder.name} takes it anew"
+            )
+            return False
+        return True
+
+    async def _restart(self, end: End) -> None:
+        wait = restart.delay_s(self._life.delay, time.time() - self._since if self._since else 0.0)
+        number = self._life.restarts + 1
+        self._set_life(restarts=number, delay=wait)
+        self._since = 0.0
+        self._log.note(f"it ended with {_told(end)}; restart {number} in {wait:g} s")
+        await self._flush()
+        self._hub.hang_up()  # as when it ends for good: nobody waits for an answer of the guest that is gone
+        self._resets += self._process.resets
+        self._process = self._make_process()
+        if self._stopping:
+            self._finish(msgspec.structs.replace(end, cause="stopped"))
+            return
+        try:
+            self._process.start(self._handed, after_s=wait)
+        except VmError as e:
+            self._finish(End(code=None, cause="failed", at=time.time(), problem=e.message))
 
     async def _flush(self) -> None:
         """Let the client take the guest's last words."""
@@ -239,6 +317,11 @@ class Keeper:
             client.link.on_room = taken.set
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(taken.wait(), deadline - time.monotonic())
+
+
+def _told(end: End) -> str:
+    """How it ended, in the words of `floe ps`."""
+    return f"{end.code}, {end.cause}" if end.code is not None else end.problem
 
 
 def _answer(fd: int, content: dict[str, str]) -> None:

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -13,6 +15,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -21,67 +24,76 @@ from floe.hostnet import taps
 from floe.hypervisor import registry
 from floe.image import elf
 from floe.spec import disks, handover, network
+from floe.spec.restart import parse_restart
 from floe.spec.vmspec import VmSpec, Wires
 from floe.store import vmfolder
-from floe.store.vmfolder import Folder, Spec
+from floe.store.vmfolder import Folder, Names, Process, Spec
 
 _WIRES = Wires(*vmfolder.PLACES, listening=True)
+_KILL_ROUNDS, _KILL_S = 3, 5.0
 _TAIL = 10  # lines of the keeper's own messages
 
 
-def launch(spec: VmSpec, *, app: str, name: str | None, console_port: int | None = None) -> Folder:
+def launch(spec: VmSpec, *, app: str, name: str | None, console_port: int | None = None, restart: str = "no") -> Folder:
     """Start a detached VM; returns when its hypervisor runs. `name` None: one made from app's.
-    `console_port`: of 127.0.0.1, for the console, 0 for any free one.
+    `console_port`: of 127.0.0.1, for the console, 0 for any free one. restart: as --restart has it.
 
     Raises FloeError, with the last that hypervisor and guest said if it ended at once."""
+    policy = parse_restart(restart)
     taps.check_host(spec.cards)
     disks.provide(spec.disks)
     blobs = handover.read(spec.secrets, spec.env_files, dict(spec.asked))
     folder = vmfolder.create(name, Path(app).stem or "vm")
-    chosen = registry.create(spec.hypervisor)
     try:
         shutil.copyfile(spec.elf, folder.image)
-        switches = (*spec.switches, "@BOOTED@")  # parent.py says there why the guest was started again
-        own = replace(spec, elf=folder.image, switches=switches, name=folder.name)
-        with chosen.command(own, _WIRES, blobs) as (argv, fds):
-            told = _spec(folder, spec, app, argv)
-            folder.spec = msgspec.structs.replace(told, console_port=console_port)
-            start_keeper(folder, inherited=fds)
+        shutil.copyfile(Path(__file__).with_name(Names.PROGRAM), folder.program)
+        told = _spec(folder, spec, app)
+        begin(folder, msgspec.structs.replace(told, console_port=console_port, restart=str(policy)), spec, blobs)
     except OSError as e:
         _abandon(folder)
         raise FloeError(f"cannot write {folder.path}: {e.strerror}", hint="df, or another XDG_STATE_HOME") from e
     except BaseException:
         _abandon(folder)
         raise
-    finally:
-        chosen.release()
     return folder
 
 
-def _spec(folder: Folder, spec: VmSpec, app: str, argv: list[str]) -> Spec:
+def begin(folder: Folder, told: Spec, spec: VmSpec, blobs: Sequence[handover.Blob]) -> None:
+    """Write down what is started, and start it. Raises OSError, FloeError."""
+    chosen = registry.create(spec.hypervisor)
+    switches = (*spec.switches, "@BOOTED@")  # parent.py says there why the guest was started again
+    own = replace(spec, elf=folder.image, switches=switches, name=folder.name)
+    try:
+        with chosen.command(own, _WIRES, blobs) as (argv, fds):
+            folder.plan = replace(spec, elf=folder.image)
+            folder.spec = msgspec.structs.replace(told, argv=argv, handed=fds, ports=_ports(spec))
+            start_keeper(folder, inherited=fds)
+    finally:
+        chosen.release()
+
+
+def _spec(folder: Folder, spec: VmSpec, app: str) -> Spec:
     return Spec(
         name=folder.name,
         app=app,
         profile=str(elf.read(folder.image).content["profile"]),
-        argv=argv,
+        argv=[],
         memory=spec.memory,
         accel=spec.accel,
         machine=spec.machine,
-        ports=[
-            {
-                "address": f.address,
-                "host": f.host_port,
-                "guest": f.guest_port,
-                "protocol": f.protocol,
-                "through": f.through,
-            }
-            for f in spec.forwards
-        ],
+        ports=[],
         created=time.time(),
         sockets=vmfolder.sockets_folder(folder),
         leftovers=[str(path.absolute()) for path in network.socket_paths(spec.cards)],
         hypervisor=spec.hypervisor,
     )
+
+
+def _ports(spec: VmSpec) -> list[dict[str, Any]]:
+    return [
+        {"address": f.address, "host": f.host_port, "guest": f.guest_port, "protocol": f.protocol, "through": f.through}
+        for f in spec.forwards
+    ]
 
 
 def _abandon(folder: Folder) -> None:
@@ -92,9 +104,22 @@ def _abandon(folder: Folder) -> None:
 
 def kill(folder: Folder) -> None:
     """End all processes of a VM at once; the parent first, which would replace the keeper."""
-    for process in (folder.parent, folder.keeper, folder.vm):
-        if process is not None:
+    for _ in range(_KILL_ROUNDS):  # one of them may have started another one just then
+        alive = [process for process in (folder.parent, folder.keeper, folder.vm) if process and process.alive]
+        for process in alive:
             process.signal(signal.SIGKILL)
+        for process in alive:
+            _wait_for_end(process)
+
+
+def _wait_for_end(process: Process) -> None:
+    with contextlib.suppress(OSError):
+        fd = os.pidfd_open(process.pid)
+        try:
+            if process.alive:
+                select.select([fd], [], [], _KILL_S)
+        finally:
+            os.close(fd)
 
 
 def start_keeper(folder: Folder, *, adopt: bool = False, inherited: Sequence[int] = ()) -> None:

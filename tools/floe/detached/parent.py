@@ -3,10 +3,12 @@
 exit status for whoever asks later. A keeper that dies is replaced. A process of its own, as small as Python makes
 one: it imports the standard library only and is run as a file, without site packages.
 
-    python -I -S parent.py FOLDER STATUS=WORD[,STATUS=WORD...] COMMAND...
+    python -I -S parent.py FOLDER KEEPER STATUS=WORD[,STATUS=WORD...] AFTER HANDED COMMAND...
 
 A STATUS is an exit status that asks for another start; @BOOTED@ in the command is then its WORD, and nothing before.
-COMMAND inherits all descriptors that this process did. The keeper that is watched at first is this process's parent.
+The first start comes AFTER so many seconds. HANDED, numbers with commas between, or "-" for none: descriptors that go
+to a keeper that is replaced, so that it can start the VM anew; "no" where it will not.
+COMMAND inherits all descriptors that this process did. KEEPER is the number of the keeper that started this process.
 """
 
 from __future__ import annotations
@@ -21,7 +23,6 @@ import time
 PID, EXIT, HYPERVISOR_LOG = "pid", "exit", "hv.log"
 _RECORD_BYTES = 64  # of what record() overwrites; vmfolder.py gives a record more
 _SOON_S = 5.0  # a keeper that lived for less is not replaced: the next would die too
-_READY = 3
 
 
 def record(folder: str, name: str, value: int) -> None:
@@ -57,23 +58,31 @@ def spawn(folder: str, command: list[str], fds: list[int]) -> int:
         *((os.POSIX_SPAWN_DUP2, fd, fd) for fd in fds),  # onto itself: to be inherited
     ]
     reset = [signal.SIGHUP, signal.SIGINT]
-    return os.posix_spawn(command[0], command, os.environ, file_actions=actions, setsigdef=reset)
+    return os.posix_spawn(command[0], command, os.environ, file_actions=actions, setsigdef=reset, setsigmask=[])
 
 
-def spawn_keeper(folder: str) -> int:
-    """Start a keeper for the VM that runs. Raises OSError."""
-    command = [sys.executable, "-P", "-m", "floe.detached.keeper", folder, "--ready", str(_READY), "--adopt"]
-    actions = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1, 2, _READY)]
+def spawn_keeper(folder: str, handed: list[int]) -> int:
+    """Start a keeper for the VM, which takes these descriptors. Raises OSError."""
+    ready = max([2, *handed]) + 1  # where it tells that it is, which nobody reads
+    command = [sys.executable, "-P", "-m", "floe.detached.keeper", folder, "--ready", str(ready), "--adopt"]
+    command += ["--inherited", *map(str, handed)] if handed else []
+    actions = [
+        *((os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1, 2, ready)),
+        *((os.POSIX_SPAWN_DUP2, fd, fd) for fd in handed),
+    ]
     return os.posix_spawn(command[0], command, os.environ, file_actions=actions, setsid=True)
 
 
 class Keeper:
     """The keeper that serves the VM; one that dies early has no successor."""
 
-    def __init__(self, folder: str, pid: int) -> None:
+    def __init__(self, folder: str, pid: int, handed: list[int]) -> None:
         self._folder = folder
+        self._handed = handed
         self._child = 0
         self._watch(pid)
+        if os.getppid() != pid:  # it has died already, and the number may be another's
+            self.died()
 
     def _watch(self, pid: int) -> None:
         self._since = time.monotonic()
@@ -84,16 +93,33 @@ class Keeper:
 
     def died(self) -> None:
         """Start another one."""
-        os.close(self.pidfd)
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
         self.pidfd = -1
         if self._child:
             os.waitpid(self._child, 0)
         if time.monotonic() - self._since > _SOON_S or not self._child:
-            try:
-                self._child = spawn_keeper(self._folder)
-                self._watch(self._child)
-            except OSError:
-                pass  # the next floe that looks tries again
+            self._replace()
+
+    def ensure(self) -> None:
+        """The VM has ended, and there must be one that knows what is to be done then."""
+        if self.pidfd < 0 or select.select([self.pidfd], [], [], 0)[0]:
+            self._replace()
+
+    def _replace(self) -> None:
+        try:
+            self._child = spawn_keeper(self._folder, self._handed)
+            self._watch(self._child)
+        except OSError:
+            pass  # the next floe that looks tries again
+
+
+def rest(seconds: float, keeper: Keeper) -> None:
+    """Wait; a keeper that dies meanwhile is replaced."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        if select.select([keeper.pidfd] if keeper.pidfd >= 0 else [], [], [], left)[0]:
+            keeper.died()
 
 
 def wait(pid: int, keeper: Keeper) -> int:
@@ -108,23 +134,30 @@ def wait(pid: int, keeper: Keeper) -> int:
         keeper.died()
 
 
-def main(folder: str, again: dict[int, str], command: list[str]) -> None:
+def main(folder: str, started_by: int, again: dict[int, str], manner: tuple[float, str], command: list[str]) -> None:
     """Run the command until it ends with a status that is not in `again`."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     fds = inherited()
-    keeper = Keeper(folder, os.getppid())
+    after, handed = manner
+    keeper = Keeper(folder, started_by, [int(fd) for fd in handed.split(",") if fd.isdecimal()])
+    rest(after, keeper)
     word = ""
     while True:
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # no hypervisor that nobody knows of
         pid = spawn(folder, [text.replace("@BOOTED@", word) for text in command], fds)
         record(folder, PID, pid)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         status = wait(pid, keeper)
         if status not in again:
             break
         word = again[status]
     record(folder, EXIT, status)
+    if handed != "no":
+        keeper.ensure()
 
 
 if __name__ == "__main__":
-    pairs = (pair.partition("=") for pair in sys.argv[2].split(","))
-    main(sys.argv[1], {int(status): word for status, _, word in pairs}, sys.argv[3:])
+    pairs = (pair.partition("=") for pair in sys.argv[3].split(","))
+    resets = {int(status): word for status, _, word in pairs}
+    main(sys.argv[1], int(sys.argv[2]), resets, (float(sys.argv[4]), sys.argv[5]), sys.argv[6:])

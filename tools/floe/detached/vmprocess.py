@@ -39,7 +39,7 @@ class VmProcess:
     def __init__(self, folder: Folder, spec: Spec, loop: asyncio.AbstractEventLoop) -> None:
         self.on_console: Callable[[Link | None], None] = lambda link: None  # a new one; None: it has ended
         self.on_serial: Callable[[bytes], None] = lambda data: None
-        self.on_up: Callable[[], None] = lambda: None  # the hypervisor runs the guest
+        self.on_up: Callable[[], None] = lambda: None  # the hypervisor runs the guest, for the first time or again
         self.on_end: Callable[[End], None] = lambda end: None
         self.resets = 0
         self._folder = folder
@@ -48,6 +48,8 @@ class VmProcess:
         self._hypervisor = registry.create(spec.hypervisor)
         self._ending = Ending(self._hypervisor.label, watched=False)  # an earlier keeper may have died
         self._ended = False
+        self._cancelled = False
+        self._again = False  # it may be starting again after a reset, or have ended for good
         self._child: subprocess.Popen[bytes] | None = None
         self._watched: Process | None = None
         self._pidfd = -1
@@ -56,20 +58,22 @@ class VmProcess:
 
     # ---- beginning ----------------------------------------------------------------------------------
 
-    def start(self, inherited: Sequence[int] = ()) -> None:
-        """Start the hypervisor, which inherits these descriptors too. Raises VmError."""
+    def start(self, inherited: Sequence[int] = (), *, after_s: float = 0.0) -> None:
+        """Start the hypervisor after so many seconds; it inherits these descriptors too. Raises VmError."""
         _become_subreaper()
-        self._folder.hypervisor_log.touch(0o600)
         listeners = []
         try:
+            self._folder.hypervisor_log.touch(0o600)
+            self._folder.pid = self._folder.exit_status = None
             listeners = [self._listen(part) for part in Names.PARTS]
             self._connect()
             numbers = {word: str(s.fileno()) for word, s in zip(PLACES, listeners, strict=True)}
             argv = [_replaced(word, numbers) for word in self._spec.argv]
             resets = ",".join(f"{status}={word}" for status, word in RESETS.items())
-            parent = [sys.executable, "-I", "-S", str(Path(__file__).with_name("parent.py"))]
+            parent = [sys.executable, "-I", "-S", str(self._folder.program), str(self._folder.path), str(os.getpid())]
+            handed = (",".join(map(str, inherited)) or "-") if self._spec.policy.ever else "no"
             self._child = subprocess.Popen(
-                [*parent, str(self._folder.path), resets, *argv],
+                [*parent, resets, f"{after_s:.3f}", handed, *argv],
                 pass_fds=[*(s.fileno() for s in listeners), *inherited],
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
@@ -89,14 +93,21 @@ class VmProcess:
         self._watch(process)
 
     def adopt(self) -> None:
-        """Connect to a hypervisor that an earlier keeper started. Raises VmError when there is none."""
+        """Connect to a hypervisor that an earlier keeper started. Raises VmError when there is none, unless it is to be
+        started again: then its end is told."""
         process = self._folder.vm
-        if process is None:
-            raise VmError(f"{self._folder.name} does not run any more")
         try:
-            self._connect()
+            if process is not None:
+                self._connect()
         except OSError as e:
-            raise VmError(f"cannot connect to {self._hypervisor.label}: {e.strerror or e}") from e
+            if self._folder.vm is not None and self._folder.exit_status is None:
+                raise VmError(f"cannot connect to {self._hypervisor.label}: {e.strerror or e}") from e
+            process = self._folder.vm
+        if process is None:
+            if not self._folder.due:
+                raise VmError(f"{self._folder.name} does not run any more")
+            self._loop.call_soon(self._gone)
+            return
         parent = self._folder.parent
         self._watch(parent if parent is not None and parent.alive else process)
 
@@ -137,6 +148,7 @@ class VmProcess:
 
     def _on_event(self, name: str, data: Mapping[str, Any]) -> None:
         if name == "RESUME":
+            self._again = False
             if self._spec.ports and (process := self._folder.vm) is not None:
                 self._hypervisor.widen_ports(process.pid)
             self.on_up()
@@ -157,6 +169,13 @@ class VmProcess:
         if not self._ended:
             self._signal(signal.SIGTERM)
             self._loop.call_later(self._hypervisor.kill_grace_s, self.kill)
+
+    def cancel(self) -> None:
+        """End a VM that is still to be started, after start(after_s=...)."""
+        self._cancelled = True
+        parent = self._folder.parent
+        if parent is not None:
+            parent.signal(signal.SIGTERM)  # it holds that back while it starts the hypervisor
 
     def kill(self) -> None:
         """End the VM at once."""
@@ -185,6 +204,7 @@ class VmProcess:
             with contextlib.suppress(OSError):
                 self._connect()
                 self.resets += 1
+                self._again = True
 
     def _gone(self) -> None:
         """What was watched has ended."""
@@ -199,6 +219,8 @@ class VmProcess:
         left = self._folder.vm
         if status is None and left is not None and left != self._watched:
             self._watch(left)  # the parent was killed, QEMU lives
+            if self._cancelled:
+                self.kill()
             return
         if status is None and self._watched is not None:
             status = _wait_for(self._watched.pid)
@@ -210,6 +232,7 @@ class VmProcess:
         """Once the last event is read, which says why."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=_LAST_EVENTS_S)
+        self.resets -= self._again
         self.on_end(self._judge(status))
 
     def _close_links(self) -> None:

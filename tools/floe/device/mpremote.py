@@ -19,7 +19,9 @@ def serial_port(name: str) -> str:
 
     Raises FloeError for a VM that has ended, has no REPL or is in use."""
     status = control.status(vmfolder.find(name))
-    if status.state != "running":
+    if status.state == "restarting":
+        raise FloeError(f"{name} has ended, and is to be started again", hint=f"floe logs -n 20 {name}")
+    if not status.alive:
         end = status.end
         how = f": {end.code}, {end.cause}" if end and end.code is not None else f": {end.problem}" if end else ""
         raise FloeError(f"{name} has ended{how}", hint=f"floe logs {name}")

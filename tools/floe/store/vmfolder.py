@@ -21,7 +21,8 @@ import msgspec
 
 from floe.errors import FloeError, NotFound, UsageError
 from floe.spec.ports import Forward
-from floe.spec.vmspec import DEFAULT_HYPERVISOR
+from floe.spec.restart import Policy, parse_restart
+from floe.spec.vmspec import DEFAULT_HYPERVISOR, VmSpec
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _SOCKET_PATH_MAX = 107  # sun_path of unix(7), less the byte at its end
@@ -37,6 +38,7 @@ class Names:
 
     # Documents.
     SPEC = "spec.json"  # what was asked for
+    PLAN = "vm.json"  # all that a start takes
     PARENT = "parent.json"  # the process that starts the hypervisor
     KEEPER = "keeper.json"
     ENDPOINTS = "endpoints.json"  # where clients connect
@@ -44,8 +46,10 @@ class Names:
     PID = "pid"  # the hypervisor's
     EXIT = "exit"  # its exit status
     END = "end"  # what became of the VM
+    LIFE = "life"  # its restarts
     # What the VM was started from, and what it and its processes said.
     IMAGE = "image.elf"
+    PROGRAM = "parent.py"  # the parent's, as it was when the VM was first started: another floe may be installed by now
     CONSOLE_LOG = "console.log"
     SERIAL_LOG = "serial.log"
     HYPERVISOR_LOG = "hv.log"
@@ -56,7 +60,7 @@ class Names:
     CONSOLE = "console.sock"  # clients'
     PARTS = ("hv.console", "hv.serial", "hv.qmp")  # the hypervisor's: console, 16550, events
 
-    RECORDS = (EXIT, END, PID)
+    RECORDS = (EXIT, END, LIFE, PID)
     LONGEST_SOCKET = f"{PARTS[0]}.new"
 
 
@@ -116,6 +120,16 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     leftovers: list[str] = []  # files that a hypervisor leaves behind when it does not end in order
     hypervisor: str = DEFAULT_HYPERVISOR
     console_port: int | None = None  # a TCP port for the console is wanted: this one, 0 any
+    restart: str = "no"  # as restart.Policy
+    handed: list[int] = []  # descriptors that the hypervisor inherits: secrets, taps, leases
+
+    @property
+    def policy(self) -> Policy:
+        """`restart`, read; a word of another floe's is "no"."""
+        try:
+            return parse_restart(self.restart)
+        except UsageError:
+            return Policy()
 
     @property
     def forwards(self) -> list[Forward]:
@@ -145,7 +159,15 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
     problem: str = ""
 
 
-_T = TypeVar("_T", Spec, Endpoints, End, Process)
+class Life(msgspec.Struct, frozen=True, kw_only=True):
+    """What a VM's keeper has done for it."""
+
+    restarts: int = 0
+    delay: float = 0.0  # seconds that the last of them waited
+    began: float = 0.0  # time.time() of the guest's last start; 0: it has not started yet
+
+
+_T = TypeVar("_T", Spec, Endpoints, End, Life, Process)
 
 
 def root() -> Path:
@@ -172,6 +194,11 @@ class Folder:
     def console_log(self) -> Path:
         """What the guest said on its console."""
         return self.path / Names.CONSOLE_LOG
+
+    @property
+    def program(self) -> Path:
+        """The parent's program."""
+        return self.path / Names.PROGRAM
 
     @property
     def serial_log(self) -> Path:
@@ -208,6 +235,19 @@ class Folder:
         self._write(Names.SPEC, spec)
 
     @property
+    def plan(self) -> VmSpec | None:
+        """All that a start takes: --env's values with it, of secrets and env files the paths."""
+        try:
+            content = (self.path / Names.PLAN).read_bytes()
+            return msgspec.json.decode(content, type=VmSpec, dec_hook=lambda kind, text: kind(text))
+        except (OSError, msgspec.DecodeError, TypeError):
+            return None
+
+    @plan.setter
+    def plan(self, plan: VmSpec) -> None:
+        self._write(Names.PLAN, plan)
+
+    @property
     def parent(self) -> Process | None:
         """The process that starts the hypervisor, and starts it again; it may be gone."""
         return self._read(Names.PARENT, Process)
@@ -241,12 +281,12 @@ class Folder:
         except (OSError, msgspec.DecodeError):
             return None
 
-    def _write(self, name: str, content: msgspec.Struct) -> None:
+    def _write(self, name: str, content: msgspec.Struct | VmSpec) -> None:
         """Replace it as a whole."""
         fd, new = tempfile.mkstemp(dir=self.path, prefix=f".{name}.")
         try:
             with os.fdopen(fd, "wb") as f:
-                f.write(msgspec.json.encode(content) + b"\n")
+                f.write(msgspec.json.encode(content, enc_hook=_as_text) + b"\n")
             os.replace(new, self.path / name)
         except BaseException:
             os.unlink(new)
@@ -265,6 +305,15 @@ class Folder:
         while end is not None and len(msgspec.json.encode(end)) > _RECORD_BYTES:
             end = msgspec.structs.replace(end, problem=end.problem[: len(end.problem) * 3 // 4])
         self._record(Names.END, b"" if end is None else msgspec.json.encode(end))
+
+    @property
+    def life(self) -> Life:
+        """Restarts so far."""
+        return self._read(Names.LIFE, Life) or Life()
+
+    @life.setter
+    def life(self, life: Life) -> None:
+        self._record(Names.LIFE, msgspec.json.encode(life))
 
     @property
     def exit_status(self) -> int | None:
@@ -298,6 +347,11 @@ class Folder:
         finally:
             os.close(fd)
 
+    def blank(self) -> None:
+        """Records that hold nothing, and have their room. Raises OSError."""
+        for name in Names.RECORDS:
+            (self.path / name).write_bytes(b" " * _RECORD_BYTES)
+
     # ---- the VM ---------------------------------------------------------------------------------------
 
     @property
@@ -310,6 +364,19 @@ class Folder:
             # The number may be another's by now: ours started after its parent, in the same boot, and holds our image.
             return own if own and parent and own.boot == parent.boot and self._is_ours(own) else None
         return own or parent
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended, and nobody is there who might start it again."""
+        return self.end is not None or (self.vm is None and self.keeper is None)
+
+    @property
+    def due(self) -> bool:
+        """Whether it is to be started again, and whoever was to do so is gone. Not after the host was restarted."""
+        if self.end is not None or self.vm is not None or not self.spec.policy.ever:
+            return False
+        own, parent = Process.of(os.getpid()), self.parent
+        return own is not None and parent is not None and parent.boot == own.boot
 
     def _is_ours(self, process: Process) -> bool:
         try:
@@ -331,6 +398,13 @@ class Folder:
         gone = self.path.with_name(f".{self.name}.{os.getpid()}")
         os.rename(self.path, gone)
         shutil.rmtree(gone, ignore_errors=True)
+
+
+def _as_text(value: object) -> str:
+    """A Path, of which a VmSpec has several, in JSON."""
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{value!r} has no form in JSON")
 
 
 def create(name: str | None, base: str) -> Folder:
@@ -357,8 +431,7 @@ def create(name: str | None, base: str) -> Folder:
                 raise FloeError(f"--name {name}: {how} of that name", hint=f"another name, or: {free}") from None
             made = Folder(folder / wanted)
             try:
-                for record in Names.RECORDS:
-                    (made.path / record).write_bytes(b" " * _RECORD_BYTES)
+                made.blank()
             except OSError:
                 made.remove()
                 raise

@@ -79,6 +79,17 @@ class BoundedLog:
         self._stamp()
         self.lost = len(data) - self._put(data)
 
+    def note(self, text: str) -> None:
+        """Append a line of floe's own, which no line of another's runs into."""
+        before = "\r\n" if self._size > 0 and not self._ends_line() else ""
+        self.write(f"{before}[floe: {text}]\r\n".encode())
+
+    def _ends_line(self) -> bool:
+        with contextlib.suppress(OSError), self._path.open("rb") as f:
+            f.seek(-1, os.SEEK_END)
+            return f.read() == b"\n"
+        return False
+
     def close(self) -> None:
         """Write no more."""
         for fd in (self._fd, self._times_fd):
