@@ -55,6 +55,13 @@ CASES = [
     ("mount board nothere", 127, "floe: no such folder: nothere", ""),
     ("mount board .", 125, "floe: floe mount without a command needs a terminal", "floe mount board . exec CODE"),
     ("run -d --name done x.elf", 125, "floe: --name done: there is a VM that has ended", "another name, or: floe rm done"),
+    ("start nobody", 127, "floe: there is no VM nobody\n  there are: board, done, sealed", "floe ps --all"),
+    ("start sealed", 125, "floe: sealed is running already", "floe ps"),
+    ("start", 125, "floe: Missing argument 'NAME...'", "floe start --help"),
+    ("run -d --restart often x.elf", 125, "floe: --restart often: no such policy", "--restart no, on-failure or always"),
+    ("run -d --restart no:2 x.elf", 125, "floe: --restart no:2: no such policy", "--restart no, on-failure or always"),
+    ("run --restart always x.elf", 125, "floe: --restart is for a detached VM",
+     "floe run --detach --restart always x.elf"),
     ("stop", 125, "floe: Missing argument 'NAME...'", "floe stop --help"),
     ("stop --timeout -1 sealed", 125, "floe: Invalid value for '--timeout'", "floe stop --help"),
 ]  # fmt: skip

@@ -26,6 +26,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "cp": ("floe.cli.device:cp", "Copy files from and to a detached VM."),
     "mount": ("floe.cli.device:mount", "Show a folder of this machine to a detached VM."),
     "swap": ("floe.cli.swap:command", "Replace a module in a running program."),
+    "start": ("floe.cli.vms:start", "Start detached VMs that have ended."),
     "stop": ("floe.cli.vms:stop", "End detached VMs."),
     "rm": ("floe.cli.vms:rm", "Forget detached VMs that have ended."),
     "compose": ("floe.cli.compose:command", "Several VMs as one stack, as a file describes them."),

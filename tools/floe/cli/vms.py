@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`floe ps`, `stop`, `rm`: detached VMs as `floe run --detach` starts them."""
+"""`floe ps`, `start`, `stop`, `rm`: detached VMs as `floe run --detach` starts them."""
 
 from __future__ import annotations
 
@@ -58,6 +58,20 @@ def ps(everything: bool, as_json: bool) -> int:
     table(rows)
     for d in damaged:
         click.echo(shown(f"floe: {d['problem']}; floe rm {d['name']}"), err=True)
+    return EXIT_OK
+
+
+@click.command()
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.option("--json", "as_json", is_flag=True, help="One line of JSON per VM, as floe run --detach --json.")
+def start(names: Sequence[str], as_json: bool) -> int:
+    """Start VMs that have ended: image, name, ports, disks, addresses, variables and restart policy are as they were.
+
+    Secrets and env files are read anew, from the files that were named; the log goes on."""
+    from floe.detached import again
+
+    for name in names:
+        started(control.status(again.start(name)), as_json=as_json)
     return EXIT_OK
 
 
