@@ -462,3 +462,10 @@ def test_only_the_first_user_card_has_the_ports(tmp_path: Path) -> None:
     argv = command_line(VmSpec(tmp_path, cards=cards, forwards=(Forward("127.0.0.1", 1, 2),)), Endpoints.for_paste())
     netdevs = [argv[i + 1] for i, word in enumerate(argv) if word == "-netdev"]
     assert ["hostfwd" in word for word in netdevs] == [False, True, False]
+
+
+def test_servers_that_are_named_are_asked_first() -> None:
+    cards = network.parse_cards(["user", "connect:/x,ip=10.9.0.2/24,dns=10.9.0.1"])
+    assert network.guest_words(cards) == ["ip=10.0.2.15/24,gw=10.0.2.2,dns=10.9.0.1", "ip=10.9.0.2/24,dns=10.0.2.3"]
+    cards = network.parse_cards(["connect:/x,ip=dhcp", "user", "connect:/y,ip=10.9.0.2/24"])
+    assert network.guest_words(cards) == ["ip=dhcp", "ip=10.0.3.15/24,gw=10.0.3.2,dns=10.0.3.3", "ip=10.9.0.2/24"]

@@ -108,22 +108,34 @@ def _check_values(text: str, values: dict[str, str]) -> None:
 def guest_words(cards: Sequence[Card]) -> list[str]:
     """The `ip=` and `ip6=` words of the guest's command line, one per card in order.
 
-    A user card gets the address that QEMU's network expects, so that no DHCP round trip is needed."""
+    A user card gets the address that QEMU's network expects, so that no DHCP round trip is needed. Name servers are the
+    guest's, not a card's: any word may tell of any."""
     words = []
-    servers = 0
+    servers = _name_servers(cards)
     for index, card in enumerate(cards):
-        if card.ip in ("dhcp", "none") or (not card.ip and card.kind != "user"):
+        if not _is_told(card):
             words.append(f"ip={card.ip or 'dhcp'}")
             continue
         net = UserNet.of(card, index)
-        gateway, dns = (str(net.gateway), str(net.dns)) if card.kind == "user" else (card.gateway, card.dns)
-        if servers == MAX_NAME_SERVERS and not card.dns:
-            dns = ""  # all of them are the same, QEMU's
-        servers += bool(dns)
+        gateway, dns = str(net.gateway) if card.kind == "user" else card.gateway, servers.pop(0) if servers else ""
         words.append(f"ip={net.guest}" + (f",gw={gateway}" if gateway else "") + (f",dns={dns}" if dns else ""))
     if any(card.ip6 for card in cards):
         words += [f"ip6={card.ip6 or 'auto'}" for card in cards]
     return words
+
+
+def _is_told(card: Card) -> bool:
+    """Whether the guest is told its address."""
+    return card.ip not in ("dhcp", "none") and (card.ip != "" or card.kind == "user")
+
+
+def _name_servers(cards: Sequence[Card]) -> list[str]:
+    """Of all cards that are told theirs, in the order in which the guest asks them: those that were named, then QEMU's,
+    which are all the same."""
+    told = [(index, card) for index, card in enumerate(cards) if _is_told(card)]
+    named = [card.dns for _, card in told if card.dns]
+    own = [str(UserNet.of(card, index).dns) for index, card in told if card.kind == "user" and not card.dns]
+    return named + own[: max(0, MAX_NAME_SERVERS - len(named))]
 
 
 def socket_paths(cards: Sequence[Card]) -> list[Path]:
