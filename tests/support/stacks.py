@@ -32,6 +32,9 @@ class Stacks(Vms):
         done = floe("compose", verb, file, *rest)
         for folder in vmfolder.everything():
             self.note(folder)
+        for stack in (found.read() for found in stackfolder.everything()):
+            if stack is not None and stack.carrier is not None:
+                self.seen.add(stack.carrier)
         assert done.returncode == code, done.stderr + done.stdout
         return done
 

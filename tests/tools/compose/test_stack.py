@@ -75,7 +75,7 @@ def test_from_nothing_to_nothing(stacks: Stacks, accel: str) -> None:
     }  # fmt: skip
     assert {vm["accel"] for vm in before.values()} == {accel}
     table = stacks.compose("ps").stdout.splitlines()
-    assert table[0].split() == ["VM", "STATE", "READY", "PORTS", "MEMORY", "UPTIME"]
+    assert table[0].split() == ["VM", "STATE", "READY", "ADDRESS", "PORTS", "MEMORY", "UPTIME"]
     assert {"shop.db", "shop.web.1"} <= {vm["name"] for vm in before.values()}
 
     assert stacks.compose("up", "-d").stderr == "floe: nothing to do: all is up as the file says\n"

@@ -28,6 +28,10 @@ after = ["web"]
 """
 
 
+ONE = '[vm.a]\napp = "a.py"\n'
+X = '[network.x]\nsubnet = "10.9.0.0/24"'
+
+
 def load(folder: Path, text: str = FULL, **environment: str) -> stackfile.StackFile:
     (folder / "compose.toml").write_text(text)
     return stackfile.load(folder, {"REPLICAS": "2", **environment})
@@ -40,6 +44,17 @@ def test_a_file_with_variables(tmp_path: Path) -> None:
     assert stack.vms["db"].ready == stackfile.Ready(line="serving", within=30)
     assert stack.vms["web"].replicas == 2
     assert load(tmp_path, MEMORY="64M").vms["db"].memory == "64M"
+
+
+def test_networks(tmp_path: Path) -> None:
+    two = f'{ONE}\n[vm.b]\napp = "b.py"\n'
+    assert load(tmp_path, ONE).networks == {}
+    stack = load(tmp_path, two)
+    assert stack.networks == {"default": stackfile.Net(subnet="10.100.0.0/24")}
+    assert stack.joined(stack.vms["a"]) == {"default": ""}
+    stack = load(tmp_path, f'{two}networks = {{ x = "10.9.0.7" }}\n{X}')
+    assert stack.networks["default"].subnet == "10.100.1.0/24"  # for the one that names none
+    assert stack.joined(stack.vms["b"]) == {"x": "10.9.0.7"}
 
 
 def test_profiles(tmp_path: Path) -> None:
@@ -72,11 +87,28 @@ def test_the_name_of_a_stack_is_its_folder_s(tmp_path: Path, folder: str, name: 
         ('[vm.a]\napp = "a.py"\nmemory = "1M"', "compose.toml:3: vm.a.memory: --memory 1M: less than 2M"),
         ('[vm.a]\napp = "a.py"\nports = ["80"]', "compose.toml:3: vm.a.ports: -p 80: not a port forward"),
         ('[vm.a]\napp = "a.py"\nenv = {"a-b" = "x"}', "vm.a.env.a-b: no name of an environment variable"),
+        ('[vm.a]\napp = "a.py"\nready = {port = 70000}', "compose.toml:3: vm.a.ready.port: 70000 is no port"),
         ('[vm.a]\napp = "a.py"\nready = {prot = 1}', "vm.a.ready.prot: unknown key"),
         ('[vm.a]\napp = "a.py"\nready = {line = "x", within = 0}', "0 is no number of seconds"),
         ('[vm.a]\napp = "a.py"\nafter = ["b"]', "compose.toml:3: vm.a.after: there is no VM 'b'"),
         ('[vm.a]\napp = "a.py"\nreplicas = 65', "65 is not from 0 to 64"),
         ('[vm.a]\napp = "a.py"\nreplicas = 2\ndisks = ["d.img:size=1M"]', "2 replicas cannot write to one disk, d.img"),
+        ('[vm.a]\napp = "a.py"\nnetworks = ["x"]', "compose.toml:3: vm.a.networks: there is no network 'x'"),
+        ('[network.x]\nsubnet = "10.0.0.1/24"', "no VM is in it"),
+        (
+            f'{ONE}networks = ["x"]\n[network.x]\nsubnet = "10.0.0.1/24"',
+            "network.x.subnet: 10.0.0.1/24 has host bits set",
+        ),
+        (f'{ONE}networks = ["x"]\n[network.x]\nsubnet = "10.0.0.0/30"', "10.0.0.0/30 is not from /8 to /29"),
+        (f'{ONE}networks = ["x"]\n[network.x]\ngateway = "10.0.0.1"', "gateway and dns go with bridge and subnet"),
+        (f'{ONE}networks = ["x"]\n[network.x]\nbridge = "a b"', "'a b' is no name of a bridge"),
+        (f'{ONE}networks = ["x"]\n[network.x]\nsubnets = "a b"', "network.x.subnets: unknown key"),
+        (f'{ONE}networks = {{x = "10.9.0.1"}}\n{X}', "10.9.0.1 is no address from 10.9.0.2 to 10.9.0.254"),
+        (f'{ONE}networks = {{x = "me"}}\n{X}', "vm.a.networks: Expected 4 octets in 'me'"),
+        (f'{ONE}replicas = 2\nnetworks = {{x = "10.9.0.5"}}\n{X}', "2 replicas cannot share the address 10.9.0.5"),
+        (f'{ONE}networks = {{x = "10.9.0.5"}}\n[network.x]\nbridge = "b"', "no address of a network with a subnet"),
+        (f"{ONE}networks = []\nready = {{ port = 80 }}", "ready.port: the VM is in no network in which its address is"),
+        (f'{ONE}outside = false\nports = ["0:80"]', "ports are forwarded to a VM with a way outside only"),
         ("vm = 3", "compose.toml:1: vm: expected `object`, got `int`"),
         ("", "no VM is in it"),
     ],

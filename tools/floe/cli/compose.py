@@ -60,22 +60,25 @@ def up(file: Path, profiles: tuple[str, ...], detach: bool, timeout: float) -> i
     finally:
         left = folder.read()
         if left is not None and not left.vms:
-            folder.remove()
+            stacks.clear(folder)
 
 
 def _steps(described: StackFile, stack: Stack, profiles: tuple[str, ...]) -> list[Step]:
     from floe.compose import instances
     from floe.compose import stack as stacks
 
-    found = instances.instances(described, stack.name, described.chosen(profiles), say)
+    found = instances.instances(described, stack, described.chosen(profiles), say)
     return stacks.plan(described, stack, found)
 
 
 def _start(going: Up, profiles: tuple[str, ...]) -> None:
+    from floe.compose import instances, networks
     from floe.compose import stack as stacks
 
     with going.folder.locked():
         stack = stacks.read(going.folder, str(going.file.file))
+        networks.settle(going.file, stack, instances.names(stack.name, going.file.chosen(profiles)).items())
+        networks.provide(going.folder, going.file, stack)
         steps = _steps(going.file, stack, profiles)
         going.run(stack, steps)
         if all(step.action == "keep" for step in steps):
@@ -161,6 +164,7 @@ def down(file: Path, timeout: float) -> int:
 @_json
 def plan(file: Path, profiles: tuple[str, ...], as_json: bool) -> int:
     """Print what `up` would do, and do nothing."""
+    from floe.compose import instances, networks
     from floe.compose import stack as stacks
     from floe.store import stackfolder
     from floe.store.stackfolder import Stack
@@ -169,6 +173,7 @@ def plan(file: Path, profiles: tuple[str, ...], as_json: bool) -> int:
     folder = stackfolder.find(described.file)
     name = described.name or described.default_name
     stack = stacks.read(folder, str(file)) if folder else Stack(name=name, file=str(described.file))
+    networks.settle(described, stack, instances.names(stack.name, described.chosen(profiles)).items())
     steps = _steps(described, stack, profiles)
     if as_json:
         listed = [{"action": s.action, "vm": s.label, "name": s.name, "reason": s.reason} for s in steps]
@@ -191,7 +196,7 @@ def ps(file: Path, as_json: bool) -> int:
     from floe.store import vmfolder
 
     _, stack = _found(file)
-    rows: list[tuple[str, ...]] = [("VM", "STATE", "READY", "PORTS", "MEMORY", "UPTIME")]
+    rows: list[tuple[str, ...]] = [("VM", "STATE", "READY", "ADDRESS", "PORTS", "MEMORY", "UPTIME")]
     listed: list[dict[str, object]] = []
     for name, placed in stack.vms.items():
         label = stacks.label(stack.name, name)
@@ -199,11 +204,12 @@ def ps(file: Path, as_json: bool) -> int:
             status = control.status(vmfolder.find(name))
         except FloeError as e:
             listed.append({"vm": placed.vm, "label": label, "name": name, "state": "gone", "problem": e.message})
-            rows.append((label, "gone", "-", "-", "-", "-"))
+            rows.append((label, "gone", *"-----"))
             continue
-        listed.append({"vm": placed.vm, "label": label, "ready": placed.ready, **status.as_dict()})
+        own = {net: found[name] for net, found in stack.addresses.items() if name in found}
+        listed.append({"vm": placed.vm, "label": label, "ready": placed.ready, "addresses": own, **status.as_dict()})
         state = stacks.how_ended(status) or status.state
-        rows.append((label, state, "yes" if placed.ready else "no", *vms.sizes(status)))
+        rows.append((label, state, "yes" if placed.ready else "no", " ".join(own.values()) or "-", *vms.sizes(status)))
     click.echo(json.dumps(listed, indent=2)) if as_json else vms.table(rows)
     return EXIT_OK
 

@@ -8,19 +8,21 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
 
 from floe.build import pipeline
 from floe.build.config import ImageConfig
+from floe.compose import networks
 from floe.compose.stackfile import StackFile, Vm
 from floe.errors import FloeError
 from floe.image import elf
 from floe.spec import handover
 from floe.spec.runoptions import RunOptions
 from floe.spec.vmspec import VmSpec
+from floe.store.stackfolder import Stack
 from floe.vm import plan
 
 _Say = Callable[[str], None]
@@ -50,7 +52,12 @@ def labels(name: str, vm: Vm) -> list[str]:
     return [name] if vm.replicas is None else [f"{name}.{number}" for number in range(1, vm.replicas + 1)]
 
 
-def instances(file: StackFile, stack: str, vms: dict[str, Vm], say: _Say) -> list[Instance]:
+def names(stack: str, vms: dict[str, Vm]) -> dict[str, str]:
+    """Of all VMs of these tables, as `floe ps` has them; each with its table's."""
+    return {f"{stack}.{label}": name for name, vm in vms.items() for label in labels(name, vm)}
+
+
+def instances(file: StackFile, stack: Stack, vms: dict[str, Vm], say: _Say) -> list[Instance]:
     """All VMs of these tables, built as far as they must be. Raises what a build raises, and FloeError with the key."""
     found = []
     for name, vm in vms.items():
@@ -59,10 +66,10 @@ def instances(file: StackFile, stack: str, vms: dict[str, Vm], say: _Say) -> lis
         with told(file.file, f"{key}.app"):
             image, config = _image(app, vm, say)
         for label in labels(name, vm):
-            full = f"{stack}.{label}"
+            full = f"{stack.name}.{label}"
             with told(file.file, key):
-                options = _options(file.file.parent, vm, full)
-                aspects = _aspects(image, config, options)
+                options = replace(_options(file.file.parent, vm, full), cards=_cards(file, stack, full, vm, image))
+                aspects = _aspects(image, config, options) | {"networks": _wires(stack, options)}
             found.append(Instance(full, label, key, vm, app, image, config, options, aspects))
     return found
 
@@ -106,6 +113,20 @@ def _options(folder: Path, vm: Vm, name: str) -> RunOptions:
         accel=vm.accel,
         machine=vm.machine,
     )
+
+
+def _cards(file: StackFile, stack: Stack, name: str, vm: Vm, image: elf.Image) -> tuple[str, ...]:
+    """None for an image without a network that was not asked to have one."""
+    asked = vm.networks is not None or vm.outside is not None or vm.ports or vm.ready.port
+    if not asked and "virtio-net" not in image.content["drivers"]:
+        return ()
+    return tuple(networks.cards(file, stack, name, vm))
+
+
+def _wires(stack: Stack, options: RunOptions) -> str:
+    """A card stays joined to the process that carried its network when it was started."""
+    carried = any(card.startswith("connect:") for card in options.cards)
+    return _digest(options.cards, networks.identity(stack) if carried else "")
 
 
 def _aspects(image: elf.Image, config: ImageConfig | None, options: RunOptions) -> dict[str, str]:

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""Waits until a VM is ready: a line of its console has a text, or it has ended with a code."""
+"""Waits until a VM is ready: a port of it answers, a line of its console has a text, or it has ended with a code."""
 
 from __future__ import annotations
 
 import select
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from floe.compose.stackfile import Ready
@@ -16,6 +17,7 @@ from floe.store.vmfolder import Folder
 from floe.stream import inotify
 
 _LOOK_S = 0.25  # how often a VM's end is looked for, and whether the wait is called off
+_ASK_S = 0.1  # how often a port is tried that refuses
 _TAIL = 10  # lines
 
 
@@ -45,9 +47,10 @@ class _Text:
         return self._text in both
 
 
-def wait(name: str, label: str, ready: Ready, called_off: threading.Event) -> None:
-    """Returns once the VM is ready. Raises FloeError when it ends instead, TimedOut, Interrupted when called off."""
-    if not ready.line and ready.exit is None:
+def wait(name: str, label: str, ready: Ready, answers: Callable[[], bool], called_off: threading.Event) -> None:
+    """Returns once the VM is ready. answers: whether its port does just now. Raises FloeError when it ends instead,
+    TimedOut, Interrupted when called off."""
+    if not ready.port and not ready.line and ready.exit is None:
         return
     folder = vmfolder.find(name)
     text = _Text(folder.path / "console.log", ready.line)
@@ -56,7 +59,7 @@ def wait(name: str, label: str, ready: Ready, called_off: threading.Event) -> No
     try:
         while True:
             ended = has_ended(folder)
-            if ready.line and text.seen():
+            if (ready.line and text.seen()) or (ready.port and not ended and answers()):
                 return
             if ended:
                 _check_end(folder, label, ready)
@@ -69,7 +72,7 @@ def wait(name: str, label: str, ready: Ready, called_off: threading.Event) -> No
                     evidence=tail(folder),
                     hint=f"floe logs {name}; ready.within gives it longer",
                 )
-            select.select([watch.fd], [], [], min(left, _LOOK_S))
+            select.select([watch.fd], [], [], min(left, _ASK_S if ready.port else _LOOK_S))
             watch.happened()
     finally:
         watch.close()
@@ -91,6 +94,8 @@ def _check_end(folder: Folder, label: str, ready: Ready) -> None:
 
 
 def _what(ready: Ready) -> str:
+    if ready.port:
+        return f"port {ready.port} does not answer"
     return f"no line with {ready.line!r}" if ready.line else f"it has not ended with {ready.exit}"
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from floe.compose import instances as wanted
-from floe.compose import ready
+from floe.compose import networks, ready
 from floe.compose.instances import Instance
 from floe.compose.stackfile import StackFile
 from floe.detached import control, launch
@@ -181,7 +181,11 @@ class Up:
         assert instance is not None
         if step.action == "keep" and self._stack.vms[step.name].ready:
             return
-        ready.wait(step.name, step.label, instance.vm.ready, self.called_off)
+
+        def answers() -> bool:
+            return networks.answers(self.file, self._stack, instance.name, instance.vm)
+
+        ready.wait(step.name, step.label, instance.vm.ready, answers, self.called_off)
         self._place(instance, is_ready=True)
 
     def _place(self, instance: Instance, *, is_ready: bool) -> None:
@@ -245,6 +249,14 @@ def down(folder: StackFolder, stack: Stack, grace_s: float, say: Say) -> None:
                 del left[name]
                 if status is not None:
                     say(f"{label(stack.name, name)} {how_ended(status)}")
+    clear(folder)
+
+
+def clear(folder: StackFolder) -> None:
+    """Forget a stack that has no VM."""
+    stack = folder.read()
+    if stack is not None:
+        networks.stop(stack)
     folder.remove()
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -15,20 +16,26 @@ import msgspec
 from floe import tomlfile
 from floe.compose import variables
 from floe.errors import ConfigError, FloeError, NotFound, UsageError
+from floe.spec.network import MAX_CARDS
 from floe.spec.ports import parse_forwards
 from floe.spec.vmspec import parse_memory
 
 FILE_NAME = "compose.toml"
 NAME_MAX = 24
 MAX_REPLICAS = 64
+DEFAULT_NETWORK = "default"
+_SUBNET = "10.100.{}.0/24"
+_CARD_NAME = re.compile(r"[^\s/,:]{1,15}")
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?")
 _NAME_HINT = f"letters, digits and '-', a letter or digit first and last, {NAME_MAX} at most"
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class Ready(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """When a VM is ready: a line with this text appears, or it ends with this code; and within how many seconds."""
+    """When a VM is ready: its port answers, or a line with this text appears, or it ends with this code; and within how
+    many seconds."""
 
+    port: int = 0
     line: str = ""
     exit: int | None = None
     within: float = 60.0
@@ -47,6 +54,8 @@ class Vm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     disks: list[str] = []
     ports: list[str] = []
     args: list[str] = []
+    networks: list[str] | dict[str, str] | None = None
+    outside: bool | None = None
     after: list[str] = []
     ready: Ready = Ready()
     replicas: int | None = None
@@ -55,18 +64,30 @@ class Vm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     machine: str = "microvm"
 
 
+class Net(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A network between VMs: a switch of ours, or a bridge of this machine's."""
+
+    subnet: str = ""
+    bridge: str = ""
+    gateway: str = ""  # on a bridge
+    dns: str = ""  # on a bridge
+
+
 class _Top(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str = ""
     vm: dict[str, dict[str, Any]] = {}
+    network: dict[str, dict[str, Any]] = {}
 
 
 @dataclass(frozen=True)
 class StackFile:
-    """A stack as it is written. name: "" where the file names none."""
+    """A stack as it is written. name: "" where the file names none. Every network has its subnet, but a bridge on which
+    addresses are leased."""
 
     file: Path
     name: str
     vms: dict[str, Vm]
+    networks: dict[str, Net]
 
     @property
     def default_name(self) -> str:
@@ -84,6 +105,12 @@ class StackFile:
         for name in names:
             names += [other for other in self.vms[name].after if other not in names]
         return {name: vm for name, vm in self.vms.items() if name in names}
+
+    def joined(self, vm: Vm) -> dict[str, str]:
+        """The networks of a VM, and the address that it is to have in each, "" for any."""
+        if vm.networks is None:
+            return {DEFAULT_NETWORK: ""} if DEFAULT_NETWORK in self.networks else {}
+        return vm.networks if isinstance(vm.networks, dict) else dict.fromkeys(vm.networks, "")
 
 
 def find(path: Path) -> Path:
@@ -127,7 +154,10 @@ class _Reader:
             raise self._fail("", "no VM is in it", '[vm.NAME] with app = "main.py"')
         vms = {name: self._vm(name, table) for name, table in top.vm.items()}
         self._check_order(vms)
-        return StackFile(self._file, top.name, vms)
+        stack = StackFile(self._file, top.name, vms, self._networks(top.network, vms))
+        for name, vm in vms.items():
+            self._check_networks(f"vm.{name}", vm, stack)
+        return stack
 
     def _replaced(self, value: Any, key: str) -> Any:
         """A value with the variables of all strings in it replaced."""
@@ -168,6 +198,64 @@ class _Reader:
         self._check_ready(f"{key}.ready", vm.ready)
         return vm
 
+    def _networks(self, tables: dict[str, dict[str, Any]], vms: dict[str, Vm]) -> dict[str, Net]:
+        """Those of the file, and one for the VMs that name none, where they are several or a port is waited for."""
+        networks = {}
+        for name, table in tables.items():
+            if len(name) > NAME_MAX or not _NAME.fullmatch(name):
+                raise self._fail(f"network.{name}", f"'{name}' is no name of a network", _NAME_HINT)
+            networks[name] = self._as(Net, table, f"network.{name}")
+        silent = [vm for vm in vms.values() if vm.networks is None]
+        if silent and (len(vms) > 1 or silent[0].ready.port):
+            networks.setdefault(DEFAULT_NETWORK, Net())
+        for number, (name, network) in enumerate(networks.items()):
+            if not network.subnet and not network.bridge:
+                networks[name] = msgspec.structs.replace(network, subnet=_SUBNET.format(number))
+            self._check_network(f"network.{name}", networks[name])
+        return networks
+
+    def _check_network(self, key: str, network: Net) -> None:
+        if network.bridge and not _CARD_NAME.fullmatch(network.bridge):
+            raise self._fail(f"{key}.bridge", f"'{network.bridge}' is no name of a bridge", "ip -brief link")
+        if (network.gateway or network.dns) and not (network.bridge and network.subnet):
+            raise self._fail(key, "gateway and dns go with bridge and subnet")
+        try:
+            subnet = ipaddress.IPv4Network(network.subnet) if network.subnet else None
+            for address in (network.gateway, network.dns):
+                if address:
+                    ipaddress.IPv4Address(address)
+        except ValueError as e:
+            raise self._fail(f"{key}.subnet", str(e), 'subnet = "10.9.0.0/24"') from None
+        if subnet is not None and not 8 <= subnet.prefixlen <= 29:
+            raise self._fail(f"{key}.subnet", f"{subnet} is not from /8 to /29", 'subnet = "10.9.0.0/24"')
+
+    def _check_networks(self, key: str, vm: Vm, stack: StackFile) -> None:
+        joined = stack.joined(vm)
+        for network, address in joined.items():
+            if network not in stack.networks:
+                hint = f"one of: {', '.join(stack.networks)}" if stack.networks else f"add a table [network.{network}]"
+                raise self._fail(f"{key}.networks", f"there is no network '{network}'", hint)
+            self._check_address(f"{key}.networks", address, vm, stack.networks[network])
+        if len(joined) >= MAX_CARDS:
+            raise self._fail(f"{key}.networks", f"{len(joined)} networks; a guest has at most {MAX_CARDS} cards")
+        if vm.ready.port and not any(stack.networks[name].subnet for name in joined):
+            raise self._fail(f"{key}.ready.port", "the VM is in no network in which its address is known")
+        if vm.ports and vm.outside is False:
+            raise self._fail(f"{key}.outside", "ports are forwarded to a VM with a way outside only")
+
+    def _check_address(self, key: str, text: str, vm: Vm, network: Net) -> None:
+        if not text:
+            return
+        if vm.replicas is not None and vm.replicas > 1:
+            raise self._fail(key, f"{vm.replicas} replicas cannot share the address {text}")
+        try:
+            address, subnet = ipaddress.IPv4Address(text), ipaddress.IPv4Network(network.subnet or "0.0.0.0/32")
+        except ValueError as e:
+            raise self._fail(key, str(e), f'an address of {network.subnet}, or "" for any') from None
+        if address not in subnet or address in (subnet[0], subnet[1], subnet[-1]):
+            where = f"from {subnet[2]} to {subnet[-2]}" if network.subnet else "of a network with a subnet"
+            raise self._fail(key, f"{text} is no address {where}")
+
     def _refused(self, key: str, parse: Callable[[], object]) -> None:
         try:
             parse()
@@ -191,8 +279,10 @@ class _Reader:
                 raise self._fail(f"{key}.disks", f"{vm.replicas} replicas cannot write to one disk, {disk}", hint)
 
     def _check_ready(self, key: str, ready: Ready) -> None:
-        if ready.line and ready.exit is not None:
-            raise self._fail(key, "one of line and exit is wanted, not both")
+        if (ready.port != 0) + (ready.line != "") + (ready.exit is not None) > 1:
+            raise self._fail(key, "one of port, line and exit is wanted, not several")
+        if not 0 <= ready.port <= 65535:
+            raise self._fail(f"{key}.port", f"{ready.port} is no port")
         if not 0 < ready.within <= 86400:
             raise self._fail(f"{key}.within", f"{ready.within:g} is no number of seconds from 0 to 86400")
 

@@ -21,6 +21,7 @@ import msgspec
 
 from floe.errors import FloeError
 from floe.store import vmfolder
+from floe.store.vmfolder import Process
 
 _LOCK_S = 10.0
 _LOOK_S = 0.05
@@ -37,11 +38,15 @@ class Placed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stack(msgspec.Struct, kw_only=True):
-    """A stack as it is. vms: by the names that `floe ps` shows."""
+    """A stack as it is. vms: by the names that `floe ps` shows. carrier: the process that carries its networks, with
+    its sockets in the folder `sockets`. addresses: by network and VM."""
 
     name: str
     file: str
     vms: dict[str, Placed] = {}
+    carrier: Process | None = None
+    sockets: str = ""
+    addresses: dict[str, dict[str, str]] = {}
 
 
 class StackFolder:
@@ -73,7 +78,10 @@ class StackFolder:
             raise FloeError(f"cannot write {self.path}: {e.strerror}", hint="df, or another XDG_STATE_HOME") from e
 
     def remove(self) -> None:
-        """Remove the folder. Its VMs must be gone."""
+        """Remove the folder, and that of the sockets. Its processes must be gone."""
+        stack = self.read()
+        if stack is not None and stack.sockets:
+            shutil.rmtree(stack.sockets, ignore_errors=True)
         shutil.rmtree(self.path, ignore_errors=True)
 
     @contextlib.contextmanager

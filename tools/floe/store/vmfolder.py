@@ -445,6 +445,11 @@ def sockets_folder(folder: Folder) -> str:
     """Where the VM's sockets go: its own folder, or where unix(7) needs it a shorter path. Raises FloeError."""
     if len(os.fsencode(folder.path / Names.LONGEST_SOCKET)) <= _SOCKET_PATH_MAX:
         return str(folder.path)
+    return short_folder()
+
+
+def short_folder() -> str:
+    """A new folder whose path leaves room for the names of sockets. Raises FloeError."""
     try:
         base = os.environ.get("XDG_RUNTIME_DIR", "")
         if base and len(base) < _SOCKET_PATH_MAX - 40 and os.access(base, os.W_OK):

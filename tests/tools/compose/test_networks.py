@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: MIT
+"""Networks of a stack: addresses and names, who reaches whom, ports that are waited for, and a switch that is killed."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from floe.compose import networks, stackfile
+from floe.errors import UsageError
+from floe.store import stackfolder
+from tests.support.stacks import Stacks, left
+from tests.support.vms import until
+
+DB = """
+import socket, time
+time.sleep_ms(300)
+s = socket.socket()
+s.bind(("0.0.0.0", 5000))
+s.listen(8)
+while True:
+    client, address = s.accept()
+    client.sendall(b"db says " + client.recv(100) + b" to " + address[0].encode())
+    client.close()
+"""
+WEB = """
+import network, socket
+s = socket.socket()
+s.bind(("0.0.0.0", 80))
+s.listen(8)
+print("cards", [network.LAN(n).ifconfig()[0] for n in range(3)])
+while True:
+    client, _ = s.accept()
+    name = client.recv(100).decode()
+    up = socket.socket()
+    try:
+        up.connect(socket.getaddrinfo(name, 5000)[0][-1])
+        up.sendall(name.encode())
+        while data := up.recv(100):
+            client.sendall(data)
+    except OSError as e:
+        client.sendall(str(e).encode())
+    up.close()
+    client.close()
+"""
+PROBE = """
+import socket
+for name in ("web", "web.1", "db"):
+    try:
+        print(name, socket.getaddrinfo(name, 80)[0][-1])
+    except OSError as e:
+        print(name, "unknown")
+"""
+
+
+@pytest.fixture
+def stacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stacks]:
+    with Stacks(tmp_path, monkeypatch) as all_of_them:
+        all_of_them.folder = tmp_path / "shop"
+        all_of_them.folder.mkdir()
+        yield all_of_them
+
+
+def file(accel: str, more: str = "") -> str:
+    return f"""
+[network.front]
+[network.back]
+subnet = "10.20.0.0/16"
+[vm.db]
+app = "db.py"
+accel = "{accel}"
+networks = {{ back = "10.20.3.4" }}
+ready = {{ port = 5000 }}
+[vm.web]
+app = "web.py"
+accel = "{accel}"
+replicas = 1
+networks = ["front", "back"]
+ports = ["0:80"]
+after = ["db"]
+ready = {{ port = 80 }}
+[vm.probe]
+app = "probe.py"
+accel = "{accel}"
+networks = ["front"]
+after = ["web"]
+ready = {{ exit = 0 }}
+{more}
+"""
+
+
+def asked(stacks: Stacks, name: str) -> str:
+    """What web says of it, from this machine."""
+    (port,) = stacks.ps()["web.1"]["ports"]
+    with socket.create_connection(("127.0.0.1", port["host"]), 20) as s:
+        s.sendall(name.encode())
+        said = b""
+        while data := s.recv(1000):
+            said += data
+    return said.decode()
+
+
+def test_who_reaches_whom(stacks: Stacks, accel: str) -> None:
+    stacks.write(file(accel), db=DB, web=WEB, probe=PROBE)
+    stacks.compose("up", "-d")
+    vms = stacks.ps()
+    assert {label: vm["addresses"] for label, vm in vms.items()} == {
+        "db": {"back": "10.20.3.4"},
+        "web.1": {"front": "10.100.0.2", "back": "10.20.0.2"},
+        "probe": {"front": "10.100.0.3"},
+    }
+    assert asked(stacks, "db") == "db says db to 10.20.0.2"
+    assert "cards ['10.0.2.15', '10.100.0.2', '10.20.0.2']" in stacks.compose("logs", "web").stdout
+    assert stacks.compose("logs", "probe").stdout.splitlines() == [
+        "probe | web ('10.100.0.2', 80)",
+        "probe | web.1 ('10.100.0.2', 80)",
+        "probe | db unknown",
+    ]
+    assert "nothing to do" in stacks.compose("up", "-d").stderr
+
+    # The switch is killed: `up` makes another one, and starts again what was joined to it.
+    (folder,) = stackfolder.everything()
+    stack = folder.read()
+    assert stack is not None
+    assert stack.carrier is not None
+    assert stack.carrier.signal(signal.SIGKILL)
+    until(lambda: stack.carrier is not None and not stack.carrier.alive, "its end")
+    planned = [line.split() for line in stacks.compose("plan").stdout.splitlines()]
+    assert planned == [["replace", name, "networks", "changed"] for name in ("db", "web.1", "probe")]
+    stacks.compose("up", "-d")
+    assert asked(stacks, "db") == "db says db to 10.20.0.2"
+
+    # A VM more: the others keep their addresses and go on.
+    before = stacks.ps()
+    stacks.write(
+        file(accel, f'[vm.a]\napp = "db.py"\naccel = "{accel}"\nnetworks = ["back"]\nready = {{ port = 5000 }}')
+    )
+    stacks.compose("up", "-d")
+    after = stacks.ps()
+    assert {label: vm["pid"] for label, vm in after.items() if label != "a"} == {
+        label: vm["pid"] for label, vm in before.items()
+    }
+    assert asked(stacks, "a") == "db says a to 10.20.0.2"
+    stacks.compose("down")
+    assert left() == []
+
+
+def test_a_port_that_nobody_opens(stacks: Stacks) -> None:
+    stacks.write(
+        '[vm.a]\napp = "a.py"\nready = { port = 80, within = 2 }\n', a="import network, time\ntime.sleep(60)\n"
+    )
+    done = stacks.compose("up", "-d", code=124)
+    assert "floe: a is not ready after 2 s: port 80 does not answer" in done.stderr
+    stacks.compose("down")
+    assert left() == []
+
+
+def load(folder: Path, text: str) -> stackfile.StackFile:
+    (folder / "compose.toml").write_text(text)
+    return stackfile.load(folder, {})
+
+
+def test_addresses(tmp_path: Path) -> None:
+    text = """
+[network.x]
+subnet = "10.9.0.0/29"
+[vm.a]
+app = "a.py"
+networks = ["x"]
+[vm.b]
+app = "b.py"
+networks = { x = "10.9.0.3" }
+"""
+    members = {"s.a.1": "a", "s.a.2": "a", "s.b": "b"}
+    first = {"x": {"s.a.1": "10.9.0.2", "s.a.2": "10.9.0.4", "s.b": "10.9.0.3"}}
+    assert networks.addresses(load(tmp_path, text), {}, members) == first
+    # What was once given stays, also when others come before it; a fixed one is had by whom the file says.
+    had = {"x": {"s.a.2": "10.9.0.6", "s.a.1": "10.9.0.3", "gone": "10.9.0.2"}}
+    assert networks.addresses(load(tmp_path, text), had, members) == {
+        "x": {"s.a.1": "10.9.0.2", "s.a.2": "10.9.0.6", "s.b": "10.9.0.3"}
+    }
+    other = load(tmp_path, text.replace("10.9.0", "10.8.0"))
+    assert set(networks.addresses(other, first, members)["x"].values()) == {"10.8.0.2", "10.8.0.4", "10.8.0.3"}
+    with pytest.raises(UsageError, match=r"vm\.c\.networks: 10\.9\.0\.3 is b's in the network x"):
+        three = load(tmp_path, text + '[vm.c]\napp = "c.py"\nnetworks = { x = "10.9.0.3" }\n')
+        networks.addresses(three, {}, {**members, "s.c": "c"})
+    many = {f"s.a.{n}": "a" for n in range(6)}
+    with pytest.raises(UsageError, match=r"network\.x\.subnet: no address of 10\.9\.0\.0/29 is left for s\.a\.5"):
+        networks.addresses(load(tmp_path, text), {}, many)

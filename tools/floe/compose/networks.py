@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: MIT
+"""The networks of a stack: who has which address and name in them, the cards of its VMs, and the process that carries
+them (hostnet/networks.py), started, asked and ended."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from floe.compose.stackfile import StackFile, Vm
+from floe.errors import UsageError, VmError
+from floe.hostnet import networks as carrier
+from floe.store import vmfolder
+from floe.store.stackfolder import Stack, StackFolder
+from floe.store.vmfolder import Process
+from floe.vm import plan
+
+_START_S = 20.0
+_ANSWER_S = 10.0
+_END_S = 5.0
+_LOG = "networks.log"
+
+Members = dict[str, str]  # name of each VM, as `floe ps` has it: of which [vm.NAME]
+
+
+def addresses(file: StackFile, before: dict[str, dict[str, str]], members: Members) -> dict[str, dict[str, str]]:
+    """Address of each VM in each network: what the file says, what it has had, or the next that is free."""
+    found: dict[str, dict[str, str]] = {}
+    for name, network in file.networks.items():
+        if not network.subnet:
+            continue
+        subnet = ipaddress.IPv4Network(network.subnet)
+        joined = {member: file.joined(file.vms[vm]) for member, vm in members.items()}
+        fixed = {member: nets[name] for member, nets in joined.items() if nets.get(name)}
+        for member, address in fixed.items():
+            if (other := next(m for m, a in fixed.items() if a == address)) != member:
+                problem = f"{address} is {members[other]}'s in the network {name}"
+                raise UsageError(f"{file.file}: vm.{members[member]}.networks: {problem}", hint="another address")
+        reserved = {str(subnet[1]), network.gateway, network.dns, *fixed.values()}
+        found[name] = dict(fixed)
+        for member, nets in joined.items():
+            had = before.get(name, {}).get(member, "")
+            if name in nets and member not in fixed and had and ipaddress.IPv4Address(had) in subnet:
+                found[name].setdefault(member, had) if had not in reserved else None
+        taken = reserved | set(found[name].values())
+        free = (str(subnet[number]) for number in range(2, subnet.num_addresses - 1))
+        for member, nets in joined.items():
+            if name in nets and member not in found[name]:
+                own = next((address for address in free if address not in taken), None)
+                if own is None:
+                    raise UsageError(f"{file.file}: network.{name}.subnet: no address of {subnet} is left for {member}")
+                found[name][member] = own
+                taken.add(own)
+    return found
+
+
+def cards(file: StackFile, stack: Stack, name: str, vm: Vm) -> list[str]:
+    """The values of --net for a VM: a way outside, and its networks."""
+    joined = file.joined(vm)
+    outside = vm.outside if vm.outside is not None else bool(vm.ports) or not joined
+    made = ["user"] if outside else []
+    for network in joined:
+        net = file.networks[network]
+        mac = hardware_address(name, network)
+        address = stack.addresses.get(network, {}).get(name, "")
+        subnet = ipaddress.IPv4Network(net.subnet) if net.subnet else None
+        words = f",ip={address}/{subnet.prefixlen}" if subnet else ""
+        if net.bridge:
+            words += (f",gw={net.gateway}" if net.gateway else "") + (f",dns={net.dns}" if net.dns else "")
+            made.append(f"bridge:{net.bridge}{words},mac={mac}")
+        elif subnet:
+            made.append(f"connect:{stack.sockets}/{network}{carrier.SUFFIX}{words},dns={subnet[1]},mac={mac}")
+    return made or ["none"]
+
+
+def hardware_address(name: str, network: str) -> str:
+    """Of a VM's card in a network: the same at every start."""
+    return "02:" + hashlib.sha256(f"floe mac {plan.identity(name)} {network}".encode()).digest()[:5].hex(":")
+
+
+def identity(stack: Stack) -> str:
+    """Tells one carrier from another, whose wires are not the same."""
+    return f"{stack.carrier.pid}.{stack.carrier.start}" if stack.carrier and stack.carrier.alive else ""
+
+
+def settle(file: StackFile, stack: Stack, chosen: Iterable[tuple[str, str]]) -> None:
+    """Decide on the addresses: of the VMs that are chosen, and of those that are up."""
+    members = {name: placed.vm for name, placed in stack.vms.items() if placed.vm in file.vms} | dict(chosen)
+    stack.addresses = addresses(file, stack.addresses, members)
+
+
+def provide(folder: StackFolder, file: StackFile, stack: Stack) -> None:
+    """Have the networks carried as the file and the addresses say, by the process that does already or by a new one;
+    end it where there are none. Raises VmError."""
+    wanted = _content(file, stack)
+    if not wanted:
+        stop(stack)
+        folder.write(stack)
+        return
+    if not stack.sockets:
+        own = folder.path / "net"
+        stack.sockets = str(own) if len(os.fsencode(own)) < 60 and "," not in str(own) else vmfolder.short_folder()
+        folder.write(stack)
+    sockets = Path(stack.sockets)
+    sockets.mkdir(mode=0o700, exist_ok=True)
+    (sockets / f"{carrier.FILE}.new").write_text(json.dumps(wanted))
+    os.replace(sockets / f"{carrier.FILE}.new", sockets / carrier.FILE)
+    if identity(stack):
+        ask(stack, {"do": "reload"})
+    else:
+        for left in sockets.iterdir():
+            if left.name != carrier.FILE:
+                left.unlink()  # of one that was killed
+        _start(folder, stack)
+    folder.write(stack)
+
+
+def _content(file: StackFile, stack: Stack) -> dict[str, Any]:
+    content = {}
+    for name, network in file.networks.items():
+        if network.bridge:
+            continue
+        names: dict[str, list[tuple[str, str]]] = {}
+        for member, address in stack.addresses[name].items():
+            label = member.removeprefix(f"{stack.name}.")
+            for word in dict.fromkeys((label, label.partition(".")[0])):
+                names.setdefault(word, []).append((address, hardware_address(member, name)))
+        content[name] = {"address": str(ipaddress.IPv4Network(network.subnet)[1]), "names": names}
+    return content
+
+
+def _start(folder: StackFolder, stack: Stack) -> None:
+    ours, theirs = os.pipe()
+    argv = [sys.executable, "-P", "-m", "floe.hostnet.networks", stack.sockets, "--ready", str(theirs)]
+    with (folder.path / _LOG).open("ab") as log, os.fdopen(ours, "rb") as pipe:
+        try:
+            process = subprocess.Popen(
+                argv,
+                pass_fds=[theirs],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                start_new_session=True,
+            )
+        finally:
+            os.close(theirs)
+        started = select.select([pipe], [], [], _START_S)[0] and pipe.read()
+    stack.carrier = Process.of(process.pid)
+    if not started or stack.carrier is None:
+        process.kill()
+        process.wait()
+        said = (folder.path / _LOG).read_text(errors="replace").splitlines()[-5:]
+        raise VmError(
+            "the process that carries the networks did not start", evidence="\n".join(said), hint="floe doctor"
+        )
+
+
+def ask(stack: Stack, request: dict[str, Any]) -> dict[str, Any]:
+    """The carrier's answer. Raises VmError."""
+    try:
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(_ANSWER_S)
+            s.connect(str(Path(stack.sockets) / carrier.CONTROL))
+            s.sendall(json.dumps(request).encode() + b"\n")
+            said = b""
+            while not said.endswith(b"\n") and (data := s.recv(1 << 16)):
+                said += data
+        answer: dict[str, Any] = json.loads(said)
+    except (OSError, ValueError) as e:
+        raise VmError(f"the process that carries the networks of {stack.name} does not answer: {e}") from e
+    if "error" in answer:
+        raise VmError(f"the networks of {stack.name}: {answer['error']}")
+    return answer
+
+
+def answers(file: StackFile, stack: Stack, name: str, vm: Vm) -> bool:
+    """Whether the port of `ready` of a VM answers just now."""
+    network = next(net for net in file.joined(vm) if file.networks[net].subnet)
+    address = stack.addresses[network][name]
+    if file.networks[network].bridge:
+        try:
+            socket.create_connection((address, vm.ready.port), 1.0).close()
+        except OSError:
+            return False
+        return True
+    return bool(ask(stack, {"do": "probe", "network": network, "address": address, "port": vm.ready.port})["open"])
+
+
+def stop(stack: Stack) -> None:
+    """End the carrier."""
+    process, stack.carrier = stack.carrier, None
+    if process is None or not process.signal(signal.SIGTERM):
+        return
+    try:
+        fd = os.pidfd_open(process.pid)
+    except OSError:
+        return
+    try:
+        if process.alive and not select.select([fd], [], [], _END_S)[0]:
+            process.signal(signal.SIGKILL)
+    finally:
+        os.close(fd)
