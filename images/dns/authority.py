@@ -9,7 +9,7 @@ they are full and when a zone changes.
 import dnsname
 from compose import FORMERR, NOTIMP, REFUSED, SERVFAIL, Answer, Composer
 from message import HEADER, NOTIFY, QUERY, FormatError, Query, parse
-from rrtype import AXFR, DS, IXFR
+from rrtype import AXFR, DS, IXFR, SOA
 from zone import Zone
 
 _KNOWN_SIZE = 4 << 20  # bytes of whole queries and their answers that are kept
@@ -72,11 +72,16 @@ class Authority:
         if len(raw) < HEADER or raw[2] & 0x80:
             return None
         end = raw.find(b"\0", HEADER) + 5
-        answer = self._asked.get(raw[HEADER : end - 4].lower() + raw[end - 4 : end])
-        if answer is not None and not raw[2] & 0x78:
+        if not raw[2] & 0x78:
             shape = self._shapes.get(raw[4:HEADER] + raw[end:])
             if shape is not None:
-                return _finish(raw, end, answer, shape[0] if udp else _WHOLE, shape[1])
+                key = raw[HEADER : end - 4].lower() + raw[end - 4 : end]
+                answer = self._asked.get(key) or self._look_up(key)
+                if answer is not None:
+                    out = _finish(raw, end, answer, shape[0] if udp else _WHOLE, shape[1])
+                    if udp:
+                        self._remember(raw, key, out)
+                    return out
         try:
             query = parse(raw)
         except FormatError:
@@ -99,39 +104,61 @@ class Authority:
             return self.refuse(query, SERVFAIL)
         answer = composer.answer(query.name, query.rtype)
         opt = query.opt(self.udp_size)
-        limit = min(query.size, self.udp_size)
-        out = _finish(query.message, query.end, answer, limit if udp else _WHOLE, opt)
-        if query.name in composer.zone.nodes and not query.tsig_at:
-            self._keep(query, answer, (limit, opt))
-            if udp:
-                self._remember(query, out)
-        return out
+        limit = min(query.size, self.udp_size) - query.reserve
+        if not query.tsig_at and not query.records:
+            self._keep_shape(query.message, query.end, (limit, opt))
+        return _finish(query.message, query.end, answer, limit if udp else _WHOLE, opt)
 
     def refuse(self, query: Query, code: int) -> bytes:
         """An answer with nothing but a code."""
-        return _finish(query.message, query.end, Answer(code), _WHOLE, query.opt(self.udp_size))
+        out = _finish(query.message, query.end, Answer(code), _WHOLE, query.opt(self.udp_size))
+        opcode = query.message[2] & 0x78
+        return out[:2] + bytes([out[2] | opcode]) + out[3:] if opcode else out
 
-    def _keep(self, query: Query, answer: Answer, shape: tuple) -> None:
-        if b"\0" in query.name[:-1]:
-            return  # the quick look would not find its end
-        if len(self._asked) >= _ASKED:
-            self._asked.clear()
-        if len(self._shapes) >= _SHAPES:
-            self._shapes.clear()
-        raw, end = query.message, query.end
-        self._asked[query.name + raw[end - 4 : end]] = answer
+    def single_soa(self, query: Query, composer: Composer, udp: bool) -> bytes:
+        """The SOA of the zone that is asked about, whatever the type of the question."""
+        limit = self.udp_size if udp else _WHOLE
+        answer = composer.answer(query.name, SOA)
+        return _finish(query.message, query.end, answer, limit, query.opt(self.udp_size))
+
+    def _look_up(self, key: bytes) -> Answer | None:
+        """The answer to a question that was not asked before, if nothing about it is out of the ordinary."""
+        name, rtype = key[:-4], key[-4] << 8 | key[-3]
+        if key[-2:] != b"\0\1" or rtype in (AXFR, IXFR) or not _is_name(name):
+            return None
+        composer = self.zones.get(self.find(name, rtype))
+        if composer is None:
+            return None
+        answer = composer.answer(name, rtype)
+        if name in composer.zone.nodes:
+            if len(self._asked) >= _ASKED:
+                self._asked.clear()
+            self._asked[key] = answer
+        return answer
+
+    def _keep_shape(self, raw: bytes, end: int, shape: tuple) -> None:
+        """Queries whose counts and whose bytes after the question are these are as well formed as this one."""
         if len(raw) - end <= 64:
+            if len(self._shapes) >= _SHAPES:
+                self._shapes.clear()
             self._shapes[raw[4:HEADER] + raw[end:]] = shape
 
-    def _remember(self, query: Query, answer: bytes) -> None:
-        raw = query.message
-        if len(answer) > _KEPT or len(raw) > _KEPT or raw[HEADER : query.end - 4] != query.name:
+    def _remember(self, raw: bytes, key: bytes, answer: bytes) -> None:
+        if len(answer) > _KEPT or len(raw) > _KEPT or raw[HEADER : HEADER + len(key)] != key:
             return  # letters of mixed case seldom come twice
         if self._known_size > _KNOWN_SIZE:
             self.known.clear()
             self._known_size = 0
         self._known_size += len(raw) + len(answer) + 128
         self.known[raw[2:]] = bytearray(answer)
+
+
+def _is_name(name: bytes) -> bool:
+    """Whole labels, and nothing after the last one."""
+    try:
+        return dnsname.skip(name, 0) == len(name)
+    except (ValueError, IndexError):
+        return False
 
 
 def _finish(raw: bytes, end: int, answer: Answer, limit: int, opt: bytes) -> bytes:

@@ -27,6 +27,7 @@ class Query:
         self.edns = -1  # version; -1: none
         self.size = MIN_UDP  # the largest answer the client takes by UDP
         self.dnssec_ok = False
+        self.reserve = 0  # bytes of the answer that its signature takes
         self.tsig_at = 0  # where the TSIG record begins
         self.records: list = []  # of a notification: (section, owner, type, ttl, data's place, its size)
 

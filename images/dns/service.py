@@ -3,17 +3,21 @@
 
 import socket
 import sys
-import time
 
 import dnsname
 import vfs  # noqa: F401 - a disk is mounted where this is imported
 from authority import Authority
-from loader import load
+from compose import NOERROR, NOTAUTH, REFUSED
+from console import Console
 from loop import Loop
+from notifier import Notifier
+from ratelimit import RateLimiter
+from reload import Reloader
+from secondary import Secondary
 from settings import Settings, SettingsError
+from special import Special
 from tcp import Limits, TcpServer
 from udp import Udp
-from zonefile import ZoneError
 
 _BAD_SETTINGS = 2
 _NOTHING_TO_SERVE = 3
@@ -26,7 +30,17 @@ class Service:
         self.settings = settings
         self.loop = Loop(self.report)
         self.authority = Authority(settings.numbers["udp_size"])
+        self.special = Special(self.authority, settings.keys, settings.zones)
+        self.authority.special = self.special
+        self.special.notified = self._notified
+        self.notifier = Notifier(self.loop)
+        self.reloader = Reloader(self.loop, self.authority, self.notifier.tell)
+        self.secondaries: dict = {}  # name -> Secondary
         self.udp: list = []
+        self.limiter = None
+        if settings.numbers["rate"]:
+            self.limiter = RateLimiter(settings.numbers["rate"], settings.numbers["slip"])
+            self._count_rate()
         limits = Limits()
         limits.connections = settings.numbers["connections"]
         limits.per_address = settings.numbers["per_address"]
@@ -39,23 +53,44 @@ class Service:
         else:
             sys.print_exception(exc)
 
+    def _count_rate(self) -> None:
+        self.loop.call_later(1000, self._count_rate)
+        self.limiter.next_second()
+
     def load_zones(self) -> int:
-        """Returns how many can be served. A broken one is said, and asked for answers SERVFAIL."""
-        good = 0
-        for zone in self.settings.zones.values():
-            start = time.ticks_ms()
-            name = dnsname.to_text(zone.name)
-            try:
-                loaded = load(zone.name, zone.file)
-                self.authority.put(zone.name, loaded)
-            except ZoneError as exc:
-                self.authority.put(zone.name, None)
-                print("dns: zone %s is not served: %s" % (name, exc))
-                continue
-            good += 1
-            taken = time.ticks_diff(time.ticks_ms(), start)
-            print("dns: zone %s serial %d, %d records (%d ms)" % (name, loaded.serial(), loaded.count, taken))
+        """Returns how many can be served, or will be. A broken one is said, and answered SERVFAIL."""
+        zones = self.settings.zones.values()
+        good = self.reloader.load_all([zone for zone in zones if not zone.primaries])
+        for zone in zones:
+            if zone.primaries:
+                good += 1
+                self.secondaries[zone.name] = Secondary(self.loop, self.authority, zone, self._fetched(zone))
+                self.secondaries[zone.name].start()
         return good
+
+    def _fetched(self, settings: object) -> object:
+        return lambda zone: self.notifier.tell(settings, zone)
+
+    def _notified(self, name: bytes, address: tuple, key: object) -> int:
+        """A notification has come. Returns the code to answer with."""
+        secondary = self.secondaries.get(name)
+        if secondary is None:
+            return NOTAUTH
+        if not secondary.accepts(address[0], key):
+            return REFUSED
+        secondary.refresh()
+        return NOERROR
+
+    def status(self) -> None:
+        for name, composer in self.authority.zones.items():
+            state = "is not there" if composer is None else "serial %d" % composer.zone.serial()
+            print("dns: zone %s %s" % (dnsname.to_text(name), state))
+        served = sum([udp.served for udp in self.udp])
+        print(
+            "dns: %d queries by UDP, %d by TCP, %d connections" % (served, self.tcp.served, len(self.tcp.connections))
+        )
+        if self.limiter is not None:
+            print("dns: over the rate: %d dropped, %d cut off" % (self.limiter.dropped, self.limiter.cut))
 
     def listen(self) -> None:
         """On both families, if there are both. Raises OSError."""
@@ -65,6 +100,7 @@ class Service:
             try:
                 address = socket.getaddrinfo(host, port, family, socket.SOCK_DGRAM)[0][-1]
                 self.udp.append(Udp(self.loop, self.authority, family, address, self.report))
+                self.udp[-1].limiter = self.limiter
                 self.tcp.listen(family, address)
                 families.append(name)
             except OSError:  # no such family, or the other one serves it too
@@ -73,6 +109,10 @@ class Service:
         print("dns: serving %d zones on port %d (%s)" % (len(self.authority.zones), port, ", ".join(families)))
 
     def run(self) -> None:
+        """Until Ctrl-C."""
+        if self.settings.numbers["reload_s"]:
+            self.reloader.watch(self.settings.numbers["reload_s"])
+        Console(self.loop, {"reload": self.reloader.read_again, "status": self.status})
         try:
             self.loop.run()
         except KeyboardInterrupt:

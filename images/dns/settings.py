@@ -8,12 +8,25 @@ same as the variable of that name in capitals, which wins over it.
 import os
 
 import dnsname
+from access import Access, address_bytes
+from tsig import Key
+
+import floe
 
 FOLDERS = ("/zones", "/rom/zones", "/rom")
 FILES = ("/dns.conf", "/rom/dns.conf")
-_NUMBERS = {"port": 53, "udp_size": 1232, "connections": 128, "per_address": 32, "idle_s": 10}
-_LISTS = ("zones",)
-_ZONE = ("file",)
+_NUMBERS = {
+    "port": 53,
+    "udp_size": 1232,
+    "connections": 128,
+    "per_address": 32,
+    "idle_s": 10,
+    "rate": 0,
+    "slip": 2,
+    "reload_s": 5,
+}
+_LISTS = ("zones", "keys", "transfer", "notify", "primaries", "key")
+_ZONE = ("file", "transfer", "notify", "primaries", "key")
 
 
 class SettingsError(ValueError):
@@ -23,9 +36,30 @@ class SettingsError(ValueError):
 class ZoneSettings:
     """One zone: what its section says, or the settings outside of sections."""
 
-    def __init__(self, name: bytes, file: str) -> None:
+    def __init__(self, name: bytes, file: str, find: object, keys: dict) -> None:
+        """find(setting's name): its words. Raises SettingsError."""
         self.name = name
         self.file = file
+        where = "zone %s: " % dnsname.to_text(name)
+        try:
+            self.transfer = Access(find("transfer"), keys)  # who may have all of it
+            self.notify = [_endpoint(word) for word in find("notify")]  # who is told that it has changed
+            self.primaries = [_endpoint(word) for word in find("primaries")]  # where it comes from, if not of a file
+            key = find("key")  # with which transfers are asked for and notifications are sent
+            self.key = keys[dnsname.from_text(key[0].encode(), dnsname.ROOT)] if key else None
+        except ValueError as exc:
+            raise SettingsError(where + str(exc))
+        except KeyError:
+            raise SettingsError("%skey %s is not among KEYS" % (where, key[0]))
+
+
+def _endpoint(text: str) -> tuple:
+    """(address, port) of ADDRESS or ADDRESS@PORT. Raises ValueError."""
+    address, at, port = text.partition("@")
+    address_bytes(address)
+    if at and not (port.isdigit() and 0 < int(port) < 65536):
+        raise ValueError("%s is no ADDRESS@PORT" % text)
+    return address, int(port) if at else 53
 
 
 class Settings:
@@ -45,6 +79,7 @@ class Settings:
         self.numbers = {name: self._number(name, default) for name, default in _NUMBERS.items()}
         if not 512 <= self.numbers["udp_size"] <= 4096:
             raise SettingsError("UDP_SIZE is 512 to 4096")
+        self.keys = self._keys()
         self.zones = self._zones()
 
     def _value(self, name: str) -> str:
@@ -59,6 +94,27 @@ class Settings:
         if text and not text.isdigit():
             raise SettingsError("%s=%s is not a number" % (name.upper(), text))
         return int(text) if text else default
+
+    def _keys(self) -> dict:
+        """Each key is a secret of the same name."""
+        keys = {}
+        for word in self.words("keys"):
+            try:
+                name = dnsname.from_text(word.encode(), dnsname.ROOT)
+                keys[name] = Key(name, floe.secret(word))
+            except KeyError:
+                raise SettingsError("KEYS: there is no secret %s" % word)
+            except ValueError as exc:
+                raise SettingsError("KEYS: %s: %s" % (word, exc))
+        return keys
+
+    def _zone(self, name: bytes, file: str) -> ZoneSettings:
+        section = self._sections.get(name, {})
+
+        def find(setting: str) -> list:
+            return section[setting].replace(",", " ").split() if setting in section else self.words(setting)
+
+        return ZoneSettings(name, section.get("file", file), find, self.keys)
 
     def _parse(self, path: str, lines: list) -> None:
         section = self._values
@@ -82,20 +138,24 @@ class Settings:
             section[name] = value.strip()
 
     def _zones(self) -> dict:
-        zones = {}
-        for name, section in self._sections.items():
-            zones[name] = ZoneSettings(name, section.get("file", ""))
+        zones = {name: self._zone(name, "") for name in self._sections}
         for word in self.words("zones"):
             text, sign, file = word.rpartition("=")
             if not sign:
                 text = _name_in_path(file)
+                if self.words("primaries") and "/" not in file:
+                    file = ""
             name = _zone_name(text, "ZONES: ")
-            zones[name] = ZoneSettings(name, file)
-        if not zones:
-            for folder in FOLDERS:
-                for file in _zone_files(folder):
-                    name = _zone_name(_name_in_path(file), "%s: " % file)
-                    zones.setdefault(name, ZoneSettings(name, file))
+            zones[name] = self._zone(name, file)
+        for folder in FOLDERS:
+            if zones:
+                break
+            for file in _zone_files(folder):
+                name = _zone_name(_name_in_path(file), "%s: " % file)
+                zones[name] = self._zone(name, file)
+        for zone in zones.values():
+            if not zone.file and not zone.primaries:
+                raise SettingsError("zone %s: neither file nor primaries" % dnsname.to_text(zone.name))
         return zones
 
 

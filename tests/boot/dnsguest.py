@@ -40,12 +40,13 @@ class Dns:
 
 
 def serve(boot: Boot) -> Iterator[BootDns]:
-    """Body of a fixture boot_dns(disk=None, **env) -> Dns. Each must end in order, without a traceback."""
+    """Body of a fixture boot_dns(disk=None, secrets={}, **env) -> Dns. Each must end in order, without a traceback."""
     running: list[Dns] = []
 
-    def start(disk: Path | None = None, **env: str) -> Dns:
+    def start(disk: Path | None = None, secrets: dict[str, Path] | None = None, **env: str) -> Dns:
         disks = [str(disk)] if disk else []
-        running.append(Dns(boot("dns", deadline_s=DEADLINE_S, ports=[53, "53/udp"], env=env, disks=disks)))
+        vm = boot("dns", deadline_s=DEADLINE_S, ports=[53, "53/udp"], env=env, disks=disks, secrets=secrets or {})
+        running.append(Dns(vm))
         return running[-1]
 
     yield start

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -53,21 +54,37 @@ def free_port() -> int:
             return port
 
 
+class Nsd:
+    """A running nsd; its zones are files `NAMEzone` in its folder."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int, folder: Path) -> None:
+        self.process = process
+        self.port = port
+        self.folder = folder
+
+    def replace(self, zone: str, text: str) -> None:
+        """Give it a new file of a zone, which it reads."""
+        (self.folder / f"{zone}zone").write_text(text)
+        self.process.send_signal(signal.SIGHUP)
+
+
 @contextmanager
-def nsd(folder: Path, zones: dict[str, str], more: str = "", options: str = "") -> Iterator[int]:
-    """A running nsd with these zones (name: text); the port it answers on. options: of each zone."""
+def nsd(folder: Path, zones: dict[str, str | None], more: str = "", options: str = "", port: int = 0) -> Iterator[Nsd]:
+    """An nsd with these zones, by name: text, or None if it is to fetch them. more: of its settings, options: of each zone."""
     assert NSD is not None
-    port = free_port()
+    folder.mkdir(exist_ok=True)
+    port = port or free_port()
     for name, text in zones.items():
-        (folder / f"{name}zone").write_text(text)
+        if text is not None:
+            (folder / f"{name}zone").write_text(text)
         more += f'zone:\n  name: "{name}"\n  zonefile: "{name}zone"\n{options}'
     conf = folder / "nsd.conf"
     conf.write_text(_CONF.format(port=port, folder=folder, more=more))
     with (folder / "nsd.log").open("wb") as log:
         process = subprocess.Popen([NSD, "-d", "-c", str(conf)], stdout=log, stderr=log)
     try:
-        _wait_until_it_answers(port, next(iter(zones)), folder / "nsd.log")
-        yield port
+        _wait_until_it_answers(port, *next(iter(zones.items())), folder / "nsd.log")
+        yield Nsd(process, port, folder)
     finally:
         process.terminate()
         try:
@@ -77,7 +94,7 @@ def nsd(folder: Path, zones: dict[str, str], more: str = "", options: str = "") 
             process.wait(10)
 
 
-def _wait_until_it_answers(port: int, zone: str, log: Path) -> None:
+def _wait_until_it_answers(port: int, zone: str, text: str | None, log: Path) -> None:
     deadline = time.monotonic() + _START_S
     while time.monotonic() < deadline:
         try:
@@ -85,7 +102,7 @@ def _wait_until_it_answers(port: int, zone: str, log: Path) -> None:
         except (OSError, dns.exception.DNSException):
             time.sleep(0.05)
             continue
-        if reply.answer:
+        if reply.answer or text is None:
             return
         time.sleep(0.05)
     raise AssertionError(f"nsd does not answer for {zone}: {log.read_text()[-2000:]}")

@@ -30,14 +30,14 @@ def test_answers_equal_nsd(boot_dns: BootDns, tmp_path: Path) -> None:
     made = Made(SEED, 400)
     server = boot_dns(disk_of(tmp_path, {"zones/gen.test.zone": made.text}))
     differ = []
-    with nsd(tmp_path, {APEX: made.text}) as port:
+    with nsd(tmp_path / "nsd", {APEX: made.text}) as peer:
         for number in range(QUERIES):
             name, kind = made.query()
             query = dns.message.make_query(name, kind)
             if number % 2:
                 query.use_edns(0, payload=1232)
             wire = query.to_wire()
-            ours, theirs = shown(ask_raw(server.udp, wire)), shown(ask_raw(port, wire))
+            ours, theirs = shown(ask_raw(server.udp, wire)), shown(ask_raw(peer.port, wire))
             if ours != theirs:
                 differ.append(f"{name} {kind}: {ours} instead of {theirs}")
     assert differ == []
