@@ -67,6 +67,7 @@ typedef struct sock {
     // TCP, listening: connections to accept, oldest first. And in such a connection: its listener.
     struct sock *accept_head, *accept_tail, *accept_next, *listener;
     uint16_t accept_count, backlog;
+    uint32_t accept_tick; // when one was accepted last, or the first of those that wait came (500 ms)
     // UDP: datagrams, oldest first.
     sock_dgram_t *dgram_head, *dgram_tail;
     uint32_t dgram_bytes;

@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: MIT
 // Listening TCP sockets: connections wait here, already receiving, until they are accepted. While as many
-// wait as the backlog allows, further SYNs are ignored and their senders repeat them (netsyn.c).
+// wait as the backlog allows, and none of them has been accepted for a while, further SYNs are ignored and their
+// senders repeat them (netsyn.c). Clients that come together are all let in: no program had a turn in between.
 // Owns the queues. Not here: connections (sock_tcp.c). Context: main loop, and inside lwIP (on_accept).
 
 #include "hal.h"
-#include "lwip/tcp.h"
+#include "lwip/priv/tcp_priv.h"
 #include "netmem.h"
 #include "sock_internal.h"
 
-enum { BACKLOG_DEFAULT = 128, BACKLOG_MAX = 255, HALF_OPEN_MAX = 255 };
+enum { BACKLOG_DEFAULT = 128, BACKLOG_MAX = 255, HALF_OPEN_MAX = 255, STALLED_TICKS = 2 }; // of 500 ms
 
 static bool queue_full(void *listener) {
     const sock_t *s = listener;
-    return s != NULL && s->accept_count >= s->backlog;
+    return s != NULL && s->accept_count >= s->backlog && tcp_ticks - s->accept_tick >= STALLED_TICKS;
 }
 
 static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err) {
@@ -32,6 +33,7 @@ static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err) {
         l->accept_tail->accept_next = s;
     } else {
         l->accept_head = s;
+        l->accept_tick = tcp_ticks;
     }
     l->accept_tail = s;
     l->accept_count++;
@@ -79,6 +81,7 @@ int sock_accept(sock_t *s, sock_t **out, sock_addr_t *peer) {
         return -EAGAIN;
     }
     sock_unqueue(c);
+    s->accept_tick = tcp_ticks;
     tcp_backlog_accepted(c->pcb.tcp);
     peer->ip = c->pcb.tcp->remote_ip;
     peer->port = c->pcb.tcp->remote_port;

@@ -216,17 +216,28 @@ void ports(void) {
 void backlog(void) {
     rig_start(RAM, 0);
     sock_t *l = listen_on(PORT, 3);
-    for (unsigned i = 0; i < 3; i++) {
+    for (unsigned i = 0; i < 5; i++) { // all at once: nobody could accept one in between
         peer_connect((uint16_t)(PEER_PORT + i));
         CHECK(peer.open);
     }
+    rig_sleep_ms(1600);
     peer_connect(PEER_PORT + 9);
     CHECK(!peer.open);
     sock_t *s;
     sock_addr_t from;
     CHECK(sock_accept(l, &s, &from) == 0 && from.port == PEER_PORT);
     sock_close(s);
-    peer_connect(PEER_PORT + 9);
+    peer_connect(PEER_PORT + 9); // who accepts is not behind
+    CHECK(peer.open);
+    rig_sleep_ms(1600);
+    peer_connect(PEER_PORT + 10);
+    CHECK(!peer.open);
+    for (unsigned i = 0; i < 5; i++) {
+        CHECK(sock_accept(l, &s, &from) == 0);
+        sock_close(s);
+    }
+    rig_sleep_ms(1600);
+    peer_connect(PEER_PORT + 10); // none waits: however long ago one was accepted
     CHECK(peer.open);
     sock_close(l);
     nothing_left();

@@ -243,16 +243,17 @@ def test_data_before_accept():
 def test_backlog():
     s = listener(port=8005, backlog=2)
     waiting = []
-    for _ in range(2):
+    for _ in range(20):  # at once: they are let in, as nobody could accept one in between
         t = socket.socket()
+        t.settimeout(0.5)
         t.connect(("127.0.0.1", 8005))
         waiting.append(t)
-    time.sleep_ms(20)
+    time.sleep_ms(1600)
     t = socket.socket()
     t.settimeout(0.3)
     assert errno_of(t.connect, ("127.0.0.1", 8005)) == errno.ETIMEDOUT
     t.close()
-    for _ in range(2):
+    for _ in range(20):
         s.accept()[0].close()
     t = socket.socket()
     t.settimeout(3)
