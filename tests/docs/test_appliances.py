@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: MIT
+"""docs/appliances.md: its script, and what the page says of settings, log, metrics, health and the end."""
+
+from __future__ import annotations
+
+import re
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from floe.testing import Boot, Guest
+from tests.boot.rawhttp import Answer, RawHttp
+from tests.support.fixtures import REPO
+
+PAGE = (REPO / "docs" / "appliances.md").read_text()
+ADMIN = 9100
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    script = re.search(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+    assert script is not None
+    (tmp_path / "main.py").write_text(script[1])
+    (tmp_path / "image.toml").write_text('name = "counter"\n')
+    return tmp_path
+
+
+def get(guest: Guest, path: str) -> Answer:
+    with RawHttp(guest.ports[ADMIN]) as client:
+        return client.get(path)
+
+
+def visit(guest: Guest) -> str:
+    with socket.create_connection(("127.0.0.1", guest.ports[80]), timeout=10) as sock:
+        return sock.makefile().readline().strip()
+
+
+def test_the_script(boot: Boot, folder: Path) -> None:
+    """Counts, tells, is asked how it is, and ends when it is asked for that."""
+    env = {"GREETING": "good day", "LOG_LEVEL": "debug"}
+    vm = boot(folder, deadline_s=60, ports=[80, ADMIN], env=env)
+    vm.expect_exact("info counter: serving on port 80\n")
+    assert [visit(vm), visit(vm)] == ["good day 1", "good day 2"]
+    vm.expect_exact("debug counter: visit 2\n")
+
+    page = get(vm, "/metrics")
+    assert (page.status, page.fields["content-type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
+    lines = page.body.decode().splitlines()
+    at = lines.index("# TYPE counter_visits_total counter")
+    assert lines[at - 1 : at + 2] == [
+        "# HELP counter_visits_total Connections answered.", "# TYPE counter_visits_total counter", "counter_visits_total 2",
+    ]  # fmt: skip
+    assert 'floe_info{name="counter",version="0"} 1' in lines
+    found = dict(line.split() for line in lines if not line.startswith("#"))
+    assert abs(float(found["process_start_time_seconds"]) - time.time()) < 60
+    assert 0 < float(found["floe_gc_used_bytes"]) < float(found["floe_gc_total_bytes"]) < float(found["floe_ram_bytes"])
+
+    assert (get(vm, "/health").status, get(vm, "/ready").body) == (200, b"ok\n")
+    assert get(vm, "/other").status == 404
+    with RawHttp(vm.ports[ADMIN]) as client:
+        client.send(b"POST /metrics HTTP/1.1\r\n\r\n")
+        assert client.answer().status == 405
+        assert client.at_end()
+    with RawHttp(vm.ports[ADMIN]) as client:
+        client.send(b"GET " + b"x" * 3000)
+        assert client.answer().status == 400
+
+    vm.stop()
+    assert vm.wait() == 0
+    assert vm.console_text.endswith("info counter: stopping\ninfo counter: 2 visits\ninfo counter: stopped\n")
+
+
+CHECKS = """
+import asyncio
+
+import appliance
+
+app = appliance.App("checks", {"idle": appliance.Seconds(5)}, limit=appliance.Size(65536), words=["a"], loud=False, share=0.5)
+took = app.histogram("checks_seconds", "How long.", labels=("kind",), buckets=(0.1, 1))
+app.gauge("checks_level", "A level.", function=lambda: -1.5)
+
+
+async def main():
+    s = app.settings
+    print("settings", s.idle, s.limit, s.words, s.loud, s.share, sorted(s.tables), s.file)
+    for seconds in (0.05, 0.1, 0.7, 3):
+        took.labels('a "b"').observe(seconds)
+    for number in range(700):
+        app.log.info("line %d", number)
+    print("said at once")
+    problems = []
+    app.check("disk", lambda: True)
+    app.check("zone", lambda: problems[0] if problems else True)
+    app.check("raises", lambda: 1 // len(problems) if problems == [] and 0 else True)
+    await asyncio.sleep_ms(200)
+    problems.append("damaged")
+    print("damaged now")
+    await asyncio.sleep(3600)
+
+
+app.run(main())
+"""
+
+
+def test_settings_from_a_file_log_and_checks(boot: Boot, folder: Path) -> None:
+    (folder / "main.py").write_text(CHECKS)
+    (folder / "data").mkdir()
+    (folder / "data" / "checks.toml").write_text(
+        'idle = "200ms"\nlimit = "1M"\nwords = ["x", "y"]\nloud = true\nshare = 1\nmetrics_port = 9100\n[[zone]]\nname = "z"\n'
+    )
+    vm = boot(folder, deadline_s=60, ports=[ADMIN], env={"WORDS": "one, two"})
+    vm.expect_exact("settings 0.2 1048576 ['one', 'two'] True 1.0 ['zone'] /rom/checks.toml\nsaid at once\n")
+    vm.expect_exact("info checks: line 499\nwarning checks: 200 lines were dropped\n")
+    lines = get(vm, "/metrics").body.decode().splitlines()
+    assert [line for line in lines if "checks_" in line and not line.startswith("#")] == [
+        "checks_level -1.5",
+        'checks_seconds_bucket{kind="a \\"b\\"",le="0.1"} 2',
+        'checks_seconds_bucket{kind="a \\"b\\"",le="1"} 3',
+        'checks_seconds_bucket{kind="a \\"b\\"",le="+Inf"} 4',
+        'checks_seconds_sum{kind="a \\"b\\""} 3.85',
+        'checks_seconds_count{kind="a \\"b\\""} 4',
+    ]
+    assert "floe_log_dropped_lines 200" in lines
+    vm.expect_exact("damaged now")
+    bad = get(vm, "/health")
+    assert (bad.status, bad.body) == (503, b"zone: damaged\n")
+    assert get(vm, "/ready").body == b"zone: damaged\nstarting\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "env", "said"),
+    [
+        ("", {"LIMIT": "12X"}, "LIMIT=12X: expected a size, as 64K or 16M"),
+        ("", {"LOG_LEVEL": "loud"}, "LOG_LEVEL=loud: one of debug, info, warning, error, off"),
+        ("", {"CONFIG": "/rom/none.toml"}, "CONFIG=/rom/none.toml: cannot be read (error 2)"),
+        ("loud = 1\n", {}, "/rom/checks.toml: loud = 1: expected true or false"),
+        ("a = 1\na = 2\n", {}, "/rom/checks.toml: Cannot overwrite a value (at line 2, column 6)"),
+        ("colour = 1\n", {}, "/rom/checks.toml: colour is no setting; there are: idle, limit, log_level, loud, metrics_port, "),
+    ],
+)  # fmt: skip
+def test_settings_that_cannot_be(boot: Boot, folder: Path, file: str, env: dict[str, str], said: str) -> None:
+    (folder / "main.py").write_text(CHECKS)
+    (folder / "data").mkdir()
+    (folder / "data" / "checks.toml").write_text(file)
+    vm = boot(folder, deadline_s=60, env=env)
+    assert vm.wait() == 2
+    assert vm.console_text.startswith(f"error checks: {said}")
+    assert "Traceback" not in vm.console_text
