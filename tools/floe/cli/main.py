@@ -30,6 +30,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "stop": ("floe.cli.vms:stop", "End detached VMs."),
     "rm": ("floe.cli.vms:rm", "Forget detached VMs that have ended."),
     "compose": ("floe.cli.compose:command", "Several VMs as one stack, as a file describes them."),
+    "service": ("floe.cli.service:command", "Print a systemd unit for an app or a detached VM."),
     "disk": ("floe.cli.disk:command", "Make disks, look into them, copy files."),
     "inspect": ("floe.cli.inspect:command", "Show what an ELF holds."),
     "lab": ("floe.cli.lab:command", "A Xen, an ordinary KVM, on a machine that has none."),

@@ -150,11 +150,15 @@ def _show(spec: VmSpec, *, as_json: bool) -> None:
 
 
 def _detach(spec: VmSpec, *, app: Path, name: object, console_port: int | None, restart: Policy, as_json: bool) -> None:
-    from floe.cli import vms
+    from floe.cli import runwords, vms
     from floe.detached import control, launch
 
     own = str(name) if name else None
-    folder = launch.launch(spec, app=str(app), name=own, console_port=console_port, restart=str(restart))
+    try:
+        words = runwords.given(click.get_current_context())
+    except UsageError:  # a secret from a pipe: no service can be made of this
+        words = []
+    folder = launch.launch(spec, app=str(app), name=own, console_port=console_port, restart=str(restart), command=words)
     vms.started(control.status(folder), as_json=as_json)
 
 

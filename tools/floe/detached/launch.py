@@ -34,9 +34,18 @@ _KILL_ROUNDS, _KILL_S = 3, 5.0
 _TAIL = 10  # lines of the keeper's own messages
 
 
-def launch(spec: VmSpec, *, app: str, name: str | None, console_port: int | None = None, restart: str = "no") -> Folder:
+def launch(
+    spec: VmSpec,
+    *,
+    app: str,
+    name: str | None,
+    console_port: int | None = None,
+    restart: str = "no",
+    command: Sequence[str] = (),
+) -> Folder:
     """Start a detached VM; returns when its hypervisor runs. `name` None: one made from app's.
-    `console_port`: of 127.0.0.1, for the console, 0 for any free one. restart: as --restart has it.
+    `console_port`: of 127.0.0.1, for the console, 0 for any free one. restart: as --restart has it. command: the
+    words of a `floe run` that is the same wherever it is typed, for floe service.
 
     Raises FloeError, with the last that hypervisor and guest said if it ended at once."""
     policy = parse_restart(restart)
@@ -48,7 +57,8 @@ def launch(spec: VmSpec, *, app: str, name: str | None, console_port: int | None
         shutil.copyfile(spec.elf, folder.image)
         shutil.copyfile(Path(__file__).with_name(Names.PROGRAM), folder.program)
         told = _spec(folder, spec, app)
-        begin(folder, msgspec.structs.replace(told, console_port=console_port, restart=str(policy)), spec, blobs)
+        told = msgspec.structs.replace(told, console_port=console_port, restart=str(policy), command=list(command))
+        begin(folder, told, spec, blobs)
     except OSError as e:
         _abandon(folder)
         raise FloeError(f"cannot write {folder.path}: {e.strerror}", hint="df, or another XDG_STATE_HOME") from e

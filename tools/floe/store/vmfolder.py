@@ -121,6 +121,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     hypervisor: str = DEFAULT_HYPERVISOR
     console_port: int | None = None  # a TCP port for the console is wanted: this one, 0 any
     restart: str = "no"  # as restart.Policy
+    command: list[str] = []  # words of a `floe run` in the foreground; none: nobody knows them
     handed: list[int] = []  # descriptors that the hypervisor inherits: secrets, taps, leases
 
     @property
