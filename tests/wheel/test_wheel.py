@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 
 from floe import __version__
+from floe.cli import wheel as wheel_of
+from floe.errors import UsageError
 from floe.qemu import commandline
 
 REPO = Path(__file__).resolve().parents[2]
@@ -155,3 +157,11 @@ def test_doctor_asks_for_no_compiler(installed: Installed) -> None:
     assert "qemu" in needed
     assert not {"gcc", "ld", "make", "libc headers"} & set(needed)
     assert said["ok"], said
+
+
+def test_another_release_is_in_no_wheel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("FLOE_UPSTREAM", "next")
+    with pytest.raises(UsageError, match="and FLOE_UPSTREAM says next") as told:
+        wheel_of.make(tmp_path)
+    assert told.value.hint == "env -u FLOE_UPSTREAM make wheel"
+    assert list(tmp_path.iterdir()) == []

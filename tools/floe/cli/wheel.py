@@ -16,8 +16,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from floe.build import bytecode, config, contents, kernels, link, port_archive, report, sources
-from floe.errors import BuildError, FloeError, NotFound
-from floe.setup.pins import load_pins
+from floe.errors import BuildError, FloeError, NotFound, UsageError
+from floe.setup.pins import RELEASE, chosen_release, load_pins
 
 PLATFORM = "linux_x86_64"  # mpy-cross is linked statically: any glibc, and others
 PIP_TIMEOUT_S = 300
@@ -43,9 +43,14 @@ def main(argv: list[str]) -> int:
 
 
 def make(folder: Path) -> Path:
-    """Make the wheel in a folder, where it replaces one of the same version. Raises BuildError, NotFound."""
+    """Make the wheel in a folder, where it replaces one of the same version.
+
+    Raises BuildError, NotFound, UsageError."""
     if port_archive.INSTALLED:
         raise NotFound("a wheel is made from a checkout; this floe is an installed one")
+    if release := chosen_release():
+        problem = f"a wheel holds the first release of port/upstream.toml, and {RELEASE} says {release}"
+        raise UsageError(problem, hint=f"env -u {RELEASE} make wheel")
     tools = port_archive.ROOT / "tools"
     with tempfile.TemporaryDirectory(prefix="floe-wheel-") as scratch:
         stage = Path(scratch)
