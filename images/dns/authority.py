@@ -30,6 +30,7 @@ class Authority:
         self.zones: dict = {}  # name -> Composer, or None
         self.known: dict = {}  # query without its first two bytes -> answer, of which the first two are to be set
         self.special = None  # special(query, udp, address): what is no ordinary query, answered as respond() does
+        self.forwarder = None  # asks others for names that no zone here has
         self._known_size = 0
         self._asked: dict = {}  # name in lower case, type and class -> Answer
         self._shapes: dict = {}  # counts and what follows the question -> (largest answer by UDP, our OPT)
@@ -67,8 +68,9 @@ class Authority:
 
     # ---- answers --------------------------------------------------------------------------------
 
-    def respond(self, raw: bytes, udp: bool, address: object) -> object:
-        """The answer to a message; a generator of several; None if there is to be none."""
+    def respond(self, raw: bytes, via: object, address: object) -> object:
+        """The answer to a message; a generator of several; None if there is to be none, or it comes later by
+        via.reply(answer, address). via.udp: whether it came by UDP."""
         if len(raw) < HEADER or raw[2] & 0x80:
             return None
         end = raw.find(b"\0", HEADER) + 5
@@ -78,8 +80,8 @@ class Authority:
                 key = raw[HEADER : end - 4].lower() + raw[end - 4 : end]
                 answer = self._asked.get(key) or self._look_up(key)
                 if answer is not None:
-                    out = _finish(raw, end, answer, shape[0] if udp else _WHOLE, shape[1])
-                    if udp:
+                    out = _finish(raw, end, answer, shape[0] if via.udp else _WHOLE, shape[1])
+                    if via.udp:
                         self._remember(raw, key, out)
                     return out
         try:
@@ -89,9 +91,11 @@ class Authority:
         if query.edns > 0:
             return _finish(raw, query.end, Answer(0), _WHOLE, query.opt(self.udp_size, 1))  # BADVERS
         if query.opcode() == QUERY and not query.tsig_at and query.rtype not in (AXFR, IXFR):
-            return self.ordinary(query, udp)
+            if self.forwarder is not None and self.find(query.name, query.rtype) is None:
+                return self.forwarder.answer(query, via, address, self.refuse)
+            return self.ordinary(query, via.udp)
         if self.special is not None:
-            return self.special(query, udp, address)
+            return self.special(query, via.udp, address)
         return error(raw, NOTIMP if query.opcode() != QUERY else REFUSED)
 
     def ordinary(self, query: Query, udp: bool) -> bytes:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""An authoritative DNS server: zones from files, answered by UDP and TCP until Ctrl-C. README.md has the settings."""
+"""A DNS server: zones from files or other servers, by UDP and TCP until Ctrl-C. README.md has the settings."""
 
 import service
 

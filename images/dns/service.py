@@ -9,6 +9,7 @@ import vfs  # noqa: F401 - a disk is mounted where this is imported
 from authority import Authority
 from compose import NOERROR, NOTAUTH, REFUSED
 from console import Console
+from forwarder import Forwarder
 from loop import Loop
 from notifier import Notifier
 from ratelimit import RateLimiter
@@ -36,6 +37,10 @@ class Service:
         self.notifier = Notifier(self.loop)
         self.reloader = Reloader(self.loop, self.authority, self.notifier.tell)
         self.secondaries: dict = {}  # name -> Secondary
+        if settings.forward:
+            cache = settings.numbers["cache"] << 10
+            self.authority.forwarder = Forwarder(self.loop, settings.forward, settings.clients, cache)
+            self.authority.forwarder.udp_size = settings.numbers["udp_size"]
         self.udp: list = []
         self.limiter = None
         if settings.numbers["rate"]:
@@ -89,6 +94,9 @@ class Service:
         print(
             "dns: %d queries by UDP, %d by TCP, %d connections" % (served, self.tcp.served, len(self.tcp.connections))
         )
+        forwarder = self.authority.forwarder
+        if forwarder is not None:
+            print("dns: forwarded %d, from the cache %d, %d kept" % (forwarder.asked, forwarder.hits, len(forwarder)))
         if self.limiter is not None:
             print("dns: over the rate: %d dropped, %d cut off" % (self.limiter.dropped, self.limiter.cut))
 
@@ -127,11 +135,11 @@ def run() -> None:
     except SettingsError as exc:
         print("dns: %s" % exc)
         sys.exit(_BAD_SETTINGS)
-    if not settings.zones:
+    if not settings.zones and not settings.forward:
         print("dns: no zones: put files NAME.zone into /zones of a disk or data/zones of the image, or set ZONES")
         sys.exit(_NOTHING_TO_SERVE)
     service = Service(settings)
-    if not service.load_zones():
+    if not service.load_zones() and not settings.forward:
         print("dns: no zone can be served")
         sys.exit(_NOTHING_TO_SERVE)
     service.listen()

@@ -24,9 +24,12 @@ _NUMBERS = {
     "rate": 0,
     "slip": 2,
     "reload_s": 5,
+    "cache": 2048,
 }
-_LISTS = ("zones", "keys", "transfer", "notify", "primaries", "key")
+_LISTS = ("zones", "keys", "transfer", "notify", "primaries", "key", "forward", "clients")
 _ZONE = ("file", "transfer", "notify", "primaries", "key")
+# Who may have names forwarded: private networks. A server that does it for all is a weapon of others.
+_NEAR = "127.0.0.0/8 10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 169.254.0.0/16 ::1 fc00::/7 fe80::/10"
 
 
 class SettingsError(ValueError):
@@ -81,6 +84,11 @@ class Settings:
             raise SettingsError("UDP_SIZE is 512 to 4096")
         self.keys = self._keys()
         self.zones = self._zones()
+        try:
+            self.forward = [_endpoint(word) for word in self.words("forward")]
+            self.clients = Access(self.words("clients") or _NEAR.split(), self.keys)
+        except ValueError as exc:
+            raise SettingsError("FORWARD, CLIENTS: %s" % exc)
 
     def _value(self, name: str) -> str:
         return os.getenv(name.upper()) or self._values.get(name, "")

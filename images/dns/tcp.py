@@ -6,6 +6,7 @@ import errno
 import socket
 
 from loop import IN, OUT, Loop
+from message import HEADER
 
 _RECEIVE = 4096  # bytes asked of the socket at once
 _OUT_HIGH = 32768  # bytes of waiting answers over which no further query is taken
@@ -23,6 +24,8 @@ class Limits:
 class Connection:
     """Owns its socket."""
 
+    udp = False
+
     def __init__(self, server: "TcpServer", sock: object, address: tuple) -> None:
         self.server = server
         self.sock = sock
@@ -32,6 +35,7 @@ class Connection:
         self._out: list = []
         self._out_size = 0
         self._more = None  # generator of the messages of an answer that goes on
+        self._later = 0  # answers that come by reply()
         self._ended = False  # the client sends no more
         self._mask = IN
         server.loop.watch(sock, self, IN)
@@ -74,10 +78,23 @@ class Connection:
                 return
             if not taken:
                 break
-        if self._ended:
-            self.close()
-        else:
+        if not self._ended:
             self._watch(IN)
+        elif self._later:
+            self._watch(0)
+        else:
+            self.close()
+
+    def reply(self, answer: bytes, address: tuple) -> None:
+        """Send an answer that took its time, perhaps after later ones (RFC 7766, section 7)."""
+        if self.sock is None:
+            return
+        self._later -= 1
+        self._queue(answer)
+        try:
+            self._advance()
+        except OSError as exc:
+            self.failed(exc)
 
     def _take(self) -> bool:
         """Queue answers. False: the next needs more input."""
@@ -98,11 +115,13 @@ class Connection:
             self._pending = pending[end:]
             self.since = self.server.tick
             self.server.served += 1
-            answer = self.server.authority.respond(pending[2:end], False, self.address)
+            answer = self.server.authority.respond(pending[2:end], self, self.address)
             if isinstance(answer, bytes):
                 self._queue(answer)
             elif answer is not None:
                 self._more = answer
+            elif end > 2 + HEADER and not pending[4] & 0x80:
+                self._later += 1
         return True
 
     def _queue(self, message: bytes) -> None:
@@ -125,7 +144,10 @@ class Connection:
     def _watch(self, mask: int) -> None:
         if mask != self._mask:
             self._mask = mask
-            self.server.loop.watch(self.sock, self, mask)
+            if mask:
+                self.server.loop.watch(self.sock, self, mask)
+            else:
+                self.server.loop.unwatch(self.sock)
 
 
 class _Listener:

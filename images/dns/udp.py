@@ -13,6 +13,8 @@ _LARGEST = 4096  # bytes of a query; what is longer is cut and then malformed
 class Udp:
     """One socket. An answer that cannot be sent now is dropped: the client asks again."""
 
+    udp = True
+
     def __init__(self, loop: Loop, authority: object, family: int, address: tuple, report: object) -> None:
         self._authority = authority
         self._report = report  # report(exception)
@@ -37,7 +39,7 @@ class Udp:
             self.served += 1
             answer = known.get(query[2:])
             if answer is None:
-                answer = respond(query, True, address)
+                answer = respond(query, self, address)
                 if answer is None:
                     continue
             else:
@@ -48,6 +50,16 @@ class Udp:
                 if answer is None:
                     continue
             send(answer, address)
+
+    def reply(self, answer: bytes, address: tuple) -> None:
+        """Send an answer that took its time."""
+        if self.limiter is not None:
+            answer = self.limiter.check(answer, address)
+        try:
+            if answer is not None:
+                self.sock.sendto(answer, address)
+        except OSError as exc:
+            self.failed(exc)
 
     def failed(self, exc: Exception) -> None:
         if not isinstance(exc, OSError) or exc.errno not in (errno.EAGAIN, errno.EHOSTUNREACH):

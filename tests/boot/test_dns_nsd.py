@@ -16,7 +16,7 @@ from tests.boot.dnsguest import BootDns, disk_of, serve
 from tests.boot.dnspeer import NSD, ask_raw, nsd, shown
 from tests.boot.dnszones import APEX, Made
 
-QUERIES = int(os.environ.get("FLOE_DNS_QUERIES", "3000"))
+QUERIES = int(os.environ.get("FLOE_DNS_QUERIES", "2000"))
 SEED = int(os.environ.get("FLOE_SEED", "11"))
 
 
