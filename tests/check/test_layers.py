@@ -252,8 +252,8 @@ ROOMS: dict[str, set[str]] = {
     "vm": {"build", "hostnet", "hypervisor", "image", "spec", "stream"},
     "detached": {"hostnet", "hypervisor", "image", "spec", "store", "stream", "vm"},
     "compose": {"build", "detached", "hostnet", "hypervisor", "image", "spec", "store", "stream", "vm"},
-    "testing": {"build", "hypervisor", "image", "spec", "stream", "vm"},
     "device": {"detached", "store", "stream"},
+    "testing": {"build", "compose", "detached", "device", "hypervisor", "image", "spec", "store", "stream", "vm"},
 }
 ROOMS["cli"] = set(ROOMS)
 

@@ -129,6 +129,7 @@ def test_who_reaches_whom(stacks: Stacks, accel: str) -> None:
     assert stack.carrier is not None
     assert stack.carrier.signal(signal.SIGKILL)
     until(lambda: stack.carrier is not None and not stack.carrier.alive, "its end")
+    assert "the networks are cut" in stacks.compose("ps").stderr
     planned = [line.split() for line in stacks.compose("plan").stdout.splitlines()]
     assert planned == [["replace", name, "networks", "changed"] for name in ("db", "web.1", "probe")]
     stacks.compose("up", "-d")

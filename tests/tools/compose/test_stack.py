@@ -155,6 +155,17 @@ def test_all_end_by_themselves(stacks: Stacks) -> None:
     assert left() == []
 
 
+def test_one_that_is_started_again(stacks: Stacks) -> None:
+    code = "import machine\nprint('again')\nraise SystemExit(3)\n"
+    stacks.write('[vm.a]\napp = "bad.py"\nrestart = "on-failure:2"\n[vm.b]\napp = "job.py"\n', bad=code, job=JOB)
+    done = stacks.compose("up", code=3)
+    lines = done.stdout.splitlines()
+    assert lines.count("a | again") == 3
+    assert any("restart 1 in" in line for line in lines)
+    assert "floe: a ended (3, exit)" in done.stderr
+    assert left() == []
+
+
 def test_what_does_not_become_ready(stacks: Stacks) -> None:
     stacks.write('[vm.a]\napp = "job.py"\nready = { line = "never" }\n[vm.b]\napp = "job.py"\nafter = ["a"]\n', job=JOB)
     done = stacks.compose("up", "-d", code=125)

@@ -19,7 +19,7 @@ from floe.shown import shown
 
 if TYPE_CHECKING:
     from floe.compose.follow import Line
-    from floe.compose.stack import Step, Up
+    from floe.compose.stack import Up
     from floe.compose.stackfile import StackFile
     from floe.store.stackfolder import Stack, StackFolder
 
@@ -49,7 +49,6 @@ def up(file: Path, profiles: tuple[str, ...], detach: bool, timeout: float) -> i
     from floe.store import stackfolder
 
     described = _load(file)
-    described.chosen(profiles)
     folder = stackfolder.provide(described.file, described.name, described.default_name)
     going = stacks.Up(described, folder, say)
     try:
@@ -63,26 +62,9 @@ def up(file: Path, profiles: tuple[str, ...], detach: bool, timeout: float) -> i
             stacks.clear(folder)
 
 
-def _steps(described: StackFile, stack: Stack, profiles: tuple[str, ...]) -> list[Step]:
-    from floe.compose import instances
-    from floe.compose import stack as stacks
-
-    found = instances.instances(described, stack, described.chosen(profiles), say)
-    return stacks.plan(described, stack, found)
-
-
 def _start(going: Up, profiles: tuple[str, ...]) -> None:
-    from floe.compose import instances, networks
-    from floe.compose import stack as stacks
-
-    with going.folder.locked():
-        stack = stacks.read(going.folder, str(going.file.file))
-        networks.settle(going.file, stack, instances.names(stack.name, going.file.chosen(profiles)).items())
-        networks.provide(going.folder, going.file, stack)
-        steps = _steps(going.file, stack, profiles)
-        going.run(stack, steps)
-        if all(step.action == "keep" for step in steps):
-            say("nothing to do: all is up as the file says")
+    if all(step.action == "keep" for step in going.start(profiles)):
+        say("nothing to do: all is up as the file says")
 
 
 def _attended(going: Up, profiles: tuple[str, ...], grace_s: float) -> int:
@@ -164,7 +146,6 @@ def down(file: Path, timeout: float) -> int:
 @_json
 def plan(file: Path, profiles: tuple[str, ...], as_json: bool) -> int:
     """Print what `up` would do, and do nothing."""
-    from floe.compose import instances, networks
     from floe.compose import stack as stacks
     from floe.store import stackfolder
     from floe.store.stackfolder import Stack
@@ -173,8 +154,7 @@ def plan(file: Path, profiles: tuple[str, ...], as_json: bool) -> int:
     folder = stackfolder.find(described.file)
     name = described.name or described.default_name
     stack = stacks.read(folder, str(file)) if folder else Stack(name=name, file=str(described.file))
-    networks.settle(described, stack, instances.names(stack.name, described.chosen(profiles)).items())
-    steps = _steps(described, stack, profiles)
+    steps = stacks.plan(described, stack, profiles, say)
     if as_json:
         listed = [{"action": s.action, "vm": s.label, "name": s.name, "reason": s.reason} for s in steps]
         click.echo(json.dumps(listed, indent=2))
@@ -191,11 +171,14 @@ def plan(file: Path, profiles: tuple[str, ...], as_json: bool) -> int:
 def ps(file: Path, as_json: bool) -> int:
     """List the VMs of the stack."""
     from floe.cli import vms
+    from floe.compose import networks
     from floe.compose import stack as stacks
     from floe.detached import control
     from floe.store import vmfolder
 
     _, stack = _found(file)
+    if stack.carrier is not None and not networks.identity(stack):
+        say(f"the networks are cut, because their process was ended; floe compose up {file} mends that")
     rows: list[tuple[str, ...]] = [("VM", "STATE", "READY", "ADDRESS", "PORTS", "MEMORY", "UPTIME")]
     listed: list[dict[str, object]] = []
     for name, placed in stack.vms.items():
@@ -209,6 +192,7 @@ def ps(file: Path, as_json: bool) -> int:
         own = {net: found[name] for net, found in stack.addresses.items() if name in found}
         listed.append({"vm": placed.vm, "label": label, "ready": placed.ready, "addresses": own, **status.as_dict()})
         state = stacks.how_ended(status) or status.state
+        state += f", {status.restarts} restarts" if status.restarts else ""
         rows.append((label, state, "yes" if placed.ready else "no", " ".join(own.values()) or "-", *vms.sizes(status)))
     click.echo(json.dumps(listed, indent=2)) if as_json else vms.table(rows)
     return EXIT_OK

@@ -69,7 +69,8 @@ def instances(file: StackFile, stack: Stack, vms: dict[str, Vm], say: _Say) -> l
             full = f"{stack.name}.{label}"
             with told(file.file, key):
                 options = replace(_options(file.file.parent, vm, full), cards=_cards(file, stack, full, vm, image))
-                aspects = _aspects(image, config, options) | {"networks": _wires(stack, options)}
+                aspects = _aspects(image, config, options)
+                aspects |= {"networks": _wires(stack, options), "restart": vm.restart}
             found.append(Instance(full, label, key, vm, app, image, config, options, aspects))
     return found
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
@@ -37,15 +37,17 @@ class Step:
     instance: Instance | None = None  # None: it is removed
 
 
-def plan(file: StackFile, stack: Stack, found: Iterable[Instance]) -> list[Step]:
-    """Every step of `up`, in the file's order; what is removed comes first."""
-    steps = [_step(instance, stack.vms.get(instance.name)) for instance in found]
+def plan(file: StackFile, stack: Stack, profiles: Sequence[str], say: Say) -> list[Step]:
+    """Every step of `up`, in the file's order; what is removed comes first. Builds what must be built, and decides on
+    addresses. Raises FloeError with the key that it is about."""
+    chosen = file.chosen(profiles)
+    networks.settle(file, stack, wanted.names(stack.name, chosen).items())
+    steps = [_step(found, stack.vms.get(found.name)) for found in wanted.instances(file, stack, chosen, say)]
     kept = {step.name for step in steps}
-    vms = {step.instance.key.removeprefix("vm.") for step in steps if step.instance is not None}
     gone = []
     for name, placed in stack.vms.items():
-        if name not in kept and (placed.vm in vms or placed.vm not in file.vms):  # else its profile was not named
-            reason = "fewer replicas" if placed.vm in vms else "not in the file"
+        if name not in kept and (placed.vm in chosen or placed.vm not in file.vms):  # else its profile was not named
+            reason = "fewer replicas" if placed.vm in chosen else "not in the file"
             gone.append(Step("remove", name, label(stack.name, name), reason))
     return gone + steps
 
@@ -100,9 +102,18 @@ class Up:
         self._lock = threading.Lock()  # on the record, and on the choice of free ports
         self._ports: set[tuple[str, int]] = set()
 
-    def run(self, stack: Stack, steps: list[Step]) -> None:
+    def start(self, profiles: Sequence[str] = ()) -> list[Step]:
         """Returns when every VM that has to is ready. Raises the first FloeError; what runs by then goes on."""
-        self._stack = stack
+        self.file.chosen(profiles)  # says what is wrong before anything is touched
+        with self.folder.locked():
+            stack = self._stack = read(self.folder, str(self.file.file))
+            networks.settle(self.file, stack, wanted.names(stack.name, self.file.chosen(profiles)).items())
+            networks.provide(self.folder, self.file, stack)
+            steps = plan(self.file, stack, profiles, self._say)
+            self._run(steps)
+        return steps
+
+    def _run(self, steps: list[Step]) -> None:
         for step in steps:
             if step.action == "remove":
                 self._remove(step.name)
@@ -159,7 +170,8 @@ class Up:
         self._place(instance, is_ready=False)
         try:
             with wanted.told(self.file.file, instance.key):
-                launch.launch(self._spec(instance), app=str(instance.app), name=instance.name)
+                spec, restart = self._spec(instance), instance.vm.restart
+                launch.launch(spec, app=str(instance.app), name=instance.name, restart=restart)
         except FloeError:
             self._forget(instance.name)
             raise

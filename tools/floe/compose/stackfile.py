@@ -6,7 +6,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from floe.compose import variables
 from floe.errors import ConfigError, FloeError, NotFound, UsageError
 from floe.spec.network import MAX_CARDS
 from floe.spec.ports import parse_forwards
+from floe.spec.restart import parse_restart
 from floe.spec.vmspec import parse_memory
 
 FILE_NAME = "compose.toml"
@@ -58,6 +59,7 @@ class Vm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     outside: bool | None = None
     after: list[str] = []
     ready: Ready = Ready()
+    restart: str = "no"
     replicas: int | None = None
     profiles: list[str] = []
     accel: str = "auto"
@@ -94,7 +96,7 @@ class StackFile:
         """What the stack is called where the file does not say: as its folder."""
         return re.sub(r"[^A-Za-z0-9]+", "-", self.file.parent.name).strip("-")[: NAME_MAX - 4].strip("-") or "stack"
 
-    def chosen(self, profiles: tuple[str, ...]) -> dict[str, Vm]:
+    def chosen(self, profiles: Sequence[str]) -> dict[str, Vm]:
         """The VMs without a profile, and those of the profiles; and what they come after. Raises UsageError."""
         known = {profile for vm in self.vms.values() for profile in vm.profiles}
         for profile in profiles:
@@ -194,6 +196,7 @@ class _Reader:
         for variable in vm.env:
             if not _VARIABLE_NAME.fullmatch(variable):
                 raise self._fail(f"{key}.env.{variable}", "no name of an environment variable")
+        self._refused(f"{key}.restart", lambda: parse_restart(vm.restart))
         self._check_replicas(key, vm)
         self._check_ready(f"{key}.ready", vm.ready)
         return vm

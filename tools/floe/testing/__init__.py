@@ -20,5 +20,7 @@ from floe.testing.plugin import pytest_addoption as pytest_addoption
 from floe.testing.plugin import pytest_configure as pytest_configure
 from floe.testing.plugin import pytest_generate_tests as pytest_generate_tests
 from floe.testing.plugin import pytest_runtest_makereport as pytest_runtest_makereport
+from floe.testing.stack import Stack
+from floe.testing.stack import compose as compose
 
-__all__ = ["EOF", "TIMEOUT", "Boot", "BootOptions", "Guest", "GuestError"]
+__all__ = ["EOF", "TIMEOUT", "Boot", "BootOptions", "Guest", "GuestError", "Stack", "compose"]
