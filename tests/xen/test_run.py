@@ -288,6 +288,27 @@ def test_a_detached_domain_starts_again_and_its_code_is_kept(vms: Vms, tmp_path:
     assert log("xagain") == "1\n2\n"
 
 
+def test_a_domain_that_ends_is_started_again_by_policy_and_by_hand(vms: Vms, tmp_path: Path) -> None:
+    """With the same secret and the same card, and never two domains at once."""
+    text = "import floe, network, sys\nprint(floe.secret('word'), network.LAN().config('mac').hex())\nsys.exit(7)\n"
+    (tmp_path / "word").write_text("w")
+    vms.run(
+        "--hypervisor", "xen", "--name", "xpolicy", "--restart", "on-failure:1", "--secret", f"word={tmp_path}/word",
+        script(tmp_path, text),
+    )  # fmt: skip
+    until(lambda: not ps("xpolicy")["state"].endswith("ing"), "its end", 120)
+    assert (ps("xpolicy")["exit_code"], ps("xpolicy")["restarts"]) == (7, 1)
+    done = floe("start", "xpolicy", timeout_s=120)
+    assert done.returncode == 0, done.stderr
+    until(lambda: not ps("xpolicy")["state"].endswith("ing"), "its end", 120)
+    first, again, second, last, by_hand, *more = log("xpolicy").splitlines()
+    assert first == second and first.startswith("b'w' ")
+    assert again == "[floe: it ended with 7, exit; restart 1 in 0.1 s]"
+    assert last.startswith("[floe: it ended with 7, exit, and is not started again")
+    assert (by_hand, more) == ("[floe: started by floe start]", [first, again, second, last])
+    assert not domains()
+
+
 def test_a_killed_keeper_is_replaced(vms: Vms, tmp_path: Path) -> None:
     from floe.store import vmfolder
 
