@@ -146,6 +146,24 @@ def test_a_vm_that_ends_with_its_keeper(vms: Vms, tmp_path: Path) -> None:
     assert log("a").count("[floe: it ended with") == 2
 
 
+def test_what_was_handed_over_is_lost_with_all_that_held_it(vms: Vms, tmp_path: Path) -> None:
+    """Then it is told so, and not started without its secret."""
+    script = tmp_path / "obeys.py"
+    script.write_text(OBEYS)
+    (tmp_path / "word").write_text("swordfish")
+    vms.run("--name", "a", "--restart", "always", "--secret", f"word={tmp_path}/word", script)
+    folder = vmfolder.find("a")
+    until(lambda: "up" in log("a"), "its start")
+    for victim in ("parent", "keeper", "vm"):
+        kill(getattr(folder, victim))
+    until(lambda: ps("a")["state"] == "crashed", "its end")
+    assert (ps("a")["cause"], ps("a")["restarts"]) == ("unknown", 0)
+    assert "what it was handed over (secrets, taps) is lost with the processes that held it. floe start a" in log("a")
+    assert floe("start", "a").returncode == 0
+    vms.note(folder)
+    until(lambda: log("a").count("up b'swordfish'") == 2, "its second start")
+
+
 def test_code_that_runs_in_a_vm_that_dies(vms: Vms, tmp_path: Path) -> None:
     (tmp_path / "board.py").write_text("print('up')\n")
     vms.run("--dev", "--name", "a", "--restart", "on-failure", tmp_path / "board.py")
