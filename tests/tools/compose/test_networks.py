@@ -160,6 +160,40 @@ def test_a_port_that_nobody_opens(stacks: Stacks) -> None:
     assert left() == []
 
 
+def test_cards(tmp_path: Path) -> None:
+    text = """
+[network.lan]
+bridge = "br0"
+[network.fixed]
+bridge = "br1"
+subnet = "10.7.0.0/24"
+gateway = "10.7.0.1"
+dns = "10.7.0.53"
+[network.own]
+[vm.a]
+app = "a.py"
+networks = ["lan", "fixed", "own"]
+outside = true
+[vm.b]
+app = "b.py"
+networks = []
+"""
+    file = load(tmp_path, text)
+    stack = stackfolder.Stack(name="s", file=str(file.file), sockets="/run/x")
+    networks.settle(file, stack, [("s.a", "a"), ("s.b", "b")])
+    macs = [networks.hardware_address("s.a", name) for name in ("lan", "fixed", "own")]
+    assert networks.cards(file, stack, "s.a", file.vms["a"]) == [
+        "user",
+        f"bridge:br0,mac={macs[0]}",
+        f"bridge:br1,ip=10.7.0.2/24,gw=10.7.0.1,dns=10.7.0.53,mac={macs[1]}",
+        f"connect:/run/x/own.net,ip=10.100.2.2/24,dns=10.100.2.1,mac={macs[2]}",
+    ]
+    assert len(set(macs)) == 3
+    assert networks.cards(file, stack, "s.b", file.vms["b"]) == ["user"]
+    cut = stackfile.Vm(app="b.py", networks=[], outside=False)
+    assert networks.cards(file, stack, "s.b", cut) == ["none"]
+
+
 def load(folder: Path, text: str) -> stackfile.StackFile:
     (folder / "compose.toml").write_text(text)
     return stackfile.load(folder, {})

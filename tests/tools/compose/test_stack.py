@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.command import FLOE
+from tests.support import tiny
+from tests.support.command import FLOE, floe
 from tests.support.stacks import Stacks, left
 from tests.support.vms import until
 
@@ -109,8 +110,15 @@ def test_from_nothing_to_nothing(stacks: Stacks, accel: str) -> None:
     assert "replace  db     crashed" in stacks.compose("plan").stdout
     (stacks.folder / "compose.toml").unlink()  # what is up can be looked at and ended still
     assert stacks.ps()["db"]["state"] != "running"
+    follower = subprocess.Popen(
+        [*FLOE, "compose", "logs", "-f", str(stacks.folder), "web"], stdout=subprocess.PIPE, text=True
+    )
+    assert follower.stdout is not None
+    assert "serving None" in follower.stdout.readline()
     said = stacks.compose("down").stderr
     assert "floe: web.1 ended (1, stopped)" in said
+    assert "KeyboardInterrupt" in follower.communicate(timeout=30)[0]
+    assert follower.returncode == 0
     assert left() == []
     assert "no such file" in stacks.compose("down", code=127).stderr
 
@@ -142,6 +150,51 @@ def test_attended(stacks: Stacks) -> None:
     read_until(b"floe: db ended (1, stopped)")
     assert up.wait(30) == 130
     os.close(ours)
+    assert left() == []
+
+
+def test_one_that_does_not_start_ends_all(stacks: Stacks) -> None:
+    text = '[vm.a]\napp = "serve.py"\n[vm.b]\napp = "serve.py"\nready = { line = "never", within = 0.5 }\n'
+    stacks.write(text, serve=SERVE)
+    done = stacks.compose("up", code=124)
+    assert "floe: b is not ready after 0.5 s: no line with 'never'" in done.stderr
+    assert "a | serving" in done.stdout
+    assert left() == []
+
+
+def interrupted(stacks: Stacks, number: signal.Signals, *words: str) -> int:
+    """`up` gets a signal once its first VM runs."""
+    argv = [*FLOE, "compose", "up", str(stacks.folder), *words]
+    up = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    until(lambda: any(vm["state"] == "running" for vm in json.loads(floe("ps", "--json").stdout)), "a VM", 60)
+    up.send_signal(number)
+    return up.wait(60)
+
+
+def test_up_that_is_interrupted_or_killed(stacks: Stacks) -> None:
+    stacks.write('[vm.a]\napp = "serve.py"\n[vm.b]\napp = "serve.py"\nready = { line = "never" }\n', serve=SERVE)
+    assert interrupted(stacks, signal.SIGINT, "-d") == 130
+    assert left() == []
+    assert interrupted(stacks, signal.SIGTERM) == 130
+    assert left() == []
+    assert interrupted(stacks, signal.SIGKILL) == -signal.SIGKILL
+    assert "a" in stacks.ps()
+    stacks.compose("down")
+    assert left() == []
+
+
+def test_many_stacks_at_once(stacks: Stacks, tmp_path: Path) -> None:
+    image = tiny.build(tmp_path, tiny.HANG)
+    folders = [tmp_path / f"s{n}" for n in range(4)]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "compose.toml").write_text("".join(f'[vm.{vm}]\napp = "{image}"\n' for vm in "abc"))
+    for verb in (("up", "-d"), ("down", "--timeout", "0")):
+        running = [
+            subprocess.Popen([*FLOE, "compose", *verb, str(folder)], stderr=subprocess.PIPE) for folder in folders
+        ]
+        assert [(process.communicate(timeout=60), process.returncode)[1] for process in running] == [0] * len(folders)
+        assert len(json.loads(floe("ps", "--json").stdout)) == (12 if verb[0] == "up" else 0)
     assert left() == []
 
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _COLOURS = ("cyan", "yellow", "green", "magenta", "blue", "red")
 
+_CUT = "the networks are cut, because their process was ended; floe compose up {} mends that"
+
 _file = click.argument("file", type=click.Path(path_type=Path))
 _profiles = click.option("--profile", "profiles", multiple=True, metavar="NAME", help="Also the VMs of this profile.")
 _json = click.option("--json", "as_json", is_flag=True, help="JSON for a program.")
@@ -53,7 +55,12 @@ def up(file: Path, profiles: tuple[str, ...], detach: bool, timeout: float) -> i
     going = stacks.Up(described, folder, say)
     try:
         if detach:
-            _start(going, profiles)
+            try:
+                _start(going, profiles)
+            except KeyboardInterrupt:
+                say("ending what was started")
+                going.undo()
+                raise
             return EXIT_OK
         return _attended(going, profiles, timeout)
     finally:
@@ -85,14 +92,17 @@ def _attended(going: Up, profiles: tuple[str, ...], grace_s: float) -> int:
     labels = [label for name, vm in going.file.vms.items() for label in instances.labels(name, vm)]
     follow = Follow(going.folder, (), _Printer(labels).put)
     follow.on_end = lambda label, how: say(f"{label} {how}")
+    watch = _Watch(going, starting, failed)
     before = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
     code = EXIT_OK
     try:
         starting.start()
-        follow.run(starting.is_alive)
+        follow.run(watch.busy)
     except KeyboardInterrupt:
         code = EXIT_INTERRUPTED
         say("ending the stack; again to end it at once")
+    except _FailedError:
+        pass
     going.called_off.set()
     starting.join()
     stack = going.folder.read()
@@ -105,6 +115,34 @@ def _attended(going: Up, profiles: tuple[str, ...], grace_s: float) -> int:
     if failed and code != EXIT_INTERRUPTED:
         raise failed[0]
     return code
+
+
+class _FailedError(Exception):
+    """A VM did not start."""
+
+
+class _Watch:
+    """What is looked at while logs are shown."""
+
+    def __init__(self, going: Up, starting: threading.Thread, failed: list[BaseException]) -> None:
+        self._going = going
+        self._starting = starting
+        self._failed = failed
+        self._cut = False
+
+    def busy(self) -> bool:
+        """Whether VMs are being started. Raises _FailedError once one could not be."""
+        from floe.compose import networks
+
+        if self._starting.is_alive():
+            return True
+        if self._failed:
+            raise _FailedError
+        stack = self._going.folder.read()
+        if not self._cut and stack is not None and stack.carrier is not None and not networks.identity(stack):
+            self._cut = True
+            say(_CUT.format(self._going.file.file))
+        return False
 
 
 def _interrupt(number: int, frame: object) -> None:
@@ -178,7 +216,7 @@ def ps(file: Path, as_json: bool) -> int:
 
     _, stack = _found(file)
     if stack.carrier is not None and not networks.identity(stack):
-        say(f"the networks are cut, because their process was ended; floe compose up {file} mends that")
+        say(_CUT.format(file))
     rows: list[tuple[str, ...]] = [("VM", "STATE", "READY", "ADDRESS", "PORTS", "MEMORY", "UPTIME")]
     listed: list[dict[str, object]] = []
     for name, placed in stack.vms.items():

@@ -99,14 +99,14 @@ def settle(file: StackFile, stack: Stack, chosen: Iterable[tuple[str, str]]) -> 
     stack.addresses = addresses(file, stack.addresses, members)
 
 
-def provide(folder: StackFolder, file: StackFile, stack: Stack) -> None:
+def provide(folder: StackFolder, file: StackFile, stack: Stack) -> bool:
     """Have the networks carried as the file and the addresses say, by the process that does already or by a new one;
-    end it where there are none. Raises VmError."""
-    wanted = _content(file, stack)
+    end it where there are none. True: it is another one than before. Raises VmError."""
+    wanted, before = _content(file, stack), identity(stack)
     if not wanted:
         stop(stack)
         folder.write(stack)
-        return
+        return False
     if not stack.sockets:
         own = folder.path / "net"
         stack.sockets = str(own) if len(os.fsencode(own)) < 60 and "," not in str(own) else vmfolder.short_folder()
@@ -123,6 +123,7 @@ def provide(folder: StackFolder, file: StackFile, stack: Stack) -> None:
                 left.unlink()  # of one that was killed
         _start(folder, stack)
     folder.write(stack)
+    return identity(stack) != before
 
 
 def _content(file: StackFile, stack: Stack) -> dict[str, Any]:

@@ -97,6 +97,7 @@ class Up:
         self.file = file
         self.folder = folder
         self.called_off = threading.Event()
+        self.started: list[str] = []  # names of VMs
         self._stack = Stack(name=folder.name, file=str(file.file))
         self._say = say
         self._lock = threading.Lock()  # on the record, and on the choice of free ports
@@ -104,12 +105,12 @@ class Up:
 
     def start(self, profiles: Sequence[str] = ()) -> list[Step]:
         """Returns when every VM that has to is ready. Raises the first FloeError; what runs by then goes on."""
-        self.file.chosen(profiles)  # says what is wrong before anything is touched
         with self.folder.locked():
             stack = self._stack = read(self.folder, str(self.file.file))
-            networks.settle(self.file, stack, wanted.names(stack.name, self.file.chosen(profiles)).items())
-            networks.provide(self.folder, self.file, stack)
+            # What cannot be built or makes no sense is told before anything is touched.
             steps = plan(self.file, stack, profiles, self._say)
+            if networks.provide(self.folder, self.file, stack):
+                steps = plan(self.file, stack, profiles, self._say)
             self._run(steps)
         return steps
 
@@ -171,6 +172,7 @@ class Up:
         try:
             with wanted.told(self.file.file, instance.key):
                 spec, restart = self._spec(instance), instance.vm.restart
+                self.started.append(instance.name)
                 launch.launch(spec, app=str(instance.app), name=instance.name, restart=restart)
         except FloeError:
             self._forget(instance.name)
@@ -208,6 +210,11 @@ class Up:
                 vm=name, after=instance.vm.after, aspects=instance.aspects, ready=is_ready
             )
             self.folder.write(self._stack)
+
+    def undo(self) -> None:
+        """End what was started; what had to make room for it does not come back."""
+        for name in reversed(self.started):
+            self._remove(name)
 
     def _remove(self, name: str) -> None:
         end_vm(name, STOP_GRACE_S)
