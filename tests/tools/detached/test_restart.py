@@ -8,7 +8,8 @@ import os
 import re
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from tests.support import tiny
 from tests.support.command import FLOE, floe
 from tests.support.vms import Vms, kill, log, ps, until
 
+SmallDisk = Callable[[str], AbstractContextManager[Path]]
 # Ends with the number that is typed.
 OBEYS = "import floe, sys\nprint('up', floe.secret('word'))\nsys.exit(int(sys.stdin.readline()))\n"
 
@@ -116,9 +118,12 @@ def test_everything_but_the_vm_is_as_it_was(vms: Vms, tmp_path: Path) -> None:
     os.close(ours)
     folder = vmfolder.find("a")
     until(lambda: log("a").count("up") == 1, "its start")
+    before = folder.keeper
+    assert before is not None
+    held = len(os.listdir(f"/proc/{before.pid}/fd"))
     type_in("a", "4\n")
     until(lambda: log("a").count("up") == 2, "its second start")
-    before = folder.keeper
+    until(lambda: len(os.listdir(f"/proc/{before.pid}/fd")) == held, "its keeper to hold as much as before")
     kill(before)
     until(lambda: folder.keeper not in (None, before), "another keeper")
     type_in("a", "5\n")
@@ -162,6 +167,27 @@ def test_what_was_handed_over_is_lost_with_all_that_held_it(vms: Vms, tmp_path: 
     assert floe("start", "a").returncode == 0
     vms.note(folder)
     until(lambda: log("a").count("up b'swordfish'") == 2, "its second start")
+
+
+def test_on_a_full_disk(vms: Vms, tmp_path: Path, small_disk: SmallDisk, monkeypatch: pytest.MonkeyPatch) -> None:
+    with small_disk("1m") as disk:
+        monkeypatch.setenv("XDG_STATE_HOME", str(disk))
+        vms.run("--name", "a", "--restart", "always", tiny.build(tmp_path, tiny.HANG))
+        folder = vmfolder.find("a")
+        with contextlib.suppress(OSError), (disk / "full").open("wb", buffering=0) as f:
+            while f.write(bytes(4096)):
+                pass
+        for count in (1, 2):
+            kill(folder.vm)
+            until(lambda count=count: (ps("a")["state"], ps("a")["restarts"]) == ("running", count), "another start")
+        vms.note(folder)
+        assert floe("stop", "--timeout", "0", "a").returncode == 0
+        assert (ps("a")["exit_code"], ps("a")["cause"], ps("a")["restarts"]) == (130, "interrupt", 2)
+        assert "No space left on device" in floe("start", "a").stderr
+        (disk / "full").unlink()
+        assert floe("start", "a").returncode == 0
+        vms.note(folder)
+        assert floe("rm", "--force", "a").returncode == 0
 
 
 def test_code_that_runs_in_a_vm_that_dies(vms: Vms, tmp_path: Path) -> None:

@@ -83,7 +83,9 @@ def _start(folder: Folder, plan: VmSpec, blobs: Sequence[handover.Blob]) -> None
         folder.life = Life()
         if told.console_port:  # asked for by its number: no other one will do
             (folder.path / Names.ENDPOINTS).unlink(missing_ok=True)
-        BoundedLog(folder.console_log).note("started by floe start")
+        log = BoundedLog(folder.console_log)
+        log.note("started by floe start")
+        log.close()
         launch.begin(folder, msgspec.structs.replace(told, accel=plan.accel), plan, blobs)
     except (OSError, FloeError) as e:
         launch.kill(folder)

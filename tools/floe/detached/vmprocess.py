@@ -30,6 +30,7 @@ _CONNECT_S = 5.0
 _SAY_S = 1.0  # what a guest may take to say where it stands
 _LAST_EVENTS_S = 2.0
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+_MESSAGES_LIMIT = 1 << 18  # bytes of the hypervisor's of all starts before, at which they are dropped
 _CHATTER = "info: QEMU waiting for connection on"
 
 
@@ -64,6 +65,8 @@ class VmProcess:
         listeners = []
         try:
             self._folder.hypervisor_log.touch(0o600)
+            if self._folder.hypervisor_log.stat().st_size > _MESSAGES_LIMIT:
+                os.truncate(self._folder.hypervisor_log, 0)
             self._folder.pid = self._folder.exit_status = None
             listeners = [self._listen(part) for part in Names.PARTS]
             self._connect()
@@ -233,6 +236,7 @@ class VmProcess:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=_LAST_EVENTS_S)
         self.resets -= self._again
+        self._hypervisor.release()
         self.on_end(self._judge(status))
 
     def _close_links(self) -> None:

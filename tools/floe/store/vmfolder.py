@@ -255,7 +255,10 @@ class Folder:
 
     @parent.setter
     def parent(self, process: Process) -> None:
-        self._write(Names.PARENT, process)
+        try:
+            self._write(Names.PARENT, process)
+        except OSError:  # a full disk has room for what takes the place of another: of the parent before a restart
+            self._record(Names.PARENT, msgspec.json.encode(process))
 
     @property
     def keeper(self) -> Process | None:
@@ -351,7 +354,10 @@ class Folder:
     def blank(self) -> None:
         """Records that hold nothing, and have their room. Raises OSError."""
         for name in Names.RECORDS:
-            (self.path / name).write_bytes(b" " * _RECORD_BYTES)
+            if (self.path / name).exists():
+                self._record(name, b"")
+            else:
+                (self.path / name).write_bytes(b" " * _RECORD_BYTES)
 
     # ---- the VM ---------------------------------------------------------------------------------------
 
