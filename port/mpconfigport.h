@@ -24,6 +24,8 @@ typedef long mp_off_t;
 #define MP_STATE_PORT MP_STATE_VM
 #include <alloca.h>
 
+#include "libc/decimal.h"
+
 // ---- compiler: only in the dev archive ----
 #define MICROPY_ENABLE_COMPILER (FLOE_DEV)
 #define MICROPY_EMIT_X64 (FLOE_DEV)
@@ -62,6 +64,7 @@ void floe_heap_free(void *p);
 
 // ---- language ----
 #define MICROPY_FLOAT_IMPL (MICROPY_FLOAT_IMPL_DOUBLE)
+#define MICROPY_PARSE_FLOAT decimal_value // port/patches/micropython/float-literals.patch
 #define MICROPY_LONGINT_IMPL (MICROPY_LONGINT_IMPL_MPZ)
 #define MICROPY_ERROR_REPORTING (MICROPY_ERROR_REPORTING_DETAILED)
 #define MICROPY_WARNINGS (1)

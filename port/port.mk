@@ -51,7 +51,7 @@ CFLAGS += -DFLOE_DEV=$(if $(filter dev,$(PROFILE)),1,0)
 
 # ---- sources ----
 SRC_PORT_C = \
-    $(addprefix port/, bootargs.c envfile.c gccollect.c input.c interrupt.c main.c misc.c machine_rtc.c mod_floe.c \
+    $(addprefix port/, bootargs.c envfile.c formatfloat.c gccollect.c input.c interrupt.c main.c misc.c machine_rtc.c mod_floe.c \
     mod_secret.c mphalport.c script.c signals.c softtimer.c traceback.c) \
     $(FLOE_HAL_C) $(sort $(wildcard port/boot/*.c port/libc/*.c port/monitor/*.c port/xen/*.c))
 SRC_PORT_S = port/boot/entry.S port/monitor/monitor.S
@@ -85,7 +85,8 @@ $(READY_OBJ): CFLAGS += -DFLOE_READY=1
 $(filter-out %/ready.o, $(READY_OBJ)): CFLAGS += $(CFLAGS_UPSTREAM) -Dmp_parse_num_decimal=floe_ready_decimal -Dmp_frozen_names=floe_ready_names
 
 # objmodule.o is compiled per app, with the app's module table.
-OBJ = $(filter-out $(BUILD)/py/objmodule.o, $(PY_O))
+# port/formatfloat.c takes the place of upstream's.
+OBJ = $(filter-out $(addprefix $(BUILD)/py/, objmodule.o formatfloat.o), $(PY_O))
 OBJ += $(addprefix $(BUILD)/, $(SRC_C:.c=.o) $(SRC_PORT_S:.S=.o) $(SRC_THIRDPARTY_C:.c=.o))
 OBJ += $(addprefix $(BUILD)/lwip/, $(LWIP_SRC_C:.c=.o)) $(addprefix $(BUILD)/mbedtls/, $(MBEDTLS_SRC_C:.c=.o))
 
@@ -97,7 +98,11 @@ PY_FAST = $(addprefix py/, runtime.o map.o obj.o objfun.o objlist.o objdict.o ob
 $(addprefix $(BUILD)/, $(FLOE_FAST:.c=.o) $(PY_FAST)) $(addprefix $(BUILD)/lwip/, $(LWIP_FAST:.c=.o)): CFLAGS += $(FAST_OPT)
 # Or the compiler makes the malloc and memset of calloc into a call of calloc.
 $(BUILD)/port/libc/malloc.o: CFLAGS += -fno-builtin-malloc
-$(BUILD)/port/libc/string.o $(BUILD)/port/libc/stdlib.o: CFLAGS += -O2 -fno-builtin -fno-tree-loop-distribute-patterns
+$(BUILD)/port/libc/string.o: CFLAGS += -O2 -fno-builtin -fno-tree-loop-distribute-patterns
+$(BUILD)/port/libc/stdlib.o: CFLAGS += -fno-builtin
+$(addprefix $(BUILD)/, port/libc/decimal.o port/formatfloat.o py/parsenum.o shared/readline/readline.o): CFLAGS += -Oz
+# In 1.25 repr() asks for 16 digits; later versions ask for what gives the number back, as port/formatfloat.c does.
+$(addprefix $(BUILD)/py/, objfloat.o objcomplex.o): CFLAGS += -Dmp_format_float=floe_format_repr
 # Where containers compare and hash what they hold, upstream forgets to look at the stack: port/misc.c does first.
 $(BUILD)/py/sequence.o $(BUILD)/py/objdict.o: CFLAGS += -Dmp_obj_equal=floe_obj_equal
 $(BUILD)/py/objtuple.o: CFLAGS += -Dmp_unary_op=floe_unary_op
@@ -140,6 +145,7 @@ $(BUILD)/libfloe.a: $(OBJ) port/port.mk
 	$(ECHO) "AR $@"
 	$(Q)$(RM) -f $@
 	$(Q)$(AR) rcsD $@ $(OBJ)
+	$(Q)$(OBJCOPY) -D --wildcard --strip-symbol='*.c' $@ # the names of source files stand in the link map
 
 $(DISK_OBJ) $(READY_OBJ): | $(HEADER_BUILD)/qstrdefs.generated.h $(HEADER_BUILD)/mpversion.h $(OBJ_EXTRA_ORDER_DEPS)
 $(BUILD)/disk/%.o: %.c

@@ -25,14 +25,14 @@ USES: list[tuple[str, str]] = [
     (
         r"port/libc/.*",
         rf"{STD}|(assert|ctype|math|stdlib|stdio|alloca|unistd|emmintrin|sys/types)\.h"
-        r"|(\.\./)?(hal/hal|hal/internal|port)\.h|libffi/src/dlmalloc\.c",
+        r"|(\.\./)?(hal/hal|hal/internal|port)\.h|decimal\.h|libffi/src/dlmalloc\.c",
     ),
-    (r"port/mpconfigport\.h|port/qstrdefsport\.h", rf"{STD}|alloca\.h|math\.h|(\.\./)?hal/hal\.h|port\.h"),
+    (r"port/mpconfigport\.h|port/qstrdefsport\.h", rf"{STD}|alloca\.h|math\.h|(\.\./)?hal/hal\.h|libc/decimal\.h|port\.h"),
     (r"port/mphalport\.[ch]", rf"{STD}|py/.*|shared/.*|(hal/)?hal\.h|(mphal)?port\.h|dev/dev\.h"),
     (
         r"port/(dev/)?[a-z_]+\.[ch]",
         rf"{STD}|stdio\.h|py/.*|shared/.*|extmod/.*|genhdr/.*|app\.h|(env|port|mod_floe)\.h|(dev/)?dev\.h|hal/(hal|internal)\.h"
-        r"|boot/boot\.h|monitor/monitor\.h|xen/xen\.h|(netdev/)?netdev\.h",
+        r"|boot/boot\.h|monitor/monitor\.h|xen/xen\.h|(netdev/)?netdev\.h|math\.h|libc/decimal\.h",
     ),
     (r"modules/netdev/.*", rf"{STD}|netdev\.h"),
     (r"modules/blkdev/(blk[a-z]+|ramdisk)\.[ch]", rf"{STD}|hal\.h|blk[a-z]+\.h"),

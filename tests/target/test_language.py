@@ -8,13 +8,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from floe.testing import Boot
 
 GUESTS = Path(__file__).resolve().parent / "guests"
 
 
-def test_as_cpython_has_it(boot: Boot) -> None:
-    guest = GUESTS / "guest_same.py"
+@pytest.mark.parametrize("name", ["same", "floats"])
+def test_as_cpython_has_it(boot: Boot, name: str) -> None:
+    guest = GUESTS / f"guest_{name}.py"
     cpython = subprocess.run(
         [sys.executable, "-I", str(guest)],
         env={**os.environ, "TZ": "UTC"}, capture_output=True, text=True, timeout=60, check=True,
