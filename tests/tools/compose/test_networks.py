@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 from floe.compose import networks, stackfile
 from floe.errors import UsageError
 from floe.store import stackfolder
+from tests.support.command import FLOE
 from tests.support.stacks import Stacks, left
 from tests.support.vms import until
 
@@ -157,6 +160,37 @@ def test_a_port_that_nobody_opens(stacks: Stacks) -> None:
     done = stacks.compose("up", "-d", code=124)
     assert "floe: a is not ready after 2 s: port 80 does not answer" in done.stderr
     stacks.compose("down")
+    assert left() == []
+
+
+SRV = "import socket\ns = socket.socket()\ns.bind(('0.0.0.0', 80))\ns.listen(4)\ns.accept()[0].send(b'hi')\n"
+CLI = "import socket\ns = socket.socket()\ns.connect(('10.77.0.2', 80))\nprint(s.recv(100))\n"
+BRIDGED = """
+[network.lan]
+bridge = "floebr"
+subnet = "10.77.0.0/24"
+[vm.srv]
+app = "srv.py"
+networks = { lan = "10.77.0.2" }
+ready = { line = "up" }
+[vm.cli]
+app = "cli.py"
+networks = ["lan"]
+after = ["srv"]
+"""
+IN_NAMESPACE = 'mount -t sysfs none /sys && ip link add floebr type bridge && ip link set floebr up && exec "$0" "$@"'
+
+
+def test_a_bridge_of_this_machine(stacks: Stacks) -> None:
+    if subprocess.run(["unshare", "-rn", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("SKIP: no right to make a network namespace")
+    if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
+        pytest.skip("SKIP: no right to open /dev/net/tun")
+    stacks.write(BRIDGED, srv=SRV.replace("s.accept", "print('up')\ns.accept"), cli=CLI)
+    argv = ["unshare", "-rn", "--mount", "sh", "-c", IN_NAMESPACE, *FLOE, "compose", "up", str(stacks.folder)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "cli | b'hi'" in done.stdout
     assert left() == []
 
 

@@ -198,6 +198,21 @@ def test_many_stacks_at_once(stacks: Stacks, tmp_path: Path) -> None:
     assert left() == []
 
 
+def test_profiles(stacks: Stacks, tmp_path: Path) -> None:
+    image = tiny.build(tmp_path, tiny.HANG)
+    stacks.write(f'[vm.a]\napp = "{image}"\n[vm.b]\napp = "{image}"\nprofiles = ["debug"]\n')
+    assert stacks.compose("up", "-d").stderr == "floe: a is started\n"
+    assert stacks.compose("up", "-d", "--profile", "debug").stderr == "floe: b is started\n"
+    assert stacks.compose("plan").stdout.split() == ["keep", "a"]
+    assert "nothing to do" in stacks.compose("up", "-d").stderr
+    assert {label: vm["state"] for label, vm in stacks.ps().items()} == {"a": "running", "b": "running"}
+    assert "--profile none: no VM of" in stacks.compose("up", "-d", "--profile", "none", code=125).stderr
+    stacks.write(f'[vm.a]\napp = "{image}"\n')
+    assert "floe: b is removed: not in the file\n" in stacks.compose("up", "-d").stderr
+    stacks.compose("down", "--timeout", "0")
+    assert left() == []
+
+
 def test_all_end_by_themselves(stacks: Stacks) -> None:
     path = stacks.write(
         '[vm.a]\napp = "job.py"\n[vm.b]\napp = "bad.py"\n', "two.toml", job=JOB, bad="raise SystemExit(7)"

@@ -19,8 +19,8 @@ from floe.shown import shown
 
 if TYPE_CHECKING:
     from floe.compose.follow import Line
-    from floe.compose.stack import Up
     from floe.compose.stackfile import StackFile
+    from floe.compose.up import Up
     from floe.store.stackfolder import Stack, StackFolder
 
 _COLOURS = ("cyan", "yellow", "green", "magenta", "blue", "red")
@@ -48,11 +48,12 @@ def up(file: Path, profiles: tuple[str, ...], detach: bool, timeout: float) -> i
 
     Without -d the logs follow, and Ctrl-C ends the stack; a second one does so at once."""
     from floe.compose import stack as stacks
+    from floe.compose import up as bringing
     from floe.store import stackfolder
 
     described = _load(file)
     folder = stackfolder.provide(described.file, described.name, described.default_name)
-    going = stacks.Up(described, folder, say)
+    going = bringing.Up(described, folder, say)
     try:
         if detach:
             try:
@@ -185,6 +186,7 @@ def down(file: Path, timeout: float) -> int:
 def plan(file: Path, profiles: tuple[str, ...], as_json: bool) -> int:
     """Print what `up` would do, and do nothing."""
     from floe.compose import stack as stacks
+    from floe.compose import up as bringing
     from floe.store import stackfolder
     from floe.store.stackfolder import Stack
 
@@ -192,7 +194,7 @@ def plan(file: Path, profiles: tuple[str, ...], as_json: bool) -> int:
     folder = stackfolder.find(described.file)
     name = described.name or described.default_name
     stack = stacks.read(folder, str(file)) if folder else Stack(name=name, file=str(described.file))
-    steps = stacks.plan(described, stack, profiles, say)
+    steps = bringing.plan(described, stack, profiles, say)
     if as_json:
         listed = [{"action": s.action, "vm": s.label, "name": s.name, "reason": s.reason} for s in steps]
         click.echo(json.dumps(listed, indent=2))

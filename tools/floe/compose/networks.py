@@ -23,11 +23,11 @@ from floe.hostnet import networks as carrier
 from floe.store import vmfolder
 from floe.store.stackfolder import Stack, StackFolder
 from floe.store.vmfolder import Process
-from floe.vm import plan
 
 _START_S = 20.0
 _ANSWER_S = 10.0
 _END_S = 5.0
+_LONGEST_FOLDER = 60  # characters, so that the path of a socket in it is no longer than unix(7) allows
 _LOG = "networks.log"
 
 Members = dict[str, str]  # name of each VM, as `floe ps` has it: of which [vm.NAME]
@@ -85,6 +85,8 @@ def cards(file: StackFile, stack: Stack, name: str, vm: Vm) -> list[str]:
 
 def hardware_address(name: str, network: str) -> str:
     """Of a VM's card in a network: the same at every start."""
+    from floe.vm import plan
+
     return "02:" + hashlib.sha256(f"floe mac {plan.identity(name)} {network}".encode()).digest()[:5].hex(":")
 
 
@@ -107,9 +109,10 @@ def provide(folder: StackFolder, file: StackFile, stack: Stack) -> bool:
         stop(stack)
         folder.write(stack)
         return False
-    if not stack.sockets:
+    if not stack.sockets or not _is_ours(Path(stack.sockets)):
         own = folder.path / "net"
-        stack.sockets = str(own) if len(os.fsencode(own)) < 60 and "," not in str(own) else vmfolder.short_folder()
+        fits = len(os.fsencode(own)) <= _LONGEST_FOLDER and "," not in str(own)
+        stack.sockets = str(own) if fits else vmfolder.short_folder()
         folder.write(stack)
     sockets = Path(stack.sockets)
     sockets.mkdir(mode=0o700, exist_ok=True)
@@ -124,6 +127,14 @@ def provide(folder: StackFolder, file: StackFile, stack: Stack) -> bool:
         _start(folder, stack)
     folder.write(stack)
     return identity(stack) != before
+
+
+def _is_ours(folder: Path) -> bool:
+    """A folder below /tmp is gone after a start of the host, and may have become another user's."""
+    try:
+        return folder.stat().st_uid == os.getuid()
+    except OSError:
+        return False
 
 
 def _content(file: StackFile, stack: Stack) -> dict[str, Any]:

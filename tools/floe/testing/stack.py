@@ -32,14 +32,14 @@ class Stack:
 
     def up(self) -> None:
         """Start what is not up, and what has changed since, as `floe compose up -d`. Raises FloeError."""
-        from floe.compose import stack as stacks
         from floe.compose import stackfile
+        from floe.compose import up as bringing
         from floe.store import stackfolder
 
         with self._apart():
             described = stackfile.load(self._file, {**os.environ, **self._variables})
             folder = stackfolder.provide(described.file, described.name, described.default_name)
-            stacks.Up(described, folder, self.said.append).start(self._profiles)
+            bringing.Up(described, folder, self.said.append).start(self._profiles)
 
     def down(self) -> None:
         """End it at once."""
