@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """CPython's asyncio over MicroPython's, which alone is in an image that asks for no more than it has."""
 
+from . import core
 from .core import *
-from .core import Loop, ticks
 
 __version__ = (3, 0, 0)
 
@@ -37,6 +37,25 @@ _attrs = {
     "ALL_COMPLETED": "waiting",
     "get_running_loop": "running",
     "iscoroutine": "running",
+    "shield": "waiting",
+    # Methods of tasks and loops, as they are named.
+    "InvalidStateError": "tasks",
+    "ensure_future": "tasks",
+    ".result()": "tasks",
+    ".exception()": "tasks",
+    ".cancelled()": "tasks",
+    ".add_done_callback": "tasks",
+    ".remove_done_callback": "tasks",
+    ".get_name()": "tasks",
+    ".set_name": "tasks",
+    ".get_coro()": "tasks",
+    "create_task(name)": "tasks",
+    "create_task(context)": "tasks",
+    "Future": "futures",
+    ".create_future": "futures",
+    ".call_at": "timers",
+    ".call_later": "timers",
+    ".call_soon": "timers",
 }
 
 
@@ -47,4 +66,10 @@ def __getattr__(name):
     return value
 
 
-Loop.time = lambda: ticks() / 1000  # what timeout_at() counts by
+for _part in ("tasks", "futures", "timers"):
+    try:
+        __import__(_part, globals(), None, (), 1)
+    except ImportError:
+        pass  # nobody names what it has
+create_task = core.create_task
+core.Loop.time = lambda: core.ticks() / 1000  # what timeout_at() counts by

@@ -53,14 +53,15 @@ class _Member:
         self.task = core.create_task(self)
 
     def send(self, value):
-        return self._step(self._coro.send, value)
-
-    def throw(self, *error):
-        return self._step(self._coro.throw, *error)
-
-    def _step(self, step, *args):
         try:
-            return step(*args)
+            return self._coro.send(value)
+        except BaseException as e:
+            self._group._ended(self, e)
+            raise
+
+    def throw(self, error):
+        try:
+            return self._coro.throw(error)
         except BaseException as e:
             self._group._ended(self, e)
             raise
@@ -92,6 +93,8 @@ class TaskGroup:
             coro.close()
             raise RuntimeError("TaskGroup is not running")
         self._running.append(member := _Member(self, coro))
+        if name is not None and hasattr(member.task, "set_name"):
+            member.task.set_name(name)
         return member.task
 
     def _ended(self, member, error):

@@ -91,6 +91,18 @@ async def wait(aws, *, timeout=None, return_when=ALL_COMPLETED):
     return set(watch.ended), set(watch.pending)
 
 
+async def shield(aw):
+    """Its result; who is cancelled meanwhile leaves it running."""
+    task = core._promote_to_task(aw)
+    watch = _Watch([task], None)
+    try:
+        if watch.pending:
+            await watch.next()
+    finally:
+        watch.close()
+    return await task
+
+
 def as_completed(aws, *, timeout=None):
     """Awaitables, each of which gives the result of the next task that ends."""
     watch = _Watch([core._promote_to_task(aw) for aw in set(aws)], timeout)

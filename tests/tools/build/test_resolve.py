@@ -322,7 +322,10 @@ def test_keywords_that_only_the_package_has(tmp_path: Path, text: str, frozen: l
     assert made == [*(f"json/{name}.py" for name in (["__init__", *frozen] if frozen else [])), "main.py"]
 
 
-FULLER = '_attrs = {"Now": "now", "Later": "later", "More": "more"}\ndef __getattr__(a): pass\n'
+FULLER = """
+_attrs = {"Now": "now", "Later": "later", "More": "more", ".result()": "more", ".call": "more", "Now(name)": "more"}
+def __getattr__(a): pass
+"""
 
 
 def with_fuller(tmp_path: Path, text: str, *, everything: bool = False) -> tuple[Resolver, Path]:
@@ -343,11 +346,23 @@ def with_fuller(tmp_path: Path, text: str, *, everything: bool = False) -> tuple
 
 
 def test_the_fuller_package_where_somebody_names_what_only_it_has(tmp_path: Path) -> None:
-    for text in ("import lazy\nlazy.Later\n", "import lazy as l\nl.Now\n", "from lazy import Now, Nothing\n"):
+    for text in (
+        "import lazy\nlazy.Later\n",
+        "import lazy as l\nl.Now\n",
+        "from lazy import Now, Nothing\n",
+        "import lazy\nresult = lazy.Now(1)\ncall(result.result(5), result.result)\nf(name=1)\n",
+    ):
         resolver, fuller = with_fuller(tmp_path, text)
         assert resolver.closure.frozen["lazy/__init__.py"].path != fuller
         assert "lazy/more.py" not in resolver.closure.frozen
-    for text in ("import lazy\nlazy.More\n", "from lazy import More\nfrom lazy import Now\n", "import lazy\nf(lazy)\n"):
+    for text in (
+        "import lazy\nlazy.More\n",
+        "from lazy import More\nfrom lazy import Now\n",
+        "import lazy\nf(lazy)\n",
+        "import lazy\nf(x).result()\n",
+        "import lazy\nx.y.call(1, 2)\n",
+        "import lazy\nlazy.Now(1, name=2)\n",
+    ):
         resolver, fuller = with_fuller(tmp_path, text)
         assert resolver.closure.frozen["lazy/__init__.py"].path == fuller
         assert {"lazy/more.py", "lazy/now.py"} <= resolver.closure.frozen.keys()

@@ -50,7 +50,7 @@ class Source:
     # ("asyncio", "sleep"), x.y by x's last name: the guarded bodies it stands in, 0 for the rest of the module
     attributes: dict[tuple[str, str], set[int]] = field(default_factory=dict)
     bare: set[str] = field(default_factory=set)  # names used otherwise than as x.y
-    loose: set[str] = field(default_factory=set)  # last names not only called with 2 or 3 plain arguments; "f(key)"
+    loose: set[str] = field(default_factory=set)  # last names not only called with 2 or 3 plain arguments; see _loose()
     lazy: dict[str, str] = field(default_factory=dict)  # attribute -> submodule, of a package with __getattr__
 
 
@@ -98,7 +98,8 @@ def _lazy_attributes(tree: ast.Module) -> dict[str, str]:
 
 def _loose(tree: ast.Module) -> set[str]:
     """Last names that are not just called with two or three arguments by position; imports under another name too.
-    With them "dumps(indent)" for a call with that keyword, or what hands it on: partial(dumps, indent=2)."""
+    With them "dumps(indent)" for a call with that keyword, or what hands it on: partial(dumps, indent=2); and ".x" for
+    an attribute of anything, ".x()" for one that is called without arguments."""
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     plain = {
         id(call.func)
@@ -111,6 +112,10 @@ def _loose(tree: ast.Module) -> set[str]:
             names.add(_last(node))
         elif isinstance(node, ast.ImportFrom):
             names.update(alias.name for alias in node.names if alias.asname not in (None, alias.name))
+        if isinstance(node, ast.Attribute):
+            names.add(f".{node.attr}")
+    bare = (call for call in calls if not call.args and not call.keywords)
+    names |= {f".{call.func.attr}()" for call in bare if isinstance(call.func, ast.Attribute)}
     return names | _keywords(tree, calls)
 
 

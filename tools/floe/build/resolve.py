@@ -289,6 +289,8 @@ class Resolver:
         named = {name for i in imported for name in i.names}
         if last in source.bare or "*" in named:
             return True
+        if attribute.startswith(".") or attribute.endswith(")"):
+            return bool(imported) and attribute in source.loose
         if attribute not in named and (last, attribute) not in source.attributes:
             return False
         beyond = ENOUGH.get((package, attribute))
