@@ -12,9 +12,8 @@ from message import HEADER, NOTIFY, QUERY, FormatError, Query, parse
 from rrtype import AXFR, DS, IXFR, SOA
 from zone import Zone
 
-_KNOWN_SIZE = 4 << 20  # bytes of whole queries and their answers that are kept
-_KEPT = 512  # bytes of the longest of them
-_ASKED = 16384  # questions kept
+_KEPT = 512  # bytes of the longest query and of the longest answer that are kept whole
+_COST = 256  # bytes that an entry takes in the heap beside its own
 _SHAPES = 256  # kinds of queries kept
 _TRUNCATED = 0x0200
 _IN = 1
@@ -31,7 +30,9 @@ class Authority:
         self.known: dict = {}  # query without its first two bytes -> answer, of which the first two are to be set
         self.special = None  # special(query, udp, address): what is no ordinary query, answered as respond() does
         self.forwarder = None  # asks others for names that no zone here has
+        self._memory = 1 << 20  # bytes for either of `known` and `_asked`
         self._known_size = 0
+        self._asked_size = 0
         self._asked: dict = {}  # name in lower case, type and class -> Answer
         self._shapes: dict = {}  # counts and what follows the question -> (largest answer by UDP, our OPT)
 
@@ -46,10 +47,16 @@ class Authority:
         self.zones.pop(name, None)
         self.forget()
 
+    def use_memory(self, free: int) -> None:
+        """How many bytes of the heap are free now that the zones are there: a quarter of them is for what was asked."""
+        self._memory = free // 8
+
     def forget(self) -> None:
+        """All that was asked."""
         self.known.clear()
         self._known_size = 0
         self._asked.clear()
+        self._asked_size = 0
 
     def find(self, name: bytes, rtype: int) -> bytes | None:
         """The name of the zone that answers for a name. A DS stands in the parent's zone."""
@@ -135,8 +142,10 @@ class Authority:
             return None
         answer = composer.answer(name, rtype)
         if name in composer.zone.nodes:
-            if len(self._asked) >= _ASKED:
+            self._asked_size += len(key) + len(answer.body) + 2 * _COST
+            if self._asked_size > self._memory:
                 self._asked.clear()
+                self._asked_size = 0
             self._asked[key] = answer
         return answer
 
@@ -150,10 +159,10 @@ class Authority:
     def _remember(self, raw: bytes, key: bytes, answer: bytes) -> None:
         if len(answer) > _KEPT or len(raw) > _KEPT or raw[HEADER : HEADER + len(key)] != key:
             return  # letters of mixed case seldom come twice
-        if self._known_size > _KNOWN_SIZE:
+        self._known_size += len(raw) + len(answer) + _COST
+        if self._known_size > self._memory:
             self.known.clear()
             self._known_size = 0
-        self._known_size += len(raw) + len(answer) + 128
         self.known[raw[2:]] = bytearray(answer)
 
 
@@ -172,7 +181,7 @@ def _finish(raw: bytes, end: int, answer: Answer, limit: int, opt: bytes) -> byt
         answer = answer.short or answer
         if size + len(answer.body) > limit:
             answer = Answer(answer.flags | _TRUNCATED)
-    head = answer.heads[raw[2] & 1 | (2 if opt else 0)]
+    head = answer.head(raw[2] & 1, 1 if opt else 0)
     return b"".join((raw[:2], head, raw[HEADER:end], answer.body, opt))
 
 

@@ -98,8 +98,11 @@ class Cache:
                 self._used -= entry.size()
                 del self._entries[key]
         if self._used > self._size * 3 // 4:
-            self._entries.clear()
-            self._used = 0
+            self.clear()
+
+    def clear(self) -> None:
+        self._entries.clear()
+        self._used = 0
 
     def __len__(self) -> int:
         return len(self._entries)

@@ -16,6 +16,7 @@ YXDOMAIN, NOTAUTH, BADVERS = 6, 9, 16
 QUESTION = 12  # where the question begins in a message
 AUTHORITATIVE = 0x0400
 _MAX_CHAIN = 16  # CNAME and DNAME records followed
+_SHARED = 1024  # answers of a zone that fit several names
 _ANY_TTL = 3600
 _ANY_DATA = b"\x07RFC8482\x00"
 
@@ -28,13 +29,17 @@ class Answer:
         self.counts = counts  # of answer, authority and additional section
         self.body = body
         self.short: Answer | None = None  # the same without what may be left out, if the whole is too long
-        self.heads = [self._head(0, 0), self._head(1, 0), self._head(0, 1), self._head(1, 1)]
+        self._heads: list = [None] * 4
 
-    def _head(self, recursion_desired: int, opt: int) -> bytes:
-        """The header behind the id, of an answer to an ordinary query."""
-        answers, authority, additional = self.counts
-        flags = 0x8000 | self.flags | recursion_desired << 8
-        return struct.pack(">HHHHH", flags, 1, answers, authority, additional + opt)
+    def head(self, recursion_desired: int, opt: int) -> bytes:
+        """The header behind the id, of an answer to an ordinary query; opt: 1 if our OPT comes at the end."""
+        head = self._heads[recursion_desired | opt << 1]
+        if head is None:
+            answers, authority, additional = self.counts
+            flags = 0x8000 | self.flags | recursion_desired << 8
+            head = struct.pack(">HHHHH", flags, 1, answers, authority, additional + opt)
+            self._heads[recursion_desired | opt << 1] = head
+        return head
 
 
 class Writer:
@@ -58,6 +63,10 @@ class Writer:
         self._known[name] = at
 
     def _name(self, name: bytes) -> None:
+        target = self._known.get(name)
+        if target is not None:
+            self.out.extend(struct.pack(">H", 0xC000 | target))
+            return
         i = 0
         while name[i]:
             target = self._known.get(name[i:])
@@ -110,20 +119,28 @@ class Composer:
     def answer(self, name: bytes, rtype: int) -> Answer:
         """name: in lower case and in the zone."""
         kind, base, node = self.zone.find(name, rtype)
-        if kind in (EXACT, ALIAS, SUBSTITUTE):
+        if kind == EXACT:
+            rrset = node.get(rtype)
+            if rrset is not None and rtype not in COMPRESSED:
+                return _plain(rtype, rrset)
+            if rrset is not None or rtype == ANY:
+                return self._compose(name, name, rtype)
+            base = self.zone.apex
+            key = (NOERROR, len(name), 0)
+        elif kind in (ALIAS, SUBSTITUTE):
             return self._compose(name, name, rtype)
-        if kind == ABSENT and node is not None:
+        elif kind == ABSENT and node is not None:
             if CNAME in node and rtype != CNAME:
                 return self._compose(name, base, rtype)
             key = (base, len(name), rtype)
         elif kind == ABSENT:
             base = self.zone.apex
-            key = (None, len(name), 0)
+            key = (NXDOMAIN, len(name), 0)
         else:
             key = (base, len(name), -1)
         answer = self._shared.get(key)
         if answer is None:
-            if len(self._shared) >= 4096:
+            if len(self._shared) >= _SHARED:
                 self._shared.clear()
             answer = self._shared[key] = self._compose(name, base, rtype)
         return answer
@@ -134,6 +151,16 @@ class Composer:
         writer.point(base, QUESTION + len(name) - len(base))
         writer.point_whole(name, QUESTION)
         return _Walk(self.zone, writer, rtype).run(name)
+
+
+def _plain(rtype: int, rrset: list) -> Answer:
+    """The records of the name that was asked for, if no name is in their data: by far the most are such."""
+    parts = []
+    for i in range(1, len(rrset)):
+        data = rrset[i]
+        parts.append(struct.pack(">HHHIH", 0xC000 | QUESTION, rtype, 1, rrset[0], len(data)))
+        parts.append(data)
+    return Answer(AUTHORITATIVE, (len(rrset) - 1, 0, 0), b"".join(parts))
 
 
 class _Walk:

@@ -93,6 +93,9 @@ class Forwarder:
                 answer = answer[:11] + b"\1" + answer[12:] + opt
         return answer
 
+    def forget(self) -> None:
+        self._cache.clear()
+
     def __len__(self) -> int:
         """Answers kept."""
         return len(self._cache)

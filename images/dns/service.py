@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Start, running and end of the server."""
 
+import gc
 import socket
 import sys
 
@@ -53,7 +54,12 @@ class Service:
         self.tcp = TcpServer(self.loop, self.authority, limits, self.report)
 
     def report(self, exc: Exception) -> None:
-        if isinstance(exc, OSError):
+        if isinstance(exc, MemoryError):
+            self.authority.forget()
+            if self.authority.forwarder is not None:
+                self.authority.forwarder.forget()
+            print("dns: out of memory: %s" % exc)
+        elif isinstance(exc, OSError):
             print("dns: error %d" % exc.errno)
         else:
             sys.print_exception(exc)
@@ -120,6 +126,11 @@ class Service:
         """Until Ctrl-C."""
         if self.settings.numbers["reload_s"]:
             self.reloader.watch(self.settings.numbers["reload_s"])
+        gc.collect()
+        free = gc.mem_free()
+        self.authority.use_memory(free)
+        # Collected before all is used once, what is kept lies together, and the dicts find room to grow.
+        gc.threshold(free // 4)
         Console(self.loop, {"reload": self.reloader.read_again, "status": self.status})
         try:
             self.loop.run()

@@ -40,10 +40,11 @@ class Dns:
 
 
 def serve(boot: Boot) -> Iterator[BootDns]:
-    """Body of a fixture boot_dns(disk=None, secrets={}, **env) -> Dns. Each must end in order, without a traceback."""
+    """Body of a fixture boot_dns(disk=None, secrets={}, memory="", **env) -> Dns. Each must end in order, without a traceback."""
     running: list[Dns] = []
 
-    def start(disk: Path | None = None, secrets: dict[str, Path] | None = None, **env: str) -> Dns:
+    def start(disk: Path | None = None, secrets: dict[str, Path] | None = None, memory: str = "32M", **env: str) -> Dns:
+        boot.defaults["memory"] = memory
         disks = [str(disk)] if disk else []
         vm = boot("dns", deadline_s=DEADLINE_S, ports=[53, "53/udp"], env=env, disks=disks, secrets=secrets or {})
         running.append(Dns(vm))

@@ -24,6 +24,7 @@ from tests.boot.dnsguest import BootDns, disk_of, serve
 from tests.boot.dnspeer import ask_raw
 from tests.boot.dnszones import APEX, Made
 
+WAIT_S = 30.0
 HEAD = "$TTL 1h\n@ SOA ns host 1 2h 15m 2w 5m\n NS ns\nns A 192.0.2.1\n"
 LARGE = HEAD + "".join(f"big TXT {'x' * 100}{i}\n" for i in range(40)) + "small TXT s\n"
 
@@ -292,6 +293,26 @@ def test_packets_at_random(boot_dns: BootDns, tmp_path: Path) -> None:
                 ask_raw(server.udp, dns.message.make_query(f"ns1.{APEX}", "A").to_wire())
     answer = dns.message.from_wire(ask_raw(server.udp, dns.message.make_query(f"ns1.{APEX}", "A").to_wire()))
     assert answer.rcode() == dns.rcode.NOERROR and answer.answer
+
+
+def test_memory_is_bounded(boot_dns: BootDns, tmp_path: Path) -> None:
+    """Of 20,000 names and letters, each asked once, no more is remembered than there is room for."""
+    disk = disk_of(
+        tmp_path, {"zones/wild.test.zone": HEAD + "*.a TXT wild\n" + "".join(f"h{i} A 192.0.2.1\n" for i in range(999))}
+    )
+    server = boot_dns(disk, memory="8M")
+    with socket.socket(type=socket.SOCK_DGRAM) as sock:
+        sock.connect(("127.0.0.1", server.udp))
+        sock.settimeout(WAIT_S)
+        for start in range(0, 20000, 10):
+            for i in range(start, start + 10):
+                name = (f"n{i}.a.wild.test.", f"h{i % 999}.wild.test.", f"none{i}.wild.test.")[i % 3]
+                sock.send(dns.message.make_query(name, 1 + i // 999, id=i).to_wire())
+            for _ in range(10):  # in lockstep: what is not answered is missed
+                assert sock.recv(2048)
+    server.vm.send(b"status\n")
+    server.vm.expect(r"dns: 20000 queries by UDP", timeout=WAIT_S)
+    assert "out of memory" not in server.stop()
 
 
 def test_dnsperf_at_a_hundred_a_second_loses_nothing(boot_dns: BootDns, tmp_path: Path) -> None:
