@@ -8,9 +8,11 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from floe.detached import again, launch
 from floe.store import vmfolder
 from floe.store.vmfolder import Folder, Names, Process
 from tests.support import tiny
@@ -167,3 +169,24 @@ def test_a_start_that_qemu_refuses_leaves_the_log(vms: Vms, tmp_path: Path) -> N
     vms.note(vmfolder.find("a"))
     until(lambda: ps("a")["exit_code"] == 3, "its end")
     assert floe("logs", "a").stderr == "up\nup\n"
+
+
+def test_a_start_that_is_interrupted_leaves_nothing_running(
+    vms: Vms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vms.run("--name", "a", tiny.build(tmp_path, tiny.HANG))
+    assert floe("stop", "--timeout", "0", "a").returncode == 0
+    folder = vmfolder.find("a")
+    begin = launch.begin
+
+    def interrupted(*args: Any) -> None:
+        begin(*args)
+        vms.note(folder)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(launch, "begin", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            again.start("a")
+    assert (folder.vm, folder.keeper) == (None, None)
+    assert (ps("a")["state"], ps("a")["problem"]) == ("crashed", "its start was interrupted")

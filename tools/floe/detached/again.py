@@ -87,14 +87,20 @@ def _start(folder: Folder, plan: VmSpec, blobs: Sequence[handover.Blob]) -> None
         log.note("started by floe start")
         log.close()
         launch.begin(folder, msgspec.structs.replace(told, accel=plan.accel), plan, blobs)
-    except (OSError, FloeError) as e:
-        launch.kill(folder)
-        problem = e.message if isinstance(e, FloeError) else f"cannot write {folder.path}: {e.strerror}"
-        with contextlib.suppress(OSError):
-            folder.end = End(code=None, cause="failed", at=time.time(), problem=problem)
-        if isinstance(e, FloeError):
-            raise
+    except OSError as e:
+        problem = f"cannot write {folder.path}: {e.strerror}"
+        _abandon(folder, problem)
         raise FloeError(problem, hint="df, or another XDG_STATE_HOME") from e
+    except BaseException as e:
+        _abandon(folder, e.message if isinstance(e, FloeError) else "its start was interrupted")
+        raise
+
+
+def _abandon(folder: Folder, problem: str) -> None:
+    """A start that failed leaves a VM that has ended."""
+    launch.kill(folder)
+    with contextlib.suppress(OSError):
+        folder.end = End(code=None, cause="failed", at=time.time(), problem=problem)
 
 
 @contextlib.contextmanager
