@@ -252,6 +252,19 @@ def test_a_dev_image_s_input_ends_it_at_its_prompt(script: Script, typed: str, s
     assert "\xff" not in done.stdout and "raw REPL" not in done.stdout
 
 
+def test_an_image_may_be_a_dev_one_without_the_option(tmp_path: Path) -> None:
+    """By its image.toml, or as an ELF: its REPL is as with --dev."""
+    app, made = tmp_path / "app", tmp_path / "app.elf"
+    app.mkdir()
+    (app / "main.py").write_text("import sys\nprint('ready')\nsys.exit(3)\n")
+    (app / "image.toml").write_text('profile = "dev"\n')
+    assert floe("build", app, "-o", made).returncode == 0
+    for image in (app, made):
+        done = floe("run", "--timeout", "20", image, input="print(6 * 7)\n")
+        assert done.returncode == 3, (done.stdout, done.stderr)
+        assert "\n42\n" in done.stdout
+
+
 def test_the_end_of_input_ends_no_script(script: Script) -> None:
     """It has read all of it and runs on; a service with a REPL beside it does; the prompt of either ends the VM."""
     echo = "import sys, time\nprint(sys.stdin.readline())\ntime.sleep(0.5)\nprint('still here')\n"

@@ -13,6 +13,7 @@ import click
 from floe import errors
 from floe.errors import FloeError, UsageError
 from floe.hypervisor import registry
+from floe.image import elf
 from floe.qemu import accel, commandline, ring3
 from floe.shown import shown
 from floe.spec.restart import Policy, parse_restart
@@ -111,7 +112,7 @@ def command(
         _detach(spec, app=app, name=name, console_port=port, restart=policy, as_json=as_json)
         return errors.EXIT_OK
     _check_attached(app, name, console_port, policy)
-    session = Session(spec, interactive=bool(options["dev"]), say=say)
+    session = Session(spec, interactive=elf.read(spec.elf).content["profile"] == "dev", say=say)
     if not as_json:
         session.on_stamps = lambda times: say(times.text())
 
