@@ -53,10 +53,11 @@ def service(vms: Vms, tmp_path: Path) -> Folder:
 
 def end_with(name: str, code: int) -> None:
     until(lambda: "start" in log(name).rpartition("[floe:")[2], "its start")
+    before = ps(name)
     with socket.socket(socket.AF_UNIX) as console:
-        console.connect(ps(name)["unix"])
+        console.connect(before["unix"])
         console.sendall(b"%d\n" % code)
-        until(lambda: ps(name)["state"] in ("ended", "restarting"), "its end")
+        until(lambda: (now := ps(name))["state"] == "ended" or now["restarts"] > before["restarts"], "its end")
 
 
 def test_it_is_as_it_was(vms: Vms, service: Folder, tmp_path: Path) -> None:

@@ -91,10 +91,10 @@ def test_the_keeper_is_killed_while_it_waits(vms: Vms, tmp_path: Path) -> None:
     with command("logs", "-f", "a") as follower:
         until(lambda: "restart 7 in 6.4 s" in log("a"), "seven starts")
         assert folder.keeper not in (None, before)
-        assert ps("a")["state"] == "restarting"
+        until(lambda: ps("a")["state"] == "restarting", "it to wait")
         vms.note(folder)
         listed = floe("ps").stdout.splitlines()[1].split()
-        assert (listed[1], listed[3], listed[-2]) == ("restarting", "-", "7")
+        assert (listed[1], listed[3], int(listed[-2]) >= 7) == ("restarting", "-", True)
         assert floe("stop", "a").returncode == 0
         assert follower.stdout is not None
         assert follower.stdout.read() == log("a")  # through all starts
