@@ -2,8 +2,8 @@
 """Answers queries from the zones: a message in, a message out. No sockets.
 
 Three ways, each tried when the one before does not know: the whole query was asked before (`known`, by UDP); its
-question was (`_asked`); the message is taken apart and the zone asked. Both memories are dicts of bytes, emptied when
-they are full and when a zone changes.
+question was (`_asked`); the message is taken apart and the zone asked. Both memories are dicts of bytes. One that is
+full takes no more until make_room() has emptied it: a flood of names does not push out what is asked for.
 """
 
 import dnsname
@@ -14,6 +14,7 @@ from zone import Zone
 
 _KEPT = 512  # bytes of the longest query and of the longest answer that are kept whole
 _COST = 256  # bytes that an entry takes in the heap beside its own
+_FEW = 8  # zones up to which a name's end is compared with each
 _SHAPES = 256  # kinds of queries kept
 _TRUNCATED = 0x0200
 _IN = 1
@@ -34,6 +35,7 @@ class Authority:
         self._known_size = 0
         self._asked_size = 0
         self._asked: dict = {}  # name in lower case, type and class -> Answer
+        self._few: list = []  # names of zones
         self._shapes: dict = {}  # counts and what follows the question -> (largest answer by UDP, our OPT)
 
     # ---- zones ----------------------------------------------------------------------------------
@@ -41,15 +43,25 @@ class Authority:
     def put(self, name: bytes, zone: Zone | None) -> None:
         """Serve this zone from now on in the place of what had its name."""
         self.zones[name] = None if zone is None else Composer(zone)
-        self.forget()
+        self._look_first()
 
     def drop(self, name: bytes) -> None:
         self.zones.pop(name, None)
+        self._look_first()
+
+    def _look_first(self) -> None:
+        """The zones changed: list the names of them, if they are few, the longest first."""
+        self._few = sorted(self.zones, key=len, reverse=True) if len(self.zones) <= _FEW else []
         self.forget()
 
     def use_memory(self, free: int) -> None:
         """How many bytes of the heap are free now that the zones are there: a quarter of them is for what was asked."""
         self._memory = free // 8
+
+    def make_room(self) -> None:
+        """Begin anew if there is no more room for what is asked; called now and then."""
+        if self._asked_size >= self._memory or self._known_size >= self._memory:
+            self.forget()
 
     def forget(self) -> None:
         """All that was asked."""
@@ -80,17 +92,10 @@ class Authority:
         via.reply(answer, address). via.udp: whether it came by UDP."""
         if len(raw) < HEADER or raw[2] & 0x80:
             return None
-        end = raw.find(b"\0", HEADER) + 5
         if not raw[2] & 0x78:
-            shape = self._shapes.get(raw[4:HEADER] + raw[end:])
-            if shape is not None:
-                key = raw[HEADER : end - 4].lower() + raw[end - 4 : end]
-                answer = self._asked.get(key) or self._look_up(key)
-                if answer is not None:
-                    out = _finish(raw, end, answer, shape[0] if via.udp else _WHOLE, shape[1])
-                    if via.udp:
-                        self._remember(raw, key, out)
-                    return out
+            answer = self._respond_quickly(raw, via.udp)
+            if answer is not None:
+                return answer
         try:
             query = parse(raw)
         except FormatError:
@@ -104,6 +109,22 @@ class Authority:
         if self.special is not None:
             return self.special(query, via.udp, address)
         return error(raw, NOTIMP if query.opcode() != QUERY else REFUSED)
+
+    def _respond_quickly(self, raw: bytes, udp: bool) -> bytes | None:
+        """The answer to a query that looks like an earlier one but for its question; None: take it apart."""
+        end = raw.find(b"\0", HEADER) + 5
+        shape = self._shapes.get(raw[4:HEADER] + raw[end:])
+        if shape is None:
+            return None
+        key = raw[HEADER : end - 4].lower() + raw[end - 4 : end]
+        answer = self._asked.get(key)
+        if answer is None:
+            answer = self._look_up(key)
+            return None if answer is None else _finish(raw, end, answer, shape[0] if udp else _WHOLE, shape[1])
+        out = _finish(raw, end, answer, shape[0] if udp else _WHOLE, shape[1])
+        if udp:  # asked for the second time
+            self._remember(raw, key, out)
+        return out
 
     def ordinary(self, query: Query, udp: bool) -> bytes:
         """The answer to a query that is well formed."""
@@ -135,17 +156,23 @@ class Authority:
     def _look_up(self, key: bytes) -> Answer | None:
         """The answer to a question that was not asked before, if nothing about it is out of the ordinary."""
         name, rtype = key[:-4], key[-4] << 8 | key[-3]
-        if key[-2:] != b"\0\1" or rtype in (AXFR, IXFR) or not _is_name(name):
+        if key[-2:] != b"\0\1" or rtype in (AXFR, IXFR):
             return None
-        composer = self.zones.get(self.find(name, rtype))
-        if composer is None:
-            return None
+        composer = None
+        if rtype != DS:
+            for apex in self._few:
+                if name.endswith(apex):
+                    composer = self.zones[apex]
+                    break
+        if composer is None or name not in composer.zone.nodes:
+            if not _is_name(name):
+                return None
+            composer = self.zones.get(self.find(name, rtype))
+            if composer is None:
+                return None
         answer = composer.answer(name, rtype)
-        if name in composer.zone.nodes:
+        if self._asked_size < self._memory:
             self._asked_size += len(key) + len(answer.body) + 2 * _COST
-            if self._asked_size > self._memory:
-                self._asked.clear()
-                self._asked_size = 0
             self._asked[key] = answer
         return answer
 
@@ -159,11 +186,9 @@ class Authority:
     def _remember(self, raw: bytes, key: bytes, answer: bytes) -> None:
         if len(answer) > _KEPT or len(raw) > _KEPT or raw[HEADER : HEADER + len(key)] != key:
             return  # letters of mixed case seldom come twice
-        self._known_size += len(raw) + len(answer) + _COST
-        if self._known_size > self._memory:
-            self.known.clear()
-            self._known_size = 0
-        self.known[raw[2:]] = bytearray(answer)
+        if self._known_size < self._memory:
+            self._known_size += len(raw) + len(answer) + _COST
+            self.known[raw[2:]] = bytearray(answer)
 
 
 def _is_name(name: bytes) -> bool:

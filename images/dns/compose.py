@@ -15,6 +15,7 @@ NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED = range(6)
 YXDOMAIN, NOTAUTH, BADVERS = 6, 9, 16
 QUESTION = 12  # where the question begins in a message
 AUTHORITATIVE = 0x0400
+_POINTER = b"\xc0\x0c"  # to the question's name
 _MAX_CHAIN = 16  # CNAME and DNAME records followed
 _SHARED = 1024  # answers of a zone that fit several names
 _ANY_TTL = 3600
@@ -49,6 +50,7 @@ class Writer:
         self.out = bytearray()
         self._start = at
         self._known: dict = {}
+        self.asked = b""  # the name in the question, for owners alone: see Composer._compose()
 
     def point(self, name: bytes, at: int) -> None:
         """The name stands at an offset of the message."""
@@ -57,10 +59,6 @@ class Writer:
             if at + i < 0x4000:
                 self._known.setdefault(name[i:], at + i)
             i += 1 + name[i]
-
-    def point_whole(self, name: bytes, at: int) -> None:
-        """The name stands there, but nobody may point to the end of it: its first labels vary."""
-        self._known[name] = at
 
     def _name(self, name: bytes) -> None:
         target = self._known.get(name)
@@ -87,7 +85,10 @@ class Writer:
             i += 1 + name[i]
 
     def record(self, owner: bytes, rtype: int, ttl: int, data: bytes) -> None:
-        self._name(owner)
+        if owner == self.asked:
+            self.out.extend(_POINTER)
+        else:
+            self._name(owner)
         self.out.extend(struct.pack(">HHIH", rtype, 1, ttl, len(data)))
         shape = COMPRESSED.get(rtype)
         if shape is None:
@@ -130,7 +131,7 @@ class Composer:
         elif kind in (ALIAS, SUBSTITUTE):
             return self._compose(name, name, rtype)
         elif kind == ABSENT and node is not None:
-            if CNAME in node and rtype != CNAME:
+            if rtype == NS or (CNAME in node and rtype != CNAME):
                 return self._compose(name, base, rtype)
             key = (base, len(name), rtype)
         elif kind == ABSENT:
@@ -142,14 +143,16 @@ class Composer:
         if answer is None:
             if len(self._shared) >= _SHARED:
                 self._shared.clear()
-            answer = self._shared[key] = self._compose(name, base, rtype)
+            answer = self._shared[key] = self._compose(name, base, rtype, node if kind == ABSENT else None)
         return answer
 
-    def _compose(self, name: bytes, base: bytes, rtype: int) -> Answer:
-        """base: the end of the name that is also in the zone, and may be pointed to."""
+    def _compose(self, name: bytes, base: bytes, rtype: int, wildcard: dict | None = None) -> Answer:
+        """base: the end of the name that is also in the zone, and may be pointed to. An answer that several names
+        share must not point to the whole of one of them, but for the owners that a wildcard makes."""
         writer = Writer(QUESTION + len(name) + 4)
         writer.point(base, QUESTION + len(name) - len(base))
-        writer.point_whole(name, QUESTION)
+        if wildcard is not None:
+            writer.asked = name
         return _Walk(self.zone, writer, rtype).run(name)
 
 

@@ -23,6 +23,7 @@ from udp import Udp
 
 _BAD_SETTINGS = 2
 _NOTHING_TO_SERVE = 3
+_ROOM_MS = 10000
 
 
 class Service:
@@ -92,6 +93,10 @@ class Service:
         secondary.refresh()
         return NOERROR
 
+    def _make_room(self) -> None:
+        self.loop.call_later(_ROOM_MS, self._make_room)
+        self.authority.make_room()
+
     def status(self) -> None:
         for name, composer in self.authority.zones.items():
             state = "is not there" if composer is None else "serial %d" % composer.zone.serial()
@@ -131,6 +136,7 @@ class Service:
         self.authority.use_memory(free)
         # Collected before all is used once, what is kept lies together, and the dicts find room to grow.
         gc.threshold(free // 4)
+        self._make_room()
         Console(self.loop, {"reload": self.reloader.read_again, "status": self.status})
         try:
             self.loop.run()

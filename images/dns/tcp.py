@@ -31,6 +31,8 @@ class Connection:
         self.sock = sock
         self.address = address
         self.since = server.tick  # when the last whole query came or a part of an answer went
+        server.accepted_count += 1
+        self.number = server.accepted_count
         self._pending = b""
         self._out: list = []
         self._out_size = 0
@@ -39,6 +41,10 @@ class Connection:
         self._ended = False  # the client sends no more
         self._mask = IN
         server.loop.watch(sock, self, IN)
+
+    def age_key(self) -> tuple:
+        """Sorts connections: the one that has been silent longest first."""
+        return self.since, self.number
 
     def ready(self, events: int) -> None:
         """May raise OSError."""
@@ -194,6 +200,7 @@ class TcpServer:
         self.connections: dict = {}  # id -> Connection
         self.holders: dict = {}  # address -> number of its connections
         self.served = 0
+        self.accepted_count = 0
         self.tick = 0  # seconds since start
         self._listeners: list = []
         loop.call_later(1000, self._count)
@@ -216,7 +223,7 @@ class TcpServer:
         """Close the connection of this address that has been silent longest."""
         oldest = None
         for connection in self.connections.values():
-            if connection.address[0] == host and (oldest is None or connection.since < oldest.since):
+            if connection.address[0] == host and (oldest is None or connection.age_key() < oldest.age_key()):
                 oldest = connection
         if oldest is not None:
             oldest.close()
