@@ -23,10 +23,14 @@ def _leap(year):
     return year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
 
 
+def _first_weekday(year):
+    last = year - 1
+    return (365 * last + last // 4 - last // 100 + last // 400) % 7
+
+
 def weeks(year):
     """52, or 53 for a year that begins on a Thursday, or on a Wednesday if it is a leap year."""
-    last = year - 1
-    first = (365 * last + last // 4 - last // 100 + last // 400) % 7
+    first = _first_weekday(year)
     return 53 if first == 3 or (first == 2 and _leap(year)) else 52
 
 
@@ -148,8 +152,11 @@ def _take_offset(text, at):
     return (-total if rest[0] == "-" else total), end
 
 
-_WIDTHS = {"Y": 4, "m": 2, "d": 2, "H": 2, "I": 2, "M": 2, "S": 2, "y": 2, "j": 3, "w": 1, "u": 1}
-_RANGES = {"m": (1, 12), "d": (1, 31), "H": (0, 23), "I": (1, 12), "M": (0, 59), "S": (0, 61), "j": (1, 366)}
+_WIDTHS = {"Y": 4, "m": 2, "d": 2, "H": 2, "I": 2, "M": 2, "S": 2, "y": 2, "j": 3, "w": 1, "u": 1, "U": 2, "W": 2}
+_RANGES = {
+    "m": (1, 12), "d": (1, 31), "H": (0, 23), "I": (1, 12), "M": (0, 59), "S": (0, 61), "j": (1, 366),
+    "U": (0, 53), "W": (0, 53), "w": (0, 6), "u": (1, 7),
+}  # fmt: skip
 
 
 def strptime(text, format):
@@ -202,6 +209,17 @@ def _directive(text, at, c, got):
     return end
 
 
+def _yearday(got, year):
+    """Of a week and a day of it; None where one of them was not given. 0 and less are days of the year before."""
+    weekday = got.get("a", got["u"] - 1 if "u" in got else (got["w"] + 6) % 7 if "w" in got else None)
+    for c, shift in (("W", 0), ("U", 1)):
+        if c in got and weekday is not None:
+            first = (_first_weekday(year) + shift) % 7
+            week = got[c] - (first == 0 and got[c] > 0)
+            return 1 + 7 * week - first + (weekday + shift) % 7
+    return None
+
+
 def fields(got):
     """year, month, day, hour, minute, second, microsecond of what strptime found."""
     year = got.get("Y", 1900)
@@ -211,11 +229,17 @@ def fields(got):
     if "I" in got:
         hour = got["I"] % 12 + (12 if got.get("p") else 0)
     month, day = got.get("m", 1), got.get("d", 1)
-    if "j" in got and "m" not in got and "d" not in got:
-        day = got["j"]
+    yearday = got.get("j", _yearday(got, year))
+    if yearday is not None:
+        month, day = 1, yearday
+        if day < 1:
+            year -= 1
+            day += 365 + _leap(year)
         for length in (31, 29 if _leap(year) else 28, 31, 30, 31, 30, 31, 31, 30, 31, 30):
             if day <= length:
                 break
             day -= length
             month += 1
+        if day > 31:
+            year, month, day = year + 1, 1, day - 31
     return year, month, day, hour, got.get("M", 0), got.get("S", 0), got.get("f", 0)

@@ -118,8 +118,11 @@ class _Reader:
             end = len(line)
             while end and line[end - 1] in "\r\n":
                 end -= 1
-            at = self._plain_start(line, end, d)
+            broken = line.find("\r", 0, end) >= 0 or line.find("\n", 0, end) >= 0
+            at = 0 if broken else self._plain_start(line, end, d)
             for c in line[at:end]:
+                if broken and c in "\r\n" and self._state in (_START, _FIELD, _AFTER_QUOTE):
+                    raise Error("new-line character seen in unquoted field")
                 self._take(c, d)
             if self._state in (_QUOTED, _QUOTED_ESCAPE):
                 self._text.append(line[end:])  # the field goes on in the next line

@@ -181,11 +181,20 @@ def _make_order(cls, values):
         setattr(cls, name, compared(function))
 
 
+_in_repr = []  # objects that hold themselves are written once
+
+
 def _make_repr(cls, stored):
     shown = [one.name for one in stored if one.repr]
 
     def __repr__(self):
-        items = ["{}={!r}".format(name, getattr(self, name)) for name in shown]
+        if id(self) in _in_repr:
+            return "..."
+        _in_repr.append(id(self))
+        try:
+            items = ["{}={!r}".format(name, getattr(self, name)) for name in shown]
+        finally:
+            _in_repr.pop()
         return "{}({})".format(type(self).__name__, ", ".join(items))
 
     cls.__repr__ = __repr__

@@ -6,6 +6,7 @@ MAXYEAR = 9999
 
 _SECOND = 1000000
 _DAY = 86400 * _SECOND
+_EXACT = 1 << 53  # up to here floats hold every whole number
 _BEFORE = (0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334)  # days before a month
 
 
@@ -68,6 +69,24 @@ def _even(n, d):
         n, d = -n, -d
     q, r = divmod(n, d)
     return q + (2 * r > d or (2 * r == d and q & 1))
+
+
+def _ratio(n, d):
+    """n / d as the nearest float, for whole numbers of more bits than a float has, too."""
+    if not d or (-_EXACT <= n <= _EXACT and -_EXACT <= d <= _EXACT):
+        return n / d
+    negative = (n < 0) != (d < 0)
+    n, d = abs(n), abs(d)
+    scale = 1
+    while n < d << 56:
+        n <<= 4
+        scale <<= 4
+    while n >= d << 61:
+        d <<= 4
+        scale /= 16
+    q, r = divmod(n, d)  # a small int, of more bits than a float has; its last one stands for the rest
+    q = (q | (r != 0)) / scale
+    return -q if negative else q
 
 
 def _scaled(value, micros):
@@ -138,8 +157,7 @@ class timedelta(_Ordered):
         return self._us % _SECOND
 
     def total_seconds(self):
-        seconds, micros = divmod(self._us, _SECOND)
-        return seconds + micros / _SECOND
+        return _ratio(self._us, _SECOND)
 
     def _pair(self, other, _):
         return (self._us, other._us) if isinstance(other, timedelta) else None
@@ -174,10 +192,13 @@ class timedelta(_Ordered):
 
     def __truediv__(self, other):
         if isinstance(other, timedelta):
-            return self._us / other._us
+            return _ratio(self._us, other._us)
+        n = self._us
         if isinstance(other, float):
-            return _delta(round(self._us / other))
-        return _delta(_even(self._us, other)) if isinstance(other, int) else NotImplemented
+            while other != int(other):
+                n, other = 2 * n, 2 * other
+            other = int(other)
+        return _delta(_even(n, other)) if isinstance(other, int) else NotImplemented
 
     def __floordiv__(self, other):
         if isinstance(other, timedelta):

@@ -361,7 +361,9 @@ def disable(level=CRITICAL):
 
 
 def basicConfig(*, filename=None, filemode="a", format=None, datefmt=None, style="%", level=None, stream=None,
-                handlers=None, force=False, encoding=None, errors=None):  # fmt: skip
+                handlers=None, force=False, encoding=None, errors=None, **unknown):  # fmt: skip
+    if unknown:
+        raise ValueError("Unrecognised argument(s): " + ", ".join(unknown))
     if force:
         for handler in list(root.handlers):
             root.removeHandler(handler)

@@ -105,3 +105,5 @@ read("abcd,e\n")
 read('"abcd",e\n')
 csv.field_size_limit(131072)
 print(issubclass(csv.Error, Exception), csv.QUOTE_MINIMAL)
+for text in ("a\rb", "a\nb", '"a"\rb', "\rb", "a,b\r", '"a\rb",c', "a\r\r\n", "\r", "1,2\r3,4\r"):
+    read(text)

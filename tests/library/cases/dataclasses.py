@@ -210,3 +210,16 @@ class OwnInit:
 
 
 print(Own(2), Own(1) == 5, OwnInit(), fields(OwnInit)[1].metadata["unit"], fields(OwnInit)[0].type)
+
+
+@dataclass
+class Node:
+    n: int
+    nodes: list = field(default_factory=list)
+    other: object = None
+
+
+loop = Node(1)
+loop.nodes.append(loop)
+loop.other = Node(2, other=loop)
+print(loop, loop.other, [loop, loop])

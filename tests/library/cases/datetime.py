@@ -125,3 +125,25 @@ for month in (1, 6):
     x = datetime(2024, month, 1, 12, tzinfo=s)
     print(x, x.tzname(), x.dst(), x.astimezone(UTC), x.astimezone(UTC).astimezone(s), tuple(x.timetuple()))
 tried(lambda: datetime(2024, 1, 1, tzinfo=5))
+for year in (1999, 2017, 2018, 2023, 2024, 2028):  # begin on different days of the week
+    for week in (0, 1, 30, 52, 53):
+        for format in ("%Y %W %w", "%Y %U %w"):
+            print(year, week, *[datetime.strptime("%d %d %d" % (year, week, day), format).date() for day in (0, 1, 6)])
+for text, format in (
+    ("2024 5 7", "%Y %W %u"), ("2024 5 Thu", "%Y %U %a"), ("2024 10", "%Y %W"), ("2024-05-06 18", "%Y-%m-%d %W"),
+    ("10 1", "%W %w"), ("2023 366", "%Y %j"), ("2023-05-06 100", "%Y-%m-%d %j"),
+):  # fmt: skip
+    print(text, datetime.strptime(text, format))
+tried(lambda: datetime.strptime("2024 54 1", "%Y %W %w"))
+tried(lambda: datetime.strptime("2024 5 7", "%Y %W %w"))
+deltas = [
+    timedelta(999999999, 86399, 999999),
+    timedelta(-12345678, microseconds=7),
+    timedelta(microseconds=3),
+    timedelta(7),
+]
+for x in deltas:
+    print([x / y for y in deltas], x.total_seconds(), x / 7.5, x / 1e10, x / 3)
+tried(lambda: deltas[0] / timedelta())
+tried(lambda: deltas[0] / 0.0)
+tried(lambda: deltas[0] / float("nan"))

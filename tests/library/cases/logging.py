@@ -208,3 +208,4 @@ print(type(logging.getLogger("mine")).__name__, logging.getLoggerClass() is Mine
 logging.setLoggerClass(logging.Logger)
 tried(logging.setLoggerClass, int)
 logging.shutdown()
+tried(logging.basicConfig, foo=1)
