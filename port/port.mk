@@ -100,7 +100,10 @@ $(addprefix $(BUILD)/, $(FLOE_FAST:.c=.o) $(PY_FAST)) $(addprefix $(BUILD)/lwip/
 $(BUILD)/port/libc/malloc.o: CFLAGS += -fno-builtin-malloc
 $(BUILD)/port/libc/string.o: CFLAGS += -O2 -fno-builtin -fno-tree-loop-distribute-patterns
 $(BUILD)/port/libc/stdlib.o: CFLAGS += -fno-builtin
-$(addprefix $(BUILD)/, port/libc/decimal.o port/formatfloat.o py/parsenum.o shared/readline/readline.o): CFLAGS += -Oz
+# What runs once at the start, or as text for people comes and goes, for size alone.
+FLOE_SMALL = $(wildcard port/boot/*.c) port/bootargs.c port/envfile.c port/formatfloat.c port/hal/fwcfg.c port/hal/pci.c \
+    port/libc/decimal.c port/machine_rtc.c py/objcomplex.c py/parsenum.c shared/readline/readline.c
+$(addprefix $(BUILD)/, $(FLOE_SMALL:.c=.o)): CFLAGS += -Oz
 # In 1.25 repr() asks for 16 digits; later versions ask for what gives the number back, as port/formatfloat.c does.
 $(addprefix $(BUILD)/py/, objfloat.o objcomplex.o): CFLAGS += -Dmp_format_float=floe_format_repr
 # Where containers compare and hash what they hold, upstream forgets to look at the stack: port/misc.c does first.
