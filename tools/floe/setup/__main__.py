@@ -47,6 +47,8 @@ TEST_PACKAGES = {
     "bind9-dnsutils": "dig",
     "dnsperf": "dnsperf",
     "nsd": "/usr/sbin/nsd",
+    "iperf": "iperf",
+    "iperf3": "iperf3",
 }
 
 

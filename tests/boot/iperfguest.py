@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: MIT
+"""A running images/iperf for the tests, one port for TCP and UDP in front of it, and the tools that measure."""
+
+from __future__ import annotations
+
+import json
+import selectors
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from floe.stream.keys import INTERRUPT
+from floe.testing import Boot, Guest
+
+DEADLINE_S = 120.0  # for one test
+_START_S = 30.0
+_TOOL_S = 40.0
+
+
+class UdpRelay:
+    """Carries datagrams of a UDP port of 127.0.0.1 to another: iperf3 wants one number for both protocols."""
+
+    def __init__(self, port: int, target: int) -> None:
+        self._target = target
+        self._front = socket.socket(type=socket.SOCK_DGRAM)
+        self._front.bind(("127.0.0.1", port))
+        self._front.setblocking(False)
+        self._behind: dict[Any, socket.socket] = {}  # a client's address -> its socket
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._front, selectors.EVENT_READ)
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._carry, daemon=True)
+        self._thread.start()
+
+    def _carry(self) -> None:
+        while not self._over.is_set():
+            for key, _ in self._selector.select(0.1):
+                try:
+                    if key.fileobj is self._front:
+                        data, client = self._front.recvfrom(65536)
+                        self._socket_of(client).send(data)
+                    else:
+                        assert isinstance(key.fileobj, socket.socket)
+                        self._front.sendto(key.fileobj.recv(65536), key.data)
+                except OSError:  # a client that is gone
+                    pass
+
+    def _socket_of(self, client: Any) -> socket.socket:
+        if client not in self._behind:
+            sock = self._behind[client] = socket.socket(type=socket.SOCK_DGRAM)
+            sock.connect(("127.0.0.1", self._target))
+            self._selector.register(sock, selectors.EVENT_READ, client)
+        return self._behind[client]
+
+    def close(self) -> None:
+        self._over.set()
+        self._thread.join(10)
+        for sock in [self._front, *self._behind.values()]:
+            sock.close()
+        self._selector.close()
+
+
+def tool(*words: object) -> str:
+    """What iperf or iperf3 prints; it must succeed."""
+    argv = [str(word) for word in words]
+    if shutil.which(argv[0]) is None:
+        pytest.skip(f"SKIP: {argv[0]} is not installed")
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=_TOOL_S, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+class Iperf:
+    """A running server that serves."""
+
+    def __init__(self, vm: Guest, stack: ExitStack) -> None:
+        self.vm = vm
+        ports = {(f.guest_port, f.protocol): f.host_port for f in vm.spec.forwards}
+        self.port, self.port2, self.metrics = ports[5201, "tcp"], ports[5001, "tcp"], ports[9100, "tcp"]
+        vm.expect_exact("serving iperf3 on port 5201, iperf 2 on port 5001", timeout=_START_S)
+        for tcp, udp in ((self.port, ports[5201, "udp"]), (self.port2, ports[5001, "udp"])):
+            stack.callback(UdpRelay(tcp, udp).close)
+
+    def iperf3(self, *words: object) -> dict[str, Any]:
+        """A test of iperf3's; what its JSON says."""
+        said = json.loads(tool("iperf3", "-J", "-c", "127.0.0.1", "-p", self.port, *words))
+        assert "error" not in said
+        return dict(said)
+
+    def iperf2(self, *words: object) -> list[list[str]]:
+        """A test of iperf 2's; the fields of its lines of CSV."""
+        text = tool("iperf", "-y", "C", "-c", "127.0.0.1", "-p", self.port2, *words)
+        return [line.split(",") for line in text.split()]
+
+    def stop(self) -> str:
+        """Press Ctrl-C, wait for the end, and return all that the guest said."""
+        self.vm.send(INTERRUPT)
+        assert self.vm.wait() == 0
+        text = str(self.vm.console_text)
+        assert "PANIC" not in text and "Traceback" not in text
+        return text
+
+
+BootIperf = Callable[..., Iperf]
+
+
+def serve(boot: Boot) -> Iterator[BootIperf]:
+    """Body of a fixture boot_iperf(**env) -> Iperf. Each must end in order, without a traceback."""
+    with ExitStack() as stack:
+
+        def start(**env: str) -> Iperf:
+            iperf = Iperf(boot("iperf", deadline_s=DEADLINE_S, ports=[9100], env=env), stack)
+            running.append(iperf)
+            return iperf
+
+        running: list[Iperf] = []
+        yield start
+        for iperf in running:
+            if iperf.vm.outcome is None:
+                iperf.stop()
+
+
+def _listens(port: int, udp: bool) -> bool:
+    kind, state = ("udp", "07") if udp else ("tcp", "0A")
+    for table in (kind, kind + "6"):
+        for line in Path("/proc/net", table).read_text().splitlines()[1:]:
+            words = line.split()
+            if words[1].endswith(f":{port:04X}") and words[3] == state:
+                return True
+    return False
+
+
+@contextmanager
+def server(*words: str, udp: bool = False) -> Iterator[int]:
+    """iperf or iperf3 as a server on a free port."""
+    if shutil.which(words[0]) is None:
+        pytest.skip(f"SKIP: {words[0]} is not installed")
+    with socket.socket(type=socket.SOCK_DGRAM if udp else socket.SOCK_STREAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    process = subprocess.Popen([*words, "-s", "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        end = time.monotonic() + _START_S
+        while not _listens(port, udp):
+            assert process.poll() is None and time.monotonic() < end, f"{words} does not listen"
+            time.sleep(0.02)
+        yield port
+    finally:
+        process.kill()
+        process.wait(10)
