@@ -35,13 +35,14 @@ def test_what_modules_promise(boot: Boot) -> None:
     spreads = [line for line in said if line.startswith("spread ")]
     assert len(spreads) == 25
     assert [line for line in spreads if not line.endswith(" True 8")] == []
-    assert [line for line in said if not line.startswith("spread ")][-26:] == [
+    assert [line for line in said if not line.startswith("spread ")][-27:] == [
         "names floe SSLContext",
         "steps {0}",
         "down True ValueError",
         *(f"huge {name} MemoryError" for name in ("list", "pair", "tuple", "str", "bytes", "deque", "array", "len")),
         "huge [1.5, 2.5] [] True [1, 2, 1, 2] (3, 3, 3)",
         "timer ('ValueError', 'period is negative') period too large ('ValueError', 'tick_hz must be positive')",
+        "timer freq must be positive freq must be positive period too large",
         "rtc ('ValueError', 'no such date, or not in 2000..2399')",
         "mktime True",
         "sleep ('ValueError', 'sleep length out of range') ['ValueError', 'ValueError'] True",

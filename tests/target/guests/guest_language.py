@@ -75,6 +75,7 @@ print(
     tried(machine.Timer, period=1 << 40)[1],
     tried(machine.Timer, period=5, tick_hz=0),
 )
+print("timer", *(tried(machine.Timer, freq=hz)[1] for hz in (0, -2.5, 1e-9)))
 print("rtc", tried(machine.RTC().datetime, (1999, 1, 1, 0, 0, 0, 0, 0)))
 print("mktime", time.mktime((2000, 1, 1 + 146097 * 10**7, 0, 0, 0, 0, 0)) > 10**17)
 start = time.ticks_ms()
