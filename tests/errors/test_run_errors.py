@@ -133,6 +133,18 @@ def test_ports_of_the_image_mean_nothing_on_a_tap(tmp_path: Path) -> None:
     assert "hostfwd" not in done.stdout
 
 
+def test_variables_that_do_not_fit(app: Path, tmp_path: Path) -> None:
+    file = tmp_path / "vars"
+    file.write_text("A=" + "x" * 40_000)
+    cause, _, hint = failure("run", app, "--env-file", file, "--env-file", file, code=125)
+    assert re.search(r"--env-file take 80\d+ bytes; there is room for 65536", cause)
+    wanted = "--secret NAME=FILE for what is large: up to 1024 KiB each, read by floe.secret()"
+    assert hint.strip() == wanted
+    file.write_text("A=" + "x" * 70_000)
+    cause, _, hint = failure("run", app, "--env-file", file, code=125)
+    assert (cause, hint.strip()) == (f"--env-file: {file} has more than 65536 bytes", wanted)
+
+
 def test_arguments_that_do_not_fit(app: Path) -> None:
     cause, _, hint = failure("run", app, "--", "x" * 5000, code=125)
     assert re.search(r"take 500\d bytes; there is room for \d+", cause)

@@ -27,6 +27,7 @@ MAX_ENV = 64 << 10  # bytes of all env files together
 MAX_ENV_FILES = 9  # as many as one digit of floe.env= counts
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
 _HINT = "--secret NAME=FILE"
+_HINT_LARGE = f"{_HINT} for what is large: up to {MAX_SECRET >> 10} KiB each, read by floe.secret()"
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,9 @@ def read_env_files(paths: Sequence[Path]) -> list[dict[str, str]]:
     files = [_variables(path) for path in paths]
     size = sum(len(_env_text(values)) for values in files)
     if size > MAX_ENV:
-        raise UsageError(f"the variables of --env-file take {size} bytes; there is room for {MAX_ENV}")
+        raise UsageError(
+            f"the variables of --env-file take {size} bytes; there is room for {MAX_ENV}", hint=_HINT_LARGE
+        )
     return files
 
 
@@ -144,7 +147,7 @@ def read(secrets: Sequence[tuple[str, Path]], env_files: Sequence[Path], env: Ma
     if (size := sum(len(blob.content) for blob in blobs[len(secrets) :])) > MAX_ENV:
         raise UsageError(
             f"the variables of --env-file and --env take {size} bytes; there is room for {MAX_ENV}",
-            hint=f"{_HINT} for what is large: up to {MAX_SECRET >> 10} KiB each, read by floe.secret()",
+            hint=_HINT_LARGE,
         )
     return tuple(blobs)
 
@@ -197,5 +200,6 @@ def _read(path: Path, shown: str, limit: int) -> bytes:
     except OSError as e:
         raise FloeError(f"{shown}: cannot read {path}: {e.strerror}") from e
     if limit and len(raw) > limit:
-        raise UsageError(f"{shown}: {path} has more than {limit} bytes")
+        hint = _HINT_LARGE if limit == MAX_ENV else ""
+        raise UsageError(f"{shown}: {path} has more than {limit} bytes", hint=hint)
     return raw
