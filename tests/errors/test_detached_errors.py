@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from floe.store import vmfolder
+from floe.store.records import Names
 from tests.support import tiny
 from tests.support.command import floe
 from tests.support.vms import Vms, ps, until
@@ -90,7 +91,7 @@ def test_in_use(vms: Vms, tmp_path: Path) -> None:
 
 def test_a_damaged_folder_is_told_and_can_be_removed(vms: Vms, tmp_path: Path) -> None:
     folder = vmfolder.create("broken", "app")
-    (folder.path / vmfolder.Names.SPEC).write_text('{"name": "bro')
+    (folder.path / Names.SPEC).write_text('{"name": "bro')
     done = floe("ps", "--all")
     assert done.returncode == 0
     assert re.search(r"^broken +damaged", done.stdout, re.MULTILINE)

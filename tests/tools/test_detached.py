@@ -22,6 +22,7 @@ import pytest
 from floe.detached import control
 from floe.errors import VmError
 from floe.store import vmfolder
+from floe.store.records import End, Names
 from floe.store.vmfolder import Process
 from tests.support import tiny
 from tests.support.command import FLOE, floe
@@ -296,13 +297,13 @@ def test_a_keeper_that_cannot_connect_leaves_the_vm_alone(
     kill(folder.parent)
     kill(folder.keeper)
     sockets = Path(folder.spec.sockets)
-    (sockets / vmfolder.Names.PARTS[1]).rename(sockets / "away")
+    (sockets / Names.PARTS[1]).rename(sockets / "away")
     with monkeypatch.context() as patch:
         patch.setattr(control, "_ANSWER_S", 1.0)
         with pytest.raises(VmError, match="a runs, and no keeper for it answers"):
             ps("a")
     assert folder.vm is not None
-    (sockets / "away").rename(sockets / vmfolder.Names.PARTS[1])
+    (sockets / "away").rename(sockets / Names.PARTS[1])
     assert ps("a")["state"] == "running"
     vms.note(folder)
 
@@ -423,7 +424,7 @@ def test_logs_and_ps_show_control_sequences_and_obey_none(vms: Vms, tmp_path: Pa
     assert b"\x1b" not in done.stderr and b"title" in done.stderr
     done = subprocess.run([*FLOE, "logs", "--raw", "a"], capture_output=True, timeout=60, check=True)
     assert done.stdout == said
-    folder.end = vmfolder.End(code=None, cause="failed", at=folder.life.began + 61.5, problem="\x1b[2Jgone")
+    folder.end = End(code=None, cause="failed", at=folder.life.began + 61.5, problem="\x1b[2Jgone")
     listed = floe("ps", "-a").stdout
     assert "^[[2Jgone" in listed and "\x1b" not in listed and "1m01s" in listed
 

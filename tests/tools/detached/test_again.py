@@ -14,7 +14,8 @@ import pytest
 
 from floe.detached import again, launch
 from floe.store import vmfolder
-from floe.store.vmfolder import Folder, Names, Process
+from floe.store.records import Names
+from floe.store.vmfolder import Folder, Process
 from tests.support import tiny
 from tests.support.command import failure, floe
 from tests.support.vms import Vms, gone, kill, log, ps, until

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from floe.store import vmfolder
+from floe.store.records import Names
 from tests.support.command import failure, floe
 from tests.support.fixtures import REPO
 from tests.support.vms import Vms, kill, log, until
@@ -167,10 +168,10 @@ def test_this_floe_is_replaced_while_its_vm_runs(vms: Vms, venv: Venv, board: Pa
 def test_a_folder_of_another_floe_s(vms: Vms, extra: dict[str, str]) -> None:
     """Its VM has ended: what is not known of it is told to be so."""
     folder = vmfolder.create("a", "app")
-    (folder.path / vmfolder.Names.LIFE).unlink()
+    (folder.path / Names.LIFE).unlink()
     spec = json.dumps({**SPEC, "sockets": str(folder.path), **extra})
-    (folder.path / vmfolder.Names.SPEC).write_text(spec)
-    (folder.path / vmfolder.Names.END).write_text('{"code":3,"cause":"exit","at":1700000061.0,"problem":""}'.ljust(512))
+    (folder.path / Names.SPEC).write_text(spec)
+    (folder.path / Names.END).write_text('{"code":3,"cause":"exit","at":1700000061.0,"problem":""}'.ljust(512))
     folder.console_log.write_text("said\r\n")
     row = floe("ps", "-a").stdout.splitlines()[1].split()
     assert row == ["a", "ended", "(3,", "exit)", "qemu", "-", "-", "-", "127.0.0.1:8080->80", "32M", "0", "1m01s"]

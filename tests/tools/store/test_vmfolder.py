@@ -16,7 +16,8 @@ import pytest
 from floe.detached import parent
 from floe.errors import FloeError, NotFound, UsageError
 from floe.store import vmfolder
-from floe.store.vmfolder import End, Folder, Names, Process
+from floe.store.records import End, Names
+from floe.store.vmfolder import Folder, Process
 
 
 @pytest.fixture(autouse=True)

@@ -23,7 +23,8 @@ from floe.image import elf
 from floe.spec import disks, handover, ports
 from floe.spec.vmspec import VmSpec
 from floe.store import vmfolder
-from floe.store.vmfolder import End, Folder, Life, Names
+from floe.store.records import End, Life, Names
+from floe.store.vmfolder import Folder
 from floe.stream.logfile import BoundedLog
 
 _PIPE = re.compile(r"/proc/[0-9]+/fd/[0-9]+")  # handover.py's for what can be read once

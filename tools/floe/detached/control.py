@@ -19,7 +19,8 @@ from typing import Any
 from floe.detached.launch import kill, start_keeper
 from floe.errors import FloeError, VmError
 from floe.store import vmfolder
-from floe.store.vmfolder import End, Endpoints, Folder, Names, Process, Spec
+from floe.store.records import End, Endpoints, Names, Spec
+from floe.store.vmfolder import Folder, Process
 from floe.stream import inotify
 
 _ANSWER_S = 10.0

@@ -29,7 +29,8 @@ from floe.detached.vmprocess import VmProcess
 from floe.errors import FloeError, VmError
 from floe.hostnet.relay import Relay, through_qemu
 from floe.spec import restart
-from floe.store.vmfolder import End, Endpoints, Folder, Names, Process, dump
+from floe.store.records import End, Endpoints, Names
+from floe.store.vmfolder import Folder, Process, dump
 from floe.stream.keys import stop_keys
 from floe.stream.logfile import BoundedLog
 

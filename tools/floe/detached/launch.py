@@ -27,9 +27,10 @@ from floe.spec import disks, handover, network
 from floe.spec.restart import parse_restart
 from floe.spec.vmspec import VmSpec, Wires
 from floe.store import vmfolder
-from floe.store.vmfolder import Folder, Names, Process, Spec
+from floe.store.records import PLACES, Names, Spec
+from floe.store.vmfolder import Folder, Process
 
-_WIRES = Wires(*vmfolder.PLACES, listening=True)
+_WIRES = Wires(*PLACES, listening=True)
 _KILL_ROUNDS, _KILL_S = 3, 5.0
 _TAIL = 10  # lines of the keeper's own messages
 

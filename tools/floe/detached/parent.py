@@ -19,7 +19,7 @@ import signal
 import sys
 import time
 
-# Of the VM's folder: vmfolder.Names.
+# Of the VM's folder: records.Names.
 PID, EXIT, HYPERVISOR_LOG = "pid", "exit", "hv.log"
 _RECORD_BYTES = 64  # of what record() overwrites; vmfolder.py gives a record more
 _SOON_S = 5.0  # a keeper that lived for less is not replaced: the next would die too

@@ -22,7 +22,8 @@ from typing import Any
 
 from floe.errors import EXIT_INTERRUPTED, VmError, VmExitedEarly
 from floe.hypervisor import registry
-from floe.store.vmfolder import PLACES, End, Folder, Names, Process, Spec
+from floe.store.records import PLACES, End, Names, Spec
+from floe.store.vmfolder import Folder, Process
 from floe.stream.link import Link
 from floe.vm.outcome import RESETS, Ending, Failure, Outcome, evidence
 
