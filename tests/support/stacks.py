@@ -7,8 +7,10 @@ import json
 import os
 import subprocess
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
+from floe.compose import stack
 from floe.store import stackfolder, vmfolder
 from tests.support.command import floe
 from tests.support.vms import Vms
@@ -18,6 +20,13 @@ class Stacks(Vms):
     """What `floe compose` does in one folder; a context manager."""
 
     folder: Path
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for folder in stackfolder.everything():
+            stack.clear(folder)
+        super().__exit__(kind, error, trace)
 
     def write(self, text: str, name: str = "compose.toml", **scripts: str) -> Path:
         """The stack's file, and scripts by their names."""
@@ -32,9 +41,9 @@ class Stacks(Vms):
         done = floe("compose", verb, file, *rest)
         for folder in vmfolder.everything():
             self.note(folder)
-        for stack in (found.read() for found in stackfolder.everything()):
-            if stack is not None and stack.carrier is not None:
-                self.seen.add(stack.carrier)
+        for record in (found.read() for found in stackfolder.everything()):
+            if record is not None and record.carrier is not None:
+                self.seen.add(record.carrier)
         assert done.returncode == code, done.stderr + done.stdout
         return done
 

@@ -199,15 +199,20 @@ def test_many_stacks_at_once(stacks: Stacks, tmp_path: Path) -> None:
 
 
 def test_profiles(stacks: Stacks, tmp_path: Path) -> None:
-    image = tiny.build(tmp_path, tiny.HANG)
-    stacks.write(f'[vm.a]\napp = "{image}"\n[vm.b]\napp = "{image}"\nprofiles = ["debug"]\n')
+    stacks.write('[vm.a]\napp = "serve.py"\n[vm.b]\napp = "serve.py"\nprofiles = ["debug"]\n', serve=SERVE)
     assert stacks.compose("up", "-d").stderr == "floe: a is started\n"
     assert stacks.compose("up", "-d", "--profile", "debug").stderr == "floe: b is started\n"
     assert stacks.compose("plan").stdout.split() == ["keep", "a"]
     assert "nothing to do" in stacks.compose("up", "-d").stderr
     assert {label: vm["state"] for label, vm in stacks.ps().items()} == {"a": "running", "b": "running"}
+    image = tiny.build(tmp_path, tiny.HANG)  # it is larger than that
+    stacks.write(f'[vm.a]\napp = "{image}"\nmemory = "2M"\n[vm.b]\napp = "serve.py"\nprofiles = ["debug"]\n')
+    done = stacks.compose("up", "-d", code=125)
+    assert "compose.toml: vm.a: 2 MiB of memory are too little" in done.stderr
+    assert 'try: memory = "' in done.stderr
+    assert {label: vm["state"] for label, vm in stacks.ps().items()} == {"a": "running", "b": "running"}
     assert "--profile none: no VM of" in stacks.compose("up", "-d", "--profile", "none", code=125).stderr
-    stacks.write(f'[vm.a]\napp = "{image}"\n')
+    stacks.write('[vm.a]\napp = "serve.py"\n')
     assert "floe: b is removed: not in the file\n" in stacks.compose("up", "-d").stderr
     stacks.compose("down", "--timeout", "0")
     assert left() == []

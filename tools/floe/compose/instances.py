@@ -17,7 +17,7 @@ from floe.build import pipeline
 from floe.build.config import ImageConfig
 from floe.compose import networks
 from floe.compose.stackfile import StackFile, Vm
-from floe.errors import FloeError
+from floe.errors import FloeError, UsageError
 from floe.image import elf
 from floe.spec import handover
 from floe.spec.runoptions import RunOptions
@@ -60,17 +60,22 @@ def names(stack: str, vms: dict[str, Vm]) -> dict[str, str]:
 def instances(file: StackFile, stack: Stack, vms: dict[str, Vm], say: _Say) -> list[Instance]:
     """All VMs of these tables, built as far as they must be. Raises what a build raises, and FloeError with the key."""
     found = []
+    built: dict[tuple[Path, str, bool], tuple[elf.Image, ImageConfig | None]] = {}
     for name, vm in vms.items():
         key = f"vm.{name}"
         app = file.file.parent / vm.app
         with told(file.file, f"{key}.app"):
-            image, config = _image(app, vm, say)
+            if (what := (app, vm.variant, vm.dev)) not in built:
+                built[what] = _image(app, vm, say)
+            image, config = built[what]
         for label in labels(name, vm):
             full = f"{stack.name}.{label}"
             with told(file.file, key):
                 options = replace(_options(file.file.parent, vm, full), cards=_cards(file, stack, full, vm, image))
                 aspects = _aspects(image, config, options)
                 aspects |= {"networks": _wires(stack, options), "restart": vm.restart}
+                # What a VM that runs does not hold: told before that one makes room.
+                plan.assemble(image, config, replace(options, forwards=(), disks=()))
             found.append(Instance(full, label, key, vm, app, image, config, options, aspects))
     return found
 
@@ -81,7 +86,9 @@ def told(file: Path, key: str) -> Iterator[None]:
     try:
         yield
     except FloeError as e:
-        hint = f'ports = ["{e.hint[3:]}"]' if e.hint.startswith("-p ") else e.hint
+        hint = e.hint
+        for option, own in (("-p ", 'ports = ["{}"]'), ("--secret ", "secrets: {}"), ("--memory ", 'memory = "{}"')):
+            hint = own.format(e.hint.removeprefix(option)) if e.hint.startswith(option) else hint
         error = FloeError(f"{file}: {key}: {e.message}", evidence=e.evidence, hint=hint)
         error.exit_code = e.exit_code
         raise error from e
@@ -117,9 +124,11 @@ def _options(folder: Path, vm: Vm, name: str) -> RunOptions:
 
 
 def _cards(file: StackFile, stack: Stack, name: str, vm: Vm, image: elf.Image) -> tuple[str, ...]:
-    """None for an image without a network that was not asked to have one."""
-    asked = vm.networks is not None or vm.outside is not None or vm.ports or vm.ready.port
-    if not asked and "virtio-net" not in image.content["drivers"]:
+    """None for an image without a network that was not asked to have one. Raises UsageError for one that was."""
+    if "virtio-net" not in image.content["drivers"]:
+        if vm.networks or vm.outside or vm.ports or vm.ready.port:
+            hint = "ports, networks, outside and ready.port are for those that do"
+            raise UsageError(f"{vm.app} has no network: nothing in it imports network or socket", hint=hint)
         return ()
     return tuple(networks.cards(file, stack, name, vm))
 

@@ -19,7 +19,7 @@ from floe.errors import ConfigError, FloeError, NotFound, UsageError
 from floe.spec.network import MAX_CARDS
 from floe.spec.ports import parse_forwards
 from floe.spec.restart import parse_restart
-from floe.spec.vmspec import parse_memory
+from floe.spec.vmspec import DEFAULT_HYPERVISOR, parse_memory
 
 FILE_NAME = "compose.toml"
 NAME_MAX = 24
@@ -197,6 +197,7 @@ class _Reader:
             if not _VARIABLE_NAME.fullmatch(variable):
                 raise self._fail(f"{key}.env.{variable}", "no name of an environment variable")
         self._refused(f"{key}.restart", lambda: parse_restart(vm.restart))
+        self._check_machine(key, vm)
         self._check_replicas(key, vm)
         self._check_ready(f"{key}.ready", vm.ready)
         return vm
@@ -264,6 +265,14 @@ class _Reader:
             parse()
         except UsageError as e:
             raise self._fail(key, e.message, e.hint) from None
+
+    def _check_machine(self, key: str, vm: Vm) -> None:
+        from floe.hypervisor import registry
+
+        driver = registry.create(DEFAULT_HYPERVISOR)
+        for word, value, known in (("accel", vm.accel, driver.accels), ("machine", vm.machine, driver.machines)):
+            if value not in known:
+                raise self._fail(f"{key}.{word}", f"'{value}' is none", f"one of: {', '.join(known)}")
 
     def _check_replicas(self, key: str, vm: Vm) -> None:
         if vm.replicas is None:

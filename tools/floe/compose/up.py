@@ -86,7 +86,7 @@ class Up:
             # What cannot be built or makes no sense is told before anything is touched.
             steps = plan(self.file, stack, profiles, self._say)
             if networks.provide(self.folder, self.file, stack):
-                steps = plan(self.file, stack, profiles, self._say)
+                steps = plan(self.file, stack, profiles, lambda text: None)  # it is built, and was told of
             self._run(steps)
         return steps
 
