@@ -49,6 +49,8 @@ TEST_PACKAGES = {
     "nsd": "/usr/sbin/nsd",
     "iperf": "iperf",
     "iperf3": "iperf3",
+    "redis-server": "redis-server",
+    "redis-tools": "redis-cli",
 }
 
 

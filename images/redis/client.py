@@ -1,0 +1,338 @@
+# SPDX-License-Identifier: MIT
+"""A client's connection: commands in, answers out. What it sends ahead is answered in one piece.
+
+A client that does not read its answers is not read from; one that waits for a list is read from only when it is served.
+"""
+
+import errno
+
+from loop import IN, OUT
+from resp import QUEUED, SIZES, CommandError, ProtocolError, error, parse, text_of, unknown_subcommand, wrong_arguments
+
+_RECEIVE = 16384
+_OUT_HIGH = 1 << 20  # bytes of waiting answers over which no further command is taken
+_LARGE = 1024  # an answer up to this size is not counted: there is room for as many as one piece of input asks for
+_OUT_MOST = 16 << 20  # bytes of messages that a subscriber may leave unread
+_CRLF = b"\r\n"
+_COUNTS = {b"*%d" % count: count for count in range(1, 64)}
+_IN_RESP2 = (b"ping", b"subscribe", b"psubscribe", b"unsubscribe", b"punsubscribe", b"quit", b"reset")
+_SUBCOMMANDS = {
+    b"object": (b"encoding", b"freq", b"idletime", b"refcount", b"help"),
+    b"pubsub": (b"channels", b"numsub", b"numpat"),
+    b"config": (b"get", b"set", b"resetstat", b"rewrite"),
+    b"client": (b"id", b"getname", b"setname", b"setinfo", b"info", b"list", b"kill", b"no-evict"),
+}
+_WITHOUT_LOGIN = (b"auth", b"hello", b"quit", b"reset")
+_OUT_OF_MEMORY = b"-OOM command not allowed when used memory > 'maxmemory'.\r\n"
+
+
+class Session:
+    """What commands see of a client; one without a socket replays a log."""
+
+    def __init__(self, server: object) -> None:
+        self.server = server
+        self.db = server.space.databases[0]
+        self.resp = 2
+        self.nil = b"$-1\r\n"
+        self.nil_array = b"*-1\r\n"
+        self.name = b""
+        self.library = [b"", b""]  # name and version
+        self.allowed = True  # has logged in
+        self.queue: list | None = None  # commands of a transaction
+        self.queue_broken = False
+        self.watched: list = []  # (database, key)
+        self.watch_broken = False
+        self.executing = False  # within EXEC: nothing waits
+        self.channels: dict = {}
+        self.patterns: dict = {}
+        self.special = False  # the way of a command is not the usual one
+
+    def speak(self, version: int) -> None:
+        self.resp = version
+        self.nil = b"$-1\r\n" if version == 2 else b"_\r\n"
+        self.nil_array = b"*-1\r\n" if version == 2 else b"_\r\n"
+
+    def update(self) -> None:
+        """After a change of what makes it special."""
+        self.special = self.queue is not None or not self.allowed or (self.subscribed() and self.resp == 2)
+
+    def subscribed(self) -> int:
+        return len(self.channels) + len(self.patterns)
+
+    def execute(self, args: list) -> bytes | None:  # noqa: PLR0911 - the way of each command, no call more
+        """Run a command. Returns the answer, b"" for what answered by itself, None if the client waits."""
+        server = self.server
+        entry = server.table.get(args[0])
+        if entry is None:
+            entry = server.table.get(args[0].lower())
+            if entry is None:
+                return self._unknown(args)
+        arity = entry[1]
+        if len(args) != arity and (arity > 0 or len(args) < -arity):
+            self.queue_broken = True
+            return wrong_arguments(args[0])
+        if self.special:
+            answer = self._special(entry[4], args)
+            if answer is not None:
+                return answer
+        try:
+            if not entry[2]:
+                return entry[0](self, args)
+            if server.limit and entry[3] and not server.make_room(args):
+                self.queue_broken = True
+                return _OUT_OF_MEMORY
+            if server.log is None:
+                return entry[0](self, args)
+            return server.logged(self, entry[0], args)
+        except CommandError as exc:
+            return error(str(exc))
+        except MemoryError:
+            server.ran_out()
+            return _OUT_OF_MEMORY
+
+    def _unknown(self, args: list) -> bytes:
+        self.queue_broken = True
+        if not self.allowed:
+            return b"-NOAUTH Authentication required.\r\n"
+        said = ""
+        for arg in args[1:]:
+            if len(said) >= 128:
+                break
+            said += "'%s' " % text_of(arg[: 128 - len(said)])
+        return error("ERR unknown command '%s', with args beginning with: %s" % (text_of(args[0][:128]), said))
+
+    def _special(self, name: bytes, args: list) -> bytes | None:
+        """The answer, or None: the command is to be run."""
+        if not self.allowed and name not in _WITHOUT_LOGIN:
+            self.queue_broken = True
+            return b"-NOAUTH Authentication required.\r\n"
+        if self.queue is not None and name not in (b"exec", b"discard", b"multi", b"watch", b"quit", b"reset"):
+            known = _SUBCOMMANDS.get(name)
+            if known is not None and len(args) > 1 and args[1].lower() not in known:
+                self.queue_broken = True
+                return error(str(unknown_subcommand(args)))
+            self.queue.append(args)
+            return QUEUED
+        if self.resp == 2 and self.subscribed() and name not in _IN_RESP2:
+            return error(
+                "ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed "
+                "in this context" % name.decode()
+            )
+        return None
+
+
+class Client(Session):
+    """Owns its socket."""
+
+    def __init__(self, server: object, sock: object, address: tuple, number: int) -> None:
+        super().__init__(server)
+        self.sock = sock
+        self.address = address
+        self.number = number
+        self.since = self.active = server.space.now
+        self.last = b"NULL"  # the name of the last command
+        self.waits = None  # what it waits for, blocking.Wait
+        self.ending = False  # closed when the answers have left
+        self._rest: list = []  # received and not taken
+        self._rest_size = 0
+        self._need = 0  # bytes of it without which nothing can be taken
+        self.out: list = []
+        self._large = 0  # bytes of large answers in it
+        self._left = None  # of what was being sent
+        self.halted = False  # takes no command for now: it waits, has too many answers, or ends
+        self._mask = IN
+        self.allowed = not server.password
+        self.update()
+        server.loop.watch(sock, self, IN)
+
+    def ready(self, events: int) -> None:
+        """May raise OSError."""
+        if events & IN and self._mask & IN:
+            data = self.sock.recv(_RECEIVE)
+            if not data:
+                self.close()
+                return
+            if self._rest or self.halted:
+                self._rest.append(data)
+                self._rest_size += len(data)
+                if self.halted:
+                    if self._rest_size > _OUT_HIGH:
+                        self._watch(0)
+                    return
+                if self._rest_size < self._need:
+                    return
+                data = b"".join(self._rest)
+                self._rest = []
+                self._rest_size = 0
+            self._take(data)
+            self.settle()
+        elif events & OUT:
+            self.settle()
+        else:
+            self.close()
+
+    def failed(self, exc: Exception) -> None:
+        if isinstance(exc, OSError):
+            if exc.errno == errno.EAGAIN:
+                return
+        elif isinstance(exc, MemoryError):
+            self.server.ran_out()
+        else:
+            self.server.report(exc)
+        self.close()
+
+    def close(self) -> None:
+        if self.sock is None:
+            return
+        self.server.loop.unwatch(self.sock)
+        self.sock.close()
+        self.sock = None
+        self.out = []
+        self._left = None
+        self.server.removed(self)
+
+    def settle(self) -> None:
+        """Answers leave now, or when the log has what they acknowledge."""
+        if self.server.log is None:
+            self._send()
+        else:
+            self.server.unsent.append(self)
+
+    def push(self, message: bytes) -> None:
+        """Something that is no answer to what the client sent now."""
+        self.out.append(message)
+        self.server.unsent.append(self)
+
+    # ---- commands -----------------------------------------------------------------------------
+
+    def _take(self, data: bytes) -> None:
+        """Run the commands in it; what is left waits for more.
+
+        Most data has no line end within values: then its lines are cut at once, and only lengths are compared."""
+        lines = data.split(_CRLF)
+        most = len(lines) - 1
+        at = 0
+        while at < most:
+            count = _COUNTS.get(lines[at])
+            if count is None:
+                break
+            end = at + 1 + 2 * count
+            if end > most:
+                break
+            for place in range(at + 1, end, 2):
+                if SIZES.get(lines[place]) != len(lines[place + 1]):
+                    end = 0
+                    break
+            if not end:
+                break
+            args = lines[at + 2 : end : 2]
+            at = end
+            self._run(args)
+            if self.halted:
+                break
+        if at == most and not lines[at]:
+            return
+        offset = 0
+        for line in lines[:at]:
+            offset += len(line) + 2
+        if offset < len(data):
+            self._take_slowly(data, offset)
+
+    def _take_slowly(self, data: bytes, at: int) -> None:
+        """Command by command, whatever the values hold."""
+        size = len(data)
+        self._need = 0
+        while at < size and not self.halted:
+            try:
+                args, after = parse(data, at)
+            except ProtocolError as exc:
+                self.out.append(error("ERR Protocol error: %s" % exc))
+                self.end()
+                return
+            if args is None:
+                self._need = after - at
+                break
+            at = after
+            if args:
+                self._run(args)
+        if at < size and not self.ending:
+            self._rest = [data[at:] if at else data]
+            self._rest_size = size - at
+
+    def _run(self, args: list) -> None:
+        server = self.server
+        server.commands += 1
+        self.last = args[0]
+        answer = self.execute(args)
+        if answer is not None:
+            self.out.append(answer)
+            if len(answer) > _LARGE:
+                self._large += len(answer)
+                if self._large > _OUT_HIGH:
+                    self.halted = True
+        if server.space.arrived:
+            server.serve_waiting()
+
+    def end(self) -> None:
+        """No further command; closed when the answers have left."""
+        self.ending = True
+        self.halted = True
+
+    def resume(self) -> None:
+        """After a wait: the commands that came meanwhile."""
+        self.halted = self.ending
+        if self._rest and not self.halted and self.sock is not None:
+            data = b"".join(self._rest)
+            self._rest = []
+            self._rest_size = 0
+            self._take(data)
+        self.server.unsent.append(self)
+
+    # ---- answers ------------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Send what is there; errors are this client's."""
+        if self.sock is None:
+            return
+        try:
+            self._send()
+        except OSError as exc:
+            self.failed(exc)
+
+    def _send(self) -> None:
+        """May raise OSError."""
+        while True:
+            piece = self._left
+            if piece is None:
+                out = self.out
+                if not out:
+                    break
+                piece = out[0] if len(out) == 1 else b"".join(out)
+                self.out = []
+                self._large = 0
+            sent = self.sock.write(piece) or 0
+            if sent < len(piece):
+                self._left = memoryview(piece)[sent:]
+                self._wait_for_reader()
+                return
+            self._left = None
+        if self.ending:
+            self.close()
+            return
+        if self.halted and self.waits is None:
+            self.resume()
+        if self._mask != IN:
+            self._watch(IN)
+
+    def _wait_for_reader(self) -> None:
+        waiting = len(self._left) + sum([len(answer) for answer in self.out])
+        if self.subscribed() and waiting > _OUT_MOST:
+            self.server.say.warning("client %d does not read: closed", self.number)
+            self.close()
+        else:
+            self._watch(OUT if waiting > _OUT_HIGH or self.halted else IN | OUT)
+
+    def _watch(self, mask: int) -> None:
+        if mask != self._mask:
+            self._mask = mask
+            self.server.loop.watch(self.sock, self, mask)

@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: MIT
+"""The protocol's pieces (RESP2, RESP3): commands taken from bytes, answers made of values, and the errors' words."""
+
+OK = b"+OK\r\n"
+QUEUED = b"+QUEUED\r\n"
+ZERO = b":0\r\n"
+ONE = b":1\r\n"
+EMPTY = b"*0\r\n"
+MAX_BULK = 512 << 20
+MAX_INLINE = 65536
+_MAX_COUNT = 1 << 20
+_CRLF = b"\r\n"
+_SMALL = 256
+_HEADS = tuple([b"$%d\r\n" % number for number in range(_SMALL)])
+_INTEGERS = tuple([b":%d\r\n" % number for number in range(_SMALL)])
+SIZES = {b"$%d" % number: number for number in range(_SMALL)}  # a bulk's first line -> its length
+
+
+class CommandError(Exception):
+    """What a command answers instead of a value: the words behind the minus."""
+
+
+class ProtocolError(Exception):
+    """What a client sent is no command; it is told and hung up on."""
+
+
+def syntax_error() -> CommandError:
+    return CommandError("ERR syntax error")
+
+
+def unknown_subcommand(args: list) -> CommandError:
+    command = text_of(args[0]).upper()
+    return CommandError("ERR unknown subcommand '%s'. Try %s HELP." % (text_of(args[1][:128]), command))
+
+
+WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value"
+NOT_INTEGER = "ERR value is not an integer or out of range"
+NOT_FLOAT = "ERR value is not a valid float"
+NO_KEY = "ERR no such key"
+
+
+def error(text: str) -> bytes:
+    return b"-%s\r\n" % text.replace("\r", " ").replace("\n", " ").encode()
+
+
+def wrong_arguments(name: bytes) -> bytes:
+    return error("ERR wrong number of arguments for '%s' command" % text_of(name.lower()))
+
+
+def text_of(data: bytes) -> str:
+    """For messages: what is no UTF-8 is shown as ?."""
+    try:
+        return data.decode()
+    except UnicodeError:
+        return "".join([chr(byte) if 32 <= byte < 127 else "?" for byte in data])
+
+
+# ---- answers ----------------------------------------------------------------------------------
+
+
+def bulk(value: bytes) -> bytes:
+    size = len(value)
+    if size < _SMALL:
+        return _HEADS[size] + value + _CRLF
+    return b"".join((b"$%d\r\n" % size, value, _CRLF))
+
+
+def integer(number: int) -> bytes:
+    return _INTEGERS[number] if 0 <= number < _SMALL else b":%d\r\n" % number
+
+
+def array(answers: list) -> bytes:
+    """Of answers that are made already."""
+    return b"*%d\r\n" % len(answers) + b"".join(answers)
+
+
+def bulks(values: object) -> bytes:
+    return array([bulk(value) for value in values])
+
+
+def bulks_or_nil(client: object, values: list) -> bytes:
+    nil = client.nil
+    return array([nil if value is None else bulk(value) for value in values])
+
+
+def pairs(client: object, flat: list) -> bytes:
+    """A map, of answers that are keys and values in turn."""
+    if client.resp == 3:
+        return b"%%%d\r\n" % (len(flat) // 2) + b"".join(flat)
+    return array(flat)
+
+
+def members(client: object, values: object) -> bytes:
+    """A set."""
+    answers = [bulk(value) for value in values]
+    return (b"~%d\r\n" if client.resp == 3 else b"*%d\r\n") % len(answers) + b"".join(answers)
+
+
+# ---- commands ---------------------------------------------------------------------------------
+
+
+def parse(data: bytes, at: int) -> tuple:
+    """The command at a place, by steps: (arguments, where the next begins), or (None, bytes that must be there first).
+
+    An empty line is a command of no arguments. Raises ProtocolError."""
+    end = data.find(_CRLF, at)
+    if data[at] != 42:  # *
+        return _parse_inline(data, at)
+    if end < 0:
+        if len(data) - at > MAX_INLINE:
+            raise ProtocolError("too big mbulk count string")
+        return None, len(data) + 1
+    count = _number(data[at + 1 : end])
+    if count is None or count > _MAX_COUNT:
+        raise ProtocolError("invalid multibulk length")
+    at = end + 2
+    arguments: list = []
+    while len(arguments) < count:
+        end = data.find(_CRLF, at)
+        if end < 0:
+            if len(data) - at > MAX_INLINE:
+                raise ProtocolError("too big bulk count string")
+            return None, len(data) + 1
+        if data[at] != 36:  # $
+            raise ProtocolError("expected '$', got '%s'" % text_of(data[at : at + 1]))
+        size = _number(data[at + 1 : end])
+        if size is None or not 0 <= size <= MAX_BULK:
+            raise ProtocolError("invalid bulk length")
+        at = end + 2
+        if len(data) < at + size + 2:
+            return None, at + size + 2
+        arguments.append(data[at : at + size])
+        at += size + 2
+    return arguments, at
+
+
+def _number(text: bytes) -> int | None:
+    """None: it is no number."""
+    digits = text[1:] if text[:1] == b"-" else text
+    return int(text) if digits.isdigit() and len(digits) < 12 else None
+
+
+def _parse_inline(data: bytes, at: int) -> tuple:
+    end = data.find(b"\n", at)
+    if end < 0:
+        if len(data) - at > MAX_INLINE:
+            raise ProtocolError("too big inline request")
+        return None, len(data) + 1
+    words = split_words(data[at:end])
+    if words is None:
+        raise ProtocolError("unbalanced quotes in request")
+    return words, end + 1
+
+
+_ESCAPES = {110: 10, 114: 13, 116: 9, 98: 8, 97: 7}
+
+
+def split_words(line: bytes) -> list | None:
+    """Words between blanks, some in quotes. None: quotes that do not match."""
+    words: list = []
+    at = 0
+    line = line.strip(b" \t\r\n\x00")
+    while at < len(line):
+        if line[at] in b" \t\r\x0b\x0c":
+            at += 1
+            continue
+        word, at = _word(line, at)
+        if word is None:
+            return None
+        words.append(word)
+    return words
+
+
+def _word(line: bytes, at: int) -> tuple:
+    """(word, where it ends); the word is None if its quotes do not match."""
+    word = bytearray()
+    quote = 0
+    while at < len(line):
+        char = line[at]
+        if quote:
+            if char == quote:
+                if at + 1 < len(line) and line[at + 1] not in b" \t\r\x0b\x0c":
+                    return None, at
+                return bytes(word), at + 1
+            if char == 92 and at + 1 < len(line):
+                char, at = _escape(line, at, quote)
+        elif char in b" \t\r\x0b\x0c":
+            return bytes(word), at
+        elif char in b"\"'":
+            quote = char
+            at += 1
+            continue
+        word.append(char)
+        at += 1
+    return (None if quote else bytes(word)), at
+
+
+def _escape(line: bytes, at: int, quote: int) -> tuple:
+    """(byte, place of its last character) of a backslash within quotes."""
+    after = line[at + 1]
+    if quote == 39:
+        return (39, at + 1) if after == 39 else (92, at)
+    if after == 120 and at + 3 < len(line):
+        try:
+            return int(line[at + 2 : at + 4].decode(), 16), at + 3
+        except ValueError:
+            pass
+    return _ESCAPES.get(after, after), at + 1

@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: MIT
+"""The server: its clients, its turns, and what stands between a command and its answer: the log, the memory's limit."""
+
+import errno
+import gc
+import socket
+
+import blocking
+import table
+from client import Client
+from config import Config
+from eviction import Eviction
+from keyspace import Space, now_ms
+from loop import IN, Loop
+from pubsub import Hub
+from scan import Scans
+
+_TICK_MS = 100
+_EXPIRIES = 200  # keys looked at in a tick
+_BACKLOG = 64
+
+
+class Server:
+    """Owns the loop, the listeners, the clients and the databases."""
+
+    def __init__(self, say: object, databases: int) -> None:
+        """say: an appliance.Log."""
+        self.say = say
+        self.space = Space(databases)
+        self.table = table.build()
+        self.loop = Loop(self.report, self._begin, self._settle)
+        self.hub = Hub()
+        self.scans = Scans()
+        self.eviction = Eviction(self.space)
+        self.config = Config(self)
+        self.log = None  # an appendlog.AppendLog
+        self.fsync = b"everysec"
+        self.rewrite_least = 1 << 20
+        self.rewrite_due = False
+        self.limit = 0  # bytes that keys may take; 0: none
+        self.password = b""
+        self.port = 6379
+        self.most_clients = 128
+        self.idle_s = 0
+        self.clients: dict = {}  # number -> Client
+        self.unsent: list = []  # clients whose answers leave at the end of the turn
+        self.accepted = 0
+        self.commands = 0
+        self.started = self.space.now
+        self.stopping = False
+        self._ran_out_at = 0
+        self._listeners: list = []
+        self._expiring: list = []  # (database, key): still to be looked at
+
+    def report(self, exc: Exception) -> None:
+        if isinstance(exc, OSError):
+            self.say.warning("error %d", exc.errno or 0)
+        else:
+            self.say.exception(exc)
+
+    # ---- turns --------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Until it is told to stop, or KeyboardInterrupt."""
+        self._tick()
+        while not self.stopping:
+            self.loop.turn()
+
+    def _begin(self) -> None:
+        self.space.now = now_ms()
+
+    def _settle(self) -> None:
+        """The end of a turn: first the log, then the answers; then what their room lets in."""
+        if self.rewrite_due:
+            self._rewrite()
+        while True:
+            if self.log is not None and not self.log.problem:
+                try:
+                    self.log.write(self.fsync, self.space.now)
+                except OSError as exc:
+                    self._log_failed(exc)
+            if not self.unsent:
+                break
+            unsent, self.unsent = self.unsent, []
+            for client in unsent:
+                client.flush()
+
+    def _tick(self) -> None:
+        self.loop.call_later(_TICK_MS, self._tick)
+        self._expire_some()
+        log = self.log
+        if log is not None and log.size >= max(2 * log.base, self.rewrite_least) and not log.problem:
+            self.rewrite_due = True
+        if self.idle_s:
+            for client in list(self.clients.values()):
+                if (
+                    self.space.now - client.active > 1000 * self.idle_s
+                    and client.waits is None
+                    and not client.subscribed()
+                ):
+                    client.close()
+        self.say.write_some()
+
+    def _expire_some(self) -> None:
+        if not self._expiring:
+            self._expiring = [(db, key) for db in self.space.databases for key in db.expires]
+        for _ in range(min(_EXPIRIES, len(self._expiring))):
+            db, key = self._expiring.pop()
+            db.get(key)
+
+    # ---- what stands between ------------------------------------------------------------------
+
+    def logged(self, client: object, function: object, args: list) -> bytes | None:
+        """Carry out a command that may change something; the log has what it did."""
+        log = self.log
+        if log.problem:
+            return b"-MISCONF Errors writing to the AOF file: error %d\r\n" % log.problem
+        space = self.space
+        before = space.dirty
+        db = client.db
+        space.as_written = None
+        answer = function(client, args)
+        if space.dirty != before:
+            log.feed(db, [args] if space.as_written is None else space.as_written)
+        return answer
+
+    def unasked(self, db: object, call: object) -> object:
+        """A change that no command of this moment makes; returns what the call does."""
+        before = self.space.dirty
+        self.space.as_written = None
+        answer = call()
+        if self.log is not None and self.space.dirty != before and self.space.as_written is not None:
+            self.log.feed(db, self.space.as_written)
+        return answer
+
+    def deleted(self, db: object, key: bytes) -> None:
+        """A key went by itself."""
+        if self.log is not None:
+            self.log.feed(db, [[b"DEL", key]])
+
+    def serve_waiting(self) -> None:
+        blocking.serve_arrived(self.space)
+
+    def set_limit(self, limit: int) -> None:
+        self.limit = limit
+        self.eviction.measure_again()
+
+    def make_room(self, args: list) -> bool:
+        return self.eviction.make_room(self.limit, args)
+
+    def ran_out(self) -> None:
+        """The interpreter had no memory for a command."""
+        gc.collect()
+        if self.space.now - self._ran_out_at > 1000:
+            self._ran_out_at = self.space.now
+            self.say.warning("no memory for a command; %d bytes are free", gc.mem_free())
+
+    def _log_failed(self, exc: OSError) -> None:
+        """What was not written is not acknowledged."""
+        self.say.error("the log cannot be written (error %d): no more changes are taken", exc.errno or 0)
+        if self.fsync == b"always":
+            for client in self.unsent:
+                client.close()
+
+    def _rewrite(self) -> None:
+        self.rewrite_due = False
+        begun = now_ms()
+        try:
+            self.log.rewrite(self.space)
+        except OSError as exc:
+            self.say.error("the log cannot be written again (error %d); the old one stays", exc.errno or 0)
+            self.log.base = self.log.size
+            return
+        self.say.info("log written again: %d bytes, %d ms", self.log.size, now_ms() - begun)
+
+    # ---- clients ------------------------------------------------------------------------------
+
+    def listen(self) -> list:
+        """On both families, if there are both. Returns their names. Raises OSError."""
+        names = []
+        for name, family, host in (("IPv6", socket.AF_INET6, "::"), ("IPv4", socket.AF_INET, "0.0.0.0")):
+            try:
+                address = socket.getaddrinfo(host, self.port, family, socket.SOCK_STREAM)[0][-1]
+                self._listeners.append(_Listener(self, family, address))
+                names.append(name)
+            except OSError:  # no such family, or the other one serves it too
+                if name == "IPv4" and not names:
+                    raise
+        return names
+
+    def accept(self, sock: object, address: tuple) -> None:
+        sock.setblocking(False)
+        if len(self.clients) >= self.most_clients:
+            try:
+                sock.write(b"-ERR max number of clients reached\r\n")
+            finally:
+                sock.close()
+            return
+        self.accepted += 1
+        self.clients[self.accepted] = Client(self, sock, address, self.accepted)
+
+    def removed(self, client: Client) -> None:
+        """It is closed."""
+        if self.clients.pop(client.number, None) is None:
+            return
+        if client.waits is not None:
+            client.waits.forget()
+        self.hub.leave(client)
+        for db, key in client.watched:
+            db.watchers[key].remove(client)
+            if not db.watchers[key]:
+                del db.watchers[key]
+        client.watched = []
+
+    def close(self) -> None:
+        """Answers that are due leave, the log is whole."""
+        self._settle()
+        for client in list(self.clients.values()):
+            client.close()
+        if self.log is not None:
+            self.log.close()
+
+
+class _Listener:
+    """A listening socket in the poll loop."""
+
+    def __init__(self, server: Server, family: int, address: tuple) -> None:
+        self.server = server
+        self.sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self.sock.bind(address)
+            self.sock.listen(_BACKLOG)
+            self.sock.setblocking(False)
+        except OSError:
+            self.sock.close()
+            raise
+        server.loop.watch(self.sock, self, IN)
+
+    def ready(self, events: int) -> None:
+        sock, address = self.sock.accept()
+        try:
+            self.server.accept(sock, address)
+        except Exception:  # no memory for it
+            sock.close()
+            raise
+
+    def failed(self, exc: Exception) -> None:
+        if not isinstance(exc, OSError) or exc.errno != errno.EAGAIN:
+            self.server.report(exc)

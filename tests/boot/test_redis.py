@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: MIT
+"""images/redis serves redis-cli and redis-benchmark; RESP3, what waits, channels, passwords; what is no protocol."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from floe.testing import Boot
+from tests.boot.redisguest import CLI, BootRedis, ErrorAnswer, Peer, serve
+
+BENCHMARK = shutil.which("redis-benchmark")
+
+
+@pytest.fixture
+def boot_redis(boot: Boot) -> Iterator[BootRedis]:
+    yield from serve(boot)
+
+
+@pytest.mark.skipif(CLI is None or BENCHMARK is None, reason="SKIP: redis-tools is not installed")
+def test_redis_cli_and_benchmark(boot_redis: BootRedis) -> None:
+    redis = boot_redis()
+
+    def cli(*words: str) -> str:
+        argv = [str(CLI), "-p", str(redis.port), *words]
+        return subprocess.run(argv, capture_output=True, text=True, timeout=30, check=True).stdout.strip()
+
+    assert cli("set", "greeting", "hello", "EX", "100") == "OK"
+    assert cli("get", "greeting") == "hello"
+    assert cli("-3", "hset", "h", "a", "1", "b", "2") == "2"
+    assert sorted(cli("-3", "hgetall", "h").splitlines()) == ["a 1", "b 2"]
+    assert cli("incrby", "greeting", "1") == "ERR value is not an integer or out of range"
+    assert "redis_version:7." in cli("info", "server")
+    assert sorted(cli("--scan", "--pattern", "gr*").splitlines()) == ["greeting"]
+    argv = [str(BENCHMARK), "-p", str(redis.port), "-q", "-n", "2000", "-P", "8", "-r", "500"]
+    argv += ["-t", "ping_inline,ping_mbulk,set,get,incr,lpush,lrange_100,sadd,spop,hset,zadd,mset"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0 and done.stdout.count("requests per second") >= 12, done.stdout + done.stderr
+    assert "rror" not in done.stdout + done.stderr
+
+
+def test_what_a_client_says_and_hears(boot_redis: BootRedis) -> None:
+    redis = boot_redis()
+    _check_resp3(redis.port)
+    _check_large_values(redis.port)
+    _check_expiry_and_scan(redis.port)
+    _check_channels(redis.port)
+    _check_waiting(redis.port)
+    _check_transactions(redis.port)
+    _check_clients(redis.port)
+    _check_bad_input(redis.port)
+
+
+def _check_resp3(port: int) -> None:
+    with Peer(port) as peer:
+        greeting = peer.ask("HELLO", "3")
+        assert isinstance(greeting, list) and [b"proto", 3] in greeting
+        assert peer.ask("GET", "nothing") is None
+        peer.send("GET", "nothing")
+        assert peer.line() == b"_"
+        peer.ask("ZADD", "r3", "1.5", "m")
+        peer.send("ZSCORE", "r3", "m")
+        assert peer.line() == b",1.5"
+        assert peer.ask("ZRANGE", "r3", 0, -1, "WITHSCORES") == [[b"m", "1.5"]]
+        peer.ask("SADD", "rs", "b", "a")
+        assert peer.ask("SMEMBERS", "rs") == [b"a", b"b"]
+        assert peer.ask("HELLO", "4") == "NOPROTO unsupported protocol version"
+
+
+def _check_large_values(port: int) -> None:
+    large = bytes(range(256)) * 4000 + b"\r\n"
+    with Peer(port) as peer:
+        assert peer.ask("SET", "large", large) == "OK"
+        assert peer.ask("GET", "large") == large
+        for _ in range(100):
+            peer.send("GETRANGE", "large", 0, 999)
+        assert all(peer.read() == large[:1000] for _ in range(100))
+        for piece in (b"*2\r", b"\n$3\r\nGE", b"T\r\n$5\r\nlar", b"ge\r", b"\n"):
+            peer.sock.sendall(piece)
+            time.sleep(0.01)
+        assert peer.read() == large
+        peer.sock.sendall(b"set inline 'a b'\r\nGET inline\n\r\n")
+        assert (peer.read(), peer.read()) == ("OK", b"a b")
+
+
+def _check_expiry_and_scan(port: int) -> None:
+    with Peer(port) as peer:
+        assert peer.ask("SET", "short", "1", "PX", 50) == "OK"
+        end = time.monotonic() + 10
+        while peer.ask("EXISTS", "short"):
+            assert time.monotonic() < end
+        assert peer.ask("TTL", "short") == -2
+        peer.ask("SELECT", 3)
+        for number in range(300):
+            peer.send("SET", f"n{number}", number)
+        assert all(peer.read() == "OK" for _ in range(300))
+        assert peer.ask("DBSIZE") == 300
+        found: set[bytes] = set()
+        cursor = b"0"
+        while True:
+            answer = peer.ask("SCAN", cursor, "COUNT", 50)
+            assert isinstance(answer, list)
+            cursor = answer[0]
+            found.update(answer[1])
+            peer.ask("SET", b"more" + cursor, "x")  # the table grows meanwhile
+            if cursor == b"0":
+                break
+        assert found >= {b"n%d" % number for number in range(300)}
+        assert peer.ask("FLUSHDB") == "OK" and peer.ask("DBSIZE") == 0
+
+
+def _check_channels(port: int) -> None:
+    with Peer(port) as hears, Peer(port) as says:
+        assert hears.ask("SUBSCRIBE", "news") == [b"subscribe", b"news", 1]
+        assert hears.ask("PSUBSCRIBE", "n*") == [b"psubscribe", b"n*", 2]
+        refused = hears.ask("GET", "x")
+        assert isinstance(refused, ErrorAnswer) and refused.startswith("ERR Can't execute 'get'")
+        assert says.ask("PUBLISH", "news", "one") == 2
+        assert hears.read() == [b"message", b"news", b"one"]
+        assert hears.read() == [b"pmessage", b"n*", b"news", b"one"]
+        assert hears.ask("PING") == [b"pong", b""]
+        assert says.ask("PUBSUB", "NUMSUB", "news") == [b"news", 1]
+        assert hears.ask("UNSUBSCRIBE") == [b"unsubscribe", b"news", 1]
+        assert hears.ask("PUNSUBSCRIBE", "n*") == [b"punsubscribe", b"n*", 0]
+        assert hears.ask("GET", "x") is None
+
+
+def _check_waiting(port: int) -> None:
+    with Peer(port) as first, Peer(port) as second, Peer(port) as gives:
+        first.send("BLPOP", "queue", 0)
+        _until_waiting(gives, 1)
+        first.send("ECHO", "sent while it waits")
+        second.send("BRPOP", "other", "queue", 20)
+        _until_waiting(gives, 2)
+        assert gives.ask("PING") == "PONG"
+        assert gives.ask("RPUSH", "queue", "a", "b") == 2
+        assert first.read() == [b"queue", b"a"] and first.read() == b"sent while it waits"
+        assert second.read() == [b"queue", b"b"]
+        assert gives.ask("EXISTS", "queue") == 0
+        assert second.ask("BLPOP", "queue", "0.05") is None
+        second.send("BLMOVE", "from", "to", "LEFT", "RIGHT", 20)
+        first.send("BZPOPMIN", "scores", 20)
+        _until_waiting(gives, 2)
+        gives.ask("MULTI")
+        gives.ask("RPUSH", "from", "x")
+        gives.ask("ZADD", "scores", 2, "m")
+        assert gives.ask("EXEC") == [1, 1]
+        assert second.read() == b"x" and first.read() == [b"scores", b"m", b"2"]
+        assert gives.ask("LRANGE", "to", 0, -1) == [b"x"]
+
+
+def _until_waiting(peer: Peer, count: int) -> None:
+    end = time.monotonic() + 20
+    while True:
+        said = peer.ask("INFO", "clients")
+        assert isinstance(said, bytes)
+        if b"blocked_clients:%d\r\n" % count in said:
+            return
+        assert time.monotonic() < end, said
+
+
+def _check_transactions(port: int) -> None:
+    with Peer(port) as one, Peer(port) as two:
+        one.ask("SET", "w", 1)
+        assert one.ask("WATCH", "w") == "OK"
+        two.ask("SET", "w", 2)
+        assert one.ask("MULTI") == "OK" and one.ask("INCR", "w") == "QUEUED"
+        assert one.ask("EXEC") is None
+        assert one.ask("MULTI") == "OK" and one.ask("INCR", "w") == "QUEUED"
+        assert one.ask("LPUSH", "w", "x") == "QUEUED"
+        assert one.ask("EXEC") == [3, "WRONGTYPE Operation against a key holding the wrong kind of value"]
+
+
+def _check_clients(port: int) -> None:
+    with Peer(port) as one, Peer(port) as two:
+        assert one.ask("CLIENT", "SETNAME", "first") == "OK"
+        assert one.ask("CLIENT", "GETNAME") == b"first"
+        listed = two.ask("CLIENT", "LIST")
+        assert isinstance(listed, bytes) and b" name=first " in listed
+        assert two.ask("CLIENT", "KILL", "ID", str(one.ask("CLIENT", "ID"))) == 1
+        assert one.at_end()
+        assert two.ask("CONFIG", "GET", "max?emor[x-z]") == [b"maxmemory", b"0"]
+        assert two.ask("CONFIG", "SET", "requirepass", "new") == "OK"
+        with Peer(port) as three:
+            assert three.ask("GET", "w") == "NOAUTH Authentication required."
+            assert str(three.ask("AUTH", "bad")).startswith("WRONGPASS")
+            assert three.ask("AUTH", "default", "new") == "OK" and three.ask("GET", "w") == b"3"
+        assert two.ask("CONFIG", "SET", "requirepass", "") == "OK"
+
+
+def _check_bad_input(port: int) -> None:
+    for data, problem in (
+        (b"*1\r\n!x\r\n", "expected '$', got '!'"),
+        (b"*x\r\n", "invalid multibulk length"),
+        (b"*1\r\n$-5\r\n", "invalid bulk length"),
+        (b"*1\r\n$999999999999\r\n", "invalid bulk length"),
+        (b"get 'a\r\n", "unbalanced quotes in request"),
+        (b"g" * 70000, "too big inline request"),
+    ):
+        with Peer(port) as peer:
+            peer.sock.sendall(data)
+            assert peer.read() == f"ERR Protocol error: {problem}"
+            with suppress(ConnectionResetError):  # what it had not read is lost
+                assert peer.at_end()
+    with Peer(port) as peer:
+        assert peer.ask("PING") == "PONG"
+
+
+def test_settings_metrics_and_a_secret(boot_redis: BootRedis, boot: Boot, tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("sesame\n")
+    redis = boot_redis(secrets={"requirepass": tmp_path / "password"}, MAXMEMORY="2M", MAXMEMORY_POLICY="allkeys-lru")
+    with Peer(redis.port) as peer:
+        assert peer.ask("PING") == "NOAUTH Authentication required."
+        assert peer.ask("AUTH", "sesame") == "OK"
+        for number in range(3000):  # 6 MB
+            peer.send("SET", f"k{number}", b"x" * 2000)
+            if number % 100 == 99:
+                assert all(peer.read() == "OK" for _ in range(100))
+                assert peer.ask("GET", "k0") is not None, "it is used all the time"
+        assert peer.ask("EXISTS", "k2999") == 1 and peer.ask("EXISTS", "k5") == 0
+        assert peer.ask("CONFIG", "SET", "maxmemory-policy", "noeviction") == "OK"
+        said: object = "OK"
+        for number in range(3000):
+            said = peer.ask("SET", f"m{number}", b"x" * 2000)
+            if said != "OK":
+                break
+        assert said == "OOM command not allowed when used memory > 'maxmemory'."
+    url = f"http://127.0.0.1:{redis.vm.ports[9100]}"
+    with urllib.request.urlopen(f"{url}/metrics", timeout=20) as answer:
+        text = answer.read().decode()
+    assert "redis_evicted_keys" in text and "redis_connected_clients" in text
+    with urllib.request.urlopen(f"{url}/ready", timeout=20) as answer:
+        assert answer.status == 200
+    redis.stop()
+    vm = boot("redis", deadline_s=60, memory="64M", env={"APPENDFSYNC": "sometimes"})
+    assert vm.wait() == 2
+    assert "error redis: APPENDFSYNC=sometimes: always, everysec or no" in vm.console_text
+
+
+def test_a_client_that_does_not_read(boot_redis: BootRedis) -> None:
+    redis = boot_redis()
+    with Peer(redis.port) as peer, Peer(redis.port) as other:
+        assert peer.ask("SET", "v", b"x" * 100000) == "OK"
+        peer.sock.settimeout(0.5)
+        with suppress(TimeoutError):
+            for _ in range(2000):
+                peer.send("GET", "v")
+        assert other.ask("PING") == "PONG"
+        assert other.ask("STRLEN", "v") == 100000
