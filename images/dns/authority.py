@@ -96,12 +96,15 @@ class Authority:
             answer = self._respond_quickly(raw, via.udp)
             if answer is not None:
                 return answer
+        return self._take_apart(raw, via, address)
+
+    def _take_apart(self, raw: bytes, via: object, address: object) -> object:
         try:
             query = parse(raw)
         except FormatError:
             return error(raw, FORMERR if raw[2] >> 3 & 15 in (QUERY, NOTIFY) else NOTIMP)
         if query.edns > 0:
-            return _finish(raw, query.end, Answer(0), _WHOLE, query.opt(self.udp_size, 1))  # BADVERS
+            return _finish(raw, query.end, Answer(0), (_WHOLE, query.opt(self.udp_size, 1)))  # BADVERS
         if query.opcode() == QUERY and not query.tsig_at and query.rtype not in (AXFR, IXFR):
             if self.forwarder is not None and self.find(query.name, query.rtype) is None:
                 return self.forwarder.answer(query, via, address, self.refuse)
@@ -110,21 +113,61 @@ class Authority:
             return self.special(query, via.udp, address)
         return error(raw, NOTIMP if query.opcode() != QUERY else REFUSED)
 
+    # From here on what runs for each query that is new has few locals: the interpreter takes a frame of more than 11
+    # words from the heap, and looks for it through all that is kept there.
+
     def _respond_quickly(self, raw: bytes, udp: bool) -> bytes | None:
         """The answer to a query that looks like an earlier one but for its question; None: take it apart."""
         end = raw.find(b"\0", HEADER) + 5
-        shape = self._shapes.get(raw[4:HEADER] + raw[end:])
+        shape = self._shape_of(raw, end)
         if shape is None:
             return None
-        key = raw[HEADER : end - 4].lower() + raw[end - 4 : end]
+        if not udp:
+            shape = (_WHOLE, shape[1])
+        return self._by_question(raw, end, shape)
+
+    def _shape_of(self, raw: bytes, end: int) -> tuple | None:
+        return self._shapes.get(raw[4:HEADER] + raw[end:])
+
+    def _by_question(self, raw: bytes, end: int, shape: tuple) -> bytes | None:
+        key = _key(raw, end)
         answer = self._asked.get(key)
         if answer is None:
             answer = self._look_up(key)
-            return None if answer is None else _finish(raw, end, answer, shape[0] if udp else _WHOLE, shape[1])
-        out = _finish(raw, end, answer, shape[0] if udp else _WHOLE, shape[1])
-        if udp:  # asked for the second time
-            self._remember(raw, key, out)
-        return out
+            return None if answer is None else _finish(raw, end, answer, shape)
+        answer = _finish(raw, end, answer, shape)
+        if shape[0] != _WHOLE:  # asked for the second time by UDP
+            self._remember(raw, key, answer)
+        return answer
+
+    def _look_up(self, key: bytes) -> Answer | None:
+        """The answer to a question that was not asked before, if nothing about it is out of the ordinary."""
+        rtype = key[-4] << 8 | key[-3]
+        if key[-2:] != b"\0\1" or rtype in (AXFR, IXFR):
+            return None
+        composer = self._composer(key[:-4], rtype)
+        if composer is None:
+            return None
+        answer = composer.answer(key[:-4], rtype)
+        if self._asked_size < self._memory:
+            self._asked_size += len(key) + len(answer.body) + 2 * _COST
+            self._asked[key] = answer
+        return answer
+
+    def _composer(self, name: bytes, rtype: int) -> Composer | None:
+        """Of the zone that answers for what may be a name."""
+        if rtype != DS:
+            at = 0
+            while at < len(self._few):
+                if name.endswith(self._few[at]):
+                    return self._composer_at(name, rtype, self.zones[self._few[at]])
+                at += 1
+        return self._composer_at(name, rtype, None)
+
+    def _composer_at(self, name: bytes, rtype: int, guess: Composer | None) -> Composer | None:
+        if guess is not None and name in guess.zone.nodes:
+            return guess
+        return self.zones.get(self.find(name, rtype)) if _is_name(name) else None
 
     def ordinary(self, query: Query, udp: bool) -> bytes:
         """The answer to a query that is well formed."""
@@ -139,11 +182,11 @@ class Authority:
         limit = min(query.size, self.udp_size) - query.reserve
         if not query.tsig_at and not query.records:
             self._keep_shape(query.message, query.end, (limit, opt))
-        return _finish(query.message, query.end, answer, limit if udp else _WHOLE, opt)
+        return _finish(query.message, query.end, answer, (limit if udp else _WHOLE, opt))
 
     def refuse(self, query: Query, code: int) -> bytes:
         """An answer with nothing but a code."""
-        out = _finish(query.message, query.end, Answer(code), _WHOLE, query.opt(self.udp_size))
+        out = _finish(query.message, query.end, Answer(code), (_WHOLE, query.opt(self.udp_size)))
         opcode = query.message[2] & 0x78
         return out[:2] + bytes([out[2] | opcode]) + out[3:] if opcode else out
 
@@ -151,30 +194,7 @@ class Authority:
         """The SOA of the zone that is asked about, whatever the type of the question."""
         limit = self.udp_size if udp else _WHOLE
         answer = composer.answer(query.name, SOA)
-        return _finish(query.message, query.end, answer, limit, query.opt(self.udp_size))
-
-    def _look_up(self, key: bytes) -> Answer | None:
-        """The answer to a question that was not asked before, if nothing about it is out of the ordinary."""
-        name, rtype = key[:-4], key[-4] << 8 | key[-3]
-        if key[-2:] != b"\0\1" or rtype in (AXFR, IXFR):
-            return None
-        composer = None
-        if rtype != DS:
-            for apex in self._few:
-                if name.endswith(apex):
-                    composer = self.zones[apex]
-                    break
-        if composer is None or name not in composer.zone.nodes:
-            if not _is_name(name):
-                return None
-            composer = self.zones.get(self.find(name, rtype))
-            if composer is None:
-                return None
-        answer = composer.answer(name, rtype)
-        if self._asked_size < self._memory:
-            self._asked_size += len(key) + len(answer.body) + 2 * _COST
-            self._asked[key] = answer
-        return answer
+        return _finish(query.message, query.end, answer, (limit, query.opt(self.udp_size)))
 
     def _keep_shape(self, raw: bytes, end: int, shape: tuple) -> None:
         """Queries whose counts and whose bytes after the question are these are as well formed as this one."""
@@ -199,15 +219,22 @@ def _is_name(name: bytes) -> bool:
         return False
 
 
-def _finish(raw: bytes, end: int, answer: Answer, limit: int, opt: bytes) -> bytes:
-    """The answer to raw, whose question ends at `end`; cut off after the question if it is over the limit."""
-    size = end + len(opt)
-    if size + len(answer.body) > limit:
-        answer = answer.short or answer
-        if size + len(answer.body) > limit:
-            answer = Answer(answer.flags | _TRUNCATED)
-    head = answer.head(raw[2] & 1, 1 if opt else 0)
-    return b"".join((raw[:2], head, raw[HEADER:end], answer.body, opt))
+def _key(raw: bytes, end: int) -> bytes:
+    """The question with its name in lower case."""
+    return raw[HEADER : end - 4].lower() + raw[end - 4 : end]
+
+
+def _finish(raw: bytes, end: int, answer: Answer, shape: tuple) -> bytes:
+    """The answer to raw, whose question ends at `end`. shape: the largest it may be, and our OPT."""
+    if end + len(answer.body) + len(shape[1]) > shape[0]:
+        answer = _shorten(answer, shape[0] - end - len(shape[1]))
+    return raw[:2] + answer.head(raw[2] & 1 | (2 if shape[1] else 0)) + raw[HEADER:end] + answer.body + shape[1]
+
+
+def _shorten(answer: Answer, room: int) -> Answer:
+    """Without what may be left out, or without anything, and TC set."""
+    answer = answer.short or answer
+    return answer if len(answer.body) <= room else Answer(answer.flags | _TRUNCATED)
 
 
 def error(raw: bytes, code: int) -> bytes:

@@ -8,7 +8,7 @@ letters do not matter where they are not in the zone. So the bytes are kept and 
 import struct
 
 import dnsname
-from rrtype import AAAA, ANY, CNAME, COMPRESSED, DNAME, HINFO, NS, SOA, A
+from rrtype import AAAA, ANY, CNAME, COMPRESSED, DNAME, DS, HINFO, NS, SOA, A
 from zone import ABSENT, ALIAS, EXACT, REFERRAL, SUBSTITUTE, Zone
 
 NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED = range(6)
@@ -32,15 +32,16 @@ class Answer:
         self.short: Answer | None = None  # the same without what may be left out, if the whole is too long
         self._heads: list = [None] * 4
 
-    def head(self, recursion_desired: int, opt: int) -> bytes:
-        """The header behind the id, of an answer to an ordinary query; opt: 1 if our OPT comes at the end."""
-        head = self._heads[recursion_desired | opt << 1]
-        if head is None:
-            answers, authority, additional = self.counts
-            flags = 0x8000 | self.flags | recursion_desired << 8
-            head = struct.pack(">HHHHH", flags, 1, answers, authority, additional + opt)
-            self._heads[recursion_desired | opt << 1] = head
-        return head
+    def head(self, kind: int) -> bytes:
+        """The header behind the id, of an answer to an ordinary query. kind: 1 if recursion is desired, plus 2 if our
+        OPT comes at the end."""
+        return self._heads[kind] or self._make_head(kind)
+
+    def _make_head(self, kind: int) -> bytes:
+        answers, authority, additional = self.counts
+        flags = 0x8000 | self.flags | (kind & 1) << 8
+        self._heads[kind] = struct.pack(">HHHHH", flags, 1, answers, authority, additional + (kind >> 1))
+        return self._heads[kind]
 
 
 class Writer:
@@ -119,31 +120,43 @@ class Composer:
 
     def answer(self, name: bytes, rtype: int) -> Answer:
         """name: in lower case and in the zone."""
-        kind, base, node = self.zone.find(name, rtype)
-        if kind == EXACT:
-            rrset = node.get(rtype)
-            if rrset is not None and rtype not in COMPRESSED:
-                return _plain(rtype, rrset)
-            if rrset is not None or rtype == ANY:
-                return self._compose(name, name, rtype)
-            base = self.zone.apex
-            key = (NOERROR, len(name), 0)
-        elif kind in (ALIAS, SUBSTITUTE):
+        node = self.zone.nodes.get(name)
+        if node is not None and rtype in node and rtype not in COMPRESSED and (NS not in node or rtype == DS):
+            return _plain(rtype, node[rtype])
+        node = self.zone.find(name, rtype)
+        return self._by_kind(name, rtype, node)
+
+    def _by_kind(self, name: bytes, rtype: int, found: tuple) -> Answer:
+        """found: see Zone.find()."""
+        if found[2] is None:
+            return self._denial(name, rtype, NXDOMAIN)
+        if found[0] == EXACT and rtype not in found[2] and rtype != ANY:
+            return self._denial(name, rtype, NOERROR)
+        return self._with_data(name, rtype, found)
+
+    def _denial(self, name: bytes, rtype: int, code: int) -> Answer:
+        key = (code, len(name), 0)
+        return self._shared.get(key) or self._new_denial(key, name, rtype)
+
+    def _new_denial(self, key: tuple, name: bytes, rtype: int) -> Answer:
+        return self._shared_answer(key, name, rtype, (EXACT, self.zone.apex, None))
+
+    def _with_data(self, name: bytes, rtype: int, found: tuple) -> Answer:
+        kind, base, node = found
+        if kind in (EXACT, ALIAS, SUBSTITUTE):
             return self._compose(name, name, rtype)
-        elif kind == ABSENT and node is not None:
-            if rtype == NS or (CNAME in node and rtype != CNAME):
-                return self._compose(name, base, rtype)
-            key = (base, len(name), rtype)
-        elif kind == ABSENT:
-            base = self.zone.apex
-            key = (NXDOMAIN, len(name), 0)
-        else:
-            key = (base, len(name), -1)
+        if kind == ABSENT and (rtype == NS or (CNAME in node and rtype != CNAME)):
+            return self._compose(name, base, rtype)
+        key = (base, len(name), rtype if kind == ABSENT else -1)
+        return self._shared_answer(key, name, rtype, found)
+
+    def _shared_answer(self, key: tuple, name: bytes, rtype: int, found: tuple) -> Answer:
         answer = self._shared.get(key)
         if answer is None:
             if len(self._shared) >= _SHARED:
                 self._shared.clear()
-            answer = self._shared[key] = self._compose(name, base, rtype, node if kind == ABSENT else None)
+            wildcard = found[2] if found[0] == ABSENT else None
+            answer = self._shared[key] = self._compose(name, found[1], rtype, wildcard)
         return answer
 
     def _compose(self, name: bytes, base: bytes, rtype: int, wildcard: dict | None = None) -> Answer:
@@ -158,12 +171,10 @@ class Composer:
 
 def _plain(rtype: int, rrset: list) -> Answer:
     """The records of the name that was asked for, if no name is in their data: by far the most are such."""
-    parts = []
+    body = b""
     for i in range(1, len(rrset)):
-        data = rrset[i]
-        parts.append(struct.pack(">HHHIH", 0xC000 | QUESTION, rtype, 1, rrset[0], len(data)))
-        parts.append(data)
-    return Answer(AUTHORITATIVE, (len(rrset) - 1, 0, 0), b"".join(parts))
+        body += struct.pack(">HHHIH", 0xC000 | QUESTION, rtype, 1, rrset[0], len(rrset[i])) + rrset[i]
+    return Answer(AUTHORITATIVE, (len(rrset) - 1, 0, 0), body)
 
 
 class _Walk:
