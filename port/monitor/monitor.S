@@ -136,7 +136,8 @@ irq_stub_\n:
     .set v, v+1
     .endr
     .globl monitor_spurious
-monitor_spurious:
+monitor_spurious:             // which ring 3 may have sent itself; for a real one nothing is in service here
+    addr32 movl $0, 0xfee000b0 // LAPIC EOI
     iretq
 
 // ---- faults: save everything, go on in ring 3 at hal_fault_entry ------------------------------------

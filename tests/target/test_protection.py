@@ -210,3 +210,22 @@ def test_a_device_writes_where_ring_3_tells_it_to(boot: Boot, layout: Layout) ->
     vm = run(boot, "dma", layout.bytes_in_text(b"\x0f\x05\x0f\x0b"))
     assert (vm.wait(), "PANIC" in vm.console_text) == (0, False)
     assert "text changed True\n" in vm.console_text
+
+
+SELF_IPI = """
+import time, uctypes
+icr = uctypes.struct(0xFEE00300, {"low": uctypes.UINT32 | 0}, uctypes.NATIVE)
+for vector in (0xFF, 0xFF):
+    icr.low = 0x84000 | vector
+    time.sleep_ms(50)
+print("timers go on")
+"""
+
+
+def test_a_spurious_interrupt_that_a_program_sent_is_acknowledged(boot: Boot, tmp_path: Path) -> None:
+    """Or it stays in service, and nothing below it is ever delivered: the VM is deaf."""
+    path = tmp_path / "app.py"
+    path.write_text(SELF_IPI)
+    vm = boot(path, deadline_s=20)
+    assert vm.wait() == 0
+    assert vm.console_text == "timers go on\n"
