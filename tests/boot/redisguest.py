@@ -125,12 +125,12 @@ def serve(boot: Boot) -> Iterator[BootRedis]:
 
 
 @contextmanager
-def reference(folder: Path) -> Iterator[int]:
+def reference(folder: Path, *options: str) -> Iterator[int]:
     """Debian's redis-server, without a file of its own: its port."""
     assert SERVER is not None
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
-    argv = [SERVER, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    argv = [SERVER, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder), *options]
     with (folder / "log").open("wb") as log, subprocess.Popen(argv, stdout=log, stderr=log) as process:
         try:
             _until_it_answers(port, process)
