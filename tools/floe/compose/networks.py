@@ -212,14 +212,5 @@ def answers(file: StackFile, stack: Stack, name: str, vm: Vm) -> bool:
 def stop(stack: Stack) -> None:
     """End the carrier."""
     process, stack.carrier = stack.carrier, None
-    if process is None or not process.signal(signal.SIGTERM):
-        return
-    try:
-        fd = os.pidfd_open(process.pid)
-    except OSError:
-        return
-    try:
-        if process.alive and not select.select([fd], [], [], _END_S)[0]:
-            process.signal(signal.SIGKILL)
-    finally:
-        os.close(fd)
+    if process is not None and process.signal(signal.SIGTERM) and not process.wait_gone(_END_S):
+        process.signal(signal.SIGKILL)

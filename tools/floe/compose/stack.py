@@ -15,6 +15,7 @@ from floe.store.stackfolder import Stack, StackFolder
 from floe.store.vmfolder import Folder
 
 Say = Callable[[str], None]
+_END_S = 5.0
 WORKERS = 8  # VMs that are started or ended at once
 
 
@@ -45,10 +46,13 @@ def end_vm(name: str, grace_s: float) -> Status | None:
     if folder is None:
         return None
     ran, status = not ready.has_ended(folder), None
+    own = [process for process in (folder.keeper, folder.parent) if process is not None]
     try:
         status = control.stop(folder, grace_s)
     except FloeError:
         launch.kill(folder)
+    for process in own:  # it has told how the VM ended, and is about to end itself
+        process.wait_gone(_END_S)
     folder.remove()
     return status if ran else None
 

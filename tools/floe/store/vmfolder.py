@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import tempfile
@@ -51,6 +52,17 @@ class Process(msgspec.Struct, frozen=True):
     def alive(self) -> bool:
         """Whether this very process still runs."""
         return Process.of(self.pid) == self
+
+    def wait_gone(self, seconds: float) -> bool:
+        """Wait for its end, as long as that. False: it runs still."""
+        try:
+            fd = os.pidfd_open(self.pid)
+        except OSError:
+            return True
+        try:
+            return not self.alive or bool(select.select([fd], [], [], seconds)[0])
+        finally:
+            os.close(fd)
 
     def signal(self, number: signal.Signals) -> bool:
         """Send a signal, never to another process. False: it is gone."""
