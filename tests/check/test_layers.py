@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Who may include what (design, section 2), who may know which hypervisor it is on (nobody from netdev.h
+"""Who may include what, who may know which hypervisor it is on (nobody from netdev.h
 upward), and which folder a global name may come from (the prefix is the rank)."""
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def floe() -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the command and leave the process with the exit code of design section 5."""
+    """Run the command and leave the process with its exit code (docs/exit-codes.md)."""
     _open_streams()
     sys.exit(run(argv))
 
