@@ -44,6 +44,7 @@ TEST_PACKAGES = {
     "git": "git",
     "openssl": "openssl",
     "mosquitto": "/usr/sbin/mosquitto",
+    "mosquitto-clients": "mosquitto_pub",
     "bind9-dnsutils": "dig",
     "dnsperf": "dnsperf",
     "nsd": "/usr/sbin/nsd",

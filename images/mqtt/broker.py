@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: MIT
+"""Sessions, subscriptions, retained messages, wills: who gets what. Knows connections by what they do for it."""
+
+import time
+
+import packet as p
+from link import Link
+from session import AS_PUBLISHED, NO_LOCAL, Message, Session
+from topics import Subscriptions, matches
+
+_MARGIN = 32  # connections over the limit, so that they can be told
+
+
+class Broker:
+    """All state but that of connections. Limits are settings (service.py)."""
+
+    def __init__(self, settings: object, log: object, users: object) -> None:
+        self.log = log
+        self.max_packet = settings.max_packet + 0
+        self.session_expiry = int(settings.session_expiry + 0.0)
+        self.inflight = settings.inflight
+        self.subscriptions = settings.subscriptions
+        self.sessions: dict = {}  # client id -> Session
+        self.links: set = set()
+        self.retained: dict = {}  # topic -> Message
+        self.tree = Subscriptions()
+        self.changed = False  # since it was last saved
+        self.received = 0  # packets
+        self.published = 0  # messages that came
+        self.sent = 0  # messages that went
+        self.dropped = 0
+        self.waiting_bytes = 0
+        self._clients = settings.clients
+        self._queued = settings.queued
+        self._queued_bytes = settings.queued_bytes + 0
+        self._most_retained = settings.retained
+        self._users = users
+        self._delayed: dict = {}  # Session -> (when, Message, retain)
+
+    # ---- connections --------------------------------------------------------------------------
+
+    async def serve(self, reader: object, writer: object) -> None:
+        """A connection's whole life."""
+        link = Link(self, reader, writer.get_extra_info("peername")[0])
+        if len(self.links) >= self._clients + _MARGIN:
+            reader.close()
+            await reader.wait_closed()
+            return
+        self.links.add(link)
+        await link.run()
+
+    def refusal(self, wishes: object) -> int:
+        if not self._users.may(wishes.user, wishes.password):
+            return p.BAD_LOGIN
+        if sum([link.session is not None for link in self.links]) >= self._clients:
+            return p.BUSY
+        return 0
+
+    def connected(self, link: Link, wishes: object) -> bool:
+        """Give a connection its session. True: the session was there."""
+        session = self.sessions.get(wishes.client_id)
+        if session is not None and session.link is not None:
+            old = session.link
+            old.say_goodbye(p.TAKEN_OVER)
+            self.closed(old)
+            old.kill()
+            session = self.sessions.get(wishes.client_id)
+        if session is not None and wishes.clean:
+            self._forget(session)
+            session = None
+        there = session is not None
+        if session is None:
+            session = self.sessions[wishes.client_id] = Session(wishes.client_id, self)
+        self._delayed.pop(session, None)
+        session.link, link.session = link, session
+        session.expiry_s, session.expires = wishes.expiry_s, None
+        self.changed = True
+        self.log.debug("%s: client %s, version %d", link.peer, wishes.client_id, wishes.version)
+        return there
+
+    def closed(self, link: Link) -> None:
+        """A connection has ended, or has lost its session. May be called twice."""
+        self.links.discard(link)
+        session, link.session = link.session, None
+        if session is None or session.link is not link:
+            return
+        session.link = None
+        if link.will is not None:
+            message, retain, delay = link.will
+            if min(delay, session.expiry_s):
+                self._delayed[session] = (time.time() + min(delay, session.expiry_s), message, retain)
+            else:
+                self.publish(message, retain, session)
+        if session.expiry_s:
+            session.expires = time.time() + session.expiry_s
+        else:
+            self._forget(session)
+
+    def _forget(self, session: Session) -> None:
+        for text in list(session.filters):
+            self.unsubscribe(session, text)
+        for message, _, _ in session.waiting:
+            self.gone(message)
+        self.sessions.pop(session.id, None)
+        self.changed = True
+        delayed = self._delayed.pop(session, None)
+        if delayed is not None:
+            self.publish(delayed[1], delayed[2], None)
+
+    def tick(self) -> None:
+        """Once a second: what is too late ends."""
+        now = time.time()
+        for link in list(self.links):
+            if link.deadline and now >= link.deadline:
+                link.say_goodbye(p.KEEP_ALIVE)
+                self.closed(link)
+                link.kill()
+        for session, (when, message, retain) in list(self._delayed.items()):
+            if now >= when:
+                del self._delayed[session]
+                self.publish(message, retain, None)
+        for session in list(self.sessions.values()):
+            if session.expires is not None and now >= session.expires:
+                self._forget(session)
+
+    # ---- messages -----------------------------------------------------------------------------
+
+    def publish(self, message: Message, retain: bool, sender: Session | None) -> None:
+        """To whom has subscribed. Of clients, nothing under $SYS."""
+        if message.topic[:1] == b"$" and sender is not None:
+            return
+        self.published += 1
+        if retain:
+            self.changed = True
+            if not message.payload:
+                self.retained.pop(message.topic, None)
+            elif message.topic in self.retained or len(self.retained) < self._most_retained:
+                self.retained[message.topic] = message
+            else:
+                self.log.warning("no room to retain a message of %s", message.topic)
+        for session, options in self.tree.find(message.topic).items():
+            if not (options & NO_LOCAL and session is sender):
+                qos = min(message.qos, options & 3)
+                session.deliver(message, qos, 1 if retain and options & AS_PUBLISHED else 0)
+                if qos:
+                    self.changed = True
+
+    def send_retained(self, session: Session, text: bytes, options: int) -> None:
+        levels = text.split(b"/")
+        wild = b"+" in levels or b"#" in levels
+        for topic in list(self.retained) if wild else (text,):
+            message = self.retained.get(topic)
+            if message is None or not matches(levels, topic):
+                continue
+            if message.expires is not None and not message.left():
+                del self.retained[topic]
+                continue
+            session.deliver(message, min(message.qos, options & 3), 1)
+
+    def subscribe(self, session: Session, text: bytes, options: int) -> bool:
+        """True: it is new."""
+        session.filters[text] = options
+        self.changed = True
+        return self.tree.add(text.split(b"/"), session, options)
+
+    def unsubscribe(self, session: Session, text: bytes) -> bool:
+        self.changed = True
+        session.filters.pop(text, None)
+        return self.tree.remove(text.split(b"/"), session)
+
+    def may_wait(self, session: Session, message: Message) -> bool:
+        """Whether there is room for one more; if so it counts."""
+        size = len(message.payload) + len(message.topic)
+        if len(session.waiting) >= self._queued or self.waiting_bytes + size > self._queued_bytes:
+            return False
+        self.waiting_bytes += size
+        return True
+
+    def gone(self, message: Message) -> None:
+        self.waiting_bytes -= len(message.payload) + len(message.topic)
