@@ -46,6 +46,8 @@ class Splitter:
     def next(self) -> tuple | None:
         """(first byte, body), or None: there is no whole one. Raises PacketError."""
         data = self._data
+        if data and data[0] >> 4 != PUBLISH and data[0] & 15 != _FLAGS.get(data[0] >> 4, 0):
+            raise PacketError("wrong flags")  # at once: what is no MQTT may have no end
         size, shift, at = 0, 0, 1
         while True:
             if at >= len(data):
@@ -62,9 +64,6 @@ class Splitter:
         if len(data) < at + size:
             return None
         first, body = data[0], bytes(memoryview(data)[at : at + size])
-        kind = first >> 4
-        if kind != PUBLISH and first & 15 != _FLAGS.get(kind, 0):
-            raise PacketError("wrong flags")
         self._data = data[at + size :]
         return first, body
 

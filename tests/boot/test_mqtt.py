@@ -8,6 +8,7 @@ import hashlib
 import shutil
 import struct
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -275,8 +276,10 @@ HOSTILE = [
 def test_hostile_packets_and_limits(boot_mqtt: BootMqtt) -> None:
     mqtt = boot_mqtt(CLIENTS="2", MAX_PACKET="2K", QUEUED="3")
     for data in HOSTILE:
+        began = time.monotonic()
         with Client(mqtt.port, data) as client:
             assert client.ended(), data
+        assert time.monotonic() - began < 9, data  # and not only when the time for CONNECT was over, after 10 s
     until(lambda: mqtt.metric("mqtt_clients") == 0, "the end of all")
     with Client(mqtt.port, connect(b"one", flags=0)) as one, Client(mqtt.port) as slow:
         one.expect(CONNACK)
