@@ -149,6 +149,7 @@ class Client(Session):
         """May raise OSError."""
         if events & IN and self._mask & IN:
             data = self.sock.recv(_RECEIVE)
+            self.active = self.server.space.now
             if not data:
                 self.close()
                 return
@@ -212,6 +213,9 @@ class Client(Session):
         lines = data.split(_CRLF)
         most = len(lines) - 1
         at = 0
+        server = self.server
+        entries = server.table
+        plain = server.log is None and not server.limit
         while at < most:
             count = _COUNTS.get(lines[at])
             if count is None:
@@ -227,7 +231,12 @@ class Client(Session):
                 break
             args = lines[at + 2 : end : 2]
             at = end
-            self._run(args)
+            entry = entries.get(args[0])
+            if entry is None or not plain or self.special or (entry[1] != count and not -count <= entry[1] < 0):
+                self._run(args)
+                plain = server.log is None and not server.limit
+            else:
+                self._run_plainly(entry[0], args)
             if self.halted:
                 break
         if at == most and not lines[at]:
@@ -260,10 +269,24 @@ class Client(Session):
             self._rest_size = size - at
 
     def _run(self, args: list) -> None:
+        self.last = args[0]
+        self._answered(self.execute(args))
+
+    def _run_plainly(self, function: object, args: list) -> None:
+        """_run() of a command that nothing stands before."""
+        self.last = args[0]
+        try:
+            answer = function(self, args)
+        except CommandError as exc:
+            answer = error(str(exc))
+        except MemoryError:
+            self.server.ran_out()
+            answer = _OUT_OF_MEMORY
+        self._answered(answer)
+
+    def _answered(self, answer: bytes | None) -> None:
         server = self.server
         server.commands += 1
-        self.last = args[0]
-        answer = self.execute(args)
         if answer is not None:
             self.out.append(answer)
             if len(answer) > _LARGE:

@@ -10,9 +10,14 @@ _TOO_LONG = "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
 
 
 def get(client: object, args: list) -> bytes:
-    value = client.db.look(args[1])
-    if value is None:
-        return client.nil
+    db = client.db
+    value = None if db.expires or db.used is not None else db.values.get(args[1])
+    if value is not None:
+        db.space.hits += 1
+    else:
+        value = db.look(args[1])
+        if value is None:
+            return client.nil
     if type(value) is not bytes:
         raise CommandError(WRONG_TYPE)
     return bulk(value)
@@ -21,7 +26,12 @@ def get(client: object, args: list) -> bytes:
 def put(client: object, args: list) -> bytes:
     """SET."""
     if len(args) == 3:
-        client.db.put(args[1], args[2])
+        db = client.db
+        if db.expires or db.watchers or db.waiters or db.used is not None:
+            db.put(args[1], args[2])
+        else:
+            db.values[args[1]] = args[2]
+            db.space.dirty += 1
         return OK
     return _put_with_options(client, args)
 

@@ -244,6 +244,16 @@ def test_settings_metrics_and_a_secret(boot_redis: BootRedis, boot: Boot, tmp_pa
     assert "error redis: APPENDFSYNC=sometimes: always, everysec or no" in vm.console_text
 
 
+def test_a_silent_client_is_closed(boot_redis: BootRedis) -> None:
+    redis = boot_redis(TIMEOUT="2")
+    with Peer(redis.port) as peer:
+        end = time.monotonic() + 4
+        while time.monotonic() < end:
+            assert peer.ask("PING") == "PONG"
+            time.sleep(0.1)
+        assert peer.at_end()
+
+
 def test_a_client_that_does_not_read(boot_redis: BootRedis) -> None:
     redis = boot_redis()
     with Peer(redis.port) as peer, Peer(redis.port) as other:
