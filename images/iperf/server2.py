@@ -21,7 +21,7 @@ class Server2:
 
     def __init__(self, app: object, tests: object, moved: object) -> None:
         self.app = app
-        self._idle_s = app.settings.idle + 0.0
+        self._idle_s = app.settings.idle
         self._tests = tests
         self._moved = moved
         self._running: dict = {}  # flow -> its task, of UDP

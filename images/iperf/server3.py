@@ -148,7 +148,7 @@ class Server:
 
     def __init__(self, app: object, tests: object, moved: object) -> None:
         self.app = app
-        self.idle_s = app.settings.idle + 0.0
+        self.idle_s = app.settings.idle
         self._tests = tests  # counters by labels
         self._moved = moved
         self._session: Session | None = None

@@ -56,10 +56,10 @@ class Plan:
         self.udp = settings.udp
         self.reverse = settings.reverse
         self.parallel = settings.parallel
-        seconds = settings.time + 0.0  # a plain number, also of a default
+        seconds = settings.time
         self.seconds = int(seconds) if seconds == int(seconds) else seconds
-        self.bytes = settings.bytes + 0
-        self.interval = settings.interval + 0.0
+        self.bytes = settings.bytes
+        self.interval = settings.interval
         self.rate = _rate(settings.rate, fail) or (_UDP_RATE if self.udp and not settings.rate else 0)
         self.length = settings.length or (_LENGTHS[self.protocol] if self.udp else BLOCK)
         if self.udp and not _LEAST <= self.length <= 65507:

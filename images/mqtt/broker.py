@@ -16,8 +16,8 @@ class Broker:
 
     def __init__(self, settings: object, log: object, users: object) -> None:
         self.log = log
-        self.max_packet = settings.max_packet + 0
-        self.session_expiry = int(settings.session_expiry + 0.0)
+        self.max_packet = settings.max_packet
+        self.session_expiry = int(settings.session_expiry)
         self.inflight = settings.inflight
         self.subscriptions = settings.subscriptions
         self.sessions: dict = {}  # client id -> Session
@@ -32,7 +32,7 @@ class Broker:
         self.waiting_bytes = 0
         self._clients = settings.clients
         self._queued = settings.queued
-        self._queued_bytes = settings.queued_bytes + 0
+        self._queued_bytes = settings.queued_bytes
         self._most_retained = settings.retained
         self._users = users
         self._delayed: dict = {}  # Session -> (when, Message, retain)

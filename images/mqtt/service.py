@@ -94,7 +94,7 @@ class Service:
 
     async def _tick(self) -> None:
         settings = self.app.settings
-        every_sys, every_save = int(settings.sys + 0.0), max(1, int(settings.save + 0.0))
+        every_sys, every_save = int(settings.sys), max(1, int(settings.save))
         seconds = 0
         while True:
             if every_sys and seconds % every_sys == 0:

@@ -77,14 +77,15 @@ import asyncio
 
 import appliance
 
-app = appliance.App("checks", {"idle": appliance.Seconds(5)}, limit=appliance.Size(65536), words=["a"], loud=False, share=0.5)
+app = appliance.App("checks", {"idle": appliance.Seconds(5), "rest": appliance.Seconds(7)}, limit=appliance.Size(65536), words=["a"],
+                    loud=False, share=0.5, room=appliance.Size(4096))
 took = app.histogram("checks_seconds", "How long.", labels=("kind",), buckets=(0.1, 1))
 app.gauge("checks_level", "A level.", function=lambda: -1.5)
 
 
 async def main():
     s = app.settings
-    print("settings", s.idle, s.limit, s.words, s.loud, s.share, sorted(s.tables), s.file)
+    print("settings", int(s.rest), float(s.room), s.idle, s.limit, s.words, s.loud, s.share, sorted(s.tables), s.file)
     for seconds in (0.05, 0.1, 0.7, 3):
         took.labels('a "b"').observe(seconds)
     for number in range(700):
@@ -111,7 +112,7 @@ def test_settings_from_a_file_log_and_checks(boot: Boot, folder: Path) -> None:
         'idle = "200ms"\nlimit = "1M"\nwords = ["x", "y"]\nloud = true\nshare = 1\nmetrics_port = 9100\n[[zone]]\nname = "z"\n'
     )
     vm = boot(folder, deadline_s=60, ports=[ADMIN], env={"WORDS": "one, two"})
-    vm.expect_exact("settings 0.2 1048576 ['one', 'two'] True 1.0 ['zone'] /rom/checks.toml\nsaid at once\n")
+    vm.expect_exact("settings 7 4096.0 0.2 1048576 ['one', 'two'] True 1.0 ['zone'] /rom/checks.toml\nsaid at once\n")
     vm.expect_exact("info checks: line 499\nwarning checks: 200 lines were dropped\n")
     lines = get(vm, "/metrics").body.decode().splitlines()
     assert [line for line in lines if "checks_" in line and not line.startswith("#")] == [
@@ -137,7 +138,7 @@ def test_settings_from_a_file_log_and_checks(boot: Boot, folder: Path) -> None:
         ("", {"CONFIG": "/rom/none.toml"}, "CONFIG=/rom/none.toml: cannot be read (error 2)"),
         ("loud = 1\n", {}, "/rom/checks.toml: loud = 1: expected true or false"),
         ("a = 1\na = 2\n", {}, "/rom/checks.toml: Cannot overwrite a value (at line 2, column 6)"),
-        ("colour = 1\n", {}, "/rom/checks.toml: colour is no setting; there are: idle, limit, log_level, loud, metrics_port, "),
+        ("colour = 1\n", {}, "/rom/checks.toml: colour is no setting; there are: idle, limit, log_level, loud, metrics_port, re"),
     ],
 )  # fmt: skip
 def test_settings_that_cannot_be(boot: Boot, folder: Path, file: str, env: dict[str, str], said: str) -> None:

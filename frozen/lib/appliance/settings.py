@@ -47,7 +47,7 @@ class Settings:
             elif key in values:
                 setattr(self, key, self._take("%s: %s" % (self.file, key), values[key], default))
             else:
-                setattr(self, key, default)
+                setattr(self, key, default + 0 if isinstance(default, (Size, Seconds)) else default)  # a plain number
 
     def _read(self, name: str) -> dict:
         named = os.getenv("CONFIG")
