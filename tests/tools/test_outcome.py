@@ -94,7 +94,7 @@ def test_the_hypervisor_s_own_account_is_the_error() -> None:
 
 @pytest.mark.parametrize(("status", "steps"), [(None, []), (0, []), (0, [shutdown("host-signal")])])
 def test_an_end_that_a_keeper_may_have_missed(status: int | None, steps: list[Event]) -> None:
-    assert ended(status, *steps, watched=False) == Failure("it ended while nobody watched", "unknown")
+    assert ended(status, *steps, watched=False) == Failure("an end that nobody watched", "unknown")
 
 
 def test_without_a_reason_it_is_a_crash_for_who_saw_all() -> None:

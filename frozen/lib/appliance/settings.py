@@ -9,6 +9,7 @@ first disk, or in /rom. Its tables belong to the appliance: `settings.tables`.
 import os
 import tomllib
 
+_ABSENT = (2, 19)  # ENOENT; ENODEV: there is no file system at that place
 _UNITS = {"": 1, "K": 1024, "M": 1048576, "G": 1073741824}
 _TIMES = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 _WORDS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
@@ -57,7 +58,8 @@ class Settings:
                     data = file.read()
             except OSError as e:
                 if named:
-                    raise SettingsError("CONFIG=%s: cannot be read (error %d)" % (path, e.errno))
+                    why = "no such file" if e.errno in _ABSENT else "cannot be read (error %d)" % e.errno
+                    raise SettingsError("CONFIG=%s: %s" % (path, why))
                 continue
             self.file = path
             try:

@@ -48,6 +48,8 @@ class _Member:
     """A task's coroutine, whose group hears how it ends, even of one that is cancelled before it starts."""
 
     def __init__(self, group, coro):
+        if not hasattr(coro, "send"):
+            raise TypeError("coroutine expected")  # as asyncio.sleep() is none
         self._group = group
         self._coro = coro
         self.task = core.create_task(self)

@@ -237,6 +237,37 @@ def test_many_come_at_once():
     asyncio.run(main())
 
 
+def test_serve_forever():
+    """Until it is cancelled; then its port is free."""
+
+    async def serve(reader, writer):
+        writer.write(b"x")
+        await writer.drain()
+        writer.close()
+
+    async def main():
+        server = await asyncio.start_server(serve, "127.0.0.1", 8041)
+        async with server:
+            await server.serve_forever()
+
+    async def both():
+        for _ in range(2):
+            task = asyncio.create_task(main())
+            await asyncio.sleep_ms(10)
+            reader, writer = await asyncio.open_connection("127.0.0.1", 8041)
+            assert await reader.read(1) == b"x"
+            writer.close()
+            await writer.wait_closed()
+            task.cancel()
+            try:
+                await task
+                raise AssertionError("it was not cancelled")
+            except asyncio.CancelledError:
+                pass
+
+    asyncio.run(both())
+
+
 def test_the_end():
     """All of it was given back."""
     after = settle()

@@ -42,6 +42,7 @@ from floe.vm.session import Session
               help="A disk, mounted at /, /disk1, /disk2, ...; with size=16M a missing FILE is created.\n"
                    "The VM ends with 119 where it cannot be mounted and is not optional.")  # fmt: skip
 @click.option(
+    "-e",
     "--env",
     "env",
     multiple=True,

@@ -96,7 +96,7 @@ class Ending:
         if self.refusal is not None:
             return Failure(self.refusal.message, error=self.refusal)
         if status is None or (status == 0 and not self._watched):
-            return Failure("it ended while nobody watched", "unknown")
+            return Failure("an end that nobody watched", "unknown")
         if status == 0:
             return Failure(f"{self._label} was ended by a signal from outside")
         if status < 0:
