@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import random
+import re
 
 Word = bytes | str | int | float
 KEYS = [f"k{number}" for number in range(12)]
@@ -101,15 +102,29 @@ class Commands:
         return choice(kinds[word]) if word in kinds else word
 
 
-def shown(words: list[Word], answer: object) -> object:
-    """The answer as both servers must give it: sorted where Redis promises no order."""
+_FRACTION = re.compile(rb"-?\d+(\.\d+)?(e[-+]?\d+)?")
+
+
+def shown(words: list[Word], answer: object, *, by_value: bool = False) -> object:
+    """The answer as both servers must give it: sorted where Redis promises no order. by_value: a score is its number,
+    however many digits say it."""
     name = str(words[0]).upper()
+    if by_value and name.startswith(("Z", "BZ")):
+        answer = _by_value(answer)
     if name in NEAR and isinstance(answer, int) and answer > 0:
         return "some time"
     if name in UNORDERED and isinstance(answer, list):
         if name.endswith("SCAN"):
             return [answer[0], _sorted(answer[1], name)]
         return _sorted(answer, name)
+    return answer
+
+
+def _by_value(answer: object) -> object:
+    if isinstance(answer, list):
+        return [_by_value(each) for each in answer]
+    if isinstance(answer, bytes) and _FRACTION.fullmatch(answer) and not answer.lstrip(b"-").isdigit():
+        return repr(float(answer)).encode()
     return answer
 
 
