@@ -9,7 +9,7 @@
 
 #define RESET_NS 100000000ull // 2.1.2 sets no bound; QEMU answers in one access
 
-enum { CONFIG_TRIES = 8, LOG_MAX = 128 };
+enum { CONFIG_TRIES = 8, LOG_MAX = 256 };
 
 static virtio_dev_t devices[VIRTIO_DEV_MAX];
 static unsigned device_count;
@@ -114,10 +114,25 @@ int virtio_reset(virtio_dev_t *v, uint64_t *offered) {
     return 0;
 }
 
+// Bits 33 to 40 of clause 6, whatever the device is.
+enum { FIRST_NAMED_BIT = 33, LAST_NAMED_BIT = 40 };
+static const char feature_names[] =
+    "ACCESS_PLATFORM\0RING_PACKED\0IN_ORDER\0ORDER_PLATFORM\0SR_IOV\0NOTIFICATION_DATA\0"
+    "NOTIF_CONFIG_DATA\0RING_RESET";
+
 // The device insists on something: it is among what we left out.
 static int refuse(virtio_dev_t *v) {
-    char why[64] = "features refused; it offers, too, 0x"; // bits of clause 6; room for all 64
-    hex(why + strlen(why), v->ops->get_features(v) & ~v->features);
+    char why[56 + sizeof(feature_names)] = "features refused; it offers, too, 0x"; // room for all 64 and the names
+    uint64_t left_out = v->ops->get_features(v) & ~v->features;
+    hex(why + strlen(why), left_out);
+    const char *name = feature_names;
+    for (unsigned bit = FIRST_NAMED_BIT; bit <= LAST_NAMED_BIT; bit++, name += strlen(name) + 1) {
+        if ((left_out & BIT64(bit)) != 0) {
+            size_t len = strlen(why);
+            why[len] = ' ';
+            strcpy(why + len + 1, name);
+        }
+    }
     int r = virtio_fail(v, why, -ENOTSUP);
     v->why = "features refused";
     return r;

@@ -140,7 +140,7 @@ def test_features_refused(h: Harness, card: Device) -> None:
     """What the device insists on is among what it offers and we left out."""
     card.set(features=VERSION_1 | MAC | 1 << 34 | 1 << 63, features_refused=1)
     assert probe(h) == ENOTSUP
-    assert h.log == ["virtio-mmio@feb00000: features refused; it offers, too, 0x8000000400000000"]
+    assert h.log == ["virtio-mmio@feb00000: features refused; it offers, too, 0x8000000400000000 RING_PACKED"]
 
 
 def test_a_device_behind_an_iommu(h: Harness, card: Device) -> None:
