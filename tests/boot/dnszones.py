@@ -8,6 +8,7 @@ import random
 APEX = "gen.test."
 _LABELS = ("a", "b", "c", "mail", "www", "x1", "_tcp", "_sip", "deep", "Upper", "very-long-label-of-a-name", "*")
 _TYPES = ("A", "AAAA", "MX", "TXT", "SRV", "CAA", "NS", "PTR", "DS", "TYPE65400", "HINFO")
+_TWO_UNITS, _TWO_UNITS_S = "2h30m", 9000
 ASKED = ("A", "AAAA", "MX", "TXT", "SRV", "CAA", "NS", "CNAME", "SOA", "PTR", "DS", "TYPE65400", "DNAME")
 
 
@@ -33,6 +34,11 @@ class Made:
     @property
     def text(self) -> str:
         return "\n".join(self.lines) + "\n"
+
+    @property
+    def for_nsd(self) -> str:
+        """The same zone, its TTLs of two units in seconds: nsd 4.12 refuses those, unlike 4.6."""
+        return self.text.replace(f" {_TWO_UNITS} ", f" {_TWO_UNITS_S} ")
 
     def _fresh(self, wild: bool = True) -> str:
         above = self.random.choice(self._plain)
@@ -83,7 +89,7 @@ class Made:
         for kind in self.random.sample(_TYPES, self.random.choice((1, 1, 2, 3))):
             if kind in ("NS", "DS"):
                 continue
-            ttl = self.random.choice(("", "", "300 ", "1d ", "IN ", "2h30m IN ", "IN 60 "))
+            ttl = self.random.choice(("", "", "300 ", "1d ", "IN ", f"{_TWO_UNITS} IN ", "IN 60 "))
             for _ in range(self.random.choice((1, 1, 2, 4))):
                 self.lines.append(f"{name} {ttl}{kind} {self._data(kind)}")
         if self.lines[-1].split()[0] != name:

@@ -119,7 +119,7 @@ def test_strangers_are_refused(boot_dns: BootDns) -> None:
 def test_answers_of_nsd_through_it(boot_dns: BootDns, tmp_path: Path) -> None:
     """Whatever nsd says of a zone at random comes through, the first time and out of the cache."""
     made = Made(21, 200)
-    with nsd(tmp_path / "nsd", {APEX: made.text}) as peer:
+    with nsd(tmp_path / "nsd", {APEX: made.for_nsd}) as peer:
         server = boot_dns(FORWARD=f"{HERE}@{peer.port}", CACHE="256")
         for _ in range(400):
             name, kind = made.query()

@@ -30,7 +30,7 @@ def test_answers_equal_nsd(boot_dns: BootDns, tmp_path: Path) -> None:
     made = Made(SEED, 400)
     server = boot_dns(disk_of(tmp_path, {"zones/gen.test.zone": made.text}))
     differ = []
-    with nsd(tmp_path / "nsd", {APEX: made.text}) as peer:
+    with nsd(tmp_path / "nsd", {APEX: made.for_nsd}) as peer:
         for number in range(QUERIES):
             name, kind = made.query()
             query = dns.message.make_query(name, kind)
