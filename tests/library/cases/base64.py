@@ -47,6 +47,7 @@ for text in (
     "",
     "=Zm9v",
 ):
+    print(text.encode(), end=" ")
     tried(b64decode, text)
 for text in ("Zm9v", "Zm9vYg==", "Zm9v!Yg==", "Zm9vYg==Zm9v", "Zm9vYg"):
     tried(b64decode, text, validate=True)
