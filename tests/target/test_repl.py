@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import mode
 
 import pytest
 
@@ -221,7 +222,8 @@ def test_two_hundred_soft_resets_leave_nothing_behind(boot: Boot, tmp_path: Path
         line.split()[1:] for line in vm.console_text.splitlines() if line.startswith("used ") and line.count(" ") == 2
     ]
     first, last = ([(int(free), int(used)) for free, used in part] for part in (lines[2:60], lines[140:200]))
-    assert max(free for free, _ in last) >= max(free for free, _ in first), lines  # both vary a little with time
+    # Both vary a little with time: in one of some hundred resets more memory is free, which says nothing of the others.
+    assert mode(free for free, _ in last) >= mode(free for free, _ in first), lines
     assert min(used for _, used in last) <= min(used for _, used in first) + 256, lines
     assert "Error" not in vm.console_text
 
