@@ -14,9 +14,9 @@ from tests.boot import dnsguest
 
 assert dnsguest.IMAGE  # puts the image's folder into sys.path
 
-import dnsname  # noqa: E402
-import loader  # noqa: E402
-from authority import Authority  # noqa: E402
+import dnsname  # noqa: E402 - the path first
+import loader  # noqa: E402 - the path first
+from authority import Authority  # noqa: E402 - the path first
 
 ZONE = """$TTL 60
 @ SOA abc abd 1 2 3 4 5

@@ -14,10 +14,10 @@ from tests.boot.dnszones import APEX, Made
 
 assert dnsguest.IMAGE  # puts the image's folder into sys.path
 
-import dnsname  # noqa: E402
-import loader  # noqa: E402
-import rrtype  # noqa: E402
-import zonefile  # noqa: E402
+import dnsname  # noqa: E402 - the path first
+import loader  # noqa: E402 - the path first
+import rrtype  # noqa: E402 - the path first
+import zonefile  # noqa: E402 - the path first
 
 HEAD = "@ 1h IN SOA ns host 1 2 3 4 5\n@ NS ns\n"
 NAME = dnsname.from_text(b"z.test.")

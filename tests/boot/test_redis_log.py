@@ -179,7 +179,7 @@ def test_a_full_disk(boot_redis: BootRedis, tmp_path: Path) -> None:
     with Peer(redis.port) as peer:
         assert str(peer.ask("SET", "more", 1)).startswith("MISCONF Errors writing to the AOF file: ")
         assert peer.ask("PING") == "PONG"
-        assert b"aof_last_write_status:err" in bytes(peer.ask("INFO", "persistence"))  # type: ignore[arg-type]
+        assert b"aof_last_write_status:err" in bytes(peer.ask("INFO", "persistence"))  # type: ignore[arg-type]  # bytes, of all that an answer may be
         assert isinstance(peer.ask("GET", "k0"), bytes)
     redis.stop()
     assert floe("disk", "grow", image, "4M").returncode == 0

@@ -115,7 +115,7 @@ def test_a_write_is_whole_or_not_at_all() -> None:
     folder = vmfolder.create("a", "app")
     folder.parent = Process(1, 2, "x")
     with pytest.raises(TypeError):
-        folder.parent = Process(1, 2, object())  # type: ignore[arg-type]
+        folder.parent = Process(1, 2, object())  # type: ignore[arg-type]  # what cannot be written
     assert folder.parent == Process(1, 2, "x")
     assert sorted(os.listdir(folder.path)) == ["end", "exit", "life", "parent.json", "pid"]
 

@@ -192,7 +192,7 @@ class _Reader:
             raise self._fail(key, "app is missing", 'app = "main.py": a script, an image\'s folder or an ELF')
         self._refused(f"{key}.memory", lambda: parse_memory(vm.memory) if vm.memory else None)
         for port in vm.ports:
-            self._refused(f"{key}.ports", lambda port=port: parse_forwards(port))  # type: ignore[misc]
+            self._refused(f"{key}.ports", lambda port=port: parse_forwards(port))  # type: ignore[misc]  # mypy: no type
         for variable in vm.env:
             if not _VARIABLE_NAME.fullmatch(variable):
                 raise self._fail(f"{key}.env.{variable}", "no name of an environment variable")
