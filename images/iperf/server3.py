@@ -138,6 +138,10 @@ class Session:
         await control.say(DISPLAY_RESULTS)
         await control.expect(IPERF_DONE)
 
+    async def tell_end(self) -> None:
+        """Raises OSError, asyncio.TimeoutError."""
+        await self._control.say(SERVER_TERMINATE)
+
     def close(self) -> None:
         for flow in self.flows:
             flow.close()
@@ -164,12 +168,13 @@ class Server:
     async def stop(self) -> None:
         self._listener.close()
         self._udp.close()
-        if self._session is not None:
+        session = self._session
+        if session is not None:
             try:
-                await self._session._control.say(SERVER_TERMINATE)
+                await session.tell_end()
             except (OSError, asyncio.TimeoutError):
                 pass
-            self._session.close()
+            session.close()  # which may have ended meanwhile
 
     def _greet(self, data: bytes, address: object, open: object) -> None:
         session = self._session
