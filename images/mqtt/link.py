@@ -70,7 +70,8 @@ class Link:
             self.send(bytes((p.DISCONNECT << 4, 1, code)))
 
     def kill(self) -> None:
-        if self._task is not None:
+        """A task cannot cancel itself: when its own answer does not leave, its next read raises."""
+        if self._task is not None and self._task is not asyncio.current_task():
             self._task.cancel()
 
     # ---- in -----------------------------------------------------------------------------------

@@ -125,6 +125,11 @@ class Client:
         ident = struct.pack(">H", number) if qos else b""
         self.send(packet(0x30 | qos << 1 | flags, text(topic) + ident + payload))
 
+    def reset(self) -> None:
+        """End the connection by RST."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.sock.close()
+
     def ended(self) -> bool:
         """Whether the broker closes the connection, after whatever it still says."""
         try:

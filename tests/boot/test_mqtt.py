@@ -280,6 +280,11 @@ def test_hostile_packets_and_limits(boot_mqtt: BootMqtt) -> None:
         with Client(mqtt.port, data) as client:
             assert client.ended(), data
         assert time.monotonic() - began < 9, data  # and not only when the time for CONNECT was over, after 10 s
+    for number in range(30):  # they end while they are answered
+        with Client(mqtt.port, connect(b"r%d" % number)) as client:
+            client.expect(CONNACK)
+            client.send(PING * 1000 * (number % 7 + 1))
+            client.reset()
     until(lambda: mqtt.metric("mqtt_clients") == 0, "the end of all")
     with Client(mqtt.port, connect(b"one", flags=0)) as one, Client(mqtt.port) as slow:
         one.expect(CONNACK)
