@@ -21,6 +21,9 @@ from floe.errors import BuildError, DiskFull, NotFound
 
 TOOLS = ("gcc", "ld")
 OWN_HEADERS = "@own-headers@"  # in app.cflags (port.mk)
+# mpy-tool writes 1e999 as it prints in Python. Linked by itself, the file loses the names of its constants: no function
+# is among them, and each would have its line in the image's table of symbols.
+FROZEN_FLAGS = ("-Dinf=__builtin_inf()", "-r", "-nostdlib", "-Wl,--discard-all")
 TOOL_TIMEOUT_S = 300
 # An installed floe has the archives of its wheel.
 _REMEDY = "--ready" if port_archive.INSTALLED else "make setup brings the port archive up to date"
@@ -37,15 +40,16 @@ def compile_sources(archive: Archive, folder: Path, sources: Iterable[Path]) -> 
     NotFound, DiskFull."""
     include = [f"-I{folder}", f"-ffile-prefix-map={folder}/=", f"-ffile-prefix-map={port_archive.ROOT}/="]
     own = {
-        "frozen_content.c": ["-Dinf=__builtin_inf()"],  # mpy-tool writes 1e999 as it prints in Python
-        "objmodule.c": ["-w"],
-        "floe_app.S": [f"-Wa,-I,{folder}"],
+        "frozen_content.c": [*FROZEN_FLAGS],
+        "objmodule.c": ["-c", "-w"],
+        "floe_app.S": ["-c", f"-Wa,-I,{folder}"],
     }
 
     def compile_one(source: Path) -> Path:
         # The map of sizes tells objects by their names: floe_app.S is the data.
         out = folder / ("floe_data.o" if source.suffix == ".S" else f"{source.stem}.o")
-        argv = ["gcc", *include, *_flags(archive), *own.get(source.name, []), "-c", "-o", str(out), str(source)]
+        how = own.get(source.name, ["-c"])
+        argv = ["gcc", *include, *_flags(archive), *how, "-o", str(out), str(source)]
         _run(argv, f"compiling {source.name}")
         return out
 

@@ -148,7 +148,7 @@ def digest(chosen: Contents, kernel: kernels.Entry | None = None) -> str:
     for path in (*chosen.libraries, archive.folder / "link.ld", archive.mpy_cross):
         with path.open("rb") as opened:
             add(hashlib.file_digest(opened, "sha256").digest())
-    add(*archive.cflags, *archive.ldflags, *bytecode.FLAGS)
+    add(*archive.cflags, *archive.ldflags, *bytecode.FLAGS, *link.FROZEN_FLAGS)
     add(chosen.data.image if chosen.data else b"", json.dumps(describe(chosen, {}), sort_keys=True))
     add(sources.app_c(chosen), sources.app_s(chosen, 0))
     if kernel is not None:
