@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """One HTTP/1.1 connection: a state machine that the poll loop calls when its socket is ready.
 
-At most one request is with the handler at a time and nothing is read meanwhile, nor while answers wait
-for the client to read them: a client that does not read stops being served, not the server. Every
-state has a deadline, which the server's clock checks once a second.
+At most one request is with the handler at a time and nothing is read meanwhile but a body that the handler
+wants as it arrives, nor while answers wait for the client to read them: a client that does not read stops being
+served, not the server. Every state has a deadline, which the server's clock checks once a second; while a handler
+or the source of an answer is waited for, it is theirs.
 """
 
 import errno
@@ -11,7 +12,7 @@ import select
 from asyncio import core
 
 from http1 import CONTINUE, MAX_HEAD, MAX_TARGET, Body, Head, parse_head
-from message import HttpError, Prepared, Request, Response
+from message import HttpError, Pending, Prepared, Request, Response, Streamed
 
 _IN = select.POLLIN
 _OUT = select.POLLOUT
@@ -21,8 +22,9 @@ _JOIN = 16384  # answers up to this size together are sent in one piece
 _QUIET_MS = 300  # a refused client that sends nothing for so long has seen the answer
 _FOREVER = 1 << 30
 
-# IDLE: nothing of a request is here. LINGER: the last answer has left, input is thrown away.
-IDLE, HEAD, BODY, HANDLER, WRITE, LINGER, CLOSED = range(7)
+# IDLE: nothing of a request is here. SOURCE: of a streamed answer no piece is there to send.
+# LINGER: the last answer has left, input is thrown away.
+IDLE, HEAD, BODY, HANDLER, WRITE, LINGER, CLOSED, SOURCE = range(8)
 
 
 class Connection:
@@ -39,11 +41,14 @@ class Connection:
         self.pending = b""  # received, not yet taken
         self.head: Head | None = None  # whose body is being received
         self.body: Body | None = None
+        self.inflow: object = None  # a body that is handed on as it arrives, until it has
+        self.streamed: Streamed | None = None  # whose source is to be read
+        self.left = 0  # bytes of it to come; negative: not known
         self.out: list = []  # bytes-like pieces to send
         self.out_size = 0
         self.closing = False  # no further request is taken; ends when out is empty
         self.unread = False  # the client may still be sending
-        self.task: object = None
+        self.task: object = None  # or what is Pending
         server.accepted += 1
         self.number = server.accepted
         server.connections[id(self)] = self
@@ -107,6 +112,11 @@ class Connection:
         self.close()
 
     def check_deadline(self, tick: int) -> None:
+        inflow = self.inflow
+        late = inflow is not None and not inflow.endless and tick - inflow.since > self.server.limits.body_s
+        if late and self.mask & _IN:
+            self._break(HttpError(408))
+            return
         if tick - self.since <= self.limit_s:
             return
         if self.state in (HEAD, BODY):
@@ -127,7 +137,7 @@ class Connection:
                 self.failed(exc)
         if self.state in (IDLE, LINGER):
             self.close()
-        elif self.state == WRITE and not self.pending and self.body is None:
+        elif self.state in (WRITE, SOURCE) and not self.pending and self.body is None:
             self.closing = True
 
     def close(self) -> None:
@@ -140,6 +150,8 @@ class Connection:
         self.pending = b""
         self.body = None
         self.server.removed(self)
+        self._end_inflow()
+        self._end_source()
         if self.task is not None:
             self.task.cancel()
             self.task = None
@@ -149,6 +161,8 @@ class Connection:
     def _advance(self) -> None:
         """Take requests and send answers until one side has to wait."""
         limits = self.server.limits
+        if self.inflow is not None and self.pending:
+            self._feed_inflow()
         hungry = False
         while not hungry:
             hungry = self._take_requests()
@@ -156,7 +170,14 @@ class Connection:
                 self._wait(WRITE, limits.write_s + (self.out_size >> 14), _OUT)
                 return
             if self.task is not None:
+                if self.state != LINGER:
+                    self._wait(HANDLER, _FOREVER, 0)
                 return
+            if self.streamed is not None:
+                if not self._pull():
+                    self._wait(SOURCE, _FOREVER, 0)
+                    return
+                continue
             if self.closing:
                 self._finish()
                 return
@@ -172,6 +193,8 @@ class Connection:
             self.state = state
             self.since = self.server.tick
             self.limit_s = limit_s
+        if self.inflow is not None and self.inflow.hungry():
+            mask |= _IN
         if mask != self.mask:
             self.mask = mask
             if mask:
@@ -181,6 +204,9 @@ class Connection:
 
     def _finish(self) -> None:
         """The last answer has left. A socket closed over unread input would reset it away."""
+        if self.inflow is not None:
+            self.unread = True
+            self._end_inflow()
         if self.pending or self.unread:
             self.pending = b""
             self._wait(LINGER, self.server.limits.linger_s, _IN)
@@ -201,7 +227,7 @@ class Connection:
     def _take_requests(self) -> bool:
         """Take what is pending. True: more input is needed to go on."""
         try:
-            while self.task is None and not self.closing and self.out_size < _OUT_HIGH:
+            while self.task is None and not self.closing and self.out_size < _OUT_HIGH and self.streamed is None:
                 if not self.pending:
                     return True
                 if self.body is None:
@@ -239,6 +265,10 @@ class Connection:
         if head is None:
             head = parse_head(key[:-4])
             server.remember(server.heads, key, head)
+        asks = server.streams is not None and (head.length != 0 or b"upgrade" in head.fields)
+        if asks and server.streams(head):
+            self._dispatch_inflow(head)
+            return True
         if head.length == 0:
             self._dispatch(head, b"", key)
             return True
@@ -253,13 +283,18 @@ class Connection:
         self.head = self.body = None
         self._dispatch(head, body.data, None)
 
-    def _dispatch(self, head: Head, body: bytes, key: bytes | None) -> None:
+    def _dispatch(self, head: Head, body: object, key: bytes | None) -> None:
         self.state = IDLE  # whatever comes next starts its own time
         answer = self.server.call(Request(head, body))
         if isinstance(answer, Response):
             self._answer(head, answer, key)
+            return
+        self._wait(HANDLER, _FOREVER, 0)
+        if isinstance(answer, Pending):
+            answer.head = head
+            answer.connection = self
+            self.task = answer
         else:
-            self._wait(HANDLER, _FOREVER, 0)
             self.task = core.create_task(self._run_handler(head, answer))
 
     async def _run_handler(self, head: Head, coroutine: object) -> None:
@@ -269,12 +304,73 @@ class Connection:
                 raise TypeError("the handler returned no Response")
         except Exception as exc:
             answer = self.server.error_answer(exc)
+        self.answered(head, answer)
+
+    def answered(self, head: Head, answer: Response) -> None:
+        """The answer that was waited for."""
         self.task = None
         try:
             self._answer(head, answer, None)
             self._advance()
         except Exception as exc:
             self.failed(exc)
+
+    # ---- a body that is handed on as it arrives -------------------------------------------------
+
+    def _dispatch_inflow(self, head: Head) -> None:
+        from inflow import Inflow
+
+        inflow = self.inflow = Inflow(self, head)
+        inflow.since = self.server.tick
+        try:
+            if self.pending:
+                self.pending = inflow.feed(self.pending)
+        except HttpError:
+            self._end_inflow()
+            raise
+        if inflow.ended:
+            self.inflow = None
+        self._dispatch(head, inflow, None)
+
+    def _feed_inflow(self) -> None:
+        """Take what has arrived of it; whoever waits for it is told."""
+        inflow = self.inflow
+        inflow.since = self.server.tick
+        try:
+            self.pending = inflow.feed(self.pending)
+        except HttpError as exc:
+            self._break(exc)
+            return
+        if inflow.ended:
+            self.inflow = None
+        if inflow.wake is not None and (inflow.ended or not inflow.hungry()):
+            inflow.wake()
+
+    def receive_more(self) -> None:
+        """The body's reader has taken what there was."""
+        if self.inflow is not None and not self.mask & _IN:
+            self.inflow.since = self.server.tick
+            self._wait(self.state, self.limit_s, self.mask)
+
+    def _end_inflow(self) -> None:
+        if self.inflow is not None:
+            self.inflow.close()
+            self.inflow = None
+
+    def _break(self, error: HttpError) -> None:
+        """The rest of the body will not come. Refuse, unless an answer has begun."""
+        task, self.task = self.task, None
+        if task is None or self.out:
+            self.close()
+        else:
+            self._refuse(error)
+            self._end_inflow()
+            try:
+                self._advance()
+            except OSError:
+                self.close()
+        if task is not None:
+            task.cancel()
 
     # ---- output ---------------------------------------------------------------------------------
 
@@ -285,16 +381,62 @@ class Connection:
     def _answer(self, head: Head, answer: Response, key: bytes | None) -> None:
         server = self.server
         server.served += 1
-        keep = head.keep_alive and not server.stopping
+        keep = head.keep_alive and not server.stopping and self.inflow is None
         if keep and head.minor == 1 and isinstance(answer, Prepared):
             self._answer_prepared(answer)
             if key is not None and answer.tail is None:
                 server.remember(server.fixed, key, answer)
             return
+        if isinstance(answer, Streamed):
+            keep = self._start_source(head, answer) and keep
         self.closing = not keep
         self._queue(answer.head("close" if not keep else "keep-alive" if head.minor == 0 else "", server.date))
         if answer.has_body(head.method):
             self._queue(answer.body)
+
+    def _start_source(self, head: Head, answer: Streamed) -> bool:
+        """Returns whether the client can see the answer's end on a connection that goes on."""
+        answer.chunked = answer.length < 0 and head.minor == 1
+        if not answer.has_body(head.method):
+            answer.source.close()
+            return True
+        self.streamed = answer
+        self.left = answer.length
+        answer.source.wake = self._source_woke
+        return answer.chunked or answer.length >= 0
+
+    def _source_woke(self) -> None:
+        if self.state == SOURCE:
+            try:
+                self._advance()
+            except Exception as exc:
+                self.failed(exc)
+
+    def _pull(self) -> bool:
+        """Queue the next piece of a streamed answer. False: there is none yet. Raises what its source does."""
+        answer = self.streamed
+        piece = answer.source.read()
+        if piece is None:
+            return False
+        size = len(piece)
+        self.left -= size
+        if answer.length >= 0 and (self.left < 0 or (self.left and not size)):
+            raise OSError(errno.ECONNRESET)  # not the length that was said
+        if answer.chunked:
+            self._queue(b"%x\r\n" % size)
+        if size:
+            self._queue(piece)
+        if answer.chunked:
+            self._queue(b"\r\n")
+        if not size or not self.left:
+            self._end_source()
+        self.state = HANDLER  # what comes next starts its own time
+        return True
+
+    def _end_source(self) -> None:
+        streamed, self.streamed = self.streamed, None
+        if streamed is not None:
+            streamed.source.close()
 
     def _answer_prepared(self, answer: Prepared) -> None:
         if answer.date is not self.server.date:

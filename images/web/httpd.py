@@ -19,7 +19,7 @@ import time
 from asyncio import core
 
 from connection import Connection
-from message import HttpError, Response, date_line
+from message import HttpError, Pending, Response, date_line
 
 _IN = select.POLLIN
 _MEMO_HEADS = 128  # request heads remembered
@@ -153,10 +153,15 @@ class _Listener:
 
 
 class Server:
-    """Owns its listeners and connections. handler: called with each Request. context: an ssl.SSLContext, for TLS."""
+    """Owns its listeners and connections. context: an ssl.SSLContext, for TLS.
+
+    handler: called with each Request, returns a Response, a coroutine that does, or a Pending. Has it a method
+    streams(head), that says which requests it gets before their body has arrived.
+    """
 
     def __init__(self, handler: object, limits: Limits | None = None, context: object = None) -> None:
         self.handler = handler
+        self.streams = getattr(handler, "streams", None)
         self.context = context
         self.limits = limits or Limits()
         self.connections: dict = {}  # id(connection) -> Connection
@@ -248,7 +253,7 @@ class Server:
         """The handler's answer, or a coroutine that will return it. Never raises Exception."""
         try:
             answer = self.handler(request)
-            if not isinstance(answer, Response) and not hasattr(answer, "send"):
+            if not isinstance(answer, (Response, Pending)) and not hasattr(answer, "send"):
                 raise TypeError("the handler returned no Response")
             return answer
         except Exception as exc:

@@ -32,9 +32,9 @@ _INLINE = 4096  # bytes of a body that Prepared keeps a copy of, to send it with
 
 
 class Request:
-    """One request, whole. body: at most Limits.body bytes."""
+    """One request. body: all of it, at most Limits.body bytes; an Inflow if the handler asked for that."""
 
-    def __init__(self, head: object, body: bytes) -> None:
+    def __init__(self, head: object, body: object) -> None:
         self.head = head
         self.method = head.method
         self.path = head.path  # percent-decoded
@@ -72,13 +72,55 @@ class Response:
         for name, value in self.fields:
             out += name + b": " + value + b"\r\n"
         if self.status >= 200 and self.status not in (204, 304):
-            out += b"Content-Length: %d\r\n" % len(self.body)
+            out += self.framing()
         if closing:
             out += b"Connection: " + closing.encode() + b"\r\n"
         return out + b"\r\n"
 
+    def framing(self) -> bytes:
+        """The header line that says where the body ends."""
+        return b"Content-Length: %d\r\n" % len(self.body)
+
     def has_body(self, method: str) -> bool:
         return method != "HEAD" and len(self.body) > 0
+
+
+class Streamed(Response):
+    """An answer whose body comes piece by piece from a source, which is asked when the client has taken the last one.
+
+    source.read() gives the next piece (bytes-like), b"" at the end, or None if it has none yet; then it calls
+    source.wake(), which is set before. source.close() is called once, also if the client goes before the end.
+    length: bytes; -1: not known.
+    """
+
+    def __init__(self, status: int, source: object, length: int = -1, kind: bytes = b"", fields: tuple = ()) -> None:
+        super().__init__(status, b"", kind, fields)
+        self.source = source
+        self.length = length
+        self.chunked = False  # said by the connection
+
+    def framing(self) -> bytes:
+        if self.length >= 0:
+            return b"Content-Length: %d\r\n" % self.length
+        return b"Transfer-Encoding: chunked\r\n" if self.chunked else b""
+
+    def has_body(self, method: str) -> bool:
+        return method != "HEAD" and self.length != 0 and self.status not in (204, 304)
+
+
+class Pending:
+    """What a handler returns that answers later, without a task: it calls answer(), once."""
+
+    connection: object = None
+    head: object = None
+
+    def answer(self, response: Response) -> None:
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.answered(self.head, response)
+
+    def cancel(self) -> None:
+        """The client has gone: no answer is wanted."""
 
 
 class Prepared(Response):

@@ -64,6 +64,27 @@ class RawHttp:
             answer.body, self._buf = self._buf[:length], self._buf[length:]
         return answer
 
+    def line(self) -> bytes:
+        """What is left of the next line, without its end."""
+        while b"\r\n" not in self._buf:
+            self._more()
+        line, _, self._buf = self._buf.partition(b"\r\n")
+        return line
+
+    def take(self, size: int) -> bytes:
+        while len(self._buf) < size:
+            self._more()
+        taken, self._buf = self._buf[:size], self._buf[size:]
+        return taken
+
+    def rest(self) -> bytes:
+        """All that comes until the server closes."""
+        try:
+            while True:
+                self._more()
+        except EOFError:
+            return self._buf
+
     def at_end(self) -> bool:
         """Whether the server closes now (waiting for it) and has said nothing more."""
         try:
