@@ -209,6 +209,7 @@ class Connection:
             self._end_inflow()
         if self.pending or self.unread:
             self.pending = b""
+            self.unread = True
             self._wait(LINGER, self.server.limits.linger_s, _IN)
             self.task = core.create_task(self._linger())
         else:
@@ -251,20 +252,22 @@ class Connection:
             _check_size(buf)
             return False
         key = buf
-        self.pending = b""
+        rest = b""
         if len(buf) > size:
             key = buf[:size]
-            self.pending = buf[size:]
+            rest = buf[size:]
         server = self.server
         answer = server.fixed.get(key)
         if answer is not None:
+            self.pending = rest
             server.served += 1
             self._answer_prepared(answer)
             return True
         head = server.heads.get(key)
         if head is None:
-            head = parse_head(key[:-4])
+            head = parse_head(key[:-4], server.context is not None)
             server.remember(server.heads, key, head)
+        self.pending = rest
         asks = server.streams is not None and (head.length != 0 or b"upgrade" in head.fields)
         if asks and server.streams(head):
             self._dispatch_inflow(head)
@@ -447,12 +450,14 @@ class Connection:
 
     def _refuse(self, error: HttpError) -> None:
         """Answer, and believe nothing more that comes on this connection."""
+        method = self.head.method if self.head is not None else "HEAD" if self.pending[:5] == b"HEAD " else ""
         self.head = self.body = None
         self.pending = b""
         self.closing = self.unread = True
         answer = error.answer()
         self._queue(answer.head("close", self.server.date))
-        self._queue(answer.body)
+        if answer.has_body(method):
+            self._queue(answer.body)
 
     def _send(self) -> bool:
         """Send what is queued. False: the client has to read first. May raise OSError."""
@@ -480,5 +485,6 @@ def _check_size(buf: bytes) -> None:
         raise HttpError(414)
     if len(buf) > MAX_HEAD:
         raise HttpError(431)
-    if b"\n\n" in buf or buf[:1] == b"\n":
+    # A line feed alone would end the head for others; and what is no text, as TLS, is no head that is yet to end.
+    if buf.count(b"\n") != buf.count(b"\r\n") or (b"" < buf[:1] < b"!" and buf[:1] != b"\r"):
         raise HttpError(400, "bad line ending")

@@ -76,31 +76,45 @@ def _check_host(host: bytes) -> None:
         raise HttpError(400, "bad Host header field")
 
 
-def _parse_target(method: str, target: bytes) -> tuple:
-    """Path and query of a request target in origin, absolute or asterisk form (RFC 9112, section 3.2)."""
+def _parse_target(method: str, target: bytes, secure: bool) -> tuple:
+    """Path, query, and the host if it is named, of a target in origin, absolute or asterisk form (RFC 9112, 3.2)."""
     if min(target) < 0x21 or max(target) > 0x7E or b"#" in target:
         raise HttpError(400, "bad character in the request target")
-    if target[:7].lower() == b"http://":
-        slash = target.find(b"/", 7)
-        question = target.find(b"?", 7)
-        ends = [end for end in (slash, question) if end >= 0]
-        _check_host(target[7 : min(ends)] if ends else target[7:])
-        if slash < 0 or 0 <= question < slash:
-            target = b"/" + (target[question:] if question >= 0 else b"")
-        else:
-            target = target[slash:]
+    host = b""
     if target[0] != 0x2F:
         if target == b"*" and method == "OPTIONS":
-            return "*", b""
-        raise HttpError(400, "bad request target")
+            return "*", b"", host
+        scheme, _, target = target.partition(b"://")
+        scheme = scheme.lower()
+        if scheme not in (b"http", b"https"):
+            raise HttpError(400, "bad request target")
+        if scheme == b"https" and not secure:
+            raise HttpError(421, "https needs a TLS connection")
+        host = target.partition(b"/")[0].partition(b"?")[0]
+        _check_host(host)
+        target = target[len(host) :]
+        if target[:1] != b"/":
+            target = b"/" + target
     path, _, query = target.partition(b"?")
     path = unquote(path)
     if b"\0" in path:
         raise HttpError(400, "bad path")
+    return _decode(path), query, host
+
+
+def _decode(path: bytes) -> str:
+    """UTF-8, without the overlong forms and surrogates that MicroPython takes as well: others would see other names."""
     try:
-        return str(path, "utf-8"), query
-    except UnicodeError as exc:
-        raise HttpError(400, "the path is not UTF-8") from exc
+        text = str(path, "utf-8")
+        if len(text) != len(path):
+            again = "".join([chr(ord(char)) for char in text if not 0xD800 <= ord(char) < 0xE000])
+            if again.encode() != path:
+                text = ""
+    except ValueError:
+        text = ""
+    if not text:
+        raise HttpError(400, "the path is not UTF-8")
+    return text
 
 
 def _parse_fields(lines: list) -> dict:
@@ -134,7 +148,10 @@ def _parse_framing(head: Head) -> None:
     if coding is not None:
         if length is not None or head.minor == 0:
             raise HttpError(400, "ambiguous body length")
-        if coding.lower() != b"chunked":
+        coding = coding.lower()
+        if coding.rpartition(b",")[2].strip() != b"chunked":  # the body has no end that can be seen
+            raise HttpError(400, "the last transfer coding is not chunked")
+        if coding != b"chunked":
             raise HttpError(501, "transfer coding not supported")
         head.length = -1
     elif length is not None:
@@ -154,8 +171,8 @@ def _parse_framing(head: Head) -> None:
         head.expects = head.length != 0
 
 
-def parse_head(raw: bytes) -> Head:
-    """Parse a request head given without its last empty line. Raises HttpError."""
+def parse_head(raw: bytes, secure: bool = False) -> Head:
+    """Parse a request head given without its last empty line. secure: it came over TLS. Raises HttpError."""
     lines = raw.split(b"\r\n")
     breaks = len(lines) - 1
     if raw.count(b"\n") != breaks or raw.count(b"\r") != breaks or b"\0" in raw:
@@ -177,12 +194,14 @@ def parse_head(raw: bytes) -> Head:
     method = str(parts[0], "utf-8")
     if method not in METHODS:
         raise HttpError(501, "method not implemented")
-    path, query = _parse_target(method, parts[1])
+    path, query, host = _parse_target(method, parts[1], secure)
     head = Head(method, path, query, min(1, int(version[7:])), _parse_fields(lines[1:]))
     if b"host" in head.fields:
         _check_host(head.fields[b"host"])
     elif head.minor == 1:
         raise HttpError(400, "no Host header field")
+    if host:  # RFC 9112, section 3.2.2: what Host says does not count then
+        head.fields[b"host"] = host
     _parse_framing(head)
     return head
 
@@ -221,8 +240,7 @@ class Body:
             return self._chunk_data(buf, pos), False
         end = buf.find(b"\r\n", pos)
         if end < 0:
-            if len(buf) - pos > MAX_CHUNK_LINE:
-                raise HttpError(400, "chunk line too long")
+            self._check_rest(buf, pos)
             return -1, False
         line = buf[pos:end]
         if self._trailer >= 0:
@@ -233,8 +251,8 @@ class Body:
                 _parse_fields([line])
             return len(line) + 2, not line
         _check_text(line)
-        digits = line.partition(b";")[0].strip(b" \t")
-        if not 0 < len(digits) <= 8 or len(line) > MAX_CHUNK_LINE:
+        digits = line.partition(b";")[0].rstrip(b" \t")
+        if not 0 < len(digits) <= 16 or len(line) > MAX_CHUNK_LINE:
             raise HttpError(400, "bad chunk size")
         for char in digits:
             if char not in _HEX:
@@ -248,6 +266,13 @@ class Body:
             self._left = size + 2
         return len(line) + 2, False
 
+    def _check_rest(self, buf: bytes, pos: int) -> None:
+        """Refuse a line without its end if that can never come."""
+        if buf.find(b"\n", pos) >= 0:
+            raise HttpError(400, "bad line ending")
+        if len(buf) - pos > (MAX_CHUNK_LINE if self._trailer < 0 else MAX_HEAD):
+            raise HttpError(400, "chunk line too long")
+
     def _chunk_data(self, buf: bytes, pos: int) -> int:
         if self._left > 2:
             piece = buf[pos : pos + self._left - 2]
@@ -256,9 +281,10 @@ class Body:
             self.data.extend(piece)
             self._left -= len(piece)
             return len(piece)
-        if len(buf) - pos < 2:
-            return -1
-        if buf[pos : pos + 2] != b"\r\n":
+        end = buf[pos : pos + 2]
+        if not b"\r\n".startswith(end):
             raise HttpError(400, "chunk data too long")
+        if len(end) < 2:
+            return -1
         self._left = -1
         return 2
