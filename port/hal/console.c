@@ -9,8 +9,8 @@
 enum { OUT_SIZE = 16384, IN_SIZE = 4096, UART_POLL_MS = 10 }; // powers of two
 enum { NO_INTERRUPT = -1 };
 #define WRITE_MAX_NS 1000000000ull
-#define FIRST_NS 20000000ull // for the host to open the console, at the first line
-#define ROOM_NS 200000ull    // for the host to make room, at a later one
+#define STALL_NS 20000000ull // for the host to make room, or to open the console, when it begins to lag
+#define ROOM_NS 200000ull    // for the host to make room while it lags
 #define LINE_NS 5000000ll    // between two lines that leave at once, on average
 enum { LINES_AT_ONCE = 32 };
 
@@ -26,6 +26,7 @@ static uint64_t dropped;
 int hal_console_interrupt_char = NO_INTERRUPT;
 bool (*hal_console_on_interrupt)(void);
 const char *hal_console_stop = "\x03"; // Ctrl-C
+static bool lags;                      // the host had time to make room and a line is left: no long wait for the next
 static bool stuck;                     // the sink made no room within a deadline: do not wait again before it does
 
 static size_t ring_used(const ring_t *r) { return r->head - r->tail; }
@@ -64,6 +65,7 @@ static bool drain(void) {
         moved = true;
         stuck = false;
     }
+    lags = lags && len > 0;
     return moved;
 }
 
@@ -103,17 +105,18 @@ void hal_console_attach(const hal_console_sink_t *s) {
 // A line leaves before what comes after it, which may be a long call into C: but that costs an exit, and who prints a
 // lot has it leave with the next look at the events.
 static void drain_line(uint64_t now) {
-    static bool begun;
     static int64_t next = -LINES_AT_ONCE * LINE_NS;
     int64_t earliest = (int64_t)now - LINES_AT_ONCE * LINE_NS;
     next = next < earliest ? earliest : next;
     if (next <= (int64_t)now) {
         next += LINE_NS;
         drain();
-        if (ring_used(&out) > 0) {
-            hal_console_flush(begun ? ROOM_NS : FIRST_NS);
+        uint64_t give_up = now + (lags ? ROOM_NS : STALL_NS);
+        while (ring_used(&out) > 0 && hal_clock_ns() < give_up) {
+            hal_event_wait(give_up); // the host may have no other processor to read with
+            drain();
         }
-        begun = true;
+        lags = ring_used(&out) > 0;
     }
 }
 

@@ -13,6 +13,7 @@ from tests.c.support.port_programs import build
 
 OUT_SIZE, IN_SIZE = 16384, 4096
 WRITE_MAX_NS = 1_000_000_000
+STALL_NS = 20_000_000
 LATE_NS = 2_000_000  # the fake clock moves 1 us at each look at it, and 1 ms at each wait
 
 
@@ -134,6 +135,26 @@ def test_a_slow_reader_loses_nothing(h: Harness, per_event: int) -> None:
     h.do("run")
     assert sent(h) == data
     assert state(h)["dropped"] == 0
+
+
+def test_a_line_waits_for_a_host_that_lags_but_once(h: Harness) -> None:
+    """It leaves before what comes after it; a host that has stopped to read costs little."""
+    h.do("attach")
+    for _ in range(3):
+        h.do("room", 0)
+        h.do("per_event", 1)  # by and by
+        assert write(h, b"slow lines\n") <= STALL_NS
+        assert sent(h) == b"slow lines\n"
+        h.do("per_event", 0)
+        h.do("room", 0)
+        assert STALL_NS <= write(h, b"the first of many\n") <= STALL_NS + LATE_NS
+        for _ in range(5):
+            assert write(h, b"one more\n") <= LATE_NS
+        h.do("room", 100)  # it goes on, and lags still
+        assert write(h, b"one more\n") <= LATE_NS
+        h.do("room", -1)
+        h.do("run")
+        assert sent(h) == b"the first of many\n" + 6 * b"one more\n"
 
 
 @pytest.mark.parametrize(("room", "idle"), [(0, 1), (-1, 0)])
