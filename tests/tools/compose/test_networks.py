@@ -14,7 +14,9 @@ import pytest
 
 from floe.compose import networks, stackfile
 from floe.errors import UsageError
+from floe.hostnet import networks as carrier
 from floe.store import stackfolder
+from floe.store.stackfolder import Stack, StackFolder
 from tests.support.command import FLOE
 from tests.support.stacks import Stacks, left
 from tests.support.vms import until
@@ -260,3 +262,29 @@ networks = { x = "10.9.0.3" }
     many = {f"s.a.{n}": "a" for n in range(6)}
     with pytest.raises(UsageError, match=r"network\.x\.subnet: no address of 10\.9\.0\.0/29 is left for s\.a\.5"):
         networks.addresses(load(tmp_path, text), {}, many)
+
+
+def test_a_carrier_that_nobody_has_written_down_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`up` may be ended at any moment; the next one's carrier takes the place of that of the one before."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    folder = stackfolder.provide(tmp_path / "compose.toml", "", "shop")
+    (folder.path / "net").mkdir()
+    (folder.path / "net" / carrier.FILE).write_text('{"back": {"address": "10.100.0.1", "names": {}}}')
+    stack = Stack(name="shop", file="", sockets=str(folder.path / "net"))
+
+    def write(self: StackFolder, stack: Stack) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as interrupted, pytest.raises(KeyboardInterrupt):
+        interrupted.setattr(StackFolder, "write", write)
+        networks._start(folder, stack)
+    assert stack.carrier is not None and stack.carrier.wait_gone(20)
+    networks._start(folder, stack)
+    try:
+        written = folder.read()
+        assert written is not None and written.carrier == stack.carrier and stack.carrier is not None
+        assert networks.ask(stack, {"do": "reload"}) == {}
+    finally:
+        networks.stop(stack)
+    folder.remove()
+    until(lambda: left() == [], "the end of the carriers")

@@ -15,6 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from floe.compose import stack
+from floe.errors import FloeError
+from floe.store import stackfolder
 from tests.support import tiny
 from tests.support.command import FLOE, floe
 from tests.support.stacks import Stacks, left
@@ -162,13 +165,18 @@ def test_one_that_does_not_start_ends_all(stacks: Stacks) -> None:
     assert left() == []
 
 
-def interrupted(stacks: Stacks, number: signal.Signals, *words: str) -> int:
-    """`up` gets a signal once its first VM runs."""
+def interrupted(stacks: Stacks, number: signal.Signals, *words: str, times: int = 1) -> int:
+    """`up` gets a signal once its first VM runs, and again while it ends."""
     argv = [*FLOE, "compose", "up", str(stacks.folder), *words]
     up = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    until(lambda: any(vm["state"] == "running" for vm in json.loads(floe("ps", "--json").stdout)), "a VM", 60)
-    up.send_signal(number)
-    return up.wait(60)
+    try:
+        until(lambda: any(vm["state"] == "running" for vm in json.loads(floe("ps", "--json").stdout)), "a VM", 60)
+        for _ in range(times):
+            up.send_signal(number)
+            time.sleep(0.05)
+        return up.wait(60)
+    finally:
+        up.kill()
 
 
 def test_up_that_is_interrupted_or_killed(stacks: Stacks) -> None:
@@ -177,10 +185,37 @@ def test_up_that_is_interrupted_or_killed(stacks: Stacks) -> None:
     assert left() == []
     assert interrupted(stacks, signal.SIGTERM) == 130
     assert left() == []
+    for words in ((), ("-d",)):  # by somebody who does not want to wait
+        assert interrupted(stacks, signal.SIGINT, *words, times=4) == 130
+        assert left() == []
     assert interrupted(stacks, signal.SIGKILL) == -signal.SIGKILL
     assert "a" in stacks.ps()
     stacks.compose("down")
     until(lambda: left() == [], "the end of what was just being started")
+
+
+def test_a_reader_of_the_logs_that_leaves(stacks: Stacks) -> None:
+    stacks.write('[vm.a]\napp = "serve.py"\n', serve=SERVE.replace("sleep(1)", "sleep(0.1); print('more')"))
+    up = subprocess.Popen([*FLOE, "compose", "up", str(stacks.folder)], stdout=subprocess.PIPE, start_new_session=True)
+    try:
+        assert up.stdout is not None and up.stdout.readline().startswith(b"a | serving")
+        up.stdout.close()
+        assert up.wait(60) == 1
+    finally:
+        up.kill()
+    assert left() == []
+
+
+def test_one_that_another_is_at_work_on_is_not_forgotten(stacks: Stacks) -> None:
+    """It may be about to start the first VM."""
+    folder = stackfolder.provide(stacks.folder / "compose.toml", "", "shop")
+    with folder.locked():
+        stack.clear_empty(folder)
+        assert folder.read() is not None
+    stack.clear_empty(folder)
+    assert left() == []
+    with pytest.raises(FloeError, match="not there any more"), folder.locked():
+        pass
 
 
 def test_many_stacks_at_once(stacks: Stacks, tmp_path: Path) -> None:

@@ -65,9 +65,7 @@ def up(file: Path, profiles: tuple[str, ...], detach: bool, timeout: float) -> i
             return EXIT_OK
         return _attended(going, profiles, timeout)
     finally:
-        left = folder.read()
-        if left is not None and not left.vms:
-            stacks.clear(folder)
+        stacks.clear_empty(folder)
 
 
 def _start(going: Up, profiles: tuple[str, ...]) -> None:
@@ -78,7 +76,6 @@ def _start(going: Up, profiles: tuple[str, ...]) -> None:
 def _attended(going: Up, profiles: tuple[str, ...], grace_s: float) -> int:
     """Start in the background, show the logs here; all ends with the logs."""
     from floe.compose import instances
-    from floe.compose import stack as stacks
     from floe.compose.follow import Follow
 
     failed: list[BaseException] = []
@@ -104,18 +101,34 @@ def _attended(going: Up, profiles: tuple[str, ...], grace_s: float) -> int:
         say("ending the stack; again to end it at once")
     except _FailedError:
         pass
-    going.called_off.set()
-    starting.join()
-    stack = going.folder.read()
-    if stack is not None:  # else another one has ended it
-        code = code or _worst(stack)
-        with going.folder.locked():
-            stacks.down(going.folder, stack, grace_s, say)
+    finally:
+        worst = _end(going, starting, grace_s)
+    code = code or worst
     for number, handler in before.items():
         signal.signal(number, handler)
     if failed and code != EXIT_INTERRUPTED:
         raise failed[0]
     return code
+
+
+def _end(going: Up, starting: threading.Thread, grace_s: float) -> int:
+    """End the whole stack, however often Ctrl-C is pressed: the exit code that its VMs had by themselves."""
+    from floe.compose import stack as stacks
+
+    code: int | None = None
+    while True:
+        try:
+            going.called_off.set()
+            if starting.is_alive():
+                starting.join()
+            stack = going.folder.read()
+            if stack is not None:  # else another one has ended it
+                code = _worst(stack) if code is None else code
+                with going.folder.locked():
+                    stacks.down(going.folder, stack, grace_s, say)
+            return code or EXIT_OK
+        except KeyboardInterrupt:
+            grace_s = 0
 
 
 class _FailedError(Exception):

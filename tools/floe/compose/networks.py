@@ -152,30 +152,31 @@ def _content(file: StackFile, stack: Stack) -> dict[str, Any]:
 
 
 def _start(folder: StackFolder, stack: Stack) -> None:
-    ours, theirs = os.pipe()
-    argv = [sys.executable, "-P", "-m", "floe.hostnet.networks", stack.sockets, "--ready", str(theirs)]
-    with (folder.path / _LOG).open("ab") as log, os.fdopen(ours, "rb") as pipe:
-        try:
+    """A carrier that is written down, or none: it ends by itself if this process does before that."""
+    ours, theirs = socket.socketpair()
+    argv = [sys.executable, "-P", "-m", "floe.hostnet.networks", stack.sockets, "--parent", str(theirs.fileno())]
+    with (folder.path / _LOG).open("ab") as log, ours:
+        with theirs:
             process = subprocess.Popen(
                 argv,
-                pass_fds=[theirs],
+                pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 cwd="/",
                 start_new_session=True,
             )
-        finally:
-            os.close(theirs)
-        started = select.select([pipe], [], [], _START_S)[0] and pipe.read()
-    stack.carrier = Process.of(process.pid)
-    if not started or stack.carrier is None:
-        process.kill()
-        process.wait()
-        said = (folder.path / _LOG).read_text(errors="replace").splitlines()[-5:]
-        raise VmError(
-            "the process that carries the networks did not start", evidence="\n".join(said), hint="floe doctor"
-        )
+        started = select.select([ours], [], [], _START_S)[0] and ours.recv(2)
+        stack.carrier = Process.of(process.pid)
+        if started and stack.carrier is not None:
+            folder.write(stack)
+            ours.send(b"!")
+            return
+    stack.carrier = None
+    process.kill()
+    process.wait()
+    said = (folder.path / _LOG).read_text(errors="replace").splitlines()[-5:]
+    raise VmError("the process that carries the networks did not start", evidence="\n".join(said), hint="floe doctor")
 
 
 def ask(stack: Stack, request: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -86,6 +87,14 @@ def clear(folder: StackFolder) -> None:
     if stack is not None:
         networks.stop(stack)
     folder.remove()
+
+
+def clear_empty(folder: StackFolder) -> None:
+    """Forget a stack that has no VM, if nobody is about to start one."""
+    with contextlib.suppress(FloeError), folder.locked(wait_s=0):
+        stack = folder.read()
+        if stack is not None and not stack.vms:
+            clear(folder)
 
 
 def _hurry(name: str) -> None:

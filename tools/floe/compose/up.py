@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,6 +21,8 @@ from floe.errors import FloeError, Interrupted
 from floe.spec.vmspec import VmSpec
 from floe.store.stackfolder import Placed, Stack, StackFolder
 from floe.vm.vm import STOP_GRACE_S
+
+_LOOK_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,7 @@ class Up:
                 errors.append(e)
             except BaseException:
                 self.called_off.set()
+                _wait_for(futures)  # so that nothing starts behind what ends it all
                 raise
         if errors:
             raise next((e for e in errors if not isinstance(e, Interrupted)), errors[0])
@@ -188,18 +192,31 @@ class Up:
             self.folder.write(self._stack)
 
     def undo(self) -> None:
-        """End what was started; what had to make room for it does not come back."""
-        for name in reversed(self.started):
-            self._remove(name)
+        """End what was started; what had to make room for it does not come back. KeyboardInterrupt makes it hurry."""
+        grace_s = STOP_GRACE_S
+        while self.started:
+            try:
+                self._remove(self.started[-1], grace_s)
+                self.started.pop()
+            except KeyboardInterrupt:
+                grace_s = 0
 
-    def _remove(self, name: str) -> None:
-        stacks.end_vm(name, STOP_GRACE_S)
+    def _remove(self, name: str, grace_s: float = STOP_GRACE_S) -> None:
+        stacks.end_vm(name, grace_s)
         self._forget(name)
 
     def _forget(self, name: str) -> None:
         with self._lock:
             self._stack.vms.pop(name, None)
             self.folder.write(self._stack)
+
+
+def _wait_for(futures: list[Future[None]]) -> None:
+    """Until all have ended, whatever they raise; KeyboardInterrupt does not end it."""
+    left = set(futures)
+    while left:
+        with contextlib.suppress(KeyboardInterrupt):
+            left = wait(left, _LOOK_S).not_done
 
 
 def _in_order(file: StackFile) -> list[str]:

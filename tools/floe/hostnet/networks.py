@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The process that carries the networks of one stack: `python -P -m floe.hostnet.networks FOLDER --ready FD`.
+"""The process that carries the networks of one stack: `python -P -m floe.hostnet.networks FOLDER --parent FD`.
 
 FOLDER/networks.json says which there are, with the switch's own address and the names in each:
 
@@ -8,12 +8,16 @@ FOLDER/networks.json says which there are, with the switch's own address and the
 Cards connect to FOLDER/NAME.net. Requests come on FOLDER/ctl, a line of JSON each: {"do": "reload"} reads the file
 again, {"do": "probe", "network": NAME, "address": A, "port": N} tells whether a port answers. SIGTERM ends it; its
 sockets go with it. It imports the standard library only, to be there at once.
+
+FD is a socket: it says {} there when it is there, and ends if the other side is closed before a byte has come, which
+means that it is written down whom to end.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import fcntl
 import json
 import os
 import selectors
@@ -29,6 +33,7 @@ from floe.hostnet.switch import Loop, Network
 CONTROL, FILE, SUFFIX = "ctl", "networks.json", ".net"
 _LONGEST = 1 << 16  # bytes of a request
 _MAX_CLIENTS = 256
+_PREDECESSOR_S = 15  # for the end of one that nobody has written down
 
 
 class Networks:
@@ -39,6 +44,10 @@ class Networks:
         self._folder = folder
         self._networks: dict[str, tuple[Network, Gateway]] = {}
         self._clients: set[socket.socket] = set()
+        self._lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        signal.alarm(_PREDECESSOR_S)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)  # until its sockets are gone, whose names are ours
+        signal.alarm(0)
         self._control = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._control.bind(str(folder / CONTROL))
         self._control.listen(16)
@@ -66,6 +75,7 @@ class Networks:
             client.close()
         self._control.close()
         (self._folder / CONTROL).unlink(missing_ok=True)
+        os.close(self._lock)
 
     def _close(self, name: str) -> None:
         network, gateway = self._networks.pop(name)
@@ -125,9 +135,10 @@ def main() -> None:
     """Carry the networks of one folder until SIGTERM."""
     parser = argparse.ArgumentParser(prog="floe.hostnet.networks")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--ready", type=int, required=True)
+    parser.add_argument("--parent", type=int, required=True)
     options = parser.parse_args()
-    os.set_inheritable(options.ready, False)
+    parent = socket.socket(fileno=options.parent)
+    parent.set_inheritable(False)
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     networks = Networks(options.folder)
@@ -141,10 +152,19 @@ def main() -> None:
     signal.signal(signal.SIGTERM, stop)
     signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
     networks.loop.selector.register(woken, selectors.EVENT_READ, lambda events: woken.recv(64))
+
+    def hear_parent(events: int) -> None:
+        networks.loop.selector.unregister(parent)
+        with parent, contextlib.suppress(OSError):
+            if parent.recv(1):
+                return
+        stop()
+
+    networks.loop.selector.register(parent, selectors.EVENT_READ, hear_parent)
     try:
         networks.reload()
-        os.write(options.ready, b"{}")
-        os.close(options.ready)
+        with contextlib.suppress(OSError):  # it is gone, as will be heard
+            parent.send(b"{}")
         networks.loop.run()
     finally:
         networks.close()

@@ -85,9 +85,9 @@ class StackFolder:
         shutil.rmtree(self.path, ignore_errors=True)
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, wait_s: float = _LOCK_S) -> Iterator[None]:
         """Nobody else changes the stack meanwhile. Raises FloeError when somebody does for long, or has removed it."""
-        with _locked(self.path, f"another floe compose is at work on {self.name}"):
+        with _locked(self.path, f"another floe compose is at work on {self.name}", wait_s):
             yield
 
 
@@ -150,14 +150,15 @@ def provide(file: Path, name: str, default: str) -> StackFolder:
 
 
 @contextlib.contextmanager
-def _locked(path: Path, who: str) -> Iterator[None]:
+def _locked(path: Path, who: str, wait_s: float = _LOCK_S) -> Iterator[None]:
     """flock(2) on a folder."""
+    gone = FloeError(f"{path} is not there any more")
     try:
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as e:
-        raise FloeError(f"{path} is not there any more") from e
+        raise gone from e
     try:
-        deadline = time.monotonic() + _LOCK_S
+        deadline = time.monotonic() + wait_s
         while True:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -166,6 +167,8 @@ def _locked(path: Path, who: str) -> Iterator[None]:
                 if time.monotonic() > deadline:
                     raise FloeError(who, hint="wait for its end, or end it with Ctrl-C") from None
                 select.select([], [], [], _LOOK_S)
+        if os.fstat(fd).st_nlink == 0:  # who had the lock has removed it
+            raise gone
         yield
     finally:
         os.close(fd)
