@@ -6,15 +6,14 @@ A client that does not read its answers is not read from; one that waits for a l
 
 import errno
 
+from _resp import run, take
 from loop import IN, OUT
-from resp import QUEUED, SIZES, CommandError, ProtocolError, error, parse, text_of, unknown_subcommand, wrong_arguments
+from resp import QUEUED, CommandError, ProtocolError, error, parse, text_of, unknown_subcommand, wrong_arguments
 
 _RECEIVE = 16384
 _OUT_HIGH = 1 << 20  # bytes of waiting answers over which no further command is taken
-_LARGE = 1024  # an answer up to this size is not counted: there is room for as many as one piece of input asks for
+_LARGE = 1024  # as _resp's: a smaller answer is not counted; there is room for as many as one piece of input asks for
 _OUT_MOST = 16 << 20  # bytes of messages that a subscriber may leave unread
-_CRLF = b"\r\n"
-_COUNTS = {b"*%d" % count: count for count in range(1, 64)}
 _IN_RESP2 = (b"ping", b"subscribe", b"psubscribe", b"unsubscribe", b"punsubscribe", b"quit", b"reset")
 _SUBCOMMANDS = {
     b"object": (b"encoding", b"freq", b"idletime", b"refcount", b"help"),
@@ -59,7 +58,7 @@ class Session:
     def subscribed(self) -> int:
         return len(self.channels) + len(self.patterns)
 
-    def execute(self, args: list) -> bytes | None:  # noqa: PLR0911 - the way of each command, no call more
+    def execute(self, args: list) -> bytes | None:
         """Run a command. Returns the answer, b"" for what answered by itself, None if the client waits."""
         server = self.server
         entry = server.table.get(args[0])
@@ -84,11 +83,17 @@ class Session:
             if server.log is None:
                 return entry[0](self, args)
             return server.logged(self, entry[0], args)
-        except CommandError as exc:
+        except (CommandError, MemoryError) as exc:
+            return self.refused(exc)
+
+    def refused(self, exc: BaseException) -> bytes:
+        """What is answered where a command raised this; raises what is none of a command's."""
+        if isinstance(exc, CommandError):
             return error(str(exc))
-        except MemoryError:
-            server.ran_out()
+        if isinstance(exc, MemoryError):
+            self.server.ran_out()
             return _OUT_OF_MEMORY
+        raise exc
 
     def _unknown(self, args: list) -> bytes:
         self.queue_broken = True
@@ -149,28 +154,38 @@ class Client(Session):
         """May raise OSError."""
         if events & IN and self._mask & IN:
             data = self.sock.recv(_RECEIVE)
-            self.active = self.server.space.now
-            if not data:
-                self.close()
+            server = self.server
+            self.active = server.space.now
+            if data:
+                if self._rest or self.halted:
+                    data = self._with_rest(data)
+                    if data is None:
+                        return
+                self._take(data)
+                if server.log is None:
+                    self._send()
+                else:
+                    server.unsent.append(self)
                 return
-            if self._rest or self.halted:
-                self._rest.append(data)
-                self._rest_size += len(data)
-                if self.halted:
-                    if self._rest_size > _OUT_HIGH:
-                        self._watch(0)
-                    return
-                if self._rest_size < self._need:
-                    return
-                data = b"".join(self._rest)
-                self._rest = []
-                self._rest_size = 0
-            self._take(data)
-            self.settle()
         elif events & OUT:
             self.settle()
-        else:
-            self.close()
+            return
+        self.close()
+
+    def _with_rest(self, data: bytes) -> bytes | None:
+        """All that is received and not taken; None: it is kept, for nothing of it can be taken now."""
+        self._rest.append(data)
+        self._rest_size += len(data)
+        if self.halted:
+            if self._rest_size > _OUT_HIGH:
+                self._watch(0)
+            return None
+        if self._rest_size < self._need:
+            return None
+        data = b"".join(self._rest)
+        self._rest = []
+        self._rest_size = self._need = 0
+        return data
 
     def failed(self, exc: Exception) -> None:
         if isinstance(exc, OSError):
@@ -207,92 +222,60 @@ class Client(Session):
     # ---- commands -----------------------------------------------------------------------------
 
     def _take(self, data: bytes) -> None:
-        """Run the commands in it; what is left waits for more.
-
-        Most data has no line end within values: then its lines are cut at once, and only lengths are compared."""
-        lines = data.split(_CRLF)
-        most = len(lines) - 1
+        """Run the commands in it; what is left waits for more."""
+        size = len(data)
         at = 0
         server = self.server
-        entries = server.table
-        plain = server.log is None and not server.limit
-        while at < most:
-            count = _COUNTS.get(lines[at])
-            if count is None:
+        while True:
+            if not self.special:  # first those that neither wait nor change what a client is
+                out = self.out
+                before = len(out)
+                at = run(data, at, server.plain, self, out, server.space.arrived)
+                if at < 0:
+                    at = ~at
+                    self._answered(out.pop())
+                server.commands += len(out) - before
+            if at == size or self.halted:
                 break
-            end = at + 1 + 2 * count
-            if end > most:
-                break
-            for place in range(at + 1, end, 2):
-                if SIZES.get(lines[place]) != len(lines[place + 1]):
-                    end = 0
+            taken = take(data, at)
+            if taken is None:
+                taken = self._parsed(data, at)
+                if taken is None:
                     break
-            if not end:
-                break
-            args = lines[at + 2 : end : 2]
-            at = end
-            entry = entries.get(args[0])
-            if entry is None or not plain or self.special or (entry[1] != count and not -count <= entry[1] < 0):
-                self._run(args)
-                plain = server.log is None and not server.limit
-            else:
-                self._run_plainly(entry[0], args)
-            if self.halted:
-                break
-        if at == most and not lines[at]:
-            return
-        offset = 0
-        for line in lines[:at]:
-            offset += len(line) + 2
-        if offset < len(data):
-            self._take_slowly(data, offset)
-
-    def _take_slowly(self, data: bytes, at: int) -> None:
-        """Command by command, whatever the values hold."""
-        size = len(data)
-        self._need = 0
-        while at < size and not self.halted:
-            try:
-                args, after = parse(data, at)
-            except ProtocolError as exc:
-                self.out.append(error("ERR Protocol error: %s" % exc))
-                self.end()
-                return
-            if args is None:
-                self._need = after - at
-                break
-            at = after
+            args, at = taken
             if args:
-                self._run(args)
+                self.last = args[0]
+                server.commands += 1
+                self._answered(self.execute(args))
+                if at == size or self.halted:
+                    break
         if at < size and not self.ending:
             self._rest = [data[at:] if at else data]
             self._rest_size = size - at
 
-    def _run(self, args: list) -> None:
-        self.last = args[0]
-        self._answered(self.execute(args))
-
-    def _run_plainly(self, function: object, args: list) -> None:
-        """_run() of a command that nothing stands before."""
-        self.last = args[0]
+    def _parsed(self, data: bytes, at: int) -> tuple | None:
+        """(arguments, where the next begins) of a command of whatever form. None: of this data no more can be run."""
         try:
-            answer = function(self, args)
-        except CommandError as exc:
-            answer = error(str(exc))
-        except MemoryError:
-            self.server.ran_out()
-            answer = _OUT_OF_MEMORY
-        self._answered(answer)
+            args, after = parse(data, at)
+        except ProtocolError as exc:
+            self.out.append(error("ERR Protocol error: %s" % exc))
+            self.end()
+            return None
+        if args is None:
+            self._need = after - at
+            return None
+        return args, after
 
-    def _answered(self, answer: bytes | None) -> None:
-        server = self.server
-        server.commands += 1
+    def _answered(self, answer: bytes | BaseException | None) -> None:
         if answer is not None:
+            if type(answer) is not bytes:
+                answer = self.refused(answer)
             self.out.append(answer)
             if len(answer) > _LARGE:
                 self._large += len(answer)
                 if self._large > _OUT_HIGH:
                     self.halted = True
+        server = self.server
         if server.space.arrived:
             server.serve_waiting()
 
@@ -331,19 +314,22 @@ class Client(Session):
                 if not out:
                     break
                 piece = out[0] if len(out) == 1 else b"".join(out)
-                self.out = []
+                out.clear()
                 self._large = 0
             sent = self.sock.write(piece) or 0
             if sent < len(piece):
                 self._left = memoryview(piece)[sent:]
                 self._wait_for_reader()
                 return
+            if self._left is None:
+                break
             self._left = None
-        if self.ending:
-            self.close()
-            return
-        if self.halted and self.waits is None:
-            self.resume()
+        if self.halted:
+            if self.ending:
+                self.close()
+                return
+            if self.waits is None:
+                self.resume()
         if self._mask != IN:
             self._watch(IN)
 

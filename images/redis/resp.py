@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The protocol's pieces (RESP2, RESP3): commands taken from bytes, answers made of values, and the errors' words."""
+"""The protocol's pieces (RESP2, RESP3): commands taken from bytes, answers made of values, and the errors' words.
+
+bulk(), bulks() and integer() make an answer of values; they are native, as is what takes most commands (client.py)."""
+
+from _resp import bulk, bulks, integer  # noqa: F401 - for all that answer
 
 OK = b"+OK\r\n"
 QUEUED = b"+QUEUED\r\n"
@@ -10,10 +14,6 @@ MAX_BULK = 512 << 20
 MAX_INLINE = 65536
 _MAX_COUNT = 1 << 20
 _CRLF = b"\r\n"
-_SMALL = 256
-_HEADS = tuple([b"$%d\r\n" % number for number in range(_SMALL)])
-_INTEGERS = tuple([b":%d\r\n" % number for number in range(_SMALL)])
-SIZES = {b"$%d" % number: number for number in range(_SMALL)}  # a bulk's first line -> its length
 
 
 class CommandError(Exception):
@@ -58,29 +58,13 @@ def text_of(data: bytes) -> str:
 # ---- answers ----------------------------------------------------------------------------------
 
 
-def bulk(value: bytes) -> bytes:
-    size = len(value)
-    if size < _SMALL:
-        return _HEADS[size] + value + _CRLF
-    return b"".join((b"$%d\r\n" % size, value, _CRLF))
-
-
-def integer(number: int) -> bytes:
-    return _INTEGERS[number] if 0 <= number < _SMALL else b":%d\r\n" % number
-
-
 def array(answers: list) -> bytes:
     """Of answers that are made already."""
     return b"*%d\r\n" % len(answers) + b"".join(answers)
 
 
-def bulks(values: object) -> bytes:
-    return array([bulk(value) for value in values])
-
-
 def bulks_or_nil(client: object, values: list) -> bytes:
-    nil = client.nil
-    return array([nil if value is None else bulk(value) for value in values])
+    return bulks(values, client.nil)
 
 
 def pairs(client: object, flat: list) -> bytes:
@@ -92,8 +76,8 @@ def pairs(client: object, flat: list) -> bytes:
 
 def members(client: object, values: object) -> bytes:
     """A set."""
-    answers = [bulk(value) for value in values]
-    return (b"~%d\r\n" if client.resp == 3 else b"*%d\r\n") % len(answers) + b"".join(answers)
+    answer = bulks(values)
+    return b"~" + answer[1:] if client.resp == 3 else answer
 
 
 # ---- commands ---------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import socket
 
 import blocking
 import table
+from _resp import spread
 from client import Client
 from config import Config
 from eviction import Eviction
@@ -18,6 +19,7 @@ from scan import Scans
 _TICK_MS = 100
 _EXPIRIES = 200  # keys looked at in a tick
 _BACKLOG = 64
+_SPREAD_EVERY = 100  # changes
 
 
 class Server:
@@ -34,6 +36,7 @@ class Server:
         self.eviction = Eviction(self.space)
         self.config = Config(self)
         self.log = None  # an appendlog.AppendLog
+        self.plain: dict = {}  # commands before which nothing stands
         self.fsync = b"everysec"
         self.rewrite_least = 1 << 20
         self.rewrite_due = False
@@ -49,8 +52,10 @@ class Server:
         self.started = self.space.now
         self.stopping = False
         self._ran_out_at = 0
+        self._spread_at = 0
         self._listeners: list = []
         self._expiring: list = []  # (database, key): still to be looked at
+        self.sort_commands()
 
     def report(self, exc: Exception) -> None:
         if isinstance(exc, OSError):
@@ -88,6 +93,7 @@ class Server:
     def _tick(self) -> None:
         self.loop.call_later(_TICK_MS, self._tick)
         self._expire_some()
+        self._spread()
         log = self.log
         if log is not None and log.size >= max(2 * log.base, self.rewrite_least) and not log.problem:
             self.rewrite_due = True
@@ -107,6 +113,16 @@ class Server:
         for _ in range(min(_EXPIRIES, len(self._expiring))):
             db, key = self._expiring.pop()
             db.get(key)
+
+    def _spread(self) -> None:
+        """Keep keys quick to find where many have come and gone."""
+        space = self.space
+        if space.dirty - self._spread_at < _SPREAD_EVERY:
+            return
+        self._spread_at = space.dirty
+        for db in space.databases:
+            spread(db.values)
+            spread(db.expires)
 
     # ---- what stands between ------------------------------------------------------------------
 
@@ -141,8 +157,13 @@ class Server:
     def serve_waiting(self) -> None:
         blocking.serve_arrived(self.space)
 
+    def sort_commands(self) -> None:
+        """After a change of log or limit."""
+        self.plain = table.plain(self.table, self.log is not None, bool(self.limit))
+
     def set_limit(self, limit: int) -> None:
         self.limit = limit
+        self.sort_commands()
         self.eviction.measure_again()
 
     def make_room(self, args: list) -> bool:

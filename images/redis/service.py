@@ -79,6 +79,7 @@ def _load(server: Server, path: str) -> None:
         sys.exit(_BAD_LOG)
     server.limit = limit
     server.log = log
+    server.sort_commands()
     server.space.deleted = server.deleted
     server.say.info("%d commands loaded from %s", done, path)
 

@@ -39,6 +39,22 @@ _MODULES = (
 )
 
 
+# Whose commands answer at once and leave a client as it is.
+_PLAIN = (strings, expiry, hashes, lists, sets, zsets, zranges, zstore, keys, scan)
+
+
+def plain(table: dict, log: bool, limit: bool) -> dict:
+    """Of build()'s table those commands before which nothing stands, neither a log nor the memory's limit."""
+    names = [name.encode() for module in _PLAIN for name in module.COMMANDS] + [b"ping", b"echo"]
+    found = {}
+    for name in names:
+        for key in (name, name.upper()):
+            _, _, writes, adds, _ = table[key]
+            if not writes or not (log or (limit and adds)):
+                found[key] = table[key]
+    return found
+
+
 def build() -> dict:
     """Each name in small and in large letters; others are found by lower()."""
     table = {}

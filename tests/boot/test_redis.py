@@ -50,6 +50,7 @@ def test_what_a_client_says_and_hears(boot_redis: BootRedis) -> None:
     redis = boot_redis()
     _check_resp3(redis.port)
     _check_large_values(redis.port)
+    _check_many_keys(redis.port)
     _check_expiry_and_scan(redis.port)
     _check_channels(redis.port)
     _check_waiting(redis.port)
@@ -88,6 +89,24 @@ def _check_large_values(port: int) -> None:
         assert peer.read() == large
         peer.sock.sendall(b"set inline 'a b'\r\nGET inline\n\r\n")
         assert (peer.read(), peer.read()) == ("OK", b"a b")
+
+
+def _check_many_keys(port: int) -> None:
+    """They come and go while the table of keys is made anew, and errors stand among what was sent ahead."""
+    with Peer(port) as peer:
+        peer.ask("SELECT", 4)
+        for begin in range(0, 3000, 300):
+            for number in range(begin, begin + 300):
+                peer.send("SET", f"n{number}", number)
+                peer.send("DEL", f"n{number - 100}") if number % 3 else peer.send("LPOP", f"n{number}")
+            for number in range(begin, begin + 300):
+                assert peer.read() == "OK"
+                answer = peer.read()
+                assert answer == int(number >= 100) if number % 3 else str(answer).startswith("WRONGTYPE")
+        there = [number for number in range(3000) if (number + 100) % 3 == 0 or number >= 2900]
+        assert peer.ask("DBSIZE") == len(there)
+        assert peer.ask("MGET", *(f"n{number}" for number in there)) == [b"%d" % number for number in there]
+        assert peer.ask("FLUSHDB") == "OK"
 
 
 def _check_expiry_and_scan(port: int) -> None:

@@ -40,12 +40,13 @@ USES: list[tuple[str, str]] = [
     (r"modules/xen/.*", rf"{STD}|hal\.h|netdev\.h|xen[a-z_/]*\.h|netfront[a-z_]*\.h|blk[a-z_]*\.h"),
     (
         r"modules/[a-z]+/mod_[a-z_]+\.[ch]",
-        rf"{STD}|py/.*|extmod/.*|hal\.h|(net|blk)dev\.h|lwip/.*|mbedtls/.*|env\.h|(net|sock|mod_|tls)[a-z_]*\.h",
+        rf"{STD}|py/.*|extmod/.*|hal\.h|(net|blk)dev\.h|lwip/.*|mbedtls/.*|env\.h|(net|sock|mod_|tls|resp)[a-z_]*\.h",
     ),
     (
         r"modules/lwip/.*",
         rf"{STD}|sys/types\.h|lwip/.*|netif/.*|arch/.*|lwipopts\.h|netdev\.h|hal\.h|(net|sock|mod_)[a-z_]*\.h",
     ),
+    (r"modules/resp/resp\.[ch]", rf"{STD}|resp\.h"),
     (r"modules/tls/.*", rf"{STD}|(time|sys/types)\.h|mbedtls/.*|psa/.*|hal\.h|tls[a-z_]*\.h"),
 ]  # fmt: skip
 
@@ -99,7 +100,7 @@ HYPERVISOR_WORDS = re.compile(
 )
 
 
-@pytest.mark.parametrize("name", matching(r"modules/(netdev|blkdev|lwip|tls)/.*\.[ch]"))
+@pytest.mark.parametrize("name", matching(r"modules/(netdev|blkdev|lwip|resp|tls)/.*\.[ch]"))
 def test_nothing_from_netdev_upward_knows_the_hypervisor(name: str) -> None:
     code = without_comments(read(name))
     assert [m[0] for m in HYPERVISOR_WORDS.finditer(code)] == []
@@ -121,6 +122,7 @@ PREFIXES = [
     (r"modules/[a-z]+/mod_[a-z_]+\.c", r"mod_|floe_|netaddr_"),
     # The last two are lwIP's own hooks: sys_now and the timer it calls.
     (r"modules/lwip/.*", r"net[a-z]+_|sock_|sys_now$|tcp_timer_needed$"),
+    (r"modules/resp/.*", r"resp_"),
     # The last three are what mbedTLS asks of a platform, under its own names.
     (r"modules/tls/.*", r"tls_|mbedtls_(ms_time|platform_gmtime_r|psa_external_get_random)$"),
 ]

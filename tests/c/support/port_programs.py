@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Builds the programs of tests/c/port: each is one file that includes the port's file under test. Their answers are
+"""Builds the programs of tests/c/port and its likes: each is one file that includes the file under test. Their answers are
 read by harness.Harness, as those of the drivers' program are."""
 
 from __future__ import annotations
@@ -14,14 +14,23 @@ from pathlib import Path
 from tests.c.support.harness import BUILD_DEADLINE_S, FLAGS, ROOT, Harness
 
 
-def build(out: Path, name: str, *flags: str) -> Path:
-    """Compile tests/c/port/<name>.c with ASan and UBSan; return the program."""
+def build(out: Path, name: str, *flags: str, folder: str = "port") -> Path:
+    """Compile tests/c/<folder>/<name>.c with ASan and UBSan; return the program."""
     compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
         raise RuntimeError("neither gcc nor clang is installed; try: apt-get install gcc")
     program = out / name
     includes = [f"-I{ROOT / d}" for d in ("port", "port/hal")]
-    argv = [compiler, *FLAGS, *includes, str(ROOT / "tests/c/port" / f"{name}.c"), *flags, "-lm", "-o", str(program)]
+    argv = [
+        compiler,
+        *FLAGS,
+        *includes,
+        str(ROOT / "tests/c" / folder / f"{name}.c"),
+        *flags,
+        "-lm",
+        "-o",
+        str(program),
+    ]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=BUILD_DEADLINE_S, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"{name}.c does not compile:\n{done.stderr}")
