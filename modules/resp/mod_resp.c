@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Python: module _resp, what images/redis does for each command and would do too slowly itself: takes commands from
-// what a client sent, calls their functions, makes answers, keeps large dicts quick. Owns nothing. Not here: the protocol (resp.c), errors in it and
-// commands that stand apart (images/redis/client.py). Context: main loop.
+// what a client sent, calls their functions, makes answers, keeps large dicts quick. Owns nothing. Not here: the
+// protocol (resp.c), errors in it and commands that stand apart (images/redis/client.py). Context: main loop.
 
 #include <string.h>
 
@@ -74,8 +74,8 @@ static mp_obj_t mod_resp_take(mp_obj_t data_in, mp_obj_t at_in) {
 }
 static MP_DEFINE_CONST_FUN_OBJ_2(mod_resp_take_obj, mod_resp_take);
 
-// The table's element for the name of the command whose first argument is there, if it has as many arguments as that says:
-// (function, arity, ...).
+// The table's element for the name of the command whose first argument is there, if it has as many arguments as that
+// says: (function, arity, ...).
 static mp_map_elem_t *entry_of(mp_map_t *table, const byte *data, size_t at, size_t count, mp_obj_t *function) {
     size_t len = resp_argument(data, &at);
     mp_obj_str_t name = {{&mp_type_bytes}, qstr_compute_hash(data + at, len), len, data + at};
@@ -135,8 +135,8 @@ static bool run(run_t *r) {
 
 // run(data, at, table, client, answers, arrived): call the function of each command from there on, as
 // function(client, arguments), and append what it returns to answers. Returns the place where it stopped: before a
-// command that the table has not, or that take() would not take; or the place's complement, behind one whose answer, the
-// last one, is more than a few bytes or none (what was raised is appended), or after which arrived is not empty.
+// command that the table has not, or that take() would not take; or the place's complement, behind one whose answer,
+// the last one, is more than a few bytes or none (what was raised is appended), or after which arrived is not empty.
 static mp_obj_t mod_resp_run(size_t n_args, const mp_obj_t *args) {
     if (!mp_obj_is_type(args[2], &mp_type_dict) || !mp_obj_is_type(args[4], &mp_type_list) ||
         !mp_obj_is_type(args[5], &mp_type_list)) {
@@ -239,8 +239,8 @@ static MP_DEFINE_CONST_FUN_OBJ_VAR_BETWEEN(mod_resp_bulks_obj, 1, 2, mod_resp_bu
 
 // ---- databases ---------------------------------------------------------------------------------
 
-// spread(d): see to it that a dict, which upstream lets become full and never cleans of what was deleted, has empty places
-// between its keys. Nothing may be going over it.
+// spread(d): see to it that a dict, which upstream lets become full and never cleans of what was deleted, has empty
+// places between its keys. Nothing may be going over it.
 static mp_obj_t mod_resp_spread(mp_obj_t dict) {
     if (!mp_obj_is_type(dict, &mp_type_dict)) {
         mp_raise_TypeError(NULL);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// resp.h's reader. A length has nine digits at most here, so that no sum of two can overflow. Context: main loop.
+// resp.h's reader. A length has nine digits at most here, so that no sum of two can overflow. Owns nothing. Not here:
+// what is wrong with a command (images/redis/resp.py says it). Context: main loop.
 
 #include "resp.h"
 

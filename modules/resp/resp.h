@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// RESP, the protocol of Redis ("Redis serialization protocol", versions 2 and 3): commands in a buffer, as arrays of bulk
-// strings, and the heads of answers. Memory only: owns nothing, allocates nothing.
+// RESP, the protocol of Redis ("Redis serialization protocol", versions 2 and 3): commands in a buffer, as arrays of
+// bulk strings, and the heads of answers. Memory only: owns nothing, allocates nothing.
 
 #ifndef FLOE_RESP_H
 #define FLOE_RESP_H
@@ -18,8 +18,8 @@ enum {
 // a slower reader has to say what is wrong with it, if anything is.
 size_t resp_command(const uint8_t *data, size_t size, size_t at, size_t *count);
 
-// The next argument of a command that resp_command() has measured: *at goes from its head to its first byte. Returns its
-// size; the next head is two bytes behind its end.
+// The next argument of a command that resp_command() has measured: *at goes from its head to its first byte. Returns
+// its size; the next head is two bytes behind its end.
 size_t resp_argument(const uint8_t *data, size_t *at);
 
 // Write a letter, a number and CR LF. Returns how many bytes, RESP_HEAD_MAX at most.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// modules/resp/resp.c. Commands: take HEX AT: "END HEX HEX ..." of the command there, or "none"; head LETTER NUMBER: the
-// bytes of a head; fuzz SEED COUNT: buffers at random.
+// modules/resp/resp.c. Commands: take HEX AT: "END HEX HEX ..." of the command there, or "none"; head LETTER NUMBER:
+// the bytes of a head; fuzz SEED COUNT: buffers at random.
 
 #include "../port/talk.h"
 
