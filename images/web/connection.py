@@ -33,6 +33,7 @@ class Connection:
     def __init__(self, server: object, sock: object, holder: bytes) -> None:
         self.server = server
         self.sock = sock
+        self.peer = ""  # address of the client
         self.holder = holder  # whose connection it is, see Server.make_room()
         self.state = CLOSED
         self.since = 0  # tick when the state was entered, or when an idle client last got an answer
@@ -288,7 +289,7 @@ class Connection:
 
     def _dispatch(self, head: Head, body: object, key: bytes | None) -> None:
         self.state = IDLE  # whatever comes next starts its own time
-        answer = self.server.call(Request(head, body))
+        answer = self.server.call(Request(head, body, self.peer))
         if isinstance(answer, Response):
             self._answer(head, answer, key)
             return
@@ -375,6 +376,11 @@ class Connection:
         if task is not None:
             task.cancel()
 
+    def inform(self, interim: bytes) -> None:
+        """An interim answer while one is waited for. May raise OSError."""
+        self._queue(interim)
+        self._advance()
+
     # ---- output ---------------------------------------------------------------------------------
 
     def _queue(self, piece: bytes) -> None:
@@ -399,7 +405,7 @@ class Connection:
 
     def _start_source(self, head: Head, answer: Streamed) -> bool:
         """Returns whether the client can see the answer's end on a connection that goes on."""
-        answer.chunked = answer.length < 0 and head.minor == 1
+        answer.chunked = answer.length < 0 and head.minor == 1 and answer.status != 101
         if not answer.has_body(head.method):
             answer.source.close()
             return True

@@ -32,6 +32,8 @@ class Head:
         self.fields = fields  # lower-case name -> value, repeated ones joined with ", "
         self.length = 0  # bytes of the body; -1: chunked
         self.keep_alive = True
+        self.target = b""  # as sent
+        self.forward: object = None  # what a proxy makes of it
         self.expects = False  # waits for "100 Continue" before it sends the body
 
 
@@ -135,7 +137,7 @@ def _parse_fields(lines: list) -> dict:
             if name == b"host" or (name == b"content-length" and fields[name] != value):
                 raise HttpError(400, "contradicting header fields")
             if name != b"content-length":
-                value = fields[name] + b", " + value
+                value = fields[name] + (b"; " if name == b"cookie" else b", ") + value
         fields[name] = value
     return fields
 
@@ -196,6 +198,7 @@ def parse_head(raw: bytes, secure: bool = False) -> Head:
         raise HttpError(501, "method not implemented")
     path, query, host = _parse_target(method, parts[1], secure)
     head = Head(method, path, query, min(1, int(version[7:])), _parse_fields(lines[1:]))
+    head.target = parts[1]
     if b"host" in head.fields:
         _check_host(head.fields[b"host"])
     elif head.minor == 1:

@@ -137,7 +137,8 @@ class _Listener:
                 sock.setsockopt(server.nodelay[0], server.nodelay[1], 1)
             if server.context is not None:
                 sock = server.context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
-            Connection(server, sock, holder)
+            connection = Connection(server, sock, holder)
+            connection.peer = address[0] if isinstance(address, tuple) else ""
             server.holders[holder] = server.holders.get(holder, 0) + 1
         except Exception:  # no memory for it
             sock.close()
@@ -172,6 +173,7 @@ class Server:
         self.accepted = 0  # connections
         self.tick = 0  # seconds since start
         self.date = b""  # the Date line of this second; empty without a clock
+        self.gateway: object = None  # the proxy's, if it is one
         self.stopping = False
         self.nodelay = None
         self._listeners: list = []

@@ -11,6 +11,7 @@ REASONS = {
     206: "Partial Content",
     304: "Not Modified",
     400: "Bad Request",
+    401: "Unauthorized",
     404: "Not Found",
     405: "Method Not Allowed",
     408: "Request Timeout",
@@ -24,7 +25,9 @@ REASONS = {
     431: "Request Header Fields Too Large",
     500: "Internal Server Error",
     501: "Not Implemented",
+    502: "Bad Gateway",
     503: "Service Unavailable",
+    504: "Gateway Timeout",
     505: "HTTP Version Not Supported",
     507: "Insufficient Storage",
 }
@@ -35,11 +38,12 @@ _INLINE = 4096  # bytes of a body that Prepared keeps a copy of, to send it with
 class Request:
     """One request. body: all of it, at most Limits.body bytes; an Inflow if the handler asked for that."""
 
-    def __init__(self, head: object, body: object) -> None:
+    def __init__(self, head: object, body: object, peer: str = "") -> None:
         self.head = head
         self.method = head.method
         self.path = head.path  # percent-decoded
         self.body = body
+        self.peer = peer  # address of the client
 
     def field(self, name: bytes) -> bytes:
         """A header field by its lower-case name; empty if absent."""

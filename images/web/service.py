@@ -6,6 +6,7 @@ import os
 import sys
 
 import micropython
+from appliance import Log
 from httpd import Limits, Server
 from notes import Notes, Status
 from pages import Files, Router
@@ -25,10 +26,26 @@ def _make_server(notes: Notes, limits: Limits, context: object) -> Server:
     limits.head_s = _number("HEAD_S", limits.head_s)
     limits.connections = _number("MAX_CONNECTIONS", limits.connections)
     limits.per_address = _number("MAX_PER_ADDRESS", limits.per_address)
+    if os.getenv("UPSTREAMS"):
+        return _make_gateway(limits, context)
     router = Router(Files(os.getenv("SITE") or "/rom"))
     server = Server(router, limits, context)
     notes.routes(router)
     Status(server).routes(router)
+    return server
+
+
+def _make_gateway(limits: Limits, context: object) -> Server:
+    """All requests go to other servers."""
+    from gateway import Gateway
+
+    try:
+        gateway = Gateway(Log("web"))
+    except ValueError as exc:
+        print("error web: %s" % exc)
+        sys.exit(2)
+    server = Server(gateway.proxy, limits, context)
+    server.gateway = gateway
     return server
 
 
@@ -46,6 +63,8 @@ async def _wait_for_ctrl_c() -> None:
 
 async def _serve(server: Server, port: int) -> None:
     families = server.start(port)
+    if server.gateway is not None:
+        server.gateway.start(server)
     print("serving on port %d (%s)" % (port, ", ".join(families)))
     if sys.platform == "floe":
         await _wait_for_ctrl_c()
@@ -57,6 +76,8 @@ async def _serve(server: Server, port: int) -> None:
 async def _stop(server: Server, notes: Notes) -> None:
     print("stopping")
     notes.wake()
+    if server.gateway is not None:
+        await server.gateway.stop()
     cut = await server.stop(_DRAIN_S)
     print("stopped; %d requests served, %d connections cut" % (server.served, cut))
 

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: MIT
+"""What an upstream answers, read strictly (RFC 9112): who is in doubt about where an answer ends must not pass it on.
+
+Takes bytes and gives values; sockets are others'.
+"""
+
+from http1 import Body
+from inflow import Raw
+from message import HttpError
+
+MAX_HEAD = 16384  # bytes
+_MAX_FIELDS = 100
+_NO_LIMIT = 1 << 48
+_NAME = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz")
+# For one connection only (RFC 9110, section 7.6.1), or written anew.
+_HOP = (
+    b"connection",
+    b"keep-alive",
+    b"proxy-connection",
+    b"te",
+    b"trailer",
+    b"transfer-encoding",
+    b"upgrade",
+    b"content-length",
+)
+
+
+class BadAnswer(Exception):
+    """What came is no answer, or has no end that is beyond doubt."""
+
+
+class Answer:
+    """A parsed answer head. fields: (name as sent, value) pairs that may be passed on."""
+
+    def __init__(self, status: int, reason: bytes) -> None:
+        self.status = status
+        self.reason = reason
+        self.fields: list = []
+        self.length = -2  # bytes of the body; -1: chunked; -2: until the connection ends
+        self.keep = True  # the connection may be used again
+        self.dated = False
+        self.bare = False  # has no body, whatever its fields say
+        self.upgrade = b""
+
+
+def _check(text: bytes) -> None:
+    if text and (min(text) < 0x20 or b"\x7f" in text):
+        for char in text:
+            if char != 9 and (char < 0x20 or char == 0x7F):
+                raise BadAnswer("control character")
+
+
+def _status_line(line: bytes) -> tuple:
+    """Minor version, status, reason."""
+    version, _, rest = line.partition(b" ")
+    code, _, reason = rest.partition(b" ")
+    if len(version) != 8 or version[:7] != b"HTTP/1." or not version[7:].isdigit():
+        raise BadAnswer("bad version")
+    if len(code) != 3 or not code.isdigit() or not 100 <= int(code) <= 599:
+        raise BadAnswer("bad status")
+    _check(reason)
+    return int(version[7:]), int(code), reason
+
+
+def _split(lines: list) -> list:
+    """(name in lower case, name, value) of each line."""
+    if len(lines) > _MAX_FIELDS:
+        raise BadAnswer("too many fields")
+    found = []
+    for line in lines:
+        name, colon, value = line.partition(b":")
+        low = name.lower()
+        if not name or not colon:
+            raise BadAnswer("bad field")
+        for char in low:
+            if char not in _NAME:
+                raise BadAnswer("bad field name")
+        value = value.strip(b" \t")
+        _check(value)
+        found.append((low, name, value))
+    return found
+
+
+def parse_answer(raw: bytes, method: str) -> Answer:
+    """Parse an answer's head, given without its last empty line. Raises BadAnswer."""
+    lines = raw.split(b"\r\n")
+    breaks = len(lines) - 1
+    if raw.count(b"\n") != breaks or raw.count(b"\r") != breaks:
+        raise BadAnswer("bad line ending")
+    minor, status, reason = _status_line(lines[0])
+    answer = Answer(status, reason)
+    length = coding = None
+    options: list = []
+    fields = _split(lines[1:])
+    for low, _, value in fields:
+        if low == b"content-length":
+            if not value.isdigit() or len(value) > 15 or (length is not None and length != int(value)):
+                raise BadAnswer("bad Content-Length")
+            length = int(value)
+        elif low == b"transfer-encoding":
+            if coding is not None or value.lower() != b"chunked" or minor == 0:
+                raise BadAnswer("bad Transfer-Encoding")
+            coding = value
+        elif low == b"connection":
+            options += [word.strip() for word in value.lower().split(b",")]
+        elif low == b"date":
+            answer.dated = True
+        elif low == b"upgrade":
+            answer.upgrade = value
+    answer.keep = b"close" not in options and (minor == 1 or b"keep-alive" in options)
+    answer.fields = [(name, value) for low, name, value in fields if low not in _HOP and low not in options]
+    if coding is not None and (length is not None or status < 200 or status == 204):
+        raise BadAnswer("contradicting framing")
+    _frame(answer, method, length, coding is not None)
+    return answer
+
+
+def _frame(answer: Answer, method: str, length: object, chunked: bool) -> None:
+    status = answer.status
+    if status < 200 or status == 204:
+        answer.length = 0
+        answer.bare = True
+    elif method == "HEAD" or status == 304:
+        answer.length = 0
+        answer.bare = True
+        if length is not None:  # of the body that is left out
+            answer.fields.append((b"Content-Length", b"%d" % length))
+    elif chunked:
+        answer.length = -1
+    elif length is not None:
+        answer.length = length
+    else:
+        answer.keep = False
+
+
+class Content:
+    """An answer's body as it arrives: feed() and end() say how far it is, take() gives what there is."""
+
+    def __init__(self, length: int) -> None:
+        self._body = Raw() if length == -2 else Body(length, _NO_LIMIT)
+        self._until_end = length == -2
+        self._rest = b""  # of a chunk line that is not whole
+
+    def __len__(self) -> int:
+        return len(self._body.data)
+
+    def feed(self, data: bytes) -> tuple:
+        """Returns (whether it is complete, what was sent beyond it). Raises BadAnswer."""
+        try:
+            done, rest = self._body.feed(self._rest + data if self._rest else data)
+        except HttpError as exc:
+            raise BadAnswer(exc.detail)
+        self._rest = b"" if done else rest
+        return done, rest if done else b""
+
+    def end(self) -> bool:
+        """The connection has ended. Returns whether the body has, too."""
+        return self._until_end
+
+    def take(self) -> bytes:
+        piece = self._body.data
+        self._body.data = bytearray()
+        return piece

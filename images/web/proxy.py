@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: MIT
+"""A reverse proxy as a handler of httpd.Server: requests go to upstreams, and what these answer goes back.
+
+    proxy = Proxy(["web1:80", "10.0.0.7:8080"], Options())
+    proxy.start(server)         # once the server has started
+
+An upstream is host:port; a name stands for all of its addresses and is asked for again as they change.
+"""
+
+import asyncio
+import time
+
+from balance import ROUND_ROBIN, Balancer
+from exchange import Exchange
+from forward import client_words, request_head, wants_tunnel
+from health import Checker
+from message import HttpError
+from resolve import Question
+
+_TICK_MS = 200
+_STREAM = 16384  # bytes: longer bodies are passed on as they arrive
+_MIN_RESOLVE_MS = 1000
+_NO_NAME_MS = 500  # until a name without an address is asked for again
+_PER_CLIENT = 64  # clients whose words are remembered
+
+
+class Options:
+    """Times in milliseconds."""
+
+    def __init__(self) -> None:
+        self.balance = ROUND_ROBIN
+        self.host = ""  # for the upstream; as the client said it if empty
+        self.strip = b""  # what to take from the beginning of a path
+        self.trust = False  # believe what the client says about who asked
+        self.tries = 3  # upstreams that one request may fail at
+        self.limit = 256  # requests at a time for one upstream
+        self.idle = 32  # connections without a request that are kept to one upstream
+        self.idle_ms = 10_000
+        self.connect_ms = 2000
+        self.read_ms = 30_000  # between two signs of life
+        self.total_ms = 60_000  # from the request, all of it sent, to the answer's head
+        self.tunnel_ms = 600_000  # between two signs of life in a WebSocket
+        self.max_fails = 1  # in a row, until an upstream is asked last; 0: never mind
+        self.down_ms = 5000  # for so long
+        self.check_path = ""  # to ask for; without it nothing is checked
+        self.check_host = ""
+        self.check_ms = 2000  # between checks
+        self.check_timeout_ms = 1000
+        self.rise = 1  # checks in a row that bring one back
+        self.fall = 2  # that take one out
+        self.resolve_ms = 2000  # a name is asked for again after its time to live, or after this if that is longer
+
+
+class Proxy:
+    """Raises ValueError for an upstream that is none."""
+
+    def __init__(self, upstreams: list, options: Options, log: object = None) -> None:
+        self.options = options
+        self.balancer = Balancer(options.balance, options.limit)
+        self.exchanges: dict = {}  # id -> Exchange
+        self.bad_answers = 0
+        self.events: object = None
+        self._log = log
+        self._checker = Checker(self) if options.check_path else None
+        self._questions: list = []
+        self._words: dict = {}  # client's address -> client_words()
+        self._secure = False
+        self._clock: object = None
+        for text in upstreams:
+            self.balancer.add(text)
+
+    def start(self, server: object) -> None:
+        self.events = server.events
+        self._secure = server.context is not None
+        self._clock = asyncio.create_task(self._run_clock())
+
+    # ---- requests -------------------------------------------------------------------------------
+
+    def streams(self, head: object) -> bool:
+        return head.length < 0 or head.length > _STREAM or head.expects or wants_tunnel(head)
+
+    def __call__(self, request: object) -> object:
+        if self.events is None:
+            raise HttpError(503)
+        exchange = Exchange(self, request)
+        self.exchanges[id(exchange)] = exchange
+        try:
+            self.bytes_of(request)  # which may refuse it
+            exchange.end = time.ticks_add(time.ticks_ms(), self.options.total_ms)
+            answer = exchange.start()
+        except Exception:
+            exchange.cancel()
+            raise
+        return exchange if answer is None else answer
+
+    def bytes_of(self, request: object) -> bytes:
+        """The request for an upstream; without its body if that is streamed."""
+        head = request.head
+        made = head.forward
+        if made is None or made[2] is not self:
+            made = head.forward = request_head(head, self.options, self._secure) + (self,)  # noqa: RUF005
+        words = self._words.get(request.peer)
+        if words is None:
+            if len(self._words) >= _PER_CLIENT:
+                self._words.clear()
+            words = self._words[request.peer] = client_words(request.peer)
+        start = made[0] + words[0] + made[1] + words[1]
+        body = request.body
+        if not isinstance(body, (bytes, bytearray)):
+            if body.endless:
+                return start + b"\r\n\r\n"
+            if body.length < 0:
+                return start + b"\r\nTransfer-Encoding: chunked\r\n\r\n"
+            return start + b"\r\nContent-Length: %d\r\n\r\n" % body.length
+        if body or head.method in ("POST", "PUT", "PATCH"):
+            return start + b"\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+        return start + b"\r\n\r\n"
+
+    # ---- upstreams ------------------------------------------------------------------------------
+
+    def blame(self, upstream: object) -> None:
+        was = upstream.is_down
+        upstream.failed(self.options.max_fails, self.options.down_ms)
+        if upstream.is_down and not was:
+            self.say("upstream %s failed", upstream.name)
+        self.balancer.refresh()
+
+    def note_bad(self, upstream: object, problem: Exception) -> None:
+        self.bad_answers += 1
+        self.say("upstream %s: bad answer: %s", upstream.name, problem)
+
+    def say(self, text: str, *args: object) -> None:
+        if self._log is not None:
+            self._log.warning(text, *args)
+
+    async def _run_clock(self) -> None:
+        while True:
+            try:
+                self._tick(time.ticks_ms())
+            except OSError as exc:  # no socket, or no memory for one
+                self.say("proxy: %s", exc)
+            await asyncio.sleep_ms(_TICK_MS)
+
+    def _tick(self, now: int) -> None:
+        for exchange in list(self.exchanges.values()):
+            exchange.check(now)
+        self.balancer.tick(now, self.options.idle_ms)
+        for question in list(self._questions):
+            question.tick()
+        for name in list(self.balancer.names.values()):
+            if not name.asking and time.ticks_diff(now, name.at) >= 0:
+                self._ask(name)
+        if self._checker is not None:
+            self._checker.tick(now)
+
+    def _ask(self, name: object) -> None:
+        name.asking = True
+
+        def done(addresses: list, ttl: int) -> None:
+            self._questions.remove(question)
+            name.asking = False
+            wait = max(_MIN_RESOLVE_MS, ttl * 1000, self.options.resolve_ms) if addresses else _NO_NAME_MS
+            name.at = time.ticks_add(time.ticks_ms(), wait)
+            self.balancer.resolved(name, addresses)
+
+        question = Question(self.events, name.host, done)
+        self._questions.append(question)
+        question.start()

@@ -1,0 +1,484 @@
+# SPDX-License-Identifier: MIT
+"""images/web as a reverse proxy: what goes to an upstream and back, upstreams that fail, lie or leave, its control."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from floe.testing import Boot, Guest
+from tests.boot.rawhttp import Answer, RawHttp, exchange
+from tests.boot.webguest import get
+from tests.boot.webupstream import Conversation, Upstream
+
+TOKEN = "let me change it"
+GET = b"GET %b HTTP/1.1\r\nHost: shop.test\r\n%b\r\n"
+OK = b"HTTP/1.1 200 OK\r\n"
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+SETTINGS = {
+    "PROXY_CONNECT_S": "2",
+    "PROXY_READ_S": "1.5",
+    "PROXY_TOTAL_S": "20",
+    "PROXY_DOWN_S": "2",
+    "CONTROL_PORT": "9000",
+}
+
+
+class Proxy:
+    """A running images/web in front of upstreams."""
+
+    def __init__(self, vm: Guest) -> None:
+        self.vm = vm
+        self.port = vm.ports[80]
+        vm.expect_exact("serving on port 80")
+
+    def ask(self, path: str, *fields: str) -> dict[str, object]:
+        answer = get(self.port, path, *fields)
+        assert answer.status == 200, answer
+        value = json.loads(answer.body)
+        assert isinstance(value, dict)
+        return value
+
+    def names(self, count: int) -> set[object]:
+        """Who answers so many requests."""
+        return {self.ask("/who")["name"] for _ in range(count)}
+
+    def control(self, method: str, path: str, token: str = TOKEN) -> Answer:
+        head = f"{method} {path} HTTP/1.1\r\nHost: c\r\nAuthorization: Bearer {token}\r\n\r\n"
+        return exchange(self.vm.ports[9000], head.encode())[0]
+
+    def upstreams(self) -> dict[str, dict[str, object]]:
+        answer = self.control("GET", "/upstreams")
+        assert answer.status == 200
+        return {each["name"]: each for each in json.loads(answer.body)}
+
+
+BootProxy = Callable[..., Proxy]
+
+
+@pytest.fixture
+def boot_proxy(boot: Boot, tmp_path: Path) -> Iterator[BootProxy]:
+    secret = tmp_path / "token"
+    secret.write_text(TOKEN + "\n")
+    running: list[Proxy] = []
+
+    def start(*upstreams: Upstream, **settings: str) -> Proxy:
+        env = {**SETTINGS, "UPSTREAMS": ",".join(each.url for each in upstreams), **settings}
+        secrets = {"control": str(secret)}
+        vm = boot("web", deadline_s=120, ports=[80, 9000], env=env, secrets=secrets)
+        running.append(Proxy(vm))
+        return running[-1]
+
+    yield start
+    for proxy in running:
+        proxy.vm.interrupt()
+        assert proxy.vm.wait() == 0
+        assert "PANIC" not in proxy.vm.console_text and "Traceback" not in proxy.vm.console_text
+
+
+def until(what: Callable[[], bool], seconds: float = 15) -> None:
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, "it did not come to that"
+        time.sleep(0.05)
+
+
+# ---- there and back ---------------------------------------------------------------------------------
+
+
+def _slow(talk: Conversation) -> None:
+    time.sleep(0.7)
+    talk.say(OK + b"Content-Length: 4\r\n\r\nslow")
+    talk.keep = True
+
+
+def _early_hints(talk: Conversation) -> None:
+    talk.say(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n")
+    talk.say(OK + b"Content-Length: 2\r\n\r\nok")
+    talk.keep = True
+
+
+def _websocket(talk: Conversation) -> None:
+    talk.say(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nhello")
+    while data := talk.sock.recv(1000):
+        talk.say(data.upper())
+        if data == b"bye":
+            return
+
+
+def _sum(talk: Conversation) -> None:
+    said = hashlib.sha256(talk.body).hexdigest().encode()
+    talk.say(OK + b"Content-Length: %d\r\n\r\n" % len(said) + said)
+    talk.keep = True
+
+
+def _big(talk: Conversation) -> None:
+    talk.say(OK + b"Content-Length: 3000000\r\n\r\n", *[b"0123456789" * 1000] * 300)
+    talk.keep = True
+
+
+def _chunks(talk: Conversation) -> None:
+    talk.say(CHUNKED + b"3;x\r\nabc\r\n", b"4\r\ndefg\r")
+    time.sleep(0.1)
+    talk.say(b"\n0\r\nX: y\r\n\r\n")
+    talk.keep = True
+
+
+GOOD: dict[str, bytes | Callable[[Conversation], None]] = {
+    "/slow": _slow,
+    "/hints": _early_hints,
+    "/socket": _websocket,
+    "/sum": _sum,
+    "/big": _big,
+    "/chunks": _chunks,
+    "/close": b"HTTP/1.0 200 OK\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\n\r\n",
+    "/none": b"HTTP/1.1 204 No Content\r\nConnection: close, X-Inner\r\nX-Inner: 1\r\nKeep-Alive: 9\r\nX-Outer: 1\r\n\r\n",
+    "/moved": b"HTTP/1.1 304 Not Modified\r\nContent-Length: 55\r\nETag: x\r\n\r\n",
+}
+
+
+def _until_closed(talk: Conversation) -> None:
+    talk.say(b"HTTP/1.0 200 OK\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\n\r\n", b"until ")
+    time.sleep(0.1)
+    talk.say(b"the end")
+
+
+def test_there_and_back(boot_proxy: BootProxy) -> None:
+    with Upstream("one", {**GOOD, "/close": _until_closed}) as one:
+        proxy = boot_proxy(one)
+        _check_request(proxy)
+        _check_answers(proxy)
+        _check_bodies(proxy, one)
+        _check_tunnel(proxy)
+
+
+def _check_request(proxy: Proxy) -> None:
+    """What an upstream sees: written anew, without what was for the proxy, with who asked."""
+    fields = [
+        "Cookie: a=1",
+        "Cookie: b=2",
+        "X-A: 1",
+        "X-A: 2",
+        "Connection: X-Drop, close",
+        "X-Drop: 1",
+        "TE: trailers",
+    ]
+    fields += [
+        "X-Forwarded-For: 6.6.6.6",
+        "Forwarded: for=6.6.6.6",
+        "Proxy-Connection: x",
+        "Upgrade: h2c",
+        "Via: 1.0 a",
+    ]
+    seen = str(proxy.ask("/a%2Fb/%61?q=%20x", *fields)["head"])
+    lines = seen.split("\r\n")
+    assert lines[:2] == ["GET /a%2Fb/%61?q=%20x HTTP/1.1", "Host: test"]
+    assert {"cookie: a=1; b=2", "x-a: 1, 2", "Via: 1.0 a, 1.1 floe", "X-Forwarded-For: 10.0.2.2"} <= set(lines)
+    assert {"X-Forwarded-Proto: http", "X-Forwarded-Host: test", "Forwarded: proto=http;host=test;for=10.0.2.2"} <= set(
+        lines
+    )
+    low = seen.lower()
+    for word in ("x-drop", "te:", "6.6.6.6", "h2c", "connection", "upgrade"):
+        assert word not in low, word
+    assert str(proxy.ask("http://else.test/x?y")["head"]).startswith("GET /x?y HTTP/1.1\r\nHost: else.test\r\n")
+    for path in ("/a/../b", "/a/%2e%2e/b", "/./b", "/a/..", "/a%5c..%5cb"):
+        assert get(proxy.port, path).status == 400, path
+
+
+def _check_answers(proxy: Proxy) -> None:
+    with RawHttp(proxy.port) as client:
+        for path, status, body in (
+            ("/slow", 200, b"slow"),
+            ("/hints", 200, b"ok"),
+            ("/none", 204, b""),
+            ("/moved", 304, b""),
+        ):
+            answer = client.get(path)
+            assert (answer.status, answer.body) == (status, body), path
+            assert not {"x-inner", "keep-alive", "connection"} & set(answer.fields)
+        client.send(GET % (b"/chunks", b"") + b"HEAD /who HTTP/1.1\r\nHost: a\r\n\r\n" + GET % (b"/close", b""))
+        answer = client.answer()
+        assert answer.fields["transfer-encoding"] == "chunked"
+        body = b""
+        while size := int(client.line(), 16):
+            body += client.take(size + 2)[:-2]
+        assert (client.line(), body) == (b"", b"abcdefg")
+        head = client.answer(head_only=True)
+        assert head.status == 200 and int(head.fields["content-length"]) > 10
+        assert client.line() == b"HTTP/1.1 200 OK"
+        cookies = [client.line(), client.line()]
+        assert cookies == [b"Set-Cookie: a=1", b"Set-Cookie: b=2"]
+    with RawHttp(proxy.port) as client:  # one that knows no chunks
+        client.send(b"GET /chunks HTTP/1.0\r\n\r\n")
+        assert "transfer-encoding" not in client.answer().fields
+        assert client.rest() == b"abcdefg"
+
+
+def _check_bodies(proxy: Proxy, one: Upstream) -> None:
+    data = bytes(range(256)) * 4_000
+    wanted = hashlib.sha256(data).hexdigest().encode()
+    with RawHttp(proxy.port, timeout_s=30) as client:
+        client.send(b"PUT /sum HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(data), data)
+        assert client.answer().body == wanted
+        client.send(b"POST /sum HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for at in range(0, len(data), 50_000):
+            piece = data[at : at + 50_000]
+            client.send(b"%x\r\n" % len(piece), piece, b"\r\n")
+        client.send(b"0\r\n\r\n")
+        assert client.answer().body == wanted
+        client.send(b"POST /sum HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n")
+        time.sleep(0.2)
+        client.send(b"abc")
+        assert client.answer().body == hashlib.sha256(b"abc").hexdigest().encode()
+        client.send(b"POST /sum HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
+        assert client.answer().status == 200
+        assert "Content-Length: 0" in one.heads[-1]
+        assert client.get("/big").body == b"0123456789" * 300_000
+    # A client that leaves, or reads slowly: the upstream waits, the others do not.
+    with RawHttp(proxy.port) as lazy:
+        lazy.send(GET % (b"/big", b""))
+        time.sleep(2.5)  # longer than an upstream may be silent
+        assert proxy.ask("/who")["name"] == "one"
+        assert lazy.answer().body == b"0123456789" * 300_000
+    with RawHttp(proxy.port) as leaving:
+        leaving.send(GET % (b"/big", b""))
+    until(lambda: all(each["active"] == 0 for each in proxy.upstreams().values()))
+
+
+def _check_tunnel(proxy: Proxy) -> None:
+    asked = b"Connection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\nSec-WebSocket-Key: x\r\n"
+    with RawHttp(proxy.port) as client:
+        client.send(GET % (b"/socket", asked))
+        answer = client.answer()
+        assert (answer.status, answer.fields["upgrade"], answer.fields["connection"]) == (101, "websocket", "Upgrade")
+        assert client.take(5) == b"hello"
+        for word in (b"one", b"two", b"x" * 3000):
+            client.send(word)
+            assert client.take(len(word)) == word.upper()
+        client.send(b"bye")
+        assert client.take(3) == b"BYE" and client.rest() == b""
+    with RawHttp(proxy.port) as client:  # the upstream does not change over
+        client.send(GET % (b"/slow", asked))
+        assert client.answer().body == b"slow"
+
+
+# ---- upstreams that lie -----------------------------------------------------------------------------
+
+LIES = {
+    "no HTTP": b"220 mail.test ESMTP\r\n\r\n",
+    "HTTP/2": b"HTTP/2 200\r\n\r\n",
+    "short status": b"HTTP/1.1 20 OK\r\n\r\n",
+    "status that is none": b"HTTP/1.1 999 x\r\n\r\n",
+    "line feeds": b"HTTP/1.1 200 OK\nContent-Length: 0\n\n\r\n\r\n",
+    "folded field": OK + b"X: a\r\n b\r\nContent-Length: 0\r\n\r\n",
+    "blank before the colon": OK + b"Content-Length : 0\r\n\r\n",
+    "no colon": OK + b"nonsense\r\n\r\n",
+    "NUL": OK + b"X: a\0b\r\nContent-Length: 0\r\n\r\n",
+    "carriage return": OK + b"X: a\rSet-Cookie: x\r\nContent-Length: 0\r\n\r\n",
+    "two lengths": OK + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
+    "length list": OK + b"Content-Length: 3, 3\r\n\r\nabc",
+    "signed length": OK + b"Content-Length: +3\r\n\r\nabc",
+    "length and chunked": OK + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "gzip and chunked": OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    "chunked twice": OK + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "chunked in 1.0": b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "chunked 204": b"HTTP/1.1 204 x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "chunk size": CHUNKED + b"xyz\r\n",
+    "signed chunk size": CHUNKED + b"+3\r\nabc\r\n0\r\n\r\n",
+    "chunk too long": CHUNKED + b"2\r\nabc\r\n",
+    "interim for ever": b"HTTP/1.1 102 x\r\n\r\n" * 40,
+    "unasked upgrade": b"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+    "large head": OK + b"X: " + b"a" * 20_000 + b"\r\n\r\n",
+    "many fields": OK + b"X: y\r\n" * 200 + b"\r\n",
+    "endless head": OK + b"X: y\r\n" * 4000,
+}
+# Answers that begin well: the client can see that they are not whole.
+CUT = {
+    "/cut": OK + b"Content-Length: 100000\r\n\r\nabc",
+    "/cut-chunks": CHUNKED + b"3\r\nabc\r\n5\r\nde",
+    "/bad-chunk": CHUNKED + b"3\r\nabc\r\n",
+}
+
+
+def test_lies(boot_proxy: BootProxy) -> None:
+    def close_at_once(talk: Conversation) -> None:
+        """Nothing is said."""
+
+    def cut(talk: Conversation) -> None:
+        talk.say(CUT[talk.head.split(" ")[1]])
+        time.sleep(0.2)
+        if "/bad-chunk" in talk.head:
+            talk.say(b"zz\r\n")
+            talk.sock.recv(1)
+
+    def more(talk: Conversation) -> None:
+        talk.say(OK + b"Content-Length: 3\r\n\r\nabc" + OK + b"Content-Length: 8\r\n\r\nsmuggled")
+        talk.sock.recv(1)
+
+    def half(talk: Conversation) -> None:
+        talk.say(b"HTTP/1.1 200 O")
+
+    scripts = {f"/{number}": lie for number, lie in enumerate(LIES.values())}
+    scripts |= {"/nothing": close_at_once, "/more": more, "/half": half, "/silent": b"", **dict.fromkeys(CUT, cut)}
+    with Upstream("liar", scripts) as liar:
+        proxy = boot_proxy(liar, PROXY_MAX_FAILS="0")
+        for number, case in enumerate(LIES):
+            with RawHttp(proxy.port) as client:
+                assert client.get(f"/{number}").status == 502, case
+                assert json.loads(client.get("/who").body)["name"] == "liar", case  # the client's connection goes on
+        for path in CUT:
+            with RawHttp(proxy.port) as client, pytest.raises(EOFError):
+                client.send(GET % (path.encode(), b""))
+                answer = client.answer()
+                assert answer.status == 200
+                client.take(1_000)
+        with RawHttp(proxy.port) as client:
+            for path, status in (("/half", 502), ("/nothing", 502), ("/silent", 504)):
+                assert client.get(path).status == status, path
+            for _ in range(3):
+                assert client.get("/more").body == b"abc"
+                assert json.loads(client.get("/who").body)["name"] == "liar"
+        with RawHttp(proxy.port) as client:
+            client.send(b"POST /nothing HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx")
+            assert client.answer().status == 502
+        assert [head for head in liar.heads if "POST /nothing" in head] == [liar.heads[-1]]  # and was not asked again
+        proxy.vm.expect_exact("bad answer: bad version", timeout=10)
+
+
+# ---- upstreams that fail, come and go ---------------------------------------------------------------
+
+
+def test_upstreams_come_and_go(boot_proxy: BootProxy) -> None:
+    with Upstream("one", GOOD) as one, Upstream("two", GOOD) as two, Upstream("three", GOOD) as three:
+        proxy = boot_proxy(one, two)
+        assert proxy.names(6) == {"one", "two"}
+        assert (one.accepted, two.accepted) == (1, 1)  # connections are used again
+
+        # Idle connections that have ended, also while a request is on its way to one of them.
+        for _ in range(5):
+            one.hang_up()
+            assert proxy.names(4) == {"one", "two"}
+
+        _check_control(proxy)
+        assert proxy.control("POST", f"/upstreams/{three.url}").status == 201
+        assert proxy.names(6) == {"one", "two", "three"}
+
+        # Draining: what is in flight ends, nothing new comes.
+        with RawHttp(proxy.port) as client:
+            count = {each.name: len(each.heads) for each in (one, two, three)}
+            client.send(GET % (b"/slow", b""))
+            until(lambda: any(len(each.heads) > count[each.name] for each in (one, two, three)))
+            busy = next(each for each in (one, two, three) if len(each.heads) > count[each.name])
+            assert proxy.control("POST", f"/upstreams/{busy.url}/drain").status == 200
+            assert proxy.upstreams()[busy.url]["state"] == "draining"
+            assert busy.name not in proxy.names(6)
+            assert client.answer().body == b"slow"
+        assert proxy.control("DELETE", f"/upstreams/{busy.url}").status == 200
+        assert busy.url not in proxy.upstreams()
+        left = [each for each in (one, two, three) if each is not busy]
+
+        # One dies while requests flow: none is answered with an error.
+        with ThreadPoolExecutor(4) as pool:
+            asked = [pool.submit(proxy.names, 30) for _ in range(4)]
+            time.sleep(0.1)
+            left[0].close()
+            assert {name for each in asked for name in each.result(60)} <= {each.name for each in left}
+        assert proxy.names(4) == {left[1].name}
+        figures = proxy.upstreams()[left[0].url]
+        assert int(str(figures["failures"])) >= 1
+        left[1].close()
+        answer = get(proxy.port, "/who")
+        assert answer.status == 502
+        assert proxy.control("DELETE", f"/upstreams/{left[0].url}").status == 200
+        assert proxy.control("DELETE", f"/upstreams/{left[1].url}").status == 200
+        answer = get(proxy.port, "/who")
+        assert (answer.status, answer.fields["retry-after"]) == (503, "1")
+
+
+def _check_control(proxy: Proxy) -> None:
+    for token in ("", "let me change", "let me change xx"):
+        assert proxy.control("DELETE", "/upstreams/x", token).status == 401
+    for method, path, status in (
+        ("GET", "/", 404),
+        ("POST", "/upstreams", 405),
+        ("PUT", "/upstreams/a:1", 405),
+        ("DELETE", "/upstreams/10.1.1.1:1", 404),
+        ("POST", "/upstreams/10.1.1.1:1/drain", 404),
+        ("POST", "/upstreams/10.1.1.1:99999", 400),
+        ("POST", "/upstreams/a,b:1", 400),
+    ):
+        assert proxy.control(method, path).status == status, (method, path)
+
+
+class Switch:
+    """What a health check hears."""
+
+    def __init__(self) -> None:
+        self.good = True
+        self.hold = threading.Event()
+
+    def health(self, talk: Conversation) -> None:
+        talk.say(b"HTTP/1.1 %d x\r\nContent-Length: 0\r\n\r\n" % (200 if self.good else 500))
+
+    def stuck(self, talk: Conversation) -> None:
+        self.hold.wait(20)
+
+
+def test_checks_and_least_connections(boot_proxy: BootProxy) -> None:
+    switch = Switch()
+    scripts: dict[str, bytes | Callable[[Conversation], None]] = {"/health": switch.health, "/stuck": switch.stuck}
+    with Upstream("one", {**GOOD, **scripts}) as one, Upstream("two", {"/health": b"HTTP/1.1 200 OK\r\n\r\n"}) as two:
+        proxy = boot_proxy(
+            one, two, PROXY_BALANCE="least-connections", PROXY_CHECK_PATH="/health", PROXY_CHECK_S="0.3",
+            PROXY_READ_S="15", PROXY_TRUST="true", PROXY_HOST="inner.test", PROXY_STRIP="/api",
+        )  # fmt: skip
+        seen = str(proxy.ask("/api/x?y", "X-Forwarded-For: 1.1.1.1", "Forwarded: for=1.1.1.1")["head"])
+        assert seen.startswith("GET /x?y HTTP/1.1\r\nHost: inner.test\r\n")
+        assert "X-Forwarded-For: 1.1.1.1, 10.0.2.2" in seen and "Forwarded: for=1.1.1.1, proto=http" in seen
+        with RawHttp(proxy.port, timeout_s=30) as waiting:
+            # The other one takes all while one is busy; when that is found to be out, its request goes to the other.
+            while not any("/stuck" in head for head in one.heads):
+                waiting.send(GET % (b"/stuck", b""))
+                time.sleep(0.3)
+                if not any("/stuck" in head for head in one.heads):
+                    assert waiting.answer().status == 200
+            assert proxy.names(6) == {"two"}
+            switch.good = False
+            assert json.loads(waiting.answer().body)["name"] == "two"
+            until(lambda: proxy.upstreams()[one.url]["state"] == "out")
+        switch.hold.set()
+        assert proxy.names(6) == {"two"}
+        switch.good = True
+        until(lambda: proxy.upstreams()[one.url]["state"] == "up")
+        until(lambda: proxy.names(4) == {"one", "two"})
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"UPSTREAMS": "a:b"}, "a:b: expected host:port"),
+        ({"UPSTREAMS": "a", "PROXY_READ_S": "soon"}, "PROXY_READ_S = soon: expected seconds"),
+        ({"UPSTREAMS": "a", "CONTROL_PORT": "90"}, "CONTROL_PORT needs a secret `control` of at least 8 bytes"),
+    ],
+)
+def test_settings_that_cannot_be(boot: Boot, settings: dict[str, str], said: str) -> None:
+    vm = boot("web", deadline_s=30, env=settings)
+    assert vm.wait() == 2
+    assert vm.console_text.strip() == f"error web: {said}"
+
+
+def test_a_name_without_an_address(boot: Boot) -> None:
+    vm = boot("web", deadline_s=60, ports=[80], env={"UPSTREAMS": "nobody.invalid:80"})
+    vm.expect_exact("serving on port 80")
+    assert get(vm.ports[80], "/").status == 503
+    with socket.create_connection(("127.0.0.1", vm.ports[80]), timeout=5):
+        vm.interrupt()
+        assert vm.wait() == 0
