@@ -53,7 +53,7 @@ CFLAGS += -DFLOE_DEV=$(if $(filter dev,$(PROFILE)),1,0)
 # ---- sources ----
 SRC_PORT_C = \
     $(addprefix port/, bootargs.c envfile.c formatfloat.c gccollect.c input.c interrupt.c main.c misc.c machine_rtc.c mod_floe.c \
-    mod_secret.c mphalport.c script.c signals.c softtimer.c traceback.c) \
+    mod_secret.c mod_timelimit.c mphalport.c script.c signals.c softtimer.c traceback.c) \
     $(FLOE_HAL_C) $(sort $(wildcard port/boot/*.c port/libc/*.c port/monitor/*.c port/xen/*.c))
 SRC_PORT_S = port/boot/entry.S port/monitor/monitor.S
 ifeq ($(PROFILE),dev)
