@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +14,7 @@ from typing import Any, Literal
 import msgspec
 
 from floe import tomlfile
-from floe.build import variants
+from floe.build import bases, variants
 from floe.errors import ConfigError, NotFound, UsageError
 from floe.spec.handover import check_name
 from floe.spec.ports import parse_forwards
@@ -56,6 +57,8 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     version: str = "0"
     main: str = "main.py"
     description: str = ""
+    base: str = ""
+    wants: list[str] = []
     memory: str = "32M"
     profile: Literal["sealed", "dev"] = "sealed"
     ports: list[str] = []
@@ -77,6 +80,8 @@ class ImageConfig(msgspec.Struct, frozen=True):
     version: str
     description: str
     folder: Path
+    bases: tuple[Path, ...]  # folders of the images that it is built on: modules come from there, too
+    wants: tuple[str, ...]  # files that images built on this one must have
     main: Path
     memory: int
     profile: Literal["sealed", "dev"]
@@ -115,14 +120,46 @@ def load(app: Path, variant: str = "") -> ImageConfig:
     if variant:
         raise UsageError(f"--variant {variant}: {app} has no {FILE_NAME}", hint="variants stand in an image's folder")
     name = re.sub(r"[^A-Za-z0-9._-]", "-", app.stem).lstrip("._-")[:64] or "app"
-    return _Checker(_File(name=name, main=app.name), app.resolve().parent, None, lambda key: None).image()
+    parsed = _File(name=name, main=app.name)
+    return _Checker(parsed, (app.resolve().parent,), None, lambda key: None).image()
+
+
+@dataclass(frozen=True)
+class _Base:
+    """What an image takes from the one that it is built on."""
+
+    keys: dict[str, Any]
+    folders: tuple[Path, ...]
+
+
+def _base_of(file: Path, raw: dict[str, Any], text: str, below: tuple[Path, ...]) -> _Base:
+    name = raw.get("base", "")
+    if not isinstance(name, str) or not name:
+        return _Base({}, ())  # a wrong type is told with the others
+    folder = file.resolve().parent
+    try:
+        found = bases.find(folder, name, (*below, file.resolve()), FILE_NAME)
+        base, keys = _read(found, "", (*below, file.resolve()))  # what is wrong in it is told by its own name
+        if lacks := bases.missing(folder, base.wants):
+            problem = f"an image on {base.name} has a file {lacks}, and there is none beside this one"
+            raise bases.BaseError(problem, f"write {lacks}; see {found.parent}")
+    except bases.BaseError as e:
+        raise ConfigError(str(file), "base", e.problem, line=tomlfile.line_of(text, "base"), hint=e.hint) from None
+    return _Base(keys, (found.parent, *base.bases))
 
 
 def _load_file(file: Path, variant: str) -> ImageConfig:
+    return _read(file, variant, ())[0]
+
+
+def _read(file: Path, variant: str, below: tuple[Path, ...]) -> tuple[ImageConfig, dict[str, Any]]:
+    """An image, and its keys with those of its base, without variants. below: the images that are built on it."""
     raw, text = tomlfile.read(file)
     folder = file.resolve().parent
+    base = _base_of(file, raw, text, below)
     try:
         own, others = variants.split(raw)
+        own = bases.merge(own, base.keys)
         parsed = {"": _parse(own, file, lambda key: tomlfile.line_of(text, key))}
         for name in others:  # all of them: a mistake in one shows before it is asked for
             parsed[name] = _parse(variants.merge(own, others, name, folder.name), file, _finder(text, others, name))
@@ -133,7 +170,8 @@ def _load_file(file: Path, variant: str) -> ImageConfig:
             raise ConfigError(str(file), e.key, e.problem, line=tomlfile.line_of(text, e.key)) from None
         hint = f"one of: {', '.join(e.known)}" if e.known else f"add a table [variant.{variant}]"
         raise UsageError(f"--variant {variant}: {file} has no such variant", hint=hint) from None
-    return _Checker(parsed[variant], folder, file, _finder(text, others, variant)).image()
+    checker = _Checker(parsed[variant], (folder, *base.folders), file, _finder(text, others, variant))
+    return checker.image(), own
 
 
 _Finder = Callable[[str], int | None]  # the line of a dotted key
@@ -162,8 +200,10 @@ def _parse(raw: dict[str, Any], file: Path, line: _Finder) -> _File:
 class _Checker:
     """What no type says, table by table: each method gives the checked value of its keys or raises ConfigError."""
 
-    def __init__(self, parsed: _File, folder: Path, file: Path | None, line: _Finder) -> None:
-        self._parsed, self._folder, self._file, self._line = parsed, folder, file, line
+    def __init__(self, parsed: _File, folders: tuple[Path, ...], file: Path | None, line: _Finder) -> None:
+        """folders: the image's own, and those of its bases."""
+        self._parsed, self._folders, self._file, self._line = parsed, folders, file, line
+        self._folder = folders[0]
 
     def image(self) -> ImageConfig:
         parsed = self._parsed
@@ -173,6 +213,8 @@ class _Checker:
             version=parsed.version,
             description=parsed.description,
             folder=self._folder,
+            bases=self._folders[1:],
+            wants=tuple(parsed.wants),
             main=self._main(),
             memory=self._size("memory", parsed.memory, parse_memory),
             profile=parsed.profile,
@@ -200,13 +242,14 @@ class _Checker:
             hint = f'{key.rpartition(".")[2]} = "{e.nearest or "32M"}"'
             raise self._fail(key, f"{value!r} is {e.problem}", hint) from None
 
-    def _inside(self, key: str, value: str) -> Path:
+    def _inside(self, key: str, value: str, folder: Path | None = None) -> Path:
+        folder = folder or self._folder
         try:
-            path = (self._folder / value).resolve()
+            path = (folder / value).resolve()
             path.exists()
         except (OSError, ValueError) as e:
             raise self._fail(key, f"{value[:40]!r} is no path: {getattr(e, 'strerror', None) or e}") from None
-        if not path.is_relative_to(self._folder):
+        if not path.is_relative_to(folder):
             raise self._fail(key, f"'{value}' is outside the image's folder")
         return path
 
@@ -218,7 +261,8 @@ class _Checker:
 
     def _main(self) -> Path:
         text = self._parsed.main
-        main = self._inside("main", text)
+        places = [self._inside("main", text, folder) for folder in self._folders]
+        main = next((place for place in places if place.is_file()), places[0])
         if main.suffix != ".py":
             raise self._fail("main", f"'{text}' is not a .py file")
         if not main.name.isprintable() or any(c in main.name for c in '"\\'):

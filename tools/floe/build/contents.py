@@ -77,9 +77,10 @@ def choose(config: ImageConfig, profile: str, say: Callable[[str], None]) -> Con
     archive = port_archive.load(profile)
     packages = pypi.fetch_all(config, port_archive.CACHE / "pypi", say)
     base = base_root()
-    own = Root.of_folder(config.main.parent, f"{show(config.main.parent)}/", "app")
+    own = config.main.parent if config.main.is_relative_to(config.folder) else config.folder
     dev = profile == "dev"
-    roots = [own, *pypi.merged(packages), base]
+    below = [Root.of_folder(folder, f"{show(folder)}/", "base") for folder in config.bases]
+    roots = [Root.of_folder(own, f"{show(own)}/", "app"), *below, *pypi.merged(packages), base]
     resolver = Resolver(roots, archive.modules, at_run_time=dev)
     resolver.add(base.files["boot.py"])
     resolver.add(Frozen(config.main.name, config.main, "app"))

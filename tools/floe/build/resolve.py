@@ -31,7 +31,7 @@ class Frozen:
 
     target: str
     path: Path
-    origin: str  # "app", "microdot 2.7.0", "floe", "micropython"
+    origin: str  # "app", "base", "microdot 2.7.0", "floe", "micropython"
     optimise: int = 0
 
 
@@ -245,7 +245,8 @@ class Resolver:
         # A folder without Python of its own name (data, say) is no reason to hide a module of that name.
         with_file = [root for root in holders if root.find((top,))[0]]
         if with_file:
-            others = [r.label for r in with_file[1:]] + (["a built-in module"] if top in self.c_modules else [])
+            others = [r.label for r in with_file[1:] if r.origin != "base"]
+            others += ["a built-in module"] if top in self.c_modules else []
             if with_file[0].origin == "app" and others:
                 self._warn(f"{top}.py beside the script takes the place of the module {top} ({others[0]})")
             return with_file[0]
