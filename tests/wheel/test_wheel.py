@@ -130,6 +130,16 @@ def test_web_serves(installed: Installed, wheel: Path) -> None:
     installed.run("floe", "rm", "wheel-web")
 
 
+def test_an_image_on_one_of_floe_s(installed: Installed) -> None:
+    folder = installed.folder / "greeter"
+    folder.mkdir()
+    (folder / "image.toml").write_text('base = "function"\n')
+    (folder / "handler.py").write_text("def greet(event, context):\n    return 'hello'\n")
+    done = installed.run("floe", "run", "greeter")  # a name of a function that is not the one asked for
+    assert done.returncode == 3, done.stderr
+    assert "error function: handler.py has no function handle(event, context); there is: greet" in done.stdout
+
+
 def test_a_dev_image_as_a_device(installed: Installed) -> None:
     (installed.folder / "dev.py").write_text("answer = 42\nprint('up')\n")
     done = installed.run("floe", "run", "--dev", "-d", "--name", "wheel-dev", "dev.py")

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from floe.build import bytecode, config, contents, kernels, link, port_archive, report, sources
+from floe.build import bases, bytecode, config, contents, kernels, link, port_archive, report, sources
 from floe.errors import BuildError, FloeError, NotFound, UsageError
 from floe.setup.pins import RELEASE, chosen_release, load_pins
 
@@ -26,6 +26,7 @@ _ARCHIVE_FILES = (
     *("genhdr/moduledefs.collected", "genhdr/qstrdefs.preprocessed.h"),
 )
 _UPSTREAM_FILES = ("py/makemoduledefs.py", "py/makeqstrdata.py", "tools/manifestfile.py", "tools/mpy-tool.py")
+_BASES = ("function", "web")  # images that others are built on by name
 _LICENCES = ("LICENSE", "COPYING")
 
 
@@ -67,7 +68,7 @@ def make(folder: Path) -> Path:
 
 def files() -> list[Path]:
     """What a build takes from a checkout, relative to its top."""
-    found = {*_python(), *_licences(), *_of_archives(), *_headers()}
+    found = {*_python(), *_bases(), *_licences(), *_of_archives(), *_headers()}
     kernels.index(lambda text: print(f"floe: {text}", file=sys.stderr))
     found |= set(_relative(sorted(kernels.READY.glob("*.elf"))))
     found |= set(_relative([kernels.READY / kernels.INDEX, port_archive.ROOT / "port" / "upstream.toml"]))
@@ -79,6 +80,12 @@ def _python() -> Iterator[Path]:
     yield from _relative(sorted((port_archive.ROOT / "frozen").rglob("*.py")))
     yield from _relative(sorted((port_archive.MICROPYTHON / "extmod" / "asyncio").glob("*.py")))
     yield from _relative(port_archive.MICROPYTHON / name for name in _UPSTREAM_FILES)
+
+
+def _bases() -> Iterator[Path]:
+    for name in _BASES:
+        files = sorted((bases.IMAGES / name).rglob("*.*"))
+        yield from _relative(file for file in files if "__pycache__" not in file.parts)
 
 
 def _licences() -> Iterator[Path]:
