@@ -131,3 +131,14 @@ void floe_heap_init(void) {
     MP_STATE_PORT(floe_timers) = NULL; // those of before a soft reset, whose heap is no more
     gc_init(first, first + size);
 }
+
+// For a host that watches a running guest by reading its memory (tools/floe/image/vitals.py): nothing here runs.
+// The first area; in an area, the offsets of the next one, of its table of blocks, of the table's length; bytes of
+// a block.
+__attribute__((section(".rodata.vitals"))) const uintptr_t floe_gc_vitals[] = {
+    (uintptr_t)&MP_STATE_MEM(area),
+    offsetof(mp_state_mem_area_t, next),
+    offsetof(mp_state_mem_area_t, gc_alloc_table_start),
+    offsetof(mp_state_mem_area_t, gc_alloc_table_byte_len),
+    MICROPY_BYTES_PER_GC_BLOCK,
+};

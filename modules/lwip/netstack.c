@@ -122,3 +122,8 @@ void netstack_start(void) {
     netcfg_init();
     hal_event_add(&source);
 }
+
+// For a host that watches a running guest by reading its memory (tools/floe/image/vitals.py): the list of
+// connections, and in one of them the offset of the next.
+__attribute__((section(".rodata.vitals")))
+const uintptr_t netstack_vitals[] = {(uintptr_t)&tcp_active_pcbs, offsetof(struct tcp_pcb, next)};

@@ -26,3 +26,8 @@ uint16_t netdev_rx_share(uint32_t buffers, uint32_t each) {
 }
 
 netdev_t *netdev_get(unsigned index) { return index < netdev_count ? netdev_list[index] : NULL; }
+
+// For a host that watches a running guest by reading its memory (tools/floe/image/vitals.py): the list, its
+// length, and in a device the offset of netdev_stats_t.
+__attribute__((section(".rodata.vitals")))
+const uintptr_t netdev_vitals[] = {(uintptr_t)netdev_list, NETDEV_MAX, offsetof(netdev_t, stats)};

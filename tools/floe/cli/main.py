@@ -20,6 +20,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "build": ("floe.cli.build:command", "Freeze a script or an image folder into an ELF."),
     "run": ("floe.cli.run:command", "Build if needed, boot, and show the console here."),
     "ps": ("floe.cli.vms:ps", "List detached VMs."),
+    "top": ("floe.cli.top:command", "What detached VMs use, live."),
     "logs": ("floe.cli.logs:command", "Print what a detached VM said."),
     "repl": ("floe.cli.device:repl", "The REPL of a detached VM on this terminal."),
     "exec": ("floe.cli.device:execute", "Run Python code in a detached VM."),

@@ -23,10 +23,21 @@ from floe.spec.vmspec import VmSpec, Wires
 OnEvent = Callable[[str, Mapping[str, Any]], None]
 
 
+class GuestMemory(Protocol):
+    """A running guest's memory, to be read and not written."""
+
+    def read(self, address: int, size: int) -> bytes:
+        """By physical address. Raises OSError."""
+
+    def close(self) -> None:
+        """Read no more."""
+
+
 class Hypervisor(Protocol):
     """One VM's; it may hold what was lent to the VM until release()."""
 
     label: str  # for messages
+    is_the_vm: bool  # its process is the VM: what that one uses of the host, the guest does
     has_16550: bool  # where early boot and panics are heard; without one they come on the console
     kill_grace_s: float  # what it may take to end after SIGTERM
     machines: tuple[str, ...]  # values of VmSpec.machine; --machine chooses where there are several
@@ -79,6 +90,10 @@ class Hypervisor(Protocol):
 
     def widen_ports(self, pid: int) -> None:
         """The guest runs, and has forwarded ports: let more clients wait there than the hypervisor does."""
+
+    def memory(self, pid: int, size: int, machine: str, known: tuple[int, bytes]) -> GuestMemory | None:
+        """The memory of a guest of `size` bytes, in which these bytes are `known` to lie at an address; None where it
+        cannot be read at all. Raises OSError."""
 
     def release(self) -> None:
         """Give back what was lent. May be called more than once."""

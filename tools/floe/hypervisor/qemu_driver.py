@@ -15,6 +15,7 @@ from floe.hostnet import backlog, taps
 from floe.hypervisor.base import OnEvent
 from floe.qemu import accel, commandline, qmp, words
 from floe.qemu.commandline import Endpoints
+from floe.qemu.memory import GuestMemory
 from floe.spec import handover, network
 from floe.spec.network import Card
 from floe.spec.runoptions import RunOptions
@@ -25,6 +26,7 @@ class Qemu:
     """QEMU, and QMP for its events."""
 
     label = "QEMU"
+    is_the_vm = True
     has_16550 = True
     kill_grace_s = 2.0
     machines: tuple[str, ...] = commandline.MACHINES
@@ -98,6 +100,10 @@ class Qemu:
     def widen_ports(self, pid: int) -> None:
         """QEMU listens with a backlog of one."""
         backlog.widen(pid)
+
+    def memory(self, pid: int, size: int, machine: str, known: tuple[int, bytes]) -> GuestMemory:
+        """By the memory of QEMU's process."""
+        return GuestMemory(pid, size, machine, known)
 
     def release(self) -> None:
         """Nothing is lent; our end of QMP."""

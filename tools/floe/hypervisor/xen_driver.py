@@ -24,6 +24,7 @@ class Xen:
     """One domain's."""
 
     label = "Xen"
+    is_the_vm = False
     has_16550 = False
     kill_grace_s = 30.0  # xl destroy in a busy dom0; the process itself gives up after 20
     machines: tuple[str, ...] = ("pvh",)
@@ -123,6 +124,9 @@ class Xen:
 
     def widen_ports(self, pid: int) -> None:
         """What listens there is ours, or the lab's."""
+
+    def memory(self, pid: int, size: int, machine: str, known: tuple[int, bytes]) -> None:
+        """Not without a right to map a domain's memory, in dom0."""
 
     def release(self) -> None:
         """Give the addresses back; a process that inherited them holds them still."""

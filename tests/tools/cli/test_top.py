@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: MIT
+"""`floe top` on VMs that run: what it says of a guest is what that one says of itself, and it leaves when told."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pexpect
+import pytest
+
+from floe.detached.usage import Watch
+from floe.store import vmfolder
+from tests.support.command import FLOE, floe
+from tests.support.vms import Vms, kill, log, until
+
+HOLDS = """
+import floe, gc, socket
+
+held = bytearray(300_000)
+listener = socket.socket()
+listener.bind(("0.0.0.0", 7))
+listener.listen(4)
+print("listening")
+clients = []
+while True:
+    clients.append(listener.accept()[0])
+    gc.collect()
+    print("heap", floe.mem_info()["gc_total"], floe.mem_info()["gc_used"])
+    clients[-1].send(bytes(50_000))
+"""
+IDLE = "import time\nprint('idle')\nwhile True:\n    time.sleep(1)\n"
+WAIT_S = 60
+
+
+@pytest.fixture
+def vms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vms]:
+    with Vms(tmp_path, monkeypatch) as all_of_them:
+        yield all_of_them
+
+
+def top(*words: object) -> list[dict[str, Any]]:
+    done = floe("top", "--once", "--json", *words)
+    assert done.returncode == 0, done.stderr
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.parametrize("machine", ["microvm", "q35"])
+def test_a_guest_s_figures_are_its_own(vms: Vms, tmp_path: Path, accel: str, machine: str) -> None:
+    (tmp_path / "holds.py").write_text(HOLDS)
+    told = vms.run(tmp_path / "holds.py", "--name", "one", "--accel", accel, "--machine", machine, "-p", "0:7")
+    until(lambda: "listening" in log("one"), "the listener", WAIT_S)
+    (before,) = top()
+    assert (before["name"], before["state"], before["pid"]) == ("one", "running", told["pid"])
+    assert before["connections"] == 0
+    assert before["cpu_percent"] >= 0 and before["host_bytes"] > 1 << 20
+    with socket.create_connection(("127.0.0.1", told["ports"][0]["host"]), WAIT_S) as client:
+        size = 0
+        while size < 50_000:
+            size += len(client.recv(50_000))
+        until(lambda: "heap" in log("one"), "what it says of itself", WAIT_S)
+        (after,) = top("one")
+    said = re.search(r"heap (\d+) (\d+)", log("one"))
+    assert said is not None
+    total, used = map(int, said.groups())
+    assert after["connections"] == 1
+    assert abs(after["heap"] - total) < total / 50  # which counts whole pools, and so do the tables but for their ends
+    assert used - 20_000 < after["heap_used"] < used + 120_000 and used > 300_000
+    assert after["tx_bytes"] - before["tx_bytes"] > 50_000
+    assert after["tx_frames"] > before["tx_frames"] and after["rx_frames"] > before["rx_frames"]
+
+
+def test_a_table_and_its_end(vms: Vms, tmp_path: Path) -> None:
+    done = floe("top")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == "floe: no VM runs here; floe run --detach or floe compose up starts some\n"
+    done = floe("top", "none")
+    assert done.returncode == 127
+    assert "there is no VM and no stack none" in done.stderr and "try: floe ps --all" in done.stderr
+    (tmp_path / "idle.py").write_text(IDLE)
+    for name in ("s.a", "s.b", "other"):
+        vms.run(tmp_path / "idle.py", "--name", name)
+    until(lambda: "idle" in log("s.a"), "its start", WAIT_S)
+    lines = floe("top", "s").stdout.splitlines()
+    assert lines[0].split()[:4] == ["NAME", "STATE", "READY", "CPU"]
+    assert [line.split()[:2] for line in lines[1:]] == [["s.a", "running"], ["s.b", "running"]]
+    assert re.fullmatch(r"s\.a +running +- +[\d.]+% +[\d.]+M +32M +[\d.]+K/[\d.]+K +- +- +- +0 +\d+s", lines[1])
+    live = pexpect.spawn(FLOE[0], [*FLOE[1:], "top", "--interval", "0.2"], timeout=WAIT_S, dimensions=(24, 80))
+    live.expect_exact("\x1b[?1049h")
+    live.expect_exact("s.b")
+    assert live.isalive()
+    process = vmfolder.find("other").vm
+    assert process is not None
+    kill(process)
+    live.expect(r"NAME[^\n]*\n(?:(?!other).)*s\.b(?:(?!other).)*\x1b\[H")  # a table without it
+    live.send("q")
+    live.expect_exact("\x1b[?1049l")
+    live.expect(pexpect.EOF)
+    live.close()
+    assert live.exitstatus == 0
+    stream = pexpect.spawn(FLOE[0], [*FLOE[1:], "top", "--json", "--interval", "0.1"], timeout=WAIT_S)
+    for _ in range(2):
+        stream.expect(r"\[\{[^\n]*\}\]")
+        assert [vm["name"] for vm in json.loads(stream.match[0])] == ["s.a", "s.b"]
+    stream.kill(signal.SIGINT)
+    stream.expect(pexpect.EOF)
+    stream.close()
+    assert stream.exitstatus == 0
+
+
+def test_one_that_is_started_again(vms: Vms, tmp_path: Path) -> None:
+    (tmp_path / "again.py").write_text("import time\nprint('up')\ntime.sleep(1)\nraise SystemExit(3)\n")
+    vms.run(tmp_path / "again.py", "--name", "again", "--restart", "always")
+    watch = Watch()
+    seen = []
+    end = time.monotonic() + WAIT_S
+    while len({usage.status.pid for usage in seen if usage.guest is not None}) < 2:
+        assert time.monotonic() < end
+        seen += watch.sample()
+        time.sleep(0.1)
+    watch.close()
+    assert max(usage.status.restarts for usage in seen) >= 1
+    assert all(usage.cpu is None or usage.cpu >= 0 for usage in seen)

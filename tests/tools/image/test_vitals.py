@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: MIT
+"""vitals.py on a memory made here: what it reads, and that a guest that lies costs no more than one that does not."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import struct
+
+import pytest
+
+from floe.image import vitals
+from floe.image.vitals import Table, Vitals
+
+BASE, SIZE = 0x100000, 1 << 16
+
+
+class Memory:
+    """A guest's memory of 64 KiB."""
+
+    def __init__(self, content: bytes = bytes(SIZE)) -> None:
+        self.content = bytearray(content)
+        self.reads = 0
+        self.bytes = 0
+
+    def put(self, address: int, *words: int) -> None:
+        struct.pack_into(f"<{len(words)}Q", self.content, address - BASE, *words)
+
+    def read(self, address: int, size: int) -> bytes:
+        self.reads += 1
+        self.bytes += size
+        if not BASE <= address <= BASE + SIZE - size:
+            raise OSError(address)
+        return bytes(self.content[address - BASE : address - BASE + size])
+
+
+def table(*words: int) -> Table:
+    return Table(BASE, struct.pack(f"<{len(words)}Q", *words))
+
+
+FOUND = {
+    "floe_gc_vitals": table(BASE + 0x100, 0, 8, 16, 32),
+    "netdev_vitals": table(BASE + 0x200, 8, 40),
+    "netstack_vitals": table(BASE + 0x300, 56),
+}
+
+
+def test_what_is_read() -> None:
+    memory = Memory()
+    memory.put(BASE + 0x100, BASE + 0x140, BASE + 0x400, 2)  # next area, table, its length
+    memory.put(BASE + 0x140, 0, BASE + 0x500, 1)
+    memory.content[0x400:0x402] = bytes([0b11_10_01_00, 0])  # mark, tail, head, free
+    memory.content[0x500] = 0b00_00_00_01
+    memory.put(BASE + 0x200, BASE + 0x600, 0, BASE + 0x700)  # two cards
+    memory.put(BASE + 0x628, 1, 100, 9, 2, 200)
+    memory.put(BASE + 0x728, 10, 1000, 9, 20, 2000)
+    memory.put(BASE + 0x300, BASE + 0x800)  # two connections
+    memory.put(BASE + 0x838, BASE + 0x900)
+    assert vitals.read(FOUND, memory.read) == Vitals(
+        heap=12 * 32, heap_used=4 * 32, rx_frames=11, rx_bytes=1100, tx_frames=22, tx_bytes=2200, connections=2
+    )
+    only_heap = vitals.read({"floe_gc_vitals": FOUND["floe_gc_vitals"]}, memory.read)
+    assert only_heap == Vitals(heap=12 * 32, heap_used=4 * 32)
+    assert vitals.read({}, memory.read) is None
+
+
+def test_lists_without_an_end() -> None:
+    memory = Memory()
+    memory.put(BASE + 0x100, BASE + 0x100, BASE, SIZE)
+    memory.put(BASE + 0x300, BASE + 0x300)
+    memory.put(BASE + 0x338, BASE + 0x300)
+    found = vitals.read(FOUND, memory.read)
+    assert found is not None
+    assert found.connections == 8192
+    assert memory.bytes < 10 * SIZE * 64
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_a_memory_of_chance(seed: int) -> None:
+    chance = random.Random(seed)
+    memory = Memory(chance.randbytes(SIZE))
+    for _ in range(200):  # words that are addresses, here and there
+        memory.put(BASE + chance.randrange(0, SIZE, 8), BASE + chance.randrange(SIZE))
+    with contextlib.suppress(OSError):
+        vitals.read(FOUND, memory.read)
+    assert memory.reads < 10_000

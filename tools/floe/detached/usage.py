@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: MIT
+"""What detached VMs use: processor and memory of the host, and what of the guest can be read from its memory
+(image/vitals.py). Nothing is asked of a guest."""
+
+from __future__ import annotations
+
+import os
+import struct
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from floe.detached import control
+from floe.detached.control import Status
+from floe.errors import FloeError
+from floe.hypervisor import registry
+from floe.hypervisor.base import GuestMemory
+from floe.image import vitals
+from floe.image.vitals import Vitals
+from floe.store import stackfolder, vmfolder
+from floe.store.vmfolder import Folder, Process
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True)
+class Usage:
+    """One VM now. cpu: of one processor, since the sample before; rates: a second, in that time. None: not known."""
+
+    status: Status
+    ready: bool | None = None  # of a VM of a stack
+    cpu: float | None = None
+    host_bytes: int | None = None  # its share of memory that processes have together counted once
+    guest: Vitals | None = None
+    rx_rate: float | None = None
+    tx_rate: float | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For --json."""
+        guest = self.guest
+        return {
+            "name": self.status.spec.name,
+            "state": self.status.state,
+            "pid": self.status.pid,
+            "ready": self.ready,
+            "cpu_percent": _rounded(self.cpu, 100),
+            "host_bytes": self.host_bytes,
+            "memory": self.status.spec.memory,
+            "heap": guest.heap if guest else None,
+            "heap_used": guest.heap_used if guest else None,
+            "rx_frames": guest.rx_frames if guest else None,
+            "rx_bytes": guest.rx_bytes if guest else None,
+            "tx_frames": guest.tx_frames if guest else None,
+            "tx_bytes": guest.tx_bytes if guest else None,
+            "rx_bytes_per_s": _rounded(self.rx_rate),
+            "tx_bytes_per_s": _rounded(self.tx_rate),
+            "connections": guest.connections if guest else None,
+            "resets": self.status.resets,
+            "restarts": self.status.restarts,
+            "uptime": round(self.status.uptime, 3),
+        }
+
+
+def _rounded(value: float | None, factor: int = 1) -> float | None:
+    return None if value is None else round(value * factor, 1)
+
+
+@dataclass(frozen=True)
+class _Moment:
+    """What rates are made of."""
+
+    at: float
+    cpu_s: float | None
+    guest: Vitals | None
+
+
+class _Watched:
+    """One process of a hypervisor: the way into its guest's memory, and the sample before."""
+
+    def __init__(self, folder: Folder, process: Process) -> None:
+        self.process = process
+        self.is_vm = False
+        self._last: _Moment | None = None
+        self._tables = vitals.tables(folder.image)
+        self._memory: GuestMemory | None = None
+        spec = folder.spec
+        try:
+            driver = registry.create(spec.hypervisor)
+            self.is_vm = driver.is_the_vm
+            one = self._tables.get("floe_gc_vitals")
+            if one is not None:
+                self._memory = driver.memory(process.pid, spec.memory, spec.machine, (one.address, one.raw))
+        except (OSError, FloeError):
+            pass  # it may not be read, or has just begun: asked again with the next process
+
+    def sample(self, status: Status, *, ready: bool | None) -> Usage:
+        before, now = self._last, _Moment(time.monotonic(), self._cpu_s(), self._guest())
+        self._last = now
+        seconds = now.at - before.at if before else 0.0
+        cpu = rx = tx = None
+        if before is not None and seconds > 0:
+            if now.cpu_s is not None and before.cpu_s is not None:
+                cpu = max(0.0, (now.cpu_s - before.cpu_s) / seconds)
+            rx, tx = (_rate(before.guest, now.guest, key, seconds) for key in ("rx_bytes", "tx_bytes"))
+        return Usage(status, ready, cpu, self._host_bytes(), now.guest, rx, tx)
+
+    def _guest(self) -> Vitals | None:
+        try:
+            return vitals.read(self._tables, self._memory.read) if self._memory is not None else None
+        except (OSError, struct.error):
+            return None
+
+    def _cpu_s(self) -> float | None:
+        fields = _read(f"/proc/{self.process.pid}/stat").rpartition(")")[2].split() if self.is_vm else []
+        return (int(fields[11]) + int(fields[12])) / _TICKS if len(fields) > 12 else None  # proc(5): utime, stime
+
+    def _host_bytes(self) -> int | None:
+        if not self.is_vm:
+            return None
+        for line in _read(f"/proc/{self.process.pid}/smaps_rollup").splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) << 10
+        pages = _read(f"/proc/{self.process.pid}/statm").split()
+        return int(pages[1]) * _PAGE if pages else None
+
+    def close(self) -> None:
+        if self._memory is not None:
+            self._memory.close()
+
+
+def _rate(before: Vitals | None, now: Vitals | None, key: str, seconds: float) -> float | None:
+    first, last = getattr(before, key, None), getattr(now, key, None)
+    return None if first is None or last is None else max(0.0, (last - first) / seconds)
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+class Watch:
+    """Samples of all VMs that run, or of those with these names; a stack's name stands for its VMs."""
+
+    def __init__(self, names: Sequence[str] = ()) -> None:
+        self._names = names
+        self._watched: dict[str, _Watched] = {}
+
+    def sample(self) -> list[Usage]:
+        """By name. The first one of a VM has no rates."""
+        ready = _ready()
+        found = []
+        for folder in vmfolder.everything():
+            if not self._wants(folder.name):
+                continue
+            try:
+                status = control.status(folder)
+            except FloeError:
+                continue  # `floe ps` tells of it
+            if status.alive:
+                found.append(self._usage(folder, status, ready.get(folder.name)))
+        for name in set(self._watched) - {usage.status.spec.name for usage in found}:
+            self._watched.pop(name).close()
+        return found
+
+    def _wants(self, name: str) -> bool:
+        return not self._names or any(name == wanted or name.startswith(f"{wanted}.") for wanted in self._names)
+
+    def _usage(self, folder: Folder, status: Status, ready: bool | None) -> Usage:
+        process, watched = folder.vm, self._watched.get(folder.name)
+        if watched is not None and watched.process != process:
+            self._watched.pop(folder.name).close()  # it was started again
+            watched = None
+        if process is None or status.pid is None:
+            return Usage(status, ready)
+        if watched is None:
+            watched = self._watched[folder.name] = _Watched(folder, process)
+        return watched.sample(status, ready=ready)
+
+    def close(self) -> None:
+        for watched in self._watched.values():
+            watched.close()
+        self._watched = {}
+
+
+def _ready() -> dict[str, bool]:
+    """Whether VMs of stacks are ready, by name."""
+    stacks = [folder.read() for folder in stackfolder.everything()]
+    return {name: placed.ready for stack in stacks if stack is not None for name, placed in stack.vms.items()}
+
+
+def known(name: str) -> bool:
+    """Whether there is a VM or a stack of this name."""
+    return any(folder.name == name or folder.name.startswith(f"{name}.") for folder in vmfolder.everything())

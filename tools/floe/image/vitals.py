@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: MIT
+"""What a running guest uses, read from its memory: no code of the guest's runs for it, whatever its script does.
+
+The image says where its counters lie: tables of words named `..._vitals` (port/gccollect.c, modules/netdev/netdev.c,
+modules/lwip/netstack.c). The guest goes on meanwhile, so that every value may be of another moment, and a list may
+change under the reader: each walk has a bound.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from elftools.common.exceptions import ELFError
+from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
+
+Read = Callable[[int, int], bytes]  # of the guest's physical memory, which its image sees as it is: address, size
+
+_WORD = 8
+_AREAS = 64  # of the heap, at most
+_TABLES = 64 << 20  # bytes of their tables, at most: those of 8 GiB
+_BLOCKS_PER_BYTE = 4  # two bits say of a block whether it is free (00)
+_CARDS = 16
+_CONNECTIONS = 8192
+
+
+@dataclass(frozen=True)
+class Table:
+    """One of the image's tables. raw: as it stands in the file, and in the guest."""
+
+    address: int
+    raw: bytes
+
+    @property
+    def words(self) -> tuple[int, ...]:
+        return struct.unpack(f"<{len(self.raw) // _WORD}Q", self.raw)
+
+
+@dataclass(frozen=True)
+class Vitals:
+    """Bytes, frames and bytes of all cards since the start, TCP connections; None where the image has no network."""
+
+    heap: int  # the script's, as large as it is now
+    heap_used: int
+    rx_frames: int | None = None
+    rx_bytes: int | None = None
+    tx_frames: int | None = None
+    tx_bytes: int | None = None
+    connections: int | None = None
+
+
+def tables(path: Path) -> dict[str, Table]:
+    """Those of an image, by the names of their symbols; empty for one of an older floe's, or without symbols."""
+    try:
+        with path.open("rb") as file:
+            elf = ELFFile(file)
+            symbols = elf.get_section_by_name(".symtab")
+            if not isinstance(symbols, SymbolTableSection):
+                return {}
+            found = {}
+            for symbol in symbols.iter_symbols():
+                if symbol.name.endswith("_vitals") and symbol["st_size"]:
+                    place = next(iter(elf.address_offsets(symbol["st_value"], symbol["st_size"])), None)
+                    if place is not None:
+                        file.seek(place)
+                        found[symbol.name] = Table(symbol["st_value"], file.read(symbol["st_size"]))
+            return found
+    except (OSError, ELFError):
+        return {}
+
+
+def read(found: dict[str, Table], memory: Read) -> Vitals | None:
+    """What a guest uses just now. None: the image does not say where that stands. Raises OSError, struct.error."""
+    if "floe_gc_vitals" not in found:
+        return None
+    heap, used = _heap(found["floe_gc_vitals"].words, memory)
+    if "netdev_vitals" not in found:
+        return Vitals(heap, used)
+    cards = _cards(found["netdev_vitals"].words, memory)
+    connections = _connections(found["netstack_vitals"].words, memory) if "netstack_vitals" in found else None
+    return Vitals(heap, used, *cards, connections)
+
+
+def _word(memory: Read, address: int) -> int:
+    return int(struct.unpack("<Q", memory(address, _WORD))[0])
+
+
+def _heap(words: tuple[int, ...], memory: Read) -> tuple[int, int]:
+    """Bytes, and those in use."""
+    area, next_at, table_at, length_at, block = words
+    heap = used = 0
+    left = _TABLES
+    for _ in range(_AREAS):
+        if not area:
+            break
+        length = min(_word(memory, area + length_at), left)
+        left -= length
+        states = int.from_bytes(memory(_word(memory, area + table_at), length), "little")
+        taken = (states | states >> 1) & int.from_bytes(b"\x55" * length, "little")
+        heap += length * _BLOCKS_PER_BYTE * block
+        used += taken.bit_count() * block
+        area = _word(memory, area + next_at)
+    return heap, used
+
+
+def _cards(words: tuple[int, ...], memory: Read) -> tuple[int, int, int, int]:
+    """Frames and bytes received, frames and bytes sent: netdev_stats_t, of all cards."""
+    devices, most, stats_at = words
+    total = [0, 0, 0, 0]
+    for number in range(min(most, _CARDS)):
+        device = _word(memory, devices + number * _WORD)
+        if device:
+            rx_frames, rx_bytes, _, tx_frames, tx_bytes = struct.unpack("<5Q", memory(device + stats_at, 5 * _WORD))
+            total = [a + b for a, b in zip(total, (rx_frames, rx_bytes, tx_frames, tx_bytes), strict=True)]
+    return total[0], total[1], total[2], total[3]
+
+
+def _connections(words: tuple[int, ...], memory: Read) -> int:
+    head, next_at = words
+    pcb, count = _word(memory, head), 0
+    while pcb and count < _CONNECTIONS:
+        count += 1
+        pcb = _word(memory, pcb + next_at)
+    return count
