@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 
 from floe.errors import FloeError
-from tests.bench import boot, bulk, connections, cpu, http, perf, size, xen
+from tests.bench import appliances, boot, bulk, connections, cpu, http, nginx, perf, size, xen
 from tests.bench.common import Options, Report, machine, say, usable_accels
 
 BENCHES: dict[str, Callable[[Options], Report]] = {
@@ -24,6 +24,8 @@ BENCHES: dict[str, Callable[[Options], Report]] = {
     "cpu": cpu.bench,
     "perf": perf.bench,
     "http": http.bench,
+    "nginx": nginx.bench,
+    "appliances": appliances.bench,
     "connections": connections.bench,
     "bulk": bulk.bench,
     "xen": xen.bench,

@@ -55,18 +55,21 @@ def _web(elf: Path, accel: str, machine: str) -> Report:
         return {"first_byte": first, "entry_to_python": stamps.times.first_python_line - stamps.times.kernel_entry}
 
 
+def watch_stamps(vm: Vm) -> StampFilter:
+    """What will have the guest's stamps as soon as its line has come."""
+    stamps = StampFilter()
+
+    def on_data(data: bytes) -> None:
+        stamps.feed(data.replace(b"\r\n", b"\n"), (time.monotonic() - vm.started_at) * 1000)
+
+    vm.console.on_data = on_data
+    return stamps
+
+
 def _hello(elf: Path, accel: str, machine: str) -> Report:
     """To the script's first output on the console, and to kernel entry by the guest's own clock."""
     with floe_vm(elf, accel=accel, machine=machine, switches=(SWITCH,), memory="8M") as vm:
-        seen: list[tuple[bytes, float]] = []
-        stamps = StampFilter()
-
-        def on_data(data: bytes) -> None:
-            arrived = (time.monotonic() - vm.started_at) * 1000
-            seen.append((data, arrived))
-            stamps.feed(data.replace(b"\r\n", b"\n"), arrived)
-
-        vm.console.on_data = on_data
+        stamps = watch_stamps(vm)
         expect(vm, "hello, world", _DEADLINE_S)
         if stamps.times is None or stamps.times.kernel_entry is None or stamps.times.first_python_line is None:
             raise VmError("the guest printed no stamps", evidence=vm.console_text[-1000:])

@@ -79,7 +79,7 @@ def floe_vm(
     *,
     accel: str,
     memory: str = "32M",
-    ports: Sequence[int] = (),
+    ports: Sequence[int | str] = (),
     cards: tuple[Card, ...] = (Card(),),
     machine: str = "microvm",
     switches: tuple[str, ...] = (),

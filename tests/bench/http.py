@@ -8,6 +8,7 @@ round by round, of TCG guests: on the same machine type, and of our default mach
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -57,12 +58,14 @@ def command(port: int, seconds: int, path: str) -> list[str]:
     return [*argv, f"http://127.0.0.1:{port}{path}"]
 
 
-def _wrk(port: int, seconds: int, path: str) -> Report:
+def measure(port: int, seconds: int, path: str, requests: str = "") -> Report:
+    """Raises VmError. requests: "differing" for what wrk.lua makes of that."""
     url = f"http://127.0.0.1:{port}{path}"
     subprocess.run(["curl", "-sSf", "-m", "10", "-o", "/dev/null", url], check=True, timeout=20)
     done = subprocess.run(
-        command(port, seconds, path), capture_output=True, text=True, timeout=seconds + 60, check=False
-    )
+        command(port, seconds, path), capture_output=True, text=True, timeout=seconds + 60, check=False,
+        env=os.environ | {"BENCH_REQUESTS": requests},
+    )  # fmt: skip
     line = next((text for text in done.stdout.splitlines() if text.startswith("JSON ")), None)
     if line is None:
         raise VmError("wrk measured nothing", evidence=(done.stdout + done.stderr)[-1000:])
@@ -74,16 +77,16 @@ def _wrk(port: int, seconds: int, path: str) -> Report:
 def run_floe(script: Script, accel: str, *, memory: str = "32M", machine: str = "microvm", seconds: int) -> Report:
     with floe_vm(build(script.main), accel=accel, machine=machine, memory=memory, ports=[80]) as vm:
         expect(vm, script.ready)
-        return _wrk(vm.ports[80], seconds, script.path)
+        return measure(vm.ports[80], seconds, script.path)
 
 
 def run_linux(script: Script, *, seconds: int) -> Report:
     with LinuxVm(script.main, (80,), {}) as vm:
         vm.wait_for(script.ready)
-        return _wrk(vm.ports[80], seconds, script.path)
+        return measure(vm.ports[80], seconds, script.path)
 
 
-def _summary(runs: list[Report]) -> Report:
+def summary(runs: list[Report]) -> Report:
     return {
         "per_s": spread([run["per_s"] for run in runs], 1),
         "p50_ms": median([run["p50_us"] / 1000 for run in runs]),
@@ -109,7 +112,7 @@ def bench(options: Options) -> Report:
         systems[f"floe tcg {MACHINE}"] = partial(run_floe, script, "tcg", machine=MACHINE, seconds=seconds)
         systems[f"linux tcg {MACHINE}"] = partial(run_linux, script, seconds=seconds)
         runs = alternate(options.rounds, systems)
-        result = {name: _summary(values) for name, values in runs.items()}
+        result = {name: summary(values) for name, values in runs.items()}
         result["ratios"] = ratios(runs, "per_s")
         report[script.name] = result
     return report

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The peer: a Linux microVM that runs the same script with the same MicroPython as its only process.
+"""The peer: a Linux microVM whose only process is the same script with the same MicroPython, or a program of this machine.
 
 Debian's cloud kernel and busybox are fetched with apt-get as packages and only unpacked; the root file system is
 an initramfs made here. Everything lies in build/bench/linux. No swap, no disk, no other service.
@@ -42,7 +42,7 @@ for d in {drivers}; do insmod /drivers/$d.ko; done
 ip link set lo up; ip link set eth0 up; ip addr add 10.0.2.15/24 dev eth0; ip route add default via 10.0.2.2
 ulimit -n 4096
 cd /app
-{env} /bin/micropython -X heapsize={heap} {main}
+{command}
 echo "linux: the script ended with $?"
 poweroff -f
 """
@@ -79,41 +79,76 @@ def _run(argv: list[str], cwd: Path | None = None) -> str:
 def _entry(number: int, name: str, mode: int, content: bytes = b"") -> bytes:
     """One file of a cpio archive in the format that Linux calls newc."""
     path = name.encode() + b"\0"
-    fields = (number, mode, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(path), 0)
+    mtime = 1  # not 0, by which nsd tells a zone file that it has not read yet
+    fields = (number, mode, 0, 0, 1, mtime, len(content), 0, 0, 0, 0, len(path), 0)
     head = b"070701" + b"".join(b"%08x" % field for field in fields) + path
     head += b"\0" * (-len(head) % 4)
     return head + content + b"\0" * (-len(content) % 4)
 
 
+Files = dict[str, tuple[int, bytes]]  # path in the guest -> mode and content
+
+
 def initramfs(main: Path, env: dict[str, str], heap: str) -> Path:
     """A root file system that runs `main` from its folder; the files of its data/ are in /rom."""
-    image, version = kernel()
     unixport.build()
-    del image
-    words = " ".join(f"{key}={value}" for key, value in env.items())
-    init = _INIT.format(drivers=" ".join(_DRIVERS), env=words, heap=heap, main=main.name)
-    files = {"init": (0o755, init.encode()), "bin/micropython": (0o755, unixport.BINARY.read_bytes())}
-    busybox = next(p for p in (FOLDER / "root").rglob("busybox") if p.is_file() and os.access(p, os.X_OK))
-    files["bin/busybox"] = (0o755, busybox.read_bytes())
-    for name in _DRIVERS:
-        driver = next((FOLDER / "root" / "lib" / "modules" / version).rglob(f"{name}.ko"))
-        files[f"drivers/{name}.ko"] = (0o644, driver.read_bytes())
+    words = "".join(f"{key}={value} " for key, value in env.items())
+    files = {"bin/micropython": (0o755, unixport.BINARY.read_bytes())}
     for path in sorted(main.parent.glob("*.py")):
         files[f"app/{path.name}"] = (0o644, path.read_bytes())
     for path in sorted((main.parent / "data").rglob("*")):
         if path.is_file():
             files[f"rom/{path.relative_to(main.parent / 'data')}"] = (0o644, path.read_bytes())
-    out = FOLDER / f"{main.parent.name}-{main.stem}.cpio.gz"
+    name = f"{main.parent.name}-{main.stem}"
+    return _root(name, f"{words}/bin/micropython -X heapsize={heap} {main.name}", files)
+
+
+def _find(binary: str) -> Path:
+    """A program of this machine, else of Debian's package of its name."""
+    path = shutil.which(binary, path="/usr/sbin:/usr/bin:/sbin:/bin")
+    if path is not None:
+        return Path(path)
+    if not list(FOLDER.glob(f"root/usr/sbin/{binary}")):
+        _unpack(binary)
+    return FOLDER / "root" / "usr" / "sbin" / binary
+
+
+def program(binary: str, arguments: str, files: dict[str, bytes], port: int = 0) -> Path:
+    """A root file system that runs a program, with the libraries it is linked with. Raises NotFound.
+
+    port: "serving on port N" is said as soon as the program listens there.
+    """
+    path = _find(binary)
+    root: Files = {name: (0o644, content) for name, content in files.items()}
+    for library in re.findall(r"(/\S+) \(0x", _run(["ldd", str(path)])):
+        root[library.lstrip("/")] = (0o755, Path(library).read_bytes())
+    root[f"app/{binary}"] = (0o755, path.read_bytes())
+    root["etc/passwd"] = (0o644, b"root:x:0:0::/:/bin/sh\n")
+    root["etc/group"] = (0o644, b"root:x:0:\n")
+    listens = f"until grep -qs ':{port:04X} .* 0A ' /proc/net/tcp /proc/net/tcp6; do sleep 0.01; done; echo serving on port {port}"
+    return _root(binary, (f"({listens}) &\n" if port else "") + f"./{binary} {arguments}", root)
+
+
+def _root(name: str, command: str, own: Files) -> Path:
+    version = kernel()[1]
+    init = _INIT.format(drivers=" ".join(_DRIVERS), command=command)
+    files = {"init": (0o755, init.encode()), **own}
+    busybox = next(p for p in (FOLDER / "root").rglob("busybox") if p.is_file() and os.access(p, os.X_OK))
+    files["bin/busybox"] = (0o755, busybox.read_bytes())
+    for driver_name in _DRIVERS:
+        driver = next((FOLDER / "root" / "lib" / "modules" / version).rglob(f"{driver_name}.ko"))
+        files[f"drivers/{driver_name}.ko"] = (0o644, driver.read_bytes())
+    out = FOLDER / f"{name}.cpio.gz"
     out.write_bytes(gzip.compress(_cpio(files), 6, mtime=0))
     return out
 
 
-def _cpio(files: dict[str, tuple[int, bytes]]) -> bytes:
+def _cpio(files: Files) -> bytes:
     folders = {str(parent) for name in files for parent in Path(name).parents if str(parent) != "."}
     folders |= {"proc", "sys", "dev", "tmp"}
     parts = [_entry(i, name, 0o040755) for i, name in enumerate(sorted(folders), 1)]
     parts += [_entry(1000 + i, name, 0o100000 | mode, data) for i, (name, (mode, data)) in enumerate(files.items())]
-    for number, applet in enumerate(("sh", "mount", "insmod", "ip", "poweroff", "echo")):
+    for number, applet in enumerate(("sh", "mount", "insmod", "ip", "poweroff", "echo", "grep", "sleep")):
         parts.append(_entry(2000 + number, f"bin/{applet}", 0o120777, b"busybox"))
     return b"".join([*parts, _entry(0, "TRAILER!!!", 0)])
 
@@ -122,20 +157,22 @@ def _cpio(files: dict[str, tuple[int, bytes]]) -> bytes:
 class LinuxVm:
     """A running Linux microVM as a context manager; `ports` maps the guest's ports to ours on 127.0.0.1."""
 
-    main: Path
-    guest_ports: tuple[int, ...]
+    main: Path | None
+    guest_ports: tuple[int | str, ...]  # as -p has them: 53, "53/udp"
     env: dict[str, str]
     heap: str = "512K"  # of 256K to 16M, the small ones serve the most requests
     accel: str = "tcg"
+    root: Path | None = None  # in the place of main: what program() made
+    memory: str = MEMORY
 
     def __enter__(self) -> Self:
-        root = initramfs(self.main, self.env, self.heap)
+        root = self.root or initramfs(self.main or Path(), self.env, self.heap)
         forwards = claim([parse_forward(f"0:{port}") for port in self.guest_ports])
         self.ports = {f.guest_port: f.host_port for f in forwards}
-        fwd = "".join(f",hostfwd=tcp:127.0.0.1:{f.host_port}-10.0.2.15:{f.guest_port}" for f in forwards)
+        fwd = "".join(f",hostfwd={f.protocol}:127.0.0.1:{f.host_port}-10.0.2.15:{f.guest_port}" for f in forwards)
         self.argv = [find_qemu(), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
         self.argv += ["-M", f"{MACHINE},usb=off,sata=off,smbus=off,vmport=off", "-accel", self.accel, "-cpu", "max"]
-        self.argv += ["-smp", "1", "-m", MEMORY, "-serial", "stdio", "-netdev", f"user,id=net0{fwd}"]
+        self.argv += ["-smp", "1", "-m", self.memory, "-serial", "stdio", "-netdev", f"user,id=net0{fwd}"]
         self.argv += ["-device", "virtio-net-pci,disable-legacy=on,romfile=,netdev=net0"]
         self.argv += ["-kernel", str(kernel()[0]), "-initrd", str(root), "-append", _QUIET]
         self._log = tempfile.TemporaryFile()
