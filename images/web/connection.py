@@ -11,7 +11,8 @@ import errno
 import select
 from asyncio import core
 
-from http1 import CONTINUE, MAX_HEAD, MAX_TARGET, Body, Head, parse_head
+from headkey import key_of
+from http1 import CONTINUE, MAX_HEAD, Body, Head, check_unfinished, parse_head
 from message import HttpError, Pending, Prepared, Request, Response, Streamed
 
 _IN = select.POLLIN
@@ -21,6 +22,7 @@ _OUT_HIGH = 65536  # bytes of answers to pipelined requests after which they mus
 _JOIN = 16384  # answers up to this size together are sent in one piece
 _QUIET_MS = 300  # a refused client that sends nothing for so long has seen the answer
 _FOREVER = 1 << 30
+_ALIKE = 1024  # keys remembered
 
 # IDLE: nothing of a request is here. SOURCE: of a streamed answer no piece is there to send.
 # LINGER: the last answer has left, input is thrown away.
@@ -76,8 +78,10 @@ class Connection:
         data = self.sock.recv(_RECEIVE)
         answer = self.server.fixed.get(data)
         if answer is None or self.state != IDLE:
-            self._received(data)
-            return
+            answer = self.server.alike.get(key_of(data)) if self.state == IDLE else None
+            if answer is None or answer.tail is not None:
+                self._received(data)
+                return
         # By far the most frequent case: one whole request, known, with a Prepared answer.
         if answer.date is not self.server.date:
             answer.stamp(self.server.date)
@@ -250,7 +254,7 @@ class Connection:
             buf = self.pending = buf[2:]
         size = buf.find(b"\r\n\r\n") + 4
         if size < 4 or size > MAX_HEAD:
-            _check_size(buf)
+            check_unfinished(buf)
             return False
         key = buf
         rest = b""
@@ -258,7 +262,7 @@ class Connection:
             key = buf[:size]
             rest = buf[size:]
         server = self.server
-        answer = server.fixed.get(key)
+        answer = server.fixed.get(key) or server.alike.get(key_of(key))
         if answer is not None:
             self.pending = rest
             server.served += 1
@@ -393,8 +397,11 @@ class Connection:
         keep = head.keep_alive and not server.stopping and self.inflow is None
         if keep and head.minor == 1 and isinstance(answer, Prepared):
             self._answer_prepared(answer)
-            if key is not None and answer.tail is None:
-                server.remember(server.fixed, key, answer)
+            if key is not None:
+                if answer.tail is None:
+                    server.remember(server.fixed, key, answer)
+                if answer.alike:
+                    server.remember(server.alike, key_of(key), answer, _ALIKE)
             return
         if isinstance(answer, Streamed):
             keep = self._start_source(head, answer) and keep
@@ -482,15 +489,3 @@ class Connection:
                 return False
             out.pop(0)
         return True
-
-
-def _check_size(buf: bytes) -> None:
-    """An unfinished request head: raise HttpError if it can never be served."""
-    line = buf.find(b"\r\n")
-    if line > MAX_TARGET + 32 or (line < 0 and len(buf) > MAX_TARGET + 32):
-        raise HttpError(414)
-    if len(buf) > MAX_HEAD:
-        raise HttpError(431)
-    # A line feed alone would end the head for others; and what is no text, as TLS, is no head that is yet to end.
-    if buf.count(b"\n") != buf.count(b"\r\n") or (b"" < buf[:1] < b"!" and buf[:1] != b"\r"):
-        raise HttpError(400, "bad line ending")

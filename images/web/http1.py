@@ -209,6 +209,18 @@ def parse_head(raw: bytes, secure: bool = False) -> Head:
     return head
 
 
+def check_unfinished(buf: bytes) -> None:
+    """An unfinished request head: raise HttpError if it can never be served."""
+    line = buf.find(b"\r\n")
+    if line > MAX_TARGET + 32 or (line < 0 and len(buf) > MAX_TARGET + 32):
+        raise HttpError(414)
+    if len(buf) > MAX_HEAD:
+        raise HttpError(431)
+    # A line feed alone would end the head for others; and what is no text, as TLS, is no head that is yet to end.
+    if buf.count(b"\n") != buf.count(b"\r\n") or (b"" < buf[:1] < b"!" and buf[:1] != b"\r"):
+        raise HttpError(400, "bad line ending")
+
+
 class Body:
     """Collects one request body, at most limit bytes. feed() says how far it came."""
 

@@ -168,6 +168,7 @@ class Server:
         self.connections: dict = {}  # id(connection) -> Connection
         self.holders: dict = {}  # address -> number of its connections
         self.fixed: dict = {}  # request head as received -> Prepared answer
+        self.alike: dict = {}  # key of many heads (_http.key) -> Prepared answer
         self.heads: dict = {}  # request head as received -> Head
         self.served = 0  # requests answered
         self.accepted = 0  # connections
@@ -204,6 +205,7 @@ class Server:
         """Stop accepting, let requests in flight finish. Returns how many connections had to be cut."""
         self.stopping = True
         self.fixed.clear()
+        self.alike.clear()
         while self._listeners:
             self._listeners.pop().close()
         for connection in list(self.connections.values()):
@@ -261,10 +263,10 @@ class Server:
         except Exception as exc:
             return self.error_answer(exc)
 
-    def remember(self, memo: dict, key: bytes, value: object) -> None:
+    def remember(self, memo: dict, key: bytes | None, value: object, most: int = _MEMO_HEADS) -> None:
         """Keep what a request head came to, so that the same bytes need no parsing again."""
-        if len(key) <= _MEMO_SIZE and not self.stopping:
-            if len(memo) >= _MEMO_HEADS:
+        if key is not None and len(key) <= _MEMO_SIZE and not self.stopping:
+            if len(memo) >= most:
                 memo.clear()
             memo[key] = value
 

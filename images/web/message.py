@@ -129,7 +129,12 @@ class Pending:
 
 
 class Prepared(Response):
-    """An answer that is the same for every request with the same head: found again without a handler."""
+    """An answer that is the same for every request with the same head: found again without a handler.
+
+    alike: and for all that differ only in query, cookies, and what else modules/http/httpkey.c does not name.
+    """
+
+    alike = False
 
     def __init__(self, method: str, status: int, body: bytes, kind: bytes, fields: tuple) -> None:
         super().__init__(status, body, kind, fields)

@@ -118,6 +118,7 @@ class Files:
         if answer is None:
             status = 304 if unchanged else 200
             answer = Prepared(method, status, b"" if unchanged else content, b"" if unchanged else kind, fields)
+            answer.alike = True
             self._answers[key] = answer
         return answer
 

@@ -224,6 +224,27 @@ def test_keep_alive(web: Web) -> None:
         assert client.at_end()
 
 
+def test_requests_that_differ_in_what_does_not_matter(web: Web) -> None:
+    """Each head is new; what decides the answer is found in it all the same."""
+    content = (DATA / "style.css").read_bytes()
+    with RawHttp(web.port) as client:
+        etag = client.get("/style.css").fields["etag"]
+        for number in range(20):
+            more = [f"Cookie: session={number}", f"X-{number}: y"]
+            assert client.get(f"/style.css?v={number}", *more).body == content
+            assert client.get(f"/app.js?{number}", *more).body == (DATA / "app.js").read_bytes()
+            assert client.get(f"/style.css?v={number}", *more, f"If-None-Match: {etag}").status == 304
+            assert client.get(f"/style.css?v={number}", *more, "Range: bytes=1-3").body == content[1:4]
+            assert client.get(f"/nothing?{number}", *more).status == 404
+            client.send(b"HEAD /style.css?%d HTTP/1.1\r\n%s\r\n" % (number, HOST))
+            assert client.answer(head_only=True).fields["content-length"] == str(len(content))
+        answer = client.get("/style.css?last", "Connection: close", "Cookie: x")
+        assert (answer.fields["connection"], client.at_end()) == ("close", True)
+    for bad in (b"Cookie: \x01", b"Cookie : x", b"Cook ie: x", b" folded", b"Host: test"):
+        answer, closed = exchange(web.port, b"GET /style.css?x HTTP/1.1\r\n%s%s\r\n\r\n" % (HOST, bad))
+        assert (answer.status, closed) == (400, True)
+
+
 def test_http_1_0(web: Web) -> None:
     with RawHttp(web.port) as client:
         client.send(b"GET /robots.txt HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")

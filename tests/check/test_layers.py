@@ -36,11 +36,12 @@ USES: list[tuple[str, str]] = [
     ),
     (r"modules/netdev/.*", rf"{STD}|netdev\.h"),
     (r"modules/blkdev/(blk[a-z]+|ramdisk)\.[ch]", rf"{STD}|hal\.h|blk[a-z]+\.h"),
+    (r"modules/http/httpkey\.[ch]", rf"{STD}|httpkey\.h"),
     (r"modules/virtio/.*", rf"{STD}|hal\.h|(netdev|blkdev)\.h|virt[a-z_]*\.h"),
     (r"modules/xen/.*", rf"{STD}|hal\.h|netdev\.h|xen[a-z_/]*\.h|netfront[a-z_]*\.h|blk[a-z_]*\.h"),
     (
         r"modules/[a-z]+/mod_[a-z_]+\.[ch]",
-        rf"{STD}|py/.*|extmod/.*|hal\.h|(net|blk)dev\.h|lwip/.*|mbedtls/.*|env\.h|(net|sock|mod_|tls|resp)[a-z_]*\.h",
+        rf"{STD}|py/.*|extmod/.*|hal\.h|(net|blk)dev\.h|lwip/.*|mbedtls/.*|env\.h|httpkey\.h|(net|sock|mod_|tls|resp)[a-z_]*\.h",
     ),
     (
         r"modules/lwip/.*",
@@ -117,6 +118,7 @@ PREFIXES = [
     (r"port/[a-z_]+\.c", r"floe_|mod_|mp_(?!hal_)|gc_|soft_timer_|main$|nlr_jump_fail$|get_fattime$"),
     (r"modules/netdev/.*", r"netdev_"),
     (r"modules/blkdev/(?!mod_).*", r"blkdev_"),
+    (r"modules/http/(?!mod_).*", r"httpkey_"),
     (r"modules/virtio/.*", r"virtio_|virtq_|vnet_|vblk_"),
     (r"modules/xen/.*", r"netfront_|blkfront_|xencons_|xenbus_|xenring_|xen_[a-z]+_driver$"),
     (r"modules/[a-z]+/mod_[a-z_]+\.c", r"mod_|floe_|netaddr_"),
