@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from floe.stream.keys import INTERRUPT
 from floe.testing import Boot, Guest
 from tests.boot.rawhttp import Answer, RawHttp
 from tests.support.fixtures import REPO
@@ -148,4 +149,33 @@ def test_settings_that_cannot_be(boot: Boot, folder: Path, file: str, env: dict[
     vm = boot(folder, deadline_s=60, env=env)
     assert vm.wait() == 2
     assert vm.console_text.startswith(f"error checks: {said}")
+    assert "Traceback" not in vm.console_text
+
+
+def test_the_script_without_asyncio(boot: Boot, tmp_path: Path) -> None:
+    """Its objects and the pages are called by one loop; a client of either that goes or is silent keeps nobody."""
+    (tmp_path / "main.py").write_text(re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)[1])
+    (tmp_path / "image.toml").write_text('name = "echo"\n')
+    vm = boot(tmp_path, deadline_s=60, ports=[7, ADMIN])
+    vm.expect_exact("info echo: serving on port 7 (IPv6, IPv4)\n")
+    silent = [socket.create_connection(("127.0.0.1", vm.ports[ADMIN]), timeout=20) for _ in range(3)]
+    with socket.create_connection(("127.0.0.1", vm.ports[7]), timeout=20) as sock:
+        silent[0].sendall(b"GET /metrics HT")
+        for _ in range(50):
+            sock.sendall(b"hello")
+            assert sock.recv(5) == b"hello"
+        assert (get(vm, "/ready").status, get(vm, "/health").body) == (200, b"ok\n")
+        assert b'floe_info{name="echo",version="0"} 1\n' in get(vm, "/metrics").body
+        silent[1].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        silent[1].close()  # by a reset
+        silent[0].sendall(b"TP/1.1\r\n\r\n")
+        assert silent[0].makefile("rb").read().startswith(b"HTTP/1.1 200 OK\r\n")
+        assert silent[2].recv(1) == b"", "it has its time"
+    with socket.create_connection(("127.0.0.1", vm.ports[7]), timeout=20) as sock:
+        sock.sendall(b"again")
+        assert sock.recv(5) == b"again"
+    for each in silent:
+        each.close()
+    vm.send(INTERRUPT)
+    assert vm.wait() == 0
     assert "Traceback" not in vm.console_text

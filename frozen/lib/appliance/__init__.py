@@ -6,6 +6,7 @@ Floe's own; docs/appliances.md has a page of it. A part is in an image only if i
 
 _attrs = {
     "App": "app",
+    "PolledApp": "polled",
     "Settings": "settings",
     "SettingsError": "settings",
     "Size": "settings",

@@ -5,8 +5,8 @@ Takes bytes and gives bytes; sockets are others'.
 """
 
 MAX_HEAD = 2048  # bytes of a request
-_TEXT = "text/plain; charset=utf-8"
-_METRICS = "text/plain; version=0.0.4; charset=utf-8"
+_TEXT = ""  # between text/plain and its character set
+_METRICS = " version=0.0.4;"
 _REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}
 
 
@@ -27,7 +27,9 @@ def answer(app: object, head: bytes) -> bytes:
         else:
             status, body = 405, "GET or HEAD\n"
     data = body.encode()
-    said = "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
+    said = (
+        "HTTP/1.1 %d %s\r\nContent-Type: text/plain;%s charset=utf-8\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
+    )
     said = (said % (status, _REASONS[status], kind, len(data))).encode()
     return said if method == b"HEAD" else said + data
 

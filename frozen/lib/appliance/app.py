@@ -1,95 +1,16 @@
 # SPDX-License-Identifier: MIT
-"""An appliance: its settings, log, metrics and checks, and how it runs and ends."""
+"""An appliance on asyncio: how it runs and ends."""
 
 import asyncio
-import sys
-import time
-
-import floe
 
 from .admin import MAX_HEAD, answer, complete
-from .log import LEVELS, Log
-from .metrics import Metrics
-from .settings import Settings, SettingsError
-
-_BAD_SETTINGS = 2  # exit code
-_COMMON = {"metrics_port": 9100, "log_level": "info"}
-_CLIENTS = 8  # of the admin port at a time
-_CLIENT_S = 5
-_MEMORY = (
-    ("ram", "RAM of the VM."),
-    ("ram_free", "RAM that nobody has taken."),
-    ("c_used", "Memory of the network, TLS and drivers, used."),
-    ("gc_total", "The script's memory."),
-    ("gc_used", "The script's memory, used."),
-)
+from .base import BaseApp
 
 
-class App:
-    """An appliance of a name. `defaults` are its settings (settings.py says which types); more: a dict of them.
+class App(BaseApp):
+    """An appliance whose main() is a coroutine."""
 
-    A setting that cannot be is printed and ends the script with exit code 2."""
-
-    def __init__(self, name: str, more: dict | None = None, **defaults: object) -> None:
-        self.name = name
-        self.metrics = Metrics()
-        self.is_ready = False
-        self.is_stopping = False
-        self._checks: dict = {}  # name -> function
-        self._clients = 0
-        try:
-            self.settings = Settings(name, dict(_COMMON, **(more or {}), **defaults))
-            if self.settings.log_level not in LEVELS:
-                raise SettingsError("LOG_LEVEL=%s: one of %s" % (self.settings.log_level, ", ".join(LEVELS)))
-        except SettingsError as exc:
-            self.fail(str(exc))
-        self.log = Log(name, self.settings.log_level)
-        self._measure()
-
-    def fail(self, problem: str) -> None:
-        """Print what is wrong with the settings and end."""
-        print("error %s: %s" % (self.name, problem))
-        sys.exit(_BAD_SETTINGS)
-
-    # ---- metrics and health -------------------------------------------------------------------
-
-    def counter(self, name: str, help: str, labels: tuple = ()) -> object:
-        return self.metrics.counter(name, help, labels)
-
-    def gauge(self, name: str, help: str, labels: tuple = (), function: object = None) -> object:
-        return self.metrics.gauge(name, help, labels, function)
-
-    def histogram(self, name: str, help: str, **more: object) -> object:
-        return self.metrics.histogram(name, help, **more)
-
-    def check(self, name: str, function: object) -> None:
-        """Health asks function(): True, or what is wrong as text (False: no more to say)."""
-        self._checks[name] = function
-
-    def ready(self) -> None:
-        """The appliance serves: /ready says so from here on."""
-        self.is_ready = True
-
-    def problems(self) -> list:
-        """What the checks say."""
-        found = []
-        for name in sorted(self._checks):
-            try:
-                said = self._checks[name]()
-            except Exception as exc:
-                said = "%s: %s" % (type(exc).__name__, exc)
-            if said is not True:
-                found.append("%s: %s" % (name, said) if said else name)
-        return found
-
-    def _measure(self) -> None:
-        self.gauge("floe_info", "Which image this is.", ("name", "version")).labels(*floe.app()).set(1)
-        self.gauge("process_start_time_seconds", "When it started, since 1970.").set(time.time())
-        for key, text in _MEMORY:
-            self.gauge("floe_%s_bytes" % key, text, function=lambda key=key: floe.mem_info()[key])
-        self.gauge("floe_log_dropped_lines", "Lines of the log that had no room.", function=lambda: self.log.dropped)
-
-    # ---- running ------------------------------------------------------------------------------
+    _clients = 0
 
     def run(self, main: object) -> object:
         """Run a coroutine with the admin port beside it, until it returns or the VM is asked for its end.
@@ -158,8 +79,8 @@ class App:
     async def _client(self, reader: object, writer: object) -> None:
         self._clients += 1
         try:
-            if self._clients <= _CLIENTS:
-                await asyncio.wait_for(self._serve(reader, writer), _CLIENT_S)
+            if self._clients <= 8:  # who is over it comes again
+                await asyncio.wait_for(self._serve(reader, writer), 5)
         except (OSError, asyncio.TimeoutError):
             pass
         finally:

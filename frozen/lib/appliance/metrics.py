@@ -11,6 +11,7 @@ class Counter:
     """A number that only grows; `value` is it."""
 
     kind = "counter"
+    function = None  # asked for the value when it is wanted
 
     def __init__(self) -> None:
         self.value = 0
@@ -19,6 +20,8 @@ class Counter:
         self.value += by
 
     def lines(self, name: str, labels: str) -> list:
+        if self.function is not None:
+            self.value = self.function()
         return ["%s%s %s" % (name, labels, _text(self.value))]
 
 
@@ -27,20 +30,11 @@ class Gauge(Counter):
 
     kind = "gauge"
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.function = None
-
     def set(self, value: float) -> None:
         self.value = value
 
     def dec(self, by: float = 1) -> None:
         self.value -= by
-
-    def lines(self, name: str, labels: str) -> list:
-        if self.function is not None:
-            self.value = self.function()
-        return super().lines(name, labels)
 
 
 class Histogram:
@@ -95,6 +89,10 @@ class Family:
         return child
 
     def lines(self, name: str, _: str) -> list:
+        if self.function is not None:
+            self.children.clear()
+            for values, value in self.function():
+                self.labels(*values).value = value
         said = []
         for values in sorted(self.children, key=str):
             pairs = ['%s="%s"' % (label, _escaped(value)) for label, value in zip(self._names, values)]
@@ -108,23 +106,23 @@ class Metrics:
     def __init__(self) -> None:
         self._metrics: dict = {}  # name -> (kind, help, metric)
 
-    def counter(self, name: str, help: str, labels: tuple = ()) -> object:
-        return self._add(Counter, Counter, name, help, labels)
+    def counter(self, name: str, help: str, labels: tuple = (), function: object = None) -> object:
+        """function: called without arguments when the number is wanted; with labels, when all are: it gives pairs, the
+        labels' values and the number."""
+        return self._add(Counter, Counter, name, help, (labels, function))
 
     def gauge(self, name: str, help: str, labels: tuple = (), function: object = None) -> object:
-        """function: called without arguments when the number is wanted."""
-        gauge = self._add(Gauge, Gauge, name, help, labels)
-        if function is not None:
-            gauge.function = function
-        return gauge
+        """function: as of a counter."""
+        return self._add(Gauge, Gauge, name, help, (labels, function))
 
     def histogram(self, name: str, help: str, labels: tuple = (), buckets: tuple = _SECONDS) -> object:
-        return self._add(Histogram, lambda: Histogram(buckets), name, help, labels)
+        return self._add(Histogram, lambda: Histogram(buckets), name, help, (labels, None))
 
-    def _add(self, kind: type, make: object, name: str, help: str, labels: tuple) -> object:
+    def _add(self, kind: type, make: object, name: str, help: str, how: tuple) -> object:
         if name in self._metrics:
             raise ValueError("there is a metric " + name)
-        metric = Family(make, tuple(labels)) if labels else make()
+        metric = Family(make, tuple(how[0])) if how[0] else make()
+        metric.function = how[1]
         self._metrics[name] = (kind.kind, help, metric)
         return metric
 

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: MIT
+"""An appliance whose objects a poll loop calls: as App, without asyncio and its tasks."""
+
+from .adminport import AdminPort
+from .base import BaseApp
+from .loop import Loop
+
+
+class PolledApp(BaseApp):
+    """`loop` calls its objects; the pages of the admin port are answered while it runs."""
+
+    def __init__(self, name: str, more: dict | None = None, **defaults: object) -> None:
+        super().__init__(name, more, **defaults)
+        self.loop = Loop(self.report)
+        port = self.settings.metrics_port
+        if port:
+            try:
+                AdminPort(self, self.loop, port)
+            except OSError as exc:
+                self.log.warning("no metrics: port %d cannot be opened (error %d)", port, exc.errno)
+
+    def report(self, exc: Exception) -> None:
+        """What was raised, and nobody took it."""
+        if isinstance(exc, OSError):
+            self.log.warning("error %d", exc.errno or 0)
+        else:
+            self.log.exception(exc)
+
+    def run(self) -> None:
+        """Run the loop until it is stopped or the VM is asked for its end."""
+        self.log.start(self._write_later)
+        try:
+            self.loop.run()
+        except KeyboardInterrupt:
+            pass
+        except Exception as exc:
+            self.log.exception(exc)
+            raise
+        finally:
+            self.is_ready = False
+            self.is_stopping = True
+            self.log.close()
+
+    def _write_later(self) -> None:
+        self.loop.call_later(0, self._write)
+
+    def _write(self) -> None:
+        if self.log.write_some():
+            self._write_later()
