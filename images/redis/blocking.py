@@ -52,7 +52,7 @@ class Wait:
                 if not waiting:
                     del self.db.waiters[key]
         if self._timer is not None:
-            client.server.loop.cancel(self._timer)
+            self._timer.cancel()
 
     def end(self, answer: bytes) -> None:
         self.forget()

@@ -7,7 +7,7 @@ A client that does not read its answers is not read from; one that waits for a l
 import errno
 
 from _resp import run, take
-from loop import IN, OUT
+from appliance.loop import IN, OUT
 from resp import QUEUED, CommandError, ProtocolError, error, parse, text_of, unknown_subcommand, wrong_arguments
 
 _RECEIVE = 16384

@@ -1,36 +1,37 @@
 # SPDX-License-Identifier: MIT
 """The server: its clients, its turns, and what stands between a command and its answer: the log, the memory's limit."""
 
-import errno
 import gc
 import socket
 
 import blocking
 import table
 from _resp import spread
+from appliance.listener import Listener, families
 from client import Client
 from config import Config
 from eviction import Eviction
 from keyspace import Space, now_ms
-from loop import IN, Loop
 from pubsub import Hub
 from scan import Scans
 
 _TICK_MS = 100
 _EXPIRIES = 200  # keys looked at in a tick
-_BACKLOG = 64
 _SPREAD_EVERY = 100  # changes
 
 
 class Server:
-    """Owns the loop, the listeners, the clients and the databases."""
+    """Owns the listeners, the clients and the databases."""
 
-    def __init__(self, say: object, databases: int) -> None:
-        """say: an appliance.Log."""
-        self.say = say
+    def __init__(self, app: object, databases: int) -> None:
+        """app: an appliance.PolledApp."""
+        self.say = app.log
+        self.report = app.report
+        self.loop = app.loop
+        self.loop.begin = self._begin
+        self.loop.settle = self._settle
         self.space = Space(databases)
         self.table = table.build()
-        self.loop = Loop(self.report, self._begin, self._settle)
         self.hub = Hub()
         self.scans = Scans()
         self.eviction = Eviction(self.space)
@@ -50,26 +51,13 @@ class Server:
         self.accepted = 0
         self.commands = 0
         self.started = self.space.now
-        self.stopping = False
         self._ran_out_at = 0
         self._spread_at = 0
-        self._listeners: list = []
         self._expiring: list = []  # (database, key): still to be looked at
         self.sort_commands()
-
-    def report(self, exc: Exception) -> None:
-        if isinstance(exc, OSError):
-            self.say.warning("error %d", exc.errno or 0)
-        else:
-            self.say.exception(exc)
+        self._tick()
 
     # ---- turns --------------------------------------------------------------------------------
-
-    def run(self) -> None:
-        """Until it is told to stop, or KeyboardInterrupt."""
-        self._tick()
-        while not self.stopping:
-            self.loop.turn()
 
     def _begin(self) -> None:
         self.space.now = now_ms()
@@ -105,7 +93,6 @@ class Server:
                     and not client.subscribed()
                 ):
                     client.close()
-        self.say.write_some()
 
     def _expire_some(self) -> None:
         if not self._expiring:
@@ -198,19 +185,13 @@ class Server:
 
     def listen(self) -> list:
         """On both families, if there are both. Returns their names. Raises OSError."""
-        names = []
-        for name, family, host in (("IPv6", socket.AF_INET6, "::"), ("IPv4", socket.AF_INET, "0.0.0.0")):
-            try:
-                address = socket.getaddrinfo(host, self.port, family, socket.SOCK_STREAM)[0][-1]
-                self._listeners.append(_Listener(self, family, address))
-                names.append(name)
-            except OSError:  # no such family, or the other one serves it too
-                if name == "IPv4" and not names:
-                    raise
-        return names
+
+        def listen(family: int, address: object) -> None:
+            Listener(self.loop, family, address, self.accept)
+
+        return families(self.port, socket.SOCK_STREAM, listen)
 
     def accept(self, sock: object, address: tuple) -> None:
-        sock.setblocking(False)
         if len(self.clients) >= self.most_clients:
             try:
                 sock.write(b"-ERR max number of clients reached\r\n")
@@ -240,32 +221,3 @@ class Server:
             client.close()
         if self.log is not None:
             self.log.close()
-
-
-class _Listener:
-    """A listening socket in the poll loop."""
-
-    def __init__(self, server: Server, family: int, address: tuple) -> None:
-        self.server = server
-        self.sock = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self.sock.bind(address)
-            self.sock.listen(_BACKLOG)
-            self.sock.setblocking(False)
-        except OSError:
-            self.sock.close()
-            raise
-        server.loop.watch(self.sock, self, IN)
-
-    def ready(self, events: int) -> None:
-        sock, address = self.sock.accept()
-        try:
-            self.server.accept(sock, address)
-        except Exception:  # no memory for it
-            sock.close()
-            raise
-
-    def failed(self, exc: Exception) -> None:
-        if not isinstance(exc, OSError) or exc.errno != errno.EAGAIN:
-            self.server.report(exc)

@@ -142,7 +142,7 @@ def role(client: object, args: list) -> bytes:
 
 def shutdown(client: object, args: list) -> bytes:
     client.end()
-    client.server.stopping = True
+    client.server.loop.stopped = True
     return b""
 
 

@@ -6,7 +6,6 @@ import sys
 
 import appliance
 import vfs  # noqa: F401 - a disk is mounted where this is imported
-from adminport import AdminPort
 from appendlog import AppendLog, LogError
 from client import Session
 from config import FSYNC
@@ -15,7 +14,6 @@ from server import Server
 
 import floe
 
-_BAD_SETTINGS = 2
 _BAD_LOG = 3
 _DEFAULTS = {
     "port": 6379,
@@ -28,26 +26,23 @@ _DEFAULTS = {
     "appendfsync": "everysec",
     "appendfile": "/appendonly.aof",
     "rewrite_size": appliance.Size(1 << 20),
-    "metrics_port": 9100,
-    "log_level": "info",
 }
 
 
-def _settings() -> object:
-    """Raises appliance.SettingsError."""
-    settings = appliance.Settings("redis", _DEFAULTS)
+def _check(app: appliance.PolledApp) -> None:
+    settings = app.settings
     if settings.appendfsync.encode() not in FSYNC:
-        raise appliance.SettingsError("APPENDFSYNC=%s: always, everysec or no" % settings.appendfsync)
+        app.fail("APPENDFSYNC=%s: always, everysec or no" % settings.appendfsync)
     if settings.maxmemory_policy.encode() not in POLICIES:
         known = ", ".join([policy.decode() for policy in POLICIES])
-        raise appliance.SettingsError("MAXMEMORY_POLICY=%s: one of %s" % (settings.maxmemory_policy, known))
+        app.fail("MAXMEMORY_POLICY=%s: one of %s" % (settings.maxmemory_policy, known))
     if not 1 <= settings.databases <= 64:
-        raise appliance.SettingsError("DATABASES=%d: 1 to 64" % settings.databases)
-    return settings
+        app.fail("DATABASES=%d: 1 to 64" % settings.databases)
 
 
-def _made(settings: object) -> Server:
-    server = Server(appliance.Log("redis", settings.log_level), settings.databases)
+def _made(app: appliance.PolledApp) -> Server:
+    settings = app.settings
+    server = Server(app, settings.databases)
     server.port = settings.port
     server.most_clients = settings.maxclients
     server.idle_s = settings.timeout
@@ -84,23 +79,34 @@ def _load(server: Server, path: str) -> None:
     server.say.info("%d commands loaded from %s", done, path)
 
 
+def _measure(app: appliance.PolledApp, server: Server) -> None:
+    space = server.space
+    for name, text, function in (
+        ("redis_connected_clients", "Clients.", lambda: len(server.clients)),
+        ("redis_commands_processed", "Commands since the start.", lambda: server.commands),
+        ("redis_connections_received", "Connections since the start.", lambda: server.accepted),
+        ("redis_keys", "Keys of all databases.", lambda: sum([len(db.values) for db in space.databases])),
+        ("redis_keyspace_hits", "Reads that found a key.", lambda: space.hits),
+        ("redis_keyspace_misses", "Reads that found none.", lambda: space.misses),
+        ("redis_expired_keys", "Keys whose time came.", lambda: space.expired),
+        ("redis_evicted_keys", "Keys that went for others.", lambda: space.evicted),
+        ("redis_memory_used_bytes", "The script's memory, garbage too.", gc.mem_alloc),
+        ("redis_log_bytes", "The append-only file.", lambda: server.log.size if server.log else 0),
+    ):
+        app.gauge(name, text, function=function)
+    app.check("log", lambda: server.log is None or not server.log.problem or "error %d" % server.log.problem)
+
+
 def run() -> None:
-    try:
-        settings = _settings()
-    except appliance.SettingsError as exc:
-        print("error redis: %s" % exc)
-        sys.exit(_BAD_SETTINGS)
-    server = _made(settings)
-    if settings.appendonly:
-        _load(server, settings.appendfile)
-    admin = AdminPort(server, settings.metrics_port) if settings.metrics_port else None
+    app = appliance.PolledApp("redis", _DEFAULTS)
+    _check(app)
+    server = _made(app)
+    if app.settings.appendonly:
+        _load(server, app.settings.appendfile)
+    _measure(app, server)
     families = server.listen()
-    server.say.info("serving on port %d (%s)", server.port, ", ".join(families))
-    if admin is not None:
-        admin.is_ready = True
-    try:
-        server.run()
-    except KeyboardInterrupt:
-        pass
+    app.log.info("serving on port %d (%s)", server.port, ", ".join(families))
+    app.ready()
+    app.run()
     server.close()
-    server.say.info("stopped; %d commands", server.commands)
+    app.log.info("stopped; %d commands", server.commands)
