@@ -8,6 +8,7 @@ full takes no more until make_room() has emptied it: a flood of names does not p
 
 import dnsname
 from compose import FORMERR, NOTIMP, REFUSED, SERVFAIL, Answer, Composer
+from counts import Counts
 from message import HEADER, NOTIFY, QUERY, FormatError, Query, parse
 from rrtype import AXFR, DS, IXFR, SOA
 from zone import Zone
@@ -28,7 +29,9 @@ class Authority:
     def __init__(self, udp_size: int = 1232) -> None:
         self.udp_size = udp_size  # the largest answer by UDP
         self.zones: dict = {}  # name -> Composer, or None
-        self.known: dict = {}  # query without its first two bytes -> answer, of which the first two are to be set
+        self.counts = Counts()
+        # Query without its first two bytes -> answer, of which the first two are to be set, and its cell of `counts`.
+        self.known: dict = {}
         self.special = None  # special(query, udp, address): what is no ordinary query, answered as respond() does
         self.forwarder = None  # asks others for names that no zone here has
         self._memory = 1 << 20  # bytes for either of `known` and `_asked`
@@ -208,7 +211,7 @@ class Authority:
             return  # letters of mixed case seldom come twice
         if self._known_size < self._memory:
             self._known_size += len(raw) + len(answer) + _COST
-            self.known[raw[2:]] = bytearray(answer)
+            self.known[raw[2:]] = bytearray(answer), self.counts.cell(answer, 1)
 
 
 def _is_name(name: bytes) -> bool:

@@ -3,7 +3,7 @@
 
 import sys
 
-from loop import IN
+from appliance.loop import IN
 
 
 class Console:

@@ -9,7 +9,7 @@ import struct
 import dnsname
 import rrtype
 import tsig
-from loop import IN, OUT
+from appliance.loop import IN, OUT
 from message import HEADER
 from rrtype import AXFR, SOA
 from zone import Zone

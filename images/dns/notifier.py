@@ -7,7 +7,7 @@ import struct
 
 import dnsname
 import tsig
-from loop import IN
+from appliance.loop import IN
 from message import HEADER, NOTIFY
 from rrtype import SOA
 
@@ -18,8 +18,9 @@ _FIRST_WAIT_MS = 2000  # doubled with each try
 class Notifier:
     """Owns a socket of each family that is used."""
 
-    def __init__(self, loop: object) -> None:
-        self._loop = loop
+    def __init__(self, app: object) -> None:
+        self._loop = app.loop
+        self._log = app.log
         self._sockets: dict = {}  # family -> socket
         self._waiting: dict = {}  # id of a message -> (address, message, name)
 
@@ -42,7 +43,7 @@ class Notifier:
         target, message, name = self._waiting[number]
         if tries == _TRIES:
             del self._waiting[number]
-            print("dns: zone %s: %s@%d does not answer to notifications" % (name, target[0], target[1]))
+            self._log.warning("zone %s: %s@%d does not answer to notifications", name, target[0], target[1])
             return
         try:
             self._socket(target[0]).sendto(message, target)

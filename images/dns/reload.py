@@ -13,8 +13,9 @@ from zonefile import ZoneError
 class Reloader:
     """Owns what is known of the files. changed(settings, zone): called for each zone that is new."""
 
-    def __init__(self, loop: object, authority: object, changed: object) -> None:
-        self._loop = loop
+    def __init__(self, app: object, authority: object, changed: object) -> None:
+        self._loop = app.loop
+        self._log = app.log
         self._authority = authority
         self._changed = changed
         self._files: list = []  # ZoneSettings
@@ -77,13 +78,13 @@ class Reloader:
         except ZoneError as exc:
             self._steps = None
             kept = self._authority.zones.get(settings.name) is not None
-            print("dns: zone %s %s: %s" % (name, "stays as it was" if kept else "is not served", exc))
+            self._log.error("zone %s %s: %s", name, "stays as it was" if kept else "is not served", exc)
             return None
         if zone is not None:
             self._steps = None
             self._authority.put(settings.name, zone)
             taken = time.ticks_diff(time.ticks_ms(), self._start)
-            print("dns: zone %s serial %d, %d records (%d ms)" % (name, zone.serial(), zone.count, taken))
+            self._log.info("zone %s serial %d, %d records (%d ms)", name, zone.serial(), zone.count, taken)
             self._changed(settings, zone)
         return zone
 

@@ -15,7 +15,7 @@ HINFO = 13
 
 # Fields of the data, in their order: n name, b h w numbers of 8, 16 and 32 bits, t time in seconds, s string,
 # S one or more strings, g a tag, v the rest as one string without length, a 6 addresses, x hexadecimal, B base64.
-_FORMATS = {
+FORMATS = {
     "A": (A, "a"),
     "NS": (NS, "n"),
     "CNAME": (CNAME, "n"),
@@ -56,7 +56,7 @@ MAX_TTL = 0x7FFFFFFF  # RFC 2181, section 8
 def number_of(text: bytes) -> int:
     """The number of a type by its name. -1: no such type."""
     name = dnsname.printable(text).upper()
-    known = _FORMATS.get(name)
+    known = FORMATS.get(name)
     if known is not None:
         return known[0]
     if name.startswith("TYPE") and name[4:].isdigit() and int(name[4:]) <= 0xFFFF:
@@ -65,7 +65,7 @@ def number_of(text: bytes) -> int:
 
 
 def name_of(number: int) -> str:
-    for name, known in _FORMATS.items():
+    for name, known in FORMATS.items():
         if known[0] == number:
             return name
     return "TYPE%d" % number
@@ -199,7 +199,7 @@ def from_text(rtype: int, words: list, origin: bytes) -> bytes:
     if words and words[0] == b"\\#":
         return _unknown(rtype, words[1:])
     name = name_of(rtype)
-    known = _FORMATS.get(name)
+    known = FORMATS.get(name)
     if known is None:
         raise ValueError("data of %s is written as \\# LENGTH HEX" % name)
     out = b""

@@ -15,8 +15,9 @@ _LONGEST_S = 500000  # of a timer
 class Secondary:
     """Owns the timers of one zone."""
 
-    def __init__(self, loop: object, authority: object, settings: object, changed: object) -> None:
-        self._loop = loop
+    def __init__(self, app: object, authority: object, settings: object, changed: object) -> None:
+        self._loop = app.loop
+        self._log = app.log
         self._authority = authority
         self._settings = settings
         self._changed = changed  # changed(zone): a new one is served
@@ -62,14 +63,14 @@ class Secondary:
         self._fetch = None
         if error:
             primary = self._settings.primaries[self._next % len(self._settings.primaries)]
-            print("dns: zone %s from %s@%d: %s" % (self._name, primary[0], primary[1], error))
+            self._log.warning("zone %s from %s@%d: %s", self._name, primary[0], primary[1], error)
             self._next += 1
             self._failures += 1
         else:
             self._failures = 0
             if zone is not None:
                 self._serve(zone)
-                print("dns: zone %s serial %d, %d records fetched" % (self._name, zone.serial(), zone.count))
+                self._log.info("zone %s serial %d, %d records fetched", self._name, zone.serial(), zone.count)
                 self._save(zone)
                 self._changed(zone)
             self._confirm()
@@ -103,7 +104,7 @@ class Secondary:
             self._expiry = self._loop.call_later(expire * 1000, self._expire)
 
     def _expire(self) -> None:
-        print("dns: zone %s has expired: no primary has confirmed it" % self._name)
+        self._log.error("zone %s has expired: no primary has confirmed it", self._name)
         self._zone = None
         self._authority.put(self._settings.name, None)
 
@@ -113,4 +114,4 @@ class Secondary:
         try:
             loader.save(zone, self._settings.file)
         except OSError as exc:
-            print("dns: zone %s cannot be saved to %s: error %d" % (self._name, self._settings.file, exc.errno))
+            self._log.error("zone %s cannot be saved to %s: error %d", self._name, self._settings.file, exc.errno)

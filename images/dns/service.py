@@ -5,53 +5,56 @@ import gc
 import socket
 import sys
 
+import appliance
 import dnsname
+import measures
 import vfs  # noqa: F401 - a disk is mounted where this is imported
+from appliance.listener import families
 from authority import Authority
 from compose import NOERROR, NOTAUTH, REFUSED
 from console import Console
 from forwarder import Forwarder
-from loop import Loop
 from notifier import Notifier
 from ratelimit import RateLimiter
 from reload import Reloader
 from secondary import Secondary
-from settings import Settings, SettingsError
+from settings import DEFAULTS, Settings
 from special import Special
 from tcp import Limits, TcpServer
 from udp import Udp
 
-_BAD_SETTINGS = 2
 _NOTHING_TO_SERVE = 3
 _ROOM_MS = 10000
 
 
 class Service:
-    """Owns the loop, the sockets and the zones."""
+    """Owns the sockets and the zones."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, app: appliance.PolledApp, settings: Settings) -> None:
+        values = app.settings
+        self.app = app
         self.settings = settings
-        self.loop = Loop(self.report)
-        self.authority = Authority(settings.numbers["udp_size"])
-        self.special = Special(self.authority, settings.keys, settings.zones)
+        self.loop = app.loop
+        self.loop.report = self.report
+        self.authority = Authority(values.udp_size)
+        self.special = Special(self.authority, settings.keys, settings.zones, app.log)
         self.authority.special = self.special
         self.special.notified = self._notified
-        self.notifier = Notifier(self.loop)
-        self.reloader = Reloader(self.loop, self.authority, self.notifier.tell)
+        self.notifier = Notifier(app)
+        self.reloader = Reloader(app, self.authority, self.notifier.tell)
         self.secondaries: dict = {}  # name -> Secondary
         if settings.forward:
-            cache = settings.numbers["cache"] << 10
-            self.authority.forwarder = Forwarder(self.loop, settings.forward, settings.clients, cache)
-            self.authority.forwarder.udp_size = settings.numbers["udp_size"]
+            self.authority.forwarder = Forwarder(self.loop, settings.forward, settings.clients, values.cache << 10)
+            self.authority.forwarder.udp_size = values.udp_size
         self.udp: list = []
         self.limiter = None
-        if settings.numbers["rate"]:
-            self.limiter = RateLimiter(settings.numbers["rate"], settings.numbers["slip"])
+        if values.rate:
+            self.limiter = RateLimiter(values.rate, values.slip)
             self._count_rate()
         limits = Limits()
-        limits.connections = settings.numbers["connections"]
-        limits.per_address = settings.numbers["per_address"]
-        limits.idle_s = settings.numbers["idle_s"]
+        limits.connections = values.connections
+        limits.per_address = values.per_address
+        limits.idle_s = values.idle_s
         self.tcp = TcpServer(self.loop, self.authority, limits, self.report)
 
     def report(self, exc: Exception) -> None:
@@ -59,11 +62,9 @@ class Service:
             self.authority.forget()
             if self.authority.forwarder is not None:
                 self.authority.forwarder.forget()
-            print("dns: out of memory: %s" % exc)
-        elif isinstance(exc, OSError):
-            print("dns: error %d" % exc.errno)
+            self.app.log.error("out of memory: %s", exc)
         else:
-            sys.print_exception(exc)
+            self.app.report(exc)
 
     def _count_rate(self) -> None:
         self.loop.call_later(1000, self._count_rate)
@@ -76,7 +77,7 @@ class Service:
         for zone in zones:
             if zone.primaries:
                 good += 1
-                self.secondaries[zone.name] = Secondary(self.loop, self.authority, zone, self._fetched(zone))
+                self.secondaries[zone.name] = Secondary(self.app, self.authority, zone, self._fetched(zone))
                 self.secondaries[zone.name].start()
         return good
 
@@ -101,9 +102,10 @@ class Service:
         for name, composer in self.authority.zones.items():
             state = "is not there" if composer is None else "serial %d" % composer.zone.serial()
             print("dns: zone %s %s" % (dnsname.to_text(name), state))
-        served = sum([udp.served for udp in self.udp])
+        counts = self.authority.counts
         print(
-            "dns: %d queries by UDP, %d by TCP, %d connections" % (served, self.tcp.served, len(self.tcp.connections))
+            "dns: %d queries by UDP, %d by TCP, %d connections"
+            % (counts.total(1), counts.total(0), len(self.tcp.connections))
         )
         forwarder = self.authority.forwarder
         if forwarder is not None:
@@ -113,24 +115,20 @@ class Service:
 
     def listen(self) -> None:
         """On both families, if there are both. Raises OSError."""
-        port = self.settings.numbers["port"]
-        families = []
-        for name, family, host in (("IPv6", socket.AF_INET6, "::"), ("IPv4", socket.AF_INET, "0.0.0.0")):
-            try:
-                address = socket.getaddrinfo(host, port, family, socket.SOCK_DGRAM)[0][-1]
-                self.udp.append(Udp(self.loop, self.authority, family, address, self.report))
-                self.udp[-1].limiter = self.limiter
-                self.tcp.listen(family, address)
-                families.append(name)
-            except OSError:  # no such family, or the other one serves it too
-                if name == "IPv4" and not families:
-                    raise
-        print("dns: serving %d zones on port %d (%s)" % (len(self.authority.zones), port, ", ".join(families)))
+
+        def listen(family: int, address: object) -> None:
+            self.udp.append(Udp(self.loop, self.authority, family, address, self.report))
+            self.udp[-1].limiter = self.limiter
+            self.tcp.listen(family, address)
+
+        port = self.app.settings.port
+        names = families(port, socket.SOCK_DGRAM, listen)
+        self.app.log.info("serving %d zones on port %d (%s)", len(self.authority.zones), port, ", ".join(names))
 
     def run(self) -> None:
         """Until Ctrl-C."""
-        if self.settings.numbers["reload_s"]:
-            self.reloader.watch(self.settings.numbers["reload_s"])
+        if self.app.settings.reload_s:
+            self.reloader.watch(self.app.settings.reload_s)
         gc.collect()
         free = gc.mem_free()
         self.authority.use_memory(free)
@@ -138,26 +136,25 @@ class Service:
         gc.threshold(free // 4)
         self._make_room()
         Console(self.loop, {"reload": self.reloader.read_again, "status": self.status})
-        try:
-            self.loop.run()
-        except KeyboardInterrupt:
-            pass
-        served = sum([udp.served for udp in self.udp])
-        print("dns: stopped; %d queries by UDP, %d by TCP" % (served, self.tcp.served))
+        self.app.ready()
+        self.app.run()
+        counts = self.authority.counts
+        self.app.log.info("stopped; %d queries by UDP, %d by TCP", counts.total(1), counts.total(0))
 
 
 def run() -> None:
+    app = appliance.PolledApp("dns", DEFAULTS)
     try:
-        settings = Settings()
-    except SettingsError as exc:
-        print("dns: %s" % exc)
-        sys.exit(_BAD_SETTINGS)
+        settings = Settings(app.settings)
+    except appliance.SettingsError as exc:
+        app.fail(str(exc))
     if not settings.zones and not settings.forward:
-        print("dns: no zones: put files NAME.zone into /zones of a disk or data/zones of the image, or set ZONES")
+        app.log.error("no zones: put files NAME.zone into /zones of a disk or data/zones of the image, or set ZONES")
         sys.exit(_NOTHING_TO_SERVE)
-    service = Service(settings)
+    service = Service(app, settings)
     if not service.load_zones() and not settings.forward:
-        print("dns: no zone can be served")
+        app.log.error("no zone can be served")
         sys.exit(_NOTHING_TO_SERVE)
+    measures.add(app, service)
     service.listen()
     service.run()

@@ -1,21 +1,20 @@
 # SPDX-License-Identifier: MIT
-"""What to serve: read once at start from the environment and from a file of settings.
-
-The file has lines `name = value`, comments behind #, and sections `[zone NAME]`. A setting outside of sections is the
-same as the variable of that name in capitals, which wins over it.
-"""
+"""What to serve: appliance's settings, of which those of zones may stand in a table `[zone."NAME"]` of the file for one
+zone alone."""
 
 import os
 
 import dnsname
 from access import Access, address_bytes
+from appliance import SettingsError
 from tsig import Key
 
 import floe
 
 FOLDERS = ("/zones", "/rom/zones", "/rom")
-FILES = ("/dns.conf", "/rom/dns.conf")
-_NUMBERS = {
+# Who may have names forwarded: private networks. A server that does it for all is a weapon of others.
+_NEAR = "127.0.0.0/8 10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 169.254.0.0/16 ::1 fc00::/7 fe80::/10"
+DEFAULTS = {
     "port": 53,
     "udp_size": 1232,
     "connections": 128,
@@ -25,19 +24,20 @@ _NUMBERS = {
     "slip": 2,
     "reload_s": 5,
     "cache": 2048,
+    "zones": [],
+    "keys": [],
+    "transfer": [],
+    "notify": [],
+    "primaries": [],
+    "key": "",
+    "forward": [],
+    "clients": _NEAR.split(),
 }
-_LISTS = ("zones", "keys", "transfer", "notify", "primaries", "key", "forward", "clients")
-_ZONE = ("file", "transfer", "notify", "primaries", "key")
-# Who may have names forwarded: private networks. A server that does it for all is a weapon of others.
-_NEAR = "127.0.0.0/8 10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 169.254.0.0/16 ::1 fc00::/7 fe80::/10"
-
-
-class SettingsError(ValueError):
-    """One setting that cannot be."""
+_OF_A_ZONE = ("file", "transfer", "notify", "primaries", "key")
 
 
 class ZoneSettings:
-    """One zone: what its section says, or the settings outside of sections."""
+    """One zone: what its table says, or the settings outside of tables."""
 
     def __init__(self, name: bytes, file: str, find: object, keys: dict) -> None:
         """find(setting's name): its words. Raises SettingsError."""
@@ -68,45 +68,49 @@ def _endpoint(text: str) -> tuple:
 class Settings:
     """All settings. Raises SettingsError."""
 
-    def __init__(self) -> None:
-        self._values: dict = {}
-        self._sections: dict = {}  # name of a zone -> dict
-        path = os.getenv("CONFIG") or ""
-        for candidate in [path] if path else FILES:
-            lines = _read(candidate)
-            if lines is not None:
-                self._parse(candidate, lines)
-                break
-            if path:
-                raise SettingsError("CONFIG=%s: no such file" % path)
-        self.numbers = {name: self._number(name, default) for name, default in _NUMBERS.items()}
-        if not 512 <= self.numbers["udp_size"] <= 4096:
+    def __init__(self, values: object) -> None:
+        """values: an appliance.Settings of DEFAULTS."""
+        self.values = values
+        for name, default in DEFAULTS.items():
+            if isinstance(default, int) and getattr(values, name) < 0:
+                raise SettingsError("%s=%d is less than 0" % (name.upper(), getattr(values, name)))
+        if not 512 <= values.udp_size <= 4096:
             raise SettingsError("UDP_SIZE is 512 to 4096")
+        self._tables = self._checked(values.tables)
         self.keys = self._keys()
         self.zones = self._zones()
         try:
-            self.forward = [_endpoint(word) for word in self.words("forward")]
-            self.clients = Access(self.words("clients") or _NEAR.split(), self.keys)
+            self.forward = [_endpoint(word) for word in values.forward]
+            self.clients = Access(values.clients, self.keys)
         except ValueError as exc:
             raise SettingsError("FORWARD, CLIENTS: %s" % exc)
 
-    def _value(self, name: str) -> str:
-        return os.getenv(name.upper()) or self._values.get(name, "")
-
-    def words(self, name: str) -> list:
-        """The words of a setting, between blanks or commas."""
-        return self._value(name).replace(",", " ").split()
-
-    def _number(self, name: str, default: int) -> int:
-        text = self._value(name)
-        if text and not text.isdigit():
-            raise SettingsError("%s=%s is not a number" % (name.upper(), text))
-        return int(text) if text else default
+    def _checked(self, tables: dict) -> dict:
+        """Name of a zone -> its table."""
+        found = {}
+        for kind, zones in tables.items():
+            if kind != "zone" or not isinstance(zones, dict):
+                raise SettingsError('%s: %s: tables are [zone."NAME"]' % (self.values.file, kind))
+            for text, table in zones.items():
+                where = "%s: zone %s: " % (self.values.file, text)
+                if not isinstance(table, dict):
+                    raise SettingsError(where + "this is no table")
+                for key in table:
+                    if key not in _OF_A_ZONE:
+                        known = ", ".join(_OF_A_ZONE)
+                        raise SettingsError(
+                            '%s%s is no setting; there are: %s; a name stands in quotes: [zone."%s.%s"]'
+                            % (where, key, known, text, key)
+                        )
+                    if not isinstance(table[key], str if key == "file" else (str, list)):
+                        raise SettingsError("%s%s: expected text, or a list of strings" % (where, key))
+                found[_zone_name(text, where)] = table
+        return found
 
     def _keys(self) -> dict:
         """Each key is a secret of the same name."""
         keys = {}
-        for word in self.words("keys"):
+        for word in self.values.keys:
             try:
                 name = dnsname.from_text(word.encode(), dnsname.ROOT)
                 keys[name] = Key(name, floe.secret(word))
@@ -117,41 +121,20 @@ class Settings:
         return keys
 
     def _zone(self, name: bytes, file: str) -> ZoneSettings:
-        section = self._sections.get(name, {})
+        table = self._tables.get(name, {})
 
         def find(setting: str) -> list:
-            return section[setting].replace(",", " ").split() if setting in section else self.words(setting)
+            return _words(table[setting] if setting in table else getattr(self.values, setting))
 
-        return ZoneSettings(name, section.get("file", file), find, self.keys)
-
-    def _parse(self, path: str, lines: list) -> None:
-        section = self._values
-        names = sorted(list(_NUMBERS) + list(_LISTS))
-        for number, line in enumerate(lines, 1):
-            line = line.partition("#")[0].strip()
-            if not line:
-                continue
-            where = "%s:%d: " % (path, number)
-            if line[0] == "[":
-                words = line.strip("[]").split()
-                if len(words) != 2 or words[0] != "zone" or line[-1] != "]":
-                    raise SettingsError(where + "a section is [zone NAME]")
-                section = self._sections.setdefault(_zone_name(words[1], where), {})
-                names = _ZONE
-                continue
-            name, sign, value = line.partition("=")
-            name = name.strip().lower().replace("-", "_")
-            if not sign or name not in names:
-                raise SettingsError("%s%s is no setting; there are: %s" % (where, name, ", ".join(names)))
-            section[name] = value.strip()
+        return ZoneSettings(name, table.get("file", file), find, self.keys)
 
     def _zones(self) -> dict:
-        zones = {name: self._zone(name, "") for name in self._sections}
-        for word in self.words("zones"):
+        zones = {name: self._zone(name, "") for name in self._tables}
+        for word in self.values.zones:
             text, sign, file = word.rpartition("=")
             if not sign:
                 text = _name_in_path(file)
-                if self.words("primaries") and "/" not in file:
+                if self.values.primaries and "/" not in file:
                     file = ""
             name = _zone_name(text, "ZONES: ")
             zones[name] = self._zone(name, file)
@@ -167,12 +150,9 @@ class Settings:
         return zones
 
 
-def _read(path: str) -> list | None:
-    try:
-        with open(path) as file:
-            return file.read().split("\n")
-    except OSError:
-        return None
+def _words(value: object) -> list:
+    """Of a text between blanks or commas, or of a list."""
+    return value.replace(",", " ").split() if isinstance(value, str) else [str(word) for word in value]
 
 
 def _name_in_path(path: str) -> str:

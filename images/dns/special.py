@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is no ordinary query: signed ones, zone transfers and notifications. Said on the console, as it is rare."""
+"""What is no ordinary query: signed ones, zone transfers and notifications. Said in the log, as it is rare."""
 
 import dnsname
 import transfer
@@ -13,8 +13,9 @@ from rrtype import AXFR, IXFR, SOA
 class Special:
     """keys: name -> Key. zones: name -> ZoneSettings, whose `transfer` says who may have the zone."""
 
-    def __init__(self, authority: Authority, keys: dict, zones: dict) -> None:
+    def __init__(self, authority: Authority, keys: dict, zones: dict, log: object) -> None:
         self._authority = authority
+        self._log = log
         self._keys = keys
         self._zones = zones
         self.notified = None  # notified(zone's name, address, key) -> code: a primary says that a zone has changed
@@ -59,7 +60,7 @@ class Special:
             return self._authority.refuse(query, NOTAUTH)
         name = dnsname.to_text(query.name)
         if not zone.transfer.allows(address[0], signed[0]):
-            print("dns: zone %s refused to %s" % (name, address[0]))
+            self._log.warning("zone %s refused to %s", name, address[0])
             return self._authority.refuse(query, REFUSED)
         composer = self._authority.zones[query.name]
         if composer is None:
@@ -68,7 +69,7 @@ class Special:
             return self._authority.refuse(query, FORMERR)  # RFC 5936, section 4.2
         if udp or (query.rtype == IXFR and not self._is_behind(query, composer.zone.serial())):
             return self._authority.single_soa(query, composer, udp)
-        print("dns: zone %s serial %d to %s" % (name, composer.zone.serial(), address[0]))
+        self._log.info("zone %s serial %d to %s", name, composer.zone.serial(), address[0])
         return transfer.messages(query.message, query.end, composer.zone, signed[0], signed[1])
 
     def _is_behind(self, query: Query, serial: int) -> bool:

@@ -3,9 +3,9 @@
 answers; each has its answer in the order of the queries. While answers wait for the client to read, nothing is read."""
 
 import errno
-import socket
 
-from loop import IN, OUT, Loop
+from appliance.listener import Listener
+from appliance.loop import IN, OUT, Loop
 from message import HEADER
 
 _RECEIVE = 4096  # bytes asked of the socket at once
@@ -96,6 +96,7 @@ class Connection:
         if self.sock is None:
             return
         self._later -= 1
+        self._count(answer)
         self._queue(answer)
         try:
             self._advance()
@@ -120,15 +121,20 @@ class Connection:
                 return False
             self._pending = pending[end:]
             self.since = self.server.tick
-            self.server.served += 1
-            answer = self.server.authority.respond(pending[2:end], self, self.address)
+            query = pending[2:end]
+            answer = self.server.authority.respond(query, self, self.address)
             if isinstance(answer, bytes):
+                self._count(answer)
                 self._queue(answer)
             elif answer is not None:
+                self._count(query)
                 self._more = answer
             elif end > 2 + HEADER and not pending[4] & 0x80:
                 self._later += 1
         return True
+
+    def _count(self, message: bytes) -> None:
+        self.server.authority.counts.cell(message, 0)[0] += 1
 
     def _queue(self, message: bytes) -> None:
         self._out.append(bytes([len(message) >> 8, len(message) & 0xFF]) + message)
@@ -156,41 +162,8 @@ class Connection:
                 self.server.loop.unwatch(self.sock)
 
 
-class _Listener:
-    """A listening socket in the poll loop."""
-
-    def __init__(self, server: "TcpServer", family: int, address: tuple) -> None:
-        self.server = server
-        self.sock = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self.sock.bind(address)
-            self.sock.listen(64)
-            self.sock.setblocking(False)
-        except OSError:
-            self.sock.close()
-            raise
-        self.resume()
-
-    def resume(self) -> None:
-        self.server.loop.watch(self.sock, self, IN)
-
-    def ready(self, events: int) -> None:
-        sock, address = self.sock.accept()
-        try:
-            self.server.accepted(sock, address)
-        except Exception:  # no memory for it
-            sock.close()
-            raise
-
-    def failed(self, exc: Exception) -> None:
-        if not isinstance(exc, OSError) or exc.errno != errno.EAGAIN:
-            self.server.report(exc)
-            self.server.loop.unwatch(self.sock)  # out of memory or sockets: the clock tries again
-
-
 class TcpServer:
-    """Owns its listeners and connections."""
+    """Owns its connections."""
 
     def __init__(self, loop: Loop, authority: object, limits: Limits, report: object) -> None:
         self.loop = loop
@@ -199,14 +172,12 @@ class TcpServer:
         self.report = report  # report(exception)
         self.connections: dict = {}  # id -> Connection
         self.holders: dict = {}  # address -> number of its connections
-        self.served = 0
         self.accepted_count = 0
         self.tick = 0  # seconds since start
-        self._listeners: list = []
         loop.call_later(1000, self._count)
 
     def listen(self, family: int, address: tuple) -> None:
-        self._listeners.append(_Listener(self, family, address))
+        Listener(self.loop, family, address, self.accepted)
 
     def accepted(self, sock: object, address: tuple) -> None:
         host = address[0]
@@ -214,7 +185,6 @@ class TcpServer:
             self._make_room(host)
         elif len(self.connections) >= self.limits.connections:
             self._make_room(max(self.holders, key=self.holders.get))
-        sock.setblocking(False)
         connection = Connection(self, sock, address)
         self.connections[id(connection)] = connection
         self.holders[host] = self.holders.get(host, 0) + 1
@@ -244,5 +214,3 @@ class TcpServer:
         for connection in list(self.connections.values()):
             if self.tick - connection.since > self.limits.idle_s:
                 connection.close()
-        for listener in self._listeners:
-            listener.resume()

@@ -4,7 +4,7 @@
 import errno
 import socket
 
-from loop import IN, Loop
+from appliance.loop import IN, Loop
 
 _BATCH = 64  # datagrams taken before others have their turn
 _LARGEST = 4096  # bytes of a query; what is longer is cut and then malformed
@@ -19,7 +19,6 @@ class Udp:
         self._authority = authority
         self._report = report  # report(exception)
         self.limiter = None
-        self.served = 0
         self.sock = socket.socket(family, socket.SOCK_DGRAM)
         try:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -34,15 +33,18 @@ class Udp:
         """May raise OSError, EAGAIN when there is no more."""
         receive, send = self.sock.recvfrom, self.sock.sendto
         known, respond = self._authority.known, self._authority.respond
+        count = self._authority.counts.cell
         for _ in range(_BATCH):
             query, address = receive(_LARGEST)
-            self.served += 1
-            answer = known.get(query[2:])
-            if answer is None:
+            found = known.get(query[2:])
+            if found is None:
                 answer = respond(query, self, address)
                 if answer is None:
                     continue
+                count(answer, 1)[0] += 1
             else:
+                answer, cell = found
+                cell[0] += 1
                 answer[0] = query[0]
                 answer[1] = query[1]
             if self.limiter is not None:
@@ -53,6 +55,7 @@ class Udp:
 
     def reply(self, answer: bytes, address: tuple) -> None:
         """Send an answer that took its time."""
+        self._authority.counts.cell(answer, 1)[0] += 1
         if self.limiter is not None:
             answer = self.limiter.check(answer, address)
         try:

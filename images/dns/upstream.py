@@ -7,7 +7,7 @@ import os
 import socket
 import struct
 
-from loop import IN, OUT
+from appliance.loop import IN, OUT
 from message import HEADER
 from rrtype import OPT
 

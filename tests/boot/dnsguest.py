@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -26,9 +28,24 @@ class Dns:
 
     def __init__(self, vm: Guest) -> None:
         self.vm = vm
-        ports = {forward.protocol: forward.host_port for forward in vm.spec.forwards}
-        self.udp, self.tcp = ports["udp"], ports["tcp"]
+        ports = {(forward.guest_port, forward.protocol): forward.host_port for forward in vm.spec.forwards}
+        self.udp, self.tcp = ports[53, "udp"], ports[53, "tcp"]
+        self.admin = f"http://127.0.0.1:{ports[9100, 'tcp']}"
         vm.expect(r"dns: serving \d+ zones on port 53 \(IPv6, IPv4\)", timeout=_START_S)
+
+    def page(self, path: str) -> tuple[int, str]:
+        """Status and text of a page of the admin port."""
+        try:
+            with urllib.request.urlopen(f"{self.admin}/{path}", timeout=_START_S) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as e:
+            with e:
+                return e.code, e.read().decode()
+
+    def metric(self, name: str) -> float:
+        """The number of a line of /metrics; 0 if there is none."""
+        lines = dict(line.rsplit(" ", 1) for line in self.page("metrics")[1].splitlines())
+        return float(lines.get(name, 0))
 
     def stop(self) -> str:
         """Press Ctrl-C, wait for the end, and return all that the guest said."""
@@ -46,7 +63,7 @@ def serve(boot: Boot) -> Iterator[BootDns]:
     def start(disk: Path | None = None, secrets: dict[str, Path] | None = None, memory: str = "32M", **env: str) -> Dns:
         boot.defaults["memory"] = memory
         disks = [str(disk)] if disk else []
-        vm = boot("dns", deadline_s=DEADLINE_S, ports=[53, "53/udp"], env=env, disks=disks, secrets=secrets or {})
+        vm = boot("dns", deadline_s=DEADLINE_S, ports=[53, "53/udp", 9100], env=env, disks=disks, secrets=secrets or {})
         running.append(Dns(vm))
         return running[-1]
 

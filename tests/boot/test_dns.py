@@ -92,6 +92,42 @@ def test_edns_and_truncation(boot_dns: BootDns, tmp_path: Path) -> None:
     assert "status: NOERROR" in said and 'TXT "s"' in said and "flags: do;" in said and "65001" not in said
 
 
+def test_metrics_and_health(boot_dns: BootDns, tmp_path: Path) -> None:
+    """Each query is counted once, whichever way its answer came; unknown types are one, however many there are."""
+    server = boot_dns(disk_of(tmp_path, {"zones/large.test.zone": LARGE, "zones/bad.test.zone": "x"}))
+    assert server.page("ready") == server.page("health") == (200, "ok\n")
+    assert server.page("none")[0] == 404
+    for name, kind, times in (("ns.large.test", "A", 5), ("a.large.test", "AAAA", 2), ("a.bad.test", "A", 1)):
+        for _ in range(times):
+            ask_raw(server.udp, dns.message.make_query(name, kind).to_wire())
+    for number in range(2000, 2040):
+        ask_raw(server.udp, dns.message.make_query("ns.large.test", number).to_wire())
+    ask_raw(server.udp, b"\0\1" + bytes(10))
+    with socket.create_connection(("127.0.0.1", server.tcp), 20) as sock:
+        for _ in range(3):
+            sock.sendall(framed(dns.message.make_query("large.test", "SOA").to_wire()))
+            receive(sock)
+        text = server.page("metrics")[1]
+    for line in (
+        'dns_queries_total{transport="udp",type="A",rcode="NOERROR"} 5',
+        'dns_queries_total{transport="udp",type="AAAA",rcode="NXDOMAIN"} 2',
+        'dns_queries_total{transport="udp",type="A",rcode="SERVFAIL"} 1',
+        'dns_queries_total{transport="udp",type="other",rcode="NOERROR"} 40',
+        'dns_queries_total{transport="udp",type="other",rcode="FORMERR"} 1',
+        'dns_queries_total{transport="tcp",type="SOA",rcode="NOERROR"} 3',
+        'dns_zone_serial{zone="large.test."} 1',
+        "dns_zones 2",
+        "dns_tcp_connections 1",
+        "# TYPE dns_queries_total counter",
+    ):
+        assert f"\n{line}\n" in text
+    assert text.count("dns_queries_total{") == 6 and "bad.test" not in text
+    said = server.stop()
+    assert (
+        "error dns: zone bad.test. is not served" in said and "info dns: stopped; 49 queries by UDP, 3 by TCP" in said
+    )
+
+
 def test_one_broken_zone_leaves_the_others(boot_dns: BootDns, tmp_path: Path) -> None:
     files = {"good.test.zone": HEAD, "bad.test.zone": HEAD + "a A 1.2.3\n", "part.test.zone": HEAD + "$INCLUDE none\n"}
     server = boot_dns(disk_of(tmp_path, {f"zones/{name}": text for name, text in files.items()}))
@@ -107,15 +143,17 @@ def test_one_broken_zone_leaves_the_others(boot_dns: BootDns, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("env", "files", "code", "said"),
     [
-        ({"PORT": "http"}, {}, 2, "dns: PORT=http is not a number"),
+        ({"PORT": "http"}, {}, 2, "dns: PORT=http: expected a whole number"),
+        ({"LOG_LEVEL": "loud"}, {}, 2, "dns: LOG_LEVEL=loud: one of debug, info"),
+        ({"RATE": "-1"}, {}, 2, "dns: RATE=-1 is less than 0"),
         ({"UDP_SIZE": "100"}, {}, 2, "dns: UDP_SIZE is 512 to 4096"),
         ({"CONFIG": "/none"}, {}, 2, "dns: CONFIG=/none: no such file"),
         ({"ZONES": "a..b=/x"}, {}, 2, "dns: ZONES: a..b has an empty label"),
         (
             {},
-            {"dns.conf": "port = 53 # dns\nprot = 54\n"},
+            {"dns.toml": "port = 53 # dns\nprot = 54\n"},
             2,
-            "dns: /dns.conf:2: prot is no setting; there are: cache,",
+            "dns: /dns.toml: prot is no setting; there are: cache,",
         ),
         ({"KEYS": "none"}, {}, 2, "dns: KEYS: there is no secret none"),
         ({"TRANSFER": "10.0.0.0/40"}, {}, 2, "dns: zone example.org.: 10.0.0.0/40 is no network"),
@@ -123,8 +161,11 @@ def test_one_broken_zone_leaves_the_others(boot_dns: BootDns, tmp_path: Path) ->
         ({"KEY": "x"}, {}, 2, "dns: zone example.org.: key x is not among KEYS"),
         ({"NOTIFY": "192.0.2.1@0"}, {}, 2, "dns: zone example.org.: 192.0.2.1@0 is no ADDRESS@PORT"),
         ({"FORWARD": "1.2.3"}, {}, 2, "dns: FORWARD, CLIENTS: 1.2.3 is no IPv4 address"),
-        ({}, {"dns.conf": "[zone]\n"}, 2, "dns: /dns.conf:1: a section is [zone NAME]"),
-        ({}, {"dns.conf": "[zone x.test]\nfile = /none\n"}, 3, "zone x.test. is not served: /none: cannot be read"),
+        ({}, {"dns.toml": "[zone]\nx = 1\n"}, 2, "dns: /dns.toml: zone x: this is no table"),
+        ({}, {"dns.toml": "[area]\n"}, 2, 'dns: /dns.toml: area: tables are [zone."NAME"]'),
+        ({}, {"dns.toml": "[zone.x.test]\n"}, 2, 'a name stands in quotes: [zone."x.test"]'),
+        ({}, {"dns.toml": '[zone."x.test"]\nfile = 1\n'}, 2, "zone x.test: file: expected text"),
+        ({}, {"dns.toml": '[zone."x.test"]\nfile = "/none"\n'}, 3, "zone x.test. is not served: /none: cannot be read"),
     ],
 )
 def test_settings_that_cannot_be(

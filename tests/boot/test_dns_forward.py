@@ -82,7 +82,11 @@ def test_forward(boot_dns: BootDns) -> None:
         assert sum(seen[1] != seen[0] for seen in asked) > len(asked) * 0.9  # letters
         server.vm.send(b"status\n")
         server.vm.expect(r"dns: forwarded \d+, from the cache (\d+), (\d+) kept", timeout=WAIT_S)
-        assert int(server.vm.match[1]) >= 5 and int(server.vm.match[2]) >= 5
+        hits, kept = int(server.vm.match[1]), int(server.vm.match[2])
+        assert hits >= 5 and kept >= 5
+        assert (server.metric("dns_cache_hits_total"), server.metric("dns_cache_entries")) == (hits, kept)
+        assert server.metric('dns_queries_total{transport="udp",type="A",rcode="SERVFAIL"}') >= 3
+        assert server.metric('dns_queries_total{transport="tcp",type="TXT",rcode="NOERROR"}') == 1
 
 
 def test_one_question_for_all_that_ask_the_same(boot_dns: BootDns) -> None:

@@ -169,7 +169,8 @@ def test_secondary_keeps_time(boot_dns: BootDns, tmp_path: Path) -> None:
         origin.replace(zone, text.replace("host 7", "host 8"))
         wait_for_serial(server.udp, zone, 8)  # by the refresh timer
     wait_for_serial(server.udp, zone, 0)
-    server.vm.expect_exact("dns: zone timed.test. has expired", timeout=WAIT_S)
+    server.vm.expect_exact("error dns: zone timed.test. has expired", timeout=WAIT_S)
+    assert server.page("health") == (503, "zones: none has data\n")
     server.stop()
     again = boot_dns(disk, **env)
     assert serial_of(again.udp, zone) == 8
@@ -212,5 +213,6 @@ def test_rate_limit(boot_dns: BootDns) -> None:
     dropped, cut = int(server.vm.match[1]), int(server.vm.match[2])
     assert cut >= kinds.count("cut") > 0
     assert 0 <= dropped - cut <= seconds
+    assert server.metric("dns_rate_dropped_total") == dropped and server.metric("dns_rate_cut_total") == cut
     time.sleep(1.2)
     assert not ask_raw(server.udp, query)[2] & 2
