@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Sessions, subscriptions, retained messages, wills: who gets what. Knows connections by what they do for it."""
 
-import time
-
 import packet as p
 from link import Link
-from session import AS_PUBLISHED, NO_LOCAL, Message, Session
+from session import AS_PUBLISHED, NO_LOCAL, SUB_ID_SHIFT, Message, Session, now
 from topics import Subscriptions, matches
 
 _MARGIN = 32  # connections over the limit, so that they can be told
@@ -19,6 +17,7 @@ class Broker:
         self.max_packet = settings.max_packet
         self.session_expiry = int(settings.session_expiry)
         self.inflight = settings.inflight
+        self.keep_alive = int(settings.keep_alive)
         self.subscriptions = settings.subscriptions
         self.sessions: dict = {}  # client id -> Session
         self.links: set = set()
@@ -61,7 +60,7 @@ class Broker:
         session = self.sessions.get(wishes.client_id)
         if session is not None and session.link is not None:
             old = session.link
-            old.say_goodbye(p.TAKEN_OVER)
+            old.say_goodbye(p.TAKEN_OVER, "another connection of this client")
             self.closed(old)
             old.kill()
             session = self.sessions.get(wishes.client_id)
@@ -86,13 +85,16 @@ class Broker:
             return
         session.link = None
         if link.will is not None:
-            message, retain, delay = link.will
-            if min(delay, session.expiry_s):
-                self._delayed[session] = (time.time() + min(delay, session.expiry_s), message, retain)
+            message, retain, delay, lasts = link.will
+            delay = min(delay, session.expiry_s)
+            if lasts is not None:
+                message.expires = now() + delay + lasts
+            if delay:
+                self._delayed[session] = (now() + delay, message, retain)
             else:
                 self.publish(message, retain, session)
         if session.expiry_s:
-            session.expires = time.time() + session.expiry_s
+            session.expires = now() + session.expiry_s
         else:
             self._forget(session)
 
@@ -109,18 +111,18 @@ class Broker:
 
     def tick(self) -> None:
         """Once a second: what is too late ends."""
-        now = time.time()
+        time = now()
         for link in list(self.links):
-            if link.deadline and now >= link.deadline:
-                link.say_goodbye(p.KEEP_ALIVE)
+            if link.deadline and time >= link.deadline:
+                link.say_goodbye(p.KEEP_ALIVE, "no packet in time")
                 self.closed(link)
                 link.kill()
         for session, (when, message, retain) in list(self._delayed.items()):
-            if now >= when:
+            if time >= when:
                 del self._delayed[session]
                 self.publish(message, retain, None)
         for session in list(self.sessions.values()):
-            if session.expires is not None and now >= session.expires:
+            if session.expires is not None and time >= session.expires:
                 self._forget(session)
 
     # ---- messages -----------------------------------------------------------------------------
@@ -138,12 +140,20 @@ class Broker:
                 self.retained[message.topic] = message
             else:
                 self.log.warning("no room to retain a message of %s", message.topic)
-        for session, options in self.tree.find(message.topic).items():
+        tree = self.tree
+        for session, options in tree.find(message.topic).items():
             if not (options & NO_LOCAL and session is sender):
                 qos = min(message.qos, options & 3)
-                session.deliver(message, qos, 1 if retain and options & AS_PUBLISHED else 0)
+                said = message if options <= 0xFF else _with_ids(message, tree.ids.get(session), options)
+                session.deliver(said, qos, 1 if retain and options & AS_PUBLISHED else 0)
                 if qos:
                     self.changed = True
+        for session, options in tree.turns:
+            qos = min(message.qos, options & 3)
+            said = message if options <= 0xFF else _with_ids(message, None, options)
+            session.deliver(said, qos, 1 if retain and options & AS_PUBLISHED else 0)
+            if qos:
+                self.changed = True
 
     def send_retained(self, session: Session, text: bytes, options: int) -> None:
         levels = text.split(b"/")
@@ -155,18 +165,20 @@ class Broker:
             if message.expires is not None and not message.left():
                 del self.retained[topic]
                 continue
+            if options > 0xFF:
+                message = _with_ids(message, None, options)
             session.deliver(message, min(message.qos, options & 3), 1)
 
     def subscribe(self, session: Session, text: bytes, options: int) -> bool:
         """True: it is new."""
         session.filters[text] = options
         self.changed = True
-        return self.tree.add(text.split(b"/"), session, options)
+        return self.tree.add(text, session, options)
 
     def unsubscribe(self, session: Session, text: bytes) -> bool:
         self.changed = True
         session.filters.pop(text, None)
-        return self.tree.remove(text.split(b"/"), session)
+        return self.tree.remove(text, session)
 
     def may_wait(self, session: Session, message: Message) -> bool:
         """Whether there is room for one more; if so it counts."""
@@ -178,3 +190,7 @@ class Broker:
 
     def gone(self, message: Message) -> None:
         self.waiting_bytes -= len(message.payload) + len(message.topic)
+
+
+def _with_ids(message: Message, ids: list | None, options: int) -> Message:
+    return message.for_subscription(ids or [options >> SUB_ID_SHIFT])

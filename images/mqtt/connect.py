@@ -3,7 +3,6 @@
 
 import binascii
 import os
-import time
 
 import packet as p
 from session import Message
@@ -75,9 +74,8 @@ class Connect:
         topic, payload = body.text(), body.binary()
         if not is_topic(topic):
             raise p.PacketError("a will's topic that is none", p.BAD_TOPIC)
-        expires = time.time() + said[p.EXPIRY] if p.EXPIRY in said else None
-        message = Message(topic, payload, flags >> 3 & 3, p.passed_on(said), expires)
-        self.will = (message, bool(flags & 0x20), said.get(p.WILL_DELAY, 0))
+        message = Message(topic, payload, flags >> 3 & 3, p.passed_on(said), None)
+        self.will = (message, bool(flags & 0x20), said.get(p.WILL_DELAY, 0), said.get(p.EXPIRY))
 
 
 def connack(version: int, there: bool, code: int, said: dict) -> bytes:

@@ -2,12 +2,11 @@
 """One connection: packets in, what they mean to the broker, packets out."""
 
 import asyncio
-import time
 
 import packet as p
 from connect import Connect, connack
-from session import Message
-from topics import is_filter, is_topic
+from session import NO_LOCAL, SUB_ID_SHIFT, Message, now
+from topics import is_filter, is_topic, shared
 
 _READ = 4096
 _ROOM = 65536  # bytes that wait to be sent, and messages still come
@@ -17,6 +16,7 @@ _STALL_S = 60  # of a client without keep alive that does not read
 _LAST_S = 1  # for the last packet to leave
 _ACK = {1: p.PUBACK, 2: p.PUBREC}
 _RECEIVED = 1000  # messages of QoS 2 that a client has not released
+_ALIASES = 20  # topics that a client may give numbers
 
 
 class Link:
@@ -27,13 +27,14 @@ class Link:
         self.receive_max = 65535
         self.peer = peer
         self.session: object = None
-        self.will: tuple | None = None  # (Message, retain, seconds of delay)
-        self.deadline = time.time() + _CONNECT_S
+        self.will: tuple | None = None  # (Message, retain, seconds of delay, seconds of life or None)
+        self.deadline = now() + _CONNECT_S
         self._silence = 0.0  # seconds that may be between two packets; 0: any
         self._largest = 0  # bytes of a packet that the client takes; 0: any
         self._broker = broker
         self._stream = stream
         self._splitter = p.Splitter(broker.max_packet)
+        self._aliases: dict = {}  # number -> topic, as the client has said
         self._dirty = asyncio.Event()
         self._task: object = None
 
@@ -42,10 +43,14 @@ class Link:
     def has_room(self) -> bool:
         return len(self._stream.out_buf) < _ROOM
 
+    def takes(self, data: bytes) -> bool:
+        """False: it is too large for the client, and is to be treated as if it had been delivered."""
+        return not self._largest or len(data) <= self._largest
+
     def send(self, data: bytes) -> None:
         """Now, or as soon as the client takes it."""
-        if self._largest and len(data) > self._largest:
-            return  # as the specification wants: as if it had been delivered
+        if not self.takes(data):
+            return
         try:
             self._stream.write(data)
         except OSError:
@@ -65,9 +70,9 @@ class Link:
         except OSError:
             self.kill()
 
-    def say_goodbye(self, code: int) -> None:
+    def say_goodbye(self, code: int, why: str) -> None:
         if self.version == p.V5 and self.session is not None:
-            self.send(bytes((p.DISCONNECT << 4, 1, code)))
+            self.send(p.packet(p.DISCONNECT << 4, bytes((code,)) + p.properties({p.REASON: why.encode()})))
 
     def kill(self) -> None:
         """A task cannot cancel itself: when its own answer does not leave, its next read raises."""
@@ -83,7 +88,7 @@ class Link:
             await self._read()
         except p.PacketError as exc:
             self._broker.log.info("%s: %s", self.peer, exc)
-            self.say_goodbye(exc.code)
+            self.say_goodbye(exc.code, str(exc))
         except (OSError, EOFError):
             pass
         finally:
@@ -115,10 +120,10 @@ class Link:
                 if not self._handle(got[0], p.Reader(got[1])):
                     return
                 if self._silence:
-                    self.deadline = time.time() + self._silence
+                    self.deadline = now() + self._silence
                 while len(self._stream.out_buf) > _MOST:
                     if not self.deadline:
-                        self.deadline = time.time() + _STALL_S
+                        self.deadline = now() + _STALL_S
                     await asyncio.sleep_ms(10)
                 if not self._silence:
                     self.deadline = 0
@@ -154,13 +159,19 @@ class Link:
             self._broker.log.info("%s: refused, reason %d", self.peer, code)
             self.send(connack(self.version, False, code, {}))
             return False
-        self._silence = wishes.keep_alive * 1.5
-        self.deadline = time.time() + self._silence if self._silence else 0
+        longest = self._broker.keep_alive
+        keep_alive = wishes.keep_alive
+        if longest and not 0 < keep_alive <= longest and self.version == p.V5:
+            keep_alive = longest
+        self._silence = keep_alive * 1.5
+        self.deadline = now() + self._silence if self._silence else 0
         self.receive_max = min(wishes.receive_max, self._broker.inflight)
         self._largest = wishes.max_packet
         self.will = wishes.will
         there = self._broker.connected(self, wishes)
-        more = {p.MAX_PACKET: self._broker.max_packet, p.SHARED_THERE: 0, p.SUB_ID_THERE: 0}
+        more = {p.MAX_PACKET: self._broker.max_packet, p.RECEIVE_MAX: _RECEIVED, p.ALIAS_MAX: _ALIASES}
+        if keep_alive != wishes.keep_alive:
+            more[p.SERVER_KEEP_ALIVE] = keep_alive
         if wishes.assigned:
             more[p.ASSIGNED_ID] = wishes.client_id
         if wishes.expiry_s != wishes.wanted_expiry_s:
@@ -174,12 +185,14 @@ class Link:
         topic = body.text()
         if qos == 3 or (not qos and first & 8):
             raise p.PacketError("QoS 3, or a duplicate of QoS 0")
-        if not is_topic(topic):
-            raise p.PacketError("a topic that is none", p.BAD_TOPIC if topic else p.PROTOCOL_ERROR)
         number = body.packet_id() if qos else 0
         said = body.properties() if self.version == p.V5 else {}
-        if p.ALIAS in said or 11 in said:
-            raise p.PacketError("a topic alias or subscription id of a client", p.PROTOCOL_ERROR)
+        if p.SUB_ID in said:
+            raise p.PacketError("a subscription id of a client", p.PROTOCOL_ERROR)
+        if p.ALIAS in said:
+            topic = self._topic_of(said[p.ALIAS], topic)
+        if not is_topic(topic):
+            raise p.PacketError("a topic that is none", p.BAD_TOPIC if topic else p.PROTOCOL_ERROR)
         session = self.session
         if qos == 2:
             if number in session.received:
@@ -188,11 +201,18 @@ class Link:
             if len(session.received) >= _RECEIVED:
                 raise p.PacketError("too many messages that were not released", p.TOO_MANY)
             session.received.add(number)
-        expires = time.time() + said[p.EXPIRY] if p.EXPIRY in said else None
+        expires = now() + said[p.EXPIRY] if p.EXPIRY in said else None
         message = Message(topic, body.take(body.left()), qos, p.passed_on(said), expires)
         self._broker.publish(message, bool(first & 1), session)
         if qos:
             self.send(p.answer(_ACK[qos], number, self.version))
+
+    def _topic_of(self, alias: int, topic: bytes) -> bytes:
+        if not 0 < alias <= _ALIASES:
+            raise p.PacketError("topic alias %d" % alias, p.BAD_ALIAS)
+        if topic:
+            self._aliases[alias] = topic
+        return self._aliases.get(alias, b"")
 
     def _acknowledged(self, kind: int, body: p.Reader) -> None:
         number = body.packet_id()
@@ -211,32 +231,34 @@ class Link:
 
     def _subscribe(self, body: p.Reader) -> None:
         number = body.packet_id()
-        if self.version == p.V5 and 11 in body.properties():
-            raise p.PacketError("a subscription id, which we said not to have", 0xA1)
+        ids = body.properties().get(p.SUB_ID) if self.version == p.V5 else None
+        if ids and (len(ids) > 1 or not ids[0]):
+            raise p.PacketError("a subscription id that is none", p.PROTOCOL_ERROR)
+        above = ids[0] << SUB_ID_SHIFT if ids else 0
         codes = bytearray()
         wanted = []
         while body.left():
             text, options = body.text(), body.byte()
             if options & 3 == 3 or options & (0xC0 if self.version == p.V5 else 0xFC) or options & 0x30 == 0x30:
                 raise p.PacketError("options of a subscription", p.PROTOCOL_ERROR)
+            if options & NO_LOCAL and text[:7] == b"$share/":
+                raise p.PacketError("a shared subscription without one's own messages", p.PROTOCOL_ERROR)
             code = self._refusal(text)
             if not code:
-                wanted.append((text, options))
+                wanted.append((text, options | above))
             codes.append((code if self.version == p.V5 else 0x80) if code else options & 3)
         if not codes:
             raise p.PacketError("a subscription to nothing", p.PROTOCOL_ERROR)
         fresh = [(text, options, self._broker.subscribe(self.session, text, options)) for text, options in wanted]
         self.send(p.packet(p.SUBACK << 4, number.to_bytes(2, "big") + self._no_properties() + codes))
         for text, options, new in fresh:
-            handling = options >> 4
-            if handling == 0 or (handling == 1 and new):
+            handling = options >> 4 & 3
+            if (handling == 0 or (handling == 1 and new)) and text[:7] != b"$share/":
                 self._broker.send_retained(self.session, text, options)
 
     def _refusal(self, text: bytes) -> int:
-        if not is_filter(text):
+        if not is_filter(shared(text)[1]):
             return p.BAD_FILTER
-        if text[:7] == b"$share/":
-            return p.NO_SHARED
         full = len(self.session.filters) >= self._broker.subscriptions and text not in self.session.filters
         return 0x97 if full else 0
 

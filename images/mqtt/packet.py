@@ -10,10 +10,10 @@ V5 = 5
 # Reason codes of version 5.
 MALFORMED, PROTOCOL_ERROR, NOT_AUTHORIZED, BAD_LOGIN, BAD_ID = 0x81, 0x82, 0x87, 0x86, 0x85
 BAD_VERSION, SHUTTING_DOWN, KEEP_ALIVE, TAKEN_OVER, BAD_FILTER = 0x84, 0x8B, 0x8D, 0x8E, 0x8F
-BAD_TOPIC, TOO_MANY, TOO_LARGE, BUSY, NO_SHARED = 0x90, 0x93, 0x95, 0x89, 0x9E
+BAD_TOPIC, TOO_MANY, BAD_ALIAS, TOO_LARGE, BUSY = 0x90, 0x93, 0x94, 0x95, 0x89
 
-EXPIRY, SESSION_EXPIRY, ASSIGNED_ID, RECEIVE_MAX, ALIAS = 2, 17, 18, 33, 35
-WILL_DELAY, MAX_PACKET, USER, SHARED_THERE, SUB_ID_THERE = 24, 39, 38, 42, 41
+EXPIRY, SUB_ID, SESSION_EXPIRY, ASSIGNED_ID, SERVER_KEEP_ALIVE, RECEIVE_MAX = 2, 11, 17, 18, 19, 33
+WILL_DELAY, REASON, ALIAS_MAX, ALIAS, USER, MAX_PACKET = 24, 31, 34, 35, 38, 39
 _BYTES = (1, 23, 25, 36, 37, 40, 41, 42)
 _SHORTS = (19, 33, 34, 35)
 _LONGS = (2, 17, 24, 39)
@@ -126,7 +126,7 @@ class Reader:
         return number
 
     def properties(self) -> dict:
-        """id -> value; of USER a list of pairs."""
+        """id -> value; of USER a list of pairs, of SUB_ID a list."""
         end = self.number() + self.at
         found: dict = {}
         while self.at < end:
@@ -142,8 +142,9 @@ class Reader:
                 value = self.text()
             elif key in _BINARIES:
                 value = self.binary()
-            elif key == 11:
-                value = self.number()
+            elif key == SUB_ID:
+                found.setdefault(SUB_ID, []).append(self.number())
+                continue
             elif key == USER:
                 found.setdefault(USER, []).append((self.text(), self.text()))
                 continue
@@ -179,6 +180,9 @@ def properties(values: dict) -> bytes:
             out += struct.pack(">BH", key, value)
         elif key in _LONGS:
             out += struct.pack(">BI", key, value)
+        elif key == SUB_ID:
+            for each in value:
+                out += bytes((SUB_ID,)) + _number(each)
         elif key == USER:
             for name, said in value:
                 out += bytes((USER,)) + text(name) + text(said)

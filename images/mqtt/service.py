@@ -19,6 +19,7 @@ _DEFAULTS = {
     "clients": 200,
     "max_packet": appliance.Size(262144),
     "inflight": 20,
+    "keep_alive": appliance.Seconds(0),
     "queued": 1000,
     "queued_bytes": appliance.Size(4194304),
     "retained": 5000,
@@ -142,7 +143,7 @@ class Service:
             ticker.cancel()
             for link in list(self.broker.links):
                 link.will = None
-                link.say_goodbye(SHUTTING_DOWN)
+                link.say_goodbye(SHUTTING_DOWN, "the broker ends")
                 link.kill()
             await asyncio.sleep_ms(50)
             self.broker.changed = True

@@ -3,13 +3,21 @@
 
 import time
 
-from packet import PUBREL, answer, publish
+from packet import PUBREL, SUB_ID, answer, publish
 
 NO_LOCAL, AS_PUBLISHED = 4, 8  # options of a subscription, above its QoS
 
 
+SUB_ID_SHIFT = 8  # above all options: the id of a subscription
+
+
+def now() -> float:
+    """Seconds; time.time() has whole ones, by which a second would end at once."""
+    return time.time_ns() / 1000000000
+
+
 class Message:
-    """What was published. expires: ticks in seconds of time.time(), or None."""
+    """What was published. expires: now() when it is too late, or None."""
 
     def __init__(self, topic: bytes, payload: bytes, qos: int, properties: dict, expires: float | None) -> None:
         self.topic = topic
@@ -19,8 +27,14 @@ class Message:
         self.expires = expires
         self._fastest: dict = {}  # version -> packet of QoS 0 without flags
 
+    def for_subscription(self, ids: list) -> "Message":
+        """The same with the ids of the subscriptions for which it is sent."""
+        properties = dict(self.properties)
+        properties[SUB_ID] = ids
+        return Message(self.topic, self.payload, self.qos, properties, self.expires)
+
     def left(self) -> int | None:
-        return None if self.expires is None else max(0, int(self.expires - time.time()))
+        return None if self.expires is None else max(0, int(self.expires - now() + 0.999))
 
     def packet(self, version: int, qos: int, number: int, flags: int) -> bytes:
         if qos or flags or self.expires is not None:
@@ -38,7 +52,7 @@ class Session:
         self.id = client_id
         self.link: object = None
         self.expiry_s = 0  # after the end of a connection; 0: with it
-        self.expires: float | None = None  # time.time() when it goes; None: connected, or never
+        self.expires: float | None = None  # now() when it goes; None: connected, or never
         self.filters: dict = {}  # filter -> options
         self.received: set = set()  # ids of QoS 2 that were published and not yet released
         self.on_the_way: dict = {}  # id -> [Message or None (released), QoS, flags], in no order
@@ -65,6 +79,8 @@ class Session:
             self.waiting.append((message, qos, flags))
 
     def _send(self, message: Message, qos: int, flags: int) -> None:
+        if not self.link.takes(message.packet(self.link.version, qos, 1, flags)):
+            return
         number = self._last_id
         while True:
             number = number % 65535 + 1
@@ -106,10 +122,15 @@ class Session:
     def resume(self) -> None:
         """A new connection: send again what was on its way, in its order, then what waits."""
         link = self.link
-        for number in self.order:
+        for number in list(self.order):
             message, qos, flags = self.on_the_way[number]
             if message is None:
                 link.send(answer(PUBREL, number, link.version))
+                continue
+            data = message.packet(link.version, qos, number, flags | 8)
+            if link.takes(data):
+                link.send(data)
             else:
-                link.send(message.packet(link.version, qos, number, flags | 8))
+                del self.on_the_way[number]
+                self.order.remove(number)
         self.send_waiting()

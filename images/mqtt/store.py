@@ -7,10 +7,9 @@ Fields of bytes behind their lengths, a CRC-32 at the end.
 import binascii
 import os
 import struct
-import time
 
 import packet as p
-from session import Message, Session
+from session import Message, Session, now
 
 _HEAD = b"floe-mqtt 1\n"
 
@@ -121,7 +120,7 @@ def _save_session(out: _Writer, session: Session) -> None:
 def _load_session(fields: _Fields, broker: object) -> None:
     session = Session(fields.bytes(), broker)
     session.expiry_s = fields.int()
-    session.expires = time.time() + session.expiry_s
+    session.expires = now() + session.expiry_s
     broker.sessions[session.id] = session
     for _ in range(fields.int()):
         text = fields.bytes()

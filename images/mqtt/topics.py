@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Topics and filters: what is one, which filters match, who has subscribed (MQTT 5, section 4.7)."""
 
+from session import NO_LOCAL, SUB_ID_SHIFT
+
 _MOST_LEVELS = 100
 
 
@@ -33,39 +35,58 @@ def matches(levels: list, topic: bytes) -> bool:
     return len(levels) == len(has)
 
 
+def shared(text: bytes) -> tuple:
+    """Group and filter of `$share/GROUP/FILTER`; None and the text of any other; None and b"" of one that is none."""
+    if text[:7] != b"$share/":
+        return None, text
+    group, _, text = text[7:].partition(b"/")
+    return (group, text) if group and b"+" not in group and b"#" not in group else (None, b"")
+
+
 class Subscriptions:
-    """A tree of levels. A node is a dict: level -> node, and None -> {session: options}."""
+    """A tree of levels. A node is a dict: level -> node, None -> {session: options}, and 0 -> {group: [[session,
+    options]]} of shared ones. Options have the subscription's id above them (session.py)."""
 
     def __init__(self) -> None:
         self._root: dict = {}
         self.count = 0
+        self.ids: dict = {}
+        self.turns: list = []
 
-    def add(self, levels: list, session: object, options: int) -> bool:
+    def add(self, text: bytes, session: object, options: int) -> bool:
         """True: it is new."""
+        group, text = shared(text)
         node = self._root
-        for level in levels:
+        for level in text.split(b"/"):
             node = node.setdefault(level, {})
-        there = node.setdefault(None, {})
-        new = session not in there
-        there[session] = options
+        if group is None:
+            there = node.setdefault(None, {})
+            new = session not in there
+            there[session] = options
+        else:
+            members = node.setdefault(0, {}).setdefault(group, [])
+            at = _place(members, session)
+            new = at < 0
+            if new:
+                members.append([session, options])
+            else:
+                members[at][1] = options
         self.count += new
         return new
 
-    def remove(self, levels: list, session: object) -> bool:
+    def remove(self, text: bytes, session: object) -> bool:
         """False: there was none. Nodes that nobody needs go, too."""
+        group, text = shared(text)
+        levels = text.split(b"/")
         path = [self._root]
         for level in levels:
             node = path[-1].get(level)
             if node is None:
                 return False
             path.append(node)
-        there = path[-1].get(None)
-        if there is None or session not in there:
+        if not _removed(path[-1], group, session):
             return False
-        del there[session]
         self.count -= 1
-        if not there:
-            del path[-1][None]
         for index in range(len(levels) - 1, -1, -1):
             if path[index + 1]:
                 break
@@ -73,7 +94,12 @@ class Subscriptions:
         return True
 
     def find(self, topic: bytes) -> dict:
-        """session -> options of all filters that match; of several the highest QoS counts."""
+        """session -> options of all filters that match; of several the highest QoS counts. Until the next call `ids`
+        has all ids of such sessions, and `turns` a [session, options] for each group of shared ones."""
+        if self.ids:
+            self.ids = {}
+        if self.turns:
+            self.turns = []
         found: dict = {}
         levels = topic.split(b"/")
         self._find(self._root, levels, 0, found, topic[:1] == b"$")
@@ -83,9 +109,9 @@ class Subscriptions:
         if not hidden:
             under = node.get(b"#")
             if under is not None:
-                _merge(under, found)
+                self._merge(under, found)
         if index == len(levels):
-            _merge(node, found)
+            self._merge(node, found)
             return
         child = node.get(levels[index])
         if child is not None:
@@ -95,9 +121,62 @@ class Subscriptions:
             if child is not None:
                 self._find(child, levels, index + 1, found, False)
 
+    def _merge(self, node: dict, found: dict) -> None:
+        for session, options in node.get(None, {}).items():
+            before = found.get(session)
+            found[session] = options if before is None else self._both(session, before, options)
+        if 0 in node:
+            for members in node[0].values():
+                self.turns.append(_next(members))
 
-def _merge(node: dict, found: dict) -> None:
-    for session, options in node.get(None, {}).items():
-        before = found.get(session)
-        if before is None or options & 3 > before & 3:
-            found[session] = options
+    def _both(self, session: object, before: int, options: int) -> int:
+        """What of two filters counts: the higher QoS, and not to get one's own messages only where both say it."""
+        ids = self.ids.setdefault(session, [])
+        if not ids and before > 0xFF:
+            ids.append(before >> SUB_ID_SHIFT)
+        if options > 0xFF:
+            ids.append(options >> SUB_ID_SHIFT)
+        best = options if options & 3 > before & 3 else before
+        best = best & 0xFF & (~NO_LOCAL | before & options)
+        return best | ids[0] << SUB_ID_SHIFT if ids else best
+
+
+def _next(members: list) -> list:
+    """Whose turn it is: of those who are there, the one who has waited longest; else of all."""
+    for member in members:
+        if member[0].link is not None:
+            break
+    else:
+        member = members[0]
+    members.remove(member)
+    members.append(member)
+    return member
+
+
+def _place(members: list, session: object) -> int:
+    for index, member in enumerate(members):
+        if member[0] is session:
+            return index
+    return -1
+
+
+def _removed(node: dict, group: bytes | None, session: object) -> bool:
+    if group is None:
+        there = node.get(None, {})
+        if session not in there:
+            return False
+        del there[session]
+        if not there:
+            del node[None]
+        return True
+    groups = node.get(0, {})
+    members = groups.get(group, [])
+    at = _place(members, session)
+    if at < 0:
+        return False
+    members.pop(at)
+    if not members:
+        del groups[group]
+    if not groups:
+        del node[0]
+    return True
