@@ -95,7 +95,7 @@ def appliances() -> list[Appliance]:
         Appliance("redis", 6379, b"*1\r\n$4\r\nPING\r\n", b"+PONG\r\n", "redis-server", options),
         Appliance("mqtt", 1883, _CONNECT, b"\x20\2\0\0", "mosquitto", "-c /app/conf", {"app/conf": mosquitto}),
         Appliance("iperf", 5201, b"b" * 36 + b"\0", b"\x09", "iperf3", "-s", connections=1),
-        Appliance("function", 80, _GET % b"/", b"HTTP/1.1 "),
+        Appliance("function", 8080, _GET % b"/", b"HTTP/1.1 200 OK"),
     )  # fmt: skip
     return [appliance for appliance in known if (ROOT / "images" / appliance.name).is_dir()]
 
