@@ -81,6 +81,8 @@ def test_from_nothing_to_nothing(stacks: Stacks, accel: str) -> None:
     table = stacks.compose("ps").stdout.splitlines()
     assert table[0].split() == ["VM", "STATE", "READY", "ADDRESS", "PORTS", "MEMORY", "UPTIME"]
     assert {"shop.db", "shop.web.1"} <= {vm["name"] for vm in before.values()}
+    drawn = json.loads(stacks.compose("graph", "--json").stdout)
+    assert {name: vm["state"] for name, vm in drawn["vms"].items()} == {"job": "up", "db": "up", "web": "up"}
 
     assert stacks.compose("up", "-d").stderr == "floe: nothing to do: all is up as the file says\n"
     assert {vm["pid"] for vm in stacks.ps().values()} == {vm["pid"] for vm in before.values()}

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from floe.errors import EXIT_INTERRUPTED, EXIT_OK, FloeError, NotFound
+from floe import userfile
+from floe.errors import EXIT_INTERRUPTED, EXIT_OK, DiskFull, FloeError, NotFound
 from floe.shown import shown
 
 if TYPE_CHECKING:
@@ -216,6 +217,42 @@ def plan(file: Path, profiles: tuple[str, ...], as_json: bool) -> int:
     for step in steps:
         click.echo(shown(f"{step.action:7}  {step.label:{width}}  {step.reason}".rstrip()))
     return EXIT_OK
+
+
+@command.command()
+@_file
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE.svg", help="Write it there.")
+@_json
+def graph(file: Path, output: Path | None, as_json: bool) -> int:
+    """Draw the stack as an SVG: VMs, networks, ports, what comes after what; in colours what is up.
+
+    --json: what would be on it."""
+    from floe.compose import graph as graphs
+    from floe.store import stackfolder
+
+    described = _load(file)
+    folder = stackfolder.find(described.file)
+    stack = folder.read() if folder else None
+    states = graphs.states(described, stack) if stack else {}
+    if as_json:
+        made = json.dumps(graphs.facts(described, states), indent=2) + "\n"
+    else:
+        made = graphs.svg(described, states, graphs.addresses(described, stack) if stack else {})
+    if output is None:
+        click.echo(made, nl=False)
+    else:
+        _write(output, made)
+    return EXIT_OK
+
+
+def _write(path: Path, text: str) -> None:
+    userfile.check_replaceable(path)
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as e:
+        userfile.forget(path)
+        full = DiskFull.of(e, path.absolute().parent)
+        raise full or NotFound(f"cannot write {path}: {e.strerror}", hint="name another file with -o") from e
 
 
 @command.command()

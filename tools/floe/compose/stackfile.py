@@ -108,6 +108,13 @@ class StackFile:
             names += [other for other in self.vms[name].after if other not in names]
         return {name: vm for name, vm in self.vms.items() if name in names}
 
+    def order(self) -> list[str]:
+        """The VMs, each behind those that it comes after."""
+        order: list[str] = []
+        while len(order) < len(self.vms):
+            order += [name for name, vm in self.vms.items() if name not in order and set(vm.after) <= set(order)]
+        return order
+
     def joined(self, vm: Vm) -> dict[str, str]:
         """The networks of a VM, and the address that it is to have in each, "" for any."""
         if vm.networks is None:

@@ -104,7 +104,7 @@ class Up:
                 by_vm[step.instance.key.removeprefix("vm.")].append(step)
         with ThreadPoolExecutor(stacks.WORKERS) as starting, ThreadPoolExecutor(max(1, len(by_vm))) as waiting:
             done: dict[str, Future[None]] = {}
-            for name in _in_order(self.file):
+            for name in self.file.order():
                 before = [done[other] for other in self.file.vms[name].after]
                 done[name] = waiting.submit(self._start_all, by_vm[name], before, starting)
             self._finish(list(done.values()))
@@ -217,11 +217,3 @@ def _wait_for(futures: list[Future[None]]) -> None:
     while left:
         with contextlib.suppress(KeyboardInterrupt):
             left = wait(left, _LOOK_S).not_done
-
-
-def _in_order(file: StackFile) -> list[str]:
-    """The VMs, each behind those that it comes after."""
-    order: list[str] = []
-    while len(order) < len(file.vms):
-        order += [name for name, vm in file.vms.items() if name not in order and set(vm.after) <= set(order)]
-    return order
