@@ -155,6 +155,19 @@ def test_who_reaches_whom(stacks: Stacks, accel: str) -> None:
     assert left() == []
 
 
+def test_a_port_that_is_open_in_the_second_network(stacks: Stacks) -> None:
+    stacks.write(
+        '[vm.a]\napp = "a.py"\nnetworks = { front = "", back = "10.77.0.9" }\nports = ["0:80", "0:80/udp"]\n'
+        'ready = { port = 80, within = 30 }\n[network.front]\n[network.back]\nsubnet = "10.77.0.0/24"\n',
+        a='import socket\ns = socket.socket()\ns.bind(("10.77.0.9", 80))\ns.listen(1)\nwhile True:\n    s.accept()\n',
+    )
+    stacks.compose("up", "-d")
+    vm = stacks.ps()["a"]
+    assert vm["ready"]
+    assert [port["protocol"] for port in vm["ports"]] == ["tcp", "udp"]
+    assert len({port["host"] for port in vm["ports"]}) == 1  # any port of this machine's, but one for both
+
+
 def test_a_port_that_nobody_opens(stacks: Stacks) -> None:
     stacks.write(
         '[vm.a]\napp = "a.py"\nready = { port = 80, within = 2 }\n', a="import network, time\ntime.sleep(60)\n"

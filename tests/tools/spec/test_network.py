@@ -146,7 +146,31 @@ def test_the_same_port_twice() -> None:
     (one,) = ports.claim([Forward("127.0.0.1", 0, 80)])
     with pytest.raises(UsageError, match="given twice"):
         ports.claim([one, Forward("127.0.0.1", one.host_port, 81)])
-    assert len(ports.claim([Forward("127.0.0.1", 0, 80), Forward("127.0.0.1", 0, 80, "udp")])) == 2
+
+
+def test_any_port_for_tcp_and_udp_is_one_port() -> None:
+    """Of a DNS server, say, which is asked by both."""
+    for order in (("tcp", "udp"), ("udp", "tcp")):
+        both = [Forward("127.0.0.1", 0, 53, protocol) for protocol in order]
+        more = [Forward("127.0.0.1", 0, 54, "udp"), Forward("0.0.0.0", 0, 53, "udp")]
+        claimed = ports.claim([both[0], *more, both[1]])
+        assert claimed[0].host_port == claimed[3].host_port
+        assert len({forward.host_port for forward in claimed}) == 3
+        for forward in claimed:
+            with ports.open_socket(forward, backlog=1):
+                pass
+
+
+def test_ports_of_the_host_by_those_of_the_guest() -> None:
+    forwards = [
+        Forward("127.0.0.1", 8053, 53, "udp"), Forward("127.0.0.1", 8054, 53), Forward("127.0.0.1", 8069, 69, "udp"),
+    ]  # fmt: skip
+    for order in (forwards, forwards[::-1]):
+        found = ports.HostPorts(order)
+        assert (found[53], found["53/tcp"], found["53/udp"], found[69]) == (8054, 8054, 8053, 8069)
+        assert set(found) == {53, 69}
+        with pytest.raises(KeyError):
+            found["69/tcp"]
 
 
 def test_one_port_at_several_addresses() -> None:

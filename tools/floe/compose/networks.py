@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from floe.compose.stackfile import StackFile, Vm
+from floe.compose.stackfile import Net, StackFile, Vm
 from floe.errors import UsageError, VmError
 from floe.hostnet import networks as carrier
 from floe.store import vmfolder
@@ -198,16 +198,22 @@ def ask(stack: Stack, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def answers(file: StackFile, stack: Stack, name: str, vm: Vm) -> bool:
-    """Whether the port of `ready` of a VM answers just now."""
-    network = next(net for net in file.joined(vm) if file.networks[net].subnet)
-    address = stack.addresses[network][name]
-    if file.networks[network].bridge:
-        try:
-            socket.create_connection((address, vm.ready.port), 1.0).close()
-        except OSError:
-            return False
-        return True
-    return bool(ask(stack, {"do": "probe", "network": network, "address": address, "port": vm.ready.port})["open"])
+    """Whether the port of `ready` of a VM answers just now, in any of its networks: it may be open in one alone."""
+    return any(
+        _answers(file.networks[network], stack, network, stack.addresses[network][name], vm.ready.port)
+        for network in file.joined(vm)
+        if file.networks[network].subnet
+    )
+
+
+def _answers(net: Net, stack: Stack, network: str, address: str, port: int) -> bool:
+    if not net.bridge:
+        return bool(ask(stack, {"do": "probe", "network": network, "address": address, "port": port})["open"])
+    try:
+        socket.create_connection((address, port), 1.0).close()
+    except OSError:
+        return False
+    return True
 
 
 def stop(stack: Stack) -> None:

@@ -18,6 +18,7 @@ from floe.errors import FloeError, UsageError
 
 _HINT = "-p [ADDR:]HOST:GUEST[/udp], for example -p 8080:80, -p 8000-8010:8000-8010 or -p [::1]:8080:80"
 _MAX_RANGE = 256
+_DRAWS = 64  # of a port that is free for TCP and UDP
 _FORWARD = re.compile(
     r"(?:(?P<address>[^:/]+|\[[^\]]*\]):)?(?P<host>[0-9]{1,5}(?:-[0-9]{1,5})?):"
     r"(?P<guest>[0-9]{1,5}(?:-[0-9]{1,5})?)(?:/(?P<protocol>tcp|udp))?"
@@ -52,6 +53,19 @@ class Forward:
         return f"-p {address}{host_port or self.host_port}:{self.guest_port}" + (
             "/udp" if self.protocol == "udp" else ""
         )
+
+
+class HostPorts(dict[int, int]):
+    """Port of the host for each forwarded port of the guest: [53] is TCP's, or UDP's where TCP has none; ["53/tcp"] and
+    ["53/udp"] tell them apart."""
+
+    def __init__(self, forwards: Sequence[Forward]) -> None:
+        by_protocol = sorted(forwards, key=lambda forward: forward.protocol != "udp")  # what comes last counts
+        super().__init__({forward.guest_port: forward.host_port for forward in by_protocol})
+        self._named = {f"{forward.guest_port}/{forward.protocol}": forward.host_port for forward in forwards}
+
+    def __getitem__(self, key: int | str) -> int:
+        return self._named[key] if isinstance(key, str) else super().__getitem__(key)
 
 
 def parse_forward(text: str) -> Forward:
@@ -108,14 +122,22 @@ def _range(text: str) -> range:
 
 
 def claim(forwards: Sequence[Forward], *, through: bool = False) -> tuple[Forward, ...]:
-    """The forwards with every host port known to be free now, and 0 replaced by a free one. through: what QEMU cannot
-    forward itself gets a port that it can.
+    """The forwards with every host port known to be free now, and 0 replaced by a free one: for TCP and UDP of one port
+    of the guest by the same. through: what QEMU cannot forward itself gets a port that it can.
 
     Raises FloeError naming the port, who has it, and a port that is free."""
     claimed: list[Forward] = []
+    drawn: dict[Forward, int] = {}  # for both protocols, by what was asked for
     for forward in forwards:
         if not forward.host_port:
-            forward = replace(forward, host_port=_unclaimed(forward, claimed))
+            other = replace(forward, protocol="udp" if forward.protocol == "tcp" else "tcp")
+            if forward in drawn:
+                port = drawn.pop(forward)
+            elif other in forwards:
+                port = drawn[other] = _unclaimed_by_both(forward, other, claimed)
+            else:
+                port = _unclaimed(forward, claimed)
+            forward = replace(forward, host_port=port)
         if any(_overlap(forward, other) for other in claimed):
             raise UsageError(f"{forward.option()}: host port {forward.host_port} is given twice")
         _check_free(forward)
@@ -152,6 +174,16 @@ def _unclaimed(forward: Forward, claimed: Sequence[Forward]) -> int:
     _check_free(forward)  # says what is wrong with its address
     taken = {other.host_port for other in claimed}
     return next(port for port in iter(lambda: free_port(forward), None) if port not in taken)
+
+
+def _unclaimed_by_both(forward: Forward, other: Forward, claimed: Sequence[Forward]) -> int:
+    """As _unclaimed(), for two protocols; where none is free for both, as good as never, one for the first."""
+    _check_free(other)
+    for _ in range(_DRAWS):
+        port = _unclaimed(forward, claimed)
+        with contextlib.suppress(OSError):
+            return _bind(replace(other, host_port=port))
+    return port
 
 
 def free_port(forward: Forward) -> int:

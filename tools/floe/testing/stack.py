@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from floe.errors import GuestError, NotFound
+from floe.spec.ports import HostPorts
 
 if TYPE_CHECKING:
     from floe.detached.control import Status
@@ -67,9 +68,9 @@ class Stack:
         with self._apart():
             return control.status(vmfolder.find(self._name(vm)))
 
-    def ports(self, vm: str) -> dict[int, int]:
+    def ports(self, vm: str) -> HostPorts:
         """For each port of the guest that the file forwards, the port of this machine."""
-        return {forward.guest_port: forward.host_port for forward in self.status(vm).spec.forwards}
+        return HostPorts(self.status(vm).spec.forwards)
 
     def addresses(self, vm: str) -> dict[str, str]:
         """In each network."""

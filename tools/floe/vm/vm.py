@@ -24,6 +24,7 @@ from floe.errors import EXIT_INTERRUPTED, EXIT_TIMED_OUT, FloeError, VmError, Vm
 from floe.hostnet import taps
 from floe.hypervisor import registry
 from floe.spec import disks, handover, network
+from floe.spec.ports import HostPorts
 from floe.spec.vmspec import VmSpec, Wires
 from floe.stream.keys import stop_keys
 from floe.stream.streams import Closed, Ended, Matched, Stream, TimedOut
@@ -76,9 +77,9 @@ class Vm:
     # ---- what a caller may look at ------------------------------------------------------------------
 
     @property
-    def ports(self) -> dict[int, int]:
+    def ports(self) -> HostPorts:
         """Port of the host for each forwarded port of the guest."""
-        return {forward.guest_port: forward.host_port for forward in self.spec.forwards}
+        return HostPorts(self.spec.forwards)
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
