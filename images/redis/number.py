@@ -99,22 +99,49 @@ def _exact(text: bytes) -> tuple:
         raise CommandError("ERR increment would produce NaN or Infinity")
 
 
+_WIDE = 64  # bits of the mantissa with which Redis adds, an x86 long double
+
+
+def _rounded(above: int, below: int) -> tuple:
+    """The wide float that is nearest to a fraction: (whole number, power of two)."""
+    sign = -1 if above < 0 else 1
+    above = abs(above)
+    if not above:
+        return 0, 0
+    power = len(bin(above)) - len(bin(below)) - _WIDE
+    if power > 0:
+        below <<= power
+    else:
+        above <<= -power
+    if above >> _WIDE >= below:  # 65 bits
+        below <<= 1
+        power += 1
+    return sign * _nearest(above, below), power
+
+
+def _nearest(above: int, below: int) -> int:
+    """Of two whole numbers that are as near the even one; above is not negative."""
+    whole, rest = divmod(above, below)
+    return whole + (2 * rest > below or (2 * rest == below and whole & 1))
+
+
+def _wide(text: bytes) -> tuple:
+    """Raises CommandError."""
+    number, power = _exact(text)
+    return _rounded(number * 10 ** max(power, 0), 10 ** max(-power, 0))
+
+
 def add_decimal(text: bytes, more: bytes) -> bytes:
-    """The sum of two decimal numbers, exactly, with at most 17 digits behind the point. Raises CommandError."""
-    first, first_power = _exact(text)
-    second, second_power = _exact(more)
-    power = min(first_power, second_power, 0)
-    total = first * 10 ** (first_power - power) + second * 10 ** (second_power - power)
-    if power < -_DIGITS:
-        below = 10 ** (-_DIGITS - power)
-        sign = -1 if total < 0 else 1
-        total = sign * ((abs(total) * 2 + below) // (2 * below))
-        power = -_DIGITS
+    """The sum of two decimal numbers, to the digit as Redis has it: 17 behind the point at most. Raises as _exact()."""
+    first, first_power = _wide(text)
+    second, second_power = _wide(more)
+    power = min(first_power, second_power)
+    total, more_power = _rounded((first << (first_power - power)) + (second << (second_power - power)), 1)
+    power += more_power
     sign = b"-" if total < 0 else b""
-    digits = b"%d" % abs(total)
-    if power == 0:
-        return sign + digits
-    if len(digits) <= -power:
-        digits = b"0" * (1 - power - len(digits)) + digits
-    part = digits[power:].rstrip(b"0")
-    return sign + digits[:power] + (b"." + part if part else b"")
+    digits = b"%d" % _nearest((abs(total) << max(power, 0)) * 10**_DIGITS, 1 << max(-power, 0))
+    if len(digits) <= _DIGITS:
+        digits = b"0" * (_DIGITS + 1 - len(digits)) + digits
+    said = digits[:-_DIGITS] + b"." + digits[-_DIGITS:]
+    said = said.rstrip(b"0").rstrip(b".")
+    return said if said == b"0" else sign + said
