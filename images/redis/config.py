@@ -28,6 +28,8 @@ class Config:
             b"auto-aof-rewrite-percentage": b"100",
             b"auto-aof-rewrite-min-size": b"%d" % server.rewrite_least,
             b"databases": b"%d" % len(server.space.databases),
+            b"lfu-decay-time": b"%d" % server.eviction.frequency.minutes,
+            b"lfu-log-factor": b"%d" % server.eviction.frequency.factor,
             b"maxclients": b"%d" % server.most_clients,
             b"maxmemory": b"%d" % server.limit,
             b"maxmemory-policy": server.eviction.policy,
@@ -50,6 +52,10 @@ class Config:
             server.eviction.choose(value.lower())
         elif name == b"appendfsync" and value.lower() in FSYNC:
             server.fsync = value.lower()
+        elif name == b"lfu-decay-time" and value.isdigit():
+            server.eviction.frequency.minutes = int(value)
+        elif name == b"lfu-log-factor" and value.isdigit():
+            server.eviction.frequency.factor = int(value)
         elif name == b"timeout" and value.isdigit():
             server.idle_s = int(value)
         elif name == b"maxclients" and value.isdigit() and int(value) > 0:

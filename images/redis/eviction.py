@@ -7,16 +7,21 @@ Memory is measured by a collection of garbage; in between, what was written sinc
 import gc
 import random
 
+from frequency import FIRST, Frequency
+
 POLICIES = (
     b"noeviction",
     b"allkeys-lru",
     b"volatile-lru",
+    b"allkeys-lfu",
+    b"volatile-lfu",
     b"allkeys-random",
     b"volatile-random",
     b"volatile-ttl",
 )
 _ENTRY = 112  # bytes that a value costs beside its own
 _DRAWN = 5  # keys of which the best one goes
+_MINUTE_MS = 60000
 _AGAIN_MS = 100  # between two measurements that found no room
 
 
@@ -27,17 +32,31 @@ class Eviction:
         self._space = space
         self.policy = b"noeviction"
         self.base = 0  # bytes in use before there were keys
+        self.frequency = Frequency()
         self._room = 0  # bytes that may be written before the next measurement
         self._full_since = 0
         self._candidates: list = []  # (database, key), drawn at random
 
     def choose(self, policy: bytes) -> None:
+        rate = self._used_now if policy.endswith(b"lru") else self._used_more if policy.endswith(b"lfu") else None
+        same = policy[-3:] == self.policy[-3:]
         self.policy = policy
-        follows = policy.endswith(b"lru")
         for db in self._space.databases:
-            db.used = (db.used or {}) if follows else None
+            db.rate = rate
+            db.used = None if rate is None else db.used if same and db.used is not None else {}
         self._candidates = []
         self.measure_again()
+
+    def _used_now(self, _: object) -> int:
+        return self._space.now
+
+    def _used_more(self, said: object) -> int:
+        return self.frequency.used(said, self._space.now // _MINUTE_MS)
+
+    def often(self, db: object, key: bytes) -> int:
+        """The counter of a key's uses."""
+        said = db.used.get(key)
+        return FIRST if said is None else self.frequency.counter(said, self._space.now // _MINUTE_MS)
 
     def measure_again(self) -> None:
         self._room = 0
@@ -112,6 +131,8 @@ class Eviction:
         """The least one goes."""
         if self.policy.endswith(b"ttl"):
             return db.expires[key]
+        if self.policy.endswith(b"lfu"):
+            return self.often(db, key)
         return db.used.get(key, 0) if db.used is not None else 0
 
     def size_of(self, key: bytes, value: object) -> int:

@@ -205,11 +205,16 @@ def inspect(client: object, args: list) -> bytes:
         return bulk(encoding(value))
     if what == b"REFCOUNT":
         return ONE
-    if what == b"FREQ":
+    eviction = client.server.eviction
+    often = eviction.policy.endswith(b"lfu")
+    if often != (what == b"FREQ"):
+        how = "selected, idle time" if often else "not selected, access frequency"
         raise CommandError(
-            "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when "
-            "switching between policies at runtime LRU and LFU data will take some time to adjust."
+            "ERR An LFU maxmemory policy is %s not tracked. Please note that when switching between policies at "
+            "runtime LRU and LFU data will take some time to adjust." % how
         )
+    if often:
+        return integer(eviction.often(db, args[2]))
     since = db.used.get(args[2], db.space.now) if db.used is not None else db.space.now
     return integer((db.space.now - since) // 1000)
 

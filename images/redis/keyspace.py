@@ -38,7 +38,8 @@ class Database:
         self.expires: dict = {}  # key -> ms since 1970
         self.watchers: dict = {}  # key -> clients that WATCH it
         self.waiters: dict = {}  # key -> clients that wait for its elements, the first one first
-        self.used: dict | None = None  # key -> when it was last used, if eviction asks for it
+        self.used: dict | None = None  # key -> when or how often it was used, if eviction asks for it
+        self.rate = None  # rate(what it says of a key or None): what it says after one more use
 
     def get(self, key: bytes) -> object:
         """The value, or None."""
@@ -56,14 +57,17 @@ class Database:
         else:
             self.space.hits += 1
             if self.used is not None:
-                self.used[key] = self.space.now
+                self.used[key] = self.rate(self.used.get(key))
         return value
 
     def typed(self, key: bytes, kind: object) -> object:
         """The value if it is of this type, None if there is none. Raises CommandError."""
         value = self.get(key)
-        if value is not None and type(value) is not kind:
-            raise CommandError(WRONG_TYPE)
+        if value is not None:
+            if type(value) is not kind:
+                raise CommandError(WRONG_TYPE)
+            if self.used is not None:
+                self.used[key] = self.rate(self.used.get(key))
         return value
 
     def made(self, key: bytes, kind: object) -> object:
@@ -78,6 +82,8 @@ class Database:
         self.values[key] = value
         if self.expires:
             self.expires.pop(key, None)
+        if self.used is not None and key in self.used:
+            self.used[key] = self.rate(self.used[key])
         self.touch(key)
 
     def touch(self, key: bytes) -> None:
@@ -88,14 +94,16 @@ class Database:
                 client.watch_broken = True
         if self.waiters and key in self.waiters and key in self.values:
             self.space.arrived.append((self, key))
-        if self.used is not None:
-            self.used[key] = self.space.now
+        if self.used is not None and key not in self.used and key in self.values:
+            self.used[key] = self.rate(None)
 
     def changed(self, key: bytes, value: object) -> None:
         """A collection has changed; an empty one goes."""
         if not value:
             self.values.pop(key, None)
             self.expires.pop(key, None)
+            if self.used is not None:
+                self.used.pop(key, None)
         self.touch(key)
 
     def remove(self, key: bytes) -> bool:

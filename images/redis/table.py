@@ -4,6 +4,7 @@
 An arity counts the name too; a negative one is the least.
 """
 
+import bits
 import blocking
 import expiry
 import hashes
@@ -22,6 +23,7 @@ import zstore
 
 _MODULES = (
     strings,
+    bits,
     expiry,
     hashes,
     lists,
@@ -40,7 +42,7 @@ _MODULES = (
 
 
 # Whose commands answer at once and leave a client as it is.
-_PLAIN = (strings, expiry, hashes, lists, sets, zsets, zranges, zstore, keys, scan)
+_PLAIN = (strings, bits, expiry, hashes, lists, sets, zsets, zranges, zstore, keys, scan)
 
 
 def plain(table: dict, log: bool, limit: bool) -> dict:

@@ -26,7 +26,9 @@ class _Plan:
         if any(value is not None and type(value) not in (SortedSet, set) for value in self.values):
             raise CommandError(WRONG_TYPE)
         self.weights = [1.0] * count
+        self.joins = not (name.startswith(b"zdiff") or name == b"zintercard")
         self.join = b"SUM"
+        self.limit = 0
         self.with_scores = False
         self._options(args[at + 1 + count :], at == 1)
 
@@ -34,15 +36,21 @@ class _Plan:
         while words:
             word = words[0].upper()
             used = 1
-            if word == b"WEIGHTS" and not self.name.startswith(b"zdiff") and len(words) > len(self.keys):
+            if word == b"WEIGHTS" and self.joins and len(words) > len(self.keys):
                 used = 1 + len(self.keys)
                 self.weights = [parse_float(text, "ERR weight value is not a float") for text in words[1:used]]
-            elif word == b"AGGREGATE" and not self.name.startswith(b"zdiff") and len(words) > 1:
+            elif word == b"AGGREGATE" and self.joins and len(words) > 1:
                 used = 2
                 self.join = words[1].upper()
                 if self.join not in (b"SUM", b"MIN", b"MAX"):
                     raise syntax_error()
-            elif word == b"WITHSCORES" and answers:
+            elif word == b"LIMIT" and self.name == b"zintercard" and len(words) > 1:
+                used = 2
+                problem = "ERR LIMIT can't be negative"
+                self.limit = parse_integer(words[1], problem)
+                if self.limit < 0:
+                    raise CommandError(problem)
+            elif word == b"WITHSCORES" and answers and self.name != b"zintercard":
                 self.with_scores = True
             else:
                 raise syntax_error()
@@ -98,6 +106,13 @@ def combine(client: object, args: list) -> bytes:
     return scored(client, entries) if plan.with_scores else bulks([member for _, member in entries])
 
 
+def intercard(client: object, args: list) -> bytes:
+    """ZINTERCARD."""
+    plan = _Plan(client.db, args, 1)
+    found = len(plan.scores())
+    return integer(min(found, plan.limit) if plan.limit else found)
+
+
 def combine_and_store(client: object, args: list) -> bytes:
     """ZUNIONSTORE, ZINTERSTORE, ZDIFFSTORE."""
     plan = _Plan(client.db, args, 2)
@@ -110,6 +125,7 @@ COMMANDS = {
     "zunion": (combine, -3, ""),
     "zinter": (combine, -3, ""),
     "zdiff": (combine, -3, ""),
+    "zintercard": (intercard, -3, ""),
     "zunionstore": (combine_and_store, -4, "wm"),
     "zinterstore": (combine_and_store, -4, "wm"),
     "zdiffstore": (combine_and_store, -4, "wm"),

@@ -26,10 +26,30 @@ NUMBERS = [
     "-9223372036854775808",
 ]
 TIMES = ["10000", "0", "-1", "x", "", "9223372036854775807"]  # none that ends while the test runs
-FLOATS = ["0", "1", "-1.5", "3.3", "2.25", "inf", "-inf", "1e3", "nope", "0.1", "100", "-0"]
+FLOATS = [
+    "0",
+    "1",
+    "0.3",
+    "996.2",
+    "1234567.125",
+    "-0.0001",
+    "-1.5",
+    "3.3",
+    "2.25",
+    "inf",
+    "-inf",
+    "1e3",
+    "nope",
+    "0.1",
+    "100",
+    "-0",
+]
 VALUES = [b"", b"a", b"hello world", b"\r\n", b"line\r\nline", b"\x00\xff", b"12", b"-3", b"10.5", b"x" * 300]
 ENDS = ["-inf", "+inf", "0", "1", "(1", "3.3", "(3.3", "x", "-2"]
 LEX = ["-", "+", "[f1", "(f3", "[f5", "(f7", "f2", "["]
+BITS = ["0", "1", "6", "9", "100", "#0", "#1", "#3", "-1", "x", ""]
+WIDTHS = ["u1", "u8", "u63", "i1", "i5", "i8", "i64", "u16", "u64", "i65", "u0", "x8", ""]
+TEXTS = [b"", b"ohmytext", b"mynewtext", b"abcabcabc", b"xxabcyyabcab", b"aaaa", b"a\x00b\xffc"]
 PATTERNS = ["*", "k*", "k?", "k[1-3]", "[^k]*", "k1\\0", "", "*1*"]
 
 # A letter stands for a word of a kind; "|" parts choices, "..." repeats the word before it.
@@ -38,6 +58,12 @@ GET k; SET k v; SET k v NX; SET k v XX; SET k v GET; SET k v EX 10000; SET k v P
 SET k v NX XX; SET k v EX t; SET k v PXAT 1; SET k v NX GET; SETNX k v; SETEX k t v; PSETEX k 10000000 v; GETSET k v
 GETDEL k; GETEX k; GETEX k PERSIST; GETEX k EX 10000; GETEX k EX t; MGET k k k; MSET k v k v; MSET k v k; MSETNX k v k v
 INCR k; DECR k; INCRBY k n; DECRBY k n; INCRBYFLOAT k g; APPEND k v; STRLEN k; SETRANGE k r v; GETRANGE k n n
+SETBIT k b 1; SETBIT k b 0; SETBIT k 1 x; GETBIT k b; BITCOUNT k; BITCOUNT k s s; BITCOUNT k s s BIT; BITCOUNT k n n BYTE; BITCOUNT k s
+BITCOUNT k s s BAD; BITPOS k 1; BITPOS k 0; BITPOS k 1 s; BITPOS k 0 s s; BITPOS k 0 n n BIT; BITPOS k 1 s s BIT; BITPOS k 2; BITPOS k 0 s s X
+BITOP AND k k k; BITOP OR k k k; BITOP XOR k k k k; BITOP NOT k k; BITOP NOT k k k; BITOP NAND k k; BITFIELD k GET h b; BITFIELD k SET h b n
+BITFIELD k INCRBY h b n; BITFIELD k OVERFLOW o INCRBY h b n GET h b; BITFIELD k OVERFLOW o SET h b n SET h b n; BITFIELD k GET u8
+BITFIELD_RO k GET h b GET h b; BITFIELD_RO k SET h b n; SET q m; SET q m; LCS q q; LCS q q LEN; LCS q q IDX; LCS q k LEN IDX; LCS k q BAD
+LCS q q IDX MINMATCHLEN 2 WITHMATCHLEN; OBJECT FREQ q; STRLEN q
 HSET k f v; HSET k f v f v; HSET k f; HMSET k f v; HSETNX k f v; HGET k f; HMGET k f f f; HDEL k f f; HGETALL k; HKEYS k
 HVALS k; HLEN k; HEXISTS k f; HSTRLEN k f; HINCRBY k f n; HINCRBYFLOAT k f g; HSCAN k 0; HSCAN k 0 MATCH p COUNT 5
 RPUSH k v v; LPUSH k v v v; RPUSHX k v; LPUSHX k v; LPOP k; RPOP k; LPOP k c; RPOP k c; LLEN k; LRANGE k n n
@@ -55,8 +81,8 @@ ZRANGE k 0 1 LIMIT 0 1; ZRANGE y l l BYLEX WITHSCORES; ZRANGEBYSCORE k e e WITHS
 ZRANGEBYLEX y l l; ZREVRANGEBYLEX y l l; ZCOUNT k e e; ZLEXCOUNT y l l; ZREMRANGEBYRANK k s s; ZREMRANGEBYSCORE k e e
 ZREMRANGEBYLEX y l l; ZRANGESTORE k k 0 -1; ZRANGESTORE k k e e BYSCORE; ZUNIONSTORE k 2 k k; ZUNIONSTORE k 2 k k WEIGHTS 2 g
 ZINTERSTORE k 2 k k AGGREGATE MIN; ZDIFFSTORE k 2 k k; ZUNION 2 k k WITHSCORES; ZINTER 2 k k; ZDIFF 2 k k WITHSCORES; ZUNION 0 k
-ZMPOP 1 k MIN; ZMPOP 2 k k MAX COUNT 2; ZSCAN k 0; BZPOPMIN k 0.01
-DEL k k; UNLINK k; EXISTS k k; TOUCH k k; TYPE k; EXPIRE k 10000; EXPIRE k t; EXPIRE k 10000 NX; EXPIRE k 20000 GT; EXPIRE k 5000 LT
+ZINTERCARD 2 k k; ZINTERCARD 2 k k LIMIT s; ZINTERCARD 1 k WITHSCORES; ZINTERCARD 0 k; ZMPOP 1 k MIN; ZMPOP 2 k k MAX COUNT 2; ZSCAN k 0; BZPOPMIN k 0.01
+DEL k k; UNLINK k; EXISTS k k; TOUCH k k; TYPE k; EXPIRE k 10000; EXPIRE k t; EXPIRE k 10000 NX; EXPIREAT k 4102444900 GT; EXPIRE k 5000 LT
 EXPIRE k 10 NX XX; EXPIRE k 10 BAD; PEXPIRE k 10000000 XX; EXPIREAT k 1; EXPIREAT k 4102444800; TTL k; PERSIST k; EXPIRETIME k
 RENAME k k; RENAMENX k k; KEYS p; SCAN 0 COUNT 1000; SCAN 0 MATCH p COUNT 1000 TYPE hash; SCAN x; COPY k k; COPY k k REPLACE
 OBJECT REFCOUNT nokey; OBJECT WRONG k; MOVE k 0; SELECT 99; SELECT x; COPY k k DB 1; PING; PING v; ECHO v; ECHO
@@ -97,7 +123,8 @@ class Commands:
         kinds: dict[str, list[Word]] = {
             "k": list(KEYS), "y": ["same0", "same1"], "v": list(VALUES), "f": list(FIELDS), "n": list(NUMBERS), "g": list(FLOATS),
             "p": list(PATTERNS), "e": list(ENDS), "l": list(LEX), "s": [0, 1, -1, 2, -3], "c": [0, 1, 2, 5, -1],
-            "r": [0, 1, 5, 20, -1], "t": list(TIMES),
+            "r": [0, 1, 5, 20, -1], "t": list(TIMES), "b": list(BITS), "h": list(WIDTHS), "o": ["WRAP", "SAT", "FAIL", "sat", "NO"],
+            "q": ["text0", "text1"], "m": list(TEXTS),
         }  # fmt: skip
         return choice(kinds[word]) if word in kinds else word
 

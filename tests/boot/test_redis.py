@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import runpy
 import shutil
 import subprocess
 import time
@@ -12,11 +13,13 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import redis
 
 from floe.testing import Boot
 from tests.boot.redisguest import CLI, BootRedis, ErrorAnswer, Peer, serve
 
 BENCHMARK = shutil.which("redis-benchmark")
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -26,10 +29,10 @@ def boot_redis(boot: Boot) -> Iterator[BootRedis]:
 
 @pytest.mark.skipif(CLI is None or BENCHMARK is None, reason="SKIP: redis-tools is not installed")
 def test_redis_cli_and_benchmark(boot_redis: BootRedis) -> None:
-    redis = boot_redis()
+    server = boot_redis()
 
     def cli(*words: str) -> str:
-        argv = [str(CLI), "-p", str(redis.port), *words]
+        argv = [str(CLI), "-p", str(server.port), *words]
         return subprocess.run(argv, capture_output=True, text=True, timeout=30, check=True).stdout.strip()
 
     assert cli("set", "greeting", "hello", "EX", "100") == "OK"
@@ -39,7 +42,7 @@ def test_redis_cli_and_benchmark(boot_redis: BootRedis) -> None:
     assert cli("incrby", "greeting", "1") == "ERR value is not an integer or out of range"
     assert "redis_version:7." in cli("info", "server")
     assert sorted(cli("--scan", "--pattern", "gr*").splitlines()) == ["greeting"]
-    argv = [str(BENCHMARK), "-p", str(redis.port), "-q", "-n", "2000", "-P", "8", "-r", "500"]
+    argv = [str(BENCHMARK), "-p", str(server.port), "-q", "-n", "2000", "-P", "8", "-r", "500"]
     argv += ["-t", "ping_inline,ping_mbulk,set,get,incr,lpush,lrange_100,sadd,spop,hset,zadd,mset"]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0 and done.stdout.count("requests per second") >= 12, done.stdout + done.stderr
@@ -47,16 +50,18 @@ def test_redis_cli_and_benchmark(boot_redis: BootRedis) -> None:
 
 
 def test_what_a_client_says_and_hears(boot_redis: BootRedis) -> None:
-    redis = boot_redis()
-    _check_resp3(redis.port)
-    _check_large_values(redis.port)
-    _check_many_keys(redis.port)
-    _check_expiry_and_scan(redis.port)
-    _check_channels(redis.port)
-    _check_waiting(redis.port)
-    _check_transactions(redis.port)
-    _check_clients(redis.port)
-    _check_bad_input(redis.port)
+    server = boot_redis()
+    _check_resp3(server.port)
+    _check_large_values(server.port)
+    _check_frequency(server.port)
+    _check_many_bits(server.port)
+    _check_many_keys(server.port)
+    _check_expiry_and_scan(server.port)
+    _check_channels(server.port)
+    _check_waiting(server.port)
+    _check_transactions(server.port)
+    _check_clients(server.port)
+    _check_bad_input(server.port)
 
 
 def _check_resp3(port: int) -> None:
@@ -89,6 +94,35 @@ def _check_large_values(port: int) -> None:
         assert peer.read() == large
         peer.sock.sendall(b"set inline 'a b'\r\nGET inline\n\r\n")
         assert (peer.read(), peer.read()) == ("OK", b"a b")
+
+
+def _check_frequency(port: int) -> None:
+    with Peer(port) as peer:
+        peer.ask("SET", "hot", 1)
+        assert str(peer.ask("OBJECT", "FREQ", "hot")).startswith("ERR An LFU maxmemory policy is not selected, access ")
+        assert peer.ask("CONFIG", "SET", "maxmemory-policy", "allkeys-lfu", "lfu-log-factor", 1) == "OK"
+        assert peer.ask("MSET", "hot", 1, "cold", 1) == "OK" and peer.ask("OBJECT", "FREQ", "cold") == 5
+        for _ in range(300):
+            peer.send("GET", "hot")
+        assert all(peer.read() == b"1" for _ in range(300))
+        often = peer.ask("OBJECT", "FREQ", "hot")
+        assert isinstance(often, int) and 12 < often < 60, "each further count is rarer"
+        assert str(peer.ask("OBJECT", "IDLETIME", "hot")).startswith("ERR An LFU maxmemory policy is selected, idle ")
+        assert peer.ask("DEL", "hot", "cold") == 2
+        assert peer.ask("CONFIG", "SET", "maxmemory-policy", "noeviction") == "OK"
+
+
+def _check_many_bits(port: int) -> None:
+    """More than a loop of bytecode would go over while others wait."""
+    with Peer(port) as peer:
+        assert peer.ask("SETBIT", "bits", 7_999_999, 1) == 0 and peer.ask("STRLEN", "bits") == 1_000_000
+        for _ in range(100):
+            peer.send("BITCOUNT", "bits")
+            peer.send("BITPOS", "bits", 1)
+        assert [peer.read() for _ in range(200)] == [1, 7_999_999] * 100
+        assert peer.ask("BITOP", "NOT", "others", "bits") == 1_000_000
+        assert peer.ask("BITPOS", "others", 0) == 7_999_999 and peer.ask("BITCOUNT", "others") == 7_999_999
+        assert peer.ask("DEL", "bits", "others") == 2
 
 
 def _check_many_keys(port: int) -> None:
@@ -232,10 +266,40 @@ def _check_bad_input(port: int) -> None:
         assert peer.ask("PING") == "PONG"
 
 
+def test_redis_py(boot_redis: BootRedis) -> None:
+    """What people write with the client of Python."""
+    server = boot_redis()
+    for protocol in (2, 3):
+        with redis.Redis(port=server.port, protocol=protocol, decode_responses=True, socket_timeout=30) as client:
+            _check_redis_py(client)
+            assert client.flushall()
+
+
+def _check_redis_py(client: redis.Redis) -> None:
+    assert client.ping() and client.set("greeting", "hello", ex=100, get=True) is None
+    assert client.get("greeting") == "hello" and 0 < client.ttl("greeting") <= 100
+    assert client.hset("h", mapping={"a": 1, "b": "x"}) == 2 and client.hgetall("h") == {"a": "1", "b": "x"}
+    assert client.zadd("z", {"a": 1.5, "b": 2}) == 2
+    assert [list(each) for each in client.zrange("z", 0, -1, withscores=True)] == [["a", 1.5], ["b", 2.0]]
+    assert client.bitfield("f").set("u8", 0, 255).incrby("u8", 0, 10).execute() == [0, 9]
+    assert set(client.scan_iter("*", count=2)) == {"greeting", "h", "z", "f"}
+    with client.pipeline() as pipe:
+        assert pipe.incr("n").rpush("l", "x", "y").lrange("l", 0, -1).execute() == [1, 2, ["x", "y"]]
+    with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+        client.incr("l")
+    assert client.transaction(lambda pipe: pipe.multi() or pipe.incrby("n", 5), "n") == [6]
+    with client.pubsub() as hears:
+        hears.subscribe("news")
+        assert hears.get_message(timeout=30)["type"] == "subscribe"
+        assert client.publish("news", "one") == 1
+        assert hears.get_message(timeout=30)["data"] == "one"
+    assert client.info("server")["redis_version"].startswith("7.") and client.get("n") == "6"
+
+
 def test_settings_metrics_and_a_secret(boot_redis: BootRedis, boot: Boot, tmp_path: Path) -> None:
     (tmp_path / "password").write_text("sesame\n")
-    redis = boot_redis(secrets={"requirepass": tmp_path / "password"}, MAXMEMORY="2M", MAXMEMORY_POLICY="allkeys-lru")
-    with Peer(redis.port) as peer:
+    server = boot_redis(secrets={"requirepass": tmp_path / "password"}, MAXMEMORY="2M", MAXMEMORY_POLICY="allkeys-lru")
+    with Peer(server.port) as peer:
         assert peer.ask("PING") == "NOAUTH Authentication required."
         assert peer.ask("AUTH", "sesame") == "OK"
         for number in range(3000):  # 6 MB
@@ -251,21 +315,21 @@ def test_settings_metrics_and_a_secret(boot_redis: BootRedis, boot: Boot, tmp_pa
             if said != "OK":
                 break
         assert said == "OOM command not allowed when used memory > 'maxmemory'."
-    url = f"http://127.0.0.1:{redis.vm.ports[9100]}"
+    url = f"http://127.0.0.1:{server.vm.ports[9100]}"
     with urllib.request.urlopen(f"{url}/metrics", timeout=20) as answer:
         text = answer.read().decode()
     assert "redis_evicted_keys" in text and "redis_connected_clients" in text
     with urllib.request.urlopen(f"{url}/ready", timeout=20) as answer:
         assert answer.status == 200
-    redis.stop()
+    server.stop()
     vm = boot("redis", deadline_s=60, memory="64M", env={"APPENDFSYNC": "sometimes"})
     assert vm.wait() == 2
     assert "error redis: APPENDFSYNC=sometimes: always, everysec or no" in vm.console_text
 
 
 def test_a_silent_client_is_closed(boot_redis: BootRedis) -> None:
-    redis = boot_redis(TIMEOUT="4")
-    with Peer(redis.port) as peer:
+    server = boot_redis(TIMEOUT="4")
+    with Peer(server.port) as peer:
         end = time.monotonic() + 5.5
         while time.monotonic() < end:
             assert peer.ask("PING") == "PONG"
@@ -274,8 +338,8 @@ def test_a_silent_client_is_closed(boot_redis: BootRedis) -> None:
 
 
 def test_a_client_that_does_not_read(boot_redis: BootRedis) -> None:
-    redis = boot_redis()
-    with Peer(redis.port) as peer, Peer(redis.port) as other:
+    server = boot_redis()
+    with Peer(server.port) as peer, Peer(server.port) as other:
         assert peer.ask("SET", "v", b"x" * 100000) == "OK"
         peer.sock.settimeout(0.5)
         with suppress(TimeoutError):
@@ -283,3 +347,18 @@ def test_a_client_that_does_not_read(boot_redis: BootRedis) -> None:
                 peer.send("GET", "v")
         assert other.ask("PING") == "PONG"
         assert other.ask("STRLEN", "v") == 100000
+
+
+def test_a_counter_of_uses_goes_down() -> None:
+    """By one in so many minutes, which no test can wait for."""
+    rules = runpy.run_path(str(ROOT / "images/redis/frequency.py"))["Frequency"]()
+    said = rules.used(None, 1000)
+    for _ in range(2000):
+        said = rules.used(said, 1000)
+    count = rules.counter(said, 1000)
+    assert 15 < count < 60 and rules.counter(said, 1010) == count - 10 and rules.counter(said, 2000) == 0
+    assert rules.counter(rules.used(said, 1010), 1010) <= count - 9
+    rules.minutes = 5
+    assert rules.counter(said, 1010) == count - 2
+    rules.minutes = 0
+    assert rules.counter(said, 2000) == count

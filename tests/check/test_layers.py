@@ -41,13 +41,13 @@ USES: list[tuple[str, str]] = [
     (r"modules/xen/.*", rf"{STD}|hal\.h|netdev\.h|xen[a-z_/]*\.h|netfront[a-z_]*\.h|blk[a-z_]*\.h"),
     (
         r"modules/[a-z]+/mod_[a-z_]+\.[ch]",
-        rf"{STD}|py/.*|extmod/.*|hal\.h|(net|blk)dev\.h|lwip/.*|mbedtls/.*|env\.h|httpkey\.h|(net|sock|mod_|tls|resp)[a-z_]*\.h",
+        rf"{STD}|py/.*|extmod/.*|hal\.h|(net|blk)dev\.h|lwip/.*|mbedtls/.*|env\.h|httpkey\.h|(net|sock|mod_|tls|resp|bits)[a-z_]*\.h",
     ),
     (
         r"modules/lwip/.*",
         rf"{STD}|sys/types\.h|lwip/.*|netif/.*|arch/.*|lwipopts\.h|netdev\.h|hal\.h|(net|sock|mod_)[a-z_]*\.h",
     ),
-    (r"modules/resp/resp\.[ch]", rf"{STD}|resp\.h"),
+    (r"modules/resp/(resp|bits)\.[ch]", rf"{STD}|(resp|bits)\.h"),
     (r"modules/tls/.*", rf"{STD}|(time|sys/types)\.h|mbedtls/.*|psa/.*|hal\.h|tls[a-z_]*\.h"),
 ]  # fmt: skip
 

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 // modules/resp/resp.c. Commands: take HEX AT: "END HEX HEX ..." of the command there, or "none"; head LETTER NUMBER:
-// the bytes of a head; fuzz SEED COUNT: buffers at random.
+// the bytes of a head; fuzz SEED COUNT: buffers at random; and of bits.c count HEX FROM TO, find HEX FROM TO BIT,
+// join HEX HEX OP: the bytes.
 
 #include "../port/talk.h"
 
+#include "modules/resp/bits.c"
 #include "modules/resp/resp.c"
 
 static void take(const talk_t *t) {
@@ -89,6 +91,28 @@ static void fuzz(const talk_t *t) {
     printf("%u\n", taken);
 }
 
+static void range(const talk_t *t) {
+    size_t size;
+    uint8_t *data = talk_bytes(t, 1, &size);
+    uint64_t from = talk_number(t, 2);
+    uint64_t to = talk_number(t, 3);
+    uint64_t n = talk_is(t, "count") ? resp_bits_count(data, from, to)
+                                     : resp_bits_find(data, from, to, (unsigned)talk_number(t, 4));
+    printf("%llu\n", (unsigned long long)n);
+    free(data);
+}
+
+static void join(const talk_t *t) {
+    size_t size;
+    size_t others;
+    uint8_t *to = talk_bytes(t, 1, &size);
+    uint8_t *from = talk_bytes(t, 2, &others);
+    resp_bits_join(to, from, size < others ? size : others, (resp_bits_op_t)talk_number(t, 3));
+    talk_print_bytes(to, size);
+    free(from);
+    free(to);
+}
+
 static void command(const talk_t *t) {
     if (talk_is(t, "take")) {
         take(t);
@@ -96,6 +120,10 @@ static void command(const talk_t *t) {
         head(t);
     } else if (talk_is(t, "fuzz")) {
         fuzz(t);
+    } else if (talk_is(t, "count") || talk_is(t, "find")) {
+        range(t);
+    } else if (talk_is(t, "join")) {
+        join(t);
     }
 }
 
