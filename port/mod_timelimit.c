@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Module `_timelimit`: a function is called, and an exception comes out of whatever it does when its time is over: a
-// loop, a sleep, a wait for a socket. One that goes on after that gets the exception again each second. Owns the one
-// limit there is. Not here: Ctrl-C (script.c). Only in images that import it. Context: main loop.
+// loop, a sleep, a wait for a socket. One that goes on after that gets the exception again each second, and at last the
+// VM ends with a panic that says where it was. Owns the one limit there is. Not here: Ctrl-C (script.c). Only in images
+// that import it. Context: main loop.
 
 #include "hal/hal.h"
 #include "py/runtime.h"
@@ -9,9 +10,12 @@
 #define NS_PER_MS 1000000ull
 #define AGAIN_NS 1000000000ull
 
+enum { TIMES_MOST = 4 };
+
 // The exception is on the stack of call(), too, where the collector finds it. MP_OBJ_NULL: no function runs.
 static mp_obj_t limit_exc;
 static uint64_t limit_ns;
+static int times; // it has come out
 
 static mp_obj_t pending(void) { return MP_STATE_MAIN_THREAD(mp_pending_exception); }
 
@@ -22,6 +26,9 @@ static bool source_run(void *arg) {
         return false;
     }
     if (pending() == MP_OBJ_NULL && hal_clock_ns() >= limit_ns) {
+        if (times++ == TIMES_MOST) {
+            hal_panic("a call that goes on after %d exceptions of its time limit", TIMES_MOST);
+        }
         limit_ns = hal_clock_ns() + AGAIN_NS;
         mp_sched_exception(limit_exc);
     }
@@ -57,6 +64,7 @@ static mp_obj_t mod_timelimit_call(size_t n, const mp_obj_t *args) {
     }
     limit_ns = hal_clock_ns() + (ms > 0 ? (uint64_t)ms : 0) * NS_PER_MS;
     limit_exc = args[1];
+    times = 0;
     nlr_buf_t nlr;
     if (nlr_push(&nlr) == 0) {
         mp_obj_t result = mp_call_function_n_kw(args[2], n - 3, 0, args + 3);

@@ -43,6 +43,8 @@ class Calls:
         self._first = True
         self._done = app.counter("function_calls_total", "Calls by how they ended.", labels=("result",))
         self._duration = app.histogram("function_duration_seconds", "From call to answer.")
+        self._overdue = 0
+        app.check("calls", lambda: True if not self._overdue else "%d go on after their time" % self._overdue)
         app.gauge("function_running", "Calls that run.", function=lambda: self.running)
         app.gauge("function_waiting", "Calls that wait for their turn.", function=lambda: len(self._waiting))
 
@@ -107,6 +109,9 @@ class Calls:
         try:
             await asyncio.wait_for(ended.wait(), context.get_remaining_time_in_millis() / 1000)
         except asyncio.TimeoutError:
+            if not ended.is_set():
+                self._overdue += 1
+                context.overdue = True
             task.cancel()
             return self._failed(TimedOut(), context)
         except asyncio.CancelledError:
@@ -123,6 +128,7 @@ class Calls:
             result.append(exc)
         finally:
             ended.set()
+            self._overdue -= context.overdue
             self._end_turn()
 
     # ---- answers --------------------------------------------------------------------------------

@@ -119,6 +119,7 @@ class Context:
         self.request_id = self.aws_request_id = _request_id(request.field(b"x-request-id"))
         self.log = log
         self.cold_start = first
+        self.overdue = False
         self._until = 0
         self._began = 0
         self.begin(timeout_ms)

@@ -67,6 +67,7 @@ def fails(path, event):
 
 
 def stays(path):
+    print("stays", path)
     if path == "/stay/loop":
         while True:
             pass
@@ -81,6 +82,8 @@ def stays(path):
 
 
 async def waits(path, context):
+    if path == "/async/last":
+        print("waits", path)
     seen["together"] += 1
     seen["most"] = max(seen["most"], seen["together"])
     try:
@@ -93,11 +96,16 @@ async def waits(path, context):
                 pass
         if path == "/async/stay":
             await asyncio.sleep(1000)
+        while path == "/async/never":
+            try:
+                await asyncio.sleep(1000)
+            except asyncio.CancelledError:
+                pass
         if path == "/async/stubborn":
             try:
                 await asyncio.sleep(1000)
             except asyncio.CancelledError:
-                await asyncio.sleep_ms(700)
+                await asyncio.sleep_ms(1000)
         await asyncio.sleep_ms(150)
         return {"left": context.get_remaining_time_in_millis()}
     finally:
