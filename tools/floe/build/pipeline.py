@@ -24,7 +24,7 @@ from floe.build import bytecode, config, contents, kernels, link, port_archive, 
 from floe.build.contents import Contents
 from floe.build.description import describe, note_text
 from floe.errors import BuildError, DiskFull, NotFound
-from floe.image import elf
+from floe.image import elf, names
 from floe.userfile import check_replaceable, forget
 
 KEPT_BUILDS = 4  # folders of one image's older contents
@@ -148,7 +148,7 @@ def digest(chosen: Contents, kernel: kernels.Entry | None = None) -> str:
     for path in (*chosen.libraries, archive.folder / "link.ld", archive.mpy_cross):
         with path.open("rb") as opened:
             add(hashlib.file_digest(opened, "sha256").digest())
-    add(*archive.cflags, *archive.ldflags, *bytecode.FLAGS, *link.FROZEN_FLAGS)
+    add(*archive.cflags, *archive.ldflags, *bytecode.FLAGS, *link.FROZEN_FLAGS, names.FORM)
     add(chosen.data.image if chosen.data else b"", json.dumps(describe(chosen, {}), sort_keys=True))
     add(sources.app_c(chosen), sources.app_s(chosen, 0))
     if kernel is not None:
@@ -164,6 +164,7 @@ def _make(chosen: Contents, folder: Path) -> None:
     out = folder / ELF_NAME
     link_map = folder / "link.map"
     link.link(chosen.archive, [str(file) for file in (*objects, *chosen.libraries)], out, link_map)
+    names.drop_own_data(out)
     elf.seal(out)
     _write_objects(folder, link.sizes(link_map.read_text()))
 
