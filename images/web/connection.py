@@ -9,6 +9,7 @@ or the source of an answer is waited for, it is theirs.
 
 import errno
 import select
+import time
 from asyncio import core
 
 from headkey import key_of
@@ -54,6 +55,7 @@ class Connection:
         self.task: object = None  # or what is Pending
         server.accepted += 1
         self.number = server.accepted
+        self.began = 0  # when its last request was whole, in microseconds
         server.connections[id(self)] = self
         self._wait(IDLE, server.limits.idle_s, _IN)
 
@@ -85,7 +87,7 @@ class Connection:
         # By far the most frequent case: one whole request, known, with a Prepared answer.
         if answer.date is not self.server.date:
             answer.stamp(self.server.date)
-        self.server.served += 1
+        answer.hits += 1
         self.since = self.server.tick
         events = self.sock.write(answer.wire)
         if events != len(answer.wire):
@@ -265,7 +267,7 @@ class Connection:
         answer = server.fixed.get(key) or server.alike.get(key_of(key))
         if answer is not None:
             self.pending = rest
-            server.served += 1
+            answer.hits += 1
             self._answer_prepared(answer)
             return True
         head = server.heads.get(key)
@@ -293,6 +295,7 @@ class Connection:
 
     def _dispatch(self, head: Head, body: object, key: bytes | None) -> None:
         self.state = IDLE  # whatever comes next starts its own time
+        self.began = time.ticks_us()
         answer = self.server.call(Request(head, body, self.peer))
         if isinstance(answer, Response):
             self._answer(head, answer, key)
@@ -394,6 +397,8 @@ class Connection:
     def _answer(self, head: Head, answer: Response, key: bytes | None) -> None:
         server = self.server
         server.served += 1
+        if server.note is not None:
+            server.note(self, head, answer)
         keep = head.keep_alive and not server.stopping and self.inflow is None
         if keep and head.minor == 1 and isinstance(answer, Prepared):
             self._answer_prepared(answer)
@@ -468,6 +473,8 @@ class Connection:
         self.pending = b""
         self.closing = self.unread = True
         answer = error.answer()
+        if self.server.note is not None:
+            self.server.note(self, None, answer)
         self._queue(answer.head("close", self.server.date))
         if answer.has_body(method):
             self._queue(answer.body)

@@ -32,6 +32,7 @@ class Head:
         self.fields = fields  # lower-case name -> value, repeated ones joined with ", "
         self.length = 0  # bytes of the body; -1: chunked
         self.keep_alive = True
+        self.site: object = None  # the host that answers it
         self.target = b""  # as sent
         self.forward: object = None  # what a proxy makes of it
         self.expects = False  # waits for "100 Continue" before it sends the body

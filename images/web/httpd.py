@@ -19,7 +19,7 @@ import time
 from asyncio import core
 
 from connection import Connection
-from message import HttpError, Pending, Response, date_line
+from message import HttpError, Pending, Prepared, Response, date_line
 
 _IN = select.POLLIN
 _MEMO_HEADS = 128  # request heads remembered
@@ -170,11 +170,13 @@ class Server:
         self.fixed: dict = {}  # request head as received -> Prepared answer
         self.alike: dict = {}  # key of many heads (_http.key) -> Prepared answer
         self.heads: dict = {}  # request head as received -> Head
-        self.served = 0  # requests answered
+        self.served = 0  # requests answered; fold() adds those that were from memory
+        self.prepared: list = []  # Prepared answers that are remembered
+        self.forgets = False  # each request is given to the handler
+        self.note: object = None  # note(connection, head, answer) is told of each answer that is not from memory
         self.accepted = 0  # connections
         self.tick = 0  # seconds since start
         self.date = b""  # the Date line of this second; empty without a clock
-        self.gateway: object = None  # the proxy's, if it is one
         self.stopping = False
         self.nodelay = None
         self._listeners: list = []
@@ -265,10 +267,21 @@ class Server:
 
     def remember(self, memo: dict, key: bytes | None, value: object, most: int = _MEMO_HEADS) -> None:
         """Keep what a request head came to, so that the same bytes need no parsing again."""
-        if key is not None and len(key) <= _MEMO_SIZE and not self.stopping:
+        if key is not None and len(key) <= _MEMO_SIZE and not (self.stopping or self.forgets):
             if len(memo) >= most:
                 memo.clear()
             memo[key] = value
+            if isinstance(value, Prepared) and not value.is_remembered:
+                value.is_remembered = True
+                self.prepared.append(value)
+
+    def fold(self) -> None:
+        """Count what was answered from memory since the last time."""
+        for answer in self.prepared:
+            hits, answer.hits = answer.hits, 0
+            self.served += hits
+            if hits and self.note is not None:
+                self.note.add_hits(answer, hits)
 
     def error_answer(self, exc: Exception) -> Response:
         if isinstance(exc, HttpError):

@@ -9,12 +9,18 @@ REASONS = {
     201: "Created",
     204: "No Content",
     206: "Partial Content",
+    301: "Moved Permanently",
+    302: "Found",
+    303: "See Other",
     304: "Not Modified",
+    307: "Temporary Redirect",
+    308: "Permanent Redirect",
     400: "Bad Request",
     401: "Unauthorized",
     404: "Not Found",
     405: "Method Not Allowed",
     408: "Request Timeout",
+    412: "Precondition Failed",
     413: "Content Too Large",
     414: "URI Too Long",
     415: "Unsupported Media Type",
@@ -89,6 +95,10 @@ class Response:
     def has_body(self, method: str) -> bool:
         return method != "HEAD" and len(self.body) > 0
 
+    def size(self, method: str) -> int:
+        """Bytes of the body that is sent, as far as they are known."""
+        return len(self.body) if method != "HEAD" else 0
+
 
 class Streamed(Response):
     """An answer whose body comes piece by piece from a source, which is asked when the client has taken the last one.
@@ -108,6 +118,9 @@ class Streamed(Response):
         if self.length >= 0:
             return b"Content-Length: %d\r\n" % self.length
         return b"Transfer-Encoding: chunked\r\n" if self.chunked else b""
+
+    def size(self, method: str) -> int:
+        return max(0, self.length) if method != "HEAD" else 0
 
     def has_body(self, method: str) -> bool:
         return method != "HEAD" and self.length != 0 and self.status not in (204, 304)
@@ -135,10 +148,13 @@ class Prepared(Response):
     """
 
     alike = False
+    is_remembered = False  # hits are counted by Server.fold()
+    site = ""  # which host's
 
     def __init__(self, method: str, status: int, body: bytes, kind: bytes, fields: tuple) -> None:
         super().__init__(status, body, kind, fields)
         self.method = method
+        self.hits = 0  # requests that got it from memory
         self.wire = b""  # the answer to send; without the body when that is large
         self.tail: bytes | None = body if method != "HEAD" and len(body) > _INLINE else None
         self.date: bytes | None = None  # the Date line in wire
@@ -169,11 +185,16 @@ class HttpError(Exception):
 
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def http_date(now: tuple) -> bytes:
+    """A date (RFC 9110, section 5.6.7) of time.gmtime(); always the same length."""
+    year, month, day, hour, minute, second, weekday = now[:7]
+    text = "%s, %02d %s %04d " % (_DAYS[weekday], day, MONTHS[month - 1], year)
+    return (text + "%02d:%02d:%02d GMT" % (hour, minute, second)).encode()
 
 
 def date_line(now: tuple) -> bytes:
-    """A Date header line (RFC 9110, section 5.6.7) of time.gmtime(); always the same length."""
-    year, month, day, hour, minute, second, weekday = now[:7]
-    text = "Date: %s, %02d %s %04d " % (_DAYS[weekday], day, _MONTHS[month - 1], year)
-    return (text + "%02d:%02d:%02d GMT\r\n" % (hour, minute, second)).encode()
+    """The header line of it."""
+    return b"Date: " + http_date(now) + b"\r\n"

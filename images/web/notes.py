@@ -124,6 +124,7 @@ class Status:
     def read(self, request: Request) -> Response:
         server = self._server
         gc.collect()
+        server.fold()
         value = {
             "platform": sys.platform,
             "version": sys.version,

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""main.py over TLS: `floe run --tls`. The certificate with its chain and its key are the secrets `cert` and `key`.
-
-Environment: PORT (443), SITE (/rom), IDLE_S (15), HEAD_S (10), MAX_CONNECTIONS (192).
-"""
+"""main.py over TLS: `floe run --tls`. The certificate with its chain and its key are the secrets `cert` and `key`."""
 
 import ssl
 import sys

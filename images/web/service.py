@@ -1,93 +1,114 @@
 # SPDX-License-Identifier: MIT
-"""A web site from the image's data folder with a small JSON API, until Ctrl-C: what main.py and secure.py run."""
+"""Start and end of the server: what main.py and secure.py run. README.md has the settings."""
 
 import asyncio
 import os
-import sys
 
-import micropython
-from appliance import Log
+from appliance import App, SettingsError
+from counts import Counts
+from hosts import Host, Sites
 from httpd import Limits, Server
 from notes import Notes, Status
-from pages import Files, Router
+from siteconfig import check_root, read_hosts
 
-_DRAIN_S = 5  # for requests in flight after Ctrl-C
-
-
-def _number(name: str, default: int) -> int:
-    text = os.getenv(name) or ""
-    if text and not text.isdigit():
-        raise ValueError("%s=%s is not a number" % (name, text))
-    return int(text) if text else default
+_DRAIN_S = 4  # for requests in flight when the end is asked for
 
 
-def _make_server(notes: Notes, limits: Limits, context: object) -> Server:
-    limits.idle_s = _number("IDLE_S", limits.idle_s)
-    limits.head_s = _number("HEAD_S", limits.head_s)
-    limits.connections = _number("MAX_CONNECTIONS", limits.connections)
-    limits.per_address = _number("MAX_PER_ADDRESS", limits.per_address)
-    if os.getenv("UPSTREAMS"):
-        return _make_gateway(limits, context)
-    router = Router(Files(os.getenv("SITE") or "/rom"))
-    server = Server(router, limits, context)
-    notes.routes(router)
-    Status(server).routes(router)
-    return server
+def _settings(port: int, limits: Limits) -> App:
+    app = App(
+        "web",
+        port=port,
+        site="/rom",
+        idle_s=limits.idle_s,
+        head_s=limits.head_s,
+        max_connections=limits.connections,
+        max_per_address=limits.per_address,
+        strict=False,
+        access_log=False,
+    )
+    settings = app.settings
+    for name in ("port", "idle_s", "head_s", "max_connections"):
+        if getattr(settings, name) <= 0:
+            app.fail("%s = %d: expected a number above 0" % (name, getattr(settings, name)))
+    limits.idle_s, limits.head_s = settings.idle_s, settings.head_s
+    limits.connections, limits.per_address = settings.max_connections, settings.max_per_address
+    return app
 
 
-def _make_gateway(limits: Limits, context: object) -> Server:
-    """All requests go to other servers."""
-    from gateway import Gateway
+def _make_sites(app: App, secure: bool, proxies: list) -> Sites:
+    """The hosts of the configuration. What they pass on is in proxies. Raises SettingsError, ValueError."""
+    settings = app.settings
+    hosts = []
+    for found in read_hosts(settings):
+        check_root(found, settings.file)
+        host = Host(found, secure, settings.file or "")
+        for path, upstreams, options, where in found.proxy:
+            from gateway import make_options
+            from proxy import Proxy
 
-    try:
-        gateway = Gateway(Log("web"))
-    except ValueError as exc:
-        print("error web: %s" % exc)
-        sys.exit(2)
-    server = Server(gateway.proxy, limits, context)
-    server.gateway = gateway
-    return server
-
-
-async def _wait_for_ctrl_c() -> None:
-    """Ctrl-C as a character and not as an exception in the middle of a request."""
-    micropython.kbd_intr(-1)
-    console = asyncio.StreamReader(sys.stdin.buffer)
-    char = b""
-    while char != b"\x03":
-        char = await console.read(1)
-        if not char:  # a console without input
-            await asyncio.sleep(3600)
-    micropython.kbd_intr(3)  # the next one does not wait
+            proxy = Proxy(upstreams, make_options(options, lambda key, where=where: where + ": " + key), app.log)
+            host.proxies.append((path, proxy))
+            proxies.append(proxy)
+        hosts.append((found, host))
+    sites = Sites(hosts[0][1], settings.strict)
+    for found, host in hosts:
+        sites.add(found.names, host)
+    return sites
 
 
-async def _serve(server: Server, port: int) -> None:
-    families = server.start(port)
-    if server.gateway is not None:
-        server.gateway.start(server)
-    print("serving on port %d (%s)" % (port, ", ".join(families)))
-    if sys.platform == "floe":
-        await _wait_for_ctrl_c()
-    else:
-        while True:
-            await asyncio.sleep(3600)
+class Service:
+    """All that runs. context: an ssl.SSLContext to serve TLS."""
 
+    def __init__(self, port: int, limits: Limits, context: object) -> None:
+        self.app = app = _settings(port, limits)
+        self.notes = Notes()
+        self.gateway: object = None
+        self.proxies: list = []
+        try:
+            if os.getenv("UPSTREAMS"):
+                from gateway import Gateway
 
-async def _stop(server: Server, notes: Notes) -> None:
-    print("stopping")
-    notes.wake()
-    if server.gateway is not None:
-        await server.gateway.stop()
-    cut = await server.stop(_DRAIN_S)
-    print("stopped; %d requests served, %d connections cut" % (server.served, cut))
+                self.gateway = Gateway(app.log)
+                handler = self.gateway.proxy
+            else:
+                handler = _make_sites(app, context is not None, self.proxies)
+        except (SettingsError, ValueError) as exc:
+            app.fail(str(exc))
+        self.server = Server(handler, limits, context)
+        if self.gateway is None:
+            for host in handler.hosts:
+                if host.api:
+                    self.notes.routes(host.router)
+                    Status(self.server).routes(host.router)
+        access = None
+        if app.settings.access_log:
+            from access import AccessLog
+
+            access = AccessLog(app.log)
+            self.server.forgets = True
+        self.server.note = Counts(app, self.server, access)
+
+    async def serve(self) -> None:
+        server, app = self.server, self.app
+        families = server.start(app.settings.port)
+        for each in self.proxies:
+            each.start(server)
+        if self.gateway is not None:
+            self.gateway.start(server)
+        app.ready()
+        app.log.info("serving on port %d (%s)", app.settings.port, ", ".join(families))
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.notes.wake()
+            if self.gateway is not None:
+                await self.gateway.stop()
+            cut = await server.stop(_DRAIN_S)
+            server.fold()
+            app.log.info("stopped; %d requests served, %d connections cut", server.served, cut)
 
 
 def run(port: int, limits: Limits, context: object = None) -> None:
     """context: an ssl.SSLContext to serve TLS."""
-    notes = Notes()
-    server = _make_server(notes, limits, context)
-    try:
-        asyncio.run(_serve(server, _number("PORT", port)))
-    except KeyboardInterrupt:
-        pass
-    asyncio.run(_stop(server, notes))
+    service = Service(port, limits, context)
+    service.app.run(service.serve())

@@ -96,6 +96,8 @@ def initramfs(main: Path, env: dict[str, str], heap: str) -> Path:
     files = {"bin/micropython": (0o755, unixport.BINARY.read_bytes())}
     for path in sorted(main.parent.glob("*.py")):
         files[f"app/{path.name}"] = (0o644, path.read_bytes())
+    for name, path in unixport.library().items():
+        files[f"app/{name}"] = (0o644, path.read_bytes())
     for path in sorted((main.parent / "data").rglob("*")):
         if path.is_file():
             files[f"rom/{path.relative_to(main.parent / 'data')}"] = (0o644, path.read_bytes())

@@ -22,6 +22,15 @@ _TIMEOUT_S = 600
 _WITHOUT = ["BTREE=0", "SSL=0", "FFI=0", "THREAD=0"]
 
 
+def library() -> dict[str, Path]:
+    """What an appliance imports of Floe's, as files beside its own: its library, and on Linux a module `floe`."""
+    lib = port_archive.ROOT / "frozen" / "lib"
+    files = {str(path.relative_to(lib)): path for path in sorted((lib / "appliance").glob("*.py"))}
+    files["tomllib.py"] = lib / "tomllib.py"
+    files["floe.py"] = Path(__file__).parent / "guests" / "linux_floe.py"
+    return files
+
+
 def _port_flags() -> tuple[list[str], str, str, list[str]]:
     """From port.mk: flags of the architecture, of the fast files, of the fastest, and the fast files of upstream."""
     text = re.sub(r"\\\n\s*", " ", (port_archive.ROOT / "port" / "port.mk").read_text())

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -63,6 +64,8 @@ def _seconds(date: str) -> float:
 
 
 def test_folder_means_its_index(web: Web) -> None:
+    answer = get(web.port, "/about?x=%20y")
+    assert (answer.status, answer.fields["location"]) == (301, "/about/?x=%20y")
     assert get(web.port, "/").body == (DATA / "index.html").read_bytes()
     assert get(web.port, "/about/").body == (DATA / "about" / "index.html").read_bytes()
 
@@ -105,7 +108,7 @@ def test_ranges(web: Web) -> None:
         for field in (f"{size}-", "-0"):
             answer = client.get("/app.js", f"Range: bytes={field}")
             assert (answer.status, answer.fields["content-range"]) == (416, f"bytes */{size}")
-        for field in ("bytes=9-5", "bytes=", "bytes=-", "bytes=a-b", "lines=1-2", "bytes=0-1,3-4"):
+        for field in ("bytes=9-5", "bytes=", "bytes=-", "bytes=a-b", "lines=1-2", "bytes=0-1,x"):
             assert client.get("/app.js", f"Range: {field}").body == content
         assert client.get("/app.js", "Range: bytes=0-1", 'If-Range: "old"').body == content
 
@@ -114,7 +117,6 @@ def test_ranges(web: Web) -> None:
     "path",
     [
         "/nothing",
-        "/about",
         "/..",
         "/../main.py",
         "/%2e%2e/%2e%2e/etc/passwd",
@@ -331,15 +333,19 @@ def test_expect_continue(web: Web) -> None:
 # ---- elsewhere --------------------------------------------------------------------------------------
 
 
-def test_it_serves_as_a_linux_process() -> None:
+def test_it_serves_as_a_linux_process(tmp_path: Path) -> None:
     """The Linux peer of the benchmarks runs the same files on the same MicroPython."""
     unixport.build()
+    for name, path in {**{p.name: p for p in DATA.parent.glob("*.py")}, **unixport.library()}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(path.read_bytes())
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     server = subprocess.Popen(
         [unixport.BINARY, "main.py"],
-        cwd=DATA.parent, env=os.environ | {"SITE": str(DATA), "PORT": str(port)}, stdout=subprocess.PIPE,
+        cwd=tmp_path, env=os.environ | {"SITE": str(DATA), "PORT": str(port), "METRICS_PORT": "0"},
+        stdout=subprocess.PIPE,
     )  # fmt: skip
     try:
         assert server.stdout is not None

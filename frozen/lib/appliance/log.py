@@ -44,10 +44,14 @@ class Log:
             sys.print_exception(exc)
 
     def _put(self, level: str, text: str, args: tuple) -> None:
+        self.line("%s %s: %s" % (level, self.name, text % args if args else text))
+
+    def line(self, text: str) -> None:
+        """A line as it stands, whatever the level: of a log that others read."""
         if len(self._lines) >= _WAITING:
             self.dropped += 1
             return
-        self._lines.append("%s %s: %s" % (level, self.name, text % args if args else text))
+        self._lines.append(text)
         if self._wake is None:
             self.flush()
         elif len(self._lines) == 1:

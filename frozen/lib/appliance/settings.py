@@ -3,12 +3,13 @@
 
 A setting's type is its default's: str, int, float, bool, a list of str, Size (bytes) or Seconds. A setting `idle` is
 the variable IDLE, and `idle = ...` at the top of the file. The file is the one that CONFIG names, or NAME.toml on the
-first disk, or in /rom. Its tables belong to the appliance: `settings.tables`.
+first disk, or in /rom, where its name may begin with a dot. Its tables belong to the appliance: `settings.tables`.
 """
 
 import os
 import tomllib
 
+_PLACES = ("/%s.toml", "/rom/%s.toml", "/rom/.%s.toml")
 _ABSENT = (2, 19)  # ENOENT; ENODEV: there is no file system at that place
 _UNITS = {"": 1, "K": 1024, "M": 1048576, "G": 1073741824}
 _TIMES = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
@@ -52,7 +53,7 @@ class Settings:
 
     def _read(self, name: str) -> dict:
         named = os.getenv("CONFIG")
-        for path in [named] if named else ["/%s.toml" % name, "/rom/%s.toml" % name]:
+        for path in [named] if named else [form % name for form in _PLACES]:
             try:
                 with open(path, "rb") as file:
                     data = file.read()
