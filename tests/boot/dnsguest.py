@@ -9,8 +9,8 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from floe.stream.keys import INTERRUPT
 from floe.testing import Boot, Guest
+from tests.boot.served import Served, stop_all
 from tests.support.command import floe
 
 IMAGE = Path(__file__).resolve().parents[2] / "images" / "dns"
@@ -23,7 +23,7 @@ if str(IMAGE) not in sys.path:
 BootDns = Callable[..., "Dns"]
 
 
-class Dns:
+class Dns(Served):
     """A running images/dns that serves."""
 
     def __init__(self, vm: Guest) -> None:
@@ -47,14 +47,6 @@ class Dns:
         lines = dict(line.rsplit(" ", 1) for line in self.page("metrics")[1].splitlines())
         return float(lines.get(name, 0))
 
-    def stop(self) -> str:
-        """Press Ctrl-C, wait for the end, and return all that the guest said."""
-        self.vm.send(INTERRUPT)
-        assert self.vm.wait() == 0
-        text = str(self.vm.console_text)
-        assert "PANIC" not in text and "Traceback" not in text
-        return text
-
 
 def serve(boot: Boot) -> Iterator[BootDns]:
     """Body of a fixture boot_dns(disk=None, secrets={}, memory="", **env) -> Dns. Each must end in order, without a traceback."""
@@ -68,9 +60,7 @@ def serve(boot: Boot) -> Iterator[BootDns]:
         return running[-1]
 
     yield start
-    for dns in running:
-        if dns.vm.outcome is None:
-            dns.stop()
+    stop_all(running)
 
 
 def disk_of(folder: Path, files: dict[str, str], size: str = "4M") -> Path:

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from floe.stream.keys import INTERRUPT
 from floe.testing import Boot, Guest
+from tests.boot.served import Served, stop_all
 
 DEADLINE_S = 120.0  # for one test
 _START_S = 30.0
@@ -78,7 +78,7 @@ def tool(*words: object) -> str:
     return done.stdout
 
 
-class Iperf:
+class Iperf(Served):
     """A running server that serves."""
 
     def __init__(self, vm: Guest, stack: ExitStack) -> None:
@@ -100,14 +100,6 @@ class Iperf:
         text = tool("iperf", "-y", "C", "-c", "127.0.0.1", "-p", self.port2, *words)
         return [line.split(",") for line in text.split()]
 
-    def stop(self) -> str:
-        """Press Ctrl-C, wait for the end, and return all that the guest said."""
-        self.vm.send(INTERRUPT)
-        assert self.vm.wait() == 0
-        text = str(self.vm.console_text)
-        assert "PANIC" not in text and "Traceback" not in text
-        return text
-
 
 BootIperf = Callable[..., Iperf]
 
@@ -123,9 +115,7 @@ def serve(boot: Boot) -> Iterator[BootIperf]:
 
         running: list[Iperf] = []
         yield start
-        for iperf in running:
-            if iperf.vm.outcome is None:
-                iperf.stop()
+        stop_all(running)
 
 
 def _listens(port: int, udp: bool) -> bool:

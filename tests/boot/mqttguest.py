@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from floe.stream.keys import INTERRUPT
 from floe.testing import Boot, Guest
+from tests.boot.served import Served, stop_all
+from tests.support.sockets import exactly
 
 DEADLINE_S = 120.0  # for one test
 _START_S = 30.0
@@ -74,25 +75,16 @@ class Client:
     def send(self, data: bytes) -> None:
         self.sock.sendall(data)
 
-    def _exactly(self, size: int) -> bytes:
-        data = b""
-        while len(data) < size:
-            piece = self.sock.recv(size - len(data))
-            if not piece:
-                raise EOFError
-            data += piece
-        return data
-
     def receive(self) -> tuple[int, bytes]:
         """First byte and body of the next packet. Raises EOFError."""
-        first = self._exactly(1)[0]
+        first = exactly(self.sock, 1)[0]
         size = shift = 0
         while True:
-            byte = self._exactly(1)[0]
+            byte = exactly(self.sock, 1)[0]
             size |= (byte & 127) << shift
             shift += 7
             if not byte & 128:
-                return first, self._exactly(size)
+                return first, exactly(self.sock, size)
 
     def expect(self, kind: int) -> tuple[int, bytes]:
         """The next packet, which must be of this kind: flags and body."""
@@ -139,7 +131,7 @@ class Client:
             return True
 
 
-class Mqtt:
+class Mqtt(Served):
     """A running broker that serves."""
 
     def __init__(self, vm: Guest, port: int) -> None:
@@ -153,14 +145,6 @@ class Mqtt:
             found = re.search(rf"^{name} (.*)$", answer.read().decode(), re.MULTILINE)
         assert found is not None
         return float(found[1])
-
-    def stop(self) -> str:
-        """Press Ctrl-C, wait for the end, and return all that the guest said."""
-        self.vm.send(INTERRUPT)
-        assert self.vm.wait() == 0
-        said = str(self.vm.console_text)
-        assert "PANIC" not in said and "Traceback" not in said
-        return said
 
 
 BootMqtt = Callable[..., Mqtt]
@@ -182,6 +166,4 @@ def serve(boot: Boot) -> Iterator[BootMqtt]:
         return running[-1]
 
     yield start
-    for mqtt in running:
-        if mqtt.vm.outcome is None:
-            mqtt.stop()
+    stop_all(running)

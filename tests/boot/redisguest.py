@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from floe.stream.keys import INTERRUPT
 from floe.testing import Boot, Guest
 from tests.boot.dnspeer import free_port
+from tests.boot.served import Served, stop_all
 
 SERVER = shutil.which("redis-server")
 CLI = shutil.which("redis-cli")
@@ -83,21 +83,13 @@ class Peer:
         return self._file.read(1) == b""
 
 
-class Redis:
+class Redis(Served):
     """A running images/redis that serves."""
 
     def __init__(self, vm: Guest) -> None:
         self.vm = vm
         self.port = vm.ports[6379]
         vm.expect_exact("redis: serving on port 6379 (IPv6, IPv4)", timeout=_START_S)
-
-    def stop(self) -> str:
-        """Press Ctrl-C, wait for the end, and return all that the guest said."""
-        self.vm.send(INTERRUPT)
-        assert self.vm.wait() == 0
-        text = str(self.vm.console_text)
-        assert "PANIC" not in text and "Traceback" not in text
-        return text
 
 
 def serve(boot: Boot) -> Iterator[BootRedis]:
@@ -119,9 +111,7 @@ def serve(boot: Boot) -> Iterator[BootRedis]:
         return running[-1]
 
     yield start
-    for redis in running:
-        if redis.vm.outcome is None:
-            redis.stop()
+    stop_all(running)
 
 
 @contextmanager

@@ -16,6 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
+from tests.support.sockets import exactly
+
 MAC = bytes.fromhex("52540000fe01")
 SERVER = "10.9.0.1"
 SERVER6 = "fe80::1"
@@ -116,17 +118,8 @@ class Wire:
     def _serve(self) -> None:
         with suppress(OSError, EOFError):
             while True:
-                (size,) = struct.unpack(">I", self._exactly(4))
-                self._frame(self._exactly(size))
-
-    def _exactly(self, size: int) -> bytes:
-        data = b""
-        while len(data) < size:
-            part = self._socket.recv(size - len(data))
-            if not part:
-                raise EOFError
-            data += part
-        return data
+                (size,) = struct.unpack(">I", exactly(self._socket, 4))
+                self._frame(exactly(self._socket, size))
 
     def _frame(self, frame: bytes) -> None:
         self.guest_mac = frame[6:12]

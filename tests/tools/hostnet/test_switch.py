@@ -22,6 +22,7 @@ from scapy.layers.l2 import ARP, Ether
 from floe.hostnet import names
 from floe.hostnet.station import Gateway
 from floe.hostnet.switch import Loop, Network
+from tests.support.sockets import exactly
 from tests.support.vms import until
 
 ALL = "ff:ff:ff:ff:ff:ff"
@@ -86,15 +87,7 @@ def sent(card: socket.socket, frame: Any) -> bytes:
 
 
 def got(card: socket.socket) -> bytes:
-    def exactly(size: int) -> bytes:
-        data = b""
-        while len(data) < size:
-            part = card.recv(size - len(data))
-            assert part, "the wire was cut"
-            data += part
-        return data
-
-    return exactly(int.from_bytes(exactly(4), "big"))
+    return exactly(card, int.from_bytes(exactly(card, 4), "big"))
 
 
 def frame(target: str, source: str, text: bytes) -> Any:
