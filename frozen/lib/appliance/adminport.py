@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The pages of admin.py on a port, for an appliance with a poll loop of its own."""
 
+import errno
 import select
 import socket
 
@@ -61,7 +62,8 @@ class _Client:
             self._close()
 
     def failed(self, exc: Exception) -> None:
-        self._close()
+        if not isinstance(exc, OSError) or exc.errno != errno.EAGAIN:
+            self._close()
 
     def _close(self) -> None:
         self._deadline.cancel()
