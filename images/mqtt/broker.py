@@ -127,10 +127,10 @@ class Broker:
 
     # ---- messages -----------------------------------------------------------------------------
 
-    def publish(self, message: Message, retain: bool, sender: Session | None) -> None:
-        """To whom has subscribed. Of clients, nothing under $SYS."""
+    def publish(self, message: Message, retain: bool, sender: Session | None) -> bool:
+        """To whom has subscribed; False: nobody has. Of clients, nothing under $SYS."""
         if message.topic[:1] == b"$" and sender is not None:
-            return
+            return False
         self.published += 1
         if retain:
             self.changed = True
@@ -141,7 +141,8 @@ class Broker:
             else:
                 self.log.warning("no room to retain a message of %s", message.topic)
         tree = self.tree
-        for session, options in tree.find(message.topic).items():
+        found = tree.find(message.topic)
+        for session, options in found.items():
             if not (options & NO_LOCAL and session is sender):
                 qos = min(message.qos, options & 3)
                 said = message if options <= 0xFF else _with_ids(message, tree.ids.get(session), options)
@@ -154,6 +155,7 @@ class Broker:
             session.deliver(said, qos, 1 if retain and options & AS_PUBLISHED else 0)
             if qos:
                 self.changed = True
+        return bool(found or tree.turns)
 
     def send_retained(self, session: Session, text: bytes, options: int) -> None:
         levels = text.split(b"/")

@@ -203,9 +203,9 @@ class Link:
             session.received.add(number)
         expires = now() + said[p.EXPIRY] if p.EXPIRY in said else None
         message = Message(topic, body.take(body.left()), qos, p.passed_on(said), expires)
-        self._broker.publish(message, bool(first & 1), session)
+        there = self._broker.publish(message, bool(first & 1), session)
         if qos:
-            self.send(p.answer(_ACK[qos], number, self.version))
+            self.send(p.answer(_ACK[qos], number, self.version, 0 if there else p.NOBODY))
 
     def _topic_of(self, alias: int, topic: bytes) -> bytes:
         if not 0 < alias <= _ALIASES:

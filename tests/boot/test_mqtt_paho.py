@@ -11,7 +11,19 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from floe.testing import Boot
-from tests.boot.mqttguest import CONNACK, DISCONNECT, BootMqtt, Client, Mqtt, connect, packet, serve, text
+from tests.boot.mqttguest import (
+    CONNACK,
+    DISCONNECT,
+    PUBACK,
+    PUBREC,
+    BootMqtt,
+    Client,
+    Mqtt,
+    connect,
+    packet,
+    serve,
+    text,
+)
 from tests.boot.mqttpaho import V4, V5, Peer, properties
 from tests.support.vms import until
 
@@ -427,6 +439,9 @@ def _reason_codes(mqtt: Mqtt) -> None:
         assert [client.subscribe(topic, 2) for topic in ("c", "c/#/d", "c+")] == [2, 0x8F, 0x8F]
     with Client(mqtt.port, connect(b"codes", 5)) as raw:
         raw.expect(CONNACK)
+        for first, kind in ((0x32, PUBACK), (0x34, PUBREC)):
+            raw.send(packet(first, text(b"codes/none") + b"\0\x01\0x"))
+            assert raw.expect(kind)[1] == b"\0\x01\x10"  # nobody has subscribed
         raw.send(packet(0x30, text(b"c/+") + b"\0x"))
         assert raw.expect(DISCONNECT)[1][:1] == b"\x90"
         assert raw.ended()
