@@ -328,3 +328,11 @@ def test_the_readme_s_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         done = floe("swap", name, "handler", new)
         assert done.returncode == 0, done.stderr
         assert hello() == b"new"
+        assert floe("stop", name).returncode == 0
+        disk = tmp_path / "handlers.img"
+        assert floe("disk", "create", disk, "--size", "1M").returncode == 0
+        assert floe("disk", "cp", disk, new, ":/handler.py").returncode == 0
+        told = vms.run("--dev", "-p", "0:8080", "--disk", disk, there)
+        name, port = str(told["name"]), int(told["ports"][0]["host"])  # type: ignore[index]
+        until(lambda: "serving on port 8080" in log(name), "the function with a disk")
+        assert hello() == b"new"
