@@ -10,6 +10,13 @@
 
 static uint64_t sbrk_now, sbrk_peak; // 0 before first use
 
+// For a host that watches a running guest by reading its memory (tools/floe/image/vitals.py): the regions, how many
+// there are and may be, the machine's RAM, and the C heap's end, now and at its highest.
+__attribute__((section(".rodata.vitals"))) const uintptr_t hal_mem_vitals[] = {
+    (uintptr_t)boot_ram,        (uintptr_t)&boot_ram_count, BOOT_RAM_MAX,
+    (uintptr_t)&boot_ram_total, (uintptr_t)&sbrk_now,       (uintptr_t)&sbrk_peak,
+};
+
 static uint64_t floor_of(unsigned region) {
     if (region > 0) {
         return boot_ram[region].start;

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import socket
@@ -15,6 +16,7 @@ from typing import Any
 import pexpect
 import pytest
 
+from floe.detached import usage
 from floe.detached.usage import Watch
 from floe.store import vmfolder
 from tests.support.command import FLOE, floe
@@ -75,6 +77,8 @@ def test_a_guest_s_figures_are_its_own(vms: Vms, tmp_path: Path, accel: str, mac
     assert used - 20_000 < after["heap_used"] < used + 120_000 and used > 300_000
     assert after["tx_bytes"] - before["tx_bytes"] > 50_000
     assert after["tx_frames"] > before["tx_frames"] and after["rx_frames"] > before["rx_frames"]
+    assert after["rx_frames_per_s"] is not None
+    assert 0 < after["c_heap"] < after["ram"] - after["ram_free"] < after["ram"] <= after["memory"] == 32 << 20
 
 
 def test_a_table_and_its_end(vms: Vms, tmp_path: Path) -> None:
@@ -91,16 +95,30 @@ def test_a_table_and_its_end(vms: Vms, tmp_path: Path) -> None:
     lines = floe("top", "s").stdout.splitlines()
     assert lines[0].split()[:4] == ["NAME", "STATE", "READY", "CPU"]
     assert [line.split()[:2] for line in lines[1:]] == [["s.a", "running"], ["s.b", "running"]]
-    assert re.fullmatch(r"s\.a +running +- +[\d.]+% +[\d.]+M +32M +[\d.]+K/[\d.]+K +- +- +- +0 +\d+s", lines[1])
+    assert re.fullmatch(
+        r"s\.a +running +- +[\d.]+% +[\d.]+M +[\d.]+M/32M +[\d.]+K/[\d.]+K +\d+K? +- +- +- +- +- +0 +\d+s", lines[1]
+    )
     live = pexpect.spawn(FLOE[0], [*FLOE[1:], "top", "--interval", "0.2"], timeout=WAIT_S, dimensions=(24, 80))
     live.expect_exact("\x1b[?1049h")
     live.expect_exact("s.b")
     assert live.isalive()
+    live.send("\x1a")  # it is not stopped, and draws
+    for key in "ch":
+        live.send(key)
+        live.expect_exact("s.b")
     process = vmfolder.find("other").vm
     assert process is not None
     kill(process)
     live.expect(r"NAME[^\n]*\n(?:(?!other).)*s\.b(?:(?!other).)*\x1b\[H")  # a table without it
     live.send("q")
+    live.expect_exact("\x1b[?1049l")
+    live.expect(pexpect.EOF)
+    live.close()
+    assert live.exitstatus == 0
+    wide = {**os.environ, "COLUMNS": "140"}
+    live = pexpect.spawn(FLOE[0], [*FLOE[1:], "top"], timeout=WAIT_S, env=wide)
+    live.expect_exact("PKT IN/S")
+    live.kill(signal.SIGTERM)
     live.expect_exact("\x1b[?1049l")
     live.expect(pexpect.EOF)
     live.close()
@@ -121,10 +139,29 @@ def test_one_that_is_started_again(vms: Vms, tmp_path: Path) -> None:
     watch = Watch()
     seen = []
     end = time.monotonic() + WAIT_S
-    while len({usage.status.pid for usage in seen if usage.guest is not None}) < 2:
+    while len({one.status.pid for one in seen if one.guest is not None}) < 2:
         assert time.monotonic() < end
         seen += watch.sample()
         time.sleep(0.1)
     watch.close()
-    assert max(usage.status.restarts for usage in seen) >= 1
-    assert all(usage.cpu is None or usage.cpu >= 0 for usage in seen)
+    assert max(one.status.restarts for one in seen) >= 1
+    assert all(one.cpu is None or one.cpu >= 0 for one in seen)
+
+
+def test_a_keeper_that_does_not_answer_holds_nobody_up(
+    vms: Vms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "idle.py").write_text(IDLE)
+    vms.run(tmp_path / "idle.py", "--name", "one")
+    monkeypatch.setattr(usage, "_ANSWER_S", 0.3)
+    watch = Watch()
+    keeper = vmfolder.find("one").keeper
+    assert keeper is not None
+    keeper.signal(signal.SIGSTOP)
+    try:
+        (stopped,) = watch.sample()
+        assert (stopped.status.state, stopped.guest, stopped.cpu) == ("no answer", None, None)
+    finally:
+        keeper.signal(signal.SIGCONT)
+    until(lambda: [seen.status.state for seen in watch.sample()] == ["running"], "its answer", WAIT_S)
+    watch.close()

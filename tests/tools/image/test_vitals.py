@@ -43,6 +43,7 @@ FOUND = {
     "netdev_vitals": table(BASE + 0x200, 8, 40),
     "netstack_vitals": table(BASE + 0x300, 56),
 }
+RAM = table(*(BASE + at for at in (0xA00, 0xA80)), 16, *(BASE + at for at in (0xA88, 0xA90, 0xA98)))
 
 
 def test_what_is_read() -> None:
@@ -59,6 +60,14 @@ def test_what_is_read() -> None:
     assert vitals.read(FOUND, memory.read) == Vitals(
         heap=12 * 32, heap_used=4 * 32, rx_frames=11, rx_bytes=1100, tx_frames=22, tx_bytes=2200, connections=2
     )
+    memory.put(BASE + 0xA00, 5000, 9000, 20000, 20500)  # two regions
+    memory.put(BASE + 0xA80, 2 | 7 << 32, 33000, 6000, 7000)  # how many, beside something else; RAM; the C heap's end
+    more = {"floe_gc_vitals": FOUND["floe_gc_vitals"], "hal_mem_vitals": RAM}
+    assert vitals.read(more, memory.read) == Vitals(
+        heap=12 * 32, heap_used=4 * 32, c_heap=1000, ram=33000, ram_free=2500
+    )
+    memory.put(BASE + 0xA90, 0, 0)  # not used yet
+    assert vitals.read(more, memory.read) == Vitals(heap=12 * 32, heap_used=4 * 32, c_heap=0, ram=33000, ram_free=4500)
     only_heap = vitals.read({"floe_gc_vitals": FOUND["floe_gc_vitals"]}, memory.read)
     assert only_heap == Vitals(heap=12 * 32, heap_used=4 * 32)
     assert vitals.read({}, memory.read) is None
@@ -83,4 +92,6 @@ def test_a_memory_of_chance(seed: int) -> None:
         memory.put(BASE + chance.randrange(0, SIZE, 8), BASE + chance.randrange(SIZE))
     with contextlib.suppress(OSError):
         vitals.read(FOUND, memory.read)
-    assert memory.reads < 10_000
+    with contextlib.suppress(OSError):
+        vitals.read({"floe_gc_vitals": FOUND["floe_gc_vitals"], "hal_mem_vitals": RAM}, memory.read)
+    assert memory.reads < 20_000

@@ -7,11 +7,13 @@ import contextlib
 import json
 import os
 import select
+import signal
 import sys
 import termios
 import time
 import tty
 from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
@@ -22,13 +24,13 @@ from floe.shown import shown
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from floe.detached.usage import Usage
+    from floe.detached.usage import Usage, Watch
 
 _ONCE_S = 0.5  # over which rates are taken for one answer
-_HEAD = ("NAME", "STATE", "READY", "CPU", "HOST", "MEMORY", "SCRIPT", "IN/S", "OUT/S", "CONNS", "RESTARTS", "UPTIME")
-_NUMBERS = _HEAD[3:10]
-_WIDE = ("READY", "MEMORY")  # shown where there is room
-_WIDE_COLUMNS = 100
+_HEAD = ("NAME", "STATE", "READY", "CPU", "HOST", "MEMORY", "SCRIPT", "C", "IN/S", "OUT/S", "PKT IN/S", "PKT OUT/S",
+         "CONNS", "RESTARTS", "UPTIME")  # fmt: skip
+_NUMBERS = _HEAD[3:13]
+_WIDE = {"READY": 100, "MEMORY": 100, "C": 130, "PKT IN/S": 130, "PKT OUT/S": 130}  # shown from so many columns on
 _NOBODY = "no VM runs here; floe run --detach or floe compose up starts some"
 _KEYS: dict[str, Callable[[Usage], tuple[float, str]]] = {
     "name": lambda usage: (0, usage.status.spec.name),
@@ -38,6 +40,8 @@ _KEYS: dict[str, Callable[[Usage], tuple[float, str]]] = {
     "net": lambda usage: (-((usage.rx_rate or 0) + (usage.tx_rate or 0)), usage.status.spec.name),
     "conns": lambda usage: (-((usage.guest and usage.guest.connections) or 0), usage.status.spec.name),
 }
+_TYPED = {word[0]: word for word in ("name", "cpu", "host", "script")} | {"i": "net", "t": "conns"}
+_LEAVE = "qQ\x1b\x04"
 
 
 @click.command()
@@ -52,19 +56,21 @@ _KEYS: dict[str, Callable[[Usage], tuple[float, str]]] = {
 def command(names: Sequence[str], interval: float, key: str, *, once: bool, as_json: bool) -> int:
     """What the detached VMs use, as a live table; q or Ctrl-C leaves it. NAME: a VM, or a stack for all of its VMs.
 
-    CPU: of one processor. HOST: the VM's share of this machine's memory; MEMORY: what the VM has; SCRIPT: what Python
-    objects take of what their heap has grown to. IN/S, OUT/S: bytes of its network cards. CONNS: TCP connections. The
-    guest's own figures are read from its memory, and cost it nothing; where that is not allowed they are `-`."""
+    CPU: of one processor. HOST: the VM's share of this machine's memory; MEMORY: what is in use of what the VM has;
+    SCRIPT: what Python objects take of what their heap has grown to; C: what C code has taken. IN/S, OUT/S: bytes of
+    its network cards, and PKT its packets. CONNS: TCP connections. The guest's own figures are read from its memory,
+    and cost it nothing; where that is not allowed they are `-`.
+
+    On a terminal the keys n, c, h, s, i, t sort by name, cpu, host, script, net, conns."""
     from floe.detached import usage
 
     for name in names:
         if not usage.known(name):
             raise NotFound(f"there is no VM and no stack {name}", hint="floe ps --all")
     watch = usage.Watch(names)
-    order = _KEYS[key]
 
     def look() -> list[Usage]:
-        return sorted(watch.sample(), key=order)
+        return sorted(watch.sample(), key=_KEYS[key])
 
     try:
         if as_json:
@@ -72,7 +78,7 @@ def command(names: Sequence[str], interval: float, key: str, *, once: bool, as_j
         elif once or not sys.stdout.isatty():
             _print_once(look)
         else:
-            _show(look, interval)
+            _show(watch, key, interval)
     except KeyboardInterrupt:
         pass
     finally:
@@ -104,49 +110,71 @@ def _print_once(look: Callable[[], list[Usage]]) -> None:
     vms.table([_HEAD, *map(_row, look())])
 
 
-def _show(look: Callable[[], list[Usage]], interval: float) -> None:
+def _show(watch: Watch, key: str, interval: float) -> None:
     from rich.console import Console
     from rich.live import Live
 
-    look()
-    with _keys() as pressed, Live(console=Console(), screen=True, auto_refresh=False) as live:
-        wait = min(_ONCE_S, interval)
-        while not pressed(wait):
-            live.update(_table(look(), wide=live.console.width >= _WIDE_COLUMNS), refresh=True)
-            wait = interval
+    found = watch.sample()
+    with _ended_by_signals(), _keys() as typed, Live(console=Console(), screen=True, auto_refresh=False) as live:
+        due = time.monotonic() + min(_ONCE_S, interval)
+        while True:
+            for pressed in typed(due):
+                if pressed in _LEAVE:
+                    return
+                key = _TYPED.get(pressed, key)
+            if time.monotonic() >= due:
+                found = watch.sample()
+                due = time.monotonic() + interval
+            live.update(_table(sorted(found, key=_KEYS[key]), live.console.width), refresh=True)
 
 
 @contextlib.contextmanager
-def _keys() -> Iterator[Callable[[float], bool]]:
-    """A function that waits for so many seconds, and says whether q was typed meanwhile."""
-    typed = sys.stdin.fileno() if sys.stdin.isatty() else None
-    before = termios.tcgetattr(typed) if typed is not None else None
+def _keys() -> Iterator[Callable[[float], str]]:
+    """A function that waits until then, or for keys, which it returns. Ctrl-Z does nothing meanwhile: it would leave
+    the terminal as it is."""
+    fd = sys.stdin.fileno() if sys.stdin.isatty() else None
+    before = termios.tcgetattr(fd) if fd is not None else None
+    stopping = signal.signal(signal.SIGTSTP, signal.SIG_IGN)
 
-    def pressed(seconds: float) -> bool:
-        end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0:
-            if typed is None:
-                _wait(left)
-            elif select.select([typed], [], [], left)[0] and os.read(typed, 64) in (b"", b"q", b"Q", b"\x1b", b"\x04"):
-                return True
-        return False
+    def typed(due: float) -> str:
+        left = max(0.0, due - time.monotonic())
+        if fd is None or not select.select([fd], [], [], left)[0]:
+            _wait(left if fd is None else 0)
+            return ""
+        return os.read(fd, 64).decode("utf-8", "replace") or _LEAVE  # the terminal is gone
 
     try:
-        if typed is not None:
-            tty.setcbreak(typed)
-        yield pressed
+        if fd is not None:
+            tty.setcbreak(fd)
+        yield typed
     finally:
-        if typed is not None and before is not None:
-            termios.tcsetattr(typed, termios.TCSADRAIN, before)
+        if fd is not None and before is not None:
+            termios.tcsetattr(fd, termios.TCSADRAIN, before)
+        signal.signal(signal.SIGTSTP, stopping)
 
 
-def _table(found: list[Usage], *, wide: bool) -> Table:
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """As by Ctrl-C, so that the terminal is as it was."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _table(found: list[Usage], width: int) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), caption=None if found else _NOBODY)
-    columns = [number for number, name in enumerate(_HEAD) if wide or name not in _WIDE]
+    columns = [number for number, name in enumerate(_HEAD) if width >= _WIDE.get(name, 0)]
     for name in (_HEAD[number] for number in columns):
         table.add_column(name, justify="right" if name in _NUMBERS else "left", no_wrap=True)
     for usage in found:
@@ -161,6 +189,8 @@ def _row(usage: Usage) -> tuple[str, ...]:
 
     guest = usage.guest
     _, memory, uptime = vms.sizes(usage.status)
+    if guest is not None and guest.ram is not None and guest.ram_free is not None:
+        memory = f"{_bytes(guest.ram - guest.ram_free)}/{memory}"
     return (
         usage.status.spec.name,
         usage.status.state,
@@ -169,8 +199,10 @@ def _row(usage: Usage) -> tuple[str, ...]:
         _bytes(usage.host_bytes),
         memory,
         f"{_bytes(guest.heap_used)}/{_bytes(guest.heap)}" if guest else "-",
+        _bytes(guest.c_heap if guest else None),
         _bytes(usage.rx_rate),
         _bytes(usage.tx_rate),
+        *("-" if rate is None else f"{rate:.0f}" for rate in (usage.rx_frames_rate, usage.tx_frames_rate)),
         "-" if guest is None or guest.connections is None else str(guest.connections),
         str(usage.status.restarts),
         uptime,

@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +25,8 @@ from floe.store.vmfolder import Folder, Process
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_RATES = {"rx": "rx_bytes", "tx": "tx_bytes", "rx_frames": "rx_frames", "tx_frames": "tx_frames"}
+_ANSWER_S = 2.0  # how long a sample waits for keepers, all together; one that was stopped never answers
 
 
 @dataclass(frozen=True)
@@ -34,14 +38,18 @@ class Usage:
     cpu: float | None = None
     host_bytes: int | None = None  # its share of memory that processes have together counted once
     guest: Vitals | None = None
-    rx_rate: float | None = None
+    rx_rate: float | None = None  # bytes
     tx_rate: float | None = None
+    rx_frames_rate: float | None = None
+    tx_frames_rate: float | None = None
+    stack: str | None = None  # that it is of
 
     def as_dict(self) -> dict[str, Any]:
         """For --json."""
         guest = self.guest
         return {
             "name": self.status.spec.name,
+            "stack": self.stack,
             "state": self.status.state,
             "pid": self.status.pid,
             "ready": self.ready,
@@ -50,12 +58,17 @@ class Usage:
             "memory": self.status.spec.memory,
             "heap": guest.heap if guest else None,
             "heap_used": guest.heap_used if guest else None,
+            "c_heap": guest.c_heap if guest else None,
+            "ram": guest.ram if guest else None,
+            "ram_free": guest.ram_free if guest else None,
             "rx_frames": guest.rx_frames if guest else None,
             "rx_bytes": guest.rx_bytes if guest else None,
             "tx_frames": guest.tx_frames if guest else None,
             "tx_bytes": guest.tx_bytes if guest else None,
             "rx_bytes_per_s": _rounded(self.rx_rate),
             "tx_bytes_per_s": _rounded(self.tx_rate),
+            "rx_frames_per_s": _rounded(self.rx_frames_rate),
+            "tx_frames_per_s": _rounded(self.tx_frames_rate),
             "connections": guest.connections if guest else None,
             "resets": self.status.resets,
             "restarts": self.status.restarts,
@@ -95,16 +108,16 @@ class _Watched:
         except (OSError, FloeError):
             pass  # it may not be read, or has just begun: asked again with the next process
 
-    def sample(self, status: Status, *, ready: bool | None) -> Usage:
+    def sample(self, status: Status, *, ready: bool | None, stack: str | None) -> Usage:
         before, now = self._last, _Moment(time.monotonic(), self._cpu_s(), self._guest())
         self._last = now
         seconds = now.at - before.at if before else 0.0
-        cpu = rx = tx = None
-        if before is not None and seconds > 0:
-            if now.cpu_s is not None and before.cpu_s is not None:
-                cpu = max(0.0, (now.cpu_s - before.cpu_s) / seconds)
-            rx, tx = (_rate(before.guest, now.guest, key, seconds) for key in ("rx_bytes", "tx_bytes"))
-        return Usage(status, ready, cpu, self._host_bytes(), now.guest, rx, tx)
+        cpu = None
+        if before is not None and seconds > 0 and now.cpu_s is not None and before.cpu_s is not None:
+            cpu = max(0.0, (now.cpu_s - before.cpu_s) / seconds)
+        last = before.guest if before is not None else None
+        rates = {f"{key}_rate": _rate(last, now.guest, name, seconds) for key, name in _RATES.items()}
+        return Usage(status, ready, cpu, self._host_bytes(), now.guest, **rates, stack=stack)
 
     def _guest(self) -> Vitals | None:
         try:
@@ -132,7 +145,7 @@ class _Watched:
 
 def _rate(before: Vitals | None, now: Vitals | None, key: str, seconds: float) -> float | None:
     first, last = getattr(before, key, None), getattr(now, key, None)
-    return None if first is None or last is None else max(0.0, (last - first) / seconds)
+    return None if first is None or last is None or seconds <= 0 else max(0.0, (last - first) / seconds)
 
 
 def _read(path: str) -> str:
@@ -149,37 +162,55 @@ class Watch:
     def __init__(self, names: Sequence[str] = ()) -> None:
         self._names = names
         self._watched: dict[str, _Watched] = {}
+        self._asking: dict[str, threading.Thread] = {}
+        self._answers: dict[str, Status] = {}
 
     def sample(self) -> list[Usage]:
-        """By name. The first one of a VM has no rates."""
-        ready = _ready()
+        """By name. The first one of a VM has no rates; of one whose keeper does not answer in time nothing is known."""
+        placed = _placed()
         found = []
-        for folder in vmfolder.everything():
-            if not self._wants(folder.name):
-                continue
-            try:
-                status = control.status(folder)
-            except FloeError:
-                continue  # `floe ps` tells of it
+        for folder, status in self._statuses([f for f in vmfolder.everything() if self._wants(f.name)]):
             if status.alive:
-                found.append(self._usage(folder, status, ready.get(folder.name)))
+                found.append(self._usage(folder, status, *placed.get(folder.name, (None, None))))
         for name in set(self._watched) - {usage.status.spec.name for usage in found}:
             self._watched.pop(name).close()
         return found
 
+    def _statuses(self, folders: list[Folder]) -> Iterator[tuple[Folder, Status]]:
+        """Of all at once, each in a thread that nobody need wait for."""
+
+        def ask(folder: Folder) -> None:
+            with contextlib.suppress(FloeError):  # `floe ps` tells of it
+                self._answers[folder.name] = control.status(folder)
+
+        for folder in folders:
+            if folder.name not in self._asking or not self._asking[folder.name].is_alive():
+                self._asking[folder.name] = threading.Thread(target=ask, args=(folder,), daemon=True)
+                self._asking[folder.name].start()
+        deadline = time.monotonic() + _ANSWER_S
+        for folder in folders:
+            self._asking[folder.name].join(max(0.0, deadline - time.monotonic()))
+            status = self._answers.pop(folder.name, None)
+            if status is not None:
+                yield folder, status
+            elif self._asking[folder.name].is_alive():
+                with contextlib.suppress(FloeError):
+                    yield folder, Status(folder, folder.spec, "no answer")
+
     def _wants(self, name: str) -> bool:
         return not self._names or any(name == wanted or name.startswith(f"{wanted}.") for wanted in self._names)
 
-    def _usage(self, folder: Folder, status: Status, ready: bool | None) -> Usage:
+    def _usage(self, folder: Folder, status: Status, ready: bool | None, stack: str | None) -> Usage:
+        ready = None if ready is None else ready and status.state == "running"
         process, watched = folder.vm, self._watched.get(folder.name)
         if watched is not None and watched.process != process:
             self._watched.pop(folder.name).close()  # it was started again
             watched = None
         if process is None or status.pid is None:
-            return Usage(status, ready)
+            return Usage(status, ready, stack=stack)
         if watched is None:
             watched = self._watched[folder.name] = _Watched(folder, process)
-        return watched.sample(status, ready=ready)
+        return watched.sample(status, ready=ready, stack=stack)
 
     def close(self) -> None:
         for watched in self._watched.values():
@@ -187,10 +218,10 @@ class Watch:
         self._watched = {}
 
 
-def _ready() -> dict[str, bool]:
-    """Whether VMs of stacks are ready, by name."""
-    stacks = [folder.read() for folder in stackfolder.everything()]
-    return {name: placed.ready for stack in stacks if stack is not None for name, placed in stack.vms.items()}
+def _placed() -> dict[str, tuple[bool, str]]:
+    """Whether VMs of stacks are ready, and of which stack they are, by name."""
+    stacks = [stack for folder in stackfolder.everything() if (stack := folder.read()) is not None]
+    return {name: (placed.ready, stack.name) for stack in stacks for name, placed in stack.vms.items()}
 
 
 def known(name: str) -> bool:

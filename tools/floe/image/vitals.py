@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """What a running guest uses, read from its memory: no code of the guest's runs for it, whatever its script does.
 
-The image says where its counters lie: tables of words named `..._vitals` (port/gccollect.c, modules/netdev/netdev.c,
-modules/lwip/netstack.c). The guest goes on meanwhile, so that every value may be of another moment, and a list may
-change under the reader: each walk has a bound.
+The image says where its counters lie: tables of words named `..._vitals` (port/gccollect.c, port/hal/mem.c,
+modules/netdev/netdev.c, modules/lwip/netstack.c). The guest goes on meanwhile, so that every value may be of another
+moment, and a list may change under the reader: each walk has a bound.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ _WORD = 8
 _AREAS = 64  # of the heap, at most
 _TABLES = 64 << 20  # bytes of their tables, at most: those of 8 GiB
 _BLOCKS_PER_BYTE = 4  # two bits say of a block whether it is free (00)
+_REGIONS = 64
 _CARDS = 16
 _CONNECTIONS = 8192
 
@@ -41,7 +42,8 @@ class Table:
 
 @dataclass(frozen=True)
 class Vitals:
-    """Bytes, frames and bytes of all cards since the start, TCP connections; None where the image has no network."""
+    """Bytes, frames and bytes of all cards since the start, TCP connections; None where the image has no network, or
+    does not say where it stands."""
 
     heap: int  # the script's, as large as it is now
     heap_used: int
@@ -50,6 +52,9 @@ class Vitals:
     tx_frames: int | None = None
     tx_bytes: int | None = None
     connections: int | None = None
+    c_heap: int | None = None  # what C code has taken: packets, connections, TLS
+    ram: int | None = None
+    ram_free: int | None = None
 
 
 def tables(path: Path) -> dict[str, Table]:
@@ -77,11 +82,12 @@ def read(found: dict[str, Table], memory: Read) -> Vitals | None:
     if "floe_gc_vitals" not in found:
         return None
     heap, used = _heap(found["floe_gc_vitals"].words, memory)
+    ram = _ram(found["hal_mem_vitals"].words, memory) if "hal_mem_vitals" in found else {}
     if "netdev_vitals" not in found:
-        return Vitals(heap, used)
+        return Vitals(heap, used, **ram)
     cards = _cards(found["netdev_vitals"].words, memory)
     connections = _connections(found["netstack_vitals"].words, memory) if "netstack_vitals" in found else None
-    return Vitals(heap, used, *cards, connections)
+    return Vitals(heap, used, *cards, connections, **ram)
 
 
 def _word(memory: Read, address: int) -> int:
@@ -104,6 +110,20 @@ def _heap(words: tuple[int, ...], memory: Read) -> tuple[int, int]:
         used += taken.bit_count() * block
         area = _word(memory, area + next_at)
     return heap, used
+
+
+def _ram(words: tuple[int, ...], memory: Read) -> dict[str, int]:
+    """As hal_mem_sbrk_used(), hal_mem_total() and hal_mem_free() have it."""
+    regions, count_at, most, total_at, now_at, peak_at = words
+    count = min(struct.unpack("<I", memory(count_at, 4))[0], most, _REGIONS)
+    now, peak = _word(memory, now_at), _word(memory, peak_at)
+    borders = struct.unpack(f"<{2 * count}Q", memory(regions, 2 * count * _WORD))
+    starts, ends = [*borders[::2]], [*borders[1::2]]
+    heap = max(0, now - starts[0]) if starts and now else 0
+    if starts:
+        starts[0] = peak or starts[0]
+    free = sum(max(0, end - start) for start, end in zip(starts, ends, strict=True))
+    return {"c_heap": heap, "ram": _word(memory, total_at), "ram_free": free}
 
 
 def _cards(words: tuple[int, ...], memory: Read) -> tuple[int, int, int, int]:
