@@ -149,3 +149,20 @@ def test_new_makes_an_image_that_builds(
     text = Path("shop/image.toml").read_text().replace("\n# ", "\n")
     Path("shop/image.toml").write_text(text.replace('microdot = "2.7.0"', ""))
     assert cli.run(["build", "shop"]) == 0
+
+
+def test_ctrl_c_while_modules_are_loaded() -> None:
+    """What was being loaded is nobody's concern."""
+    code = """
+import builtins, os, signal
+load = builtins.__import__
+def interrupted(name, *more):
+    if name == "click":
+        os.kill(os.getpid(), signal.SIGINT)
+    return load(name, *more)
+builtins.__import__ = interrupted
+from floe.cli.start import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")

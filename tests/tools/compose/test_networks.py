@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from floe.compose import networks, stackfile
-from floe.errors import UsageError
+from floe.errors import DiskFull, UsageError
 from floe.hostnet import networks as carrier
 from floe.store import stackfolder
 from floe.store.stackfolder import Stack, StackFolder
@@ -207,6 +207,21 @@ def test_a_bridge_of_this_machine(stacks: Stacks) -> None:
     assert done.returncode == 0, done.stderr
     assert "cli | b'hi'" in done.stdout
     assert left() == []
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    """The folder that is named is the one that has no room, not the one that the command was given in."""
+    file = load(tmp_path, '[vm.a]\napp = "a.py"\n[vm.b]\napp = "b.py"\n')
+    folder = StackFolder(tmp_path / "state")
+    (folder.path / "net").mkdir(parents=True)
+    new = folder.path / "net" / "networks.json.new"
+    new.symlink_to("/dev/full")
+    stack = Stack(name="s", file=str(file.file), sockets=str(folder.path / "net"))
+    networks.settle(file, stack, [("s.a", "a"), ("s.b", "b")])
+    with pytest.raises(DiskFull, match=r"the disk is full: .*/state/net"):
+        networks.provide(folder, file, stack)
+    assert not new.is_symlink()
+    assert stack.carrier is None
 
 
 def test_cards(tmp_path: Path) -> None:

@@ -112,6 +112,7 @@ def test_from_nothing_to_nothing(stacks: Stacks, accel: str) -> None:
 
     os.kill(after["db"]["pid"], signal.SIGKILL)
     until(lambda: stacks.ps()["db"]["state"] != "running", "its death")
+    assert not stacks.ps()["db"]["ready"]  # it was
     assert "replace  db     crashed" in stacks.compose("plan").stdout
     (stacks.folder / "compose.toml").unlink()  # what is up can be looked at and ended still
     assert stacks.ps()["db"]["state"] != "running"

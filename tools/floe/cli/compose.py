@@ -279,11 +279,12 @@ def ps(file: Path, as_json: bool) -> int:
             listed.append({"vm": placed.vm, "label": label, "name": name, "state": "gone", "problem": e.message})
             rows.append((label, "gone", *"-----"))
             continue
+        ready = stacks.is_ready(placed, status)
         own = {net: found[name] for net, found in stack.addresses.items() if name in found}
-        listed.append({"vm": placed.vm, "label": label, "ready": placed.ready, "addresses": own, **status.as_dict()})
+        listed.append({"vm": placed.vm, "label": label, "ready": ready, "addresses": own, **status.as_dict()})
         state = stacks.how_ended(status) or status.state
         state += f", {status.restarts} restarts" if status.restarts else ""
-        rows.append((label, state, "yes" if placed.ready else "no", " ".join(own.values()) or "-", *vms.sizes(status)))
+        rows.append((label, state, "yes" if ready else "no", " ".join(own.values()) or "-", *vms.sizes(status)))
     click.echo(json.dumps(listed, indent=2)) if as_json else vms.table(rows)
     return EXIT_OK
 

@@ -50,7 +50,7 @@ def states(file: StackFile, stack: Stack) -> dict[str, tuple[str, str]]:
         own = [f"{stack.name}.{label}" for label in instances.labels(name, vm)]
         there = [member for member in own if member in stack.vms]
         if there:
-            how = [_state(vm, stack, member) for member in there]
+            how = [_state(stack, member) for member in there]
             up, wait = how.count("up"), how.count("wait")
             colour = "up" if up == len(own) else "wait" if up + wait == len(own) else "down"
             words = {"up": "up", "wait": "not ready yet", "down": "not up"}[colour]
@@ -58,15 +58,15 @@ def states(file: StackFile, stack: Stack) -> dict[str, tuple[str, str]]:
     return found
 
 
-def _state(vm: Vm, stack: Stack, name: str) -> str:
+def _state(stack: Stack, name: str) -> str:
     folder = stacks.found(name)
     try:
-        end = control.status(folder).end if folder is not None else None
+        status = control.status(folder) if folder is not None else None
     except FloeError:
         return "down"
-    if folder is None or (end is not None and (vm.ready.exit is None or end.code != vm.ready.exit)):
-        return "down"
-    return "up" if stack.vms[name].ready else "wait"
+    if status is not None and stacks.is_ready(stack.vms[name], status):
+        return "up"
+    return "wait" if status is not None and status.alive else "down"
 
 
 def addresses(file: StackFile, stack: Stack) -> dict[str, list[str]]:

@@ -17,8 +17,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from floe import userfile
 from floe.compose.stackfile import Net, StackFile, Vm
-from floe.errors import UsageError, VmError
+from floe.errors import DiskFull, FloeError, UsageError, VmError
 from floe.hostnet import networks as carrier
 from floe.store import vmfolder
 from floe.store.stackfolder import Stack, StackFolder
@@ -103,7 +104,7 @@ def settle(file: StackFile, stack: Stack, chosen: Iterable[tuple[str, str]]) -> 
 
 def provide(folder: StackFolder, file: StackFile, stack: Stack) -> bool:
     """Have the networks carried as the file and the addresses say, by the process that does already or by a new one;
-    end it where there are none. True: it is another one than before. Raises VmError."""
+    end it where there are none. True: it is another one than before. Raises FloeError."""
     wanted, before = _content(file, stack), identity(stack)
     if not wanted:
         stop(stack)
@@ -115,9 +116,15 @@ def provide(folder: StackFolder, file: StackFile, stack: Stack) -> bool:
         stack.sockets = str(own) if fits else vmfolder.short_folder()
         folder.write(stack)
     sockets = Path(stack.sockets)
-    sockets.mkdir(mode=0o700, exist_ok=True)
-    (sockets / f"{carrier.FILE}.new").write_text(json.dumps(wanted))
-    os.replace(sockets / f"{carrier.FILE}.new", sockets / carrier.FILE)
+    new = sockets / f"{carrier.FILE}.new"
+    try:
+        sockets.mkdir(mode=0o700, exist_ok=True)
+        new.write_text(json.dumps(wanted))
+        os.replace(new, sockets / carrier.FILE)
+    except OSError as e:
+        userfile.forget(new)
+        full = DiskFull.of(e, sockets)
+        raise full or FloeError(f"cannot write {sockets}: {e.strerror}", hint="another XDG_STATE_HOME") from e
     if identity(stack):
         ask(stack, {"do": "reload"})
     else:

@@ -12,7 +12,7 @@ from floe.detached import control, launch
 from floe.detached.control import Status
 from floe.errors import FloeError, NotFound
 from floe.store import vmfolder
-from floe.store.stackfolder import Stack, StackFolder
+from floe.store.stackfolder import Placed, Stack, StackFolder
 from floe.store.vmfolder import Folder
 
 Say = Callable[[str], None]
@@ -26,6 +26,13 @@ def how_ended(status: Status) -> str:
     if end is None:
         return ""
     return f"ended ({end.code}, {end.cause})" if end.code is not None else f"crashed ({end.problem})"
+
+
+def is_ready(placed: Placed, status: Status) -> bool:
+    """Whether it has become so and is so still: it runs, or has ended as it should."""
+    if status.end is not None:
+        return placed.ready and placed.exit is not None and status.end.code == placed.exit
+    return placed.ready and status.state == "running"
 
 
 def label(stack: str, name: str) -> str:

@@ -187,7 +187,11 @@ class Up:
         with self._lock:
             name = instance.key.removeprefix("vm.")
             self._stack.vms[instance.name] = Placed(
-                vm=name, after=instance.vm.after, aspects=instance.aspects, ready=is_ready
+                vm=name,
+                after=instance.vm.after,
+                aspects=instance.aspects,
+                ready=is_ready,
+                exit=instance.vm.ready.exit,
             )
             self.folder.write(self._stack)
 
