@@ -60,13 +60,13 @@ def up(file: Path, profiles: tuple[str, ...], detach: bool, timeout: float) -> i
             try:
                 _start(going, profiles)
             except KeyboardInterrupt:
-                say("ending what was started")
-                going.undo()
+                stacks.surely(lambda: say("ending what was started"))
+                stacks.surely(going.undo)
                 raise
             return EXIT_OK
         return _attended(going, profiles, timeout)
     finally:
-        stacks.clear_empty(folder)
+        stacks.surely(lambda: stacks.clear_empty(folder))
 
 
 def _start(going: Up, profiles: tuple[str, ...]) -> None:
@@ -114,11 +114,11 @@ def _attended(going: Up, profiles: tuple[str, ...], grace_s: float) -> int:
 
 def _end(going: Up, starting: threading.Thread, grace_s: float) -> int:
     """End the whole stack, however often Ctrl-C is pressed: the exit code that its VMs had by themselves."""
-    from floe.compose import stack as stacks
-
     code: int | None = None
     while True:
         try:
+            from floe.compose import stack as stacks
+
             going.called_off.set()
             if starting.is_alive():
                 starting.join()

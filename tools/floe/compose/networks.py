@@ -225,6 +225,7 @@ def _answers(net: Net, stack: Stack, network: str, address: str, port: int) -> b
 
 def stop(stack: Stack) -> None:
     """End the carrier."""
-    process, stack.carrier = stack.carrier, None
+    process = stack.carrier
     if process is not None and process.signal(signal.SIGTERM) and not process.wait_gone(_END_S):
         process.signal(signal.SIGKILL)
+    stack.carrier = None

@@ -89,11 +89,23 @@ def down(folder: StackFolder, stack: Stack, grace_s: float, say: Say) -> None:
 
 
 def clear(folder: StackFolder) -> None:
-    """Forget a stack that has no VM."""
-    stack = folder.read()
-    if stack is not None:
-        networks.stop(stack)
-    folder.remove()
+    """Forget a stack that has no VM. Half of one would be found by nobody: KeyboardInterrupt does not end it."""
+
+    def step() -> None:
+        stack = folder.read()
+        if stack is not None:
+            networks.stop(stack)
+        folder.remove()
+
+    surely(step)
+
+
+def surely(step: Callable[[], None]) -> None:
+    """Take a step that leaves nothing behind; once more if KeyboardInterrupt came in between."""
+    while True:
+        with contextlib.suppress(KeyboardInterrupt):
+            step()
+            return
 
 
 def clear_empty(folder: StackFolder) -> None:

@@ -196,17 +196,12 @@ class Up:
             self.folder.write(self._stack)
 
     def undo(self) -> None:
-        """End what was started; what had to make room for it does not come back. KeyboardInterrupt makes it hurry."""
-        grace_s = STOP_GRACE_S
-        while self.started:
-            try:
-                self._remove(self.started[-1], grace_s)
-                self.started.pop()
-            except KeyboardInterrupt:
-                grace_s = 0
+        """End what was started; what had to make room for it does not come back. KeyboardInterrupt does not end it."""
+        with ThreadPoolExecutor(stacks.WORKERS) as pool:
+            _wait_for([pool.submit(self._remove, name) for name in reversed(self.started)])
 
-    def _remove(self, name: str, grace_s: float = STOP_GRACE_S) -> None:
-        stacks.end_vm(name, grace_s)
+    def _remove(self, name: str) -> None:
+        stacks.end_vm(name, STOP_GRACE_S)
         self._forget(name)
 
     def _forget(self, name: str) -> None:
