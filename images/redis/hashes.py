@@ -6,6 +6,7 @@ import math
 from chance import drawn
 from number import MAX, MIN, add_decimal, parse_float, parse_integer
 from resp import EMPTY, OK, ONE, ZERO, CommandError, array, bulk, bulks, bulks_or_nil, integer, pairs
+from sortedset import grown
 
 
 def hset(client: object, args: list) -> bytes:
@@ -17,6 +18,7 @@ def hset(client: object, args: list) -> bytes:
     before = len(fields)
     for at in range(2, len(args), 2):
         fields[args[at]] = args[at + 1]
+    grown(fields)
     client.db.touch(args[1])
     return OK if name == b"hmset" else integer(len(fields) - before)
 

@@ -1,6 +1,16 @@
 # SPDX-License-Identifier: MIT
 """A sorted set: members with scores, in the order of score and then of bytes."""
 
+from _resp import spread
+
+_STEP = 256
+
+
+def grown(values: dict) -> None:
+    """Something was added: now and then a large dict is looked at, lest it becomes full and slow."""
+    if not len(values) % _STEP:
+        spread(values)
+
 
 class SortedSet:
     """`scores` has a member's score; `order` has (score, member), sorted."""
@@ -22,6 +32,7 @@ class SortedSet:
                 return
             del self.order[self.rank_of((old, member))]
         self.scores[member] = score
+        grown(self.scores)
         entry = (score, member)
         self.order.insert(self.rank_of(entry), entry)
 

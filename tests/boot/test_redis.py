@@ -141,6 +141,18 @@ def _check_many_keys(port: int) -> None:
         assert peer.ask("DBSIZE") == len(there)
         assert peer.ask("MGET", *(f"n{number}" for number in there)) == [b"%d" % number for number in there]
         assert peer.ask("FLUSHDB") == "OK"
+        names = [f"f{number}" for number in range(2000)]
+        for begin in range(0, 2000, 50):
+            some = names[begin : begin + 50]
+            assert peer.ask("HSET", "h", *(word for name in some for word in (name, name[1:]))) == 50
+            assert peer.ask("ZADD", "z", *(word for name in some for word in (name[1:], name))) == 50
+            assert peer.ask("HDEL", "h", *some[:10]) == peer.ask("ZREM", "z", *some[:10]) == 10
+        assert peer.ask("HMGET", "h", *names) == [
+            name[1:].encode() if int(name[1:]) % 50 > 9 else None for name in names
+        ]
+        assert peer.ask("ZRANGE", "z", 0, -1) == [name.encode() for name in names if int(name[1:]) % 50 > 9]
+        assert peer.ask("ZMSCORE", "z", *names) == peer.ask("HMGET", "h", *names)
+        assert peer.ask("FLUSHDB") == "OK"
 
 
 def _check_expiry_and_scan(port: int) -> None:
