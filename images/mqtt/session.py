@@ -60,6 +60,7 @@ class Session:
         self.waiting: list = []  # (Message, QoS, flags)
         self._limits = limits
         self._last_id = 0
+        self._held: list = []  # ids of on_the_way that have to be sent again and were not yet
 
     def deliver(self, message: Message, qos: int, flags: int) -> None:
         """Send it, now or when there is room. QoS 0 is not kept."""
@@ -71,7 +72,8 @@ class Session:
             elif link is not None:
                 self._limits.dropped += 1
             return
-        if link is not None and not self.waiting and len(self.on_the_way) < link.receive_max and link.has_room():
+        free = link is not None and not self.waiting and not self._held
+        if free and len(self.on_the_way) < link.receive_max and link.has_room():
             self._send(message, qos, flags)
         elif not self._limits.may_wait(self, message):
             self._limits.dropped += 1
@@ -79,21 +81,24 @@ class Session:
             self.waiting.append((message, qos, flags))
 
     def _send(self, message: Message, qos: int, flags: int) -> None:
-        if not self.link.takes(message.packet(self.link.version, qos, 1, flags)):
-            return
+        link = self.link
         number = self._last_id
         while True:
             number = number % 65535 + 1
             if number not in self.on_the_way:
                 break
         self._last_id = number
-        self.on_the_way[number] = [message, qos, flags]
-        self.order.append(number)
-        self.link.send(message.packet(self.link.version, qos, number, flags))
-        self._limits.sent += 1
+        data = message.packet(link.version, qos, number, flags)
+        if link.takes(data):
+            self.on_the_way[number] = [message, qos, flags]
+            self.order.append(number)
+            link.send(data)
+            self._limits.sent += 1
 
     def send_waiting(self) -> None:
         link = self.link
+        while self._held and len(self.on_the_way) - len(self._held) < link.receive_max and link.has_room():
+            self._send_again(self._held.pop(0))
         while self.waiting and len(self.on_the_way) < link.receive_max and link.has_room():
             message, qos, flags = self.waiting.pop(0)
             self._limits.gone(message)
@@ -104,9 +109,14 @@ class Session:
         """PUBACK (1) or PUBCOMP (2). An id that is not on its way means nothing."""
         entry = self.on_the_way.get(number)
         if entry is not None and entry[1] == qos:
-            del self.on_the_way[number]
-            self.order.remove(number)
+            self._forget(number)
             self.send_waiting()
+
+    def _forget(self, number: int) -> None:
+        del self.on_the_way[number]
+        self.order.remove(number)
+        if number in self._held:
+            self._held.remove(number)
 
     def received_there(self, number: int, good: bool) -> bool:
         """PUBREC. True: there is something to release."""
@@ -120,17 +130,19 @@ class Session:
         return True
 
     def resume(self) -> None:
-        """A new connection: send again what was on its way, in its order, then what waits."""
-        link = self.link
-        for number in list(self.order):
-            message, qos, flags = self.on_the_way[number]
-            if message is None:
-                link.send(answer(PUBREL, number, link.version))
-                continue
-            data = message.packet(link.version, qos, number, flags | 8)
-            if link.takes(data):
-                link.send(data)
-            else:
-                del self.on_the_way[number]
-                self.order.remove(number)
+        """A new connection: send again what was on its way, in its order, then what waits; no more at a time than the
+        client takes."""
+        self._held = list(self.order)
         self.send_waiting()
+
+    def _send_again(self, number: int) -> None:
+        link = self.link
+        message, qos, flags = self.on_the_way[number]
+        if message is None:
+            link.send(answer(PUBREL, number, link.version))
+            return
+        data = message.packet(link.version, qos, number, flags | 8)
+        if link.takes(data):
+            link.send(data)
+        else:
+            self._forget(number)

@@ -64,6 +64,7 @@ def test_version_5(boot_mqtt: BootMqtt) -> None:
     _aliases(mqtt)
     _flow_control(mqtt, 1)
     _flow_control(mqtt, 2)
+    _flow_after_a_new_connection(mqtt)
     _largest_packet(mqtt)
     _what_expires(mqtt)
     _reason_codes(mqtt)
@@ -373,6 +374,24 @@ def _flow_control(mqtt: Mqtt, qos: int) -> None:
         for expected in ("3", "4", "5"):
             message = slow.next()
             assert message.payload.decode() == expected
+            slow.client.ack(message.mid, message.qos)
+
+
+def _flow_after_a_new_connection(mqtt: Mqtt) -> None:
+    """What is sent again keeps to what the new connection takes."""
+    slow = Peer(mqtt.port, "slower", V5, False, manual=True, ReceiveMaximum=3, SessionExpiryInterval=100)
+    slow.subscribe("slower", 1)
+    with Peer(mqtt.port, "sender", V5) as sender:
+        for number in range(5):
+            sender.publish("slower", f"{number}", 1)
+    assert slow.texts(3) == ["0", "1", "2"]
+    slow.cut()
+    until(lambda: mqtt.metric("mqtt_clients") == 0, "the end of the connections")
+    with Peer(mqtt.port, "slower", V5, False, manual=True, ReceiveMaximum=1) as slow:
+        for number in range(5):
+            message = slow.next()
+            assert (message.payload.decode(), message.dup) == (f"{number}", number < 3)
+            assert slow.nothing_more() == []
             slow.client.ack(message.mid, message.qos)
 
 
