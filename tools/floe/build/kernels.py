@@ -19,6 +19,7 @@ import msgspec
 from floe.build import bytecode, link, port_archive, sources
 from floe.build.contents import NETWORK_MODULES, Contents, drivers_of
 from floe.errors import BuildError
+from floe.image import names
 
 READY = port_archive.BUILD / "ready"
 INDEX = "index.json"
@@ -116,7 +117,8 @@ def _read_index() -> Index | None:
 
 
 def _digest(archives: dict[str, port_archive.Archive]) -> str:
-    h = hashlib.sha256(repr([(kind.name, kind.archive, sorted(kind.without), kind.repl) for kind in _KINDS]).encode())
+    kinds = [(kind.name, kind.archive, sorted(kind.without), kind.repl) for kind in _KINDS]
+    h = hashlib.sha256(repr((names.FORM, kinds)).encode())
     for archive in archives.values():
         for path in (archive.library, archive.disk_library, archive.ready_library, archive.folder / "link.ld"):
             with path.open("rb") as f:
@@ -136,8 +138,9 @@ def _link(kind: _Kind, archive: port_archive.Archive) -> Entry:
         files = [*map(str, objects), "-Wl,--whole-archive", str(archive.ready_library), "-Wl,--no-whole-archive"]
         out = folder / f"{kind.name}.elf"
         # help("modules") lists the names that ready.py puts first behind the image.
-        names = "-Wl,--defsym=floe_ready_names=link_end"
-        link.link(archive, [*files, *map(str, libraries), names], out, folder / "link.map")
+        listed = "-Wl,--defsym=floe_ready_names=link_end"
+        link.link(archive, [*files, *map(str, libraries), listed], out, folder / "link.map")
+        names.drop_own_data(out)
         raw = out.read_bytes()
         out.replace(READY / out.name)
     return Entry(kind.name, kind.archive, kind.repl, sorted(modules), len(raw), hashlib.sha256(raw).hexdigest())
