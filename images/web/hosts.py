@@ -10,6 +10,25 @@ _MEMO = 256  # values of Host remembered
 _PLAIN = frozenset(b"-._~!$&'()*+,;=:@/0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
+class HostSettings:
+    """One host as it was configured; the values here are the defaults."""
+
+    def __init__(self, root: str) -> None:
+        self.names: list = []  # lower case; "*.x" stands for all below x; none: the default host
+        self.root = root
+        self.index = False  # list folders that have no index.html
+        self.precompressed = True  # serve x.gz, x.br and x.zst for x
+        self.cache = {"/*": "no-cache"}  # path, or beginning and "*" -> Cache-Control
+        self.headers: dict = {}
+        self.redirects: list = []  # (from, to, status)
+        self.https = False  # redirect all of it to https
+        self.api = False  # the notes
+        self.proxy: list = []  # (path, upstreams, options, label)
+
+    def label(self) -> str:
+        return self.names[0] if self.names else "default"
+
+
 def quote(path: str) -> bytes:
     """Percent-encode a path."""
     out = bytearray()

@@ -6,10 +6,9 @@ import os
 
 from appliance import App, SettingsError
 from counts import Counts
-from hosts import Host, Sites
+from hosts import Host, HostSettings, Sites
 from httpd import Limits, Server
 from notes import Notes, Status
-from siteconfig import check_root, read_hosts
 
 _DRAIN_S = 4  # for requests in flight when the end is asked for
 
@@ -35,12 +34,31 @@ def _settings(port: int, limits: Limits) -> App:
     return app
 
 
+def _configured(settings: object) -> list:
+    if settings.tables:
+        from siteconfig import read_hosts
+
+        return read_hosts(settings)
+    host = HostSettings(settings.site)
+    host.api = True
+    return [host]
+
+
+def _check_root(host: HostSettings, file: str) -> None:
+    try:
+        if os.stat(host.root)[0] & 0x4000:
+            return
+    except OSError:
+        pass
+    raise SettingsError("%s: %s is no folder here (disks: `--variant disk`)" % (file or "SITE", host.root))
+
+
 def _make_sites(app: App, secure: bool, proxies: list) -> Sites:
     """The hosts of the configuration. What they pass on is in proxies. Raises SettingsError, ValueError."""
     settings = app.settings
     hosts = []
-    for found in read_hosts(settings):
-        check_root(found, settings.file)
+    for found in _configured(settings):
+        _check_root(found, settings.file)
         host = Host(found, secure, settings.file or "")
         for path, upstreams, options, where in found.proxy:
             from gateway import make_options

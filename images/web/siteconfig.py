@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The tables [[host]] of the configuration, checked: what is unknown or of another type is told with its place."""
 
-import os
-
 from appliance import SettingsError
+from hosts import HostSettings
 
 STATUSES = (301, 302, 303, 307, 308)
 _FRAMING = ("connection", "content-length", "content-type", "date", "keep-alive", "te", "trailer", "transfer-encoding")
@@ -11,35 +10,12 @@ _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz")
 _NAME = frozenset("-.0123456789abcdefghijklmnopqrstuvwxyz_")
 
 
-class HostSettings:
-    """One host as it was configured; the values here are the defaults."""
-
-    def __init__(self, root: str) -> None:
-        self.names: list = []  # lower case; "*.x" stands for all below x; none: the default host
-        self.root = root
-        self.index = False  # list folders that have no index.html
-        self.precompressed = True  # serve x.gz, x.br and x.zst for x
-        self.cache = {"/*": "no-cache"}  # path, or beginning and "*" -> Cache-Control
-        self.headers: dict = {}
-        self.redirects: list = []  # (from, to, status)
-        self.https = False  # redirect all of it to https
-        self.api = False  # the notes
-        self.proxy: list = []  # (path, upstreams, options, label)
-
-    def label(self) -> str:
-        return self.names[0] if self.names else "default"
-
-
 def read_hosts(settings: object) -> list:
-    """HostSettings of the file; one without names if there is no table. Raises SettingsError."""
+    """HostSettings of the file's tables. Raises SettingsError."""
     for key in settings.tables:
         if key != "host":
             raise SettingsError("%s: [%s] is no table of it; there are: [[host]]" % (settings.file, key))
-    tables = settings.tables.get("host")
-    if tables is None:
-        host = HostSettings(settings.site)
-        host.api = True
-        return [host]
+    tables = settings.tables["host"]
     if not isinstance(tables, list):
         raise SettingsError("%s: [host]: expected [[host]]" % settings.file)
     hosts = []
@@ -85,15 +61,6 @@ def _read_host(place: str, table: dict, root: str) -> HostSettings:
     host.redirects = [_redirect(place + "redirects", each) for each in host.redirects]
     host.proxy = [_proxy(place + "proxy", each) for each in host.proxy]
     return host
-
-
-def check_root(host: HostSettings, file: str) -> None:
-    try:
-        if os.stat(host.root)[0] & 0x4000:
-            return
-    except OSError:
-        pass
-    raise SettingsError("%s: %s is no folder here (disks: `--variant disk`)" % (file or "SITE", host.root))
 
 
 def _want(where: str, value: object, kind: type, text: str) -> object:

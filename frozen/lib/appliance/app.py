@@ -3,7 +3,6 @@
 
 import asyncio
 
-from .admin import MAX_HEAD, answer, complete
 from .base import BaseApp
 
 
@@ -89,6 +88,8 @@ class App(BaseApp):
             await writer.wait_closed()
 
     async def _serve(self, reader: object, writer: object) -> None:
+        from .admin import MAX_HEAD, answer, complete
+
         head = b""
         while not complete(head):
             data = await reader.read(MAX_HEAD)

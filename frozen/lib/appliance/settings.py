@@ -7,7 +7,6 @@ first disk, or in /rom, where its name may begin with a dot. Its tables belong t
 """
 
 import os
-import tomllib
 
 _PLACES = ("/%s.toml", "/rom/%s.toml", "/rom/.%s.toml")
 _ABSENT = (2, 19)  # ENOENT; ENODEV: there is no file system at that place
@@ -62,6 +61,8 @@ class Settings:
                     why = "no such file" if e.errno in _ABSENT else "cannot be read (error %d)" % e.errno
                     raise SettingsError("CONFIG=%s: %s" % (path, why))
                 continue
+            import tomllib  # what has no file starts sooner
+
             self.file = path
             try:
                 return tomllib.loads(data.decode())
