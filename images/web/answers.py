@@ -11,17 +11,23 @@ from message import HttpError
 MAX_HEAD = 16384  # bytes
 _MAX_FIELDS = 100
 _NO_LIMIT = 1 << 48
+_MAX_SEEN = 64
+_NAME_SIZE = 40
+_seen: dict = {}  # good names -> in lower case
 _NAME = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz")
-# For one connection only (RFC 9110, section 7.6.1), or written anew.
-_HOP = (
-    b"connection",
-    b"keep-alive",
-    b"proxy-connection",
-    b"te",
-    b"trailer",
-    b"transfer-encoding",
-    b"upgrade",
-    b"content-length",
+# For one connection only (RFC 9110, section 7.6.1), or of use here.
+_READ = frozenset(
+    (
+        b"connection",
+        b"keep-alive",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+        b"content-length",
+        b"date",
+    )
 )
 
 
@@ -44,10 +50,9 @@ class Answer:
 
 
 def _check(text: bytes) -> None:
-    if text and (min(text) < 0x20 or b"\x7f" in text):
-        for char in text:
-            if char != 9 and (char < 0x20 or char == 0x7F):
-                raise BadAnswer("control character")
+    for char in text:
+        if char != 9 and (char < 0x20 or char == 0x7F):
+            raise BadAnswer("control character")
 
 
 def _status_line(line: bytes) -> tuple:
@@ -62,6 +67,21 @@ def _status_line(line: bytes) -> tuple:
     return int(version[7:]), int(code), reason
 
 
+def _check_name(name: bytes, colon: bytes) -> bytes:
+    """In lower case, and remembered: names are few, and the same again and again."""
+    low = name.lower()
+    if not name or not colon:
+        raise BadAnswer("bad field")
+    for char in low:
+        if char not in _NAME:
+            raise BadAnswer("bad field name")
+    if len(name) <= _NAME_SIZE:
+        if len(_seen) >= _MAX_SEEN:
+            _seen.clear()
+        _seen[name] = low
+    return low
+
+
 def _split(lines: list) -> list:
     """(name in lower case, name, value) of each line."""
     if len(lines) > _MAX_FIELDS:
@@ -69,14 +89,14 @@ def _split(lines: list) -> list:
     found = []
     for line in lines:
         name, colon, value = line.partition(b":")
-        low = name.lower()
-        if not name or not colon:
+        low = _seen.get(name)
+        if low is None:
+            low = _check_name(name, colon)
+        elif not colon:
             raise BadAnswer("bad field")
-        for char in low:
-            if char not in _NAME:
-                raise BadAnswer("bad field name")
         value = value.strip(b" \t")
-        _check(value)
+        if value and (min(value) < 0x20 or b"\x7f" in value):
+            _check(value)
         found.append((low, name, value))
     return found
 
@@ -92,8 +112,10 @@ def parse_answer(raw: bytes, method: str) -> Answer:
     length = coding = None
     options: list = []
     fields = _split(lines[1:])
-    for low, _, value in fields:
-        if low == b"content-length":
+    for low, name, value in fields:
+        if low not in _READ:
+            answer.fields.append((name, value))
+        elif low == b"content-length":
             if not value.isdigit() or len(value) > 15 or (length is not None and length != int(value)):
                 raise BadAnswer("bad Content-Length")
             length = int(value)
@@ -105,10 +127,12 @@ def parse_answer(raw: bytes, method: str) -> Answer:
             options += [word.strip() for word in value.lower().split(b",")]
         elif low == b"date":
             answer.dated = True
+            answer.fields.append((name, value))
         elif low == b"upgrade":
             answer.upgrade = value
     answer.keep = b"close" not in options and (minor == 1 or b"keep-alive" in options)
-    answer.fields = [(name, value) for low, name, value in fields if low not in _HOP and low not in options]
+    if options:
+        answer.fields = [pair for pair in answer.fields if pair[0].lower() not in options]
     if coding is not None and (length is not None or status < 200 or status == 204):
         raise BadAnswer("contradicting framing")
     _frame(answer, method, length, coding is not None)

@@ -49,10 +49,10 @@ class _Name:
 
 
 class Balancer:
-    """Owns the upstreams. mode: ROUND_ROBIN or LEAST; limit: requests of one upstream at a time."""
+    """Owns the upstreams. balance: ROUND_ROBIN or LEAST; limit: requests of one upstream at a time."""
 
-    def __init__(self, mode: str, limit: int) -> None:
-        self.mode = mode
+    def __init__(self, balance: str, limit: int) -> None:
+        self.balance = balance
         self.limit = limit
         self.all: dict = {}  # name -> Upstream
         self.leaving: list = []  # removed ones with requests in flight
@@ -134,7 +134,13 @@ class Balancer:
 
     def choose(self, tried: list) -> Upstream | None:
         """One that has not been tried; one that has failed of late only if there is no other."""
-        found = self._free(self._ready, tried)
+        ready = self._ready
+        if ready and not tried and self.balance == ROUND_ROBIN:  # by far the most frequent case
+            self._turn = (self._turn + 1) % len(ready)
+            upstream = ready[self._turn]
+            if len(upstream.users) < self.limit:
+                return upstream
+        found = self._free(ready, tried)
         if not found:
             found = self._free([each for each in self.all.values() if each.healthy and not each.draining], tried)
         if not found:
@@ -142,7 +148,7 @@ class Balancer:
         self._turn += 1
         turn = self._turn % len(found)
         best = found[turn]
-        if self.mode == LEAST:
+        if self.balance == LEAST:
             for upstream in found[turn + 1 :] + found[:turn]:
                 if len(upstream.users) < len(best.users):
                     best = upstream

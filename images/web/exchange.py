@@ -21,26 +21,28 @@ _WHOLE = 16384  # bytes: shorter ones are waited for, so that they leave in one 
 class Exchange(Pending):
     """proxy: whose it is. One of: waiting for an upstream's answer, passing it on, over."""
 
+    link: object = None
+    problem = 503  # what to answer if there is no other upstream
+    taken = False  # some of a streamed body has been read
+    begun = False  # a byte of the answer has come
+    pending = b""  # of its head
+    interim = 0
+    answer_head: Answer | None = None
+    content: Content | None = None
+    relayed = False  # the client's connection has the head of the answer
+    tunnel = False
+    over = False  # of the answer's body, all has come
+    until = 0  # ticks_ms: the upstream must have moved
+    end = 0  # ticks_ms: an answer must have begun
+    wake: object = None  # of the client's connection
+
     def __init__(self, proxy: object, request: object) -> None:
         self.proxy = proxy
         self.request = request
         self.body = request.body
         self.streams = not isinstance(self.body, (bytes, bytearray))
-        self.link: object = None
-        self.tried: list = []  # upstreams that failed
-        self.problem = 503  # what to answer if there is no other upstream
-        self.taken = False  # some of a streamed body has been read
         self.sent = not self.streams  # all of the request has been given to the link
-        self.begun = False  # a byte of the answer has come
-        self.pending = b""  # of its head
-        self.interim = 0
-        self.answer_head: Answer | None = None
-        self.content: Content | None = None
-        self.relayed = False  # the client's connection has the head of the answer
-        self.tunnel = False
-        self.over = False  # of the answer's body, all has come
-        self.until = 0  # ticks_ms: the upstream must have moved
-        self.end = 0  # ticks_ms: an answer must have begun
+        self.tried: list = []  # upstreams that failed
 
     # ---- to an upstream -------------------------------------------------------------------------
 
@@ -278,8 +280,6 @@ class Exchange(Pending):
             self.wake()
 
     # ---- the source of the answer's body, for the client's connection ---------------------------
-
-    wake: object = None
 
     def read(self) -> bytes | None:
         """As message.Streamed has it. Raises OSError if the upstream has failed."""

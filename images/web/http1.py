@@ -14,11 +14,15 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 MAX_TARGET = 2048  # bytes of a request target
 MAX_HEAD = 8192  # bytes of a request head, and of a chunked body's trailers
 MAX_FIELDS = 64  # header lines
+_MAX_NAMES = 64  # of fields, remembered
+_NAME_SIZE = 40  # bytes of the longest one
 MAX_CHUNK_LINE = 256  # bytes of a chunk-size line with its extensions
 
 _TCHAR = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz")
 _HEX = frozenset(b"0123456789abcdefABCDEF")
 _HOST = frozenset(b"-._~!$&'()*+,;=%:[]0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+
+_names: dict = {}  # names of fields as sent -> in lower case
 
 
 class Head:
@@ -120,18 +124,28 @@ def _decode(path: bytes) -> str:
     return text
 
 
+def _check_name(given: bytes) -> bytes:
+    """A field's name in lower case; remembered, as names are few and come again with each request."""
+    name = given.lower()
+    for char in name:  # also refuses a folded line and a blank before the colon
+        if char not in _TCHAR:
+            raise HttpError(400, "bad header name")
+    if len(given) <= _NAME_SIZE:
+        if len(_names) >= _MAX_NAMES:
+            _names.clear()
+        _names[given] = name
+    return name
+
+
 def _parse_fields(lines: list) -> dict:
     if len(lines) > MAX_FIELDS:
         raise HttpError(431, "too many header fields")
     fields: dict = {}
     for line in lines:
         name, colon, value = line.partition(b":")
-        name = name.lower()
         if not name or not colon:
             raise HttpError(400, "bad header line")
-        for char in name:  # also refuses a folded line and a blank before the colon
-            if char not in _TCHAR:
-                raise HttpError(400, "bad header name")
+        name = _names.get(name) or _check_name(name)
         value = value.strip(b" \t")
         _check_text(value)
         if name in fields:

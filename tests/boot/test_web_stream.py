@@ -24,8 +24,8 @@ CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
 def guest(boot: Boot, tmp_path: Path) -> Guest:
     folder = tmp_path / "app"
     folder.mkdir()
-    for name in ("httpd", "connection", "http1", "message", "inflow"):
-        shutil.copy(DATA.parent / f"{name}.py", folder)
+    for module in DATA.parent.glob("*.py"):
+        shutil.copy(module, folder)
     shutil.copy(Path(__file__).parent / "guest_web_stream.py", folder / "main.py")
     (folder / "image.toml").write_text('name = "stream"\nversion = "1"\nmemory = "8M"\n')
     vm = boot(folder, deadline_s=120, ports=[80], memory="8M")
