@@ -4,17 +4,13 @@
 Takes bytes and gives values; sockets are others'.
 """
 
-from http1 import Body
+from http1 import Body, check_name, check_text, names
 from inflow import Raw
 from message import HttpError
 
 MAX_HEAD = 16384  # bytes
 _MAX_FIELDS = 100
 _NO_LIMIT = 1 << 48
-_MAX_SEEN = 64
-_NAME_SIZE = 40
-_seen: dict = {}  # good names -> in lower case
-_NAME = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz")
 # For one connection only (RFC 9110, section 7.6.1), or of use here.
 _READ = frozenset(
     (
@@ -31,8 +27,9 @@ _READ = frozenset(
 )
 
 
-class BadAnswer(Exception):
+def bad(what: str) -> HttpError:
     """What came is no answer, or has no end that is beyond doubt."""
+    return HttpError(502, what)
 
 
 class Answer:
@@ -49,64 +46,40 @@ class Answer:
         self.upgrade = b""
 
 
-def _check(text: bytes) -> None:
-    for char in text:
-        if char != 9 and (char < 0x20 or char == 0x7F):
-            raise BadAnswer("control character")
-
-
 def _status_line(line: bytes) -> tuple:
     """Minor version, status, reason."""
     version, _, rest = line.partition(b" ")
     code, _, reason = rest.partition(b" ")
     if len(version) != 8 or version[:7] != b"HTTP/1." or not version[7:].isdigit():
-        raise BadAnswer("bad version")
+        raise bad("bad version")
     if len(code) != 3 or not code.isdigit() or not 100 <= int(code) <= 599:
-        raise BadAnswer("bad status")
-    _check(reason)
+        raise bad("bad status")
+    check_text(reason)
     return int(version[7:]), int(code), reason
-
-
-def _check_name(name: bytes, colon: bytes) -> bytes:
-    """In lower case, and remembered: names are few, and the same again and again."""
-    low = name.lower()
-    if not name or not colon:
-        raise BadAnswer("bad field")
-    for char in low:
-        if char not in _NAME:
-            raise BadAnswer("bad field name")
-    if len(name) <= _NAME_SIZE:
-        if len(_seen) >= _MAX_SEEN:
-            _seen.clear()
-        _seen[name] = low
-    return low
 
 
 def _split(lines: list) -> list:
     """(name in lower case, name, value) of each line."""
     if len(lines) > _MAX_FIELDS:
-        raise BadAnswer("too many fields")
+        raise bad("too many fields")
     found = []
     for line in lines:
         name, colon, value = line.partition(b":")
-        low = _seen.get(name)
-        if low is None:
-            low = _check_name(name, colon)
-        elif not colon:
-            raise BadAnswer("bad field")
+        if not name or not colon:
+            raise bad("bad field")
+        low = names.get(name) or check_name(name)
         value = value.strip(b" \t")
-        if value and (min(value) < 0x20 or b"\x7f" in value):
-            _check(value)
+        check_text(value)
         found.append((low, name, value))
     return found
 
 
 def parse_answer(raw: bytes, method: str) -> Answer:
-    """Parse an answer's head, given without its last empty line. Raises BadAnswer."""
+    """Parse an answer's head, given without its last empty line. Raises HttpError."""
     lines = raw.split(b"\r\n")
     breaks = len(lines) - 1
     if raw.count(b"\n") != breaks or raw.count(b"\r") != breaks:
-        raise BadAnswer("bad line ending")
+        raise bad("bad line ending")
     minor, status, reason = _status_line(lines[0])
     answer = Answer(status, reason)
     length = coding = None
@@ -117,11 +90,11 @@ def parse_answer(raw: bytes, method: str) -> Answer:
             answer.fields.append((name, value))
         elif low == b"content-length":
             if not value.isdigit() or len(value) > 15 or (length is not None and length != int(value)):
-                raise BadAnswer("bad Content-Length")
+                raise bad("bad Content-Length")
             length = int(value)
         elif low == b"transfer-encoding":
             if coding is not None or value.lower() != b"chunked" or minor == 0:
-                raise BadAnswer("bad Transfer-Encoding")
+                raise bad("bad Transfer-Encoding")
             coding = value
         elif low == b"connection":
             options += [word.strip() for word in value.lower().split(b",")]
@@ -134,7 +107,7 @@ def parse_answer(raw: bytes, method: str) -> Answer:
     if options:
         answer.fields = [pair for pair in answer.fields if pair[0].lower() not in options]
     if coding is not None and (length is not None or status < 200 or status == 204):
-        raise BadAnswer("contradicting framing")
+        raise bad("contradicting framing")
     _frame(answer, method, length, coding is not None)
     return answer
 
@@ -169,11 +142,8 @@ class Content:
         return len(self._body.data)
 
     def feed(self, data: bytes) -> tuple:
-        """Returns (whether it is complete, what was sent beyond it). Raises BadAnswer."""
-        try:
-            done, rest = self._body.feed(self._rest + data if self._rest else data)
-        except HttpError as exc:
-            raise BadAnswer(exc.detail)
+        """Returns (whether it is complete, what was sent beyond it). Raises HttpError."""
+        done, rest = self._body.feed(self._rest + data if self._rest else data)
         self._rest = b"" if done else rest
         return done, rest if done else b""
 

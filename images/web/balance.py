@@ -79,8 +79,7 @@ class Balancer:
     def _join(self, name: str, family: int, host: str, port: int, origin: str) -> None:
         upstream = self.all.get(name)
         if upstream is None:
-            address = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)[0][-1]
-            self.all[name] = Upstream(name, family, address, origin)
+            self.all[name] = Upstream(name, family, (host, port), origin)
         elif upstream.origin == name:
             upstream.draining = False
 
@@ -133,7 +132,7 @@ class Balancer:
         self._ready = [each for each in self.all.values() if each.healthy and not each.draining and not each.is_down]
 
     def choose(self, tried: list) -> Upstream | None:
-        """One that has not been tried; one that has failed of late only if there is no other."""
+        """One that has not been tried; one that has failed of late, or at its checks, only if there is no other."""
         ready = self._ready
         if ready and not tried and self.balance == ROUND_ROBIN:  # by far the most frequent case
             self._turn = (self._turn + 1) % len(ready)
@@ -143,6 +142,8 @@ class Balancer:
         found = self._free(ready, tried)
         if not found:
             found = self._free([each for each in self.all.values() if each.healthy and not each.draining], tried)
+        if not found:
+            found = self._free([each for each in self.all.values() if not each.draining], tried)
         if not found:
             return None
         self._turn += 1
@@ -157,6 +158,9 @@ class Balancer:
     def _free(self, some: list, tried: list) -> list:
         limit = self.limit
         return [each for each in some if len(each.users) < limit and each not in tried]
+
+    def has_good(self) -> bool:
+        return bool(self._ready)
 
     def tick(self, now: int, idle_ms: int) -> None:
         """Time has passed: marks and idle connections end."""

@@ -9,6 +9,8 @@ Each request needs `Authorization: Bearer TOKEN`.
 
 from message import HttpError, Request, Response, json_response
 
+FIGURES = ("requests", "failures", "retries", "connections")
+
 
 def _same(one: bytes, other: bytes) -> bool:
     """Compare in a time that says nothing of where they differ."""
@@ -60,17 +62,7 @@ def describe(balancer: object) -> list:
     said = []
     for one in list(balancer.all.values()) + balancer.leaving:
         state = "draining" if one.draining else "down" if one.is_down else "up" if one.healthy else "out"
-        said.append(
-            {
-                "name": one.name,
-                "from": one.origin,
-                "state": state,
-                "active": len(one.users),
-                "idle": len(one.idle),
-                "requests": one.requests,
-                "failures": one.failures,
-                "retries": one.retries,
-                "connections": one.connections,
-            }
-        )
+        told = {key: getattr(one, key) for key in FIGURES}
+        told.update({"name": one.name, "from": one.origin, "state": state, "active": len(one.users)})
+        said.append(told)
     return said

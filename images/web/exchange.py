@@ -7,15 +7,16 @@ body. Not here: which upstream (balance.py), the bytes (forward.py, answers.py).
 
 import time
 
-from answers import MAX_HEAD, Answer, BadAnswer, Content, parse_answer
+from answers import MAX_HEAD, Answer, Content, bad, parse_answer
 from forward import Relayed, Whole, wants_tunnel
 from http1 import CONTINUE
 from message import HttpError, Pending, Response
+from upstream import LARGE
 
 _IDEMPOTENT = ("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
 _INTERIM = 16  # 1xx answers before one
 _VANISHED_MS = 2000  # that an upstream is waited for which its name no more leads to
-_WHOLE = 16384  # bytes: shorter ones are waited for, so that they leave in one piece
+_WHOLE = 8192  # bytes: shorter ones are waited for, so that they leave in one piece
 
 
 class Exchange(Pending):
@@ -169,7 +170,9 @@ class Exchange(Pending):
             return
         upstream = link.upstream
         quiet_ms = self.proxy.options.read_ms - time.ticks_diff(self.until, now)
-        lost = not upstream.healthy or (upstream.vanished and quiet_ms > _VANISHED_MS)
+        lost = (not upstream.healthy and self.proxy.balancer.has_good()) or (
+            upstream.vanished and quiet_ms > _VANISHED_MS
+        )
         if lost and not self.begun and not self.taken and self.request.method in _IDEMPOTENT:
             self.fail(504)
         elif not self.begun and self.sent and time.ticks_diff(now, self.end) > 0:
@@ -198,7 +201,7 @@ class Exchange(Pending):
                 data = self._take_head(self.pending + data if self.pending else data)
             if self.answer_head is not None:
                 self._take(data)
-        except BadAnswer as exc:
+        except HttpError as exc:
             self.proxy.note_bad(self.link.upstream, exc)
             self.fail(502)
 
@@ -207,7 +210,7 @@ class Exchange(Pending):
         while self.answer_head is None:
             end = data.find(b"\r\n\r\n")
             if end > MAX_HEAD or (end < 0 and len(data) > MAX_HEAD):
-                raise BadAnswer("head too large")
+                raise bad("head too large")
             if end < 0:
                 self.pending = data
                 return b""
@@ -227,13 +230,13 @@ class Exchange(Pending):
     def _pass_interim(self, status: int) -> None:
         self.interim += 1
         if self.interim > _INTERIM:
-            raise BadAnswer("too many interim answers")
+            raise bad("too many interim answers")
         if status == 100 and self.request.head.expects and self.connection is not None:
             self.connection.inform(CONTINUE)
 
     def _begin_tunnel(self, answer: Answer) -> None:
         if not self.streams or not wants_tunnel(self.request.head) or answer.upgrade.lower() != b"websocket":
-            raise BadAnswer("a protocol that nobody asked for")
+            raise bad("a protocol that nobody asked for")
         answer.length = -2
         answer.keep = False
         self.tunnel = True
@@ -269,6 +272,7 @@ class Exchange(Pending):
         if whole:
             self.answer(Whole(self.answer_head, self.content.take()))
             return
+        self.link.size = LARGE
         if len(self.content):
             self.link.pause()
         self.answer(Relayed(self.answer_head, self))

@@ -21,9 +21,12 @@ _HOP = frozenset(
         b"content-length",
         b"host",
         b"via",
+        b"forwarded",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-proto",
     )
 )
-_TOLD = (b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto")
 _PLAIN = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
@@ -69,13 +72,7 @@ def request_head(head: object, options: object, secure: bool) -> tuple:
     host = options.host.encode() if options.host else asked or b"upstream"
     out = [head.method.encode() + b" " + target_of(head, options.strip) + b" HTTP/1.1\r\nHost: " + host]
     for name, value in fields.items():
-        if (
-            name in _HOP
-            or name in _TOLD
-            or name in dropped
-            or name == b"via"
-            or (name == b"expect" and not head.expects)
-        ):
+        if name in _HOP or name in dropped or (name == b"expect" and not head.expects):
             continue
         out.append(name + b": " + value)
     if wants_tunnel(head):

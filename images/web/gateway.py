@@ -4,7 +4,7 @@
 import os
 
 from balance import LEAST, ROUND_ROBIN
-from control import Control
+from control import FIGURES, Control
 from httpd import Server
 from proxy import Options, Proxy
 
@@ -65,19 +65,34 @@ def from_environment(log: object) -> Proxy:
     return Proxy(names, make_options(values, lambda key: "PROXY_" + key.upper()), log)
 
 
+def measure(app: object, proxies: list) -> None:
+    """Metrics of all upstreams, by name. app: an appliance.App."""
+
+    def all_of(value: object) -> list:
+        return [((one.name,), value(one)) for proxy in proxies for one in proxy.balancer.all.values()]
+
+    for name in FIGURES:
+        count = lambda name=name: all_of(lambda one: getattr(one, name))  # noqa: E731
+        app.counter("web_upstream_%s_total" % name, "Of an upstream.", ("upstream",), count)
+    app.gauge("web_upstream_active", "Requests in flight.", ("upstream",), lambda: all_of(lambda one: len(one.users)))
+    usable = lambda one: int(one.healthy and not one.is_down)  # noqa: E731
+    app.gauge("web_upstream_healthy", "Whether it is asked.", ("upstream",), lambda: all_of(usable))
+
+
 class Gateway:
     """The proxy and the port of its control. With CONTROL_PORT there must be a secret `control`."""
 
     def __init__(self, log: object = None) -> None:
         self.proxy = from_environment(log)
-        self._port = int(os.getenv("CONTROL_PORT") or 0)
+        text = os.getenv("CONTROL_PORT") or "0"
+        if not text.isdigit() or int(text) > 65535:
+            raise ValueError("CONTROL_PORT=%s: expected a port" % text)
+        self._port = int(text)
         self._server: object = None
         if self._port:
             self._server = Server(Control(self.proxy, _token()))
 
-    def start(self, server: object) -> None:
-        """Once the server of the clients has started."""
-        self.proxy.start(server)
+    def start(self) -> None:
         if self._server is not None:
             self._server.start(self._port)
 

@@ -3,7 +3,8 @@
 
 import time
 
-from answers import MAX_HEAD, BadAnswer, parse_answer
+from answers import MAX_HEAD, parse_answer
+from message import HttpError
 from upstream import Link
 
 
@@ -37,7 +38,7 @@ class _Check:
             return
         try:
             status = parse_answer(self._data[:end], "GET").status
-        except BadAnswer:
+        except HttpError:
             status = 0
         self.end(200 <= status < 400)
 

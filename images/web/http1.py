@@ -22,7 +22,7 @@ _TCHAR = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz")
 _HEX = frozenset(b"0123456789abcdefABCDEF")
 _HOST = frozenset(b"-._~!$&'()*+,;=%:[]0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
-_names: dict = {}  # names of fields as sent -> in lower case
+names: dict = {}  # names of fields as sent -> in lower case
 
 
 class Head:
@@ -56,7 +56,7 @@ def unquote(raw: bytes) -> bytes:
     return bytes(out)
 
 
-def _check_text(text: bytes) -> None:
+def check_text(text: bytes) -> None:
     """Refuse control characters, but for the tab: other parsers end a line at some of them."""
     if text and (min(text) < 0x20 or b"\x7f" in text):
         for char in text:
@@ -124,16 +124,16 @@ def _decode(path: bytes) -> str:
     return text
 
 
-def _check_name(given: bytes) -> bytes:
+def check_name(given: bytes) -> bytes:
     """A field's name in lower case; remembered, as names are few and come again with each request."""
     name = given.lower()
     for char in name:  # also refuses a folded line and a blank before the colon
         if char not in _TCHAR:
             raise HttpError(400, "bad header name")
     if len(given) <= _NAME_SIZE:
-        if len(_names) >= _MAX_NAMES:
-            _names.clear()
-        _names[given] = name
+        if len(names) >= _MAX_NAMES:
+            names.clear()
+        names[given] = name
     return name
 
 
@@ -145,9 +145,9 @@ def _parse_fields(lines: list) -> dict:
         name, colon, value = line.partition(b":")
         if not name or not colon:
             raise HttpError(400, "bad header line")
-        name = _names.get(name) or _check_name(name)
+        name = names.get(name) or check_name(name)
         value = value.strip(b" \t")
-        _check_text(value)
+        check_text(value)
         if name in fields:
             if name == b"host" or (name == b"content-length" and fields[name] != value):
                 raise HttpError(400, "contradicting header fields")
@@ -280,7 +280,7 @@ class Body:
             if line:
                 _parse_fields([line])
             return len(line) + 2, not line
-        _check_text(line)
+        check_text(line)
         digits = line.partition(b";")[0].rstrip(b" \t")
         if not 0 < len(digits) <= 16 or len(line) > MAX_CHUNK_LINE:
             raise HttpError(400, "bad chunk size")

@@ -18,7 +18,7 @@ from message import HttpError
 from resolve import Question
 
 _TICK_MS = 200
-_STREAM = 16384  # bytes: longer bodies are passed on as they arrive
+_STREAM = 8192  # bytes: longer bodies are passed on as they arrive
 _MIN_RESOLVE_MS = 1000
 _NO_NAME_MS = 500  # until a name without an address is asked for again
 _PER_CLIENT = 64  # clients whose words are remembered
@@ -45,7 +45,7 @@ class Options:
         self.check_path = ""  # to ask for; without it nothing is checked
         self.check_host = ""
         self.check_ms = 2000  # between checks
-        self.check_timeout_ms = 1000
+        self.check_timeout_ms = 2000
         self.rise = 1  # checks in a row that bring one back
         self.fall = 2  # that take one out
         self.resolve_ms = 2000  # a name is asked for again after its time to live, or after this if that is longer
@@ -58,7 +58,6 @@ class Proxy:
         self.options = options
         self.balancer = Balancer(options.balance, options.limit)
         self.exchanges: dict = {}  # id -> Exchange
-        self.bad_answers = 0
         self.events: object = None
         self._log = log
         self._checker = Checker(self) if options.check_path else None
@@ -125,9 +124,8 @@ class Proxy:
             self.say("upstream %s failed", upstream.name)
         self.balancer.refresh()
 
-    def note_bad(self, upstream: object, problem: Exception) -> None:
-        self.bad_answers += 1
-        self.say("upstream %s: bad answer: %s", upstream.name, problem)
+    def note_bad(self, upstream: object, problem: HttpError) -> None:
+        self.say("upstream %s: bad answer: %s", upstream.name, problem.detail)
 
     def say(self, text: str, *args: object) -> None:
         if self._log is not None:
@@ -137,8 +135,8 @@ class Proxy:
         while True:
             try:
                 self._tick(time.ticks_ms())
-            except OSError as exc:  # no socket, or no memory for one
-                self.say("proxy: %s", exc)
+            except Exception as exc:  # no socket, or no memory: the next turn of the clock tries again
+                self.say("%s: %s", type(exc).__name__, exc)
             await asyncio.sleep_ms(_TICK_MS)
 
     def _tick(self, now: int) -> None:

@@ -5,6 +5,7 @@ import errno
 import os
 import select
 import socket
+import sys
 
 import network
 
@@ -35,10 +36,10 @@ class Question:
         name = b"".join([bytes([len(label)]) + label for label in self._host.encode().rstrip(b".").split(b".")])
         self._query = os.urandom(2) + b"\1\0\0\1\0\0\0\0\0\0" + name + bytes((0, 0, self._kind, 0, 1))
         try:
-            server = socket.getaddrinfo(network.ipconfig("dns"), 53, 0, socket.SOCK_DGRAM)[0]
-            self._sock = socket.socket(server[0], socket.SOCK_DGRAM)
+            server = network.ipconfig("dns")
+            self._sock = socket.socket(socket.AF_INET6 if ":" in server else socket.AF_INET, socket.SOCK_DGRAM)
             self._sock.setblocking(False)
-            self._sock.connect(server[-1])
+            self._sock.connect((server, 53))
             self._sock.send(self._query)
             self._events.watch(self._sock, self, select.POLLIN)
         except OSError:
@@ -82,9 +83,10 @@ class Question:
 
     def failed(self, exc: Exception) -> None:
         if not isinstance(exc, OSError):
-            raise exc
-        if exc.errno != errno.EAGAIN:
-            self._close()
+            sys.print_exception(exc)
+        elif exc.errno == errno.EAGAIN:
+            return
+        self._close()  # tick() comes back to it
 
 
 def _skip_name(message: bytes, at: int) -> int:

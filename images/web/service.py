@@ -88,6 +88,7 @@ class Service:
 
                 self.gateway = Gateway(app.log)
                 handler = self.gateway.proxy
+                self.proxies.append(handler)
             else:
                 handler = _make_sites(app, context is not None, self.proxies)
         except (SettingsError, ValueError) as exc:
@@ -98,6 +99,10 @@ class Service:
                 if host.api:
                     self.notes.routes(host.router)
                     Status(self.server).routes(host.router)
+        if self.proxies:
+            from gateway import measure
+
+            measure(app, self.proxies)
         access = None
         if app.settings.access_log:
             from access import AccessLog
@@ -112,7 +117,7 @@ class Service:
         for each in self.proxies:
             each.start(server)
         if self.gateway is not None:
-            self.gateway.start(server)
+            self.gateway.start()
         app.ready()
         app.log.info("serving on port %d (%s)", app.settings.port, ", ".join(families))
         try:

@@ -7,12 +7,14 @@ Whoever uses a connection has arrived(data), flushed() and lost(). Which server 
 import errno
 import select
 import socket
+import sys
 import time
 
 _IN = select.POLLIN
 _OUT = select.POLLOUT
 _BROKEN = select.POLLERR | select.POLLHUP
-_RECEIVE = 8192  # bytes at once
+_RECEIVE = 4096  # bytes at once
+LARGE = 32768  # and of an answer that is long
 
 
 class Upstream:
@@ -70,6 +72,7 @@ class Link:
         self.reused = False
         self.connecting = True
         self.reading = True  # what arrives is wanted
+        self.size = _RECEIVE
         self.since = 0  # ticks_ms when it became idle
         self.out: list = []
         self._mask = 0
@@ -128,7 +131,7 @@ class Link:
         if events & _OUT:
             self._flush()
         if events & _IN and self.sock is not None:
-            data = self.sock.recv(_RECEIVE)
+            data = self.sock.recv(self.size)
             if data and self.user is not None:
                 self.user.arrived(data)
             else:  # an end; or an answer to nothing
@@ -149,8 +152,6 @@ class Link:
     def failed(self, exc: Exception) -> None:
         """Something raised on behalf of this connection."""
         if not isinstance(exc, OSError):
-            import sys
-
             sys.print_exception(exc)
         elif exc.errno == errno.EAGAIN:
             return
@@ -171,6 +172,7 @@ class Link:
             return
         self._forget_user()
         self.reused = True
+        self.size = _RECEIVE
         self.since = time.ticks_ms()
         self.resume()
         upstream.idle.append(self)

@@ -26,7 +26,7 @@ CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 SETTINGS = {
     "PROXY_CONNECT_S": "2",
     "PROXY_READ_S": "1.5",
-    "PROXY_TOTAL_S": "20",
+    "PROXY_TOTAL_S": "60",
     "PROXY_DOWN_S": "2",
     "CONTROL_PORT": "9000",
 }
@@ -73,7 +73,7 @@ def boot_proxy(boot: Boot, tmp_path: Path) -> Iterator[BootProxy]:
     def start(*upstreams: Upstream, **settings: str) -> Proxy:
         env = {**SETTINGS, "UPSTREAMS": ",".join(each.url for each in upstreams), **settings}
         secrets = {"control": str(secret)}
-        vm = boot("web", deadline_s=120, ports=[80, 9000], env=env, secrets=secrets)
+        vm = boot("web", deadline_s=120, ports=[80, 9000, 9100], env=env, secrets=secrets)
         running.append(Proxy(vm))
         return running[-1]
 
@@ -394,6 +394,9 @@ def test_upstreams_come_and_go(boot_proxy: BootProxy) -> None:
         assert proxy.names(4) == {left[1].name}
         figures = proxy.upstreams()[left[0].url]
         assert int(str(figures["failures"])) >= 1
+        told = get(proxy.vm.ports[9100], "/metrics").body.decode()
+        assert f'web_upstream_failures_total{{upstream="{left[0].url}"}} {figures["failures"]}\n' in told
+        assert f'web_upstream_healthy{{upstream="{left[1].url}"}} 1\n' in told
         left[1].close()
         answer = get(proxy.port, "/who")
         assert answer.status == 502
@@ -429,7 +432,11 @@ class Switch:
         talk.say(b"HTTP/1.1 %d x\r\nContent-Length: 0\r\n\r\n" % (200 if self.good else 500))
 
     def stuck(self, talk: Conversation) -> None:
-        self.hold.wait(20)
+        self.hold.wait(60)
+
+
+def stuck_at(upstream: Upstream) -> int:
+    return sum("/stuck" in head for head in upstream.heads)
 
 
 def test_checks_and_least_connections(boot_proxy: BootProxy) -> None:
@@ -438,17 +445,18 @@ def test_checks_and_least_connections(boot_proxy: BootProxy) -> None:
     with Upstream("one", {**GOOD, **scripts}) as one, Upstream("two", {"/health": b"HTTP/1.1 200 OK\r\n\r\n"}) as two:
         proxy = boot_proxy(
             one, two, PROXY_BALANCE="least-connections", PROXY_CHECK_PATH="/health", PROXY_CHECK_S="0.3",
-            PROXY_READ_S="15", PROXY_TRUST="true", PROXY_HOST="inner.test", PROXY_STRIP="/api",
+            PROXY_CHECK_TIMEOUT_S="5", PROXY_READ_S="60", PROXY_TRUST="true", PROXY_HOST="inner.test", PROXY_STRIP="/api",
         )  # fmt: skip
         seen = str(proxy.ask("/api/x?y", "X-Forwarded-For: 1.1.1.1", "Forwarded: for=1.1.1.1")["head"])
         assert seen.startswith("GET /x?y HTTP/1.1\r\nHost: inner.test\r\n")
         assert "X-Forwarded-For: 1.1.1.1, 10.0.2.2" in seen and "Forwarded: for=1.1.1.1, proto=http" in seen
         with RawHttp(proxy.port, timeout_s=30) as waiting:
             # The other one takes all while one is busy; when that is found to be out, its request goes to the other.
-            while not any("/stuck" in head for head in one.heads):
+            while not stuck_at(one):
+                before = stuck_at(two)
                 waiting.send(GET % (b"/stuck", b""))
-                time.sleep(0.3)
-                if not any("/stuck" in head for head in one.heads):
+                until(lambda before=before: stuck_at(one) + stuck_at(two) > before)
+                if not stuck_at(one):
                     assert waiting.answer().status == 200
             assert proxy.names(6) == {"two"}
             switch.good = False
@@ -466,6 +474,7 @@ def test_checks_and_least_connections(boot_proxy: BootProxy) -> None:
     [
         ({"UPSTREAMS": "a:b"}, "a:b: expected host:port"),
         ({"UPSTREAMS": "a", "PROXY_READ_S": "soon"}, "PROXY_READ_S = soon: expected seconds"),
+        ({"UPSTREAMS": "a", "CONTROL_PORT": "x"}, "CONTROL_PORT=x: expected a port"),
         ({"UPSTREAMS": "a", "CONTROL_PORT": "90"}, "CONTROL_PORT needs a secret `control` of at least 8 bytes"),
     ],
 )
