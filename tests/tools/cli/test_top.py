@@ -18,6 +18,7 @@ import pytest
 
 from floe.detached import usage
 from floe.detached.usage import Watch
+from floe.hypervisor import qemu_driver
 from floe.store import vmfolder
 from tests.support.command import FLOE, floe
 from tests.support.vms import Vms, kill, log, until
@@ -165,3 +166,33 @@ def test_a_keeper_that_does_not_answer_holds_nobody_up(
         keeper.signal(signal.SIGCONT)
     until(lambda: [seen.status.state for seen in watch.sample()] == ["running"], "its answer", WAIT_S)
     watch.close()
+
+
+def test_where_a_process_may_look_into_its_own_descendants_only(
+    vms: Vms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where kernel.yama.ptrace_scope is 1: the keeper, whose descendant QEMU is, tells."""
+
+    def refused(*words: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    def not_yet(*words: object) -> None:
+        raise OSError("the guest's memory is not found")
+
+    (tmp_path / "idle.py").write_text(IDLE)
+    vms.run(tmp_path / "idle.py", "--name", "one")
+    until(lambda: "idle" in log("one"), "its start", WAIT_S)
+    (open_to_us,) = Watch().sample()
+    with monkeypatch.context() as just_begun:  # its image is not loaded yet
+        just_begun.setattr(qemu_driver, "GuestMemory", not_yet)
+        early = Watch()
+        assert [seen.guest for seen in early.sample()] == [None]
+    assert [seen.guest for seen in early.sample()] == [open_to_us.guest]
+    early.close()
+    monkeypatch.setattr(qemu_driver, "GuestMemory", refused)
+    watch = Watch()
+    (told,) = watch.sample()
+    watch.close()
+    assert told.guest is not None
+    assert told.guest == open_to_us.guest
+    assert told.host_bytes is not None

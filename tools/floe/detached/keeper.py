@@ -18,8 +18,9 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -33,6 +34,9 @@ from floe.store.records import End, Endpoints, Names
 from floe.store.vmfolder import Folder, Process, dump
 from floe.stream.keys import stop_keys
 from floe.stream.logfile import BoundedLog
+
+if TYPE_CHECKING:
+    from floe.detached.usage import Guest
 
 _FLUSH_S = 2.0  # what the last client may take for the guest's last words
 _UP_S = 120.0  # from the hypervisor's start to the guest's, on a busy machine
@@ -67,6 +71,7 @@ class Keeper:
         self._stopping = False
         self._restarting: asyncio.Task[None] | None = None
         self._serving: set[asyncio.Task[object]] = set()  # answers on their way
+        self._guest: Guest | None = None  # once somebody asks for what it uses
 
     async def run(self, ready_fd: int, *, adopt: bool, inherited: Sequence[int] = ()) -> None:
         """Start or find the VM, say so, and serve it until it has ended."""
@@ -221,6 +226,8 @@ class Keeper:
         if request.get("do") == "stop":
             self.stop(float(request.get("timeout", 0)))
             await self._over.wait()
+        elif request.get("do") == "vitals":
+            return {"vitals": self._vitals()}
         elif request.get("do") != "status":
             return {"error": f"unknown request {request.get('do')!r}"}
         client, end, endpoints = self._hub.client, self._end, self._endpoints
@@ -237,6 +244,19 @@ class Keeper:
             "unix": endpoints.unix if endpoints else "",
             "end": {"code": end.code, "cause": end.cause, "problem": end.problem} if end else None,
         }
+
+    def _vitals(self) -> dict[str, Any] | None:
+        """Of the guest, for one who may not look into its memory."""
+        from floe.detached import usage
+
+        process = self._folder.vm
+        if self._guest is not None and self._guest.process != process:
+            self._guest.close()
+            self._guest = None
+        if self._guest is None and process is not None:
+            self._guest = usage.Guest(self._folder, process)
+        found = self._guest.vitals() if self._guest is not None else None
+        return asdict(found) if found is not None else None
 
     def stop(self, grace_s: float) -> None:
         """Ask the guest to end as Ctrl-C does, and end it after grace_s; a second call ends it at once."""

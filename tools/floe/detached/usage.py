@@ -15,7 +15,7 @@ from typing import Any
 
 from floe.detached import control
 from floe.detached.control import Status
-from floe.errors import FloeError
+from floe.errors import FloeError, VmError
 from floe.hypervisor import registry
 from floe.hypervisor.base import GuestMemory
 from floe.image import vitals
@@ -89,24 +89,56 @@ class _Moment:
     guest: Vitals | None
 
 
-class _Watched:
-    """One process of a hypervisor: the way into its guest's memory, and the sample before."""
+class Guest:
+    """The way into the memory of one process's guest. Where this process may not go it, the VM's keeper may, from whom
+    that process descends (Yama's ptrace_scope)."""
 
     def __init__(self, folder: Folder, process: Process) -> None:
         self.process = process
         self.is_vm = False
-        self._last: _Moment | None = None
+        self.is_closed_to_us = False
+        self._spec = folder.spec
         self._tables = vitals.tables(folder.image)
         self._memory: GuestMemory | None = None
-        spec = folder.spec
+        with contextlib.suppress(FloeError):  # a hypervisor of another floe's
+            self._driver = registry.create(self._spec.hypervisor)
+            self.is_vm = self._driver.is_the_vm
+        self._open()
+
+    def _open(self) -> None:
+        one, spec = self._tables.get("floe_gc_vitals"), self._spec
+        if one is None or not self.is_vm:
+            return
         try:
-            driver = registry.create(spec.hypervisor)
-            self.is_vm = driver.is_the_vm
-            one = self._tables.get("floe_gc_vitals")
-            if one is not None:
-                self._memory = driver.memory(process.pid, spec.memory, spec.machine, (one.address, one.raw))
-        except (OSError, FloeError):
-            pass  # it may not be read, or has just begun: asked again with the next process
+            self._memory = self._driver.memory(self.process.pid, spec.memory, spec.machine, (one.address, one.raw))
+        except PermissionError:
+            self.is_closed_to_us = True
+        except OSError:
+            pass  # its image is not loaded yet
+
+    def vitals(self) -> Vitals | None:
+        """What it uses just now; None where that is not known."""
+        if self._memory is None:
+            self._open()
+        try:
+            return vitals.read(self._tables, self._memory.read) if self._memory is not None else None
+        except (OSError, struct.error):
+            return None
+
+    def close(self) -> None:
+        """Read no more."""
+        if self._memory is not None:
+            self._memory.close()
+
+
+class _Watched:
+    """One process of a hypervisor, and the sample before."""
+
+    def __init__(self, folder: Folder, process: Process) -> None:
+        self.process = process
+        self._folder = folder
+        self._inside = Guest(folder, process)
+        self._last: _Moment | None = None
 
     def sample(self, status: Status, *, ready: bool | None, stack: str | None) -> Usage:
         before, now = self._last, _Moment(time.monotonic(), self._cpu_s(), self._guest())
@@ -120,17 +152,20 @@ class _Watched:
         return Usage(status, ready, cpu, self._host_bytes(), now.guest, **rates, stack=stack)
 
     def _guest(self) -> Vitals | None:
-        try:
-            return vitals.read(self._tables, self._memory.read) if self._memory is not None else None
-        except (OSError, struct.error):
-            return None
+        if not self._inside.is_closed_to_us:
+            return self._inside.vitals()
+        with contextlib.suppress(VmError):
+            answer = control.ask(self._folder, {"do": "vitals"}, timeout_s=_ANSWER_S)
+            if answer is not None and (told := answer.get("vitals")):  # a keeper of an older floe's knows nothing of it
+                return Vitals(**told)
+        return None
 
     def _cpu_s(self) -> float | None:
-        fields = _read(f"/proc/{self.process.pid}/stat").rpartition(")")[2].split() if self.is_vm else []
+        fields = _read(f"/proc/{self.process.pid}/stat").rpartition(")")[2].split() if self._inside.is_vm else []
         return (int(fields[11]) + int(fields[12])) / _TICKS if len(fields) > 12 else None  # proc(5): utime, stime
 
     def _host_bytes(self) -> int | None:
-        if not self.is_vm:
+        if not self._inside.is_vm:
             return None
         for line in _read(f"/proc/{self.process.pid}/smaps_rollup").splitlines():
             if line.startswith("Pss:"):
@@ -139,8 +174,7 @@ class _Watched:
         return int(pages[1]) * _PAGE if pages else None
 
     def close(self) -> None:
-        if self._memory is not None:
-            self._memory.close()
+        self._inside.close()
 
 
 def _rate(before: Vitals | None, now: Vitals | None, key: str, seconds: float) -> float | None:

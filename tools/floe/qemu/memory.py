@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The memory of a guest, read through the memory of its QEMU: no request that QEMU would have to answer.
 
-Whose VM it is may do so, unless the host forbids one process to look into another (Yama's ptrace_scope).
+Whose VM it is may do so, unless the host forbids one process to look into another, or into any but its descendants
+(Yama's ptrace_scope).
 """
 
 from __future__ import annotations
