@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 
 from floe.errors import FloeError
-from tests.bench import appliances, boot, bulk, connections, cpu, http, nginx, perf, size, xen
+from tests.bench import appliances, boot, bulk, connections, cpu, dns, http, nginx, perf, size, xen
 from tests.bench.common import Options, Report, machine, say, usable_accels
 
 BENCHES: dict[str, Callable[[Options], Report]] = {
@@ -28,6 +28,7 @@ BENCHES: dict[str, Callable[[Options], Report]] = {
     "appliances": appliances.bench,
     "connections": connections.bench,
     "bulk": bulk.bench,
+    "dns": dns.bench,
     "xen": xen.bench,
 }
 
