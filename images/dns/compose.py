@@ -2,46 +2,47 @@
 """Composes what follows the question in an answer: records with compressed names, once for all that ask the same.
 
 An answer depends on the zone, the question's type and, through compression, on how long the question's name is; its
-letters do not matter where they are not in the zone. So the bytes are kept and used again.
+letters do not matter where they are not in the zone. So the bytes are kept and used again: by names of the same length
+in Composer.shared, where the native code finds them (modules/dns), too.
 """
 
 import struct
 
+import _dns
 import dnsname
 from rrtype import AAAA, ANY, CNAME, COMPRESSED, DNAME, DS, HINFO, NS, SOA, A
-from zone import ABSENT, ALIAS, EXACT, REFERRAL, SUBSTITUTE, Zone
+from zone import ABSENT, EXACT, REFERRAL, SUBSTITUTE, Zone
 
 NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED = range(6)
 YXDOMAIN, NOTAUTH, BADVERS = 6, 9, 16
 QUESTION = 12  # where the question begins in a message
+HEAD = 8  # bytes of Answer.wire before the body: flags and numbers of records
 AUTHORITATIVE = 0x0400
 _POINTER = b"\xc0\x0c"  # to the question's name
 _MAX_CHAIN = 16  # CNAME and DNAME records followed
-_SHARED = 1024  # answers of a zone that fit several names
+_SHARED = 1024  # answers of a zone that fit several names, if nobody says otherwise
+# Kinds of such answers. Both denials are their codes.
+_REFERRAL, _WILDCARD = 0xFF, 0xFE
 _ANY_TTL = 3600
 _ANY_DATA = b"\x07RFC8482\x00"
 
 
 class Answer:
-    """What follows the question. `flags` are those of the header besides QR, opcode and RD."""
+    """What follows the question."""
+
+    short: "Answer | None" = None  # the same without what may be left out, if the whole is too long
+    own = False  # fits only the question for which it was made
 
     def __init__(self, flags: int, counts: tuple = (0, 0, 0), body: bytes = b"") -> None:
-        self.flags = flags
-        self.counts = counts  # of answer, authority and additional section
-        self.body = body
-        self.short: Answer | None = None  # the same without what may be left out, if the whole is too long
-        self._heads: list = [None] * 4
+        """flags: those of the header besides QR, opcode and RD. counts: of answer, authority, additional section."""
+        self.wire = struct.pack(">HHHH", flags, *counts) + body
 
-    def head(self, kind: int) -> bytes:
-        """The header behind the id, of an answer to an ordinary query. kind: 1 if recursion is desired, plus 2 if our
-        OPT comes at the end."""
-        return self._heads[kind] or self._make_head(kind)
+    def flags(self) -> int:
+        return self.wire[0] << 8 | self.wire[1]
 
-    def _make_head(self, kind: int) -> bytes:
-        answers, authority, additional = self.counts
-        flags = 0x8000 | self.flags | (kind & 1) << 8
-        self._heads[kind] = struct.pack(">HHHHH", flags, 1, answers, authority, additional + (kind >> 1))
-        return self._heads[kind]
+    def size(self) -> int:
+        """Bytes behind the question."""
+        return len(self.wire) - HEAD
 
 
 class Writer:
@@ -112,51 +113,41 @@ class Writer:
 
 
 class Composer:
-    """Composes the answers of one zone."""
+    """Composes the answers of one zone. The native code looks at `nodes` and `shared`."""
 
     def __init__(self, zone: Zone) -> None:
         self.zone = zone
-        self._shared: dict = {}  # (kind, node's name, length of the question's name, type) -> Answer
+        self.nodes = zone.nodes
+        _dns.widen(self.nodes)
+        self.shared: dict = {}  # what shared_key() makes -> Answer
+        self.room = _SHARED  # entries of `shared`
 
     def answer(self, name: bytes, rtype: int) -> Answer:
         """name: in lower case and in the zone."""
-        node = self.zone.nodes.get(name)
+        node = self.nodes.get(name)
         if node is not None and rtype in node and rtype not in COMPRESSED and (NS not in node or rtype == DS):
             return _plain(rtype, node[rtype])
-        node = self.zone.find(name, rtype)
-        return self._by_kind(name, rtype, node)
+        kind, base, node = self.zone.find(name, rtype)
+        apex = self.zone.apex
+        if node is None:
+            return self._share(name, rtype, shared_key(name, b"", NXDOMAIN, 0), apex)
+        if kind == EXACT and rtype not in node and rtype != ANY:
+            return self._share(name, rtype, shared_key(name, b"", NOERROR, 0), apex)
+        if kind == REFERRAL:
+            return self._share(name, rtype, shared_key(name, base, _REFERRAL, 0), base)
+        if kind == ABSENT and rtype != NS and (CNAME not in node or rtype == CNAME):
+            return self._share(name, rtype, shared_key(name, base, _WILDCARD, rtype), base, node)
+        answer = self._compose(name, base if kind == ABSENT else name, rtype)
+        answer.own = True
+        return answer
 
-    def _by_kind(self, name: bytes, rtype: int, found: tuple) -> Answer:
-        """found: see Zone.find()."""
-        if found[2] is None:
-            return self._denial(name, rtype, NXDOMAIN)
-        if found[0] == EXACT and rtype not in found[2] and rtype != ANY:
-            return self._denial(name, rtype, NOERROR)
-        return self._with_data(name, rtype, found)
-
-    def _denial(self, name: bytes, rtype: int, code: int) -> Answer:
-        key = (code, len(name), 0)
-        return self._shared.get(key) or self._new_denial(key, name, rtype)
-
-    def _new_denial(self, key: tuple, name: bytes, rtype: int) -> Answer:
-        return self._shared_answer(key, name, rtype, (EXACT, self.zone.apex, None))
-
-    def _with_data(self, name: bytes, rtype: int, found: tuple) -> Answer:
-        kind, base, node = found
-        if kind in (EXACT, ALIAS, SUBSTITUTE):
-            return self._compose(name, name, rtype)
-        if kind == ABSENT and (rtype == NS or (CNAME in node and rtype != CNAME)):
-            return self._compose(name, base, rtype)
-        key = (base, len(name), rtype if kind == ABSENT else -1)
-        return self._shared_answer(key, name, rtype, found)
-
-    def _shared_answer(self, key: tuple, name: bytes, rtype: int, found: tuple) -> Answer:
-        answer = self._shared.get(key)
+    def _share(self, name: bytes, rtype: int, key: bytes, base: bytes, wildcard: dict | None = None) -> Answer:
+        answer = self.shared.get(key)
         if answer is None:
-            if len(self._shared) >= _SHARED:
-                self._shared.clear()
-            wildcard = found[2] if found[0] == ABSENT else None
-            answer = self._shared[key] = self._compose(name, found[1], rtype, wildcard)
+            if len(self.shared) >= self.room:
+                self.shared.clear()
+            answer = self.shared[key] = self._compose(name, base, rtype, wildcard)
+            _dns.widen(self.shared)
         return answer
 
     def _compose(self, name: bytes, base: bytes, rtype: int, wildcard: dict | None = None) -> Answer:
@@ -167,6 +158,11 @@ class Composer:
         if wildcard is not None:
             writer.asked = name
         return _Walk(self.zone, writer, rtype).run(name)
+
+
+def shared_key(name: bytes, base: bytes, kind: int, rtype: int) -> bytes:
+    """base: the end of the name that answers of this kind may point to; empty for denials."""
+    return base + bytes([len(name), kind, rtype >> 8, rtype & 0xFF])
 
 
 def _plain(rtype: int, rrset: list) -> Answer:

@@ -18,7 +18,7 @@ def add(app: object, service: object) -> None:
     app.gauge("dns_zone_serial", "Of each zone that is served.", ("zone",), function=serials)
     app.gauge("dns_zones", "Zones, those too that have no data.", function=lambda: len(zones))
     app.gauge("dns_tcp_connections", "Open ones.", function=lambda: len(service.tcp.connections))
-    app.gauge("dns_known_answers", "Answers that wait for the same query.", function=lambda: len(authority.known))
+    app.gauge("dns_known_answers", "Answers that wait for the same query.", function=authority.kept)
     app.check("zones", lambda: not zones or any(zone is not None for zone in zones.values()) or "none has data")
     forwarder = authority.forwarder
     if forwarder is not None:

@@ -184,6 +184,13 @@ static MP_DEFINE_CONST_DICT(socket_locals, socket_locals_table);
 static MP_DEFINE_CONST_OBJ_TYPE(socket_type, MP_QSTR_socket, MP_TYPE_FLAG_NONE, make_new, socket_make_new, print,
                                 socket_print, protocol, &socket_stream_p, locals_dict, &socket_locals);
 
+socket_obj_t *mod_socket_of(mp_obj_t obj) {
+    if (!mp_obj_is_type(obj, &socket_type)) {
+        mp_raise_TypeError(NULL);
+    }
+    return mod_socket_get_open(obj);
+}
+
 static const mp_rom_map_elem_t socket_globals_table[] = {
     {MP_ROM_QSTR(MP_QSTR___name__), MP_ROM_QSTR(MP_QSTR_socket)},
     {MP_ROM_QSTR(MP_QSTR_socket), MP_ROM_PTR(&socket_type)},

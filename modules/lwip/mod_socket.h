@@ -27,6 +27,8 @@ enum { IPV6_JOIN_GROUP = 20, IPV6_LEAVE_GROUP = 21, TCP_NODELAY = 1 };
 // ---- mod_sockio.c -------------------------------------------------------------------------------
 // Raise OSError for a negative result.
 void mod_socket_check(ssize_t r);
+// A socket that some other module was given. Raises TypeError, OSError.
+socket_obj_t *mod_socket_of(mp_obj_t obj); // mod_socket.c
 // The object, or OSError(EBADF) when it is closed.
 socket_obj_t *mod_socket_get_open(mp_obj_t self_in);
 uint64_t mod_socket_deadline(const socket_obj_t *self);

@@ -35,6 +35,8 @@ USES: list[tuple[str, str]] = [
         r"|boot/boot\.h|monitor/monitor\.h|xen/xen\.h|(netdev/)?netdev\.h|math\.h|libc/decimal\.h",
     ),
     (r"modules/netdev/.*", rf"{STD}|netdev\.h"),
+    (r"modules/dns/dnsmsg\.[ch]", rf"{STD}|dnsmsg\.h"),
+    (r"modules/dns/mod_dns\.c", rf"{STD}|py/.*|dnsmsg\.h|mod_(netaddr|socket)\.h"),
     (r"modules/blkdev/(blk[a-z]+|ramdisk)\.[ch]", rf"{STD}|hal\.h|blk[a-z]+\.h"),
     (r"modules/http/httpkey\.[ch]", rf"{STD}|httpkey\.h"),
     (r"modules/virtio/.*", rf"{STD}|hal\.h|(netdev|blkdev)\.h|virt[a-z_]*\.h"),
@@ -101,7 +103,7 @@ HYPERVISOR_WORDS = re.compile(
 )
 
 
-@pytest.mark.parametrize("name", matching(r"modules/(netdev|blkdev|lwip|resp|tls)/.*\.[ch]"))
+@pytest.mark.parametrize("name", matching(r"modules/(netdev|blkdev|dns|lwip|resp|tls)/.*\.[ch]"))
 def test_nothing_from_netdev_upward_knows_the_hypervisor(name: str) -> None:
     code = without_comments(read(name))
     assert [m[0] for m in HYPERVISOR_WORDS.finditer(code)] == []
@@ -117,6 +119,7 @@ PREFIXES = [
     (r"port/dev/.*", r"floe_"),
     (r"port/[a-z_]+\.c", r"floe_|mod_|mp_(?!hal_)|gc_|soft_timer_|main$|nlr_jump_fail$|get_fattime$"),
     (r"modules/netdev/.*", r"netdev_"),
+    (r"modules/dns/(?!mod_).*", r"dnsmsg_"),
     (r"modules/blkdev/(?!mod_).*", r"blkdev_"),
     (r"modules/http/(?!mod_).*", r"httpkey_"),
     (r"modules/virtio/.*", r"virtio_|virtq_|vnet_|vblk_"),
