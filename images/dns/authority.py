@@ -8,7 +8,7 @@ more until make_room() has emptied it: a flood of names does not push out what i
 
 import _dns
 import dnsname
-from compose import FORMERR, HEAD, NOTIMP, REFUSED, SERVFAIL, Answer, Composer
+from compose import FORMERR, HEAD, NOERROR, NOTIMP, REFUSED, SERVFAIL, Answer, Composer
 from counts import Counts
 from message import HEADER, NOTIFY, QUERY, FormatError, Query, parse
 from rrtype import AXFR, DS, IXFR, SOA
@@ -40,7 +40,7 @@ class Authority:
 
     def put(self, name: bytes, zone: Zone | None) -> None:
         """Serve this zone from now on in the place of what had its name."""
-        self.zones[name] = None if zone is None else Composer(zone)
+        self.zones[name] = None if zone is None else Composer(zone, self._zone_of)
         self._share_memory()
         self.forget()
 
@@ -90,6 +90,11 @@ class Authority:
         """Answers that are ready."""
         return len(self._asked) + sum([len(zone.shared) for zone in self.zones.values() if zone is not None])
 
+    def _zone_of(self, name: bytes, rtype: int) -> Zone | None:
+        """Where an alias leads to."""
+        composer = self.zones.get(self.find(name, rtype))
+        return None if composer is None else composer.zone
+
     # ---- answers --------------------------------------------------------------------------------
 
     def respond(self, raw: bytes, via: object, address: object) -> object:
@@ -101,19 +106,20 @@ class Authority:
         """As respond(), of what the native code has no answer to."""
         if len(raw) < HEADER or raw[2] & 0x80:
             return None
+        known = raw[2] >> 3 & 15 in (QUERY, NOTIFY)
         try:
             query = parse(raw)
         except FormatError:
-            return error(raw, FORMERR if raw[2] >> 3 & 15 in (QUERY, NOTIFY) else NOTIMP)
-        if query.edns > 0:
-            return _finish(raw, query.end, Answer(0), (_WHOLE, query.opt(self.udp_size, 1)))  # BADVERS
+            return error(raw, FORMERR if known else NOTIMP)
+        if query.edns > 0 and known:
+            return self.refuse(query, NOERROR, 1)  # BADVERS
         if query.opcode() == QUERY and not query.tsig_at and query.rtype not in (AXFR, IXFR):
             if self.forwarder is not None and self.find(query.name, query.rtype) is None:
                 return self.forwarder.answer(query, via, address, self.refuse)
             return self.ordinary(query, via.udp)
         if self.special is not None:
             return self.special(query, via.udp, address)
-        return error(raw, NOTIMP if query.opcode() != QUERY else REFUSED)
+        return error(raw, REFUSED if known else NOTIMP)
 
     def ordinary(self, query: Query, udp: bool) -> bytes:
         """The answer to a query that is well formed."""
@@ -136,9 +142,9 @@ class Authority:
             self._asked[key] = answer
             _dns.widen(self._asked)
 
-    def refuse(self, query: Query, code: int) -> bytes:
-        """An answer with nothing but a code."""
-        out = _finish(query.message, query.end, Answer(code), (_WHOLE, query.opt(self.udp_size)))
+    def refuse(self, query: Query, code: int, extended: int = 0) -> bytes:
+        """An answer with nothing but a code. extended: its upper eight bits."""
+        out = _finish(query.message, query.end, Answer(code), (_WHOLE, query.opt(self.udp_size, extended)))
         opcode = query.message[2] & 0x78
         return out[:2] + bytes([out[2] | opcode]) + out[3:] if opcode else out
 

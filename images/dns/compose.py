@@ -115,8 +115,10 @@ class Writer:
 class Composer:
     """Composes the answers of one zone. The native code looks at `nodes` and `shared`."""
 
-    def __init__(self, zone: Zone) -> None:
+    def __init__(self, zone: Zone, zone_of: object) -> None:
+        """zone_of(name, type): the zone that answers for what an alias leads to, or None (RFC 1034, section 4.3.2)."""
         self.zone = zone
+        self._zone_of = zone_of
         self.nodes = zone.nodes
         _dns.widen(self.nodes)
         self.shared: dict = {}  # what shared_key() makes -> Answer
@@ -157,7 +159,7 @@ class Composer:
         writer.point(base, QUESTION + len(name) - len(base))
         if wildcard is not None:
             writer.asked = name
-        return _Walk(self.zone, writer, rtype).run(name)
+        return _Walk(self.zone, self._zone_of, writer, rtype).run(name)
 
 
 def shared_key(name: bytes, base: bytes, kind: int, rtype: int) -> bytes:
@@ -174,10 +176,11 @@ def _plain(rtype: int, rrset: list) -> Answer:
 
 
 class _Walk:
-    """One question answered: follows aliases in the zone and ends with data, a denial or a referral."""
+    """One question answered: follows aliases as far as there are zones, and ends with data, a denial or a referral."""
 
-    def __init__(self, zone: Zone, writer: Writer, rtype: int) -> None:
+    def __init__(self, zone: Zone, zone_of: object, writer: Writer, rtype: int) -> None:
         self.zone = zone
+        self._zone_of = zone_of
         self.writer = writer
         self.rtype = rtype
         self.answers = 0
@@ -187,9 +190,12 @@ class _Walk:
         while True:
             if name in seen or len(seen) > _MAX_CHAIN:
                 return self._answer(NOERROR, 0, 0)
+            if seen:
+                zone = self._zone_of(name, self.rtype)
+                if zone is None:
+                    return self._answer(NOERROR, 0, 0)
+                self.zone = zone
             seen.append(name)
-            if not dnsname.is_below(name, self.zone.apex):
-                return self._answer(NOERROR, 0, 0)
             kind, base, node = self.zone.find(name, self.rtype)
             if kind == REFERRAL:
                 return self._refer(base, node)

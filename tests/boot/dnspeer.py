@@ -121,6 +121,18 @@ def shown(wire: bytes) -> list[str]:
     return out
 
 
+def ask_by_tcp(port: int, query: bytes, timeout_s: float = 10.0) -> bytes:
+    """The answer by TCP to a message."""
+    with socket.create_connection(("127.0.0.1", port), timeout_s) as sock:
+        sock.sendall(len(query).to_bytes(2, "big") + query)
+        answer = b""
+        while len(answer) < 2 or len(answer) < 2 + int.from_bytes(answer[:2], "big"):
+            piece = sock.recv(65535)
+            assert piece, f"no answer to {query.hex()}"
+            answer += piece
+        return answer[2:]
+
+
 def ask_raw(port: int, query: bytes, timeout_s: float = 3.0, tries: int = 3) -> bytes:
     """The answer by UDP to a message, which is sent again if there is none."""
     with socket.socket(type=socket.SOCK_DGRAM) as sock:

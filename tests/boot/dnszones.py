@@ -5,10 +5,14 @@ from __future__ import annotations
 
 import random
 
+import dns.message
+
 APEX = "gen.test."
 _LABELS = ("a", "b", "c", "mail", "www", "x1", "_tcp", "_sip", "deep", "Upper", "very-long-label-of-a-name", "*")
 _TYPES = ("A", "AAAA", "MX", "TXT", "SRV", "CAA", "NS", "PTR", "DS", "TYPE65400", "HINFO")
 _TWO_UNITS, _TWO_UNITS_S = "2h30m", 9000
+CLASSES = ("IN",) * 40 + ("CH", "HS", "NONE", "CLASS7")
+OPCODES = (1, 2, 3, 6, 7, 15)  # without NOTIFY and UPDATE
 ASKED = ("A", "AAAA", "MX", "TXT", "SRV", "CAA", "NS", "CNAME", "SOA", "PTR", "DS", "TYPE65400", "DNAME")
 
 
@@ -110,6 +114,23 @@ class Made:
             "TYPE65400": f"\\# 4 {number:08x}",
             "HINFO": f"cpu{number} os",
         }[kind]
+
+    def message(self, names: tuple[str, ...] = ()) -> tuple[bytes, bool]:
+        """A query with header, class and EDNS of any kind, and whether it is to go by UDP. names: further ones."""
+        r = self.random
+        name, kind = self.query()
+        if names and r.random() < 0.4:
+            name = r.choice(names)
+        query = dns.message.make_query(name, "ANY" if r.random() < 0.01 else kind, r.choice(CLASSES))
+        query.flags = r.choice((0, 0x0100, 0x0100, r.randrange(0x800) & ~0x20F))  # no TC, no code
+        if r.random() < 0.6:
+            query.use_edns(0, 0x8000 if r.random() < 0.3 else 0, r.choice((0, 100, 512, 700, 1232, 1400, 4096, 65535)))
+        if r.random() < 0.02:
+            query.use_edns(r.choice((1, 7, 255)), 0, 1232)
+        wire = bytearray(query.to_wire())
+        if r.random() < 0.02:
+            wire[2] |= r.choice(OPCODES) << 3
+        return bytes(wire), r.random() > 0.05
 
     def query(self) -> tuple[str, str]:
         """A name with its last dot, and a type."""
