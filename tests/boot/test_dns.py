@@ -4,6 +4,8 @@ a client must not do."""
 
 from __future__ import annotations
 
+import base64
+import os
 import re
 import shutil
 import socket
@@ -17,6 +19,7 @@ import dns.edns
 import dns.flags
 import dns.message
 import dns.rcode
+import dns.tsig
 import pytest
 
 from floe.testing import Boot
@@ -26,6 +29,7 @@ from tests.boot.dnszones import APEX, Made
 from tests.support.sockets import exactly
 
 WAIT_S = 30.0
+PACKETS = int(os.environ.get("FLOE_DNS_PACKETS", "3000"))
 HEAD = "$TTL 1h\n@ SOA ns host 1 2h 15m 2w 5m\n NS ns\nns A 192.0.2.1\n"
 LARGE = HEAD + "".join(f"big TXT {'x' * 100}{i}\n" for i in range(40)) + "small TXT s\n"
 
@@ -321,14 +325,47 @@ def test_hostile_messages(boot_dns: BootDns) -> None:
     assert codes(server.udp, good) == "NOERROR 1"
 
 
+def signed(name: str, secret: bytes) -> bytes:
+    query = dns.message.make_query(name, "A", use_edns=0)
+    query.use_tsig(dns.tsig.Key("xfer.", secret, dns.tsig.HMAC_SHA256))
+    return query.to_wire()
+
+
+def test_cut_and_forged(boot_dns: BootDns, tmp_path: Path) -> None:
+    """A signed query cut at each byte, with each count wrong, and with signatures that do not hold."""
+    secret = b"0123456789abcdef"
+    (tmp_path / "key").write_text(f"hmac-sha256:{base64.b64encode(secret).decode()}")
+    server = boot_dns(None, {"xfer": tmp_path / "key"}, KEYS="xfer")
+    good = signed("web.example.org.", secret)
+    at = len(dns.message.make_query("web.example.org.", "A", use_edns=0).to_wire())
+    assert codes(server.udp, good) == "NOERROR 1"
+    for size in range(12, len(good)):
+        assert codes(server.udp, good[:size]) == "FORMERR 0", size
+    for where in (5, 7, 9, 11):
+        for count in (0, 1, 2, 3, 255):
+            if count != good[where]:
+                assert codes(server.udp, good[:where] + bytes([count]) + good[where + 1 :]) == "FORMERR 0", (
+                    where,
+                    count,
+                )
+    assert codes(server.udp, signed("web.example.org.", b"another")) == "NOTAUTH 1"
+    for spot in (*range(at, at + 6), *range(at + 8, len(good))):  # each byte of the signature but for its type
+        changed = codes(server.udp, good[:spot] + bytes([good[spot] ^ 1]) + good[spot + 1 :])
+        assert changed in ("NOTAUTH 1", "FORMERR 0"), (spot, changed)
+    for far in (b"\xc0\xff", b"\xff\xff", b"\xc0\x0c", b"\xc0\x00", b"\xc0" + bytes([len(good) - 100])):
+        owner = good[:at] + far + good[at + 6 :]  # in the place of the key's name
+        assert codes(server.udp, owner) in ("NOTAUTH 1", "FORMERR 0"), far
+    assert codes(server.udp, good) == "NOERROR 1"
+
+
 def test_packets_at_random(boot_dns: BootDns, tmp_path: Path) -> None:
-    """Bytes of good messages changed, cut, and put together: the server answers the next good one."""
+    """Bytes of good messages changed, cut, and put together: the server answers the next good one, and no memory goes."""
     made = Made(7, 60)
-    server = boot_dns(disk_of(tmp_path, {f"zones/{APEX}zone".replace(".zone", ".zone"): made.text}))
+    server = boot_dns(disk_of(tmp_path, {f"zones/{APEX}zone": made.text}), memory="8M")
     r = made.random
     with socket.socket(type=socket.SOCK_DGRAM) as sock:
         sock.connect(("127.0.0.1", server.udp))
-        for number in range(3000):
+        for number in range(PACKETS):
             name, kind = made.query()
             wire = bytearray(dns.message.make_query(name, kind, use_edns=0).to_wire())
             for _ in range(r.choice((1, 1, 2, 8))):
@@ -338,6 +375,7 @@ def test_packets_at_random(boot_dns: BootDns, tmp_path: Path) -> None:
                 ask_raw(server.udp, dns.message.make_query(f"ns1.{APEX}", "A").to_wire())
     answer = dns.message.from_wire(ask_raw(server.udp, dns.message.make_query(f"ns1.{APEX}", "A").to_wire()))
     assert answer.rcode() == dns.rcode.NOERROR and answer.answer
+    assert "out of memory" not in server.stop()
 
 
 def test_memory_is_bounded(boot_dns: BootDns, tmp_path: Path) -> None:
