@@ -104,6 +104,6 @@ async def main():
 
 
 limits = Limits()
-limits.body_s = 3
+limits.body_s = 1
 server = Server(Handler(), limits)
 asyncio.run(main())

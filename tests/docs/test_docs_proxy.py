@@ -19,10 +19,10 @@ PATHS = ("/", "/robots.txt", "/style.css", "/app.js", "/about/")
 
 
 @pytest.fixture
-def file(tmp_path: Path, floe_accel: str) -> Path:
+def file(tmp_path: Path) -> Path:
     stack = re.search(r"^```toml\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
     assert stack is not None
-    text = stack[1].replace('"../images/web"', f'"{REPO / "images" / "web"}"\naccel = "{floe_accel}"')
+    text = stack[1].replace('"../images/web"', f'"{REPO / "images" / "web"}"')
     written = tmp_path / "compose.toml"
     written.write_text(text.replace('"8080:80"', '"0:80"'))
     return written
