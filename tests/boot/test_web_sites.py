@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import random
 import re
 import shutil
@@ -16,6 +17,7 @@ from floe.stream.keys import INTERRUPT
 from floe.testing import Boot, Guest
 from tests.boot.rawhttp import Answer, RawHttp, exchange
 from tests.boot.webguest import DATA, DEADLINE_S
+from tests.boot.webupstream import Upstream
 from tests.support.command import floe
 
 _START_S = 30.0
@@ -288,25 +290,36 @@ def check_log(text: str) -> None:
     assert re.search(r"info web: stopped; \d+ requests served, 0 connections cut", text)
 
 
-def test_a_configuration_in_the_image(boot: Boot, tmp_path: Path) -> None:
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    with Upstream("behind") as server:
+        yield server
+
+
+def test_a_configuration_in_the_image(boot: Boot, tmp_path: Path, upstream: Upstream) -> None:
     """Is found, is not served, and one that cannot be ends the VM with what is wrong."""
     app = tmp_path / "web"
     shutil.copytree(DATA.parent, app)
-    (app / "data" / ".web.toml").write_text(
-        'log_level = "warning"\nport = 81\n[[host]]\nroot = "/rom/about"\napi = true\n'
-    )
+    config = 'log_level = "warning"\nport = 81\n[[host]]\nroot = "/rom/about"\napi = true\n'
+    config += f'[[host.proxy]]\npath = "/behind/*"\nupstreams = ["{upstream.url}"]\nconnect_s = 5\n'
+    (app / "data" / ".web.toml").write_text(config)
+    (app / "data" / "wrong.toml").write_text(config.replace("connect_s", "conect_s"))
     vm = boot(app, deadline_s=DEADLINE_S, ports=[81, 9100], env={"LOG_LEVEL": "info"})
     vm.expect_exact("info web: serving on port 81", timeout=_START_S)
     with RawHttp(vm.ports[81]) as client:
         assert client.get("/").body == (DATA / "about" / "index.html").read_bytes()
         assert [client.get(path).status for path in ("/.web.toml", "/index.html", "/api/notes")] == [404, 200, 200]
+        assert json.loads(client.get("/behind/x?y").body)["name"] == "behind"
         for _ in range(20):  # from memory, and counted all the same
             assert client.get("/").status == 200
     with RawHttp(vm.ports[9100]) as client:
-        assert 'web_requests_total{host="default",code="200"} 23\n' in client.get("/metrics").body.decode()
+        assert 'web_requests_total{host="default",code="200"} 24\n' in client.get("/metrics").body.decode()
     vm.send(INTERRUPT)
     assert vm.wait() == 0
-    assert "info web: stopped; 24 requests served, 0 connections cut" in vm.console_text
-    vm = boot(app, deadline_s=DEADLINE_S, ports=[81], env={"CONFIG": "/rom/style.css"})
+    assert "info web: stopped; 25 requests served, 0 connections cut" in vm.console_text
+    vm = boot(app, deadline_s=DEADLINE_S, ports=[81], env={"CONFIG": "/rom/wrong.toml"})
     assert vm.wait() == 2
-    assert "error web: /rom/style.css: " in vm.console_text and "Traceback" not in vm.console_text
+    assert (
+        "error web: /rom/wrong.toml: host 1: proxy: conect_s is no option of a proxy" in vm.console_text
+        and "Traceback" not in vm.console_text
+    )
