@@ -100,7 +100,8 @@ def _check_frequency(port: int) -> None:
     with Peer(port) as peer:
         peer.ask("SET", "hot", 1)
         assert str(peer.ask("OBJECT", "FREQ", "hot")).startswith("ERR An LFU maxmemory policy is not selected, access ")
-        assert peer.ask("CONFIG", "SET", "maxmemory-policy", "allkeys-lfu", "lfu-log-factor", 1) == "OK"
+        rules = ("maxmemory-policy", "allkeys-lfu", "lfu-log-factor", 1, "lfu-decay-time", 0)
+        assert peer.ask("CONFIG", "SET", *rules) == "OK"
         assert peer.ask("MSET", "hot", 1, "cold", 1) == "OK" and peer.ask("OBJECT", "FREQ", "cold") == 5
         for _ in range(300):
             peer.send("GET", "hot")
