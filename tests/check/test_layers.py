@@ -125,7 +125,6 @@ PREFIXES = [
     (r"modules/virtio/.*", r"virtio_|virtq_|vnet_|vblk_"),
     (r"modules/xen/.*", r"netfront_|blkfront_|xencons_|xenbus_|xenring_|xen_[a-z]+_driver$"),
     (r"modules/[a-z]+/mod_[a-z_]+\.c", r"mod_|floe_|netaddr_"),
-    (r"modules/dns/.*", r"dnsmsg_"),
     # The last two are lwIP's own hooks: sys_now and the timer it calls.
     (r"modules/lwip/.*", r"net[a-z]+_|sock_|sys_now$|tcp_timer_needed$"),
     (r"modules/resp/.*", r"resp_"),
