@@ -270,10 +270,24 @@ class Server:
         if key is not None and len(key) <= _MEMO_SIZE and not (self.stopping or self.forgets):
             if len(memo) >= most:
                 memo.clear()
+                if memo is not self.heads:
+                    self._let_go()
             memo[key] = value
             if isinstance(value, Prepared) and not value.is_remembered:
                 value.is_remembered = True
                 self.prepared.append(value)
+
+    def _let_go(self) -> None:
+        """Of the answers that no head leads to any more."""
+        self.fold()
+        for answer in self.prepared:
+            answer.is_remembered = False
+        self.prepared = []
+        for memo in (self.fixed, self.alike):
+            for answer in memo.values():
+                if not answer.is_remembered:
+                    answer.is_remembered = True
+                    self.prepared.append(answer)
 
     def fold(self) -> None:
         """Count what was answered from memory since the last time."""

@@ -333,12 +333,39 @@ def test_expect_continue(web: Web) -> None:
 # ---- elsewhere --------------------------------------------------------------------------------------
 
 
-def test_it_serves_as_a_linux_process(tmp_path: Path) -> None:
-    """The Linux peer of the benchmarks runs the same files on the same MicroPython."""
+def copy_for_linux(folder: Path) -> None:
+    """The files of the image, and what they import of Floe's; and builds the MicroPython for them."""
     unixport.build()
     for name, path in {**{p.name: p for p in DATA.parent.glob("*.py")}, **unixport.library()}.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes(path.read_bytes())
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(path.read_bytes())
+
+
+REMEMBERING = """
+from httpd import Server
+from message import Prepared
+server = Server(None)
+for number in range(10000):
+    answer = Prepared("GET", 200, b"x", b"text/plain", ())
+    server.remember(server.fixed, b"%d" % number, answer)
+    if number % 2:
+        server.remember(server.alike, b"%d" % number, answer, 1000)
+    answer.hits += 1
+server.fold()
+print(server.served, len(server.prepared) <= 1128, all([server.prepared.count(a) == 1 for a in server.fixed.values()]))
+"""
+
+
+def test_answers_that_are_forgotten_are_counted_and_let_go(tmp_path: Path) -> None:
+    copy_for_linux(tmp_path)
+    argv = [str(unixport.BINARY), "-c", REMEMBERING]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == ("10000 True True\n", "")
+
+
+def test_it_serves_as_a_linux_process(tmp_path: Path) -> None:
+    """The Linux peer of the benchmarks runs the same files on the same MicroPython."""
+    copy_for_linux(tmp_path)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
