@@ -113,7 +113,7 @@ class Files:
         self._cache = sorted(settings.cache.items(), key=lambda rule: -len(rule[0]))
         self._headers = headers
         self._hidden = hidden
-        self._room = gc.mem_free() // _KEPT_SHARE
+        self._room = -1  # bytes that may still be kept; asking for the free memory takes milliseconds
         self._start = time.time()
         self._pages: dict = {}  # URL path -> Page
         self._folders: dict = {}  # URL path -> folder
@@ -195,6 +195,8 @@ class Files:
             try:
                 file.content = memoryview(opened)
             except TypeError:
+                if self._room < 0:
+                    self._room = gc.mem_free() // _KEPT_SHARE
                 if file.size > min(_SMALL, self._room):
                     return False
                 file.content = opened.read()
