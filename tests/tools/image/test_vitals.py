@@ -6,6 +6,8 @@ from __future__ import annotations
 import contextlib
 import random
 import struct
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -95,3 +97,18 @@ def test_a_memory_of_chance(seed: int) -> None:
     with contextlib.suppress(OSError):
         vitals.read({"floe_gc_vitals": FOUND["floe_gc_vitals"], "hal_mem_vitals": RAM}, memory.read)
     assert memory.reads < 20_000
+
+
+def test_tables_of_another_form_are_none(tmp_path: Path) -> None:
+    source, made = tmp_path / "a.c", tmp_path / "a.elf"
+    source.write_text(
+        "const unsigned long floe_gc_vitals[] = {1, 2, 3, 4, 5, 6}, netstack_vitals[] = {7, 8}, other_vitals[] = {9};\n"
+        "void _start(void) {}\n"
+    )
+    subprocess.run(["gcc", "-nostdlib", "-static", "-o", made, source], check=True, timeout=60)
+    found = vitals.tables(made)
+    assert {name: table.words for name, table in found.items()} == {"netstack_vitals": (7, 8)}
+    assert vitals.read(found, Memory().read) is None
+    made.write_bytes(made.read_bytes()[:3000])
+    assert vitals.tables(made) == {}
+    assert vitals.tables(source) == {}

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from floe.detached import control
 from floe.detached.control import Status
 from floe.errors import FloeError, VmError
@@ -154,10 +156,10 @@ class _Watched:
     def _guest(self) -> Vitals | None:
         if not self._inside.is_closed_to_us:
             return self._inside.vitals()
-        with contextlib.suppress(VmError):
+        with contextlib.suppress(VmError, msgspec.ValidationError):
             answer = control.ask(self._folder, {"do": "vitals"}, timeout_s=_ANSWER_S)
             if answer is not None and (told := answer.get("vitals")):  # a keeper of an older floe's knows nothing of it
-                return Vitals(**told)
+                return msgspec.convert(told, Vitals)
         return None
 
     def _cpu_s(self) -> float | None:

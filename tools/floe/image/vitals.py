@@ -20,6 +20,7 @@ from elftools.elf.sections import SymbolTableSection
 Read = Callable[[int, int], bytes]  # of the guest's physical memory, which its image sees as it is: address, size
 
 _WORD = 8
+_WORDS = {"floe_gc_vitals": 5, "hal_mem_vitals": 6, "netdev_vitals": 3, "netstack_vitals": 2}  # in each table
 _AREAS = 64  # of the heap, at most
 _TABLES = 64 << 20  # bytes of their tables, at most: those of 8 GiB
 _BLOCKS_PER_BYTE = 4  # two bits say of a block whether it is free (00)
@@ -58,7 +59,7 @@ class Vitals:
 
 
 def tables(path: Path) -> dict[str, Table]:
-    """Those of an image, by the names of their symbols; empty for one of an older floe's, or without symbols."""
+    """Those of an image, by the names of their symbols; without those that another floe's image has in another form."""
     try:
         with path.open("rb") as file:
             elf = ELFFile(file)
@@ -67,7 +68,7 @@ def tables(path: Path) -> dict[str, Table]:
                 return {}
             found = {}
             for symbol in symbols.iter_symbols():
-                if symbol.name.endswith("_vitals") and symbol["st_size"]:
+                if symbol["st_size"] == _WORDS.get(symbol.name, -1) * _WORD:
                     place = next(iter(elf.address_offsets(symbol["st_value"], symbol["st_size"])), None)
                     if place is not None:
                         file.seek(place)
