@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 import tomllib
 from collections.abc import Iterator
 from types import ModuleType, SimpleNamespace
@@ -13,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.boot.webguest import DATA
+from tests.support.imagecode import imported
 
 
 class SettingsError(ValueError):
@@ -21,17 +20,11 @@ class SettingsError(ValueError):
 
 @pytest.fixture(scope="module")
 def siteconfig() -> Iterator[Any]:
-    """The module of the guest; nothing else may find it by its name."""
+    """The module of the guest."""
     stub = ModuleType("appliance")
     stub.SettingsError = SettingsError  # type: ignore[attr-defined]
-    sys.modules["appliance"] = stub
-    sys.path.insert(0, str(DATA.parent))
-    try:
-        yield importlib.import_module("siteconfig")
-    finally:
-        sys.path.remove(str(DATA.parent))
-        for name in ("appliance", "siteconfig", "hosts", "files", "conditions", "pages", "message", "http1"):
-            sys.modules.pop(name, None)
+    with imported(DATA.parent, "siteconfig", {"appliance": stub}) as module:
+        yield module
 
 
 def read(siteconfig: Any, text: str) -> list[Any]:

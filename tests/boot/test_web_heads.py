@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import importlib
 import re
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,24 +15,19 @@ from hypothesis import strategies as st
 
 from tests.boot.webcases import CASES
 from tests.boot.webguest import DATA
+from tests.support.imagecode import imported
 
 _EXAMPLES = 2000
 _LIMIT = 65536  # bytes of a body
 # What h11 refuses and images/web takes: a blank before an extension, and trailers that it throws away.
 _REFUSED_BY_H11 = re.compile(rb"[0-9a-f][ \t]+;|\n0\r\n(Content-Length|Transfer-Encoding):")
-_MODULES = ("message", "http1")
 
 
 @pytest.fixture(scope="module")
 def http1() -> Iterator[Any]:
-    """The module as the guest has it. It is plain Python; nothing else may find it by its name."""
-    sys.path.insert(0, str(DATA.parent))
-    try:
-        yield importlib.import_module("http1")
-    finally:
-        sys.path.remove(str(DATA.parent))
-        for name in _MODULES:
-            sys.modules.pop(name, None)
+    """The module as the guest has it."""
+    with imported(DATA.parent, "http1") as module:
+        yield module
 
 
 @dataclass

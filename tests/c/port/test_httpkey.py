@@ -4,8 +4,6 @@ what no file's answer depends on. Whatever comes, it stays within its buffers.""
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +13,7 @@ from hypothesis import strategies as st
 
 from tests.c.support.harness import ROOT, Harness
 from tests.c.support.port_programs import build
+from tests.support.imagecode import imported
 
 KEY_MAX = 512
 DECIDING = [
@@ -36,14 +35,9 @@ def h(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
 
 @pytest.fixture(scope="module")
 def http1() -> Iterator[Any]:
-    """The parser of the guest; nothing else may find it by its name."""
-    sys.path.insert(0, str(ROOT / "images" / "web"))
-    try:
-        yield importlib.import_module("http1")
-    finally:
-        sys.path.pop(0)
-        for name in ("message", "http1"):
-            sys.modules.pop(name, None)
+    """The parser of the guest."""
+    with imported(ROOT / "images" / "web", "http1") as module:
+        yield module
 
 
 def key(h: Harness, head: bytes) -> bytes | None:
