@@ -35,7 +35,7 @@ def chosen(folder: Path, text: str, profile: str = "sealed") -> contents.Content
         ("", "dev", "dev"),
     ],
 )
-def test_the_smallest_that_holds_all(tmp_path: Path, text: str, profile: str, name: str) -> None:
+def test_the_one_that_holds_least_beside_it(tmp_path: Path, text: str, profile: str, name: str) -> None:
     entry = kernels.choose(chosen(tmp_path, text, profile), lambda text: None)
     assert entry.name == name
     assert entry.path.stat().st_size == entry.bytes

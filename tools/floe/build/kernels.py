@@ -75,7 +75,8 @@ _KINDS = (
 
 
 def choose(contents: Contents, say: Callable[[str], None]) -> Entry:
-    """The smallest kernel that holds all that an application reaches. Raises BuildError where there is none."""
+    """The kernel that holds all that an application reaches and the least beside it. Raises BuildError where there is
+    none."""
     fitting = [
         entry
         for entry in index(say).kernels
@@ -87,7 +88,7 @@ def choose(contents: Contents, say: Callable[[str], None]) -> Entry:
         held = {name for entry in index(say).kernels for name in entry.modules}
         lacking = ", ".join(sorted(contents.closure.modules - held)) or "all of its modules together"
         raise BuildError(f"no ready kernel holds {lacking}", hint="--linked, on a machine with gcc and binutils")
-    return min(fitting, key=lambda entry: entry.bytes)
+    return min(fitting, key=lambda entry: (len(entry.modules), entry.bytes))
 
 
 def index(say: Callable[[str], None]) -> Index:
