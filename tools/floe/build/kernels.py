@@ -24,7 +24,8 @@ from floe.image import names
 READY = port_archive.BUILD / "ready"
 INDEX = "index.json"
 
-_NETWORK = NETWORK_MODULES | {"websocket", "hashlib"}
+_SERVERS = {"_dns", "_http", "_resp", "_timelimit"}  # native parts of images that serve; _dns brings all of the network
+_NETWORK = NETWORK_MODULES | {"websocket", "hashlib"} | _SERVERS
 _TLS = {"tls", "cryptolib"}
 _DISK = {"vfs"}
 _LARGE = {"framebuf"}  # and seldom wanted by what has a console only
