@@ -80,7 +80,7 @@ class Balancer:
         upstream = self.all.get(name)
         if upstream is None:
             self.all[name] = Upstream(name, family, (host, port), origin)
-        elif upstream.origin == name:
+        elif origin == name:  # asked for by address: not when a name is looked up again
             upstream.draining = False
 
     def of(self, text: str) -> list:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""docs/proxy.md: its stack, one of whose web VMs is killed and replaced while clients ask for pages."""
+"""docs/proxy.md: its stack, one of whose web VMs is killed and replaced, and one drained, while clients ask for pages."""
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,10 +12,13 @@ from pathlib import Path
 import pytest
 
 from floe.testing import compose
-from tests.boot.rawhttp import RawHttp
+from tests.boot.rawhttp import Answer, RawHttp, exchange
 from tests.support.fixtures import REPO
+from tests.support.vms import until
 
 PAGE = (REPO / "docs" / "proxy.md").read_text()
+TOKEN = "let me change it"
+CONTROL = 'secrets = { control = "token" }\nenv = { CONTROL_PORT = "9000", '
 PATHS = ("/", "/robots.txt", "/style.css", "/app.js", "/about/")
 
 
@@ -24,7 +28,8 @@ def file(tmp_path: Path) -> Path:
     assert stack is not None
     text = stack[1].replace('"../images/web"', f'"{REPO / "images" / "web"}"')
     written = tmp_path / "compose.toml"
-    written.write_text(text.replace('"8080:80"', '"0:80"'))
+    (tmp_path / "token").write_text(TOKEN)
+    written.write_text(text.replace('"8080:80"', '"0:80", "0:9000"').replace("env = { ", CONTROL))
     return written
 
 
@@ -54,6 +59,26 @@ class Clients:
             time.sleep(0.02)
 
 
+def control(port: int, method: str, path: str) -> Answer:
+    head = f"{method} {path} HTTP/1.1\r\nHost: c\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
+    return exchange(port, head.encode())[0]
+
+
+def states(answer: Answer) -> dict[str, str]:
+    return {each["name"]: each["state"] for each in json.loads(answer.body)}
+
+
+def drain_one(port: int, clients: Clients) -> None:
+    """One address of the name `web` gets nothing for a while, and then its share again."""
+    until(lambda: list(states(control(port, "GET", "/upstreams")).values()) == ["up"] * 3, "all replicas are up")
+    one = min(states(control(port, "GET", "/upstreams")))
+    assert states(control(port, "POST", f"/upstreams/{one}/drain"))[one] == "draining"
+    clients.more(100)
+    assert states(control(port, "GET", "/upstreams"))[one] == "draining"
+    assert states(control(port, "POST", f"/upstreams/{one}"))[one] == "up"
+    clients.more(100)
+
+
 def test_one_is_killed_and_replaced(file: Path) -> None:
     with compose(file) as stack:
         clients = Clients(stack.ports("front")[80])
@@ -66,6 +91,7 @@ def test_one_is_killed_and_replaced(file: Path) -> None:
                 stack.up()
                 assert [line for line in stack.said if "is started" in line][-1].startswith("web.2 is started")
                 clients.more(100)
+                drain_one(stack.ports("front")[9000], clients)
             finally:
                 clients.ending = True
             for each in asking:
