@@ -128,7 +128,7 @@ def test_an_image_without_the_driver(app: Path, tmp_path: Path) -> None:
     app.write_text("print('ran')\n")
     said, _, hint = failure("run", "--disk", disk(tmp_path / "d"), app, code=125)
     assert said == f"--disk {tmp_path}/d: app has no file systems: nothing in it imports vfs"
-    assert hint == "disks = true in image.toml, or floe run --dev"
+    assert hint == "a --variant that has disks, disks = true in image.toml, or floe run --dev"
 
 
 def test_in_use(app: Path, tmp_path: Path) -> None:

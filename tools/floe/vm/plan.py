@@ -162,7 +162,7 @@ def _disks(made: elf.Image, values: Sequence[str]) -> tuple[disks.Disk, ...]:
     if found and "virtio-blk" not in made.content["drivers"]:
         raise UsageError(
             f"--disk {values[0]}: {made.content['name']} has no file systems: nothing in it imports vfs",
-            hint="disks = true in image.toml, or floe run --dev",
+            hint="a --variant that has disks, disks = true in image.toml, or floe run --dev",
         )
     return found
 
