@@ -8,7 +8,7 @@ import os
 
 from keyspace import now_ms
 from number import format_float
-from resp import ProtocolError, bulks, parse
+from resp import ProtocolError, Reader, bulks
 from sortedset import SortedSet
 
 _PIECE = 16384
@@ -168,7 +168,8 @@ def _replay(file: object, session: object) -> tuple:
     data = b""
     start = 0  # place of data in the file
     need = 1
-    done = good = 0
+    done = good = begin = 0
+    reader = Reader()
     while True:
         piece = file.read(max(_PIECE, need - len(data)))
         if not piece:
@@ -177,15 +178,15 @@ def _replay(file: object, session: object) -> tuple:
         at = 0
         while at < len(data):
             try:
-                if data[at] != 42:
-                    raise ProtocolError("no command")
-                args, after = parse(data, at)
+                if reader.begun is None:
+                    begin = start + at
+                    if data[at] != 42:
+                        raise ProtocolError("no command")
+                args, at, need = reader.read(data, at)
             except ProtocolError as exc:
-                raise LogError("byte %d: %s" % (start + at, exc))
+                raise LogError("byte %d: %s" % (begin, exc))
             if args is None:
-                need = after - at
                 break
-            at = after
             answer = session.execute(args)
             if answer is None or answer[:1] == b"-":
                 raise LogError("byte %d: %s" % (start + at, (answer or b"it waits").decode().strip()))

@@ -8,7 +8,18 @@ import errno
 
 from _resp import run, take
 from appliance.loop import IN, OUT
-from resp import QUEUED, CommandError, ProtocolError, error, parse, text_of, unknown_subcommand, wrong_arguments
+from resp import (
+    MOST,
+    MOST_BEFORE_LOGIN,
+    QUEUED,
+    CommandError,
+    ProtocolError,
+    Reader,
+    error,
+    text_of,
+    unknown_subcommand,
+    wrong_arguments,
+)
 
 _RECEIVE = 16384
 _OUT_HIGH = 1 << 20  # bytes of waiting answers over which no further command is taken
@@ -138,6 +149,7 @@ class Client(Session):
         self.last = b"NULL"  # the name of the last command
         self.waits = None  # what it waits for, blocking.Wait
         self.ending = False  # closed when the answers have left
+        self._reader = Reader()
         self._rest: list = []  # received and not taken
         self._rest_size = 0
         self._need = 0  # bytes of it without which nothing can be taken
@@ -226,8 +238,9 @@ class Client(Session):
         size = len(data)
         at = 0
         server = self.server
+        reader = self._reader
         while True:
-            if not self.special:  # first those that neither wait nor change what a client is
+            if not self.special and reader.begun is None:  # first those that neither wait nor change what a client is
                 out = self.out
                 before = len(out)
                 at = run(data, at, server.plain, self, out, server.space.arrived)
@@ -237,12 +250,10 @@ class Client(Session):
                 server.commands += len(out) - before
             if at == size or self.halted:
                 break
-            taken = take(data, at)
-            if taken is None:
-                taken = self._parsed(data, at)
-                if taken is None:
-                    break
-            args, at = taken
+            taken = take(data, at) if self.allowed and reader.begun is None else None
+            args, at = taken or self._read(data, at)
+            if args is None:
+                break
             if args:
                 self.last = args[0]
                 server.commands += 1
@@ -253,18 +264,15 @@ class Client(Session):
             self._rest = [data[at:] if at else data]
             self._rest_size = size - at
 
-    def _parsed(self, data: bytes, at: int) -> tuple | None:
-        """(arguments, where the next begins) of a command of whatever form. None: of this data no more can be run."""
+    def _read(self, data: bytes, at: int) -> tuple:
+        """(arguments, where the next begins) of a command of any form. None: no more of this data can be run now."""
         try:
-            args, after = parse(data, at)
+            args, at, self._need = self._reader.read(data, at, MOST if self.allowed else MOST_BEFORE_LOGIN)
         except ProtocolError as exc:
             self.out.append(error("ERR Protocol error: %s" % exc))
             self.end()
-            return None
-        if args is None:
-            self._need = after - at
-            return None
-        return args, after
+            args = None
+        return args, at
 
     def _answered(self, answer: bytes | BaseException | None) -> None:
         if answer is not None:

@@ -10,9 +10,9 @@ QUEUED = b"+QUEUED\r\n"
 ZERO = b":0\r\n"
 ONE = b":1\r\n"
 EMPTY = b"*0\r\n"
-MAX_BULK = 512 << 20
-MAX_INLINE = 65536
-_MAX_COUNT = 1 << 20
+MOST = (1 << 20, 512 << 20)  # arguments of a command, bytes of one
+MOST_BEFORE_LOGIN = (10, 16384)
+MAX_LINE = 65536
 _CRLF = b"\r\n"
 
 
@@ -83,39 +83,65 @@ def members(client: object, values: object) -> bytes:
 # ---- commands ---------------------------------------------------------------------------------
 
 
-def parse(data: bytes, at: int) -> tuple:
-    """The command at a place, by steps: (arguments, where the next begins), or (None, bytes that must be there first).
+class Reader:
+    """Takes commands, by steps, from bytes that come in pieces. Looks once at each argument, however many pieces."""
 
-    An empty line is a command of no arguments. Raises ProtocolError."""
-    end = data.find(_CRLF, at)
-    if data[at] != 42:  # *
-        return _parse_inline(data, at)
-    if end < 0:
-        if len(data) - at > MAX_INLINE:
-            raise ProtocolError("too big mbulk count string")
-        return None, len(data) + 1
-    count = _number(data[at + 1 : end])
-    if count is None or count > _MAX_COUNT:
-        raise ProtocolError("invalid multibulk length")
-    at = end + 2
-    arguments: list = []
-    while len(arguments) < count:
-        end = data.find(_CRLF, at)
-        if end < 0:
-            if len(data) - at > MAX_INLINE:
-                raise ProtocolError("too big bulk count string")
-            return None, len(data) + 1
-        if data[at] != 36:  # $
-            raise ProtocolError("expected '$', got '%s'" % text_of(data[at : at + 1]))
-        size = _number(data[at + 1 : end])
-        if size is None or not 0 <= size <= MAX_BULK:
-            raise ProtocolError("invalid bulk length")
-        at = end + 2
-        if len(data) < at + size + 2:
-            return None, at + size + 2
-        arguments.append(data[at : at + size])
-        at += size + 2
-    return arguments, at
+    def __init__(self) -> None:
+        self.begun: list | None = None  # arguments, as far as they are there, of a command that is not whole
+        self._count = 0  # how many they will be
+
+    def read(self, data: bytes, at: int, most: tuple = MOST) -> tuple:
+        """The command at a place, or what follows of the one that is begun.
+
+        Returns (arguments, where the next begins, 0), or (None, where to go on, bytes that must be there from then on).
+        An empty line is a command of no arguments. most: as MOST. Raises ProtocolError."""
+        if self.begun is None:
+            if data[at] != 42:  # *
+                return _read_inline(data, at, min(MAX_LINE, most[1]))
+            end = data.find(_CRLF, at)
+            if end < 0:
+                return _unfinished(data, at, "mbulk count string")
+            count = _number(data[at + 1 : end])
+            if count is None or count > MOST[0]:
+                raise ProtocolError("invalid multibulk length")
+            if count > most[0]:
+                raise ProtocolError("unauthenticated multibulk length")
+            at = end + 2
+            self.begun = []
+            self._count = count
+        arguments = self.begun
+        while len(arguments) < self._count:
+            end = data.find(_CRLF, at)
+            if end < 0:
+                return _unfinished(data, at, "bulk count string")
+            first = end + 2
+            behind = first + _size(data[at:end], most[1])
+            if len(data) < behind + 2:
+                return None, at, behind + 2 - at
+            arguments.append(data[first:behind])
+            at = behind + 2
+        self.begun = None
+        return arguments, at, 0
+
+
+def _unfinished(data: bytes, at: int, what: str, longest: int = MAX_LINE) -> tuple:
+    """What read() returns where a line has no end yet."""
+    size = len(data) - at
+    if size > longest:
+        raise ProtocolError("too big " + what)
+    return None, at, size + 1
+
+
+def _size(head: bytes, most: int) -> int:
+    """Of the argument that has this head."""
+    if head[:1] != b"$":
+        raise ProtocolError("expected '$', got '%s'" % text_of(head[:1]))
+    size = _number(head[1:])
+    if size is None or not 0 <= size <= MOST[1]:
+        raise ProtocolError("invalid bulk length")
+    if size > most:
+        raise ProtocolError("unauthenticated bulk length")
+    return size
 
 
 def _number(text: bytes) -> int | None:
@@ -124,16 +150,16 @@ def _number(text: bytes) -> int | None:
     return int(text) if digits.isdigit() and len(digits) < 12 else None
 
 
-def _parse_inline(data: bytes, at: int) -> tuple:
+def _read_inline(data: bytes, at: int, longest: int) -> tuple:
     end = data.find(b"\n", at)
     if end < 0:
-        if len(data) - at > MAX_INLINE:
-            raise ProtocolError("too big inline request")
-        return None, len(data) + 1
+        return _unfinished(data, at, "inline request", longest)
+    if end - at > longest:
+        raise ProtocolError("too big inline request")
     words = split_words(data[at:end])
     if words is None:
         raise ProtocolError("unbalanced quotes in request")
-    return words, end + 1
+    return words, end + 1, 0
 
 
 _ESCAPES = {110: 10, 114: 13, 116: 9, 98: 8, 97: 7}

@@ -29,6 +29,10 @@ class ErrorAnswer(str):
     """What came behind a minus."""
 
 
+def as_command(words: list[bytes]) -> bytes:
+    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
+
+
 class Peer:
     """A connection of RESP: commands out, answers in as Python values (a map as a list of pairs, a set sorted)."""
 
@@ -44,8 +48,7 @@ class Peer:
         self.sock.close()
 
     def send(self, *words: bytes | str | float) -> None:
-        parts = [word if isinstance(word, bytes) else str(word).encode() for word in words]
-        self.sock.sendall(b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%s\r\n" % (len(p), p) for p in parts))
+        self.sock.sendall(as_command([word if isinstance(word, bytes) else str(word).encode() for word in words]))
 
     def ask(self, *words: bytes | str | float) -> object:
         self.send(*words)

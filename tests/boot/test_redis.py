@@ -6,20 +6,25 @@ from __future__ import annotations
 import runpy
 import shutil
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import redis
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from floe.testing import Boot
-from tests.boot.redisguest import CLI, BootRedis, ErrorAnswer, Peer, serve
+from tests.boot.redisguest import CLI, BootRedis, ErrorAnswer, Peer, as_command, serve
 
 BENCHMARK = shutil.which("redis-benchmark")
 ROOT = Path(__file__).resolve().parents[2]
+_MANY = 60_000  # arguments
 
 
 @pytest.fixture
@@ -61,6 +66,8 @@ def test_what_a_client_says_and_hears(boot_redis: BootRedis) -> None:
     _check_waiting(server.port)
     _check_transactions(server.port)
     _check_clients(server.port)
+    _check_before_login(server.port)
+    _check_many_arguments(server.port)
     _check_bad_input(server.port)
 
 
@@ -261,6 +268,41 @@ def _check_clients(port: int) -> None:
         assert two.ask("CONFIG", "SET", "requirepass", "") == "OK"
 
 
+def _check_before_login(port: int) -> None:
+    """Nobody makes the server keep or go over much who has not the password."""
+    with Peer(port) as one:
+        assert one.ask("CONFIG", "SET", "requirepass", "new") == "OK"
+        for data, problem in (
+            (b"*11\r\n", "unauthenticated multibulk length"),
+            (b"*11\r\n" + b"$1\r\na\r\n" * 11, "unauthenticated multibulk length"),
+            (b"*2\r\n$4\r\nAUTH\r\n$16385\r\n", "unauthenticated bulk length"),
+            (b"AUTH " + b"x" * 16384 + b"\r\n", "too big inline request"),
+        ):
+            with Peer(port) as two:
+                two.sock.sendall(data)
+                assert two.read() == f"ERR Protocol error: {problem}"
+                with suppress(ConnectionResetError):  # what it had not read is lost
+                    assert two.at_end()
+        with Peer(port) as two:
+            assert two.ask("DEL", *["k"] * 9) == "NOAUTH Authentication required."
+            assert str(two.ask("AUTH", b"x" * 16384)).startswith("WRONGPASS")
+            two.send("AUTH", "new")  # what was sent behind it has been allowed by it
+            two.send("DEL", *["k"] * 11)
+            two.send("SET", "k", b"x" * 16385)
+            assert [two.read(), two.read(), two.read(), two.ask("DEL", "k")] == ["OK", 0, "OK", 1]
+        assert one.ask("CONFIG", "SET", "requirepass", "") == "OK"
+
+
+def _check_many_arguments(port: int) -> None:
+    """What is there of a command is gone over once, not again with each piece: others are answered meanwhile."""
+    with Peer(port) as one, Peer(port) as two:
+        one.sock.sendall(b"*%d\r\n$3\r\nDEL\r\n" % (_MANY + 1))
+        for _ in range(100):
+            one.sock.sendall(b"$1\r\na\r\n" * (_MANY // 100))
+            assert two.ask("PING") == "PONG"
+        assert one.read() == 0
+
+
 def _check_bad_input(port: int) -> None:
     for data, problem in (
         (b"*1\r\n!x\r\n", "expected '$', got '!'"),
@@ -375,3 +417,29 @@ def test_a_counter_of_uses_goes_down() -> None:
     assert rules.counter(said, 1010) == count - 2
     rules.minutes = 0
     assert rules.counter(said, 2000) == count
+
+
+@given(st.lists(st.lists(st.binary(max_size=40), min_size=1, max_size=8) | st.just(b"echo 'a b'\r\n")), st.data())
+@settings(deadline=None, max_examples=60)
+def test_commands_are_read_from_pieces(commands: list[list[bytes] | bytes], draw: st.DataObject) -> None:
+    """Each argument is read once: what is left over is never more than one of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "_resp", SimpleNamespace(bulk=None, bulks=None, integer=None))
+        reader = runpy.run_path(str(ROOT / "images/redis/resp.py"))["Reader"]()
+    sent = b"".join(command if isinstance(command, bytes) else as_command(command) for command in commands)
+    found: list[list[bytes]] = []
+    rest = b""
+    while sent:
+        size = draw.draw(st.integers(1, min(len(sent), 50)))
+        rest, sent = rest + sent[:size], sent[size:]
+        at = 0
+        while at < len(rest):
+            args, at, need = reader.read(rest, at)
+            if args is None:
+                assert need > len(rest) - at, "more is needed than is there"
+                break
+            found.append(args)
+        rest = rest[at:]
+        assert len(rest) < len(b"$40\r\n") + 42
+    assert not rest and reader.begun is None
+    assert found == [[b"echo", b"a b"] if isinstance(command, bytes) else command for command in commands]
