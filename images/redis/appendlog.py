@@ -183,6 +183,8 @@ def _replay(file: object, session: object) -> tuple:
                     if data[at] != 42:
                         raise ProtocolError("no command")
                 args, at, need = reader.read(data, at)
+                if args == []:
+                    raise ProtocolError("no command")
             except ProtocolError as exc:
                 raise LogError("byte %d: %s" % (begin, exc))
             if args is None:

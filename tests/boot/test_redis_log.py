@@ -157,7 +157,11 @@ def test_files_that_are_not_whole(boot_redis: BootRedis, boot: Boot, tmp_path: P
     redis.stop()
     assert log_of(image).startswith(whole + b"*2\r\n$6\r\nSELECT")
     for number, (log, problem) in enumerate(
-        ((whole + b"nonsense\r\n" + whole, f"byte {len(whole)}: no command"), (b"*1\r\n$4\r\nNOPE\r\n", "ERR unknown"))
+        (
+            (whole + b"nonsense\r\n" + whole, f"byte {len(whole)}: no command"),
+            (whole + b"*0\r\n", f"byte {len(whole)}: no command"),
+            (b"*1\r\n$4\r\nNOPE\r\n", "ERR unknown"),
+        )
     ):
         image = new_disk(tmp_path / f"broken{number}.img", "4M", log)
         vm = boot("redis", deadline_s=60, memory="64M", env={"APPENDONLY": "yes"}, disks=[str(image)])
