@@ -36,7 +36,7 @@ class Settings:
         self._defaults = defaults
         values = self._read(name)
         for key, value in values.items():
-            if isinstance(value, dict) or (isinstance(value, list) and value and isinstance(value[0], dict)):
+            if isinstance(value, dict) or (isinstance(value, list) and set(map(type, value)) == {dict}):
                 self.tables[key] = value
             elif key not in defaults:
                 known = ", ".join(sorted(defaults))
@@ -66,21 +66,20 @@ class Settings:
             self.file = path
             try:
                 return tomllib.loads(data.decode())
-            except ValueError as e:
+            except (ValueError, RuntimeError) as e:  # the latter: nested more deeply than the stack is
                 raise SettingsError("%s: %s" % (path, e))
         return {}
 
     def _take(self, where: str, value: object, default: object) -> object:
         """A value that TOML gave a type."""
         kind = type(default)
-        if isinstance(value, str) and kind in (Size, Seconds):
-            return self._parse(where, value, default)
-        if kind in (float, Seconds) and type(value) is int:
+        if kind in (Size, Seconds) and type(value) in (str, int, float):
+            return self._parse(where, str(value), default)
+        if kind is float and type(value) is int:
             return float(value)
-        wanted = {Size: int, Seconds: float}.get(kind, kind)
-        if type(value) is not wanted:
+        if type(value) is not kind:
             raise SettingsError("%s = %r: expected %s" % (where, value, _name_of(default)))
-        if wanted is list and not all(isinstance(each, str) for each in value):
+        if kind is list and not all(isinstance(each, str) for each in value):
             raise SettingsError("%s: expected a list of strings" % where)
         return value
 
@@ -102,7 +101,7 @@ class Settings:
 
 
 def _with_unit(text: str, units: dict, step: int, upper: bool) -> object:
-    """step 1: a whole number."""
+    """step 1: a whole number. Times end where their nanoseconds fit in 64 bits no more."""
     digits = len(text)
     while digits and not text[digits - 1].isdigit():
         digits -= 1
@@ -112,7 +111,7 @@ def _with_unit(text: str, units: dict, step: int, upper: bool) -> object:
     elif not unit:
         unit = "s"
     number = float(text[:digits]) * units[unit]
-    if number < 0 or (step and number != int(number)):
+    if not 0 <= number < (1 << 50 if step else 1 << 33) or (step and number != int(number)):
         raise ValueError
     return int(number) if step else number
 
