@@ -12,6 +12,7 @@ _JSON = b"application/json"
 _BYTES = b"application/octet-stream"
 _OURS = ("content-length", "transfer-encoding", "connection", "keep-alive", "date", "upgrade", "trailer", "te")
 _NAME = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+_VALUES_MOST = 1000000  # of one answer; each counts as often as JSON would write it
 _BODILESS = (204, 205, 304)
 
 
@@ -62,27 +63,32 @@ def _body_of(value: object, encoded: bool) -> tuple:
         return bytes(value), _BYTES
     if value is None:
         return b"", b""
-    _check_json(value, 0)
+    _check_json(value, 0, _VALUES_MOST)
     return (json.dumps(value) + "\n").encode(), _JSON
 
 
-def _check_json(value: object, depth: int) -> None:
-    """MicroPython's dumps writes anything, in a form that nobody reads."""
+def _check_json(value: object, depth: int, room: int) -> int:
+    """MicroPython's dumps writes anything, in a form that nobody reads. room: for so many values, of which it
+    returns what is left."""
     if depth > 32:
         raise ReturnError("what was returned is nested too deeply for JSON")
+    if not room:
+        raise ReturnError("what was returned has more than %d values" % _VALUES_MOST)
+    room -= 1
     if isinstance(value, dict):
         for key, inner in value.items():
             if not isinstance(key, str):
                 raise ReturnError("a key of JSON is text, not %s" % type(key).__name__)
-            _check_json(inner, depth + 1)
+            room = _check_json(inner, depth + 1, room)
     elif isinstance(value, (list, tuple)):
         for inner in value:
-            _check_json(inner, depth + 1)
+            room = _check_json(inner, depth + 1, room)
     elif isinstance(value, float):
         if value - value != 0:
             raise ReturnError("%s is no number of JSON" % value)
     elif value is not None and not isinstance(value, (str, int, bool)):
         raise ReturnError("%s is not for JSON" % type(value).__name__)
+    return room
 
 
 def _fields_of(headers: object, cookies: object) -> tuple:
@@ -105,9 +111,14 @@ def _fields_of(headers: object, cookies: object) -> tuple:
     return fields, has_kind
 
 
+def is_name(raw: bytes) -> bool:
+    """Whether it can be the name of a header."""
+    return bool(raw) and all(char in _NAME for char in raw)
+
+
 def _name(name: object) -> bytes:
     raw = name.encode() if isinstance(name, str) else b""
-    if not raw or not all(char in _NAME for char in raw):
+    if not is_name(raw):
         raise ReturnError("%r is no name of a header" % (name,))
     return raw
 

@@ -3,7 +3,8 @@
 
 A plain function has the processor to itself until it returns; when its time is over, an exception comes out of
 whatever it does (port/mod_timelimit.c). Of a coroutine each step has such a limit, and when the time is over its task
-is cancelled; one that goes on after that keeps its place until it ends.
+is cancelled; one that goes on after that keeps its place until it ends. Making the answer of what was returned may run
+code of the handler's, too, and counts to the call's time.
 """
 
 import asyncio
@@ -13,12 +14,14 @@ import sys
 from asyncio import core
 
 import _timelimit
-from answer import ReturnError, answer_of
+from answer import ReturnError, answer_of, is_name
 from event import Context, Event
 from message import HttpError, Response
 
 _TRACE_LINES = 10
-_GRACE_MS = 1000  # for one step of a coroutine that is cancelled
+_GRACE_MS = 1000  # for one step of a coroutine that is cancelled, and for an exception to say what it is
+_COROUTINE = type(each for each in ())  # a generator's: MicroPython makes no difference
+_NOWHERE = -1  # no time that a task waits for
 
 
 class TimedOut(BaseException):
@@ -89,9 +92,10 @@ class Calls:
         try:
             function = getattr(self._module, self._name)
             event = Event(request, context)
-            value = _timelimit.call(self._timeout_ms, TimedOut(), function, event, context)
-            if not hasattr(value, "send"):
-                return self._answer(value, context)
+            value = _timelimit.call(self._timeout_ms, TimedOut(), _called, function, event, context)
+            if not isinstance(value, _COROUTINE):
+                self._count("ok", context)
+                return value
             goes_on = True
             result: list = []
             ended = asyncio.Event()
@@ -135,12 +139,10 @@ class Calls:
 
     def _answer_safely(self, value: object, context: Context) -> Response:
         try:
-            return self._answer(value, context)
-        except Exception as exc:
+            ms = context.get_remaining_time_in_millis()
+            answer = _timelimit.call(ms, TimedOut(), answer_of, value, context.request_id.encode())
+        except BaseException as exc:
             return self._failed(exc, context)
-
-    def _answer(self, value: object, context: Context) -> Response:
-        answer = answer_of(value, context.request_id.encode())
         self._count("ok", context)
         return answer
 
@@ -166,11 +168,17 @@ class Calls:
             self.stop.set()
             self._count("stopped", context)
             return self._error(503, "Stopping", "the function is ending", context)
+        try:
+            text, trace = _timelimit.call(_GRACE_MS, TimedOut(), _told, exc)
+        except BaseException as other:
+            if isinstance(other, KeyboardInterrupt) and core._asked:
+                return self._failed(other, context)
+            text = "does not say what it is: %s" % type(other).__name__
+            trace = ["%s: %s" % (type(exc).__name__, text)]
         self._count("error", context)
-        trace = _trace(exc)
-        said = str(exc) if isinstance(exc, ReturnError) else "\n".join(trace)
+        said = text if isinstance(exc, ReturnError) else "\n".join(trace)
         log.error("%s: %s", context.request_id, said)
-        return self._error(500, type(exc).__name__, str(exc), context, trace=trace)
+        return self._error(500, type(exc).__name__, text, context, trace=trace)
 
     def _error(
         self, status: int, kind: str, text: str, context: Context, fields: tuple = (), trace: list | None = None
@@ -178,8 +186,23 @@ class Calls:
         said: dict = {"errorType": kind, "errorMessage": text, "requestId": context.request_id}
         if self._debug and trace:
             said["stackTrace"] = trace
-        fields += ((b"X-Request-Id", context.request_id.encode()), (b"X-Error-Type", kind.encode()))
+        name = kind.encode()  # a class may have any text as its name
+        fields += (
+            (b"X-Request-Id", context.request_id.encode()),
+            (b"X-Error-Type", name if is_name(name) else b"Error"),
+        )
         return Response(status, (json.dumps(said) + "\n").encode(), b"application/json", fields)
+
+
+def _called(function: object, event: Event, context: Context) -> object:
+    """A coroutine, or the answer."""
+    value = function(event, context)
+    return value if isinstance(value, _COROUTINE) else answer_of(value, context.request_id.encode())
+
+
+def _told(exc: BaseException) -> tuple:
+    """Its text and its traceback. Runs code of the handler's: its __str__."""
+    return str(exc), _trace(exc)
 
 
 def _trace(exc: BaseException) -> list:
@@ -201,12 +224,18 @@ class _Steps:
 
     def __iter__(self) -> object:
         function, argument = self._coroutine.send, None
+        task, queue = core.cur_task, core.TaskQueue()
         while True:
+            queue.push(task, _NOWHERE)  # empties task.data, too
+            queue.pop()
             ms = self._context.get_remaining_time_in_millis()
             try:
-                _timelimit.call(ms or _GRACE_MS, TimedOut(), function, argument)
+                value = _timelimit.call(ms or _GRACE_MS, TimedOut(), function, argument)
             except StopIteration as exc:
                 return exc.value
+            if value is not None or (task.ph_key == _NOWHERE and task.data is None):  # nobody would wake it
+                _timelimit.call(_GRACE_MS, TimedOut(), self._coroutine.close)
+                raise ReturnError("the handler is a generator: with `yield` it waits for nothing; `await` or return")
             try:
                 yield
                 function, argument = self._coroutine.send, None

@@ -2,6 +2,7 @@
 """handler.py of an image on images/function: each path is a case of tests/boot/test_function.py."""
 
 import asyncio
+import socket
 import sys
 import time
 
@@ -10,6 +11,22 @@ STARTS.append(time.ticks_ms())
 seen = {"calls": 0, "together": 0, "most": 0, "ended": 0}
 circle = []
 circle.append(circle)
+doubled = []
+for _ in range(31):
+    doubled = [doubled, doubled]
+
+
+class Endless(dict):
+    def items(self):
+        while True:
+            pass
+
+
+class Mute(Exception):
+    def __str__(self):
+        while seen:
+            pass
+        return ""
 
 
 def health():
@@ -45,6 +62,9 @@ RETURNS = {
     "/bad/circle": circle,
     "/bad/tuple": (1, 2, 3, 4),
     "/bad/class": time,
+    "/bad/socket": socket.socket(),
+    "/endless/items": Endless(),
+    "/endless/values": doubled,
 }
 
 
@@ -55,6 +75,10 @@ class Own(Exception):
 def fails(path, event):
     if path == "/fail/own":
         raise Own("of my own: %s" % event.text)
+    if path == "/fail/mute":
+        raise Mute
+    if path == "/fail/name":
+        raise type("A\r\nX-B: c", (Exception,), {})("named")
     if path == "/fail/exit":
         sys.exit(9)
     if path == "/fail/interrupt":
@@ -81,12 +105,24 @@ def stays(path):
             seen["caught"] = True  # a limit is no Exception
 
 
+async def rests(ms):
+    await asyncio.sleep_ms(ms)
+
+
 async def waits(path, context):
     if path == "/async/last":
         print("waits", path)
     seen["together"] += 1
     seen["most"] = max(seen["most"], seen["together"])
     try:
+        if path == "/async/endless":
+            await asyncio.sleep_ms(1)
+            return Endless()
+        if path == "/async/gather":
+            await asyncio.gather(rests(0), rests(1))  # each way to wait that asyncio has
+            await asyncio.wait_for(asyncio.create_task(rests(1)), 1)
+            async with asyncio.Lock():
+                return await asyncio.wait_for_ms(rests(0), 200)
         if path == "/async/fail":
             await asyncio.sleep_ms(1)
             raise ValueError("later")
@@ -111,6 +147,13 @@ async def waits(path, context):
     finally:
         seen["together"] -= 1
         seen["ended"] += 1
+
+
+def makes(path):
+    try:
+        yield 1 if path == "/yield/value" else None
+    finally:
+        seen["closed"] = seen.get("closed", 0) + 1
 
 
 def tells(path, event, context):
@@ -152,6 +195,8 @@ def handle(event, context):
         return fails(path, event)
     if path.startswith("/stay/"):
         return stays(path)
+    if path.startswith("/yield/"):
+        return makes(path)
     if path.startswith("/async/"):
         return waits(path, context)
     if path in ("/json", "/cloud", "/keys", "/event", "/context"):

@@ -25,6 +25,7 @@ HERE = Path(__file__).parent
 README = HERE.parents[1] / "images" / "function" / "README.md"
 START_S = 30.0
 TIMEOUT_S = 0.5  # of a call, in the guest
+ENDLESS = ("/endless/items", "/async/endless")  # making the answer takes no end
 
 
 class Function:
@@ -162,6 +163,7 @@ def _answers(function: Function) -> None:
         "circle",
         "tuple",
         "class",
+        "socket",
     ):
         function.error(f"/bad/{name}", 500, "ReturnError")
 
@@ -199,6 +201,15 @@ def _errors(function: Function) -> None:
     ):
         function.error(f"/fail/{name}", 500, kind)
     function.error("/async/fail", 500, "ValueError")
+    answer = function.call("/fail/name")  # the name of its class has a line of a header in it
+    assert (answer.status, answer.fields["x-error-type"], "x-b" in answer.fields) == (500, "Error", False)
+    assert json.loads(answer.body)["errorType"] == "A\r\nX-B: c"
+    told = function.error("/fail/mute", 500, "Mute")
+    assert told["errorMessage"] == "does not say what it is: TimedOut"
+    for path in ("/yield/value", "/yield/bare"):
+        assert "is a generator" in str(function.error(path, 500, "ReturnError")["errorMessage"])
+    assert function.value("/seen")["closed"] == 2
+    assert function.call("/async/gather").status == 204
     function.error("/json", 415, "BadRequest", body=b"{}")
     function.error("/json", 400, "BadRequest", "Content-Type: application/json", body=b"{")
     assert function.value("/json", "Content-Type: application/json", body=b"[1]") == {"got": [1]}
@@ -206,13 +217,15 @@ def _errors(function: Function) -> None:
 
 
 def _limits_of_time(function: Function) -> None:
-    for path in ("/stay/loop", "/stay/sleep", "/stay/catch", "/async/loop", "/async/stay"):
+    for path in ("/stay/loop", "/stay/sleep", "/stay/catch", "/async/loop", "/async/stay", *ENDLESS):
         start = time.monotonic()
         told = function.error(path, 504, "TimedOut")
         assert told["errorMessage"] == "the call did not end within 0.5 s"
         assert time.monotonic() - start >= TIMEOUT_S * 0.9
     assert "caught" not in function.value("/seen")
-    assert function.metric('function_calls_total{result="timeout"}') == 5
+    assert function.metric('function_calls_total{result="timeout"}') == 7
+    answer = function.call("/endless/values")  # a slow machine has no time to count so far
+    assert (answer.status, json.loads(answer.body)["errorType"]) in ((500, "ReturnError"), (504, "TimedOut"))
     function.error("/async/stubborn", 504, "TimedOut")
     assert function.metric("function_running") == 1  # keeps its place until it ends
     until(lambda: function.metric("function_running") == 0, "the end of the stubborn one")
