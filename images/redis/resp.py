@@ -3,7 +3,7 @@
 
 bulk(), bulks() and integer() make an answer of values; they are native, as is what takes most commands (client.py)."""
 
-from _resp import bulk, bulks, integer  # noqa: F401 - for all that answer
+from _resp import bulk, bulks, integer, more  # noqa: F401 - for all that answer
 
 OK = b"+OK\r\n"
 QUEUED = b"+QUEUED\r\n"
@@ -110,6 +110,7 @@ class Reader:
             self.begun = []
             self._count = count
         arguments = self.begun
+        at = more(data, at, arguments, self._count, most[1])  # then what is not whole, or of no usual form
         while len(arguments) < self._count:
             end = data.find(_CRLF, at)
             if end < 0:

@@ -36,22 +36,23 @@ static const mp_obj_str_t *bytes_of(mp_obj_t object) {
 
 // ---- commands ----------------------------------------------------------------------------------
 
+static mp_obj_t argument(const byte *data, size_t len) {
+    byte *copy;
+    mp_obj_t made = new_bytes(len, &copy);
+    memcpy(copy, data, len);
+    if (len <= HASHED_MAX) {
+        ((mp_obj_str_t *)MP_OBJ_TO_PTR(made))->hash = qstr_compute_hash(copy, len);
+    }
+    return made;
+}
+
 // A list of arguments; name, if there is one, is the object of the first.
 static mp_obj_t arguments(const byte *data, size_t at, size_t count, mp_obj_t name) {
     mp_obj_t list = mp_obj_new_list(count, NULL);
     mp_obj_t *items = ((mp_obj_list_t *)MP_OBJ_TO_PTR(list))->items;
     for (size_t i = 0; i < count; i++) {
         size_t len = resp_argument(data, &at);
-        if (i == 0 && name != MP_OBJ_NULL) {
-            items[i] = name;
-        } else {
-            byte *copy;
-            items[i] = new_bytes(len, &copy);
-            memcpy(copy, data + at, len);
-            if (len <= HASHED_MAX) {
-                ((mp_obj_str_t *)MP_OBJ_TO_PTR(items[i]))->hash = qstr_compute_hash(copy, len);
-            }
-        }
+        items[i] = i == 0 && name != MP_OBJ_NULL ? name : argument(data + at, len);
         at += len + 2;
     }
     return list;
@@ -73,6 +74,30 @@ static mp_obj_t mod_resp_take(mp_obj_t data_in, mp_obj_t at_in) {
     return mp_obj_new_tuple(2, both);
 }
 static MP_DEFINE_CONST_FUN_OBJ_2(mod_resp_take_obj, mod_resp_take);
+
+// more(data, at, arguments, count, most): append the arguments that are whole there, of most bytes each, until there
+// are count of them. Returns the place behind the last.
+static mp_obj_t mod_resp_more(size_t n_args, const mp_obj_t *args) {
+    const mp_obj_str_t *data = bytes_of(args[0]);
+    mp_int_t at = mp_obj_get_int(args[1]);
+    if (!mp_obj_is_type(args[2], &mp_type_list) || at < 0) {
+        mp_raise_TypeError(NULL);
+    }
+    const mp_obj_list_t *list = MP_OBJ_TO_PTR(args[2]);
+    mp_int_t count = mp_obj_get_int(args[3]);
+    mp_int_t most = mp_obj_get_int(args[4]);
+    while ((mp_int_t)list->len < count) {
+        size_t len;
+        size_t first = resp_whole(data->data, data->len, (size_t)at, &len);
+        if (first == 0 || (mp_int_t)len > most) {
+            break;
+        }
+        mp_obj_list_append(args[2], argument(data->data + first, len));
+        at = (mp_int_t)(first + len + 2);
+    }
+    return MP_OBJ_NEW_SMALL_INT(at);
+}
+static MP_DEFINE_CONST_FUN_OBJ_VAR_BETWEEN(mod_resp_more_obj, 5, 5, mod_resp_more);
 
 // The table's element for the name of the command whose first argument is there, if it has as many arguments as that
 // says: (function, arity, ...).
@@ -271,6 +296,7 @@ static MP_DEFINE_CONST_FUN_OBJ_1(mod_resp_spread_obj, mod_resp_spread);
 static const mp_rom_map_elem_t mod_resp_globals_table[] = {
     {MP_ROM_QSTR(MP_QSTR___name__), MP_ROM_QSTR(MP_QSTR__resp)},
     {MP_ROM_QSTR(MP_QSTR_take), MP_ROM_PTR(&mod_resp_take_obj)},
+    {MP_ROM_QSTR(MP_QSTR_more), MP_ROM_PTR(&mod_resp_more_obj)},
     {MP_ROM_QSTR(MP_QSTR_run), MP_ROM_PTR(&mod_resp_run_obj)},
     {MP_ROM_QSTR(MP_QSTR_bulk), MP_ROM_PTR(&mod_resp_bulk_obj)},
     {MP_ROM_QSTR(MP_QSTR_integer), MP_ROM_PTR(&mod_resp_integer_obj)},

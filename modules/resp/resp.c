@@ -25,6 +25,13 @@ static int number_of_head(const uint8_t *data, size_t size, size_t *at, uint8_t 
     return 1;
 }
 
+size_t resp_whole(const uint8_t *data, size_t size, size_t at, size_t *len) {
+    if (!number_of_head(data, size, &at, '$', len) || *len > RESP_BULK_MAX || size - at < *len + 2) {
+        return 0;
+    }
+    return at;
+}
+
 size_t resp_command(const uint8_t *data, size_t size, size_t at, size_t *count) {
     size_t n;
     if (!number_of_head(data, size, &at, '*', &n) || n == 0 || n > RESP_COUNT_MAX) {
@@ -33,7 +40,8 @@ size_t resp_command(const uint8_t *data, size_t size, size_t at, size_t *count) 
     *count = n;
     for (; n > 0; n--) {
         size_t len;
-        if (!number_of_head(data, size, &at, '$', &len) || len > RESP_BULK_MAX || size - at < len + 2) {
+        at = resp_whole(data, size, at, &len);
+        if (at == 0) {
             return 0;
         }
         at += len + 2;

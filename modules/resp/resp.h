@@ -18,6 +18,9 @@ enum {
 // a slower reader has to say what is wrong with it, if anything is.
 size_t resp_command(const uint8_t *data, size_t size, size_t at, size_t *count);
 
+// Where the first byte is of the argument whose head is at `at`, and how many bytes it has. 0: as of resp_command().
+size_t resp_whole(const uint8_t *data, size_t size, size_t at, size_t *len);
+
 // The next argument of a command that resp_command() has measured: *at goes from its head to its first byte. Returns
 // its size; the next head is two bytes behind its end.
 size_t resp_argument(const uint8_t *data, size_t *at);
