@@ -1,17 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""A running images/iperf for the tests, one port for TCP and UDP in front of it, and the tools that measure."""
+"""A running images/iperf for the tests, and the tools that measure."""
 
 from __future__ import annotations
 
 import json
-import selectors
 import shutil
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,49 +21,6 @@ from tests.boot.served import Served, stop_all
 DEADLINE_S = 120.0  # for one test
 _START_S = 30.0
 _TOOL_S = 40.0
-
-
-class UdpRelay:
-    """Carries datagrams of a UDP port of 127.0.0.1 to another: iperf3 wants one number for both protocols."""
-
-    def __init__(self, port: int, target: int) -> None:
-        self._target = target
-        self._front = socket.socket(type=socket.SOCK_DGRAM)
-        self._front.bind(("127.0.0.1", port))
-        self._front.setblocking(False)
-        self._behind: dict[Any, socket.socket] = {}  # a client's address -> its socket
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(self._front, selectors.EVENT_READ)
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._carry, daemon=True)
-        self._thread.start()
-
-    def _carry(self) -> None:
-        while not self._over.is_set():
-            for key, _ in self._selector.select(0.1):
-                try:
-                    if key.fileobj is self._front:
-                        data, client = self._front.recvfrom(65536)
-                        self._socket_of(client).send(data)
-                    else:
-                        assert isinstance(key.fileobj, socket.socket)
-                        self._front.sendto(key.fileobj.recv(65536), key.data)
-                except OSError:  # a client that is gone
-                    pass
-
-    def _socket_of(self, client: Any) -> socket.socket:
-        if client not in self._behind:
-            sock = self._behind[client] = socket.socket(type=socket.SOCK_DGRAM)
-            sock.connect(("127.0.0.1", self._target))
-            self._selector.register(sock, selectors.EVENT_READ, client)
-        return self._behind[client]
-
-    def close(self) -> None:
-        self._over.set()
-        self._thread.join(10)
-        for sock in [self._front, *self._behind.values()]:
-            sock.close()
-        self._selector.close()
 
 
 def tool(*words: object) -> str:
@@ -81,13 +36,11 @@ def tool(*words: object) -> str:
 class Iperf(Served):
     """A running server that serves."""
 
-    def __init__(self, vm: Guest, stack: ExitStack) -> None:
+    def __init__(self, vm: Guest) -> None:
         self.vm = vm
-        ports = {(f.guest_port, f.protocol): f.host_port for f in vm.spec.forwards}
-        self.port, self.port2, self.metrics = ports[5201, "tcp"], ports[5001, "tcp"], ports[9100, "tcp"]
+        self.port, self.port2, self.metrics = vm.ports[5201], vm.ports[5001], vm.ports[9100]
+        assert vm.ports["5201/udp"] == self.port and vm.ports["5001/udp"] == self.port2  # the tools know one number
         vm.expect_exact("serving iperf3 on port 5201, iperf 2 on port 5001", timeout=_START_S)
-        for tcp, udp in ((self.port, ports[5201, "udp"]), (self.port2, ports[5001, "udp"])):
-            stack.callback(UdpRelay(tcp, udp).close)
 
     def iperf3(self, *words: object) -> dict[str, Any]:
         """A test of iperf3's; what its JSON says."""
@@ -106,16 +59,15 @@ BootIperf = Callable[..., Iperf]
 
 def serve(boot: Boot) -> Iterator[BootIperf]:
     """Body of a fixture boot_iperf(**env) -> Iperf. Each must end in order, without a traceback."""
-    with ExitStack() as stack:
+    running: list[Iperf] = []
 
-        def start(**env: str) -> Iperf:
-            iperf = Iperf(boot("iperf", deadline_s=DEADLINE_S, ports=[9100], env=env), stack)
-            running.append(iperf)
-            return iperf
+    def start(**env: str) -> Iperf:
+        iperf = Iperf(boot("iperf", deadline_s=DEADLINE_S, ports=[9100], env=env))
+        running.append(iperf)
+        return iperf
 
-        running: list[Iperf] = []
-        yield start
-        stop_all(running)
+    yield start
+    stop_all(running)
 
 
 def _listens(port: int, udp: bool) -> bool:
