@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from floe.testing import Boot, Guest
+from tests.support.sockets import connect_soon
 from tests.target.peers import wire
 
 GUEST = Path(__file__).resolve().parent / "guests" / "guest_flood.py"
@@ -111,7 +112,7 @@ class Flood:
 
     def __init__(self, path: Path, mac: bytes) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.connect(str(path))
+        connect_soon(self._socket, path)  # QEMU makes it, maybe later than the guest is up
         self._socket.setblocking(False)
         self._out, self._in = bytearray(), bytearray()
         self._clients: dict[bytes, Client] = {}

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-from tests.support.sockets import exactly
+from tests.support.sockets import connect_soon, exactly
 
 MAC = bytes.fromhex("52540000fe01")
 SERVER = "10.9.0.1"
@@ -85,14 +85,7 @@ class Wire:
         self._start = time.monotonic()
 
     def __enter__(self) -> Wire:
-        deadline = time.monotonic() + 20
-        while True:  # QEMU makes it
-            try:
-                self._socket.connect(str(self.path))
-                break
-            except OSError:
-                assert time.monotonic() < deadline, f"no socket {self.path}"
-                time.sleep(0.02)
+        connect_soon(self._socket, self.path)  # QEMU makes it
         threading.Thread(target=self._serve, daemon=True).start()
         return self
 

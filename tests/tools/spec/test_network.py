@@ -30,6 +30,7 @@ from floe.testing import Boot
 from floe.vm.vm import Vm
 from tests.support import tiny
 from tests.support.nobody import error_for_nobody
+from tests.support.sockets import connect_soon
 
 # ---- -p ----------------------------------------------------------------------------------------------
 
@@ -451,7 +452,7 @@ def test_frames_reach_the_other_end(boot: Boot, tmp_path: Path) -> None:
     received = bytearray()
     arp_request = bytes.fromhex("ff" * 6 + mac.replace(":", "") + "0806")
     with socket.socket(socket.AF_UNIX) as peer:
-        peer.connect(str(wire))
+        connect_soon(peer, wire)
         peer.setblocking(False)
         vm.loop.add_reader(peer, lambda: received.extend(peer.recv(65536)))
 
