@@ -328,7 +328,7 @@ def test_the_readme_s_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     (there / "handler.py").write_text(blocks("python")[0])
     with Vms(tmp_path, monkeypatch) as vms:
         told = vms.run("--dev", "-p", "0:8080", there)
-        name, port = str(told["name"]), int(told["ports"][0]["host"])  # type: ignore[index]
+        name, port = str(told["name"]), int(told["ports"][0]["host"])  # type: ignore[index]  # a list
         until(lambda: "serving on port 8080" in log(name), "the function")
 
         def hello() -> bytes:
@@ -346,6 +346,6 @@ def test_the_readme_s_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         assert floe("disk", "create", disk, "--size", "1M").returncode == 0
         assert floe("disk", "cp", disk, new, ":/handler.py").returncode == 0
         told = vms.run("--dev", "-p", "0:8080", "--disk", disk, there)
-        name, port = str(told["name"]), int(told["ports"][0]["host"])  # type: ignore[index]
+        name, port = str(told["name"]), int(told["ports"][0]["host"])  # type: ignore[index]  # a list
         until(lambda: "serving on port 8080" in log(name), "the function with a disk")
         assert hello() == b"new"

@@ -22,7 +22,7 @@ class SettingsError(ValueError):
 def siteconfig() -> Iterator[Any]:
     """The module of the guest."""
     stub = ModuleType("appliance")
-    stub.SettingsError = SettingsError  # type: ignore[attr-defined]
+    stub.SettingsError = SettingsError  # type: ignore[attr-defined]  # a module is given it here
     with imported(DATA.parent, "siteconfig", {"appliance": stub}) as module:
         yield module
 

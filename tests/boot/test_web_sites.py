@@ -16,6 +16,7 @@ import pytest
 from floe.stream.keys import INTERRUPT
 from floe.testing import Boot, Guest
 from tests.boot.rawhttp import Answer, RawHttp, exchange
+from tests.boot.served import Served
 from tests.boot.webguest import DATA, DEADLINE_S
 from tests.boot.webupstream import Upstream
 from tests.support.command import floe
@@ -61,7 +62,7 @@ FILES = {
 }
 
 
-class Sites:
+class Sites(Served):
     """A guest with the disk; each question on a connection of its own unless `client` is given."""
 
     def __init__(self, vm: Guest) -> None:
@@ -78,13 +79,6 @@ class Sites:
         with RawHttp(self.vm.ports[9100]) as client:
             lines = client.get("/metrics").body.decode().splitlines()
         return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[:1] != "#")}
-
-    def stop(self) -> str:
-        self.vm.send(INTERRUPT)
-        assert self.vm.wait() == 0
-        text = str(self.vm.console_text)
-        assert "PANIC" not in text and "Traceback" not in text
-        return text
 
 
 @pytest.fixture(scope="module")
