@@ -24,6 +24,7 @@ from pathlib import Path
 import pytest
 import serial
 
+from floe.device import protocol_floe
 from floe.errors import VmError
 from floe.qemu.accel import check_kvm
 from tests.support.command import FLOE, floe
@@ -291,6 +292,22 @@ def test_an_ide_s_way(vm: dict[str, str]) -> None:
         ask(port)
         port.flush()
         assert port.in_waiting == 0
+        port.close()
+
+
+def test_floe_s_own_port(vm: dict[str, str]) -> None:
+    """What a read of one byte took ahead counts as waiting, also for select(): a terminal would not show it else."""
+    port = protocol_floe.Serial(f"floe://{vm['name']}", timeout=10)
+    try:
+        ask(port)
+        port.write(b"print('x' * 3000)\r")
+        answer = port.read_until(b"\r\n")
+        until(lambda: port.in_waiting > 3000, "the answer is there")
+        for _ in range(port.in_waiting):
+            assert select.select([port.fd], [], [], 0)[0]
+            answer += port.read(1)
+        assert answer.endswith(b"x" * 3000 + b"\r\n>>> ") and not select.select([port.fd], [], [], 0)[0]
+    finally:
         port.close()
 
 

@@ -3,6 +3,7 @@
 
 pyserial finds this module by its name (`serial.protocol_handler_packages`). Beside what pyserial's own socket:// has:
 `fd` for select(), an `in_waiting` that tells the truth, no delay, and reads ahead where single bytes are asked for.
+What was read ahead counts as waiting, for select() too.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import array
 import contextlib
 import fcntl
+import os
 import select
 import socket
 import termios
@@ -29,6 +31,7 @@ class Serial(serial.SerialBase):  # type: ignore[misc, unused-ignore]  # pyseria
     def __init__(self, *args: object, **kwargs: object) -> None:
         self._sock: socket.socket | None = None
         self._ahead = b""
+        self._readable = -1  # always so for select(): stands for what was read ahead
         super().__init__(*args, **kwargs)
 
     def open(self) -> None:
@@ -39,6 +42,7 @@ class Serial(serial.SerialBase):  # type: ignore[misc, unused-ignore]  # pyseria
             self._sock.connect(where)
         except OSError as e:
             raise serial.SerialException(f"cannot connect to {where}: {e}") from e
+        self._readable = os.eventfd(1)
         self.is_open = True
 
     def close(self) -> None:
@@ -46,32 +50,37 @@ class Serial(serial.SerialBase):  # type: ignore[misc, unused-ignore]  # pyseria
         if self._sock is not None:
             self._sock.close()
             self._sock = None
+        if self._readable >= 0:
+            os.close(self._readable)
+            self._readable = -1
         self.is_open = False
 
     @property
     def fd(self) -> int:
-        """For select(): readable when something comes, apart from what was read ahead."""
+        """For select(), to be asked for anew each time: readable when a read gets something at once."""
         assert self._sock is not None
-        return self._sock.fileno()
+        return self._readable if self._ahead else self._sock.fileno()
 
     @property
     def in_waiting(self) -> int:
         """Bytes that a read gets at once."""
+        assert self._sock is not None
         count = array.array("i", [0])
-        fcntl.ioctl(self.fd, termios.FIONREAD, count)
+        fcntl.ioctl(self._sock, termios.FIONREAD, count)
         # Whoever finds nothing sleeps before looking again (mpremote: 10 ms): an answer is on its way within less.
-        if not count[0] and not self._ahead and select.select([self.fd], [], [], _PATIENCE_S)[0]:
+        if not count[0] and not self._ahead and select.select([self._sock], [], [], _PATIENCE_S)[0]:
             self._receive(1)  # the end, or what came just now
         return count[0] + len(self._ahead)
 
     def read(self, size: int = 1) -> bytes:
         """Read `size` bytes, or what came within the port's timeout; None waits for ever."""
+        assert self._sock is not None
         end = None if self._timeout is None else time.monotonic() + self._timeout
         while len(self._ahead) < size:
             left = None if end is None else max(0.0, end - time.monotonic())
-            if not select.select([self.fd], [], [], left)[0]:
+            if not select.select([self._sock], [], [], left)[0]:
                 break
-            # A reader of single bytes does not select(): for it alone more is taken than it asks for.
+            # For a reader of single bytes more is taken than it asks for.
             self._receive(_AHEAD if size == 1 else size - len(self._ahead))
         data, self._ahead = self._ahead[:size], self._ahead[size:]
         return data
@@ -107,7 +116,8 @@ class Serial(serial.SerialBase):  # type: ignore[misc, unused-ignore]  # pyseria
             self.read(self.in_waiting)
 
     def _wait(self) -> None:
-        if not select.select([self.fd], [], [], self._timeout)[0]:
+        assert self._sock is not None
+        if not select.select([self._sock], [], [], self._timeout)[0]:
             raise serial.SerialException("read timeout")
 
     def _receive(self, size: int) -> None:
