@@ -14,81 +14,16 @@ from pathlib import Path
 
 import pytest
 
-from floe.testing import Boot, Guest
-from tests.boot.rawhttp import Answer, RawHttp, exchange
+from floe.testing import Boot
+from tests.boot.rawhttp import RawHttp
 from tests.boot.webguest import get
+from tests.boot.webproxy import CHUNKED, GET, OK, BootProxy, Proxy, serve, until
 from tests.boot.webupstream import Conversation, Upstream
-
-TOKEN = "let me change it"
-GET = b"GET %b HTTP/1.1\r\nHost: shop.test\r\n%b\r\n"
-OK = b"HTTP/1.1 200 OK\r\n"
-CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
-SETTINGS = {
-    "PROXY_CONNECT_S": "2",
-    "PROXY_READ_S": "1.5",
-    "PROXY_TOTAL_S": "60",
-    "PROXY_DOWN_S": "2",
-    "CONTROL_PORT": "9000",
-}
-
-
-class Proxy:
-    """A running images/web in front of upstreams."""
-
-    def __init__(self, vm: Guest) -> None:
-        self.vm = vm
-        self.port = vm.ports[80]
-        vm.expect_exact("serving on port 80")
-
-    def ask(self, path: str, *fields: str) -> dict[str, object]:
-        answer = get(self.port, path, *fields)
-        assert answer.status == 200, answer
-        value = json.loads(answer.body)
-        assert isinstance(value, dict)
-        return value
-
-    def names(self, count: int) -> set[object]:
-        """Who answers so many requests."""
-        return {self.ask("/who")["name"] for _ in range(count)}
-
-    def control(self, method: str, path: str, token: str = TOKEN) -> Answer:
-        head = f"{method} {path} HTTP/1.1\r\nHost: c\r\nAuthorization: Bearer {token}\r\n\r\n"
-        return exchange(self.vm.ports[9000], head.encode())[0]
-
-    def upstreams(self) -> dict[str, dict[str, object]]:
-        answer = self.control("GET", "/upstreams")
-        assert answer.status == 200
-        return {each["name"]: each for each in json.loads(answer.body)}
-
-
-BootProxy = Callable[..., Proxy]
 
 
 @pytest.fixture
 def boot_proxy(boot: Boot, tmp_path: Path) -> Iterator[BootProxy]:
-    secret = tmp_path / "token"
-    secret.write_text(TOKEN + "\n")
-    running: list[Proxy] = []
-
-    def start(*upstreams: Upstream, **settings: str) -> Proxy:
-        env = {**SETTINGS, "UPSTREAMS": ",".join(each.url for each in upstreams), **settings}
-        secrets = {"control": str(secret)}
-        vm = boot("web", deadline_s=120, ports=[80, 9000, 9100], env=env, secrets=secrets)
-        running.append(Proxy(vm))
-        return running[-1]
-
-    yield start
-    for proxy in running:
-        proxy.vm.interrupt()
-        assert proxy.vm.wait() == 0
-        assert "PANIC" not in proxy.vm.console_text and "Traceback" not in proxy.vm.console_text
-
-
-def until(what: Callable[[], bool], seconds: float = 15) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, "it did not come to that"
-        time.sleep(0.05)
+    yield from serve(boot, tmp_path)
 
 
 # ---- there and back ---------------------------------------------------------------------------------
@@ -268,89 +203,6 @@ def _check_tunnel(proxy: Proxy) -> None:
     with RawHttp(proxy.port) as client:  # the upstream does not change over
         client.send(GET % (b"/slow", asked))
         assert client.answer().body == b"slow"
-
-
-# ---- upstreams that lie -----------------------------------------------------------------------------
-
-LIES = {
-    "no HTTP": b"220 mail.test ESMTP\r\n\r\n",
-    "HTTP/2": b"HTTP/2 200\r\n\r\n",
-    "short status": b"HTTP/1.1 20 OK\r\n\r\n",
-    "status that is none": b"HTTP/1.1 999 x\r\n\r\n",
-    "line feeds": b"HTTP/1.1 200 OK\nContent-Length: 0\n\n\r\n\r\n",
-    "folded field": OK + b"X: a\r\n b\r\nContent-Length: 0\r\n\r\n",
-    "blank before the colon": OK + b"Content-Length : 0\r\n\r\n",
-    "no colon": OK + b"nonsense\r\n\r\n",
-    "NUL": OK + b"X: a\0b\r\nContent-Length: 0\r\n\r\n",
-    "carriage return": OK + b"X: a\rSet-Cookie: x\r\nContent-Length: 0\r\n\r\n",
-    "two lengths": OK + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
-    "length list": OK + b"Content-Length: 3, 3\r\n\r\nabc",
-    "signed length": OK + b"Content-Length: +3\r\n\r\nabc",
-    "length and chunked": OK + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    "gzip and chunked": OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
-    "chunked twice": OK + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    "chunked in 1.0": b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    "chunked 204": b"HTTP/1.1 204 x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    "chunk size": CHUNKED + b"xyz\r\n",
-    "signed chunk size": CHUNKED + b"+3\r\nabc\r\n0\r\n\r\n",
-    "chunk too long": CHUNKED + b"2\r\nabc\r\n",
-    "interim for ever": b"HTTP/1.1 102 x\r\n\r\n" * 40,
-    "unasked upgrade": b"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
-    "large head": OK + b"X: " + b"a" * 20_000 + b"\r\n\r\n",
-    "many fields": OK + b"X: y\r\n" * 200 + b"\r\n",
-    "endless head": OK + b"X: y\r\n" * 4000,
-}
-# Answers that begin well: the client can see that they are not whole.
-CUT = {
-    "/cut": OK + b"Content-Length: 100000\r\n\r\nabc",
-    "/cut-chunks": CHUNKED + b"3\r\nabc\r\n5\r\nde",
-    "/bad-chunk": CHUNKED + b"3\r\nabc\r\n",
-}
-
-
-def test_lies(boot_proxy: BootProxy) -> None:
-    def close_at_once(talk: Conversation) -> None:
-        """Nothing is said."""
-
-    def cut(talk: Conversation) -> None:
-        talk.say(CUT[talk.head.split(" ")[1]])
-        time.sleep(0.2)
-        if "/bad-chunk" in talk.head:
-            talk.say(b"zz\r\n")
-            talk.sock.recv(1)
-
-    def more(talk: Conversation) -> None:
-        talk.say(OK + b"Content-Length: 3\r\n\r\nabc" + OK + b"Content-Length: 8\r\n\r\nsmuggled")
-        talk.sock.recv(1)
-
-    def half(talk: Conversation) -> None:
-        talk.say(b"HTTP/1.1 200 O")
-
-    scripts = {f"/{number}": lie for number, lie in enumerate(LIES.values())}
-    scripts |= {"/nothing": close_at_once, "/more": more, "/half": half, "/silent": b"", **dict.fromkeys(CUT, cut)}
-    with Upstream("liar", scripts) as liar:
-        proxy = boot_proxy(liar, PROXY_MAX_FAILS="0")
-        for number, case in enumerate(LIES):
-            with RawHttp(proxy.port) as client:
-                assert client.get(f"/{number}").status == 502, case
-                assert json.loads(client.get("/who").body)["name"] == "liar", case  # the client's connection goes on
-        for path in CUT:
-            with RawHttp(proxy.port) as client, pytest.raises(EOFError):
-                client.send(GET % (path.encode(), b""))
-                answer = client.answer()
-                assert answer.status == 200
-                client.take(1_000)
-        with RawHttp(proxy.port) as client:
-            for path, status in (("/half", 502), ("/nothing", 502), ("/silent", 504)):
-                assert client.get(path).status == status, path
-            for _ in range(3):
-                assert client.get("/more").body == b"abc"
-                assert json.loads(client.get("/who").body)["name"] == "liar"
-        with RawHttp(proxy.port) as client:
-            client.send(b"POST /nothing HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx")
-            assert client.answer().status == 502
-        assert [head for head in liar.heads if "POST /nothing" in head] == [liar.heads[-1]]  # and was not asked again
-        proxy.vm.expect_exact("bad answer: bad version", timeout=10)
 
 
 # ---- upstreams that fail, come and go ---------------------------------------------------------------
