@@ -220,6 +220,8 @@ class Exchange(Pending):
                 self._begin_tunnel(answer)
             elif answer.status < 200:
                 self._pass_interim(answer.status)
+                if self.link is None:  # the client has gone
+                    return b""
                 continue
             self.answer_head = answer
         self.pending = b""
@@ -232,7 +234,10 @@ class Exchange(Pending):
         if self.interim > _INTERIM:
             raise bad("too many interim answers")
         if status == 100 and self.request.head.expects and self.connection is not None:
-            self.connection.inform(CONTINUE)
+            try:
+                self.connection.inform(CONTINUE)
+            except OSError as exc:  # the client's, and no fault of the upstream
+                self.connection.failed(exc)
 
     def _begin_tunnel(self, answer: Answer) -> None:
         if not self.streams or not wants_tunnel(self.request.head) or answer.upgrade.lower() != b"websocket":

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -67,6 +68,23 @@ def _chunks(talk: Conversation) -> None:
     talk.keep = True
 
 
+class Interim:
+    """Tells to go on with the body, twice, when the test wants it."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+        self.go = threading.Event()
+
+    def __call__(self, talk: Conversation) -> None:
+        self.asked.set()
+        assert self.go.wait(30)
+        for _ in range(2):
+            talk.say(b"HTTP/1.1 100 Continue\r\n\r\n")
+            time.sleep(0.1)
+        talk.say(OK + b"Content-Length: 2\r\n\r\nok")
+        talk.keep = True
+
+
 GOOD: dict[str, bytes | Callable[[Conversation], None]] = {
     "/slow": _slow,
     "/hints": _early_hints,
@@ -87,12 +105,14 @@ def _until_closed(talk: Conversation) -> None:
 
 
 def test_there_and_back(boot_proxy: BootProxy) -> None:
-    with Upstream("one", {**GOOD, "/close": _until_closed}) as one:
+    interim = Interim()
+    with Upstream("one", {**GOOD, "/close": _until_closed, "/interim": interim}) as one:
         proxy = boot_proxy(one)
         _check_request(proxy)
         _check_answers(proxy)
         _check_bodies(proxy, one)
         _check_tunnel(proxy)
+        _check_reset_before_interim(proxy, interim)
 
 
 def _check_request(proxy: Proxy) -> None:
@@ -203,6 +223,18 @@ def _check_tunnel(proxy: Proxy) -> None:
     with RawHttp(proxy.port) as client:  # the upstream does not change over
         client.send(GET % (b"/slow", asked))
         assert client.answer().body == b"slow"
+
+
+def _check_reset_before_interim(proxy: Proxy, interim: Interim) -> None:
+    """The client's fault, and no failure of the upstream."""
+    with RawHttp(proxy.port) as leaving:
+        leaving.send(b"POST /interim HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\nx")
+        assert interim.asked.wait(20)
+        leaving.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    time.sleep(0.2)  # for the reset to arrive
+    interim.go.set()
+    until(lambda: all(each["active"] == 0 for each in proxy.upstreams().values()))
+    assert [each["failures"] for each in proxy.upstreams().values()] == [0]
 
 
 # ---- upstreams that fail, come and go ---------------------------------------------------------------
