@@ -34,7 +34,7 @@ class Exchange(Pending):
     tunnel = False
     over = False  # of the answer's body, all has come
     until = 0  # ticks_ms: the upstream must have moved
-    end = 0  # ticks_ms: an answer must have begun
+    end = 0  # ticks_ms: the head of an answer must be here
     wake: object = None  # of the client's connection
 
     def __init__(self, proxy: object, request: object) -> None:
@@ -175,7 +175,7 @@ class Exchange(Pending):
         )
         if lost and not self.begun and not self.taken and self.request.method in _IDEMPOTENT:
             self.fail(504)
-        elif not self.begun and self.sent and time.ticks_diff(now, self.end) > 0:
+        elif self.answer_head is None and self.sent and time.ticks_diff(now, self.end) > 0:
             self.tried = [None] * self.proxy.options.tries  # and no other is asked
             self.fail(504)
         elif time.ticks_diff(now, self.until) > 0 and self._owes():

@@ -74,10 +74,18 @@ def test_lies(boot_proxy: BootProxy) -> None:
     def half(talk: Conversation) -> None:
         talk.say(b"HTTP/1.1 200 O")
 
+    def drip(talk: Conversation) -> None:
+        talk.say(OK)
+        while True:
+            time.sleep(0.3)
+            talk.say(b"X: y\r\n")
+
     scripts = {f"/{number}": lie for number, lie in enumerate(LIES.values())}
     scripts |= {"/nothing": close_at_once, "/more": more, "/half": half, "/silent": b"", **dict.fromkeys(CUT, cut)}
-    with Upstream("liar", scripts) as liar:
-        proxy = boot_proxy(liar, PROXY_MAX_FAILS="0")
+    with Upstream("liar", {**scripts, "/drip": drip}) as liar:
+        proxy = boot_proxy(liar, PROXY_MAX_FAILS="0", PROXY_TOTAL_S="4")
+        dripped = RawHttp(proxy.port, timeout_s=20)
+        dripped.send(GET % (b"/drip", b""))
         for number, case in enumerate(LIES):
             with RawHttp(proxy.port) as client:
                 assert client.get(f"/{number}").status == 502, case
@@ -98,4 +106,6 @@ def test_lies(boot_proxy: BootProxy) -> None:
             client.send(b"POST /nothing HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx")
             assert client.answer().status == 502
         assert [head for head in liar.heads if "POST /nothing" in head] == [liar.heads[-1]]  # and was not asked again
+        with dripped:  # a sign of life each time, and no head within the whole time
+            assert dripped.answer().status == 504
         proxy.vm.expect_exact("bad answer: bad version", timeout=10)
