@@ -24,6 +24,8 @@ def split_host(text: str) -> tuple:
     for char in host:
         if not ("a" <= char.lower() <= "z" or char.isdigit() or char in ".-_:%"):
             raise ValueError("%s: expected host:port" % text)
+    if ":" not in host and (len(host) > 253 or not all(0 < len(part) < 64 for part in host.rstrip(".").split("."))):
+        raise ValueError("%s: a name has at most 253 characters, each part of it 1 to 63" % text)
     return host, number
 
 

@@ -301,6 +301,8 @@ def _check_control(proxy: Proxy) -> None:
         ("POST", "/upstreams/10.1.1.1:1/drain", 404),
         ("POST", "/upstreams/10.1.1.1:99999", 400),
         ("POST", "/upstreams/a,b:1", 400),
+        ("POST", f"/upstreams/{'a' * 64}.b:1", 400),
+        ("POST", f"/upstreams/{'a.' * 127}:1", 400),
     ):
         assert proxy.control(method, path).status == status, (method, path)
 
@@ -357,6 +359,7 @@ def test_checks_and_least_connections(boot_proxy: BootProxy) -> None:
     ("settings", "said"),
     [
         ({"UPSTREAMS": "a:b"}, "a:b: expected host:port"),
+        ({"UPSTREAMS": "c:1,a..b:1"}, "a..b:1: a name has at most 253 characters, each part of it 1 to 63"),
         ({"UPSTREAMS": "a", "PROXY_READ_S": "soon"}, "PROXY_READ_S = soon: expected seconds"),
         ({"UPSTREAMS": "a", "CONTROL_PORT": "90"}, "CONTROL_PORT needs a secret `control` of at least 8 bytes"),
     ],
