@@ -5,6 +5,7 @@ Header fields that hold for one connection only stay behind (RFC 9110, section 7
 (X-Forwarded-*, Forwarded of RFC 7239, Via).
 """
 
+from http1 import unquote
 from message import REASONS, HttpError, Response, Streamed
 
 # For one connection only, or written anew.
@@ -57,11 +58,23 @@ def target_of(head: object, strip: bytes) -> bytes:
     path = head.path.replace("\\", "/") + "/"
     if "/../" in path or "/./" in path:
         raise HttpError(400, "dots in the path")
-    if strip and (target == strip or target.startswith(strip + b"/") or target.startswith(strip + b"?")):
-        target = target[len(strip) :]
-        if target[:1] != b"/":
-            target = b"/" + target
-    return target
+    return _stripped(target, strip) if strip else target
+
+
+def _stripped(target: bytes, strip: bytes) -> bytes:
+    """Without the beginning, however the client has percent-encoded it: the route was found by the decoded path."""
+    at = 0
+    for char in unquote(strip):
+        size = 3 if target[at : at + 1] == b"%" else 1
+        if unquote(target[at : at + size]) != bytes((char,)):
+            return target
+        at += size
+    rest = target[at:]
+    if rest[:3].lower() == b"%2f":
+        return b"/" + rest[3:]
+    if rest and rest[:1] not in (b"/", b"?"):
+        return target
+    return rest if rest[:1] == b"/" else b"/" + rest
 
 
 def request_head(head: object, options: object, secure: bool) -> tuple:

@@ -333,6 +333,14 @@ def test_checks_and_least_connections(boot_proxy: BootProxy) -> None:
             one, two, PROXY_BALANCE="least-connections", PROXY_CHECK_PATH="/health", PROXY_CHECK_S="0.3",
             PROXY_CHECK_TIMEOUT_S="5", PROXY_READ_S="60", PROXY_TRUST="true", PROXY_HOST="inner.test", PROXY_STRIP="/api",
         )  # fmt: skip
+        for path, left in (
+            ("/%61p%69/x?y", "/x?y"),
+            ("/api%2Fx", "/x"),
+            ("/api?%61", "/?%61"),
+            ("/ap%69", "/"),
+            ("/apix", "/apix"),
+        ):
+            assert str(proxy.ask(path)["head"]).startswith(f"GET {left} HTTP/1.1\r\n"), path
         seen = str(proxy.ask("/api/x?y", "X-Forwarded-For: 1.1.1.1", "Forwarded: for=1.1.1.1")["head"])
         assert seen.startswith("GET /x?y HTTP/1.1\r\nHost: inner.test\r\n")
         assert "X-Forwarded-For: 1.1.1.1, 10.0.2.2" in seen and "Forwarded: for=1.1.1.1, proto=http" in seen
