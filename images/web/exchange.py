@@ -158,10 +158,14 @@ class Exchange(Pending):
         elif again:
             answer = self.start(stale)
             if answer is not None:
-                self.answer(answer)
+                self._refuse(answer)
         else:
             self._finish()
-            self.answer(HttpError(status).answer())
+            self._refuse(HttpError(status).answer())
+
+    def _refuse(self, answer: Response) -> None:
+        site = self.request.head.site
+        self.answer(site.told(answer) if site is not None else answer)
 
     def check(self, now: int) -> None:
         """Called often: is something overdue, or the upstream known to be gone?"""
@@ -274,6 +278,9 @@ class Exchange(Pending):
 
     def _relay(self, whole: bool) -> None:
         self.relayed = True
+        site = self.request.head.site
+        if site is not None and site.headers:
+            self.answer_head.fields = site.over(self.answer_head.fields)
         if whole:
             self.answer(Whole(self.answer_head, self.content.take()))
             return

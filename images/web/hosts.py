@@ -7,6 +7,7 @@ from message import HttpError, Request, Response
 from pages import Router
 
 _MEMO = 256  # values of Host remembered
+_ADDED = (b"set-cookie", b"vary", b"link")  # stand beside those of an upstream; others instead of them
 _PLAIN = frozenset(b"-._~!$&'()*+,;=:@/0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
@@ -47,6 +48,7 @@ class Host:
         self.label = settings.label()
         self.api = settings.api
         self.headers = tuple([(name.encode(), value.encode()) for name, value in settings.headers.items()])
+        self._own = [name.lower() for name, _ in self.headers if name.lower() not in _ADDED]
         self.files = Files(settings, self.headers, hidden)
         self.router = Router(self.files)
         self.proxies: list = []  # (path, handler)
@@ -56,18 +58,22 @@ class Host:
 
     def __call__(self, request: Request) -> object:
         if self._https:
-            return self._told(self._to_https(request.head))
+            return self.told(self._to_https(request.head))
         for source, target, status in self._redirects:
             if matches(source, request.path):
-                return self._told(self._redirect(request.head, source, target, status))
+                return self.told(self._redirect(request.head, source, target, status))
         handler = self.proxy_of(request.path) or self.router
-        return self._told(handler(request))
+        return self.told(handler(request))
 
-    def _told(self, answer: object) -> object:
+    def told(self, answer: object) -> object:
         """With the headers of this host; Files has put them into its own answers."""
         if self.headers and isinstance(answer, Response) and self.headers[0] not in answer.fields:
             answer.fields = answer.fields + self.headers
         return answer
+
+    def over(self, fields: list) -> list:
+        """An upstream's fields and those of this host, which count."""
+        return [pair for pair in fields if pair[0].lower() not in self._own] + list(self.headers)
 
     def proxy_of(self, path: str) -> object:
         for pattern, proxy in self.proxies:

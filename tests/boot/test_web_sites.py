@@ -286,8 +286,26 @@ def check_log(text: str) -> None:
 
 @pytest.fixture
 def upstream() -> Iterator[Upstream]:
-    with Upstream("behind") as server:
+    framed = b"X-Frame-Options: ALLOW\r\nVary: Cookie\r\nx-FRAME-options: ALLOW\r\nX-Other: 1\r\n"
+    scripts = {
+        "/behind/framed": b"HTTP/1.1 200 OK\r\n%bContent-Length: 0\r\n\r\n" % framed,
+        "/behind/bad": b"no answer\r\n\r\n",
+    }
+    with Upstream("behind", scripts) as server:
         yield server
+
+
+def check_headers_before_an_upstream(port: int) -> None:
+    """Those of the host are on an upstream's answers, and on what is said in its place."""
+    with RawHttp(port) as client:
+        answer = client.get("/behind/x")
+        assert (answer.status, answer.fields["x-frame-options"], answer.fields["vary"]) == (200, "DENY", "Origin")
+        answer = client.get("/behind/bad")
+        assert (answer.status, answer.fields["x-frame-options"], answer.fields["vary"]) == (502, "DENY", "Origin")
+        client.send(b"GET /behind/framed HTTP/1.1\r\nHost: a\r\n\r\n")
+        lines = iter(client.line, b"")
+        said = sorted(line for line in lines if line[:4].lower() in (b"http", b"x-fr", b"vary", b"x-ot"))
+    assert said == [b"HTTP/1.1 200 OK", b"Vary: Cookie", b"Vary: Origin", b"X-Frame-Options: DENY", b"X-Other: 1"]
 
 
 def test_a_configuration_in_the_image(boot: Boot, tmp_path: Path, upstream: Upstream) -> None:
@@ -295,6 +313,7 @@ def test_a_configuration_in_the_image(boot: Boot, tmp_path: Path, upstream: Upst
     app = tmp_path / "web"
     shutil.copytree(DATA.parent, app)
     config = 'log_level = "warning"\nport = 81\n[[host]]\nroot = "/rom/about"\napi = true\n'
+    config += 'headers = {X-Frame-Options = "DENY", Vary = "Origin"}\n'
     config += f'[[host.proxy]]\npath = "/behind/*"\nupstreams = ["{upstream.url}"]\nconnect_s = 5\n'
     (app / "data" / ".web.toml").write_text(config)
     (app / "data" / "wrong.toml").write_text(config.replace("connect_s", "conect_s"))
@@ -308,9 +327,10 @@ def test_a_configuration_in_the_image(boot: Boot, tmp_path: Path, upstream: Upst
             assert client.get("/").status == 200
     with RawHttp(vm.ports[9100]) as client:
         assert 'web_requests_total{host="default",code="200"} 24\n' in client.get("/metrics").body.decode()
+    check_headers_before_an_upstream(vm.ports[81])
     vm.send(INTERRUPT)
     assert vm.wait() == 0
-    assert "info web: stopped; 25 requests served, 0 connections cut" in vm.console_text
+    assert "info web: stopped; 28 requests served, 0 connections cut" in vm.console_text
     vm = boot(app, deadline_s=DEADLINE_S, ports=[81], env={"CONFIG": "/rom/wrong.toml"})
     assert vm.wait() == 2
     assert (
