@@ -247,9 +247,8 @@ def test_repl(vm: dict[str, str], program: str, terminals: list[Terminal]) -> No
         terminal.expect("\n15\r\n>>> ")
         terminal.type("\x1b[A\r")  # the line before
         terminal.expect("\n15\r\n>>> ")
-        terminal.type("while True: pass\r\r")
-        terminal.expect("... ")
-        time.sleep(0.2)
+        terminal.type("for n in (1, 2):\rprint('be' + 'gun', n)\rwhile n: pass\r\r\r\r")
+        terminal.expect("begun 1")
         terminal.type("\x03")
         terminal.expect("KeyboardInterrupt")
         terminal.type("imp\t")

@@ -60,7 +60,7 @@ def test_the_friendly_repl_edits_remembers_and_completes(device: Device) -> None
     device.type("1/0\r", "ZeroDivisionError: divide by zero" + PROMPT)
     device.type("\x05", "paste mode; Ctrl-C to cancel, Ctrl-D to finish\r\n=== ")
     device.type("for i in range(2):\r    print('p', i)\r\x04", "p 0\r\np 1" + PROMPT)
-    device.type("while True: pass\r\r\r", "... ")
+    device.type("for n in (1, 2):\rprint('be' + 'gun', n)\rwhile n: pass\r\r\r\r", "begun 1\r\n")
     device.type(INTERRUPT, "KeyboardInterrupt: " + PROMPT)
 
 
@@ -136,7 +136,7 @@ def test_the_raw_repl_answers_as_upstreams(device: Device) -> None:
     device.type("1/0\x04", 'OK\x04Traceback (most recent call last):\r\n  File "<stdin>", line 1, in <module>\r\n')
     device.type("", "ZeroDivisionError: divide by zero\r\n\x04>")
     device.type("junk\x03print(2)\x04", "OK2\r\n\x04\x04>")
-    device.type("while 1: pass\x04", "OK")
+    device.type("print('go')\nwhile 1: pass\x04", "OKgo\r\n")
     device.type(INTERRUPT, "KeyboardInterrupt: \r\n\x04>")
     device.type("\x04", "OK\r\nMPY: soft reboot\r\nraw REPL; CTRL-B to exit\r\n>")
     device.type("print('x' in globals())\x04", "OKFalse\r\n\x04\x04>")  # boot.py ran, the script did not
@@ -155,7 +155,7 @@ def test_raw_paste_has_windows_and_takes_any_program(device: Device) -> None:
     device.type(program + b"\x04", "192000\r\n\x04\x04>")
     assert device.vm.console.data[at:].count(b"\x01") == len(program) // 0x8000  # a mark for each window taken
     device.type("\x05A\x01print(\x04", "SyntaxError: invalid syntax\r\n\x04>")
-    device.type("\x05A\x01while 1: pass\x04", "\x04")
+    device.type("\x05A\x01print('go')\nwhile 1: pass\x04", "go\r\n")
     device.type(INTERRUPT, "KeyboardInterrupt: \r\n\x04>")
     device.type("\x05A\x01print(1)\x03", "KeyboardInterrupt: \r\n\x04>")
     device.type("\x05B\x01", "R\x00>")
@@ -183,6 +183,7 @@ micropython.kbd_intr(-1)
 print("ready")
 print(sys.stdin.buffer.read(256) == bytes(range(256)))
 micropython.kbd_intr(3)
+print("heard again")
 while True: pass
 """
 
@@ -190,7 +191,7 @@ while True: pass
 def test_a_script_that_takes_binary_input_gets_every_byte(boot: Boot, tmp_path: Path) -> None:
     d = Device(boot(script(tmp_path, BINARY), deadline_s=DEADLINE_S, dev=True))
     d.type("", "ready\n")
-    d.type(bytes(range(256)), "True\n")
+    d.type(bytes(range(256)), "True\nheard again\n")
     d.type(INTERRUPT, "KeyboardInterrupt:")
 
 
