@@ -21,7 +21,7 @@ POST_NOTE = b"POST /api/notes HTTP/1.1\r\nHost: test\r\nContent-Type: applicatio
 
 DEADLINE_S = 120.0  # for one test
 CALM_S = 0.005  # between connections: the accept queue of QEMU's port forwarding holds one
-SETTLE_S = 5.0  # for the guest's first line, and for its end
+SETTLE_S = 30.0  # for the guest's first line, and for its end
 
 
 class Web:

@@ -37,6 +37,8 @@ class Upstream:
         self.heads: list[str] = []
         self.accepted = 0
         self._connections: list[socket.socket] = []
+        self._lock = threading.Lock()  # between those that end connections and the thread that takes them
+        self._closed = False
         self._sock = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port = int(self._sock.getsockname()[1])
         threading.Thread(target=self._accept, daemon=True).start()
@@ -51,18 +53,21 @@ class Upstream:
 
     def close(self) -> None:
         """Refuse connections, and reset those that there are."""
-        for sock in [self._sock, *self._connections]:
-            with suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-            sock.close()
-        self._connections.clear()
+        with self._lock:
+            self._closed = True
+            for sock in [self._sock, *self._connections]:
+                with suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
+                sock.close()
+            self._connections.clear()
 
     def hang_up(self) -> None:
         """End all connections, as a server does with those that are idle."""
-        for sock in self._connections:
-            with suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-        self._connections.clear()
+        with self._lock:
+            for sock in self._connections:
+                with suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
+            self._connections.clear()
 
     @property
     def url(self) -> str:
@@ -75,8 +80,12 @@ class Upstream:
                 sock, _ = self._sock.accept()
             except OSError:
                 return
-            self.accepted += 1
-            self._connections.append(sock)
+            with self._lock:
+                if self._closed:
+                    sock.close()
+                    return
+                self.accepted += 1
+                self._connections.append(sock)
             threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
 
     def _serve(self, sock: socket.socket) -> None:

@@ -19,7 +19,7 @@ from floe.testing import Boot
 from tests.support.command import FLOE
 from tests.support.mpremote_device import Device
 
-DEADLINE_S = 25.0
+DEADLINE_S = 90.0
 ROUNDS = 9
 ANSWER_S = 0.1  # an idle machine answers in half of that
 PROMPT = "\r\n>>> "
@@ -56,16 +56,15 @@ def start(boot: Boot, folder: Path, body: str, **options: object) -> Device:
 
 
 def test_mpremote_exec_beside_a_loaded_web_server(boot: Boot) -> None:
-    """An answer within 100 ms of the connection, and no request that fails. Of nine the third fastest counts: a host
-    that runs other tests too delays mpremote itself, which looks for input every 10 ms."""
+    """An answer within 100 ms of the connection, or not much later than without a load where the host is slow, and no
+    request that fails. Of nine the third fastest counts: a host that runs other tests too delays mpremote itself, which
+    looks for input every 10 ms."""
     d = Device(boot("web", deadline_s=DEADLINE_S, dev=True, ports=[80], net=["user"]))
     d.type("", "serving on port 80")
     url = f"http://127.0.0.1:{d.vm.ports[80]}/"
-    wrk = subprocess.Popen(["wrk", "-t1", "-c8", "-d8", url], stdout=subprocess.PIPE, text=True)
 
     def answers() -> list[float]:
         times = []
-        time.sleep(1)  # wrk has its connections
         for number in range(ROUNDS):
             started = time.monotonic()
             port = SerialTransport(d.url)
@@ -77,7 +76,10 @@ def test_mpremote_exec_beside_a_loaded_web_server(boot: Boot) -> None:
             port.close()
         return times
 
+    quiet = sorted(d.meanwhile(answers))[ROUNDS // 3 - 1]
+    wrk = subprocess.Popen(["wrk", "-t1", "-c8", "-d8", url], stdout=subprocess.PIPE, text=True)
     try:
+        d.meanwhile(lambda: time.sleep(1))  # wrk has its connections
         times = d.meanwhile(answers)
         code, text, whole = d.mpremote("exec", "print('whole')")
         report = d.meanwhile(lambda: wrk.communicate(timeout=30)[0])
@@ -85,12 +87,12 @@ def test_mpremote_exec_beside_a_loaded_web_server(boot: Boot) -> None:
         wrk.kill()
         wrk.wait()
     served = re.search(r"(\d+) requests in", report)
-    print(f"median {1000 * statistics.median(times):.0f} ms")
+    print(f"without a load {1000 * quiet:.0f} ms, median {1000 * statistics.median(times):.0f} ms")
     print(f"mpremote exec: {[round(1000 * t) for t in times]} ms; with its start {1000 * whole:.0f} ms;\n{report}")
     assert code == 0 and text == "whole\n"
     assert "Socket errors" not in report and "Non-2xx" not in report
     assert served is not None and int(served[1]) > 100
-    assert sorted(times)[ROUNDS // 3 - 1] < ANSWER_S
+    assert sorted(times)[ROUNDS // 3 - 1] < max(ANSWER_S, 3 * quiet)
 
 
 def test_what_is_typed_lives_with_the_script(boot: Boot, tmp_path: Path) -> None:

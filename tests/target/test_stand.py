@@ -46,7 +46,7 @@ def vms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vms]:
 
 def test_the_last_words_are_there_during_the_call(boot: Boot, script: Path) -> None:
     vm = boot(script, args=["20", "busy"])
-    vm.expect_exact("line 19\n", timeout=5)
+    vm.expect_exact("line 19\n", timeout=10)  # the call takes longer
 
 
 def test_all_that_was_printed_is_there_at_the_end(boot: Boot, script: Path) -> None:

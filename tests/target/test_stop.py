@@ -11,6 +11,7 @@ import pytest
 from floe.testing import Boot, Guest
 
 INTERRUPT = b"\x03"
+AT_ONCE_S = 0.9  # less than the second that a loop is given to hear it
 
 # What main() awaits, what it says after the wish, and the exit code of the script.
 WAITS = {
@@ -61,7 +62,7 @@ def start(boot: Boot, tmp_path: Path, wait: str, end: str, *, dev: bool = False,
 
 def ended(vm: Guest, code: int, words: list[str]) -> None:
     said = vm.console_text.replace("\r", "")
-    assert code == vm.wait(deadline_s=5), said
+    assert code == vm.wait(deadline_s=30), said
     for word in ["cancelled\n", "finally\n", *words]:
         assert word in said
     assert "Traceback" not in said and "not here" not in said
@@ -87,18 +88,24 @@ def test_the_code_is_the_script_s(boot: Boot, tmp_path: Path, end: str) -> None:
 def test_a_dev_service_ends_in_order_while_code_runs_beside_it(boot: Boot, tmp_path: Path) -> None:
     """What was typed is interrupted at once, now and when the end is asked for, and the service has its turn after it."""
     vm = start(boot, tmp_path, "await asyncio.sleep(100)", ENDS["plain"][0], dev=True)
-    for number in range(2):
-        vm.send(f"\r\x01import time; print('go', {number}); time.sleep(1000)\x04".encode())
-        vm.expect_exact(f"go {number}")
-        if number == 0:
-            vm.send(INTERRUPT)
-            started = time.monotonic()
-            vm.expect_exact("KeyboardInterrupt: \r\n\x04>")
-            assert time.monotonic() - started < 0.9
+    waits = []
+    while not waits or (min(waits) >= AT_ONCE_S and len(waits) < 5):  # a busy host may delay some of them
+        type_in(vm, len(waits))
+        vm.send(INTERRUPT)
+        started = time.monotonic()
+        vm.expect_exact("KeyboardInterrupt: \r\n\x04>")
+        waits.append(time.monotonic() - started)
+    assert min(waits) < AT_ONCE_S, waits
+    type_in(vm, len(waits))
     code = vm.stop()
     said = vm.console_text.replace("\r", "")
     assert code == 0, said
-    assert "cancelled\n" in said and "finally\n" in said and said.count("Traceback") == 2, said
+    assert "cancelled\n" in said and "finally\n" in said and said.count("Traceback") == len(waits) + 1, said
+
+
+def type_in(vm: Guest, number: int) -> None:
+    vm.send(f"\r\x01import time; print('go', {number}); time.sleep(1000)\x04".encode())
+    vm.expect_exact(f"go {number}")
 
 
 @pytest.mark.parametrize("live", [True, False])
@@ -117,7 +124,7 @@ def test_a_second_ctrl_c_interrupts_what_the_first_began(boot: Boot, tmp_path: P
     vm.send(INTERRUPT)
     vm.expect_exact("slow\n")
     vm.send(INTERRUPT)
-    assert vm.wait(deadline_s=5) == 1
+    assert vm.wait(deadline_s=30) == 1
     assert "KeyboardInterrupt" in vm.console_text
 
 

@@ -12,7 +12,7 @@ from floe.build import port_archive
 from floe.testing import Boot
 from tests.support.mpremote_device import Device
 
-DEADLINE_S = 15.0
+DEADLINE_S = 60.0
 RAW = "raw REPL; CTRL-B to exit\r\n>"
 MAIN = """
 import asyncio, shop, user
