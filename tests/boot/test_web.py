@@ -9,26 +9,13 @@ import re
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from floe.testing import Boot
 from tests.bench import unixport
 from tests.boot.rawhttp import RawHttp, exchange
-from tests.boot.webguest import DATA, HOST, POST_NOTE, BootWeb, Web, get, request, serve, status_of
-
-
-@pytest.fixture
-def boot_web(boot: Boot) -> Iterator[BootWeb]:
-    yield from serve(boot)
-
-
-@pytest.fixture
-def web(boot_web: BootWeb) -> Web:
-    return boot_web({})
-
+from tests.boot.webguest import DATA, HOST, POST_NOTE, Web, get, request, status_of
 
 # ---- the site ---------------------------------------------------------------------------------------
 

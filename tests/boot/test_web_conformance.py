@@ -16,12 +16,10 @@ import time
 from collections.abc import Iterator
 
 import h11
-import pytest
 
-from floe.testing import Boot
 from tests.boot.rawhttp import RawHttp
 from tests.boot.webcases import CASES, HOST, PLAIN, Case
-from tests.boot.webguest import CALM_S, CHUNKED, DATA, POST, BootWeb, Web, serve
+from tests.boot.webguest import CALM_S, CHUNKED, DATA, POST, Web
 
 _LAST = b"GET /robots.txt HTTP/1.1\r\nHost: smuggled\r\nConnection: close\r\n\r\n"
 _TIMEOUT_S = 20.0
@@ -29,16 +27,6 @@ _AT_ONCE = 24  # connections
 _one_by_one = threading.Lock()  # see CALM_S
 _APART_S = 0.002  # between pieces that shall come in two packets
 _DATE = re.compile(rb"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d [A-Z][a-z]{2} 20\d\d \d\d:\d\d:\d\d GMT")
-
-
-@pytest.fixture
-def boot_web(boot: Boot) -> Iterator[BootWeb]:
-    yield from serve(boot)
-
-
-@pytest.fixture
-def web(boot_web: BootWeb) -> Web:
-    return boot_web({})
 
 
 def _exchange(port: int, pieces: tuple[bytes, ...], end: bool) -> bytes:

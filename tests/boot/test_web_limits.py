@@ -9,12 +9,10 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
 
 import pytest
 
 from floe.stream.keys import INTERRUPT
-from floe.testing import Boot
 from tests.boot.rawhttp import RawHttp
 from tests.boot.webguest import (
     CALM_S,
@@ -26,20 +24,8 @@ from tests.boot.webguest import (
     BootWeb,
     Web,
     get,
-    serve,
     status_of,
 )
-
-
-@pytest.fixture
-def boot_web(boot: Boot) -> Iterator[BootWeb]:
-    yield from serve(boot)
-
-
-@pytest.fixture
-def web(boot_web: BootWeb) -> Web:
-    return boot_web({})
-
 
 # ---- hostile clients --------------------------------------------------------------------------------
 
