@@ -126,3 +126,6 @@ bool hal_entropy_get(void *out, size_t len) {
     }
     return true;
 }
+
+static void entropy_copied(const hal_identity_t *id) { hal_entropy_add(id->seed, sizeof(id->seed)); }
+HAL_COPIED(HAL_COPIED_MACHINE, entropy_copied);

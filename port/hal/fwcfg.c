@@ -152,3 +152,10 @@ bool hal_fwcfg_uuid(uint8_t out[16]) {
     }
     return memcmp(out, none, UUID_LEN) != 0;
 }
+
+// The copy's device has other files. A transfer that never ended keeps it out of use.
+static void fwcfg_copied(const hal_identity_t *id) {
+    (void)id;
+    state = state == BROKEN ? BROKEN : UNSEEN;
+}
+HAL_COPIED(HAL_COPIED_MACHINE, fwcfg_copied);

@@ -208,6 +208,35 @@ bool hal_virtio_mmio(unsigned n, uint64_t *base, uint64_t *size, uint64_t *gsi);
 // Once: more calls do nothing.
 void hal_stop_ask(void);
 
+// ---- copied.c: this VM has become a copy of a running one, and is another machine from now on ---------
+// What the host says about the copy. Cards are in the order of their devices.
+enum { HAL_CARDS_MAX = 8, HAL_SEED_LEN = 32, HAL_MAC_LEN = 6, HAL_WORD_MAX = 127 };
+typedef struct {
+    int32_t pid, ppid;
+    uint64_t wall_ns; // since 1970-01-01 UTC; 0: not told
+    uint8_t seed[HAL_SEED_LEN];
+    char name[HAL_WORD_MAX + 1]; // "": not told
+    struct {
+        bool has_mac;
+        uint8_t mac[HAL_MAC_LEN];
+        char ip[HAL_WORD_MAX + 1]; // as the command line's ip= has it; "": as it was
+    } card[HAL_CARDS_MAX];
+} hal_identity_t;
+// Read lines of KEY=VALUE: pid, ppid, seed (hexadecimal), and where they are told wall, name, mac0.., ip0... Other keys
+// are passed over. 0, or -EPROTO: something is missing or cannot be, and *id is of no use.
+int hal_copied_read(hal_identity_t *id, const char *text, size_t len);
+// Be that machine: call the hooks of all parts that the image has, in order. Before any Python.
+void hal_copied_became(const hal_identity_t *id);
+// Who must be told says so beside its functions: HAL_COPIED(HAL_COPIED_ABOVE, hook); Nothing of it is in an image
+// without hal_copied_became(): the linker keeps the hooks only for that.
+enum { HAL_COPIED_MACHINE, HAL_COPIED_SECRETS, HAL_COPIED_ABOVE, HAL_COPIED_LAST }; // each draws on those before it
+typedef struct {
+    unsigned when;
+    void (*became)(const hal_identity_t *id);
+} hal_copied_t;
+#define HAL_COPIED(time, hook) \
+    __attribute__((section("hal_copied"), used)) static const hal_copied_t hook##_entry = {time, hook}
+
 // ---- drivers ------------------------------------------------------------------------------------
 // A driver an image can hold; the generated floe_app.c lists those that it does. probe() finds and
 // starts every device of its kind. Returns how many came up, or -errno of the first that failed.
