@@ -277,5 +277,5 @@ def test_without_a_certificate(boot: Boot, certificates: Certificates) -> None:
         (other, other, "invalid cert"),
     ):
         vm = boot("web", variant="tls", deadline_s=30, secrets={"cert": cert, "key": key})
-        vm.expect_exact(f"cannot serve TLS: {words} (secrets cert and key, PEM)")
+        vm.expect_exact(f"error web: cert and key: {words}")
         assert vm.wait() == 2

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import re
+import shutil
 import socket
+import ssl
 import time
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 from floe.stream.keys import INTERRUPT
 from floe.testing import Boot, Guest
 from tests.boot.rawhttp import Answer, RawHttp
+from tests.support.certs import HOST, Certificates
 from tests.support.fixtures import REPO
 
 PAGE = (REPO / "docs" / "appliances.md").read_text()
@@ -150,6 +153,39 @@ def test_settings_that_cannot_be(boot: Boot, folder: Path, file: str, env: dict[
     assert vm.wait() == 2
     assert vm.console_text.startswith(f"error checks: {said}")
     assert "Traceback" not in vm.console_text
+
+
+def test_tls(boot: Boot, folder: Path) -> None:
+    """As the page's line has it, with files of the image; a key of another's ends the VM."""
+    certificates = Certificates(folder)
+    data = folder / "data"
+    data.mkdir()
+    shutil.copy(certificates.pem("good"), data / "cert.pem")
+    shutil.copy(certificates.key("good"), data / "key.pem")
+    line = re.search(r"^server = await (.*443.*)$", PAGE, re.MULTILINE)
+    assert line is not None
+    files = 'cert="/rom/cert.pem", key=app.settings.key'
+    said = line[1].replace('("http/1.1",)', '("http/1.1",), ' + files)
+    script = (folder / "main.py").read_text().replace("port=80", 'port=443, key="/rom/key.pem"')
+    script, count = re.subn(r"asyncio\.start_server\(.*\)", said, script)
+    assert count == 1
+    (folder / "main.py").write_text(script)
+    vm = boot(folder, deadline_s=60, ports=[443, ADMIN])
+    vm.expect_exact("info counter: serving on port 443\n")
+    context = ssl.create_default_context(cafile=str(certificates.pem("ca")))
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    with (
+        socket.create_connection(("127.0.0.1", vm.ports[443]), timeout=20) as raw,
+        context.wrap_socket(raw, server_hostname=HOST) as conn,
+    ):
+        assert conn.selected_alpn_protocol() == "http/1.1"
+        assert conn.makefile().readline() == "hello 1\n"
+    vm.stop()
+    assert vm.wait() == 0
+    for key in ("/rom/cert.pem", "/rom/none.pem"):
+        vm = boot(folder, deadline_s=60, ports=[], env={"KEY": key})
+        assert vm.wait() == 2
+        assert "error counter: cert and key: " in vm.console_text and "Traceback" not in vm.console_text
 
 
 def test_the_script_without_asyncio(boot: Boot, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ _attrs = {
     "Seconds": "settings",
     "Log": "log",
     "Metrics": "metrics",
+    "tls_context": "tlscontext",
 }
 
 
