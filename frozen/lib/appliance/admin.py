@@ -36,7 +36,7 @@ def answer(app: object, head: bytes) -> bytes:
 
 def _page(app: object, path: bytes) -> tuple:
     if path == b"/metrics":
-        return 200, _METRICS, app.metrics.text()
+        return 200, _METRICS, app.page()
     if path in (b"/health", b"/ready"):
         problems = app.problems()
         if path == b"/ready" and not app.is_ready:

@@ -2,6 +2,8 @@
 """An appliance on asyncio: how it runs and ends."""
 
 import asyncio
+import socket
+from asyncio import core
 
 from .base import BaseApp
 
@@ -27,7 +29,7 @@ class App(BaseApp):
         wake = asyncio.Event()
         self.log.start(wake.set)
         writer = asyncio.create_task(self._write_log(wake))
-        server = await self._listen()
+        server = self._listen()
         try:
             return await self._until_the_end(main)
         except Exception as exc:
@@ -37,7 +39,7 @@ class App(BaseApp):
             self.is_ready = False
             writer.cancel()
             if server is not None:
-                server.close()
+                server.cancel()
 
     async def _until_the_end(self, main: object) -> object:
         ended = asyncio.Event()
@@ -65,36 +67,59 @@ class App(BaseApp):
             while self.log.write_some():
                 await asyncio.sleep_ms(0)
 
-    async def _listen(self) -> object:
+    # Sockets without asyncio's streams, which not every appliance has: its start is waited for.
+
+    def _listen(self) -> object:
+        """The task that takes clients of the port of the pages."""
         port = self.settings.metrics_port
         if not port:
             return None
+        sock = socket.socket(socket.AF_INET6)
         try:
-            return await asyncio.start_server(self._client, "::", port)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(socket.getaddrinfo("::", port)[0][-1])
+            sock.listen(5)
+            sock.setblocking(False)
+            return asyncio.create_task(self._accept(sock))
         except OSError as exc:
+            sock.close()
             self.log.warning("no metrics: port %d cannot be opened (error %d)", port, exc.errno)
             return None
 
-    async def _client(self, reader: object, writer: object) -> None:
+    async def _accept(self, sock: object) -> None:
+        try:
+            while True:
+                yield core._io_queue.queue_read(sock)
+                try:
+                    core.create_task(self._client(sock.accept()[0]))
+                except (OSError, MemoryError):
+                    await asyncio.sleep_ms(1000)
+        finally:
+            sock.close()
+
+    async def _client(self, sock: object) -> None:
         self._clients += 1
         try:
             if self._clients <= 8:  # who is over it comes again
-                await asyncio.wait_for(self._serve(reader, writer), 5)
-        except (OSError, asyncio.TimeoutError):
+                await asyncio.wait_for(self._serve(sock), 5)
+        except (OSError, MemoryError, asyncio.TimeoutError):
             pass
         finally:
             self._clients -= 1
-            writer.close()
-            await writer.wait_closed()
+            sock.close()
 
-    async def _serve(self, reader: object, writer: object) -> None:
+    async def _serve(self, sock: object) -> None:
         from .admin import MAX_HEAD, answer, complete
 
-        head = b""
-        while not complete(head):
-            data = await reader.read(MAX_HEAD)
-            if not data:
+        sock.setblocking(False)
+        data = b""
+        while not complete(data):
+            yield core._io_queue.queue_read(sock)
+            more = sock.recv(MAX_HEAD)
+            if not more:
                 return
-            head += data
-        writer.write(answer(self, head))
-        await writer.drain()
+            data += more
+        data = answer(self, data)
+        while data:
+            yield core._io_queue.queue_write(sock)
+            data = data[sock.send(data) :]

@@ -43,7 +43,7 @@ class BaseApp:
         except SettingsError as exc:
             self.fail(str(exc))
         self.log = Log(name, self.settings.log_level)
-        self._measure()
+        self._start = time.time()
 
     def fail(self, problem: str) -> None:
         """Print what is wrong with the settings and end."""
@@ -70,9 +70,13 @@ class BaseApp:
                 found.append("%s: %s" % (name, said) if said else name)
         return found
 
-    def _measure(self) -> None:
-        self.gauge("floe_info", "Which image this is.", ("name", "version")).labels(*floe.app()).set(1)
-        self.gauge("process_start_time_seconds", "Seconds since 1970.").set(time.time())
-        for key, text in _MEMORY:
-            self.gauge("floe_%s_bytes" % key, text, function=lambda key=key: floe.mem_info()[key])
-        self.gauge("floe_log_dropped_lines", "Lines without room.", function=lambda: self.log.dropped)
+    def page(self) -> str:
+        """All metrics as text. Those that every appliance has are made when somebody asks first."""
+        if self._start is not None:
+            self.gauge("floe_info", "Which image this is.", ("name", "version")).labels(*floe.app()).set(1)
+            self.gauge("process_start_time_seconds", "Seconds since 1970.").set(self._start)
+            for key, text in _MEMORY:
+                self.gauge("floe_%s_bytes" % key, text, function=lambda key=key: floe.mem_info()[key])
+            self.gauge("floe_log_dropped_lines", "Lines without room.", function=lambda: self.log.dropped)
+            self._start = None
+        return self.metrics.text()
