@@ -7,6 +7,7 @@ from message import HttpError, Request, Response
 from pages import Router
 
 _MEMO = 256  # values of Host remembered
+_MEMO_SIZE = 64  # bytes of the longest one
 _ADDED = (b"set-cookie", b"vary", b"link")  # stand beside those of an upstream; others instead of them
 _PLAIN = frozenset(b"-._~!$&'()*+,;=:@/0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
@@ -140,9 +141,10 @@ class Sites:
         host = self._memo.get(field)
         if host is None:
             host = self._look_up(field)
-            if len(self._memo) >= _MEMO:
-                self._memo.clear()
-            self._memo[field] = host
+            if len(field) <= _MEMO_SIZE:
+                if len(self._memo) >= _MEMO:
+                    self._memo.clear()
+                self._memo[field] = host
         return host
 
     def _look_up(self, field: bytes) -> Host:

@@ -24,6 +24,8 @@ from message import HttpError, Pending, Prepared, Response, date_line
 _IN = select.POLLIN
 _MEMO_HEADS = 128  # request heads remembered
 _MEMO_SIZE = 1024  # bytes of the longest one
+_TELL_S = 10  # at least between two lines that tell of no memory
+_STARVED = HttpError(503).answer()
 
 
 class Limits:
@@ -178,6 +180,7 @@ class Server:
         self.tick = 0  # seconds since start
         self.date = b""  # the Date line of this second; empty without a clock
         self.stopping = False
+        self.starved = 0  # times that there was no memory, and the clock has not told it
         self.nodelay = None
         self._listeners: list = []
         self._clock: object = None
@@ -206,8 +209,7 @@ class Server:
     async def stop(self, deadline_s: int) -> int:
         """Stop accepting, let requests in flight finish. Returns how many connections had to be cut."""
         self.stopping = True
-        self.fixed.clear()
-        self.alike.clear()
+        self.forget()
         while self._listeners:
             self._listeners.pop().close()
         for connection in list(self.connections.values()):
@@ -277,6 +279,12 @@ class Server:
                 value.is_remembered = True
                 self.prepared.append(value)
 
+    def forget(self) -> None:
+        """All answers that are remembered."""
+        self.fixed.clear()
+        self.alike.clear()
+        self._let_go()
+
     def _let_go(self) -> None:
         """Of the answers that no head leads to any more."""
         self.fold()
@@ -300,6 +308,9 @@ class Server:
     def error_answer(self, exc: Exception) -> Response:
         if isinstance(exc, HttpError):
             return exc.answer()
+        if isinstance(exc, MemoryError):
+            self.starved += 1
+            return _STARVED
         sys.print_exception(exc)
         return HttpError(500).answer()
 
@@ -309,11 +320,21 @@ class Server:
         self.date = date_line(time.gmtime(now)) if now > 1_600_000_000 else b""
 
     async def _run_clock(self) -> None:
+        rest = 0  # no line before this tick
         while True:
             await asyncio.sleep_ms(1000)
             self.tick += 1
-            self._set_date()
-            for connection in list(self.connections.values()):
-                connection.check_deadline(self.tick)
-            for listener in self._listeners:
-                listener.resume()
+            try:
+                self._set_date()
+                for connection in list(self.connections.values()):
+                    connection.check_deadline(self.tick)
+                for listener in self._listeners:
+                    listener.resume()
+                if self.starved and self.tick >= rest:
+                    print("error httpd: no memory, %d times" % self.starved)
+                    self.starved = 0
+                    rest = self.tick + _TELL_S
+                    self.heads.clear()
+                    self.forget()
+            except MemoryError:
+                self.starved += 1

@@ -120,7 +120,7 @@ def _redirect(where: str, table: object) -> tuple:
     if "*" in target and (target.index("*") < len(target) - 1 or source[-1] != "*"):
         raise SettingsError("%s: to = %s: `*` stands at the end, and at that of `from`" % (where, target))
     status = table.get("status", 301)
-    if status not in STATUSES:
+    if type(status) is not int or status not in STATUSES:  # 301.0 is 301, too
         raise SettingsError("%s: status = %r: one of %s" % (where, status, ", ".join([str(s) for s in STATUSES])))
     return source, target, status
 

@@ -81,6 +81,7 @@ def test_a_host(siteconfig: Any) -> None:
         ('[[host]]\nredirects = [{from = "/a", to = "/b*"}]', "`*` stands at the end"),
         ('[[host]]\nredirects = [{from = "/a", to = "/b\\r\\nX: y"}]', "has a character that no header may have"),
         ('[[host]]\nredirects = [{from = "/a", to = "/b", status = 200}]', "status = 200: one of 301, 302"),
+        ('[[host]]\nredirects = [{from = "/a", to = "/b", status = 301.0}]', "status = 301.0: one of 301, 302"),
         ('[[host]]\nredirects = [{from = "/a", to = "/b", code = 301}]', "code is no key of a redirect"),
         ('[[host]]\n[[host.proxy]]\npath = "/a"', "host 1: proxy: upstreams = None: expected a list"),
         ("[[host]]\nproxy = 5", "host 1: proxy = 5: expected a list"),

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import json
 import re
 import shutil
@@ -13,10 +14,12 @@ import time
 import pytest
 
 from floe.stream.keys import INTERRUPT
+from floe.testing import Boot
 from tests.boot.rawhttp import RawHttp
 from tests.boot.webguest import (
     CALM_S,
     DATA,
+    DEADLINE_S,
     HOST,
     POST,
     POST_NOTE,
@@ -76,6 +79,30 @@ def test_the_address_that_holds_most_gives_way(boot_web: BootWeb) -> None:
     assert status_of(web.port)["connections"] <= 30  # of one address: three quarters
     for client in clients:
         client.sock.close()
+
+
+def test_memory_for_what_clients_say_is_bounded(boot: Boot) -> None:
+    """Long names of hosts are not remembered; bodies without room end their connections, and a line says it."""
+    web = Web(boot("web", deadline_s=DEADLINE_S, ports=[80], memory="4M"))
+    before = settled(web.port)["gc_used"]
+    with RawHttp(web.port) as client:
+        for number in range(250):
+            client.send(b"GET /robots.txt HTTP/1.1\r\nHost: %04d%s\r\n\r\n" % (number, b"x" * 4000))
+            assert client.answer().status == 200
+    assert settled(web.port)["gc_used"] - before < 65536
+    clients = []
+    for _ in range(50):
+        time.sleep(CALM_S)
+        clients.append(RawHttp(web.port, timeout_s=20))
+        clients[-1].send(POST + b"Content-Length: 65000\r\n\r\n")
+    for client in clients:
+        with contextlib.suppress(OSError):  # as others have taken the room
+            client.send(b"x" * 60000)
+    web.vm.expect("error httpd: no memory, [0-9]+ times\n", timeout=20)
+    for client in clients:
+        client.sock.close()
+    assert get(web.port, "/").status == 200
+    assert web.ends_with(0).count("error httpd") == 1
 
 
 # ---- many connections -------------------------------------------------------------------------------
