@@ -19,7 +19,7 @@ from event import Context, Event
 from message import HttpError, Response
 
 _TRACE_LINES = 10
-_GRACE_MS = 1000  # for one step of a coroutine that is cancelled, and for an exception to say what it is
+_GRACE_MS = 1000  # for one step of a coroutine that is cancelled, for an exception to say what it is, for health()
 _COROUTINE = type(each for each in ())  # a generator's: MicroPython makes no difference
 _NOWHERE = -1  # no time that a task waits for
 
@@ -106,6 +106,17 @@ class Calls:
         finally:
             if not goes_on:
                 self._end_turn()
+
+    def health(self) -> object:
+        """What health() of the handler's module says, a check of appliance's."""
+        try:
+            return _timelimit.call(_GRACE_MS, TimedOut(), _healthy, self._module.health)
+        except TimedOut:
+            return "health() did not end within %g s" % (_GRACE_MS / 1000)
+        except BaseException as exc:
+            if isinstance(exc, KeyboardInterrupt) and core._asked:
+                self.stop.set()
+            return type(exc).__name__
 
     # ---- coroutines -----------------------------------------------------------------------------
 
@@ -198,6 +209,15 @@ def _called(function: object, event: Event, context: Context) -> object:
     """A coroutine, or the answer."""
     value = function(event, context)
     return value if isinstance(value, _COROUTINE) else answer_of(value, context.request_id.encode())
+
+
+def _healthy(function: object) -> object:
+    """True, or what is wrong as text. Runs code of the handler's, its __str__ too."""
+    try:
+        said = function()
+        return said is True or str(said or "")
+    except Exception as exc:
+        return "%s: %s" % (type(exc).__name__, exc)
 
 
 def _told(exc: BaseException) -> tuple:

@@ -42,6 +42,8 @@ class Service:
         self.app.gauge("function_init_seconds", "What the handler's module took to be imported.").set(init_s)
         self._cold = self.app.gauge("function_cold_start_seconds", "From the VM's start until it serves.")
         self._calls = Calls(self.app, module)
+        if callable(getattr(module, "health", None)):
+            self.app.check("handler", self._calls.health)
         self._server = Server(self._calls, limits, context)
 
     def _load(self) -> object:
@@ -58,8 +60,6 @@ class Service:
             there = ", ".join(sorted(names)) or "none"
             print("error function: handler.py has no function %s(event, context); there is: %s" % (wanted, there))
             sys.exit(_NO_HANDLER)
-        if callable(getattr(handler, "health", None)):
-            self.app.check("handler", handler.health)
         return handler
 
     async def _main(self) -> None:

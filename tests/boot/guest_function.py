@@ -30,6 +30,11 @@ class Mute(Exception):
 
 
 def health():
+    if seen.get("ill") == "for ever":
+        while True:
+            pass
+    if seen.get("ill") == "to death":
+        raise SystemExit
     return True if "ill" not in seen else "ill since a call"
 
 
@@ -202,5 +207,5 @@ def handle(event, context):
     if path in ("/json", "/cloud", "/keys", "/event", "/context"):
         return tells(path, event, context)
     if path == "/ill":
-        seen["ill"] = True
+        seen["ill"] = event.query.get("how")
     return dict(seen)

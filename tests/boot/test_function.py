@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import ssl
 import time
 import urllib.error
 import urllib.request
@@ -18,6 +19,7 @@ import pytest
 from floe.stream.keys import INTERRUPT
 from floe.testing import Boot, Guest
 from tests.boot.rawhttp import Answer, RawHttp
+from tests.support.certs import HOST, Certificates
 from tests.support.command import floe
 from tests.support.vms import Vms, log, until
 
@@ -265,6 +267,9 @@ def _health_and_end(function: Function) -> None:
     assert function.page("health") == (503, "calls: 1 go on after their time\n")
     function.value("/ill")
     assert function.page("health") == (503, "calls: 1 go on after their time\nhandler: ill since a call\n")
+    for how, said in (("for+ever", "health() did not end within 1 s"), ("to+death", "SystemExit")):
+        function.value(f"/ill?how={how}")
+        assert function.page("health") == (503, f"calls: 1 go on after their time\nhandler: {said}\n")
     assert function.metric("function_cold_start_seconds") > 0 and function.metric("function_init_seconds") > 0
     with ThreadPoolExecutor(1) as pool:
         last = pool.submit(function.call, "/async/last")
@@ -288,6 +293,30 @@ def test_an_end_while_a_handler_has_the_processor(boot: Boot, tmp_path: Path) ->
         call.result(timeout=20)
     assert vm.wait() == 0
     assert "requests, 0 cut" in vm.console_text
+
+
+def test_tls(boot: Boot, tmp_path: Path) -> None:
+    """The README's way to HTTPS, for an image on this one."""
+    there = folder(tmp_path)
+    with (there / "image.toml").open("a") as toml:
+        toml.write('[variant.tls]\nmain = "secure.py"\nports = ["8443:8443"]\nsecrets = ["cert", "key"]\n')
+    certificates = Certificates(tmp_path)
+    secrets = {"cert": certificates.pem("good"), "key": certificates.key("good")}
+    vm = boot(there, variant="tls", deadline_s=60, secrets=secrets, ports=[8443])
+    vm.expect_exact("info function: serving on port 8443", timeout=START_S)
+    context = ssl.create_default_context(cafile=str(certificates.pem("ca")))
+    context.set_alpn_protocols(["http/1.1"])
+    with (
+        socket.create_connection(("127.0.0.1", vm.ports[8443]), timeout=20) as raw,
+        context.wrap_socket(raw, server_hostname=HOST) as conn,
+    ):
+        assert conn.selected_alpn_protocol() == "http/1.1"
+        conn.sendall(b"GET /text HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answer = conn.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n") and answer.endswith("\r\n\r\ngrüß dich".encode())
+    vm.send(INTERRUPT)
+    assert vm.wait() == 0
+    assert "info function: 1 requests, 0 cut" in vm.console_text and "Traceback" not in vm.console_text
 
 
 def test_what_catches_everything_ends_the_vm(boot: Boot, tmp_path: Path) -> None:
