@@ -72,6 +72,8 @@ from floe.vm.session import Session
 @click.option("--restart", metavar="POLICY", default="no",
               help="With -d: start it again when it ends: on-failure (its exit code is not 0) or always, with :N at\n"
                    "most N times; not after floe stop.  [default: no]")  # fmt: skip
+@click.option("--children", type=click.IntRange(min=0), metavar="N",
+              help="How many copies of a VM that forks may run at a time.  [default: 16]")  # fmt: skip
 @click.option("--stamps", is_flag=True, help="Print when kernel and script started.")
 @click.option("--dry-run", is_flag=True, help="Print the command line, or Xen's configuration, instead of running it.")
 @click.option("-v", "--verbose", is_flag=True, help="Say which accelerator and command line are used.")

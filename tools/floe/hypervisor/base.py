@@ -8,7 +8,7 @@ and its exit status says how: (code + 1) << 1 | 1 for the guest's exit code, 0 f
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -44,6 +44,7 @@ class Hypervisor(Protocol):
     accels: tuple[str, ...]  # values of --accel; empty where there is nothing to choose
     card_kinds: tuple[str, ...]  # of network cards
     forwarding_kinds: tuple[str, ...]  # of network cards that ports are forwarded to
+    copies: bool  # whether a running VM can be copied: send_copy(), expect_copy(), run_copy()
     relays_forwards: bool  # what it cannot forward itself goes through a relay of ours: ports.claim(through=True)
 
     # ---- while a VM is planned
@@ -74,8 +75,9 @@ class Hypervisor(Protocol):
     def show(self, spec: VmSpec, *, as_json: bool) -> str:
         """What a person would type to boot `spec`, for --dry-run."""
 
-    def greet(self, sock: socket.socket) -> None:
-        """Say what the hypervisor must hear before its first event. Raises OSError."""
+    def greet(self, sock: socket.socket, *, copied: bool = False) -> None:
+        """Say what the hypervisor must hear before its first event. copied: the guest runs only by run_copy(). Raises
+        OSError."""
 
     def interrupt(self) -> bool:
         """Make the guest say where it stands (a PANIC line, Python frames), write out its console, and end. False:
@@ -84,6 +86,17 @@ class Hypervisor(Protocol):
     async def watch(self, sock: socket.socket, on_event: OnEvent) -> None:
         """Deliver the events from our end of their socket, which becomes ours to close, until the hypervisor closes it;
         returns after the last one was delivered."""
+
+    async def send_copy(self, fd: int, meanwhile: Callable[[], Awaitable[None]]) -> None:
+        """Stop the guest, call `meanwhile`, write its state to this socket, and let it go on whatever happens. Raises
+        VmError and what `meanwhile` does."""
+
+    async def expect_copy(self, fd: int) -> None:
+        """Wait until a guest's state may be written to the other end of this socket, which the hypervisor has
+        inherited. Raises VmError."""
+
+    async def run_copy(self) -> None:
+        """Wait until the state is there, and let the guest run. Raises VmError."""
 
     def preload(self) -> None:
         """Load what watch() would load while the guest starts."""

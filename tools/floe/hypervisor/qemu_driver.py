@@ -6,15 +6,17 @@ from __future__ import annotations
 import json
 import shlex
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 from floe.errors import UsageError
 from floe.hostnet import backlog, taps
 from floe.hypervisor.base import OnEvent
 from floe.qemu import accel, commandline, qmp, words
 from floe.qemu.commandline import Endpoints
+from floe.qemu.copying import Copying
 from floe.qemu.memory import GuestMemory
 from floe.spec import handover, network
 from floe.spec.network import Card
@@ -33,10 +35,12 @@ class Qemu:
     accels: tuple[str, ...] = accel.ACCELS
     card_kinds: tuple[str, ...] = network.KINDS
     forwarding_kinds: tuple[str, ...] = ("user",)
+    copies = True
     relays_forwards = True
 
     def __init__(self) -> None:
         self._monitor: socket.socket | None = None
+        self._copying = Copying()
 
     def check(self, options: RunOptions) -> None:
         """The machine is one of QEMU's that we know."""
@@ -74,11 +78,12 @@ class Qemu:
         argv = commandline.command_line(spec, Endpoints.for_paste())
         return json.dumps(argv) if as_json else shlex.join(argv)
 
-    def greet(self, sock: socket.socket) -> None:
+    def greet(self, sock: socket.socket, *, copied: bool = False) -> None:
         """Ask for QMP's command mode, from which on events come, and for the guest to run."""
         self.release()
         self._monitor = sock.dup()
-        qmp.negotiate(sock)
+        self._copying = Copying()
+        qmp.negotiate(sock, run=not copied)
 
     def interrupt(self) -> bool:
         """By an NMI."""
@@ -91,7 +96,28 @@ class Qemu:
 
     async def watch(self, sock: socket.socket, on_event: OnEvent) -> None:
         """QMP by its library."""
-        await qmp.watch(sock, on_event)
+        copying = self._copying
+
+        def deliver(name: str, data: Mapping[str, Any]) -> None:
+            if not copying.took(name, data):
+                on_event(name, data)
+
+        try:
+            await qmp.watch(sock, deliver, copying.commands)
+        finally:
+            copying.ended()
+
+    async def send_copy(self, fd: int, meanwhile: Callable[[], Awaitable[None]]) -> None:
+        """By a migration to the socket."""
+        await self._copying.send(fd, meanwhile)
+
+    async def expect_copy(self, fd: int) -> None:
+        """By a migration from it."""
+        await self._copying.expect(fd)
+
+    async def run_copy(self) -> None:
+        """The migration is complete."""
+        await self._copying.run()
 
     def preload(self) -> None:
         """QMP's library."""

@@ -6,10 +6,10 @@ from __future__ import annotations
 import json
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from floe.errors import FloeError, UsageError
+from floe.errors import FloeError, UsageError, VmError
 from floe.hypervisor.base import OnEvent
 from floe.lab import disk as labdisk
 from floe.spec import guestline, handover, vmspec
@@ -31,6 +31,7 @@ class Xen:
     accels: tuple[str, ...] = ()
     card_kinds: tuple[str, ...] = places.KINDS
     forwarding_kinds: tuple[str, ...] = places.KINDS
+    copies = False
     relays_forwards = False
 
     def __init__(self) -> None:
@@ -108,7 +109,7 @@ class Xen:
             return json.dumps({"config": text, "commands": commands})
         return text + "\n".join(f"# {command}" for command in commands)
 
-    def greet(self, sock: socket.socket) -> None:
+    def greet(self, sock: socket.socket, *, copied: bool = False) -> None:
         """The process needs no word of ours."""
 
     def interrupt(self) -> bool:
@@ -118,6 +119,18 @@ class Xen:
     async def watch(self, sock: socket.socket, on_event: OnEvent) -> None:
         """Its lines."""
         await events.watch(sock, on_event)
+
+    async def send_copy(self, fd: int, meanwhile: Callable[[], Awaitable[None]]) -> None:
+        """Not under Xen: `copies` says so."""
+        raise VmError("a Xen domain is not copied")
+
+    async def expect_copy(self, fd: int) -> None:
+        """As send_copy()."""
+        raise VmError("a Xen domain is not copied")
+
+    async def run_copy(self) -> None:
+        """As send_copy()."""
+        raise VmError("a Xen domain is not copied")
 
     def preload(self) -> None:
         """All is loaded."""

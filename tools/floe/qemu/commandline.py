@@ -34,15 +34,19 @@ _MAX_DEVICES = {"microvm": 8, "q35": 16, "pc": 16}  # what the machine has room 
 
 @dataclass(frozen=True)
 class Endpoints:
-    """QEMU's character devices behind the guest's console, its 16550 and QMP ("" for no QMP), as -chardev has them.
+    """QEMU's character devices behind the guest's console, its 16550, QMP and its family ("" for none), as -chardev
+    has them.
 
     qmp: the guest waits there for qmp.negotiate().
-    lossless: the console is held back while its reader is behind; the end of its input then closes it for good."""
+    lossless: the console is held back while its reader is behind; the end of its input then closes it for good.
+    copied: the guest is what copying.Copying.expect() takes."""
 
     console: str
     serial: str
     qmp: str = ""
     lossless: bool = True
+    family: str = ""
+    copied: bool = False
 
     @classmethod
     def for_paste(cls) -> Endpoints:
@@ -57,6 +61,8 @@ class Endpoints:
             f"socket,id=console,fd={wires.console}{more}",
             f"socket,id=serial,fd={wires.serial}{more}",
             f"socket,id=qmp,fd={wires.events}{more}",
+            family=f"socket,id=family,fd={wires.family}{more}" if wires.family else "",
+            copied=wires.copied,
         )
 
 
@@ -83,10 +89,10 @@ def command_line(spec: VmSpec, endpoints: Endpoints, files: list[str] | None = N
         "-M", _MACHINE[spec.machine],
         "-bios", FIRMWARE,
     ]  # fmt: skip
-    devices = 2 + len(spec.cards) + len(spec.disks)
-    if devices > (most := _MAX_DEVICES[spec.machine]):
+    most = _MAX_DEVICES[spec.machine] - 2 - bool(endpoints.family)
+    if len(spec.cards) + len(spec.disks) > most:
         raise UsageError(
-            f"{len(spec.cards)} network cards, {len(spec.disks)} disks: {spec.machine} has room for {most - 2} in all",
+            f"{len(spec.cards)} network cards, {len(spec.disks)} disks: {spec.machine} has room for {most} in all",
             hint="--machine q35" if spec.machine == "microvm" else "",
         )
     argv += accel.arguments(spec.accel)
@@ -100,6 +106,10 @@ def command_line(spec: VmSpec, endpoints: Endpoints, files: list[str] | None = N
     argv += ["-chardev", endpoints.console, *_virtio(spec.machine, "serial", f"max_ports={ports}")]
     argv += ["-device", f"{port},chardev=console"]
     argv += _virtio(spec.machine, "rng")
+    if endpoints.family:  # behind the console's device, by which the guest knows it
+        argv += ["-chardev", endpoints.family, *_virtio(spec.machine, "serial", "id=family,max_ports=2")]
+        argv += ["-device", "virtserialport,bus=family.0,nr=1,name=floe.family,chardev=family"]
+    argv += ["-incoming", "defer"] if endpoints.copied else []
     if endpoints.qmp:
         argv += ["-S", "-chardev", endpoints.qmp, "-mon", "chardev=qmp,mode=control"]
     first_user = next((i for i, card in enumerate(spec.cards) if card.kind == "user"), -1)

@@ -13,17 +13,23 @@ import contextlib
 import logging
 import socket
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from floe.errors import VmError
+
+if TYPE_CHECKING:
+    from qemu.qmp import QMPClient
 
 # With ids: of an error to a command without one the library takes its leave.
-_NEGOTIATE = b'{"execute": "qmp_capabilities", "id": "first"}\n{"execute": "cont", "id": "second"}\n'
+_NEGOTIATE = b'{"execute": "qmp_capabilities", "id": "first"}\n'
+_RUN = b'{"execute": "cont", "id": "second"}\n'
 
 _NMI = b'{"execute": "inject-nmi", "id": "third"}\n'
 
 
-def negotiate(sock: socket.socket) -> None:
+def negotiate(sock: socket.socket, *, run: bool = True) -> None:
     """Ask for command mode, and for the guest to run; QEMU reads it as soon as it is up."""
-    sock.sendall(_NEGOTIATE)
+    sock.sendall(_NEGOTIATE + _RUN if run else _NEGOTIATE)
 
 
 def inject_nmi(sock: socket.socket) -> None:
@@ -32,11 +38,53 @@ def inject_nmi(sock: socket.socket) -> None:
     sock.sendall(_NMI)
 
 
-async def watch(sock: socket.socket, on_event: Callable[[str, Mapping[str, Any]], None]) -> None:
-    """Deliver events until QEMU closes the connection; `sock` must have gone through negotiate(), and becomes ours.
+class Commands:
+    """What is asked of a QEMU while watch() delivers its events.
 
-    Nothing that must be answered is asked meanwhile: QEMU 7.2, at its end, waits for ever for a request that came in
-    just then."""
+    QEMU 7.2, at its end, waits for ever for a request that came in just then: ask while the guest cannot end (it waits
+    for us, or stands still), and with a deadline."""
+
+    def __init__(self) -> None:
+        self._client: QMPClient | None = None
+        self._connected = asyncio.Event()
+
+    def opened(self, client: QMPClient | None) -> None:
+        """watch() has connected; None: and has ended."""
+        self._client = client
+        self._connected.set()
+
+    async def ask(self, name: str, arguments: Mapping[str, object] | None = None, *, deadline_s: float = 5.0) -> None:
+        """Have it do a thing. Raises VmError: it refused, it did not answer in time, it has ended."""
+        from qemu.qmp import QMPError
+
+        try:
+            async with asyncio.timeout(deadline_s):
+                await self._connected.wait()
+                if self._client is None:
+                    raise VmError("QEMU has ended")
+                await self._client.execute(name, dict(arguments) if arguments else None)
+        except TimeoutError:
+            raise VmError(f"QEMU does not answer {name}") from None
+        except (QMPError, OSError) as e:
+            raise VmError(f"QEMU refuses {name}: {e}") from e
+
+    async def give(self, name: str, fd: int) -> None:
+        """Give it a descriptor to be known by this name. Raises VmError."""
+        from qemu.qmp import QMPError
+
+        await self._connected.wait()
+        try:
+            if self._client is not None:
+                self._client.send_fd_scm(fd)
+        except (QMPError, OSError) as e:
+            raise VmError(f"QEMU takes no descriptor: {e}") from e
+        await self.ask("getfd", {"fdname": name})
+
+
+async def watch(
+    sock: socket.socket, on_event: Callable[[str, Mapping[str, Any]], None], commands: Commands | None = None
+) -> None:
+    """Deliver events until QEMU closes the connection; `sock` must have gone through negotiate(), and becomes ours."""
     from qemu.qmp import EventListener, QMPClient, QMPError, Runstate
 
     ends = (QMPError, EOFError, OSError)
@@ -58,8 +106,14 @@ async def watch(sock: socket.socket, on_event: Callable[[str, Mapping[str, Any]]
 
     client.register_listener(EventListener(event_filter=deliver))
     # Why the VM ended is for the owner of the process to say. Once connected, the library asserts that it still runs.
-    with contextlib.suppress(*ends, AssertionError):
-        await client.connect(sock)
-        while client.runstate == Runstate.RUNNING:
-            await client.runstate_changed()
-        await client.disconnect()
+    try:
+        with contextlib.suppress(*ends, AssertionError):
+            await client.connect(sock)
+            if commands is not None:
+                commands.opened(client)
+            while client.runstate == Runstate.RUNNING:
+                await client.runstate_changed()
+            await client.disconnect()
+    finally:
+        if commands is not None:
+            commands.opened(None)

@@ -32,3 +32,4 @@ class RunOptions:
     switches: tuple[str, ...] = ()  # further words for the guest
     capture: Path | None = None  # packets in pcap format
     hypervisor: str = DEFAULT_HYPERVISOR
+    children: int | None = None  # of a VM that forks, at a time

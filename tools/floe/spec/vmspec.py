@@ -13,6 +13,7 @@ from floe.spec.network import Card
 from floe.spec.ports import Forward
 
 DEFAULT_MEMORY = 32 << 20
+DEFAULT_CHILDREN = 16
 # The only names of a hypervisor and an accelerator that stand above the drivers (floe.hypervisor).
 DEFAULT_HYPERVISOR = "qemu"
 DEFAULT_ACCEL = "tcg"  # serves on every machine
@@ -39,17 +40,21 @@ class VmSpec:
     capture: Path | None = None  # packets of the cards, in pcap format: capture_files()
     hypervisor: str = DEFAULT_HYPERVISOR
     name: str = ""  # of a Xen domain, made unique by the UUID
+    children: int | None = None  # copies of it that may run at a time; None: the image does not fork
 
 
 @dataclass(frozen=True)
 class Wires:
-    """Sockets that a hypervisor inherits: the guest's console, its 16550, and the hypervisor's own events. Each is the
-    number of a descriptor, or a word that will be replaced by one. listening: clients come and go."""
+    """Sockets that a hypervisor inherits: the guest's console, its 16550, the hypervisor's own events, and the guest's
+    family if it may have one. Each is the number of a descriptor, or a word that will be replaced by one. listening:
+    clients come and go. copied: the guest's state comes from another VM."""
 
     console: str
     serial: str
     events: str
     listening: bool = False
+    family: str = ""
+    copied: bool = False
 
 
 def parse_memory(text: str) -> int:

@@ -56,6 +56,7 @@ class Stream:
         self.diverted: bytearray | None = None  # takes what comes instead of `data`, between divert() and undivert()
         self.on_data: Callable[[bytes], None] = lambda data: None
         self.on_room: Callable[[], None] = lambda: None
+        self.on_end: Callable[[], None] = lambda: None
         self._link.resume()
 
     @property
@@ -93,6 +94,11 @@ class Stream:
         if rest:
             self._received(bytes(rest))
 
+    def inject(self, data: bytes) -> None:
+        """Take bytes as if the guest had sent them; what is diverted stays the guest's own."""
+        self._received(data)
+        self._changed()
+
     def send(self, data: bytes) -> None:
         """Send bytes to the guest, or queue them. They are dropped when the stream is closed."""
         self._link.send(data)
@@ -102,6 +108,7 @@ class Stream:
         """Let go of the socket; what was received stays."""
         if not self.closed:
             self._link.close()
+            self.on_end()
             self._changed()
 
     def _arrived(self, data: bytes) -> None:

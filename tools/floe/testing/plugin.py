@@ -62,6 +62,7 @@ class BootOptions(TypedDict, total=False):
     variant: str  # of image.toml
     switches: Sequence[str]  # further words on the guest's command line
     hypervisor: str  # "qemu", "xen"
+    children: int  # of a VM that forks, at a time
     capture: bool | str | Path  # packets in pcap format: True for a file in the test's folder
 
 
@@ -180,6 +181,7 @@ class Boot:
             hypervisor=name,
             machine=options.get("machine", RunOptions.machine),
             switches=tuple(options.get("switches", ())),
+            children=options.get("children"),
             capture=self._capture(options.get("capture", False)),
         )
 

@@ -19,7 +19,7 @@ from floe.hypervisor.base import Hypervisor
 from floe.image import elf
 from floe.spec import disks, handover, network, ports
 from floe.spec.runoptions import RunOptions
-from floe.spec.vmspec import VmSpec, parse_memory
+from floe.spec.vmspec import DEFAULT_CHILDREN, VmSpec, parse_memory
 from floe.stream.stamps import SWITCH
 
 
@@ -86,6 +86,7 @@ def assemble(
         secrets=secrets,
         env_files=env_files,
         uuid=own_uuid,
+        children=_children(made, options.children, hypervisor),
     )
     return spec, why_not_faster
 
@@ -165,6 +166,22 @@ def _disks(made: elf.Image, values: Sequence[str]) -> tuple[disks.Disk, ...]:
             hint="a --variant that has disks, disks = true in image.toml, or floe run --dev",
         )
     return found
+
+
+def _children(made: elf.Image, asked: int | None, hypervisor: Hypervisor) -> int | None:
+    """How many copies may run at a time; None where the guest makes none."""
+    if not made.content.get("fork", False):
+        if asked is not None:
+            raise UsageError(
+                f"--children {asked}: {made.content['name']} does not fork: nothing in it imports vm",
+                hint="without --children",
+            )
+        return None
+    if not hypervisor.copies:
+        if asked is not None:
+            raise UsageError(f"--children {asked}: not under {hypervisor.label}, which does not copy a running VM")
+        return None
+    return DEFAULT_CHILDREN if asked is None else asked
 
 
 def _environment(

@@ -34,6 +34,7 @@ class Session:
         """interactive: Ctrl-C on the terminal is a key for the guest (a REPL), not a wish to stop."""
         _ensure_standard_streams()
         self.vm = Vm(spec)
+        self.vm.say = say
         self.stamps: StampFilter | None = None
         self.on_stamps: Callable[[BootTimes], None] = lambda times: None
         self.stop_wanted = False

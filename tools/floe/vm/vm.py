@@ -15,7 +15,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -33,6 +33,9 @@ from floe.vm.outcome import Ending, Failure, Outcome, evidence
 if TYPE_CHECKING:
     import asyncio
 
+    from floe.family.copies import PrivateDisks
+    from floe.family.family import Family
+    from floe.family.member import Machine
     from floe.hostnet.relay import Relay
     from floe.vm.expect import Expect
 
@@ -60,6 +63,9 @@ class Vm:
         self.resets = 0
         self.started_at = 0.0  # time.monotonic() right before QEMU was last started
         self.on_launch: Callable[[], None] = lambda: None  # QEMU runs, the streams are new ones
+        self.on_channel: Callable[[socket.socket], None] = lambda sock: sock.close()  # its family's, where it has one
+        self.say: Callable[[str], None] = lambda text: None  # takes lines for the user
+        self.family: Family | None = None  # of an image that forks
         self._hypervisor = registry.create(spec.hypervisor)
         self._ending = Ending(self._hypervisor.label)
         self._loop = loop
@@ -73,6 +79,8 @@ class Vm:
         self._expecter: Expect | None = None
         self._booted_by: tuple[str, ...] = ()  # the guest's word for the reset before this start
         self._blobs: tuple[handover.Blob, ...] = ()  # read once: a reset finds what the first start found
+        self._is_copy = False
+        self._inherited: list[int] = []  # descriptors for the hypervisor
 
     # ---- what a caller may look at ------------------------------------------------------------------
 
@@ -122,9 +130,7 @@ class Vm:
     def start(self) -> None:
         """Start the VM. Raises what the hypervisor's command(), taps.check_host(), disks.provide(), handover.read() and
         relay.through_qemu() do, VmError when the command cannot be run."""
-        taps.check_host(self.spec.cards)
-        disks.provide(self.spec.disks)
-        self._blobs = handover.read(self.spec.secrets, self.spec.env_files, dict(self.spec.asked))
+        self._provide()
         if any(forward.through for forward in self.spec.forwards):
             from floe.hostnet import relay
 
@@ -139,6 +145,7 @@ class Vm:
 
             self._loop = self._loop or asyncio.new_event_loop()
             self._changed = asyncio.Event()
+            self._found_family()
             self._attach(sockets)
         except BaseException:
             self._abandon()
@@ -151,20 +158,50 @@ class Vm:
 
         self._hypervisor.preload()
 
+    def _provide(self) -> None:
+        """All that the VM takes of this host."""
+        taps.check_host(self.spec.cards)
+        disks.provide(self.spec.disks)
+        self._blobs = handover.read(self.spec.secrets, self.spec.env_files, dict(self.spec.asked))
+
+    def _found_family(self) -> None:
+        """An image that forks has one."""
+        if self.spec.children is None:
+            return
+        from floe.family.family import Family
+        from floe.vm.child import Child, spec_of_copy
+        from floe.vm.childlines import ChildLines
+
+        def make(original: Machine, name: str, disks: PrivateDisks) -> Child:
+            return Child(spec_of_copy(original.spec, name, disks), self.loop, self._blobs, disks)
+
+        def listen(name: str, machine: Machine) -> None:
+            assert isinstance(machine, Child)
+            lines.join(name, machine.console, self.console)
+            lines.join(name, machine.serial, self.serial)
+
+        lines = ChildLines(self.loop)
+        self.family = Family(self, self.spec.name, make=make, loop=self.loop, say=self.say)
+        self.family.on_child = listen
+        self.family.on_over = self._progress
+        self.on_channel = self.family.connect
+
     def _spawn(self) -> list[socket.socket]:
-        """Start the hypervisor and return our ends of its sockets: console, 16550, events, messages."""
-        pairs = [socket.socketpair() for _ in range(4)]
+        """Start the hypervisor and return our ends of its sockets: console, 16550, events, messages, and the family's
+        where it may have one."""
+        pairs = [socket.socketpair() for _ in range(4 if self.spec.children is None else 5)]
         theirs = [pair[1] for pair in pairs]
-        self._hypervisor.greet(pairs[2][0])
+        self._hypervisor.greet(pairs[2][0], copied=self._is_copy)
         try:
             spec = replace(self.spec, switches=(*self.spec.switches, *self._booted_by))
-            console, serial, events = (str(s.fileno()) for s in theirs[:3])
-            wires = Wires(console, serial, events)
+            console, serial, events, _, *family = (str(s.fileno()) for s in theirs)
+            wires = Wires(console, serial, events, family="".join(family), copied=self._is_copy)
+            passed = [s.fileno() for s in theirs if s is not theirs[3]] + self._inherited
             with self._hypervisor.command(spec, wires, self._blobs) as (self.argv, fds):
                 self.started_at = time.monotonic()
                 self._process = subprocess.Popen(
                     self.argv,
-                    pass_fds=[*(s.fileno() for s in theirs[:3]), *fds],
+                    pass_fds=[*passed, *fds],
                     stdin=subprocess.DEVNULL,
                     stdout=theirs[3].fileno(),
                     stderr=theirs[3].fileno(),
@@ -181,7 +218,7 @@ class Vm:
         return [pair[0] for pair in pairs]
 
     def _attach(self, sockets: list[socket.socket]) -> None:
-        console, serial, monitor, messages = sockets
+        console, serial, monitor, messages, *family = sockets
         self.console, self.serial, self.messages = (
             Stream(s, self.loop, self._progress, _KEEP) for s in (console, serial, messages)
         )
@@ -191,6 +228,8 @@ class Vm:
         self.loop.add_reader(self._pidfd, self._reap)
         self._monitor_task = self.loop.create_task(self._hypervisor.watch(monitor, self._on_event))
         self._monitor_task.add_done_callback(lambda task: self._progress())
+        for channel in family:
+            self.on_channel(channel)
         self.on_launch()
 
     # ---- what happens meanwhile ---------------------------------------------------------------------
@@ -219,8 +258,11 @@ class Vm:
             return
         assert self._process is not None
         status = self._process.returncode
+        word = None if self._is_copy else self._ending.reset(status)
+        if word is None and self.family is not None and not self.family.dissolve():
+            return
         try:
-            if (word := self._ending.reset(status)) is not None:
+            if word is not None:
                 self._booted_by = (word,)
                 self._past = [self._past[0] + self.console.text, self._past[1] + self.serial.text]
                 self._unread = self.read_console()
@@ -230,6 +272,10 @@ class Vm:
                 self.outcome = self._judge(status)
         except FloeError as e:  # of another start too: Xen may be gone
             self._failure = e
+        self._over()
+
+    def _over(self) -> None:
+        """It may have ended for good."""
 
     def _judge(self, status: int) -> Outcome:
         """How the guest ended, from QEMU's exit status. Raises VmError when it was QEMU that ended."""
@@ -239,6 +285,20 @@ class Vm:
             tail = evidence(self._hypervisor.label, messages, guest)
             raise result.error or VmExitedEarly(result.problem, argv=self.argv, tail=tail)
         return result
+
+    # ---- of its family's ----------------------------------------------------------------------------
+
+    def copies(self) -> bool:
+        """Whether its hypervisor can copy it while it runs."""
+        return self._hypervisor.copies
+
+    async def send_copy(self, sock: socket.socket, meanwhile: Callable[[], Awaitable[None]]) -> None:
+        """Stand still, call `meanwhile`, send all of the guest's state there, and go on. Raises VmError."""
+        await self._hypervisor.send_copy(sock.fileno(), meanwhile)
+
+    def end_at_once(self) -> None:
+        """Begin to end the VM; nobody waits for its last words."""
+        self.end(Outcome(EXIT_INTERRUPTED, "interrupt"), speak=False)
 
     # ---- waiting ------------------------------------------------------------------------------------
 
@@ -318,6 +378,8 @@ class Vm:
         except FloeError:  # the file has changed since
             profile = "sealed"
         typed = stop_keys(profile)
+        if self.family is not None:
+            self.family.terminate()
         self.send(typed)
         return typed
 
@@ -357,6 +419,8 @@ class Vm:
         """Begin to end the VM with this outcome, unless the guest is faster; a later wait sees it through.
 
         `speak`: it first says where it stands (panic.stood()) and writes out what it has printed, if it can."""
+        if self.family is not None:
+            self.family.kill()
         if self.outcome is None and self._failure is None and not self._ending.begun:
             interrupted = speak and not self._exited and self._hypervisor.interrupt()
             self._ending.ask(why, made_to_panic=interrupted)

@@ -1,0 +1,352 @@
+# SPDX-License-Identifier: MIT
+"""tools/floe/family/family.py: forks, ends and signals, between machines that are played here and channels that are not."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import signal
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from floe.errors import VmError
+from floe.family import family as module
+from floe.family.copies import PrivateDisks
+from floe.family.family import Family
+from floe.family.frames import Kind, encode, numbers
+from floe.spec.network import Card
+from floe.spec.vmspec import VmSpec
+
+WAIT_S = 20.0
+SPEC = VmSpec(Path("x.elf"), memory=1 << 20, children=3)
+STEPS = ("start", "expect_copy", "send_copy", "run_copy")
+
+
+class Machine:
+    """A VM as a family sees it, and the guest's end of its channel."""
+
+    def __init__(self, spec: VmSpec, fails: str = "") -> None:
+        self.spec = spec
+        self.fails = fails  # at this step
+        self.can_copy = True
+        self.said: list[str] = []
+        self.on_channel: Callable[[socket.socket], None] = lambda sock: None
+        self.on_over: Callable[[int], None] = lambda status: None
+        self.ended = 0
+
+    def _step(self, name: str) -> None:
+        self.said.append(name)
+        if self.fails == name:
+            raise VmError(f"{name} fails")
+
+    def copies(self) -> bool:
+        return self.can_copy
+
+    def start(self) -> None:
+        self._step("start")
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        self.guest = ours
+        self.on_channel(theirs)
+
+    async def expect_copy(self) -> socket.socket:
+        self._step("expect_copy")
+        ours, theirs = socket.socketpair()
+        theirs.close()
+        return ours
+
+    async def send_copy(self, sock: socket.socket, meanwhile: Callable[[], Awaitable[None]]) -> None:
+        self._step("send_copy")
+        await meanwhile()
+
+    async def run_copy(self) -> None:
+        self._step("run_copy")
+
+    def end_at_once(self) -> None:
+        self.ended += 1
+        if self.ended == 1:
+            asyncio.get_running_loop().call_soon(self.on_over, int(signal.SIGKILL))
+
+    # ---- the guest
+
+    async def say(self, kind: Kind, payload: bytes = b"", channel: int = 0) -> None:
+        await asyncio.get_running_loop().sock_sendall(self.guest, encode(kind, payload, channel))
+
+    async def hear(self) -> tuple[Kind, bytes]:
+        length, kind, _, _ = struct.unpack("<IBxHI", await self._read(12))
+        return Kind(kind), await self._read(length)
+
+    async def _read(self, count: int) -> bytes:
+        data = b""
+        while len(data) < count:
+            async with asyncio.timeout(WAIT_S):
+                more = await asyncio.get_running_loop().sock_recv(self.guest, count - len(data))
+            if not more:
+                raise EOFError
+            data += more
+        return data
+
+    async def fork(self) -> int:
+        """What the guest's fork() comes to in the parent."""
+        await self.say(Kind.FORK)
+        kind, payload = await self.hear()
+        if kind is Kind.PREPARED:
+            await self.say(Kind.FROZEN)
+            kind, payload = await self.hear()
+        assert kind is Kind.RESULT
+        return int(struct.unpack("<i", payload)[0])
+
+
+class Kin:
+    """A family, its first VM, and the others in the order of their births."""
+
+    def __init__(self, spec: VmSpec = SPEC, fails: str = "") -> None:
+        self.lines: list[str] = []
+        self.top = Machine(spec, fails if fails == "send_copy" else "")
+        self.others: list[Machine] = []
+        self.fails = fails
+        self.over = asyncio.Event()
+        self.family = Family(self.top, "app", make=self._make, loop=asyncio.get_running_loop(), say=self.lines.append)
+        self.family.on_over = self.over.set
+        self.top.on_channel = self.family.connect
+        self.top.start()
+
+    def _make(self, original: object, name: str, disks: PrivateDisks) -> Machine:
+        assert isinstance(original, Machine)
+        self.others.append(Machine(replace(original.spec, name=name, uuid=f"uuid of {name}"), self.fails))
+        return self.others[-1]
+
+
+def played(scene: Callable[[], Awaitable[None]]) -> None:
+    async def bounded() -> None:
+        await asyncio.wait_for(scene(), 3 * WAIT_S)
+
+    asyncio.run(bounded())
+
+
+def test_fork_returns_twice_and_the_end_of_the_child_is_told() -> None:
+    async def scene() -> None:
+        kin = Kin()
+        await kin.top.say(Kind.HELLO, numbers(1))
+        assert await kin.top.hear() == (Kind.HELLO, numbers(1, 1, 0, 3))
+        assert await kin.top.fork() == 2
+        child = kin.others[0]
+        kind, payload = await child.hear()
+        assert (kind, payload[:4]) == (Kind.RESULT, numbers(0))
+        own = dict(line.split("=", 1) for line in payload[4:].decode().splitlines())
+        assert (own["pid"], own["ppid"], own["name"], own["uuid"]) == ("2", "1", "app.1", "uuid of app.1")
+        assert len(bytes.fromhex(own["seed"])) == 32
+        assert await kin.top.fork() == 3
+        kind, payload = await kin.others[1].hear()
+        assert own["seed"].encode() not in payload
+        await child.say(Kind.HELLO, numbers(1))
+        assert await child.hear() == (Kind.HELLO, numbers(1, 2, 1, 3))
+        child.on_over(7 << 8)
+        assert await kin.top.hear() == (Kind.ENDED, numbers(2, 7 << 8))
+        assert kin.lines == []
+
+    played(scene)
+
+
+def test_nothing_is_said_to_a_vm_between_prepared_and_the_result() -> None:
+    async def scene() -> None:
+        kin = Kin()
+        assert await kin.top.fork() == 2
+        await kin.others[0].hear()
+        await kin.top.say(Kind.PIPE, channel=1 << 16)
+        await kin.top.say(Kind.READ, numbers(10), 1 << 16)
+        assert await kin.top.fork() == 3
+        await kin.others[1].hear()
+        await kin.top.say(Kind.FORK)
+        assert (await kin.top.hear())[0] is Kind.PREPARED
+        await kin.others[1].say(Kind.WRITE, b"data", 1 << 16)
+        await kin.others[1].say(Kind.KILL, numbers(2, 9))  # the answer comes when both are done
+        assert (await kin.others[1].hear())[0] is Kind.TAKEN
+        assert (await kin.others[1].hear())[0] is Kind.KILLED
+        await kin.top.say(Kind.FROZEN)
+        assert await kin.top.hear() == (Kind.RESULT, numbers(4))
+        assert await kin.top.hear() == (Kind.DATA, b"data")
+        assert await kin.top.hear() == (Kind.ENDED, numbers(2, 9))
+        assert (await kin.others[2].hear())[0] is Kind.RESULT
+        with pytest.raises(BlockingIOError):
+            kin.others[2].guest.recv(1)
+
+    played(scene)
+
+
+@pytest.mark.parametrize(
+    ("spec", "place", "number"),
+    [
+        (replace(SPEC, children=0), b"", errno.EAGAIN),
+        (replace(SPEC, cards=(Card("tap", "tap0"),)), b"", errno.EOPNOTSUPP),
+        (replace(SPEC, memory=1 << 60), b"", errno.EAGAIN),
+        (SPEC, b"elsewhere", errno.EOPNOTSUPP),
+    ],
+)
+def test_a_fork_that_cannot_be_is_refused_at_once(spec: VmSpec, place: bytes, number: int) -> None:
+    async def scene() -> None:
+        kin = Kin(spec)
+        await kin.top.say(Kind.FORK, place)
+        assert await kin.top.hear() == (Kind.RESULT, numbers(-number))
+        assert kin.others == []
+
+    played(scene)
+
+
+def test_a_hypervisor_that_does_not_copy() -> None:
+    async def scene() -> None:
+        kin = Kin()
+        kin.top.can_copy = False
+        assert await kin.top.fork() == -errno.ENOSYS
+
+    played(scene)
+
+
+def test_so_many_children_and_then_one_more_after_an_end() -> None:
+    async def scene() -> None:
+        kin = Kin()
+        assert [await kin.top.fork() for _ in range(4)] == [2, 3, 4, -errno.EAGAIN]
+        await kin.others[1].hear()
+        assert await kin.others[1].fork() == -errno.EAGAIN  # they are of the family, whoever makes them
+        kin.others[0].on_over(0)
+        assert await kin.top.hear() == (Kind.ENDED, numbers(2, 0))
+        assert await kin.others[1].fork() == 5
+
+    played(scene)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_fork_that_fails_at_a_step_leaves_nothing(step: str) -> None:
+    async def scene() -> None:
+        kin = Kin(fails=step)
+        await kin.top.say(Kind.PIPE, channel=1 << 16)
+        assert await kin.top.fork() == -errno.EAGAIN
+        await asyncio.sleep(0)  # the machine that was to be its child tells its end
+        await asyncio.sleep(0)
+        [machine] = kin.others
+        assert machine.ended == (step != "start")
+        assert kin.family.children == []
+        assert kin.lines == [f"app could not be copied: {step} fails"]
+        # Nobody else holds the writing end now, and no end was told.
+        await kin.top.say(Kind.CLOSE, b"\1", 1 << 16)
+        await kin.top.say(Kind.READ, numbers(1), 1 << 16)
+        assert await kin.top.hear() == (Kind.DATA, b"")
+        kin.fails = kin.top.fails = ""
+        assert await kin.top.fork() == 3
+
+    played(scene)
+
+
+def test_a_guest_that_never_stands_still_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene() -> None:
+        monkeypatch.setattr(module, "_FORK_S", 0.2)
+        kin = Kin()
+        await kin.top.say(Kind.FORK)
+        assert (await kin.top.hear())[0] is Kind.PREPARED
+        assert await kin.top.hear() == (Kind.RESULT, numbers(-errno.EAGAIN))
+        assert kin.others[0].ended == 1
+        assert kin.lines == ["app could not be copied: it took too long"]
+
+    played(scene)
+
+
+def test_signals() -> None:
+    async def scene() -> None:
+        kin = Kin()
+        assert await kin.top.fork() == 2
+        child = kin.others[0]
+        await child.hear()
+        for pid, number, result in (
+            (2, 0, 0),
+            (9, 0, -errno.ESRCH),
+            (-1, 15, -errno.ESRCH),
+            (2, 19, -errno.EINVAL),
+            (2, 15, 0),
+        ):
+            await kin.top.say(Kind.KILL, numbers(pid, number))
+            assert await kin.top.hear() == (Kind.KILLED, numbers(result))
+        assert await child.hear() == (Kind.SIGNAL, numbers(15))
+        await kin.top.say(Kind.KILL, numbers(2, 9))
+        assert await kin.top.hear() == (Kind.KILLED, numbers(0))
+        assert await kin.top.hear() == (Kind.ENDED, numbers(2, 9))
+
+    played(scene)
+
+
+def test_who_loses_its_parent_becomes_the_first_one_s_child() -> None:
+    async def scene() -> None:
+        kin = Kin()
+        assert await kin.top.fork() == 2
+        await kin.others[0].hear()
+        assert await kin.others[0].fork() == 3
+        kin.others[0].on_over(0)
+        kin.others[1].on_over(5 << 8)
+        assert await kin.top.hear() == (Kind.ENDED, numbers(2, 0))
+        assert await kin.top.hear() == (Kind.ENDED, numbers(3, 5 << 8))
+
+    played(scene)
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload", "channel", "problem"),
+    [
+        (Kind.RESULT, b"\0" * 4, 0, "a frame of kind 5"),
+        (Kind.HELLO, numbers(2), 0, "HELLO of version 2"),
+        (Kind.FROZEN, b"", 0, "FROZEN without a fork"),
+        (Kind.PIPE, b"", 3 << 16, "PIPE with the id 0x30000"),
+    ],
+)
+def test_a_broken_frame_ends_the_service_and_nothing_else(
+    kind: Kind, payload: bytes, channel: int, problem: str
+) -> None:
+    async def scene() -> None:
+        kin = Kin()
+        assert await kin.top.fork() == 2
+        child = kin.others[0]
+        await child.hear()
+        await child.say(kind, payload, channel)
+        with pytest.raises(EOFError):
+            await child.hear()
+        assert kin.lines == [f"app.1 is no longer served as one of a family: it sent {problem}"]
+        assert await kin.top.fork() == 3
+        child.on_over(0)
+        assert await kin.top.hear() == (Kind.ENDED, numbers(2, 0))
+
+    played(scene)
+
+
+def test_the_end_of_the_first_is_the_end_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene() -> None:
+        monkeypatch.setattr(module, "_END_S", 0.2)
+        kin = Kin()
+        assert [await kin.top.fork() for _ in range(2)] == [2, 3]
+        for child in kin.others:
+            await child.hear()
+        assert not kin.family.dissolve()
+        assert not kin.family.dissolve()  # it is asked again and again
+        assert await kin.others[0].hear() == (Kind.SIGNAL, numbers(15))
+        kin.others[0].on_over(0)
+        await asyncio.wait_for(kin.over.wait(), WAIT_S)
+        assert [machine.ended for machine in kin.others] == [0, 1]
+        assert kin.family.dissolve()
+
+    played(scene)
+
+
+def test_a_reset_of_the_first_ends_the_others_and_nobody_is_told() -> None:
+    async def scene() -> None:
+        kin = Kin()
+        assert await kin.top.fork() == 2
+        kin.top.start()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert kin.family.children == []
+        await kin.top.say(Kind.HELLO, numbers(1))
+        assert await kin.top.hear() == (Kind.HELLO, numbers(1, 1, 0, 3))
+
+    played(scene)

@@ -1,0 +1,312 @@
+# SPDX-License-Identifier: MIT
+"""A family of VMs, kept by the process that owns the first of them: numbers, forks, ends, signals and pipes.
+
+The first VM is number 1, as init in a PID namespace: who has lost its parent becomes its child, and its end is the end
+of all. Everything runs in the owner's event loop; a fork is a task of its own, with a deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import signal
+import socket
+import struct
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from floe.errors import FloeError, VmError
+from floe.family import frames
+from floe.family.copies import PrivateDisks
+from floe.family.frames import BrokenFrame, Frame, Kind, numbers
+from floe.family.member import Copy, Machine, Member
+from floe.family.pipes import Pipes
+
+TOP = 1
+_LAST_PID = 32767
+_FORK_S = 20.0  # a guest gives up after 30
+_END_S = 2.0  # what the others may take to end after the first one has
+_CARD_KINDS = ("user",)  # what a copy can have of its own
+_SPARE = 64 << 20  # bytes of the host's memory that are left alone
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+
+# Makes the VM in which a copy will run: of whom, its name, its disks.
+MakeCopy = Callable[[Machine, str, PrivateDisks], Copy]
+
+
+class _Refused(Exception):
+    """A fork that cannot be."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(os.strerror(number))
+        self.number = number
+
+
+class Family:
+    """All VMs that come of one. `name`: the first one's. `say` takes lines for the user."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        name: str,
+        *,
+        make: MakeCopy,
+        loop: asyncio.AbstractEventLoop,
+        say: Callable[[str], None],
+    ) -> None:
+        self.on_child: Callable[[str, Machine], None] = lambda name, machine: None  # its hypervisor was started
+        self.on_end: Callable[[str, int], None] = lambda name, status: None  # a child has ended, as of waitpid()
+        self.on_over: Callable[[], None] = lambda: None  # dissolve() was called, and the last child has ended
+        self._make = make
+        self._loop = loop
+        self._say = say
+        self._pipes = Pipes(self._send)
+        self._members: dict[int, Member] = {}
+        self._last = TOP
+        self._dissolving = False
+        self._top = self._admit(Member(TOP, 0, name, machine))
+        self._top.born = True
+
+    @property
+    def children(self) -> list[Member]:
+        """All but the first."""
+        return [member for pid, member in self._members.items() if pid != TOP]
+
+    def connect(self, sock: socket.socket) -> None:
+        """The first VM's channel, which becomes ours; a new one when it was started again: then nothing of before is
+        left."""
+        self._abort(self._top)
+        self._pipes.leave(TOP)
+        for child in self.children:
+            child.ppid = 0  # of its end nobody is told
+        self._kill_all()
+        self._top.connect(sock, self._loop)
+
+    # ---- the end ------------------------------------------------------------------------------------
+
+    def terminate(self) -> None:
+        """Ask all but the first to end."""
+        for child in self.children:
+            child.send(Kind.SIGNAL, numbers(signal.SIGTERM))
+
+    def kill(self) -> None:
+        """Begin to end all but the first, and make no more."""
+        self._dissolving = True
+        self._kill_all()
+
+    def dissolve(self) -> bool:
+        """The first one has ended: end the others. True: they are gone. Else on_over() tells."""
+        self._top.close()
+        self._abort(self._top)
+        if self.children and not self._dissolving:
+            self._dissolving = True
+            self.terminate()
+            self._loop.call_later(_END_S, self._kill_all)
+        return not self.children
+
+    def _kill_all(self) -> None:
+        for member in list(self._members.values()):
+            if member is not self._top:
+                self._abort(member)
+                member.machine.end_at_once()
+
+    def _abort(self, member: Member) -> None:
+        """A fork that is under way is none."""
+        if member.forking is not None:
+            member.forking.cancel()
+
+    def _ended(self, member: Member, status: int) -> None:
+        member.status = status
+        self._abort(member)
+        self._leave(member)
+        if member.born:
+            for other in self._members.values():
+                if other.ppid == member.pid:
+                    other.ppid = TOP
+            parent = self._members.get(member.ppid)
+            if parent is not None:
+                parent.send(Kind.ENDED, numbers(member.pid, status))
+            self.on_end(member.name, status)
+        if self._dissolving and not self.children:
+            self.on_over()
+
+    def _leave(self, member: Member) -> None:
+        if self._members.pop(member.pid, None) is not None:
+            member.close()
+            member.disks.close()
+            self._pipes.leave(member.pid)
+
+    # ---- frames -------------------------------------------------------------------------------------
+
+    def _admit(self, member: Member) -> Member:
+        self._members[member.pid] = member
+        member.on_frame = lambda frame: self._do(member, frame)
+        member.on_broken = lambda problem: self._broken(member, problem)
+        return member
+
+    def _broken(self, member: Member, problem: str) -> None:
+        self._say(f"{member.name} is no longer served as one of a family: it sent {problem}")
+        self._pipes.leave(member.pid)
+
+    def _send(self, pid: int, kind: Kind, payload: bytes, channel: int) -> None:
+        member = self._members.get(pid)
+        if member is not None:
+            member.send(kind, payload, channel)
+
+    def _do(self, member: Member, frame: Frame) -> None:
+        """Raises BrokenFrame."""
+        pid, channel = member.pid, frame.channel
+        if member.forking is not None and frame.kind is not Kind.FROZEN:
+            raise BrokenFrame(f"{frame.kind.name} while it forks")
+        if frame.kind is Kind.WRITE:
+            self._pipes.write(pid, channel, frame.payload)
+        elif frame.kind is Kind.READ:
+            self._pipes.read(pid, channel, frame.number())
+        elif frame.kind is Kind.WANT:
+            self._pipes.want(pid, channel, frame.number())
+        elif frame.kind is Kind.CLOSE:
+            self._pipes.close(pid, channel, frame.number())
+        elif frame.kind is Kind.PIPE:
+            self._pipes.make(pid, channel)
+        else:
+            self._do_own(member, frame)
+
+    def _do_own(self, member: Member, frame: Frame) -> None:
+        """What is not about pipes."""
+        if frame.kind is Kind.HELLO:
+            if frame.number() != frames.VERSION:
+                raise BrokenFrame(f"HELLO of version {frame.number()}")
+            most = member.machine.spec.children or 0
+            member.send(Kind.HELLO, numbers(frames.VERSION, member.pid, member.ppid, most))
+        elif frame.kind is Kind.KILL:
+            pid, number = struct.unpack("<ii", frame.payload)
+            member.send(Kind.KILLED, numbers(-self._kill(pid, number)))
+        elif frame.kind is Kind.FORK:
+            member.frozen.clear()
+            member.forking = self._loop.create_task(self._fork(member, bool(frame.payload)))
+        elif frame.kind is Kind.FROZEN:
+            if not member.prepared:
+                raise BrokenFrame("FROZEN without a fork")
+            member.prepared = False
+            member.frozen.set()
+
+    def _kill(self, pid: int, number: int) -> int:
+        """0, or why not."""
+        target = self._members.get(pid)
+        if target is None or not target.born:
+            return errno.ESRCH
+        if number == 0:
+            return 0
+        if number not in _SIGNALS:
+            return errno.EINVAL
+        if number == signal.SIGKILL:
+            target.machine.end_at_once()
+        else:
+            target.send(Kind.SIGNAL, numbers(number))
+        return 0
+
+    # ---- fork ---------------------------------------------------------------------------------------
+
+    async def _fork(self, parent: Member, elsewhere: bool) -> None:
+        try:
+            async with asyncio.timeout(_FORK_S):
+                self._check(parent, elsewhere)
+                result = (await self._copied(parent)).pid
+        except _Refused as e:
+            result = -e.number
+        except (FloeError, OSError, TimeoutError) as e:
+            said = e.message if isinstance(e, FloeError) else str(e) or "it took too long"
+            self._say(f"{parent.name} could not be copied: {said}")
+            result = -errno.EAGAIN
+        finally:
+            parent.forking = None
+        parent.release(Kind.RESULT, numbers(result))
+
+    def _check(self, parent: Member, elsewhere: bool) -> None:
+        """Raises _Refused."""
+        spec = parent.machine.spec
+        if not parent.machine.copies():
+            raise _Refused(errno.ENOSYS)
+        if elsewhere or any(card.kind not in _CARD_KINDS for card in spec.cards):
+            raise _Refused(errno.EOPNOTSUPP)
+        if self._dissolving or len(self.children) >= (spec.children or 0):
+            raise _Refused(errno.EAGAIN)
+        if _memory_left() < spec.memory + _SPARE:
+            raise _Refused(errno.EAGAIN)
+
+    async def _copied(self, parent: Member) -> Member:
+        """The child, which runs. Raises FloeError, OSError; then there is none."""
+        pid = self._next_pid()
+        name = f"{self._top.name}.{pid - TOP}"
+        disks = PrivateDisks(parent.machine.spec.disks)
+        try:
+            machine = self._make(parent.machine, name, disks)
+            child = Member(pid, parent.pid, name, machine)
+        except BaseException:
+            disks.close()
+            raise
+        child.disks = disks
+        machine.on_channel = lambda sock: child.connect(sock, self._loop)
+        machine.on_over = lambda status: self._ended(child, status)
+        self._admit(child)
+        self._pipes.inherit(parent.pid, pid)
+        try:
+            machine.start()
+        except BaseException:
+            self._leave(child)
+            raise
+        try:
+            self.on_child(name, machine)
+            await self._carry(parent, child, machine)
+        except BaseException:
+            machine.end_at_once()
+            raise
+        child.born = True
+        child.send(Kind.RESULT, numbers(0) + _identity(child).encode())
+        return child
+
+    async def _carry(self, parent: Member, child: Member, machine: Copy) -> None:
+        """The parent's state into the child's machine."""
+        parent.send(Kind.PREPARED)
+        parent.prepared = True
+        parent.hold()
+        sock = await machine.expect_copy()
+        with sock:
+            await parent.frozen.wait()
+            await parent.machine.send_copy(sock, child.disks.fill)
+        await machine.run_copy()
+        if child.status is not None:
+            raise VmError(f"{child.name} ended at once")
+
+    def _next_pid(self) -> int:
+        while True:
+            self._last = self._last + 1 if self._last < _LAST_PID else TOP + 1
+            if self._last not in self._members and not self._pipes.made_by(self._last):
+                return self._last
+
+
+def _identity(child: Member) -> str:
+    """What makes the child a machine of its own."""
+    spec = child.machine.spec
+    own = {
+        "pid": child.pid,
+        "ppid": child.ppid,
+        "name": child.name,
+        "uuid": spec.uuid,
+        "seed": os.urandom(32).hex(),
+        "wall": time.time_ns(),
+    }
+    return "".join(f"{key}={value}\n" for key, value in own.items())
+
+
+def _memory_left() -> int:
+    """Bytes that the host can still give; plenty where it does not say."""
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) << 10
+    except (OSError, ValueError, IndexError):
+        pass
+    return 1 << 62

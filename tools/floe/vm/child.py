@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: MIT
+"""A VM that is a copy of a running one: made, served and ended by its family (floe.family)."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from floe.errors import EXIT_INTERRUPTED
+from floe.family.copies import PrivateDisks
+from floe.hypervisor import registry
+from floe.spec import handover, ports
+from floe.spec.vmspec import VmSpec
+from floe.vm.outcome import Outcome
+from floe.vm.vm import Vm
+
+
+def spec_of_copy(spec: VmSpec, name: str, disks: PrivateDisks) -> VmSpec:
+    """The same machine with a name, disks and ports of its own: the devices must be as they were. Raises what
+    ports.claim() does."""
+    through = registry.create(spec.hypervisor).relays_forwards
+    forwards = [replace(forward, host_port=0, through=0) for forward in spec.forwards]
+    return replace(
+        spec,
+        name=name,
+        uuid=str(uuid.uuid4()),
+        disks=disks.disks,
+        forwards=ports.claim(forwards, through=through),
+        capture=None,
+    )
+
+
+class Child(Vm):
+    """A VM in which a copy runs. Its family serves it, in the loop of the first one: no call here waits for it."""
+
+    def __init__(
+        self, spec: VmSpec, loop: asyncio.AbstractEventLoop, blobs: Sequence[handover.Blob], disks: PrivateDisks
+    ) -> None:
+        super().__init__(spec, loop=loop)
+        self.on_over: Callable[[int], None] = lambda status: None
+        self._is_copy = True
+        self._blobs = tuple(blobs)
+        self._own_fds = disks.fds
+        self._source: socket.socket | None = None  # where the state is written to
+        self._told = False
+
+    def _provide(self) -> None:
+        """It has what its original has."""
+
+    def _found_family(self) -> None:
+        """It is in one."""
+
+    def start(self) -> None:
+        """As Vm.start(): nothing runs until run_copy()."""
+        ours, theirs = socket.socketpair()
+        self._source = ours
+        self._inherited = [theirs.fileno(), *self._own_fds]
+        try:
+            with theirs:
+                super().start()
+        except BaseException:
+            self._close_source()
+            raise
+
+    async def expect_copy(self) -> socket.socket:
+        """Wait until the state can come, and return where it is to be written. Raises VmError."""
+        await self._hypervisor.expect_copy(self._inherited[0])
+        assert self._source is not None
+        sock, self._source = self._source, None
+        return sock
+
+    async def run_copy(self) -> None:
+        """Wait until the state is there, and let the guest run. Raises VmError."""
+        await self._hypervisor.run_copy()
+
+    def end_at_once(self) -> None:
+        """Nobody waits for its last words."""
+        self._ending.ask(Outcome(EXIT_INTERRUPTED, "interrupt"), made_to_panic=False)
+        self._kill(signal.SIGKILL)
+
+    def _over(self) -> None:
+        if not self._told and (self.outcome or self._failure):
+            self._told = True
+            self._close_source()
+            self._release()
+            self.on_over(self._status())
+
+    def _status(self) -> int:
+        """As waitpid(2) has it: an exit code, or a signal's number where the guest did not end by itself."""
+        if self.outcome is None or self.outcome.cause == "interrupt":
+            return int(signal.SIGKILL)
+        if self.outcome.cause == "crash":
+            return int(signal.SIGSEGV)
+        return (self.outcome.code & 0xFF) << 8
+
+    def _close_source(self) -> None:
+        if self._source is not None:
+            self._source.close()
+            self._source = None

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: MIT
+"""What the children of a VM say, as lines between those of its own console: each whole, with the child's name."""
+
+from __future__ import annotations
+
+import asyncio
+
+from floe.stream.streams import Stream
+
+_LINE = 1 << 16  # bytes without an end of line that are shown as one
+_HELD_S = 0.1  # how long a child's lines wait for the end of a line of the first VM's
+
+
+class ChildLines:
+    """Puts lines of children into a stream of the first VM's, as if that had said them."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._waiting: dict[Stream, bytearray] = {}
+
+    def join(self, name: str, source: Stream, target: Stream) -> None:
+        """All that comes from `source` goes to `target`."""
+        rest = bytearray()
+
+        def said(data: bytes) -> None:
+            rest.extend(data)
+            while (end := rest.find(b"\n", 0, _LINE) + 1) or len(rest) >= _LINE:
+                self._put(target, name, bytes(rest[: end or _LINE]))
+                del rest[: end or _LINE]
+
+        def over() -> None:
+            if rest:
+                self._put(target, name, bytes(rest))
+                rest.clear()
+
+        source.on_data = said
+        source.on_end = over
+
+    def _put(self, target: Stream, name: str, line: bytes) -> None:
+        end = b"" if line.endswith(b"\n") else b"\n"
+        waiting = self._waiting.setdefault(target, bytearray())
+        if not waiting:
+            self._loop.call_soon(self._show, target, self._loop.time() + _HELD_S)
+        waiting += b"[" + name.encode() + b"] " + line + end
+
+    def _show(self, target: Stream, deadline: float) -> None:
+        """Now, if the first VM is between two lines."""
+        between = not target.data or target.data.endswith(b"\n")
+        if not between and self._loop.time() < deadline and not target.closed:
+            self._loop.call_later(_HELD_S / 10, self._show, target, deadline)
+            return
+        waiting = self._waiting.pop(target)
+        target.inject((b"" if between else b"\n") + bytes(waiting))
