@@ -75,7 +75,7 @@ def test_the_address_that_holds_most_gives_way(boot_web: BootWeb) -> None:
         if turn % 10 == 9:
             start = time.monotonic()
             assert get(web.port, "/").status == 200
-            assert time.monotonic() - start < 2
+            assert time.monotonic() - start < 8  # and not the minute that a head may take
     assert status_of(web.port)["connections"] <= 30  # of one address: three quarters
     for client in clients:
         client.sock.close()

@@ -11,7 +11,7 @@ from typing import Any
 FLOE = [sys.executable, "-c", "from floe.cli.main import main; main()"]
 
 
-def floe(*argv: str | Path, timeout_s: float = 60, **options: Any) -> subprocess.CompletedProcess[str]:
+def floe(*argv: str | Path, timeout_s: float = 120, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run to the end. Standard input is empty unless `input` or `stdin` says otherwise."""
     if "input" not in options:
         options.setdefault("stdin", subprocess.DEVNULL)

@@ -15,7 +15,7 @@ from floe.detached.hub import Hub
 from floe.stream.link import Link
 from floe.stream.logfile import BoundedLog
 
-DEADLINE_S = 10.0
+DEADLINE_S = 30.0
 
 
 class HubBench:

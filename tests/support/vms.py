@@ -20,7 +20,7 @@ from floe.store import vmfolder
 from floe.store.vmfolder import Folder, Process
 from tests.support.command import floe
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 class Vms:

@@ -225,7 +225,7 @@ def test_many_come_at_once():
         server = await asyncio.start_server(serve, "127.0.0.1", 8040)
         clients = [socket.socket() for _ in range(60)]
         for client in clients:
-            client.settimeout(0.5)
+            client.settimeout(0.9)  # the next SYN comes after a second
             client.connect(("127.0.0.1", 8040))
         for client in clients:
             reader = asyncio.StreamReader(client)

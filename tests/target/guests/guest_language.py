@@ -82,7 +82,7 @@ start = time.ticks_ms()
 time.sleep_ms(-5)
 time.sleep_us(-5)
 infinite = [tried(time.sleep, float(x))[0] for x in ("inf", "-inf")]
-print("sleep", tried(time.sleep, 1e10), infinite, time.ticks_diff(time.ticks_ms(), start) < 1000)
+print("sleep", tried(time.sleep, 1e10), infinite, time.ticks_diff(time.ticks_ms(), start) < 5000)
 
 
 class Drip(io.IOBase):

@@ -79,7 +79,7 @@ def test_timeouts():
         start = time.ticks_ms()
         assert errno_of(s.recv, 1) == errno.ETIMEDOUT
         took = time.ticks_diff(time.ticks_ms(), start)
-        assert timeout * 1000 <= took < timeout * 1000 + 150, took
+        assert timeout * 1000 <= took < timeout * 1000 + 1000, took  # a host with other work is late
     s.close()
     s = listener("0.0.0.0", 8001)
     s.settimeout(0.05)
@@ -197,7 +197,7 @@ def test_to_itself_without_delay():
     for _ in range(40):
         a.send(b"x")
         assert b.recv(1) == b"x"
-    assert time.ticks_diff(time.ticks_ms(), start) < 500
+    assert time.ticks_diff(time.ticks_ms(), start) < 1500  # and not 40 * 50
     a.close()
     b.close()
 
@@ -245,7 +245,7 @@ def test_backlog():
     waiting = []
     for _ in range(20):  # at once: they are let in, as nobody could accept one in between
         t = socket.socket()
-        t.settimeout(0.5)
+        t.settimeout(0.9)
         t.connect(("127.0.0.1", 8005))
         waiting.append(t)
     time.sleep_ms(1600)

@@ -56,8 +56,8 @@ def test_the_console_keeps_the_rest(vm: Guest) -> None:
 
 
 def test_code_over_its_deadline_is_interrupted(vm: Guest) -> None:
-    with pytest.raises(TimedOutError, match=r"did not end within 0\.5 s") as caught:
-        vm.exec("print('so far')\nwhile True: pass", deadline_s=0.5)
+    with pytest.raises(TimedOutError, match=r"did not end within 2 s") as caught:
+        vm.exec("print('so far')\nwhile True: pass", deadline_s=2)
     assert "so far" in caught.value.evidence and "KeyboardInterrupt" in caught.value.evidence
     assert vm.eval("ready") is True
 
