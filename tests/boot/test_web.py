@@ -11,8 +11,6 @@ import subprocess
 import time
 from pathlib import Path
 
-import pytest
-
 from tests.bench import unixport
 from tests.boot.rawhttp import RawHttp, exchange
 from tests.boot.webguest import DATA, HOST, POST_NOTE, Web, get, request, status_of
@@ -35,13 +33,13 @@ def test_every_file_has_a_kind_here() -> None:
     assert {str(p.relative_to(DATA)) for p in DATA.rglob("*") if p.is_file()} == set(KINDS)
 
 
-@pytest.mark.parametrize("name", KINDS)
-def test_file(web: Web, name: str) -> None:
-    answer = get(web.port, "/" + name)
-    content = (DATA / name).read_bytes()
-    assert (answer.status, answer.fields["content-type"], answer.body) == (200, KINDS[name], content)
-    assert re.fullmatch(r'"[0-9a-f]+-[0-9a-f]{8}"', answer.fields["etag"])
-    assert abs(time.time() - _seconds(answer.fields["date"])) < 5
+def test_files(web: Web) -> None:
+    for name, kind in KINDS.items():
+        answer = get(web.port, "/" + name)
+        content = (DATA / name).read_bytes()
+        assert (answer.status, answer.fields["content-type"], answer.body) == (200, kind, content), name
+        assert re.fullmatch(r'"[0-9a-f]+-[0-9a-f]{8}"', answer.fields["etag"]), name
+        assert abs(time.time() - _seconds(answer.fields["date"])) < 5
 
 
 def _seconds(date: str) -> float:
@@ -100,9 +98,8 @@ def test_ranges(web: Web) -> None:
         assert client.get("/app.js", "Range: bytes=0-1", 'If-Range: "old"').body == content
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
+def test_404(web: Web) -> None:
+    for path in (
         "/nothing",
         "/..",
         "/../main.py",
@@ -115,12 +112,10 @@ def test_ranges(web: Web) -> None:
         "/api",
         "/api/notes/x",
         "/api/notes/1/2",
-    ],
-)
-def test_404(web: Web, path: str) -> None:
-    with RawHttp(web.port) as client:
-        assert client.get(path).status == 404
-        assert client.get("/").status == 200  # the connection goes on
+    ):
+        with RawHttp(web.port) as client:
+            assert client.get(path).status == 404, path
+            assert client.get("/").status == 200, path  # the connection goes on
 
 
 def test_percent_and_absolute_form(web: Web) -> None:

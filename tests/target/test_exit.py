@@ -10,7 +10,7 @@ import pytest
 from floe.testing import Boot
 
 GUEST = Path(__file__).resolve().parent / "guests" / "guest_exit.py"
-pytestmark = pytest.mark.usefixtures("each_qemu")
+each_qemu = pytest.mark.usefixtures("each_qemu")  # for one of each way that QEMU has a part in
 
 LOOP = """
 import sys, time
@@ -74,6 +74,7 @@ def test_way(boot: Boot, way: str) -> None:
         assert text not in vm.console_text
 
 
+@each_qemu
 @pytest.mark.parametrize("given", [0, 1, 2, 42, 118, 119])
 def test_a_code_in_range_is_itself(boot: Boot, given: int) -> None:
     assert code_of(boot, given) == given
@@ -93,6 +94,7 @@ def code_of(boot: Boot, given: int) -> int:
     return code
 
 
+@each_qemu
 @pytest.mark.parametrize("body", ["while True: pass", "time.sleep(60)", "sys.stdin.read(1)"])
 def test_ctrl_c(boot: Boot, tmp_path: Path, body: str) -> None:
     """In a busy loop, in a wait, in a read."""
@@ -117,6 +119,7 @@ def test_ctrl_c_uncaught(boot: Boot, tmp_path: Path) -> None:
     assert "KeyboardInterrupt:" in vm.console_text and "PANIC" not in vm.console_text
 
 
+@each_qemu
 def test_machine_reset(boot: Boot, tmp_path: Path) -> None:
     script = tmp_path / "reset.py"
     script.write_text('import machine\nprint("up")\nmachine.reset()\n')
@@ -128,6 +131,7 @@ def test_machine_reset(boot: Boot, tmp_path: Path) -> None:
     assert "PANIC" not in vm.console_text
 
 
+@each_qemu
 def test_a_mebibyte_of_output_is_complete(boot: Boot, tmp_path: Path) -> None:
     script = tmp_path / "mebibyte.py"
     script.write_text('for i in range(1 << 16):\n    print("line %010d" % i)\nprint("the end")\n')
