@@ -4,3 +4,4 @@
 include("$(MPY_DIR)/extmod/asyncio")
 freeze("$(FLOE_DIR)/frozen", "boot.py")
 freeze("$(FLOE_DIR)/frozen/lib")
+freeze("$(FLOE_DIR)/frozen/family")

@@ -29,6 +29,7 @@ QSTR_GLOBAL_DEPENDENCIES += port/mpconfigport.h
 include $(TOP)/extmod/extmod.mk
 include modules/blkdev/blkdev.mk
 include modules/dns/dns.mk
+include modules/family/family.mk
 include modules/http/http.mk
 include modules/lwip/lwip.mk
 include modules/resp/resp.mk
@@ -40,7 +41,7 @@ include port/hal/hal.mk
 OWN_HEADERS := $(shell $(CC) -print-file-name=include)
 INC := -nostdinc -isystem port/libc/include -isystem $(OWN_HEADERS) \
     -I. -Iport -I$(TOP) -I$(BUILD) -Iport/hal -Imodules/netdev -I$(UP) \
-    -Imodules/lwip -Imodules/blkdev -I$(UP)/lwip/src/include
+    -Imodules/lwip -Imodules/blkdev -Imodules/family -I$(UP)/lwip/src/include
 include modules/tls/tls.mk
 CFLAGS_ARCH := -m64 -march=x86-64 -mcmodel=small -ffreestanding -fbuiltin -fno-pic -fno-pie -fno-stack-protector -fcf-protection=none \
     -fno-asynchronous-unwind-tables -fno-delete-null-pointer-checks -fno-strict-aliasing
@@ -55,14 +56,14 @@ CFLAGS += -DFLOE_DEV=$(if $(filter dev,$(PROFILE)),1,0)
 # ---- sources ----
 SRC_PORT_C = \
     $(addprefix port/, bootargs.c envfile.c formatfloat.c gccollect.c input.c interrupt.c main.c misc.c machine_rtc.c mod_floe.c \
-    mod_secret.c mod_timelimit.c mphalport.c script.c signals.c softtimer.c traceback.c) \
+    mod_secret.c mod_timelimit.c mod_vm.c mphalport.c script.c signals.c softtimer.c traceback.c) \
     $(FLOE_HAL_C) $(sort $(wildcard port/boot/*.c port/libc/*.c port/monitor/*.c port/xen/*.c))
 SRC_PORT_S = port/boot/entry.S port/monitor/monitor.S
 ifeq ($(PROFILE),dev)
 SRC_PORT_C += $(sort $(wildcard port/dev/*.c))
 endif
 SRC_MODULES_C = modules/netdev/netdev.c $(FLOE_BLKDEV_C) $(FLOE_HTTP_C) $(FLOE_VIRTIO_C) $(FLOE_XEN_C) $(FLOE_LWIP_C) $(FLOE_RESP_C) $(FLOE_TLS_C) \
-    $(FLOE_DNS_C)
+    $(FLOE_DNS_C) $(FLOE_FAMILY_C)
 SRC_SHARED_C = shared/readline/readline.c shared/runtime/gchelper_generic.c shared/runtime/pyexec.c \
     shared/runtime/sys_stdio_mphal.c shared/timeutils/timeutils.c
 # exp and sqrt are port/libc/stdlib.c's.

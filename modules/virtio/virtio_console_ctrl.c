@@ -2,7 +2,7 @@
 // The handshake of virtio 1.2 clause 5.3.6.2: we are ready, the device names its ports, we open one of them.
 // Owns: the control queues' buffers. Not here: a port's bytes, the choice of another port (virtio_console.c).
 // Context: main loop only; nothing waits. Of what the device says only PORT_ADD and PORT_REMOVE matter to us: a port
-// that the host has closed (PORT_OPEN) is written to all the same, and the device discards it.
+// that the host has closed (PORT_OPEN) is written to all the same, and the device discards it; who must know, asks.
 
 #include "virtio_console_ctrl.h"
 
@@ -88,6 +88,20 @@ vcon_ctrl_event_t virtio_console_ctrl_run(vcon_ctrl_t *t) {
 bool virtio_console_ctrl_arm(vcon_ctrl_t *t) {
     bool work = !t->open && virtq_arm(&t->rxq, 1);
     return work | (t->said < t->due && virtq_arm(&t->txq, 1));
+}
+
+bool virtio_console_ctrl_lost(vcon_ctrl_t *t) {
+    void *buf;
+    uint32_t len;
+    bool lost = false;
+    while (!lost && virtq_take(&t->rxq, &buf, &len) == 0) {
+        vcon_msg_t msg;
+        memcpy(&msg, buf, sizeof msg);
+        listen(t, buf);
+        lost = len >= sizeof msg && msg.id == t->port &&
+               (msg.event == PORT_REMOVE || (msg.event == PORT_OPEN && msg.value == 0));
+    }
+    return lost || t->rxq.why != NULL;
 }
 
 void virtio_console_ctrl_start(vcon_ctrl_t *t) {

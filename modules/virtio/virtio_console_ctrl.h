@@ -48,5 +48,8 @@ void virtio_console_ctrl_start(vcon_ctrl_t *t);
 vcon_ctrl_event_t virtio_console_ctrl_run(vcon_ctrl_t *t);
 // Ask for an interrupt while the port is awaited. True: there is work.
 bool virtio_console_ctrl_arm(vcon_ctrl_t *t);
+// Once the port is open and all was said: read on. True: the host has closed the port, or it was removed; or the device
+// lied, and rxq says how.
+bool virtio_console_ctrl_lost(vcon_ctrl_t *t);
 
 #endif

@@ -68,6 +68,19 @@ void hal_event_wait(uint64_t deadline_ns) {
     news = false;
 }
 
+void hal_event_wait_one(hal_event_source_t *s, uint64_t deadline_ns) {
+    if (s->run(s->arg)) {
+        return;
+    }
+    uint64_t own = s->deadline(s->arg);
+    deadline_ns = own < deadline_ns ? own : deadline_ns;
+    if (!s->arm(s->arg) && deadline_ns > hal_clock_ns()) {
+        hal_irq_timer(deadline_ns);
+        hal_irq_halt();
+    }
+    s->run(s->arg);
+}
+
 static bool any_busy(void) {
     for (hal_event_source_t *s = sources; s != NULL; s = s->next) {
         if (s->busy != NULL && s->busy(s->arg)) {

@@ -114,6 +114,8 @@ bool hal_event_run(void);
 // Run the sources; if none did work, halt until an interrupt or the earlier of deadline_ns and the
 // sources' own deadlines. Returns after at most one sleep: the caller looks at its condition and calls again.
 void hal_event_wait(uint64_t deadline_ns);
+// The same for one source, which has run, deadline and arm; no other one is run meanwhile.
+void hal_event_wait_one(hal_event_source_t *s, uint64_t deadline_ns);
 // Before the VM ends: run the sources until none is busy, at most for timeout_ns.
 void hal_event_drain(uint64_t timeout_ns);
 

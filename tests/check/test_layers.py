@@ -29,6 +29,7 @@ USES: list[tuple[str, str]] = [
     ),
     (r"port/mpconfigport\.h|port/qstrdefsport\.h", rf"{STD}|alloca\.h|math\.h|(\.\./)?hal/hal\.h|libc/decimal\.h|port\.h"),
     (r"port/mphalport\.[ch]", rf"{STD}|py/.*|shared/.*|(hal/)?hal\.h|(mphal)?port\.h|dev/dev\.h"),
+    (r"port/mod_vm\.c", r"py/.*|port\.h|hal/hal\.h|family\.h"),
     (
         r"port/(dev/)?[a-z_]+\.[ch]",
         rf"{STD}|stdio\.h|py/.*|shared/.*|extmod/.*|genhdr/.*|app\.h|(env|port|mod_floe)\.h|(dev/)?dev\.h|hal/(hal|internal)\.h"
@@ -38,8 +39,9 @@ USES: list[tuple[str, str]] = [
     (r"modules/dns/dnsmsg\.[ch]", rf"{STD}|dnsmsg\.h"),
     (r"modules/dns/mod_dns\.c", rf"{STD}|py/.*|dnsmsg\.h|mod_(netaddr|socket)\.h"),
     (r"modules/blkdev/(blk[a-z]+|ramdisk)\.[ch]", rf"{STD}|hal\.h|blk[a-z]+\.h"),
+    (r"modules/family/.*", rf"{STD}|sys/types\.h|hal\.h|family[a-z]*\.h"),
     (r"modules/http/httpkey\.[ch]", rf"{STD}|httpkey\.h"),
-    (r"modules/virtio/.*", rf"{STD}|hal\.h|(netdev|blkdev)\.h|virt[a-z_]*\.h"),
+    (r"modules/virtio/.*", rf"{STD}|hal\.h|(netdev|blkdev|familydev)\.h|virt[a-z_]*\.h"),
     (r"modules/xen/.*", rf"{STD}|hal\.h|netdev\.h|xen[a-z_/]*\.h|netfront[a-z_]*\.h|blk[a-z_]*\.h"),
     (
         r"modules/[a-z]+/mod_[a-z_]+\.[ch]",
@@ -103,7 +105,7 @@ HYPERVISOR_WORDS = re.compile(
 )
 
 
-@pytest.mark.parametrize("name", matching(r"modules/(netdev|blkdev|dns|lwip|resp|tls)/.*\.[ch]"))
+@pytest.mark.parametrize("name", matching(r"modules/(netdev|blkdev|dns|family|lwip|resp|tls)/.*\.[ch]"))
 def test_nothing_from_netdev_upward_knows_the_hypervisor(name: str) -> None:
     code = without_comments(read(name))
     assert [m[0] for m in HYPERVISOR_WORDS.finditer(code)] == []
@@ -121,6 +123,7 @@ PREFIXES = [
     (r"modules/netdev/.*", r"netdev_"),
     (r"modules/dns/(?!mod_).*", r"dnsmsg_"),
     (r"modules/blkdev/(?!mod_).*", r"blkdev_"),
+    (r"modules/family/.*", r"family"),
     (r"modules/http/(?!mod_).*", r"httpkey_"),
     (r"modules/virtio/.*", r"virtio_|virtq_|vnet_|vblk_"),
     (r"modules/xen/.*", r"netfront_|blkfront_|xencons_|xenbus_|xenring_|xen_[a-z]+_driver$"),

@@ -8,6 +8,7 @@ extern int errno;
 #define ENOENT 2
 #define EIO 5
 #define EBADF 9
+#define ECHILD 10
 #define EAGAIN 11
 #define EWOULDBLOCK EAGAIN
 #define ENOMEM 12

@@ -20,8 +20,10 @@ int fuzz_virtqueue(unsigned long seed, unsigned long count);
 int fuzz_net(unsigned long seed, unsigned long count);
 int fuzz_disk(unsigned long seed, unsigned long count);
 bool disk_command(char **word, unsigned words); // disk.c
+bool line_command(char **word, unsigned words); // line.c
 
-extern const hal_driver_t virtio_net_driver, virtio_blk_driver, virtio_console_driver, virtio_rng_driver;
+extern const hal_driver_t virtio_net_driver, virtio_blk_driver, virtio_console_driver, virtio_rng_driver,
+    virtio_family_driver;
 
 static char *word[WORDS];
 static unsigned words;
@@ -295,7 +297,8 @@ static void cmd_q_arm(void) { printf("%d\n", virtq_arm(&raw, (uint16_t)num(1)));
 // ---- drivers ---------------------------------------------------------------------------------------
 
 static void cmd_probe(void) {
-    const hal_driver_t *all[] = {&virtio_net_driver, &virtio_blk_driver, &virtio_console_driver, &virtio_rng_driver};
+    const hal_driver_t *all[] = {&virtio_net_driver, &virtio_blk_driver, &virtio_console_driver, &virtio_rng_driver,
+                                 &virtio_family_driver};
     for (unsigned i = 0; i < HAL_ARRAY_LEN(all); i++) {
         if (strcmp(all[i]->name, word[1]) == 0) {
             printf("%d\n", all[i]->probe());
@@ -382,7 +385,7 @@ static void execute(void) {
             return;
         }
     }
-    if (disk_command(word, words) || net_user_command(word, words)) {
+    if (disk_command(word, words) || line_command(word, words) || net_user_command(word, words)) {
         return;
     }
     printf("harness: no command %s\n", word[0]);

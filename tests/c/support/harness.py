@@ -51,14 +51,17 @@ def build(out: Path) -> Path:
         raise RuntimeError("neither gcc nor clang is installed; try: apt-get install gcc")
     fakes = ("fake_hal.c", "fake_device.c")
     users = ("disk_user.c", "net_user.c")
-    own = [HERE / name for name in ("harness.c", "fuzz.c", "fuzz_lives.c", "disk.c", *users, *fakes)]
+    own = [HERE / name for name in ("harness.c", "fuzz.c", "fuzz_lives.c", "disk.c", "line.c", *users, *fakes)]
     sources = [
         *own,
         *(ROOT / "modules/virtio").glob("*.c"),
         ROOT / "modules/netdev/netdev.c",
+        ROOT / "modules/family/familydev.c",
         *(ROOT / "modules/blkdev" / f"{name}.c" for name in ("blkdev", "blkcache", "blkorder")),
     ]
-    includes = [f"-I{ROOT / d}" for d in ("port/hal", "modules/netdev", "modules/blkdev", "modules/virtio")]
+    includes = [
+        f"-I{ROOT / d}" for d in ("port/hal", "modules/netdev", "modules/family", "modules/blkdev", "modules/virtio")
+    ]
     program = out / "harness"
     argv = [compiler, *FLAGS, "-include", str(HERE / "fake_hal.h"), *includes, *map(str, sources), "-o", str(program)]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=BUILD_DEADLINE_S, check=False)

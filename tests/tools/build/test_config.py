@@ -83,6 +83,12 @@ def test_defaults(tmp_path: Path) -> None:
     assert load(folder).data == folder / "data"
 
 
+@pytest.mark.parametrize("key", ["disks", "fork"])
+def test_parts_that_nothing_imports(tmp_path: Path, key: str) -> None:
+    assert getattr(image(tmp_path, f"{key} = true\n"), key) is True
+    assert getattr(image(tmp_path, ""), key) is False
+
+
 def test_bare_script(tmp_path: Path) -> None:
     script = tmp_path / "my app.py"
     script.write_text("")

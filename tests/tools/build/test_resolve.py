@@ -370,6 +370,38 @@ def test_the_fuller_package_where_somebody_names_what_only_it_has(tmp_path: Path
     assert resolver.closure.frozen["lazy/__init__.py"].path == fuller
 
 
+@pytest.mark.parametrize(
+    ("text", "init", "more"),
+    [
+        ("time.sleep(1)\n", "", []),
+        ("time.now()\n", "plain", ["now"]),
+        ("time.later()\ntime.now()\n", "fuller", ["later", "now"]),
+        ("from time import later\n", "fuller", ["later"]),
+        ("f(time)\n", "plain", ["now"]),
+        ("from time import *\n", "plain", ["now"]),
+        ("f(time)\ntime.later()\n", "fuller", ["later", "now"]),
+    ],
+)
+def test_a_fuller_package_over_a_c_module(tmp_path: Path, text: str, init: str, more: list[str]) -> None:
+    """Who names nothing of it has the C module alone; the plain package is not in the way of the fuller one."""
+    head = "def __getattr__(a): pass\n"
+    tables = {"plain": {"now": "now"}, "fuller": {"now": "now", "later": "later"}}
+    for name, table in tables.items():
+        (tmp_path / f"{name}.py").write_text(f"_attrs = {table}\n{head}")
+    for name in ("now", "later"):
+        (tmp_path / f"{name}.py").write_text("")
+    target = "time/__init__.py"
+    files = {f"time/{name}.py": Frozen(f"time/{name}.py", tmp_path / f"{name}.py", "floe") for name in ("now", "later")}
+    files[target] = Frozen(target, tmp_path / "plain.py", "floe")
+    base = Root("base", "floe", files, {target: Frozen(target, tmp_path / "fuller.py", "floe")})
+    (tmp_path / "main.py").write_text(f"import time\n{text}")
+    resolver = Resolver([base], C_MODULES)
+    resolver.add(Frozen("main.py", tmp_path / "main.py", "app"))
+    frozen = resolver.closure.frozen
+    assert sorted(frozen) == ["main.py", *([target] if init else []), *(f"time/{name}.py" for name in more)]
+    assert not init or frozen[target].path == tmp_path / f"{init}.py"
+
+
 def test_everything_of_a_root_but_what_another_hides(tmp_path: Path) -> None:
     (tmp_path / "main.py").write_text("import lazy\n")
     (tmp_path / "mine.py").write_text("")
@@ -385,11 +417,11 @@ def test_everything_of_a_root_but_what_another_hides(tmp_path: Path) -> None:
     assert names(resolver.closure) == sorted([*LAZY, *EXTENSION, "other.py"])
 
 
-def test_asyncio_of_ours_has_all_that_upstream_s_has() -> None:
+@pytest.mark.parametrize("target", ["asyncio/__init__.py", "os/__init__.py"])
+def test_a_fuller_package_has_all_that_the_plain_one_has(target: str) -> None:
     base = base_root()
-    (target,) = base.fuller
-    assert target == "asyncio/__init__.py"
+    assert base.fuller.keys() == {"asyncio/__init__.py", "os/__init__.py"}
     ours, theirs = (scan(root[target].path.read_text(), target).lazy for root in (base.fuller, base.files))
     assert theirs
     assert theirs.items() <= ours.items()
-    assert {f"asyncio/{part}.py" for part in ours.values()} <= base.files.keys()
+    assert {f"{target.partition('/')[0]}/{part}.py" for part in ours.values()} <= base.files.keys()

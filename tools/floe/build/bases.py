@@ -13,7 +13,7 @@ from typing import Any
 
 from floe.build.port_archive import ROOT
 
-INHERITED = ("main", "memory", "profile", "ports", "args", "env", "imports", "secrets", "disks", "packages")
+INHERITED = ("main", "memory", "profile", "ports", "args", "env", "imports", "secrets", "disks", "fork", "packages")
 IMAGES = ROOT / "images"
 _MOST = 8  # bases one below the other
 

@@ -67,6 +67,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     imports: list[str] = []
     secrets: list[str] = []
     disks: bool = False
+    fork: bool = False
     data: str = ""
     packages: dict[str, str | Package] = {}
     budget: Budget = Budget()
@@ -91,6 +92,7 @@ class ImageConfig(msgspec.Struct, frozen=True):
     imports: tuple[str, ...]
     secrets: tuple[str, ...]
     disks: bool
+    fork: bool  # has module vm, whatever the script imports
     data: Path | None
     packages: dict[str, Package]
     budget_elf: int
@@ -224,6 +226,7 @@ class _Checker:
             imports=tuple(parsed.imports),
             secrets=tuple(parsed.secrets),
             disks=parsed.disks,
+            fork=parsed.fork,
             data=self._data(),
             packages={key: self._package(key, value) for key, value in sorted(parsed.packages.items())},
             budget_elf=self._budget(),

@@ -19,6 +19,7 @@ from floe.userfile import read_file
 ALWAYS_MODULES = {"__main__", "builtins", "sys"}
 # Whoever reaches one of them needs both and a driver: sockets do nothing before an interface is up.
 NETWORK_MODULES = {"network", "socket"}
+FORK_MODULE = "_vm"
 # In the order of their start: first what decides how much memory there is.
 DRIVERS = (
     "xen_balloon_driver",
@@ -28,13 +29,15 @@ DRIVERS = (
     "xen_control_driver",
 )
 NETWORK_DRIVERS = ("virtio_net_driver", "xen_netfront_driver")
+FAMILY_DRIVERS = ("virtio_family_driver",)
 DISK_DRIVERS = ("virtio_blk_driver", "xen_blkfront_driver")
 LINES_KEPT = 2  # mpy-cross -O3 leaves the numbers of lines out, which a traceback needs
 
 
 @dataclass(frozen=True)
 class Contents:
-    """Everything an image will hold. repl: a dev image. archive: "dev" too when the script needs the compiler."""
+    """Everything an image will hold. repl: a dev image. archive: "dev" too when the script needs the compiler. forks:
+    its VM may beget others."""
 
     config: ImageConfig
     archive: port_archive.Archive
@@ -42,6 +45,7 @@ class Contents:
     packages: list[pypi.Unpacked]
     data: romfs.Romfs | None
     repl: bool
+    forks: bool
 
     @property
     def disks(self) -> bool:
@@ -69,7 +73,8 @@ class Contents:
 def drivers_of(modules: set[str]) -> tuple[str, ...]:
     """What an image with these modules probes at its start, in this order."""
     network = NETWORK_DRIVERS if modules & NETWORK_MODULES else ()
-    return DRIVERS + network + (DISK_DRIVERS if "vfs" in modules else ())
+    family = FAMILY_DRIVERS if FORK_MODULE in modules else ()
+    return DRIVERS + network + family + (DISK_DRIVERS if "vfs" in modules else ())
 
 
 def choose(config: ImageConfig, profile: str, say: Callable[[str], None]) -> Contents:
@@ -87,6 +92,9 @@ def choose(config: ImageConfig, profile: str, say: Callable[[str], None]) -> Con
     if config.file is not None:
         line = tomlfile.line_of(read_file(config.file).decode(), "imports")
         resolver.require(config.imports, show(config.file), line)
+    if config.fork:
+        resolver.require(["vm"], "frozen/manifest.py", None)
+    forks = FORK_MODULE in resolver.closure.modules  # a dev image has that module in any case
     if dev:
         resolver.add_all(base)
     if config.disks or "vfs" in resolver.closure.modules:
@@ -98,7 +106,7 @@ def choose(config: ImageConfig, profile: str, say: Callable[[str], None]) -> Con
     if (closure.compiler or closure.native) and not dev:
         archive = port_archive.load("dev")
     data = romfs.make(config.data, config.ca) if config.data or config.ca else None
-    return Contents(config, archive, closure, packages, data, repl=dev)
+    return Contents(config, archive, closure, packages, data, repl=dev, forks=forks)
 
 
 def base_root() -> Root:

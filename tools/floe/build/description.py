@@ -28,7 +28,8 @@ def describe(contents: Contents, mpy_sizes: Mapping[str, int], kernel: kernels.E
     it is on, with all that this holds."""
     config = contents.config
     held = contents.closure.modules if kernel is None else set(kernel.modules)
-    return ({"kernel": kernel.name} if kernel else {}) | {
+    more = ({"kernel": kernel.name} if kernel else {}) | ({"fork": True} if contents.forks else {})
+    return more | {
         "format": 1,
         "floe": __version__,
         "name": config.name,

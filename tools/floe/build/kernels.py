@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from floe.build import bytecode, link, port_archive, sources
-from floe.build.contents import NETWORK_MODULES, Contents, drivers_of
+from floe.build.contents import FORK_MODULE, NETWORK_MODULES, Contents, drivers_of
 from floe.errors import BuildError
 from floe.image import names
 
@@ -28,6 +28,7 @@ _SERVERS = {"_dns", "_http", "_resp", "_timelimit"}  # native parts of images th
 _NETWORK = NETWORK_MODULES | {"websocket", "hashlib"} | _SERVERS
 _TLS = {"tls", "cryptolib"}
 _DISK = {"vfs"}
+_FAMILY = {FORK_MODULE}
 _LARGE = {"framebuf"}  # and seldom wanted by what has a console only
 
 
@@ -64,11 +65,11 @@ class _Kind:
 
 
 _KINDS = (
-    _Kind("console", "sealed", frozenset(_NETWORK | _TLS | _DISK | _LARGE)),
-    _Kind("console-disk", "sealed", frozenset(_NETWORK | _TLS)),
-    _Kind("network", "sealed", frozenset(_TLS | _DISK)),
-    _Kind("network-disk", "sealed", frozenset(_TLS)),
-    _Kind("tls", "sealed", frozenset(_DISK)),
+    _Kind("console", "sealed", frozenset(_NETWORK | _TLS | _DISK | _LARGE | _FAMILY)),
+    _Kind("console-disk", "sealed", frozenset(_NETWORK | _TLS | _FAMILY)),
+    _Kind("network", "sealed", frozenset(_TLS | _DISK | _FAMILY)),
+    _Kind("network-disk", "sealed", frozenset(_TLS | _FAMILY)),
+    _Kind("tls", "sealed", frozenset(_DISK | _FAMILY)),
     _Kind("tls-disk", "sealed", frozenset()),
     _Kind("compiler", "dev", frozenset()),
     _Kind("dev", "dev", frozenset(), repl=True),

@@ -90,6 +90,7 @@ class Resolver:
         self._queue: deque[Frozen] = deque()
         self._where: dict[str, Root] = {}
         self._extensions: dict[str, Source] = {}
+        self._by_name: dict[str, set[str]] = {}  # attributes that f(os) alone does not bring
         self._fuller = {root.files[target].path: file for root in roots for target, file in root.fuller.items()}
 
     def add(self, file: Frozen) -> None:
@@ -229,7 +230,9 @@ class Resolver:
         if file is None or file.origin != "floe" or module is None or (len(parts) > 1 and root.find(parts)[1]):
             return False
         if top not in self._extensions:
-            self._extensions[top] = scan(read_file(file.path).decode(), file.target)
+            fuller = self._fuller.get(file.path, file)
+            self._extensions[top] = scan(read_file(fuller.path).decode(), file.target)
+            self._by_name[top] = self._only_in(fuller, file)
             self.closure.modules.add(module.name)
             self._where[top] = root
         return True
@@ -270,9 +273,12 @@ class Resolver:
             if (fuller := self._fuller.get(plain.path)) is None:
                 continue
             name = target.removesuffix("/__init__.py")
-            more = scan(read_file(fuller.path).decode(), target).lazy.keys() - self.sources[target].lazy.keys()
+            more = self._only_in(fuller, plain)
             if any(self._uses(source, name, attribute) for source in self.sources.values() for attribute in more):
                 self._take(fuller)
+
+    def _only_in(self, fuller: Frozen, plain: Frozen) -> set[str]:
+        return set.difference(*(set(scan(read_file(f.path).decode(), f.target).lazy) for f in (fuller, plain)))
 
     def _lazy_packages(self) -> None:
         """Submodules of lazy packages (asyncio): the ones whose attributes somebody names."""
@@ -288,7 +294,7 @@ class Resolver:
         if not imported and (last, attribute) not in source.attributes:
             return False
         named = {name for i in imported for name in i.names}
-        if last in source.bare or "*" in named:
+        if (last in source.bare or "*" in named) and attribute not in self._by_name.get(package, ()):
             return True
         if attribute.startswith(".") or attribute.endswith(")"):
             return bool(imported) and attribute in source.loose

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: MIT
+"""A VM that begets VMs: fork(), and what POSIX has beside it, for VMs of one family (docs/fork.md)."""
+
+import sys
+
+import _vm
+from _vm import close, get_blocking, getpid, getppid, kill, pipe, read, set_blocking, write
+from _vm import exit as _exit
+
+WNOHANG = 1
+
+_before = []
+_after = []
+
+
+def before_fork(function):
+    """Have function() called before each fork(), the latest one first; what it raises comes out of fork()."""
+    _before.append(function)
+    return function
+
+
+def after_fork(function):
+    """Have function() called in each new VM before fork() returns there, the earliest one first."""
+    _after.append(function)
+    return function
+
+
+def _begin(host):
+    for function in reversed(_before):
+        function()
+    return _vm.fork(host or "")
+
+
+def _became():
+    for function in _after:
+        function()
+
+
+def fork(host=None):
+    """Beget a copy of this VM: its number here, 0 there. The copy is another machine: docs/fork.md."""
+    pid = _begin(host)
+    if pid == 0:
+        _became()
+    return pid
+
+
+def spawn(function, *args):
+    """Beget a VM that does function(*args) and ends: its number. SystemExit is its exit code; another exception, 1."""
+    pid = _begin(None)
+    if pid == 0:
+        _do(function, args)
+    return pid
+
+
+def _do(function, args):
+    code = 1
+    try:
+        _became()
+        function(*args)
+        code = 0
+    except SystemExit as e:
+        code = (e.args or (None,))[0] or 0
+        if not isinstance(code, int):
+            print(code)
+            code = 1
+    except BaseException as e:
+        sys.print_exception(e)
+    _exit(code & 0xFFFF)
+
+
+def waitpid(pid, options):
+    """(number, status) of a child that has ended, -1 for any; with WNOHANG, (0, 0) where none has."""
+    return _vm.wait(pid or -1, not options & WNOHANG)
+
+
+def wait():
+    return _vm.wait(-1, True)
+
+
+def WIFEXITED(status):
+    return status & 0x7F == 0
+
+
+def WEXITSTATUS(status):
+    return status >> 8 & 0xFF
+
+
+def WIFSIGNALED(status):
+    return status & 0x7F != 0
+
+
+def WTERMSIG(status):
+    return status & 0x7F
+
+
+def waitstatus_to_exitcode(status):
+    return -WTERMSIG(status) if WIFSIGNALED(status) else WEXITSTATUS(status)
+
+
+def reader(fd):
+    """A reading end as an object with read(), readinto(), readline(), for select and asyncio.StreamReader too. Its
+    close() closes the end."""
+    return _vm.Stream(fd)
+
+
+def writer(fd):
+    """A writing end as an object with write(), in the same way."""
+    return _vm.Stream(fd)

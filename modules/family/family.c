@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: MIT
+// fork(), children and signals (family.h): what the host says, and the waits for it. Owns who this VM is, and the list
+// of its children. Not here: bytes of frames (familylink.c). Context: main loop.
+
+#include "family.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "hal.h"
+
+enum { VERSION = 1, CHILDREN_MAX = 1024 };
+enum { CTRL_C = 3 };
+#define ANSWER_NS 10000000000ull
+#define FORK_NS 30000000000ull
+#define LEAVE_NS 10000000ull     // for frames of the network to leave before a fork
+#define CONSOLE_NS 1000000000ull // and for what was printed
+
+typedef enum { FORK_NONE, FORK_ASKED, FORK_PREPARED, FORK_DONE } stage_t;
+
+typedef struct child {
+    struct child *next;
+    int32_t pid, status;
+    bool ended;
+} child_t;
+
+static bool opened, greeted;
+static int32_t pid, ppid;
+static child_t *children; // the latest first
+static unsigned child_count;
+static stage_t stage;
+static int32_t result;
+static int identity_read;
+static hal_identity_t identity;
+static bool asks; // a KILL is out
+static int32_t killed;
+
+static int32_t number(const family_frame_t *f, unsigned n) { return (int32_t)family_u32(f, n); }
+
+static child_t *find(int32_t which) {
+    child_t *c = children;
+    while (c != NULL && c->pid != which) {
+        c = c->next;
+    }
+    return c;
+}
+
+static child_t *add(int32_t which) {
+    child_t *c = child_count < CHILDREN_MAX ? calloc(1, sizeof *c) : NULL;
+    if (c != NULL) {
+        *c = (child_t){children, which, 0, false};
+        children = c;
+        child_count++;
+    }
+    return c;
+}
+
+static void forget(child_t *c) {
+    child_t **place = &children;
+    while (*place != c) {
+        place = &(*place)->next;
+    }
+    *place = c->next;
+    free(c);
+    child_count--;
+}
+
+// ---- frames -------------------------------------------------------------------------------------------
+
+static bool hear_hello(const family_frame_t *f) {
+    if (f->len != 16 || greeted || family_u32(f, 0) != VERSION || number(f, 1) <= 0) {
+        return false;
+    }
+    greeted = true;
+    pid = number(f, 1);
+    ppid = number(f, 2);
+    return true;
+}
+
+static bool hear_result(const family_frame_t *f) {
+    if (f->len < 4 || stage == FORK_NONE || stage == FORK_DONE) {
+        return false;
+    }
+    result = number(f, 0);
+    if (result >= 0 && stage != FORK_PREPARED) {
+        return false;
+    }
+    stage = FORK_DONE;
+    identity_read = result == 0 ? hal_copied_read(&identity, (const char *)f->payload + 4, f->len - 4) : 0;
+    return true;
+}
+
+// An orphan becomes a child of the family's first VM, which hears of it at its end.
+static bool hear_ended(const family_frame_t *f) {
+    if (f->len != 8) {
+        return false;
+    }
+    child_t *c = find(number(f, 0));
+    c = c != NULL ? c : add(number(f, 0));
+    if (c != NULL) {
+        c->status = number(f, 1);
+        c->ended = true;
+    }
+    return true;
+}
+
+static bool hear_signal(const family_frame_t *f) {
+    static const char interrupt = CTRL_C;
+    if (f->len != 4) {
+        return false;
+    }
+    if (number(f, 0) == FAMILY_SIGTERM) {
+        hal_stop_ask();
+    } else if (number(f, 0) == FAMILY_SIGINT) {
+        hal_console_input(&interrupt, 1);
+    }
+    return true;
+}
+
+static bool on_frame(const family_frame_t *f) {
+    switch (f->type) {
+        case FAMILY_HELLO:
+            return hear_hello(f);
+        case FAMILY_PREPARED:
+            stage = stage == FORK_ASKED ? FORK_PREPARED : FORK_NONE;
+            return stage == FORK_PREPARED && f->len == 0;
+        case FAMILY_RESULT:
+            return hear_result(f);
+        case FAMILY_ENDED:
+            return hear_ended(f);
+        case FAMILY_KILLED:
+            killed = f->len == 4 ? number(f, 0) : 0;
+            asks = !asks;
+            return f->len == 4 && !asks;
+        case FAMILY_SIGNAL:
+            return hear_signal(f);
+        case FAMILY_TAKEN:
+        case FAMILY_DATA:
+        case FAMILY_READABLE:
+            return family_pipe_frame(f);
+        default:
+            return false;
+    }
+}
+
+// ---- verbs --------------------------------------------------------------------------------------------
+
+int32_t family_pid(void) { return pid; }
+
+int32_t family_ppid(void) { return ppid; }
+
+int family_open(void) {
+    uint32_t version = VERSION;
+    uint64_t give_up = hal_clock_ns() + ANSWER_NS;
+    int r = opened ? family_link_state() : family_link_open(on_frame);
+    if (r < 0 || greeted) {
+        return r;
+    }
+    if (!opened) {
+        opened = true;
+        r = family_link_send(FAMILY_HELLO, 0, &version, sizeof version);
+    }
+    while (r == 0 && !greeted) {
+        if (hal_clock_ns() >= give_up) {
+            return family_link_fail("the host says nothing");
+        }
+        hal_event_wait(give_up);
+        r = family_link_state();
+    }
+    return r;
+}
+
+int32_t family_ended(int32_t which, int32_t *status) {
+    child_t *found = NULL;
+    bool any = false;
+    for (child_t *c = children; c != NULL; c = c->next) {
+        if (which == -1 || c->pid == which) {
+            any = true;
+            found = c->ended ? c : found; // the one that is longest there
+        }
+    }
+    if (found == NULL) {
+        return any ? 0 : -ECHILD;
+    }
+    int32_t ended = found->pid;
+    *status = found->status;
+    forget(found);
+    return ended;
+}
+
+int family_kill(int32_t which, int32_t signal) {
+    int32_t words[] = {which, signal};
+    uint64_t give_up = hal_clock_ns() + ANSWER_NS;
+    int r = family_link_send(FAMILY_KILL, 0, words, sizeof words);
+    asks = r == 0;
+    while (r == 0 && asks) {
+        if (hal_clock_ns() >= give_up) {
+            return family_link_fail("the host says nothing");
+        }
+        hal_event_wait(give_up);
+        r = family_link_state();
+    }
+    return r < 0 ? r : killed;
+}
+
+// Until the next stage of the fork is reached, in the VM and in its copy.
+static int await_after(stage_t now, uint64_t give_up) {
+    int r = 0;
+    while (r == 0 && stage == now) {
+        if (hal_clock_ns() >= give_up) {
+            family_link_fail("a fork that did not end");
+            return -ETIMEDOUT;
+        }
+        family_link_wait_alone(give_up);
+        r = family_link_state();
+    }
+    return r;
+}
+
+static int ask_for_copy(const char *place, uint32_t len) {
+    uint64_t give_up = hal_clock_ns() + FORK_NS;
+    stage = FORK_ASKED;
+    int r = family_link_send(FAMILY_FORK, 0, place, len);
+    r = r < 0 ? r : await_after(FORK_ASKED, give_up);
+    if (r == 0 && stage == FORK_PREPARED) {
+        r = family_link_send(FAMILY_FROZEN, 0, NULL, 0);
+        r = r < 0 ? r : await_after(FORK_PREPARED, give_up);
+    }
+    return r < 0 ? r : result;
+}
+
+static void be_the_copy(void) {
+    if (identity_read < 0) {
+        hal_panic("a copy that was not told who it is");
+    }
+    pid = identity.pid;
+    ppid = identity.ppid;
+    while (children != NULL) {
+        forget(children);
+    }
+    hal_copied_became(&identity);
+    family_pipe_copied();
+}
+
+int32_t family_fork(const char *place, uint32_t len) {
+    if (len > FAMILY_PAYLOAD_MAX) {
+        return -EINVAL;
+    }
+    hal_event_drain(LEAVE_NS);
+    hal_console_flush(CONSOLE_NS);
+    child_t *mine = add(0); // there is room for it, before it is there
+    if (mine == NULL) {
+        return -EAGAIN;
+    }
+    family_link_alone(true);
+    int32_t r = ask_for_copy(place, len);
+    stage = FORK_NONE;
+    mine->pid = r;
+    if (r == 0) {
+        be_the_copy();
+    } else if (r < 0) {
+        forget(mine);
+    }
+    family_link_alone(false);
+    return r;
+}

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT
+// A VM that begets VMs: fork(), its children and their ends, signals to others of the family, over the family's frames.
+// Owns: who this VM is, its children. Not here: pipes (familypipe.h), Python's names (port/mod_vm.c). Context: main
+// loop; where a verb waits it says for how long. -ENOSYS: this VM has no family; -EIO: its service has ended.
+
+#ifndef FLOE_FAMILY_H
+#define FLOE_FAMILY_H
+
+#include <stdint.h>
+
+#include "familypipe.h"
+
+enum { FAMILY_SIGINT = 2, FAMILY_SIGKILL = 9, FAMILY_SIGTERM = 15 };
+
+// Say hello to the host, once, and wait for its answer, some seconds at most. 0 or -errno.
+int family_open(void);
+// This VM's number in the family, and that of the one which begot it: 0 for the first.
+int32_t family_pid(void);
+int32_t family_ppid(void);
+// Beget a copy of this VM. Its number here, 0 in the copy, which is another machine by then, or -errno. Nothing else of
+// the VM runs meanwhile. `place`: where, "" for here. Waits 30 s at most.
+int32_t family_fork(const char *place, uint32_t len);
+// A child that has ended, which is forgotten: its number, and how as waitpid(2) says it. pid: that child, -1 any.
+// 0: none has ended; -ECHILD: there is none.
+int32_t family_ended(int32_t pid, int32_t *status);
+// Send a signal; 0 asks whether there is such a VM. Waits for the answer, some seconds at most.
+int family_kill(int32_t pid, int32_t signal);
+
+#endif

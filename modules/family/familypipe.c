@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: MIT
+// Pipes (familypipe.h): ends, windows, what was asked for. Owns the list of pipes and what came for them. Not here:
+// what lies at the host. Context: main loop.
+
+#include "familypipe.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "hal.h"
+
+enum { PIPES_MAX = 512, WINDOW = 65536, NOBODY = -1 };
+
+typedef struct pipe {
+    struct pipe *next; // by slot
+    unsigned slot;     // descriptors FAMILY_FD_FIRST + 2 * slot and the one behind it
+    uint32_t id;
+    bool open[2];  // the reading end, the writing end
+    bool waits[2]; // a call on it may wait
+    // The reading end.
+    uint32_t asked;     // bytes of a READ that was not answered; 0: none is out
+    bool wants;         // a WANT is out
+    bool readable, end; // as READABLE, and the DATA of an end, told last
+    uint8_t *data;      // that came and was not read; NULL: nothing
+    uint32_t at, len;
+    // The writing end.
+    uint32_t untaken;
+    bool broken;
+} pipe_t;
+
+static pipe_t *pipes;
+static unsigned pipe_count;
+static uint16_t last_id;
+
+static pipe_t *by_id(uint32_t id) {
+    pipe_t *p = pipes;
+    while (p != NULL && p->id != id) {
+        p = p->next;
+    }
+    return p;
+}
+
+// The pipe of which fd is an open end: 0 the reading one, 1 the writing one, -1 either.
+static pipe_t *by_fd(int fd, int end) {
+    unsigned n = (unsigned)(fd - FAMILY_FD_FIRST);
+    pipe_t *p = pipes;
+    if (fd < FAMILY_FD_FIRST || (end >= 0 && (int)(n & 1) != end)) {
+        return NULL;
+    }
+    while (p != NULL && p->slot != n / 2) {
+        p = p->next;
+    }
+    return p != NULL && p->open[n & 1] ? p : NULL;
+}
+
+static uint32_t new_id(uint32_t pid) {
+    uint32_t id;
+    do {
+        id = pid << 16 | ++last_id;
+    } while (by_id(id) != NULL); // there are fewer pipes than numbers
+    return id;
+}
+
+int family_pipe_open(uint32_t pid, int fds[2]) {
+    if (pipe_count == PIPES_MAX) {
+        return -EMFILE;
+    }
+    pipe_t *p = calloc(1, sizeof *p);
+    if (p == NULL) {
+        return -ENOMEM;
+    }
+    p->id = new_id(pid);
+    int r = family_link_send(FAMILY_PIPE, p->id, NULL, 0);
+    if (r < 0) {
+        free(p);
+        return r;
+    }
+    p->open[0] = p->open[1] = p->waits[0] = p->waits[1] = true;
+    pipe_t **place = &pipes;
+    while (*place != NULL && (*place)->slot == p->slot) { // the lowest number that is free
+        place = &(*place)->next;
+        p->slot++;
+    }
+    p->next = *place;
+    *place = p;
+    pipe_count++;
+    fds[0] = FAMILY_FD_FIRST + 2 * (int)p->slot;
+    fds[1] = fds[0] + 1;
+    return 0;
+}
+
+static void drop_data(pipe_t *p) {
+    free(p->data);
+    p->data = NULL;
+    p->at = p->len = 0;
+}
+
+int family_pipe_close(int fd) {
+    pipe_t *p = by_fd(fd, -1);
+    if (p == NULL) {
+        return -EBADF;
+    }
+    uint8_t end = (uint8_t)((fd - FAMILY_FD_FIRST) & 1);
+    int r = family_link_send(FAMILY_CLOSE, p->id, &end, 1);
+    p->open[end] = false;
+    if (end == 0) {
+        drop_data(p);
+    }
+    if (!p->open[0] && !p->open[1]) {
+        pipe_t **place = &pipes;
+        while (*place != p) {
+            place = &(*place)->next;
+        }
+        *place = p->next;
+        free(p);
+        pipe_count--;
+    }
+    return r;
+}
+
+static int ask(pipe_t *p, uint32_t size) {
+    int r = family_link_send(FAMILY_READ, p->id, &size, sizeof size);
+    p->asked = r < 0 ? 0 : size;
+    return r < 0 ? r : -EAGAIN;
+}
+
+ssize_t family_pipe_read(int fd, void *out, size_t size, size_t ahead) {
+    pipe_t *p = by_fd(fd, 0);
+    if (p == NULL) {
+        return -EBADF;
+    }
+    if (size == 0) {
+        return 0;
+    }
+    if (p->data != NULL) {
+        size_t n = size < p->len - p->at ? size : p->len - p->at;
+        memcpy(out, p->data + p->at, n);
+        p->at += (uint32_t)n;
+        if (p->at == p->len) {
+            drop_data(p);
+        }
+        return (ssize_t)n;
+    }
+    if (p->end) { // told once a READ: a writer may be there again, as nobody else knows
+        p->end = false;
+        return 0;
+    }
+    size = ahead > size ? ahead : size;
+    return p->asked > 0 ? -EAGAIN : ask(p, size < FAMILY_PAYLOAD_MAX ? (uint32_t)size : FAMILY_PAYLOAD_MAX);
+}
+
+ssize_t family_pipe_write(int fd, const void *data, size_t len) {
+    pipe_t *p = by_fd(fd, 1);
+    if (p == NULL) {
+        return -EBADF;
+    }
+    if (p->broken) {
+        return -EPIPE;
+    }
+    uint32_t room = WINDOW - p->untaken, n = len < FAMILY_PAYLOAD_MAX ? (uint32_t)len : FAMILY_PAYLOAD_MAX;
+    if (n > room && len > FAMILY_ATOMIC) {
+        n = room;
+    }
+    if (len == 0) {
+        return 0;
+    }
+    int r = n == 0 || n > room ? -EAGAIN : family_link_try(FAMILY_WRITE, p->id, data, n);
+    if (r == 0) {
+        p->untaken += n;
+    }
+    return r < 0 ? r : (ssize_t)n;
+}
+
+static int read_ready(pipe_t *p) {
+    if (p->data != NULL || p->end) {
+        return FAMILY_IN | (p->data == NULL ? FAMILY_HUP : 0);
+    }
+    if (p->asked > 0) {
+        return 0; // its answer is an event
+    }
+    if (p->readable) {
+        return FAMILY_IN;
+    }
+    uint8_t on = 1;
+    int r = p->wants ? 0 : family_link_send(FAMILY_WANT, p->id, &on, 1);
+    p->wants = r == 0;
+    return r;
+}
+
+int family_pipe_ready(int fd) {
+    pipe_t *p = by_fd(fd, -1);
+    if (p == NULL) {
+        return -EBADF;
+    }
+    int r = family_link_state();
+    if (r < 0) {
+        return r;
+    }
+    if (((fd - FAMILY_FD_FIRST) & 1) == 0) {
+        return read_ready(p);
+    }
+    return p->broken ? FAMILY_OUT | FAMILY_HUP : WINDOW - p->untaken >= FAMILY_ATOMIC ? FAMILY_OUT : 0;
+}
+
+int family_pipe_blocks(int fd) {
+    pipe_t *p = by_fd(fd, -1);
+    return p == NULL ? -EBADF : p->waits[(fd - FAMILY_FD_FIRST) & 1];
+}
+
+int family_pipe_set_blocks(int fd, bool blocks) {
+    pipe_t *p = by_fd(fd, -1);
+    if (p == NULL) {
+        return -EBADF;
+    }
+    p->waits[(fd - FAMILY_FD_FIRST) & 1] = blocks;
+    return 0;
+}
+
+static bool take_data(pipe_t *p, const family_frame_t *f) {
+    if (f->len > p->asked || p->data != NULL) {
+        return false;
+    }
+    p->asked = 0;
+    p->readable = false;
+    if (!p->open[0]) {
+        return true;
+    }
+    p->end = f->len == 0;
+    if (f->len > 0) {
+        if ((p->data = malloc(f->len)) == NULL) {
+            return family_link_fail("no memory for what a pipe brought") == 0;
+        }
+        memcpy(p->data, f->payload, f->len);
+        p->len = f->len;
+        p->at = 0;
+    }
+    return true;
+}
+
+static bool take_room(pipe_t *p, const family_frame_t *f) {
+    if (f->len != 4) {
+        return false;
+    }
+    uint32_t n = family_u32(f, 0);
+    if (n == (uint32_t)NOBODY) {
+        p->broken = true;
+        return true;
+    }
+    if (n > p->untaken) {
+        return false;
+    }
+    p->untaken -= n;
+    return true;
+}
+
+bool family_pipe_frame(const family_frame_t *f) {
+    pipe_t *p = by_id(f->channel);
+    if (p == NULL) {
+        return true; // closed here before the host could know
+    }
+    switch (f->type) {
+        case FAMILY_DATA:
+            return take_data(p, f);
+        case FAMILY_TAKEN:
+            return take_room(p, f);
+        default: // READABLE
+            p->readable = p->open[0];
+            p->wants = false;
+            return f->len == 0;
+    }
+}
+
+void family_pipe_copied(void) {
+    uint8_t on = 1;
+    last_id = 0; // its numbers begin with its own pid
+    for (pipe_t *p = pipes; p != NULL; p = p->next) {
+        drop_data(p);
+        p->untaken = 0;
+        p->readable = p->end = false;
+        if (p->open[0] && p->asked > 0) {
+            ask(p, p->asked);
+        }
+        if (p->open[0] && p->wants) {
+            family_link_send(FAMILY_WANT, p->id, &on, 1);
+        }
+    }
+}

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: MIT
+// Pipes between the VMs of a family, after pipe(7): what was written lies at the host, in up to 64 KiB a pipe. Owns:
+// which ends this VM holds, and bytes that came and were not read. Not here: waiting. Context: main loop.
+//
+// Descriptors are even for a reading end, odd for a writing one. Verbs return -EBADF for one that is not open or is the
+// other end, -EAGAIN for "not now", -EIO once the service has ended.
+
+#ifndef FLOE_FAMILYPIPE_H
+#define FLOE_FAMILYPIPE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "familylink.h"
+
+enum { FAMILY_FD_FIRST = 100, FAMILY_ATOMIC = 4096 }; // so much is written in one piece, or not at all
+enum { FAMILY_IN = 1, FAMILY_OUT = 4, FAMILY_HUP = 16 };
+
+// A new pipe of the VM `pid`: the two descriptors.
+int family_pipe_open(uint32_t pid, int fds[2]);
+// Bytes read; 0: the end. -EAGAIN: up to size bytes, or `ahead` where that is more, were asked for and come later.
+ssize_t family_pipe_read(int fd, void *out, size_t size, size_t ahead);
+// Bytes written, which may be fewer than len. -EPIPE: nobody has the reading end.
+ssize_t family_pipe_write(int fd, const void *data, size_t len);
+int family_pipe_close(int fd);
+// What can be done at once, of FAMILY_*. What cannot is told as soon as it can, by an event. -EBADF, -EIO.
+int family_pipe_ready(int fd);
+// Whether reads and writes may wait; the verbs here never do.
+int family_pipe_blocks(int fd);
+int family_pipe_set_blocks(int fd, bool blocks);
+
+// A frame whose channel is a pipe came. False: it cannot be.
+bool family_pipe_frame(const family_frame_t *f);
+// This VM is a copy now: what its parent asked for is asked for again, what that has read ahead is the parent's.
+void family_pipe_copied(void);
+
+#endif

@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: MIT
+// Module `_vm`: fork(), children, signals and pipes of a family of VMs, for frozen/lib/vm.py and frozen/lib/os. Owns
+// nothing: all of it is modules/family. Not here: hooks, the names that people know. Only in images that import it.
+// Context: main loop; what waits can be interrupted.
+
+#include "family.h"
+#include "hal/hal.h"
+#include "port.h"
+#include "py/mperrno.h"
+#include "py/mphal.h"
+#include "py/runtime.h"
+#include "py/stream.h"
+
+enum { READ_AHEAD = 4096, CODE_MAX = 119, CODE_MASK = 0x7f };
+
+typedef struct {
+    mp_obj_base_t base;
+    int fd; // -1 once closed
+} stream_obj_t;
+
+static mp_int_t check(mp_int_t r) {
+    if (r < 0) {
+        mp_raise_OSError((int)-r);
+    }
+    return r;
+}
+
+static int fd_of(mp_obj_t fd) {
+    mp_int_t n = mp_obj_get_int(fd);
+    return n < 0 || n > INT32_MAX ? -1 : (int)n;
+}
+
+static void wait_for_event(void) {
+    mp_handle_pending(true);
+    hal_event_wait(UINT64_MAX);
+}
+
+// ---- processes ------------------------------------------------------------------------------------------
+
+static mp_obj_t vm_fork(mp_obj_t place_in) {
+    size_t len;
+    const char *place = mp_obj_str_get_data(place_in, &len);
+    check(family_open());
+    return mp_obj_new_int(check(family_fork(place, (uint32_t)(len < UINT32_MAX ? len : UINT32_MAX))));
+}
+static MP_DEFINE_CONST_FUN_OBJ_1(vm_fork_obj, vm_fork);
+
+// A VM without a family is the first of one that has no others.
+static bool is_alone(void) {
+    int r = family_open();
+    if (r != -ENOSYS) {
+        check(r);
+    }
+    return r < 0;
+}
+
+static mp_obj_t vm_getpid(void) { return mp_obj_new_int(is_alone() ? 1 : family_pid()); }
+static MP_DEFINE_CONST_FUN_OBJ_0(vm_getpid_obj, vm_getpid);
+
+static mp_obj_t vm_getppid(void) { return mp_obj_new_int(is_alone() ? 0 : family_ppid()); }
+static MP_DEFINE_CONST_FUN_OBJ_0(vm_getppid_obj, vm_getppid);
+
+// wait(pid, waits) -> (pid, status) of a child that has ended; (0, 0): none has. pid: -1 for any.
+static mp_obj_t vm_wait(mp_obj_t pid_in, mp_obj_t waits) {
+    mp_int_t pid = mp_obj_get_int(pid_in);
+    if (pid == 0 || pid < -1 || pid > INT32_MAX) {
+        mp_raise_OSError(MP_EINVAL);
+    }
+    int32_t status = 0;
+    mp_int_t ended = is_alone() ? -ECHILD : 0;
+    while (ended == 0 && (ended = check(family_ended((int32_t)pid, &status))) == 0 && mp_obj_is_true(waits)) {
+        check(family_link_state());
+        wait_for_event();
+    }
+    mp_obj_t items[] = {mp_obj_new_int(check(ended)), mp_obj_new_int(status)};
+    return mp_obj_new_tuple(2, items);
+}
+static MP_DEFINE_CONST_FUN_OBJ_2(vm_wait_obj, vm_wait);
+
+static mp_obj_t vm_kill(mp_obj_t pid_in, mp_obj_t signal_in) {
+    mp_int_t pid = mp_obj_get_int(pid_in), signal = mp_obj_get_int(signal_in);
+    bool known = signal == 0 || signal == FAMILY_SIGINT || signal == FAMILY_SIGKILL || signal == FAMILY_SIGTERM;
+    if (pid <= 0 || pid > INT32_MAX || !known) {
+        mp_raise_OSError(MP_EINVAL);
+    }
+    check(family_open());
+    check(family_kill((int32_t)pid, (int32_t)signal));
+    return mp_const_none;
+}
+static MP_DEFINE_CONST_FUN_OBJ_2(vm_kill_obj, vm_kill);
+
+// exit(code): end this VM at once, without an exception; codes as sys.exit() has them.
+static mp_obj_t vm_exit(mp_obj_t code_in) {
+    mp_int_t code = mp_obj_get_int(code_in), low = code & CODE_MASK;
+    floe_end(code >= 0 && code <= CODE_MAX ? (int)code : low > 0 && low <= CODE_MAX ? (int)low : 1);
+}
+static MP_DEFINE_CONST_FUN_OBJ_1(vm_exit_obj, vm_exit);
+
+// ---- pipes ----------------------------------------------------------------------------------------------
+
+static mp_obj_t vm_pipe(void) {
+    int fds[2];
+    check(family_open());
+    check(family_pipe_open((uint32_t)family_pid(), fds));
+    mp_obj_t items[] = {MP_OBJ_NEW_SMALL_INT(fds[0]), MP_OBJ_NEW_SMALL_INT(fds[1])};
+    return mp_obj_new_tuple(2, items);
+}
+static MP_DEFINE_CONST_FUN_OBJ_0(vm_pipe_obj, vm_pipe);
+
+// Bytes read, 0 for the end, -errno; waits if the end is one that does.
+static ssize_t do_read(int fd, void *out, size_t size, size_t ahead) {
+    ssize_t r;
+    while ((r = family_pipe_read(fd, out, size, ahead)) == -EAGAIN && family_pipe_blocks(fd) > 0) {
+        wait_for_event();
+        int state = family_link_state();
+        if (state < 0) {
+            return state;
+        }
+    }
+    return r;
+}
+
+// Bytes written; all of them, where the end is one that waits.
+static ssize_t do_write(int fd, const uint8_t *data, size_t len) {
+    size_t done = 0;
+    ssize_t r;
+    do {
+        r = family_pipe_write(fd, data + done, len - done);
+        if (r == -EAGAIN && family_pipe_blocks(fd) > 0) {
+            wait_for_event();
+            r = 0;
+        } else if (r < 0) {
+            return done > 0 && r == -EAGAIN ? (ssize_t)done : r;
+        }
+        done += (size_t)r;
+    } while (done < len);
+    return (ssize_t)done;
+}
+
+static mp_obj_t vm_read(mp_obj_t fd, mp_obj_t size_in) {
+    mp_int_t size = mp_obj_get_int(size_in);
+    if (size < 0) {
+        mp_raise_OSError(MP_EINVAL);
+    }
+    vstr_t v;
+    vstr_init_len(&v, size < FAMILY_PAYLOAD_MAX ? (size_t)size : FAMILY_PAYLOAD_MAX);
+    v.len = (size_t)check(do_read(fd_of(fd), v.buf, v.len, 0));
+    return mp_obj_new_bytes_from_vstr(&v);
+}
+static MP_DEFINE_CONST_FUN_OBJ_2(vm_read_obj, vm_read);
+
+static mp_obj_t vm_write(mp_obj_t fd, mp_obj_t data) {
+    mp_buffer_info_t buf;
+    mp_get_buffer_raise(data, &buf, MP_BUFFER_READ);
+    return mp_obj_new_int(check(do_write(fd_of(fd), buf.buf, buf.len)));
+}
+static MP_DEFINE_CONST_FUN_OBJ_2(vm_write_obj, vm_write);
+
+static mp_obj_t vm_close(mp_obj_t fd) {
+    check(family_pipe_close(fd_of(fd)));
+    return mp_const_none;
+}
+static MP_DEFINE_CONST_FUN_OBJ_1(vm_close_obj, vm_close);
+
+static mp_obj_t vm_get_blocking(mp_obj_t fd) { return mp_obj_new_bool(check(family_pipe_blocks(fd_of(fd)))); }
+static MP_DEFINE_CONST_FUN_OBJ_1(vm_get_blocking_obj, vm_get_blocking);
+
+static mp_obj_t vm_set_blocking(mp_obj_t fd, mp_obj_t blocks) {
+    check(family_pipe_set_blocks(fd_of(fd), mp_obj_is_true(blocks)));
+    return mp_const_none;
+}
+static MP_DEFINE_CONST_FUN_OBJ_2(vm_set_blocking_obj, vm_set_blocking);
+
+// ---- Stream(fd): one end of a pipe as an object that is read, written and polled --------------------------
+
+static mp_obj_t stream_make_new(const mp_obj_type_t *type, size_t n_args, size_t n_kw, const mp_obj_t *args) {
+    mp_arg_check_num(n_args, n_kw, 1, 1, false);
+    int fd = fd_of(args[0]);
+    check(family_pipe_blocks(fd));
+    stream_obj_t *self = mp_obj_malloc(stream_obj_t, type);
+    self->fd = fd;
+    return MP_OBJ_FROM_PTR(self);
+}
+
+static mp_uint_t to_stream(ssize_t r, int *errcode) {
+    if (r >= 0) {
+        return (mp_uint_t)r;
+    }
+    *errcode = (int)-r;
+    return MP_STREAM_ERROR;
+}
+
+static mp_uint_t stream_read(mp_obj_t self_in, void *buf, mp_uint_t size, int *errcode) {
+    return to_stream(do_read(((stream_obj_t *)MP_OBJ_TO_PTR(self_in))->fd, buf, size, READ_AHEAD), errcode);
+}
+
+static mp_uint_t stream_write(mp_obj_t self_in, const void *buf, mp_uint_t size, int *errcode) {
+    return to_stream(do_write(((stream_obj_t *)MP_OBJ_TO_PTR(self_in))->fd, buf, size), errcode);
+}
+
+static mp_uint_t stream_ioctl(mp_obj_t self_in, mp_uint_t request, uintptr_t arg, int *errcode) {
+    stream_obj_t *self = MP_OBJ_TO_PTR(self_in);
+    int r, fd = self->fd;
+    switch (request) {
+        case MP_STREAM_POLL:
+            r = family_pipe_ready(fd);
+            return r == -EBADF ? MP_STREAM_POLL_NVAL : r < 0 ? MP_STREAM_POLL_ERR : (r & (arg | MP_STREAM_POLL_HUP));
+        case MP_STREAM_CLOSE:
+            self->fd = -1;
+            return to_stream(fd < 0 ? 0 : family_pipe_close(fd), errcode);
+        case MP_STREAM_GET_FILENO:
+            return to_stream(fd < 0 ? -EBADF : fd, errcode);
+        default:
+            return to_stream(-EINVAL, errcode);
+    }
+}
+
+static mp_obj_t stream_setblocking(mp_obj_t self_in, mp_obj_t blocks) {
+    check(family_pipe_set_blocks(((stream_obj_t *)MP_OBJ_TO_PTR(self_in))->fd, mp_obj_is_true(blocks)));
+    return mp_const_none;
+}
+static MP_DEFINE_CONST_FUN_OBJ_2(stream_setblocking_obj, stream_setblocking);
+
+static mp_obj_t stream_fileno(mp_obj_t self_in) {
+    int fd = ((stream_obj_t *)MP_OBJ_TO_PTR(self_in))->fd;
+    return mp_obj_new_int(check(fd < 0 ? -MP_EBADF : fd));
+}
+static MP_DEFINE_CONST_FUN_OBJ_1(stream_fileno_obj, stream_fileno);
+
+static const mp_rom_map_elem_t stream_locals_table[] = {
+    {MP_ROM_QSTR(MP_QSTR_read), MP_ROM_PTR(&mp_stream_read_obj)},
+    {MP_ROM_QSTR(MP_QSTR_readinto), MP_ROM_PTR(&mp_stream_readinto_obj)},
+    {MP_ROM_QSTR(MP_QSTR_readline), MP_ROM_PTR(&mp_stream_unbuffered_readline_obj)},
+    {MP_ROM_QSTR(MP_QSTR_write), MP_ROM_PTR(&mp_stream_write_obj)},
+    {MP_ROM_QSTR(MP_QSTR_close), MP_ROM_PTR(&mp_stream_close_obj)},
+    {MP_ROM_QSTR(MP_QSTR_fileno), MP_ROM_PTR(&stream_fileno_obj)},
+    {MP_ROM_QSTR(MP_QSTR_setblocking), MP_ROM_PTR(&stream_setblocking_obj)},
+    {MP_ROM_QSTR(MP_QSTR___enter__), MP_ROM_PTR(&mp_identity_obj)},
+    {MP_ROM_QSTR(MP_QSTR___exit__), MP_ROM_PTR(&mp_stream___exit___obj)},
+};
+static MP_DEFINE_CONST_DICT(stream_locals, stream_locals_table);
+
+static const mp_stream_p_t stream_p = {.read = stream_read, .write = stream_write, .ioctl = stream_ioctl};
+
+static MP_DEFINE_CONST_OBJ_TYPE(stream_type, MP_QSTR_Stream, MP_TYPE_FLAG_ITER_IS_STREAM, make_new, stream_make_new,
+                                protocol, &stream_p, locals_dict, &stream_locals);
+
+static const mp_rom_map_elem_t globals_table[] = {
+    {MP_ROM_QSTR(MP_QSTR___name__), MP_ROM_QSTR(MP_QSTR__vm)},
+    {MP_ROM_QSTR(MP_QSTR_fork), MP_ROM_PTR(&vm_fork_obj)},
+    {MP_ROM_QSTR(MP_QSTR_getpid), MP_ROM_PTR(&vm_getpid_obj)},
+    {MP_ROM_QSTR(MP_QSTR_getppid), MP_ROM_PTR(&vm_getppid_obj)},
+    {MP_ROM_QSTR(MP_QSTR_wait), MP_ROM_PTR(&vm_wait_obj)},
+    {MP_ROM_QSTR(MP_QSTR_kill), MP_ROM_PTR(&vm_kill_obj)},
+    {MP_ROM_QSTR(MP_QSTR_exit), MP_ROM_PTR(&vm_exit_obj)},
+    {MP_ROM_QSTR(MP_QSTR_pipe), MP_ROM_PTR(&vm_pipe_obj)},
+    {MP_ROM_QSTR(MP_QSTR_read), MP_ROM_PTR(&vm_read_obj)},
+    {MP_ROM_QSTR(MP_QSTR_write), MP_ROM_PTR(&vm_write_obj)},
+    {MP_ROM_QSTR(MP_QSTR_close), MP_ROM_PTR(&vm_close_obj)},
+    {MP_ROM_QSTR(MP_QSTR_get_blocking), MP_ROM_PTR(&vm_get_blocking_obj)},
+    {MP_ROM_QSTR(MP_QSTR_set_blocking), MP_ROM_PTR(&vm_set_blocking_obj)},
+    {MP_ROM_QSTR(MP_QSTR_Stream), MP_ROM_PTR(&stream_type)},
+};
+static MP_DEFINE_CONST_DICT(globals, globals_table);
+
+const mp_obj_module_t mod_vm = {
+    .base = {&mp_type_module},
+    .globals = (mp_obj_dict_t *)&globals,
+};
+
+MP_REGISTER_MODULE(MP_QSTR__vm, mod_vm);
