@@ -9,10 +9,10 @@ import appliance
 import dnsname
 import measures
 import vfs  # noqa: F401 - a disk is mounted where this is imported
+from appliance.console import Console
 from appliance.listener import families
 from authority import Authority
 from compose import NOERROR, NOTAUTH, REFUSED
-from console import Console
 from forwarder import Forwarder
 from notifier import Notifier
 from ratelimit import RateLimiter
@@ -135,7 +135,7 @@ class Service:
         # Collected before all is used once, what is kept lies together, and the dicts find room to grow.
         gc.threshold(free // 4)
         self._make_room()
-        Console(self.loop, {"reload": self.reloader.read_again, "status": self.status})
+        Console(self.loop, "dns", {"reload": self.reloader.read_again, "status": self.status})
         self.app.ready()
         self.app.run()
         counts = self.authority.counts

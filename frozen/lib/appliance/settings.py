@@ -33,7 +33,7 @@ class Settings:
     def __init__(self, name: str, defaults: dict) -> None:
         self.file = None  # the file that was read
         self.tables: dict = {}
-        self._defaults = defaults
+        self.defaults = defaults
         values = self._read(name)
         for key, value in values.items():
             if isinstance(value, dict) or (isinstance(value, list) and set(map(type, value)) == {dict}):

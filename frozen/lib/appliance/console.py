@@ -2,22 +2,22 @@
 """Commands from the console, a line each."""
 
 import sys
-
-from appliance.loop import IN
+from select import POLLIN
 
 
 class Console:
-    """commands: name -> function without arguments."""
+    """commands: name -> function without arguments. loop: has watch() and unwatch(), as loop.Loop."""
 
-    def __init__(self, loop: object, commands: dict) -> None:
+    def __init__(self, loop: object, name: str, commands: dict) -> None:
+        self._name = name
         self._commands = commands
         self._line = ""
         self._loop = loop
         self._input = sys.stdin.buffer
-        loop.watch(self._input, self, IN)
+        loop.watch(self._input, self, POLLIN)
 
     def ready(self, events: int) -> None:
-        char = self._input.read(1) if events & IN else b""
+        char = self._input.read(1) if events & POLLIN else b""
         if not char:  # a console without input
             self._loop.unwatch(self._input)
         elif char in b"\r\n":
@@ -25,10 +25,11 @@ class Console:
             if word in self._commands:
                 self._commands[word]()
             elif word:
-                print("dns: %s is no command; there are: %s" % (word, ", ".join(sorted(self._commands))))
+                known = ", ".join(sorted(self._commands))
+                print("%s: %s is no command; there are: %s" % (self._name, word, known))
         elif len(self._line) < 80:
             self._line += chr(char[0])
 
     def failed(self, exc: Exception) -> None:
         self._loop.unwatch(self._input)
-        print("dns: no commands from now on: %s" % exc)
+        print("%s: no commands from now on: %s" % (self._name, exc))
