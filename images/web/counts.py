@@ -9,9 +9,9 @@ from message import Response
 class Counts:
     """app: an appliance.App; server.note is it."""
 
-    def __init__(self, app: object, server: object, log: object) -> None:
+    def __init__(self, app: object, server: object) -> None:
         self._server = server
-        self._log = log  # an AccessLog
+        self.log: object = None  # an AccessLog
         self._requests = app.counter("web_requests_total", "Requests answered.", ("host", "code"))
         self._bytes = app.counter("web_body_bytes_total", "Bytes of the answers' bodies.")
         text = "From the whole request to the begin of its answer; not for what is answered from memory."
@@ -46,8 +46,8 @@ class Counts:
             else:
                 self._times.observe(us / 1e6)
         self._counter(site, answer.status).value += 1
-        if self._log is not None:
-            self._log.note(connection, head, answer)
+        if self.log is not None:
+            self.log.note(connection, head, answer)
 
     def add_hits(self, answer: Response, hits: int) -> None:
         """So many times an answer was given from memory."""

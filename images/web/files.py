@@ -102,7 +102,7 @@ class FileSource:
 
 
 class Files:
-    """Serves the files below a folder, which must not change; "/x/" means index.html there.
+    """Serves the files below a folder as walk() has found them, which must not change; "/x/" means index.html there.
 
     Names that begin with a dot are not served, but for /.well-known. headers: for each answer; hidden: a file.
     """
@@ -117,12 +117,17 @@ class Files:
         self._start = time.time()
         self._pages: dict = {}  # URL path -> Page
         self._folders: dict = {}  # URL path -> folder
-        self._walk(settings.root.rstrip("/"), "/", settings.precompressed)
+        self._root = settings.root.rstrip("/")
+        self._precompressed = settings.precompressed
 
     def __len__(self) -> int:
         return len(self._pages)
 
-    def _walk(self, folder: str, url: str, precompressed: bool) -> None:
+    def walk(self) -> object:
+        """Find the files, a folder at each step. Raises OSError."""
+        return self._walk(self._root, "/")
+
+    def _walk(self, folder: str, url: str) -> object:
         self._folders[url] = folder or "/"
         names = []
         for entry in os.ilistdir(folder or "/"):
@@ -130,15 +135,16 @@ class Files:
             if path == self._hidden or (name[0] == "." and (name != ".well-known" or url != "/")):
                 continue
             if entry[1] == 0x4000:
-                self._walk(path, url + name + "/", precompressed)
+                yield from self._walk(path, url + name + "/")
             else:
                 self._pages[url + name] = Page(url + name, File(path))
                 names.append(name)
         if url + "index.html" in self._pages:
             self._pages[url] = Page(url, self._pages[url + "index.html"].file)
             names.append("")
-        if precompressed:
+        if self._precompressed:
             self._find_variants(url, names)
+        yield None
 
     def _find_variants(self, url: str, names: list) -> None:
         for name in names:

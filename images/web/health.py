@@ -75,6 +75,12 @@ class Checker:
                 self._running.append(check)
                 check.start(self._proxy.events, self._request)
 
+    def stop(self) -> None:
+        while self._running:
+            link = self._running.pop().link
+            if link is not None:
+                link.close()
+
     def ended(self, check: _Check, upstream: object, good: bool) -> None:
         options = self._options
         if check not in self._running:

@@ -64,9 +64,24 @@ class Proxy:
         self._questions: list = []
         self._words: dict = {}  # client's address -> client_words()
         self._secure = False
+        self.made_of: object = None  # upstreams and options as they were configured
         self._clock: object = None
         for text in upstreams:
             self.balancer.add(text)
+
+    def retire(self) -> None:
+        """No request will come any more: what is in flight ends as it would, and then all else."""
+        self.balancer.names.clear()
+        self._clock = asyncio.create_task(self._end(self._clock))
+
+    async def _end(self, clock: object) -> None:
+        while self.exchanges or self._questions:
+            await asyncio.sleep_ms(_TICK_MS)
+        clock.cancel()
+        if self._checker is not None:
+            self._checker.stop()
+        for upstream in self.balancer.all.values():
+            upstream.close_idle()
 
     def start(self, server: object) -> None:
         self.events = server.events

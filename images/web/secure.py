@@ -3,8 +3,5 @@
 
 import service
 from appliance import tls_context
-from httpd import Limits
 
-limits = Limits()
-limits.connections = 192  # each takes about 30 KiB
-service.run(443, limits, tls_context("web", ("http/1.1",)))
+service.run(443, tls_context("web", ("http/1.1",)))
