@@ -13,7 +13,7 @@ LWIP_SRC_C := $(LWIP_FAST) $(addprefix src/, \
 FLOE_LWIP_FAST := $(addprefix modules/lwip/, mod_sockio.c netglue.c netmem.c netstack.c netsum.c netsyn.c nettx.c \
     sock_tcp.c sock_udp.c)
 FLOE_LWIP_C := $(FLOE_LWIP_FAST) $(addprefix modules/lwip/, mod_lan.c mod_netaddr.c mod_network.c mod_socket.c \
-    mod_sockopt.c netcfg.c netdns.c netevent.c netneigh.c netrand.c nettimer.c sock.c sock_base.c sock_dns.c \
+    mod_sockopt.c netcfg.c netcopied.c netdns.c netevent.c netneigh.c netrand.c nettimer.c sock.c sock_base.c sock_dns.c \
     sock_group.c sock_listen.c)
 
 $(addprefix $(BUILD)/lwip/src/core/, tcp.o ipv6/ip6.o ipv6/ip6_frag.o): CFLAGS += -Dnd6_get_destination_mtu=nettx_path_mtu

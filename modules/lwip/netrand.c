@@ -94,6 +94,13 @@ void netrand_init(void) {
     fill(box, sizeof box);
 }
 
+static void netrand_copied(const hal_identity_t *id) {
+    (void)id;
+    netrand_init();
+    pool_left = 0;
+}
+HAL_COPIED(HAL_COPIED_SECRETS, netrand_copied);
+
 uint32_t netrand_u32(void) {
     uint32_t r;
     if (pool_left < sizeof r) {

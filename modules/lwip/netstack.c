@@ -10,6 +10,7 @@
 #include "lwip/netif.h"
 #include "lwip/priv/tcp_priv.h"
 #include "netcfg.h"
+#include "netcopied.h"
 #include "netdns.h"
 #include "netevent.h"
 #include "netglue.h"
@@ -122,6 +123,12 @@ void netstack_start(void) {
     netcfg_init();
     hal_event_add(&source);
 }
+
+static void copied(const hal_identity_t *id) {
+    netstack_start();
+    netcopied_became(id);
+}
+HAL_COPIED(HAL_COPIED_ABOVE, copied);
 
 // For a host that watches a running guest by reading its memory (tools/floe/image/vitals.py): the list of
 // connections, and in one of them the offset of the next.

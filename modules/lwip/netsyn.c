@@ -262,3 +262,10 @@ err_t netsyn_admit(struct tcp_pcb *pcb, struct tcp_hdr *hdr, struct pbuf *whole)
     }
     return ERR_ABRT;
 }
+
+// Cookies that the other machine has given out are not honoured here; the next one draws a key.
+static void netsyn_copied(const hal_identity_t *id) {
+    (void)id;
+    last_age = 0;
+}
+HAL_COPIED(HAL_COPIED_SECRETS, netsyn_copied);

@@ -354,6 +354,12 @@ int main(int argc, char **argv) {
         {"duplicates", duplicates},
         {"ip_ids", ip_ids},
         {"malformed", malformed},
+        {"copied", copied},
+        {"copied_inside", copied_inside},
+        {"copied_card", copied_card},
+        {"copied_lease", copied_lease},
+        {"copied_names", copied_names},
+        {"copied_keys", copied_keys},
     };
     for (unsigned i = 0; i < HAL_ARRAY_LEN(checks); i++) {
         if (argc == 1) {

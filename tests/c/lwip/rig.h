@@ -68,6 +68,12 @@ void redirected(void);
 void duplicate(void);
 void duplicates(void);
 void malformed(void);
+void copied(void); // checks of copies.c
+void copied_inside(void);
+void copied_card(void);
+void copied_lease(void);
+void copied_names(void);
+void copied_keys(void);
 
 uint16_t get16(const uint8_t *p);
 uint32_t get32(const uint8_t *p);

@@ -46,6 +46,12 @@ CHECKS = [
     "duplicates",
     "ip_ids",
     "malformed",
+    "copied",
+    "copied_inside",
+    "copied_card",
+    "copied_lease",
+    "copied_names",
+    "copied_keys",
 ]
 FLAGS = [
     "-g",
@@ -65,7 +71,7 @@ OUR_FLAGS = ["-Wall", "-Wextra", "-Werror"]
 
 def _sources() -> dict[Path, list[str]]:
     ours = [p for p in (ROOT / "modules/lwip").glob("*.c") if not p.name.startswith("mod_")]
-    ours += [ROOT / "modules/netdev/netdev.c", *HERE.glob("*.c")]
+    ours += [ROOT / "modules/netdev/netdev.c", ROOT / "port/hal/copied.c", *HERE.glob("*.c")]
     # nettimer.c stands in for timeouts.c.
     upstream = [p for d in ("core", "core/ipv4", "core/ipv6") for p in (LWIP / d).glob("*.c") if p.name != "timeouts.c"]
     upstream.append(LWIP / "netif/ethernet.c")

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: MIT
+// Checks of a stack that has become a copy of another machine's. Owns nothing. Not here: the machine (rig.c), the far
+// end of connections (peer.c). Context: one thread on the host.
+
+#include <string.h>
+
+#include "lwip/etharp.h"
+#include "lwip/netif.h"
+#include "lwip/priv/tcp_priv.h"
+#include "lwip/stats.h"
+#include "lwip/udp.h"
+#include "netcfg.h"
+#include "netcopied.h"
+#include "nethooks.h"
+#include "netrand.h"
+#include "peer.h"
+
+enum { NEW_IP = 0x0a000009, DNS_PORT = 53, ETH_ARP = 0x0806, ETH_IP4 = 0x0800, UDP = 17 };
+
+static const uint8_t new_mac[NETDEV_MAC_LEN] = {2, 0, 0, 0, 0, 9};
+static struct {
+    unsigned frames, tcp, old_mac, old_ip, announced, discovers;
+    uint16_t dns_id, dns_port;
+    unsigned asked;
+} seen;
+
+static void look(const sent_t *f) {
+    const uint8_t *p = f->data;
+    uint16_t type = get16(p + 12);
+    seen.frames++;
+    seen.old_mac += memcmp(p + 6, "\2\0\0\0\0\2", NETDEV_MAC_LEN) == 0;
+    if (type == ETH_ARP) {
+        seen.old_ip += get32(p + 28) == OUR_IP;
+        seen.announced += get32(p + 28) == get32(p + 38) && memcmp(p + 22, p + 6, NETDEV_MAC_LEN) == 0;
+    } else if (type == ETH_IP4) {
+        seen.old_ip += get32(p + 26) == OUR_IP;
+        seen.tcp += p[23] == 6;
+        if (p[23] == UDP && get16(p + 36) == DNS_PORT) {
+            seen.dns_port = get16(p + 34);
+            seen.dns_id = get16(p + 42);
+            seen.asked++;
+        }
+        seen.discovers += p[23] == UDP && get16(p + 36) == 67 && p[42] == 1;
+    }
+}
+
+static void become(const char *ip, const uint8_t *mac) {
+    hal_identity_t id = {.pid = 2, .ppid = 1, .name = "a-machine-with-quite-a-long-name.17"};
+    strcpy(id.card[0].ip, ip);
+    if (mac != NULL) {
+        id.card[0].has_mac = true;
+        memcpy(id.card[0].mac, mac, NETDEV_MAC_LEN);
+    }
+    memset(&seen, 0, sizeof seen);
+    on_sent = look;
+    hal_copied_became(&id);
+}
+
+static unsigned told;
+
+static void tell(void *arg) {
+    (void)arg;
+    told++;
+}
+
+// Connections of every kind, with data on its way in both directions: they end, each with its error, and not one
+// segment leaves; who listens goes on.
+void copied(void) {
+    rig_start(RAM, 0);
+    sock_t *l = listen_on(PORT, 5);
+    sock_t *s = accepted(l, PEER_PORT);
+    uint8_t buf[64];
+    peer_send(TH_ACK | TH_PSH, "not for us", 10);
+    rig_sleep_ms(10);
+    s->notify = tell;
+    peer_connect(PEER_PORT + 1); // nobody has accepted it
+    peer_connect(PEER_PORT + 2);
+    sock_t *last;
+    sock_addr_t from;
+    CHECK(sock_accept(l, &last, &from) == 0);
+    sock_t *out = sock_new(SOCK_AF_INET, SOCK_TYPE_STREAM);
+    sock_addr_t to = {IPADDR4_INIT(0), 9};
+    CHECK(ipaddr_aton("10.0.0.1", &to.ip) && sock_connect(out, &to) == -EINPROGRESS);
+    rig_sleep_ms(10);
+    peer.silent = true;
+    CHECK(sock_send(last, "never to leave", 14, NULL) == 14 && sock_send(s, "nor this", 8, NULL) == 8);
+    peer_send(TH_ACK | TH_PSH, "a frame in the card", 19);
+    become("", NULL);
+    CHECK(told == 1 && (sock_poll(s) & SOCK_POLL_ERR) != 0);
+    CHECK(sock_recv(s, buf, sizeof buf, NULL) == -ECONNRESET && sock_recv(s, buf, sizeof buf, NULL) == 0);
+    CHECK(sock_send(s, "x", 1, NULL) == -EPIPE && sock_connect_state(out) == -ENOTCONN);
+    CHECK(sock_accept(l, &s, &from) == -EAGAIN);
+    CHECK(sock_shutdown_write(last) == -ENOTCONN);
+    sock_close(s);
+    sock_close(last);
+    sock_close(out);
+    rig_sleep_ms(60000);
+    CHECK(seen.tcp == 0 && seen.frames > 0 && seen.announced == 1);
+    CHECK(strcmp(netcfg_hostname(), "achine-with-quite-a-long-name-17") == 0);
+    s = accepted(l, PEER_PORT); // the same pair as before: of another machine
+    peer_send(TH_ACK | TH_PSH, "for us", 6);
+    rig_sleep_ms(10);
+    CHECK(sock_recv(s, buf, sizeof buf, NULL) == 6);
+    sock_close(s);
+    sock_close(l);
+    peer_send(TH_ACK | TH_FIN, NULL, 0);
+    nothing_left();
+}
+
+// A connection between two sockets of this machine: both ends were copied.
+void copied_inside(void) {
+    rig_start(RAM, 0);
+    sock_t *l = listen_on(PORT, 5), *c = sock_new(SOCK_AF_INET, SOCK_TYPE_STREAM), *s;
+    sock_addr_t to = {IPADDR4_INIT(0), PORT}, from;
+    uint8_t buf[64];
+    CHECK(ipaddr_aton("127.0.0.1", &to.ip) && sock_connect(c, &to) == -EINPROGRESS);
+    rig_sleep_ms(10);
+    CHECK(sock_accept(l, &s, &from) == 0 && sock_send(c, "before", 6, NULL) == 6);
+    become("10.0.0.9/24", new_mac);
+    CHECK(sock_send(s, "after", 5, NULL) == 5);
+    rig_sleep_ms(10);
+    CHECK(sock_recv(c, buf, sizeof buf, NULL) == 5 && sock_recv(s, buf, sizeof buf, NULL) == 6);
+    sock_close(c);
+    sock_close(s);
+    sock_close(l);
+    nothing_left();
+}
+
+// Another MAC and IP address: nothing leaves with the old ones, neighbours are told, whoever listened at the old
+// address is found at the new one.
+void copied_card(void) {
+    rig_start(RAM, 0);
+    sock_t *l = sock_new(SOCK_AF_INET, SOCK_TYPE_STREAM), *u = sock_new(SOCK_AF_INET, SOCK_TYPE_DGRAM);
+    sock_addr_t at = {IPADDR4_INIT(0), PORT}, peer_at = {IPADDR4_INIT(0), 7};
+    CHECK(ipaddr_aton("10.0.0.2", &at.ip) && ipaddr_aton("10.0.0.1", &peer_at.ip));
+    CHECK(sock_bind(l, &at) == 0 && sock_listen(l, 5) == 0 && sock_bind(u, &at) == 0);
+    CHECK(sock_send(u, "queued, and dropped", 19, &peer_at) == 19);
+    become("10.0.0.9/24", new_mac);
+    CHECK(memcmp(card.mac, new_mac, NETDEV_MAC_LEN) == 0);
+    rig_sleep_ms(5000); // the link-local address is looked for and found free
+    CHECK(sock_send(u, "x", 1, &peer_at) == 1);
+    rig_sleep_ms(100);
+    CHECK(seen.frames > 2 && seen.old_mac == 0 && seen.old_ip == 0 && seen.announced == 1);
+    struct netif *n = netif_default;
+    CHECK(lwip_ntohl(ip4_addr_get_u32(netif_ip4_addr(n))) == NEW_IP);
+    CHECK(lwip_ntohl(ip4_addr_get_u32(netif_ip4_gw(n))) == PEER_IP);
+    CHECK(ip6_addr_ispreferred(netif_ip6_addr_state(n, 0)));
+    CHECK(lwip_ntohl(netif_ip6_addr(n, 0)->addr[3]) == 0xfe000009);
+    CHECK(lwip_ntohl(ip4_addr_get_u32(ip_2_ip4(&l->pcb.tcp->local_ip))) == NEW_IP);
+    CHECK(lwip_ntohl(ip4_addr_get_u32(ip_2_ip4(&u->pcb.udp->local_ip))) == NEW_IP);
+    uint8_t arp[64]; // and who asks for the new address is answered with the new one
+    make_arp(arp, 1, PEER_IP);
+    put32(arp + 38, NEW_IP);
+    memset(&seen, 0, sizeof seen);
+    rig_receive(arp, 42, false, 1);
+    rig_sleep_ms(10);
+    CHECK(seen.frames == 1 && seen.old_mac == 0);
+    sock_close(l);
+    sock_close(u);
+}
+
+// A lease is asked for anew; the one before is the other machine's, and not released.
+void copied_lease(void) {
+    rig_start(RAM, 0);
+    become("dhcp", new_mac);
+    CHECK(ip4_addr_isany_val(*netif_ip4_addr(netif_default)));
+    rig_sleep_ms(3000);
+    CHECK(seen.discovers > 0 && seen.old_mac == 0 && seen.old_ip == 0);
+    become("none", NULL);
+    rig_sleep_ms(3000);
+    CHECK(seen.frames == 0 && !netif_is_up(netif_default));
+}
+
+// What name servers have said is forgotten; an open question is asked again, with an id and from a port that nobody has
+// heard of.
+void copied_names(void) {
+    rig_start(RAM, 0);
+    on_sent = look;
+    sock_query_t *q = sock_query_start("example.org", SOCK_AF_INET);
+    rig_sleep_ms(10);
+    CHECK(seen.asked == 1);
+    uint16_t id = seen.dns_id, port = seen.dns_port;
+    become("", NULL);
+    rig_sleep_ms(10);
+    CHECK(seen.asked == 1 && (seen.dns_id != id || seen.dns_port != port) && !sock_query_done(q));
+    static const uint8_t rest[] =
+        "\x81\x80\0\1\0\1\0\0\0\0\7example\3org\0\0\1\0\1\xc0\x0c\0\1\0\1\0\0\1\0\0\4\1\2\3\4";
+    uint8_t frame[256], message[2 + sizeof rest - 1];
+    memcpy(message + 2, rest, sizeof rest - 1);
+    put16(message, id); // the answer to the other machine
+    rig_receive(frame, make_udp(frame, DNS_PORT, port, message, sizeof message), false, 1);
+    rig_sleep_ms(10);
+    CHECK(!sock_query_done(q));
+    put16(message, seen.dns_id);
+    rig_receive(frame, make_udp(frame, DNS_PORT, seen.dns_port, message, sizeof message), false, 1);
+    rig_sleep_ms(10);
+    CHECK(sock_query_done(q) && q->v4 == 0 && get32((uint8_t *)&ip_2_ip4(&q->ip4)->addr) == 0x01020304);
+    sock_query_release(q);
+    q = sock_query_start("example.org", SOCK_AF_INET);
+    CHECK(sock_query_done(q)); // known
+    sock_query_release(q);
+    become("", NULL);
+    q = sock_query_start("example.org", SOCK_AF_INET);
+    CHECK(!sock_query_done(q)); // and no more
+    rig_sleep_ms(60000);
+    CHECK(sock_query_done(q));
+    sock_query_release(q);
+}
+
+// Sequence numbers, ports and identifications are of other keys.
+void copied_keys(void) {
+    rig_start(RAM, 0);
+    ip_addr_t a = *IP4_ADDR_ANY, b;
+    CHECK(ipaddr_aton("10.0.0.1", &b));
+    uint32_t isn = netrand_isn(&a, 1, &b, 2);
+    uint16_t ids[4], same = 0;
+    for (unsigned i = 0; i < 4; i++) {
+        ids[i] = netrand_ip_id((uint16_t)i);
+    }
+    become("", NULL);
+    CHECK(netrand_isn(&a, 1, &b, 2) != isn);
+    for (unsigned i = 0; i < 4; i++) {
+        same += netrand_ip_id((uint16_t)i) == ids[i];
+    }
+    CHECK(same < 4);
+}
