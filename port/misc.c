@@ -39,6 +39,17 @@ unsigned long floe_random_seed(void) {
     return seed;
 }
 
+// As in CPython, a copy's `random` begins anew. Weak: an image has the module only where a script imports it.
+extern const mp_obj_module_t mp_module_random __attribute__((weak));
+static void random_copied(const hal_identity_t *id) {
+    (void)id;
+    const mp_obj_module_t *random = &mp_module_random;
+    if (random != NULL) {
+        mp_call_function_0(mp_load_attr(MP_OBJ_FROM_PTR(random), MP_QSTR_seed));
+    }
+}
+HAL_COPIED(HAL_COPIED_SECRETS, random_copied);
+
 // What deeply nested lists, tuples and dicts call for each level (port.mk).
 bool floe_obj_equal(mp_obj_t a, mp_obj_t b) {
     mp_cstack_check();

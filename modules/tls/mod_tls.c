@@ -10,6 +10,7 @@
 
 #include "env.h"
 #include "extmod/vfs.h"
+#include "hal.h"
 #include "py/builtin.h"
 #include "py/gc.h"
 #include "py/mperrno.h"
@@ -345,6 +346,22 @@ static MP_DEFINE_CONST_DICT(ctx_locals, ctx_locals_table);
 
 static MP_DEFINE_CONST_OBJ_TYPE(ctx_type, MP_QSTR_SSLContext, MP_TYPE_FLAG_NONE, make_new, ctx_make_new, attr, ctx_attr,
                                 locals_dict, &ctx_locals);
+
+// All contexts there are: what has a finaliser and is of their type. A list would be in every image with TLS.
+static void contexts_copied(const hal_identity_t *id) {
+    enum { BLOCKS_PER_BYTE = 4, BITS = 8 };
+    (void)id;
+    for (const mp_state_mem_area_t *area = &MP_STATE_MEM(area); area != NULL; area = area->next) {
+        const mod_tls_ctx_t *c;
+        for (size_t i = 0; i < area->gc_alloc_table_byte_len * BLOCKS_PER_BYTE; i++) {
+            c = (const void *)(area->gc_pool_start + i * MICROPY_BYTES_PER_GC_BLOCK);
+            if ((area->gc_finaliser_table_start[i / BITS] >> i % BITS & 1) && c->base.type == &ctx_type && c->ctx) {
+                tls_ctx_renew_tickets(c->ctx);
+            }
+        }
+    }
+}
+HAL_COPIED(HAL_COPIED_SECRETS, contexts_copied);
 
 static mp_obj_t tls_memory(void) { return mp_obj_new_int_from_uint(tls_memory_used()); }
 static MP_DEFINE_CONST_FUN_OBJ_0(tls_memory_obj, tls_memory);

@@ -49,6 +49,8 @@ int tls_random(void *unused, unsigned char *out, size_t len);
 tls_ctx_t *tls_ctx_new(bool server, int *error);
 void tls_ctx_keep(tls_ctx_t *ctx);
 void tls_ctx_release(tls_ctx_t *ctx);
+// Draw new keys for session tickets: those given out are good for nothing any more.
+void tls_ctx_renew_tickets(tls_ctx_t *ctx);
 bool tls_ctx_is_server(const tls_ctx_t *ctx);
 // Settings for connections that begin later.
 int tls_ctx_verify(const tls_ctx_t *ctx);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "mbedtls/platform_util.h"
 #include "psa/crypto.h"
 #include "tls_internal.h"
 
@@ -110,6 +111,17 @@ void tls_ctx_release(tls_ctx_t *ctx) {
     }
     tls_free(ctx->ciphers);
     tls_free(ctx);
+}
+
+void tls_ctx_renew_tickets(tls_ctx_t *ctx) {
+    enum { KEYS = 2, NAME_LEN = 4, KEY_LEN = 32 };
+    unsigned char name[NAME_LEN], key[KEY_LEN];
+    for (int i = 0; ctx->server && i < KEYS; i++) { // each takes the place of the older one
+        tls_random(NULL, name, sizeof(name));
+        tls_random(NULL, key, sizeof(key));
+        mbedtls_ssl_ticket_rotate(&ctx->ticket, name, sizeof(name), key, sizeof(key), TICKET_LIFE_S);
+    }
+    mbedtls_platform_zeroize(key, sizeof(key));
 }
 
 bool tls_ctx_is_server(const tls_ctx_t *ctx) { return ctx->server; }
