@@ -55,3 +55,16 @@ def test_what_modules_promise(boot: Boot) -> None:
         "drain b'0123456789ab'",
         "the end",
     ]
+
+
+def test_large_tables(boot: Boot) -> None:
+    vm = boot(GUESTS / "guest_tables.py", deadline_s=60, memory="24M")
+    assert vm.wait() == 0
+    assert vm.console_text.replace("\r\n", "\n").splitlines()[-6:] == [
+        "dict 70000 True False True",
+        "set 70000 True False True",
+        "filled dict True",
+        "filled set True",
+        "iteration 3896",
+        "no memory True True",
+    ]
