@@ -69,10 +69,14 @@ class AppendLog:
             return
         try:
             if self._pieces:
-                data = b"".join(self._pieces)
-                self._pieces = []
-                self._file.write(data)
-                self.size += len(data)
+                pieces, self._pieces = self._pieces, []
+                try:
+                    pieces = [b"".join(pieces)]
+                except MemoryError:
+                    pass  # each by itself
+                for data in pieces:
+                    self._file.write(data)
+                    self.size += len(data)
                 self._unflushed = True
             if policy == b"always" or now - self._flushed_at >= _EVERY_MS[policy]:
                 self._file.flush()
@@ -104,7 +108,7 @@ class AppendLog:
         space.now = 0  # nothing expires before all is read
         try:
             with file:
-                done, good, size = _replay(file, session)
+                done, good, size = _replay(file, os.stat(self.path)[6], session)
         finally:
             space.now = now_ms()
         if good < size:
@@ -163,15 +167,16 @@ def _making(key: bytes, value: object) -> object:
         yield [name, key] + flat[at : at + step]  # noqa: RUF005
 
 
-def _replay(file: object, session: object) -> tuple:
-    """(commands, bytes of whole ones, bytes of the file)."""
+def _replay(file: object, left: int, session: object) -> tuple:
+    """left: bytes of the file. Returns (commands, bytes of whole ones, bytes of the file)."""
     data = b""
     start = 0  # place of data in the file
     need = 1
     done = good = begin = 0
     reader = Reader()
     while True:
-        piece = file.read(max(_PIECE, need - len(data)))
+        piece = file.read(min(max(_PIECE, need - len(data)), left))
+        left -= len(piece)
         if not piece:
             return done, good, start + len(data)
         data += piece

@@ -9,7 +9,6 @@ import errno
 from _resp import run, take
 from appliance.loop import IN, OUT
 from resp import (
-    MOST,
     MOST_BEFORE_LOGIN,
     QUEUED,
     CommandError,
@@ -25,6 +24,7 @@ _RECEIVE = 16384
 _OUT_HIGH = 1 << 20  # bytes of waiting answers over which no further command is taken
 _LARGE = 1024  # as _resp's: a smaller answer is not counted; there is room for as many as one piece of input asks for
 _OUT_MOST = 16 << 20  # bytes of messages that a subscriber may leave unread
+_EACH = 80  # bytes that an argument costs beside its own
 _IN_RESP2 = (b"ping", b"subscribe", b"psubscribe", b"unsubscribe", b"punsubscribe", b"quit", b"reset")
 _SUBCOMMANDS = {
     b"object": (b"encoding", b"freq", b"idletime", b"refcount", b"help"),
@@ -33,6 +33,7 @@ _SUBCOMMANDS = {
     b"client": (b"id", b"getname", b"setname", b"setinfo", b"info", b"list", b"kill", b"no-evict"),
 }
 _WITHOUT_LOGIN = (b"auth", b"hello", b"quit", b"reset")
+_HELD_MOST = error("ERR of all clients' unfinished commands this one's took the most memory (maxmemory-clients)")
 _OUT_OF_MEMORY = b"-OOM command not allowed when used memory > 'maxmemory'.\r\n"
 
 
@@ -50,6 +51,7 @@ class Session:
         self.allowed = True  # has logged in
         self.queue: list | None = None  # commands of a transaction
         self.queue_broken = False
+        self.queued = 0  # bytes of them
         self.watched: list = []  # (database, key)
         self.watch_broken = False
         self.executing = False  # within EXEC: nothing waits
@@ -127,6 +129,9 @@ class Session:
             if known is not None and len(args) > 1 and args[1].lower() not in known:
                 self.queue_broken = True
                 return error(str(unknown_subcommand(args)))
+            if not self.queue:
+                self.queued = 0
+            self.queued += sum([len(arg) for arg in args]) + _EACH * len(args)
             self.queue.append(args)
             return QUEUED
         if self.resp == 2 and self.subscribed() and name not in _IN_RESP2:
@@ -153,6 +158,8 @@ class Client(Session):
         self._rest: list = []  # received and not taken
         self._rest_size = 0
         self._need = 0  # bytes of it without which nothing can be taken
+        self._begun = 0  # bytes that were taken of a command that is not whole
+        self.held = 0  # bytes that wait for the rest of a command, or for EXEC
         self.out: list = []
         self._large = 0  # bytes of large answers in it
         self._left = None  # of what was being sent
@@ -188,15 +195,15 @@ class Client(Session):
         """All that is received and not taken; None: it is kept, for nothing of it can be taken now."""
         self._rest.append(data)
         self._rest_size += len(data)
-        if self.halted:
-            if self._rest_size > _OUT_HIGH:
-                self._watch(0)
-            return None
-        if self._rest_size < self._need:
+        if self.halted and self._rest_size > _OUT_HIGH:
+            self._watch(0)
+        if self.halted or self._rest_size < self._need:
+            self._hold()
             return None
         data = b"".join(self._rest)
         self._rest = []
         self._rest_size = self._need = 0
+        self._hold()
         return data
 
     def failed(self, exc: Exception) -> None:
@@ -204,10 +211,22 @@ class Client(Session):
             if exc.errno == errno.EAGAIN:
                 return
         elif isinstance(exc, MemoryError):
-            self.server.ran_out()
+            self._no_memory()
         else:
             self.server.report(exc)
         self.close()
+
+    def _no_memory(self) -> None:
+        """For what it sent, or for its answers; it is told, where it can be."""
+        self._rest = []
+        self._reader = self.queue = None
+        if self._left is None:
+            try:
+                self.sock.write(_OUT_OF_MEMORY)
+            except OSError:
+                pass
+        self.close()
+        self.server.ran_out()
 
     def close(self) -> None:
         if self.sock is None:
@@ -217,6 +236,8 @@ class Client(Session):
         self.sock = None
         self.out = []
         self._left = None
+        self.server.held -= self.held
+        self.held = 0
         self.server.removed(self)
 
     def settle(self) -> None:
@@ -263,11 +284,41 @@ class Client(Session):
         if at < size and not self.ending:
             self._rest = [data[at:] if at else data]
             self._rest_size = size - at
+        if self.held or self._rest or reader.begun or self.queue:
+            self._hold()
+
+    def _hold(self) -> None:
+        """Tell the server how much it keeps now."""
+        size = self._rest_size
+        begun = self._reader.begun
+        if begun:
+            size += self._begun + _EACH * len(begun)
+        if self.queue:
+            size += self.queued
+        self.server.held += size - self.held
+        self.held = size
+        if 0 < self.server.held_most < self.server.held:
+            self.server.relieve()
+
+    def give_up(self) -> None:
+        """It keeps too much: it is told, and hung up on."""
+        self._rest = []
+        self._rest_size = 0
+        self._reader = Reader()
+        self.queue = None
+        self._hold()
+        self.end()
+        self.push(_HELD_MOST)
 
     def _read(self, data: bytes, at: int) -> tuple:
         """(arguments, where the next begins) of a command of any form. None: no more of this data can be run now."""
+        reader = self._reader
+        before = at
+        if reader.begun is None:
+            self._begun = 0
         try:
-            args, at, self._need = self._reader.read(data, at, MOST if self.allowed else MOST_BEFORE_LOGIN)
+            args, at, self._need = reader.read(data, at, self.server.most if self.allowed else MOST_BEFORE_LOGIN)
+            self._begun += at - before
         except ProtocolError as exc:
             self.out.append(error("ERR Protocol error: %s" % exc))
             self.end()
@@ -310,7 +361,7 @@ class Client(Session):
             return
         try:
             self._send()
-        except OSError as exc:
+        except (OSError, MemoryError) as exc:
             self.failed(exc)
 
     def _send(self) -> None:

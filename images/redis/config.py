@@ -2,8 +2,10 @@
 """CONFIG's parameters: what can be asked for, and what can be changed while the server runs."""
 
 from eviction import POLICIES
-from resp import CommandError
+from resp import MOST, CommandError
 
+_SIZES = (b"maxmemory", b"maxmemory-clients", b"proto-max-bulk-len", b"auto-aof-rewrite-min-size")
+_BULK_LEAST = 1 << 20
 FSYNC = (b"always", b"everysec", b"no")
 _UNITS = {b"": 1, b"b": 1, b"k": 1000, b"kb": 1024, b"m": 10**6, b"mb": 1 << 20, b"g": 10**9, b"gb": 1 << 30}
 
@@ -32,8 +34,10 @@ class Config:
             b"lfu-log-factor": b"%d" % server.eviction.frequency.factor,
             b"maxclients": b"%d" % server.most_clients,
             b"maxmemory": b"%d" % server.limit,
+            b"maxmemory-clients": b"%d" % server.held_most,
             b"maxmemory-policy": server.eviction.policy,
             b"port": b"%d" % server.port,
+            b"proto-max-bulk-len": b"%d" % server.most[1],
             b"requirepass": server.password,
             b"save": b"",
             b"timeout": b"%d" % server.idle_s,
@@ -46,8 +50,8 @@ class Config:
             raise CommandError("ERR Unknown option or number of arguments for CONFIG SET - '%s'" % name.decode())
         if name == b"requirepass":
             server.password = value
-        elif name == b"maxmemory":
-            server.set_limit(_size(value))
+        elif name in _SIZES:
+            self._set_size(name, _size(name, value))
         elif name == b"maxmemory-policy" and value.lower() in POLICIES:
             server.eviction.choose(value.lower())
         elif name == b"appendfsync" and value.lower() in FSYNC:
@@ -60,23 +64,35 @@ class Config:
             server.idle_s = int(value)
         elif name == b"maxclients" and value.isdigit() and int(value) > 0:
             server.most_clients = int(value)
-        elif name == b"auto-aof-rewrite-min-size":
-            server.rewrite_least = _size(value)
         elif name == b"save":
             pass
         else:
             raise _refused(name, "argument couldn't be parsed, or can't be set at runtime")
+
+    def _set_size(self, name: bytes, size: int) -> None:
+        """Raises CommandError."""
+        server = self._server
+        if name == b"maxmemory":
+            server.set_limit(size)
+        elif name == b"maxmemory-clients":
+            server.held_most = size
+        elif name == b"auto-aof-rewrite-min-size":
+            server.rewrite_least = size
+        elif _BULK_LEAST <= size <= MOST[1]:
+            server.most = MOST[0], size
+        else:
+            raise _refused(name, "argument must be between %d and %d inclusive" % (_BULK_LEAST, MOST[1]))
 
 
 def _refused(name: bytes, why: str) -> CommandError:
     return CommandError("ERR CONFIG SET failed (possibly related to argument '%s') - %s" % (name.decode(), why))
 
 
-def _size(text: bytes) -> int:
+def _size(name: bytes, text: bytes) -> int:
     digits = len(text)
     while digits and not text[digits - 1 : digits].isdigit():
         digits -= 1
     unit = _UNITS.get(text[digits:].lower())
     if unit is None or not text[:digits].isdigit():
-        raise _refused(b"maxmemory", "argument must be a memory value")
+        raise _refused(name, "argument must be a memory value")
     return int(text[:digits]) * unit

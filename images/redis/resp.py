@@ -116,7 +116,7 @@ class Reader:
             if end < 0:
                 return _unfinished(data, at, "bulk count string")
             first = end + 2
-            behind = first + _size(data[at:end], most[1])
+            behind = first + _size(data[at:end], most)
             if len(data) < behind + 2:
                 return None, at, behind + 2 - at
             arguments.append(data[first:behind])
@@ -133,14 +133,14 @@ def _unfinished(data: bytes, at: int, what: str, longest: int = MAX_LINE) -> tup
     return None, at, size + 1
 
 
-def _size(head: bytes, most: int) -> int:
+def _size(head: bytes, most: tuple) -> int:
     """Of the argument that has this head."""
     if head[:1] != b"$":
         raise ProtocolError("expected '$', got '%s'" % text_of(head[:1]))
     size = _number(head[1:])
-    if size is None or not 0 <= size <= MOST[1]:
+    if size is None or not 0 <= size <= MOST[1] or (most is not MOST_BEFORE_LOGIN and size > most[1]):
         raise ProtocolError("invalid bulk length")
-    if size > most:
+    if size > most[1]:
         raise ProtocolError("unauthenticated bulk length")
     return size
 

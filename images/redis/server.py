@@ -13,11 +13,13 @@ from config import Config
 from eviction import Eviction
 from keyspace import Space, now_ms
 from pubsub import Hub
+from resp import MOST
 from scan import Scans
 
 _TICK_MS = 100
 _EXPIRIES = 200  # keys looked at in a tick
 _SPREAD_EVERY = 100  # changes
+_HELD_LEAST = 1 << 20  # bytes of unfinished commands for which nobody is hung up on
 
 
 class Server:
@@ -46,6 +48,9 @@ class Server:
         self.port = 6379
         self.most_clients = 128
         self.idle_s = 0
+        self.most = MOST  # arguments of a command, bytes of one
+        self.held = 0  # bytes of commands that are not whole, of all clients
+        self.held_most = 0  # 0: what there is
         self.clients: dict = {}  # number -> Client
         self.unsent: list = []  # clients whose answers leave at the end of the turn
         self.accepted = 0
@@ -107,9 +112,12 @@ class Server:
         if space.dirty - self._spread_at < _SPREAD_EVERY:
             return
         self._spread_at = space.dirty
-        for db in space.databases:
-            spread(db.values)
-            spread(db.expires)
+        try:
+            for db in space.databases:
+                spread(db.values)
+                spread(db.expires)
+        except MemoryError:
+            pass  # they stay as they are
 
     # ---- what stands between ------------------------------------------------------------------
 
@@ -162,6 +170,17 @@ class Server:
         if self.space.now - self._ran_out_at > 1000:
             self._ran_out_at = self.space.now
             self.say.warning("no memory for a command; %d bytes are free", gc.mem_free())
+        if self.held > _HELD_LEAST:
+            self.relieve()
+
+    def relieve(self) -> None:
+        """Hang up on the client whose unfinished commands take the most memory."""
+        most = None
+        for client in self.clients.values():
+            if not client.ending and (most is None or client.held > most.held):
+                most = client
+        if most is not None:
+            most.give_up()
 
     def _log_failed(self, exc: OSError) -> None:
         """What was not written is not acknowledged."""

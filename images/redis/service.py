@@ -10,6 +10,7 @@ from appendlog import AppendLog, LogError
 from client import Session
 from config import FSYNC
 from eviction import POLICIES
+from resp import MOST
 from server import Server
 
 import floe
@@ -26,6 +27,8 @@ _DEFAULTS = {
     "appendfsync": "everysec",
     "appendfile": "/appendonly.aof",
     "rewrite_size": appliance.Size(1 << 20),
+    "proto_max_bulk_len": appliance.Size(0),
+    "maxmemory_clients": appliance.Size(0),
 }
 
 
@@ -56,7 +59,15 @@ def _made(app: appliance.PolledApp) -> Server:
     server.eviction.base = gc.mem_alloc()
     server.eviction.choose(settings.maxmemory_policy.encode())
     server.set_limit(settings.maxmemory)
+    _share(server, settings)
     return server
+
+
+def _share(server: Server, settings: object) -> None:
+    """How much of what is not whole there may be: what was not set is a share of the memory that is free."""
+    free = gc.mem_free()
+    server.held_most = settings.maxmemory_clients or free // 2
+    server.most = MOST[0], min(settings.proto_max_bulk_len or max(free // 8, 1 << 20), MOST[1])
 
 
 def _load(server: Server, path: str) -> None:

@@ -5,7 +5,6 @@ from expiry import deadline
 from number import MAX, MIN, add_decimal, parse_integer
 from resp import NOT_FLOAT, OK, ONE, WRONG_TYPE, ZERO, CommandError, bulk, bulks_or_nil, integer, syntax_error
 
-_MAX_STRING = 512 << 20
 _TOO_LONG = "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
 
 
@@ -221,7 +220,7 @@ def incrbyfloat(client: object, args: list) -> bytes:
 def append(client: object, args: list) -> bytes:
     db = client.db
     value = (db.typed(args[1], bytes) or b"") + args[2]
-    if len(value) > _MAX_STRING:
+    if len(value) > client.server.most[1]:
         raise CommandError(_TOO_LONG)
     db.values[args[1]] = value
     db.touch(args[1])
@@ -241,7 +240,7 @@ def setrange(client: object, args: list) -> bytes:
     more = args[3]
     if not more:
         return integer(len(value))
-    if at + len(more) > _MAX_STRING:
+    if at + len(more) > client.server.most[1]:
         raise CommandError(_TOO_LONG)
     if len(value) < at:
         value += bytes(at - len(value))
