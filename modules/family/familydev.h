@@ -23,6 +23,8 @@ typedef struct {
     uint64_t (*deadline)(const familydev_t *d);
     // About to sleep: arm interrupts. True: there is already work, do not sleep.
     bool (*arm)(familydev_t *d);
+    // Something that was sent has yet to leave.
+    bool (*busy)(const familydev_t *d);
 } familydev_ops_t;
 
 struct familydev {

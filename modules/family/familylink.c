@@ -85,7 +85,12 @@ static bool arm(void *arg) {
     return !over && line->ops->arm(line);
 }
 
-static hal_event_source_t source = {.run = run, .deadline = deadline, .arm = arm};
+static bool busy(void *arg) {
+    (void)arg;
+    return !over && line->ops->busy(line);
+}
+
+static hal_event_source_t source = {.run = run, .deadline = deadline, .arm = arm, .busy = busy};
 
 int family_link_open(bool (*on_frame)(const family_frame_t *f)) {
     line = familydev_get();
@@ -97,7 +102,7 @@ int family_link_open(bool (*on_frame)(const family_frame_t *f)) {
     return family_link_state();
 }
 
-int family_link_try(uint8_t type, uint32_t channel, const void *payload, uint32_t len) {
+static int try_send(uint8_t type, uint32_t channel, const void *payload, uint32_t len) {
     uint8_t head[HEAD] = {(uint8_t)len, (uint8_t)(len >> 8), (uint8_t)(len >> 16), 0, type};
     memcpy(head + 8, &channel, sizeof channel); // both sides are little-endian
     hal_assert(len <= FAMILY_PAYLOAD_MAX);
@@ -108,7 +113,7 @@ int family_link_try(uint8_t type, uint32_t channel, const void *payload, uint32_
 int family_link_send(uint8_t type, uint32_t channel, const void *payload, uint32_t len) {
     uint64_t give_up = hal_clock_ns() + SEND_NS;
     int r;
-    while ((r = family_link_try(type, channel, payload, len)) == -EAGAIN) {
+    while ((r = try_send(type, channel, payload, len)) == -EAGAIN) {
         if (hal_clock_ns() >= give_up) {
             return family_link_fail("the host does not read");
         }

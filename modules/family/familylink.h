@@ -43,8 +43,6 @@ typedef struct {
 int family_link_open(bool (*on_frame)(const family_frame_t *f));
 // 0, or -EIO once the service has ended.
 int family_link_state(void);
-// -EAGAIN: there is no room for all of it now, and nothing was sent.
-int family_link_try(uint8_t type, uint32_t channel, const void *payload, uint32_t len);
 // Wait for room, some seconds at most; a host that reads nothing for so long ends the service.
 int family_link_send(uint8_t type, uint32_t channel, const void *payload, uint32_t len);
 // One sleep at most, in which nothing but this line is looked after.

@@ -165,7 +165,7 @@ ssize_t family_pipe_write(int fd, const void *data, size_t len) {
     if (len == 0) {
         return 0;
     }
-    int r = n == 0 || n > room ? -EAGAIN : family_link_try(FAMILY_WRITE, p->id, data, n);
+    int r = n == 0 || n > room ? -EAGAIN : family_link_send(FAMILY_WRITE, p->id, data, n);
     if (r == 0) {
         p->untaken += n;
     }

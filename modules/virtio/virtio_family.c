@@ -168,7 +168,12 @@ static bool vfam_arm(familydev_t *d) {
     return work;
 }
 
-static const familydev_ops_t ops = {vfam_send, vfam_receive, vfam_run, vfam_deadline, vfam_arm};
+static bool vfam_busy(const familydev_t *d) {
+    const vfam_t *f = (const vfam_t *)d;
+    return !f->dev.dead && f->txq.outstanding > 0;
+}
+
+static const familydev_ops_t ops = {vfam_send, vfam_receive, vfam_run, vfam_deadline, vfam_arm, vfam_busy};
 
 static int vfam_open(vfam_t *f) {
     virtio_dev_t *v = f->v;

@@ -100,7 +100,12 @@ static uint64_t fake_deadline(const familydev_t *d) {
     return UINT64_MAX;
 }
 
-static const familydev_ops_t fake_ops = {fake_send, fake_receive, fake_run, fake_deadline, fake_run};
+static bool fake_busy(const familydev_t *d) {
+    (void)d;
+    return room == 0;
+}
+
+static const familydev_ops_t fake_ops = {fake_send, fake_receive, fake_run, fake_deadline, fake_run, fake_busy};
 static familydev_t fake = {&fake_ops, false};
 
 // ---- commands ---------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // port/hal/events.c with sources that follow a script and a clock that stands still. Commands: add; set SOURCE
-// WHAT VALUE; clock NS; run; wait DEADLINE. What happens is printed in order.
+// WHAT VALUE; clock NS; run; wait DEADLINE; one SOURCE DEADLINE. What happens is printed in order.
 
 #include "talk.h"
 
@@ -71,6 +71,8 @@ static void command(const talk_t *t) {
         now = talk_number(t, 1);
     } else if (talk_is(t, "run")) {
         printf("worked %d\n", hal_event_run());
+    } else if (talk_is(t, "one")) {
+        hal_event_wait_one(&scripted[talk_number(t, 1)].source, talk_number(t, 2));
     } else if (talk_is(t, "wait")) {
         hal_event_wait(talk_number(t, 1));
     }

@@ -91,3 +91,20 @@ def test_a_deadline_that_is_over_does_not_sleep(h: Harness, deadline: int) -> No
     assert h.do("wait", deadline).split("\n") == ["run 0", "run 0"]
     h.do("set 0 deadline", deadline)
     assert "halt" not in h.do("wait", NEVER)
+
+
+@pytest.mark.parametrize(("callers", "own", "timer"), [(1000, 500, 500), (300, 500, 300), (NEVER, NEVER, NEVER)])
+def test_one_source_alone(h: Harness, callers: int, own: int, timer: int) -> None:
+    """It is run and armed, it sleeps until the earlier deadline, and no other source hears of it."""
+    sources(h, 3)
+    for source in range(3):
+        h.do("set", source, "deadline", own)
+        h.do("set", source, "arms 0")
+    h.do("clock 100")
+    assert h.do("one 1", callers).split("\n") == ["run 1", "arm 1", f"timer {timer}", "halt", "run 1"]
+    h.do("set 1 arms 1")
+    assert h.do("one 1", callers).split("\n") == ["run 1", "arm 1", "run 1"]
+    h.do("set 1 runs 1")
+    assert h.do("one 1", callers).split("\n") == ["run 1"]
+    h.do("clock 2000")
+    assert callers == NEVER or "halt" not in h.do("one 1", callers)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The family's line, worked by commands (harness.c): line send HEAD HEX, line receive SIZE, line run, line arm,
-// line left, line dead. "none": there is no line.
+// line busy, line left, line dead. "none": there is no line.
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,6 +53,8 @@ bool line_command(char **word, unsigned words) {
         printf("%d\n", d->ops->run(d));
     } else if (strcmp(word[1], "arm") == 0) {
         printf("%d\n", d->ops->arm(d));
+    } else if (strcmp(word[1], "busy") == 0) {
+        printf("%d\n", d->ops->busy(d));
     } else if (strcmp(word[1], "left") == 0) {
         uint64_t due = d->ops->deadline(d);
         printf("%llu\n", (unsigned long long)(due == UINT64_MAX || due < fake_hal.now ? due : due - fake_hal.now));

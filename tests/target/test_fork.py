@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: MIT
+"""fork() in a VM, and what POSIX has beside it: children, exit codes, signals, pipes, and that a copy is another machine."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from floe.testing import Boot, Guest
+
+GUEST = Path(__file__).resolve().parent / "guests" / "guest_fork.py"
+
+
+def run(boot: Boot, what: str) -> Guest:
+    vm = boot(GUEST, deadline_s=120, args=(what,))
+    assert vm.wait() == 0
+    assert "the end\n" in vm.console_text
+    assert "PANIC" not in vm.console_text
+    return vm
+
+
+def test_children(boot: Boot) -> None:
+    text = run(boot, "twice").console_text
+    assert "parent 1 11 ['b2', 'b1']\n" in text
+    assert "] child 2 1 2 ['b2', 'b1', 'a1', 'a2']\n" in text
+    assert "] grandchild 3 2\n" in text and "] grandchild ended 9\n" in text
+    assert "\norphan True\n" in text
+    assert "] ZeroDivisionError: divide by zero\n" in text
+
+
+def test_pipes(boot: Boot) -> None:
+    text = run(boot, "pipes").console_text
+    assert "fits 65536\nechoed 300000\nmessages [100, 100, 100]\ndrawn 1400 different 1400\ntasks\n" in text
+    assert re.search("Traceback|floe: family", text) is None
