@@ -125,7 +125,7 @@ def test_what_runs_where_names_a_test_in_each_cell() -> None:
         for place, cell in enumerate(row[1:]):
             meant = before[place] if cell == "the same" else cell
             before[place + 1] = meant
-            tests = re.findall(r"`(?:tests/[a-z]+/|)(test_\w+\.py)`", meant)
+            tests = re.findall(r"`(?:tests/[a-z/]+/|)(test_\w+\.py)`", meant)
             assert tests or "not tested" in meant or re.search(r"make test-fresh|alone|none of them|not QEMU", meant), (
                 cell
             )
