@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -67,6 +70,36 @@ def test_profiles(tmp_path: Path) -> None:
     # What a chosen VM comes after is chosen too.
     other = '[vm.a]\napp = "a.py"\nprofiles = ["x"]\n[vm.b]\napp = "b.py"\nafter = ["a"]\n'
     assert list(load(tmp_path, other).chosen(())) == ["a", "b"]
+
+
+def test_the_order_of_what_comes_after(tmp_path: Path) -> None:
+    """Level by level, and each as in the file."""
+    names = {"c": ["b", "b"], "b": ["a"], "y": [], "a": [], "x": ["a", "y"], "d": ["x", "c"]}
+    text = "".join(f'[vm.{name}]\napp = "a.py"\nafter = {after}\n' for name, after in names.items())
+    assert load(tmp_path, text).order() == ["y", "a", "b", "x", "c", "d"]
+    with pytest.raises(ConfigError, match=r"vm\.c\.after: these wait for one another: c, b, d$"):
+        load(tmp_path, text.replace("['a']", "['c']"))
+    with pytest.raises(ConfigError, match=r"vm\.a\.after: these wait for one another: a$"):
+        load(tmp_path, ONE + 'after = ["a"]')
+
+
+def test_two_thousand_one_after_another(tmp_path: Path) -> None:
+    """Written the other way round, and the last one brings the others, whose profile is not asked for."""
+    names = [f"vm{number}" for number in range(2000)]
+    tables = ['[vm.vm0]\napp = "a.py"\nprofiles = ["some"]\n']
+    tables += [
+        f'[vm.{name}]\napp = "a.py"\nafter = ["{before}"]\n' + 'profiles = ["some"]\n' * (name != names[-1])
+        for before, name in pairwise(names)
+    ]
+    program = (
+        "import sys\nfrom pathlib import Path\nfrom floe.compose import graph, stackfile\n"
+        "stack = stackfile.load(Path(sys.argv[1]), {})\nprint(len(stack.chosen(())), *stack.order())\n"
+        "graph.svg(stack, {}, {})\n"
+    )
+    (tmp_path / "compose.toml").write_text("".join(reversed(tables)))
+    argv = [sys.executable, "-c", program, str(tmp_path)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == ["2000", *names]
 
 
 @pytest.mark.parametrize(

@@ -169,6 +169,9 @@ def test_ports_of_the_host_by_those_of_the_guest() -> None:
     for order in (forwards, forwards[::-1]):
         found = ports.HostPorts(order)
         assert (found[53], found["53/tcp"], found["53/udp"], found[69]) == (8054, 8054, 8053, 8069)
+        assert (found.get(53), found.get("53/udp"), found.get("69/udp", 1)) == (8054, 8053, 8069)
+        assert (found.get("69/tcp"), found.get("x", 1), found.get(80, 2)) == (None, 1, 2)
+        assert 53 in found and "53/udp" in found and "69/tcp" not in found and 80 not in found
         assert set(found) == {53, 69}
         with pytest.raises(KeyError):
             found["69/tcp"]

@@ -142,8 +142,9 @@ def svg(file: StackFile, states: States, addresses: Mapping[str, Sequence[str]])
 def _placed(file: StackFile, states: States, addresses: Mapping[str, Sequence[str]]) -> dict[str, _Box]:
     """In columns: each VM right of those that it comes after."""
     columns: list[list[str]] = []
+    depths: dict[str, int] = {}
     for name in file.order():
-        depth = max((_column(columns, other) + 1 for other in file.vms[name].after), default=0)
+        depth = depths[name] = max((depths[other] + 1 for other in file.vms[name].after), default=0)
         while len(columns) <= depth:
             columns.append([])
         columns[depth].append(name)
@@ -158,10 +159,6 @@ def _placed(file: StackFile, states: States, addresses: Mapping[str, Sequence[st
             y += boxes[name].height + _GAP_Y
         x += width + _GAP_X
     return {name: boxes[name] for name in file.vms}
-
-
-def _column(columns: Sequence[Sequence[str]], name: str) -> int:
-    return next(number for number, column in enumerate(columns) if name in column)
 
 
 def _lines(name: str, vm: Vm, states: States, addresses: Sequence[str]) -> tuple[str, ...]:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import graphlib
 import ipaddress
 import os
 import re
@@ -104,22 +106,39 @@ class StackFile:
                 hint = f"one of: {', '.join(sorted(known))}" if known else f"profiles = [{profile!r}] in a [vm.NAME]"
                 raise UsageError(f"--profile {profile}: no VM of {self.file} has it", hint=hint)
         names = [name for name, vm in self.vms.items() if not vm.profiles or set(vm.profiles) & set(profiles)]
-        for name in names:
-            names += [other for other in self.vms[name].after if other not in names]
-        return {name: vm for name, vm in self.vms.items() if name in names}
+        found = set(names)
+        while names:
+            for other in self.vms[names.pop()].after:
+                if other not in found:
+                    found.add(other)
+                    names.append(other)
+        return {name: vm for name, vm in self.vms.items() if name in found}
 
     def order(self) -> list[str]:
-        """The VMs, each behind those that it comes after."""
-        order: list[str] = []
-        while len(order) < len(self.vms):
-            order += [name for name, vm in self.vms.items() if name not in order and set(vm.after) <= set(order)]
-        return order
+        """The VMs, each behind those that it comes after; else as in the file."""
+        steps = _steps(self.vms)
+        return sorted(self.vms, key=steps.__getitem__)
 
     def joined(self, vm: Vm) -> dict[str, str]:
         """The networks of a VM, and the address that it is to have in each, "" for any."""
         if vm.networks is None:
             return {DEFAULT_NETWORK: ""} if DEFAULT_NETWORK in self.networks else {}
         return vm.networks if isinstance(vm.networks, dict) else dict.fromkeys(vm.networks, "")
+
+
+def _steps(vms: Mapping[str, Vm]) -> dict[str, int]:
+    """How many VMs come before each, one after another. Those that wait for one another, and what waits for them, have
+    no such number."""
+    sorter = graphlib.TopologicalSorter({name: vm.after for name, vm in vms.items()})
+    with contextlib.suppress(graphlib.CycleError):  # the others can be had nevertheless
+        sorter.prepare()
+    steps: dict[str, int] = {}
+    step = 0
+    while ready := sorter.get_ready():
+        steps.update(dict.fromkeys(ready, step))
+        sorter.done(*ready)
+        step += 1
+    return steps
 
 
 def find(path: Path) -> Path:
@@ -310,10 +329,6 @@ class _Reader:
             for other in vm.after:
                 if other not in vms:
                     raise self._fail(f"vm.{name}.after", f"there is no VM '{other}'", f"one of: {', '.join(vms)}")
-        done: set[str] = set()
-        while len(done) < len(vms):
-            free = {name for name, vm in vms.items() if name not in done and set(vm.after) <= done}
-            if not free:
-                stuck = [name for name in vms if name not in done]
-                raise self._fail(f"vm.{stuck[0]}.after", f"these wait for one another: {', '.join(stuck)}")
-            done |= free
+        steps = _steps(vms)
+        if stuck := [name for name in vms if name not in steps]:
+            raise self._fail(f"vm.{stuck[0]}.after", f"these wait for one another: {', '.join(stuck)}")

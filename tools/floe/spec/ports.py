@@ -13,6 +13,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from floe.errors import FloeError, UsageError
 
@@ -66,6 +67,13 @@ class HostPorts(dict[int, int]):
 
     def __getitem__(self, key: int | str) -> int:
         return self._named[key] if isinstance(key, str) else super().__getitem__(key)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._named if isinstance(key, str) else super().__contains__(key)
+
+    def get(self, key: int | str, default: Any = None) -> Any:
+        """As [key]; the default where there is none."""
+        return self._named.get(key, default) if isinstance(key, str) else super().get(key, default)
 
 
 def parse_forward(text: str) -> Forward:
