@@ -270,6 +270,31 @@ def test_a_package_over_a_c_module_is_frozen_where_more_is_named(tmp_path: Path,
     assert closure.modules == {"json", *(["socket"] if "more" in frozen else [])}
 
 
+@pytest.mark.parametrize(
+    ("text", "frozen"),
+    [
+        ("print(x.json())\n", False),
+        ("print(x.y().json()['a'], x.json['a'], x.json.get('a'))\n", False),
+        ("x.json = 1\ndel x.json\n", False),
+        ("def f(request):\n    return request.json\n", False),
+        ("import holder\nholder.g()\ndef f(request):\n    return request.json\n", False),
+        ("import holder\nf(holder.json)\n", True),
+        ("import holder as h\nj = h.json\n", True),
+        ("import holder\ndef f(x):\n    return x.json\nf(holder)\n", True),
+        ("import far\ndef f(x):\n    return x.json\nf(far.holder)\n", True),
+        ("import sys\nimport holder\nx = sys.modules['holder']\ny = x.json\n", True),
+        ("import holder\ny = __import__(name).json\n", True),
+        ("x.json()\nprint(json)\n", True),
+        ("x.json(json)\n", True),
+        ("x.y[json]\n", True),
+    ],
+)
+def test_what_only_has_the_name_of_a_module(tmp_path: Path, text: str, frozen: bool) -> None:
+    """An attribute of a module's name is no reason to freeze what that module has, unless it can be the module."""
+    files = {"main.py": f"import json\n{text}", "holder.py": "import json\n", "far.py": "import holder\n"}
+    assert ("json/more.py" in resolve(tmp_path, files, EXTENSION).frozen) is frozen
+
+
 RECORDS = {
     "collections/__init__.py": '_attrs = {"deque": "q", "namedtuple": "r", "OrderedDict": "o"}\ndef __getattr__(a): pass\n'
 }

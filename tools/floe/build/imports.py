@@ -49,7 +49,8 @@ class Source:
     native: bool = False  # @micropython.native or viper
     # ("asyncio", "sleep"), x.y by x's last name: the guarded bodies it stands in, 0 for the rest of the module
     attributes: dict[tuple[str, str], set[int]] = field(default_factory=dict)
-    bare: set[str] = field(default_factory=set)  # names used otherwise than as x.y
+    bare: set[str] = field(default_factory=set)  # names used otherwise than as x.y: a module may be handed on by them
+    members: set[str] = field(default_factory=set)  # as bare, but y of x.y alone, where x is nothing that was imported
     loose: set[str] = field(default_factory=set)  # last names not only called with 2 or 3 plain arguments; see _loose()
     lazy: dict[str, str] = field(default_factory=dict)  # attribute -> submodule, of a package with __getattr__
 
@@ -57,7 +58,7 @@ class Source:
 def scan(text: str, filename: str) -> Source:
     """Read one source. Raises SyntaxError as `ast.parse` does."""
     tree = ast.parse(text, filename)
-    visitor = _Visitor(_bound(tree))
+    visitor = _Visitor(_bound(tree), _imported(tree))
     visitor.visit(tree)
     source = visitor.source
     source.lazy = _lazy_attributes(tree)
@@ -79,6 +80,12 @@ def _bound(tree: ast.Module) -> set[str]:
         elif isinstance(node, ast.Import | ast.ImportFrom):
             names.update(alias.asname or alias.name for alias in node.names)
     return names
+
+
+def _imported(tree: ast.Module) -> set[str]:
+    """Names that an import binds, anywhere."""
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    return {alias.asname or alias.name.partition(".")[0] for node in imports for alias in node.names}
 
 
 def _lazy_attributes(tree: ast.Module) -> dict[str, str]:
@@ -148,9 +155,11 @@ def _catches_import_error(handlers: list[ast.ExceptHandler]) -> bool:
 
 
 class _Visitor(ast.NodeVisitor):
-    def __init__(self, bound: set[str]) -> None:
+    def __init__(self, bound: set[str], imported: set[str]) -> None:
         self.source = Source()
         self.bound = bound
+        self.imported = imported
+        self.no_module: set[int] = set()  # id() of what is called or indexed: x.json() and x.json["a"] are no module
         self.need = Need.REQUIRED
         self.attempt = 0
         self.instead_of = 0
@@ -224,6 +233,11 @@ class _Visitor(ast.NodeVisitor):
                 self._import(name.value, 0, (), node)
             else:
                 self.source.computed.append(node.lineno)
+        self.no_module.add(id(node.func))
+        self.generic_visit(node)
+
+    def visit_Subscript(self, node: ast.Subscript) -> None:
+        self.no_module.add(id(node.value))
         self.generic_visit(node)
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
@@ -235,15 +249,20 @@ class _Visitor(ast.NodeVisitor):
             self._base(base)
         elif not isinstance(base, ast.Name):
             self.visit(base)
+        if id(node) in self.no_module or not isinstance(node.ctx, ast.Load):
+            return
         if not (isinstance(base, ast.Name) and base.id == node.attr):  # time.time names nothing but that
-            self.source.bare.add(node.attr)
+            (self.source.bare if self._is_imported(base) else self.source.members).add(node.attr)
+
+    def _is_imported(self, node: ast.expr) -> bool:
+        while isinstance(node, ast.Attribute):
+            node = node.value
+        return isinstance(node, ast.Name) and node.id in self.imported
 
     def _base(self, node: ast.Attribute) -> None:
         """x.y in x.y.z: y is not used bare."""
-        seen = node.attr in self.source.bare
+        self.no_module.add(id(node))
         self.visit_Attribute(node)
-        if not seen:
-            self.source.bare.discard(node.attr)
 
     def visit_Name(self, node: ast.Name) -> None:
         if isinstance(node.ctx, ast.Load):

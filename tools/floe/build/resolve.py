@@ -294,7 +294,8 @@ class Resolver:
         if not imported and (last, attribute) not in source.attributes:
             return False
         named = {name for i in imported for name in i.names}
-        if (last in source.bare or "*" in named) and attribute not in self._by_name.get(package, ()):
+        bare = last in source.bare or "*" in named or (last in source.members and self._is_reached(last))
+        if bare and attribute not in self._by_name.get(package, ()):
             return True
         if attribute.startswith(".") or attribute.endswith(")"):
             return bool(imported) and attribute in source.loose
@@ -303,6 +304,17 @@ class Resolver:
         beyond = ENOUGH.get((package, attribute))
         plain = (package, attribute) not in PLAIN or attribute not in source.loose
         return beyond is None or not plain or any(self._names(name) for name in beyond)
+
+    def _is_reached(self, module: str) -> bool:
+        """Whether x.json can be the module json where x was not imported: some module that imports it is handed on."""
+        if any(source.computed or ("sys", "modules") in source.attributes for source in self.sources.values()):
+            return True
+        holders = {
+            target.removesuffix(".py").removesuffix("/__init__").rpartition("/")[2]
+            for target, source in self.sources.items()
+            if any(module in (i.name.rpartition(".")[2], *i.names) or "*" in i.names for i in source.imports)
+        }
+        return any(holders & (source.bare | source.members) for source in self.sources.values())
 
     def _names(self, attribute: str) -> bool:
         return any(attribute in source.loose for source in self.sources.values())
