@@ -6,8 +6,7 @@
 
 #include "httpkey.h"
 
-#include <stdbool.h>
-#include <string.h>
+#include "httpscan.h"
 
 enum { TARGET_MAX = 2048, FIELDS_MAX = 64, NAME_MAX = 19 };
 
@@ -32,18 +31,10 @@ static const char *const deciding[] = {
 _Static_assert(sizeof("if-unmodified-since") - 1 == NAME_MAX, "the longest of them");
 
 typedef struct {
-    const uint8_t *at;
-    const uint8_t *end;
+    httpscan_t in;
     uint8_t *key;
     size_t used;
 } scan_t;
-
-static bool is_token(uint8_t c) {
-    if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-') {
-        return true;
-    }
-    return c > ' ' && c < 0x7f && strchr("!#$%&'*+.^_`|~", c) != NULL;
-}
 
 static bool add(scan_t *s, const uint8_t *data, size_t size) {
     if (size > HTTPKEY_MAX - s->used) {
@@ -54,28 +45,19 @@ static bool add(scan_t *s, const uint8_t *data, size_t size) {
     return true;
 }
 
-static bool take(scan_t *s, const char *text) {
-    size_t size = strlen(text);
-    if ((size_t)(s->end - s->at) < size || memcmp(s->at, text, size) != 0) {
-        return false;
-    }
-    s->at += size;
-    return true;
-}
-
 // The path goes into the key, a query does not.
 static bool scan_target(scan_t *s) {
-    const uint8_t *start = s->at, *path_end = NULL;
-    while (s->at < s->end && *s->at > ' ' && *s->at < 0x7f && *s->at != '#') {
-        if (*s->at == '?' && path_end == NULL) {
-            path_end = s->at;
+    const uint8_t *start = s->in.at, *path_end = NULL;
+    while (s->in.at < s->in.end && *s->in.at > ' ' && *s->in.at < 0x7f && *s->in.at != '#') {
+        if (*s->in.at == '?' && path_end == NULL) {
+            path_end = s->in.at;
         }
-        s->at++;
+        s->in.at++;
     }
-    if (s->at == start || *start != '/' || s->at - start > TARGET_MAX) {
+    if (s->in.at == start || *start != '/' || s->in.at - start > TARGET_MAX) {
         return false;
     }
-    return add(s, start, (size_t)((path_end != NULL ? path_end : s->at) - start));
+    return add(s, start, (size_t)((path_end != NULL ? path_end : s->in.at) - start));
 }
 
 // The number of a field in `deciding`, -1 if it is not there. The name is in lower case.
@@ -92,16 +74,14 @@ static int number_of(const char *name, size_t size) {
 static bool scan_name(scan_t *s, int *number) {
     char name[NAME_MAX];
     size_t size = 0;
-    for (; s->at < s->end && is_token(*s->at); s->at++, size++) {
+    for (; s->in.at < s->in.end && httpscan_is_token(*s->in.at); s->in.at++, size++) {
         if (size < NAME_MAX) {
-            name[size] = (char)(*s->at | (*s->at >= 'A' && *s->at <= 'Z' ? 0x20 : 0));
+            name[size] = (char)(*s->in.at | (*s->in.at >= 'A' && *s->in.at <= 'Z' ? 0x20 : 0));
         }
     }
     *number = size > 0 && size <= NAME_MAX ? number_of(name, size) : -1;
-    return size > 0 && s->at < s->end && *s->at++ == ':';
+    return size > 0 && s->in.at < s->in.end && *s->in.at++ == ':';
 }
-
-static bool is_blank(uint8_t c) { return c == ' ' || c == '\t'; }
 
 // One field with the end of its line.
 static bool scan_field(scan_t *s) {
@@ -109,35 +89,29 @@ static bool scan_field(scan_t *s) {
     if (!scan_name(s, &number)) {
         return false;
     }
-    while (s->at < s->end && is_blank(*s->at)) {
-        s->at++;
-    }
-    const uint8_t *value = s->at, *last = s->at;
-    for (; s->at < s->end && (*s->at >= ' ' || *s->at == '\t') && *s->at != 0x7f; s->at++) {
-        if (!is_blank(*s->at)) {
-            last = s->at + 1;
-        }
+    const uint8_t *value;
+    size_t size;
+    if (!httpscan_value(&s->in, &value, &size)) {
+        return false;
     }
     if (number >= 0) {
         uint8_t mark[2] = {'\n', (uint8_t)('A' + number)};
-        if (!add(s, mark, sizeof(mark)) || !add(s, value, (size_t)(last - value))) {
-            return false;
-        }
+        return add(s, mark, sizeof(mark)) && add(s, value, size);
     }
-    return take(s, "\r\n");
+    return true;
 }
 
 size_t httpkey_make(const uint8_t *head, size_t size, uint8_t key[HTTPKEY_MAX]) {
-    scan_t s = {.at = head, .end = head + size, .key = key, .used = 0};
-    if (size == 0 || !add(&s, head, 1) || !(take(&s, "GET ") || take(&s, "HEAD "))) {
+    scan_t s = {.in = {head, head + size}, .key = key, .used = 0};
+    if (size == 0 || !add(&s, head, 1) || !(httpscan_take(&s.in, "GET ") || httpscan_take(&s.in, "HEAD "))) {
         return 0;
     }
-    if (!scan_target(&s) || !take(&s, " HTTP/1.1\r\n")) {
+    if (!scan_target(&s) || !httpscan_take(&s.in, " HTTP/1.1\r\n")) {
         return 0;
     }
     for (unsigned fields = 0; fields <= FIELDS_MAX; fields++) {
-        if (take(&s, "\r\n")) {
-            return s.at == s.end ? s.used : 0;
+        if (httpscan_take(&s.in, "\r\n")) {
+            return s.in.at == s.in.end ? s.used : 0;
         }
         if (!scan_field(&s)) {
             return 0;

@@ -40,12 +40,12 @@ USES: list[tuple[str, str]] = [
     (r"modules/dns/mod_dns\.c", rf"{STD}|py/.*|dnsmsg\.h|mod_(netaddr|socket)\.h"),
     (r"modules/blkdev/(blk[a-z]+|ramdisk)\.[ch]", rf"{STD}|hal\.h|blk[a-z]+\.h"),
     (r"modules/family/.*", rf"{STD}|sys/types\.h|hal\.h|family[a-z]*\.h"),
-    (r"modules/http/httpkey\.[ch]", rf"{STD}|httpkey\.h"),
+    (r"modules/http/http[a-z]+\.[ch]", rf"{STD}|http[a-z]+\.h"),
     (r"modules/virtio/.*", rf"{STD}|hal\.h|(netdev|blkdev|familydev)\.h|virt[a-z_]*\.h"),
     (r"modules/xen/.*", rf"{STD}|hal\.h|netdev\.h|xen[a-z_/]*\.h|netfront[a-z_]*\.h|blk[a-z_]*\.h"),
     (
         r"modules/[a-z]+/mod_[a-z_]+\.[ch]",
-        rf"{STD}|py/.*|extmod/.*|hal\.h|(net|blk)dev\.h|lwip/.*|mbedtls/.*|env\.h|httpkey\.h|(net|sock|mod_|tls|resp|bits)[a-z_]*\.h",
+        rf"{STD}|py/.*|extmod/.*|hal\.h|(net|blk)dev\.h|lwip/.*|mbedtls/.*|env\.h|http[a-z]+\.h|(net|sock|mod_|tls|resp|bits)[a-z_]*\.h",
     ),
     (
         r"modules/lwip/.*",
@@ -124,7 +124,7 @@ PREFIXES = [
     (r"modules/dns/(?!mod_).*", r"dnsmsg_"),
     (r"modules/blkdev/(?!mod_).*", r"blkdev_"),
     (r"modules/family/.*", r"family"),
-    (r"modules/http/(?!mod_).*", r"httpkey_"),
+    (r"modules/http/(?!mod_).*", r"httpkey_|httppass_|httpscan_"),
     (r"modules/virtio/.*", r"virtio_|virtq_|vnet_|vblk_"),
     (r"modules/xen/.*", r"netfront_|blkfront_|xencons_|xenbus_|xenring_|xen_[a-z]+_driver$"),
     (r"modules/[a-z]+/mod_[a-z_]+\.c", r"mod_|floe_|netaddr_"),

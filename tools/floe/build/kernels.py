@@ -24,7 +24,7 @@ from floe.image import names
 READY = port_archive.BUILD / "ready"
 INDEX = "index.json"
 
-_SERVERS = {"_dns", "_http", "_resp", "_timelimit"}  # native parts of images that serve; _dns brings all of the network
+_SERVERS = {"_dns", "_http", "_proxy", "_resp", "_timelimit"}  # native parts of images; _dns brings all of the network
 _NETWORK = NETWORK_MODULES | {"websocket", "hashlib"} | _SERVERS
 _TLS = {"tls", "cryptolib"}
 _DISK = {"vfs"}
