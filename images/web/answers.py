@@ -13,17 +13,7 @@ _MAX_FIELDS = 100
 _NO_LIMIT = 1 << 48
 # For one connection only (RFC 9110, section 7.6.1), or of use here.
 _READ = frozenset(
-    (
-        b"connection",
-        b"keep-alive",
-        b"proxy-connection",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-        b"content-length",
-        b"date",
-    )
+    b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade content-length date".split()
 )
 
 

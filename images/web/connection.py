@@ -18,11 +18,11 @@ from message import HttpError, Pending, Prepared, Request, Response, Streamed
 
 _IN = select.POLLIN
 _OUT = select.POLLOUT
-_RECEIVE = 4096  # bytes asked of the socket at once
+RECEIVE = 4096  # bytes asked of the socket at once
 _OUT_HIGH = 65536  # bytes of answers to pipelined requests after which they must leave first
 _JOIN = 16384  # answers up to this size together are sent in one piece
 _QUIET_MS = 300  # a refused client that sends nothing for so long has seen the answer
-_FOREVER = 1 << 30
+FOREVER = 1 << 30
 _ALIKE = 1024  # keys remembered
 
 # IDLE: nothing of a request is here. SOURCE: of a streamed answer no piece is there to send.
@@ -77,7 +77,7 @@ class Connection:
         if not events & _IN:
             self._writable(events)
             return
-        data = self.sock.recv(_RECEIVE)
+        data = self.sock.recv(RECEIVE)
         answer = self.server.fixed.get(data)
         if answer is None or self.state != IDLE:
             answer = self.server.alike.get(key_of(data)) if self.state == IDLE else None
@@ -178,11 +178,11 @@ class Connection:
                 return
             if self.task is not None:
                 if self.state != LINGER:
-                    self._wait(HANDLER, _FOREVER, 0)
+                    self._wait(HANDLER, FOREVER, 0)
                 return
             if self.streamed is not None:
                 if not self._pull():
-                    self._wait(SOURCE, _FOREVER, 0)
+                    self._wait(SOURCE, FOREVER, 0)
                     return
                 continue
             if self.closing:
@@ -300,7 +300,7 @@ class Connection:
         if isinstance(answer, Response):
             self._answer(head, answer, key)
             return
-        self._wait(HANDLER, _FOREVER, 0)
+        self._wait(HANDLER, FOREVER, 0)
         if isinstance(answer, Pending):
             answer.head = head
             answer.connection = self

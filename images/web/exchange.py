@@ -13,7 +13,13 @@ from http1 import CONTINUE
 from message import HttpError, Pending, Response
 from upstream import LARGE
 
+try:
+    from _proxy import answer as whole_answer
+except ImportError:  # another MicroPython
+    whole_answer = None
+
 _IDEMPOTENT = ("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
+_SPARE = 64
 _INTERIM = 16  # 1xx answers before one
 _VANISHED_MS = 2000  # that an upstream is waited for which its name no more leads to
 _WHOLE = 8192  # bytes: shorter ones are waited for, so that they leave in one piece
@@ -32,6 +38,9 @@ class Exchange(Pending):
     content: Content | None = None
     relayed = False  # the client's connection has the head of the answer
     tunnel = False
+    status = length = 0  # of an answer that is passed on as it is
+    wire = b""  # the request for an upstream, without a body that is streamed
+    passes = False  # a plain answer needs nothing to be done to it
     over = False  # of the answer's body, all has come
     until = 0  # ticks_ms: the upstream must have moved
     end = 0  # ticks_ms: the head of an answer must be here
@@ -69,7 +78,7 @@ class Exchange(Pending):
             self.link = upstream.take_link(proxy.events, self, fresh)
             upstream.requests += 1
             self._wait(proxy.options.connect_ms if self.link.connecting else proxy.options.read_ms)
-            self.link.send(proxy.bytes_of(self.request))
+            self.link.send(self.wire)
             if self.streams and not self.link.out:
                 self._pump()
             return True
@@ -198,6 +207,11 @@ class Exchange(Pending):
 
     def arrived(self, data: bytes) -> None:
         """The upstream has sent something."""
+        if self.passes and not self.begun and not self.connection.server.stopping:
+            answer = whole_answer(data)
+            if answer is not None:
+                self._pass(answer)
+                return
         self.begun = True
         self._wait(self.proxy.options.tunnel_ms if self.tunnel else self.proxy.options.read_ms)
         try:
@@ -208,6 +222,27 @@ class Exchange(Pending):
         except HttpError as exc:
             self.proxy.note_bad(self.link.upstream, exc)
             self.fail(502)
+
+    def _pass(self, answer: tuple) -> None:
+        """All of it is here, and as the client may have it: see modules/http/httppass.h."""
+        link, self.link = self.link, None
+        proxy = self.proxy
+        link.upstream.worked()
+        link.release(proxy.options.idle)
+        self.over = True
+        proxy.exchanges.pop(id(self), None)
+        connection, self.connection = self.connection, None
+        self.status, self.length, wire = answer
+        connection.pass_on(self, wire)
+        if self.head is None and not self.tried and len(proxy.spare) < _SPARE:
+            proxy.spare.append(self)
+
+    def size(self, method: str) -> int:
+        return self.length
+
+    def answer(self, response: Response) -> None:
+        self.head = self.head or self.request.head
+        Pending.answer(self, response)
 
     def _take_head(self, data: bytes) -> bytes:
         """Returns what comes behind it, once it is whole."""

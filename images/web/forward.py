@@ -10,25 +10,9 @@ from message import REASONS, HttpError, Response, Streamed
 
 # For one connection only, or written anew.
 _HOP = frozenset(
-    (
-        b"connection",
-        b"keep-alive",
-        b"proxy-connection",
-        b"proxy-authorization",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-        b"content-length",
-        b"host",
-        b"via",
-        b"forwarded",
-        b"x-forwarded-for",
-        b"x-forwarded-host",
-        b"x-forwarded-proto",
-    )
+    b"connection keep-alive proxy-connection proxy-authorization te trailer transfer-encoding upgrade content-length "
+    b"host via forwarded x-forwarded-for x-forwarded-host x-forwarded-proto".split()
 )
-_PLAIN = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
 def wants_tunnel(head: object) -> bool:
@@ -39,11 +23,12 @@ def wants_tunnel(head: object) -> bool:
     return b"upgrade" in [word.strip() for word in fields.get(b"connection", b"").lower().split(b",")]
 
 
-def _quoted(text: bytes) -> bytes:
-    for char in text:
-        if char not in _PLAIN:
-            return b'"%s"' % text
-    return text
+def _quoted(host: bytes) -> bytes:
+    """A host as the value of a parameter: what stands in one, but in no token, are these."""
+    for char in b"():;,=[]":
+        if char in host:
+            return b'"%s"' % host
+    return host
 
 
 def target_of(head: object, strip: bytes) -> bytes:
@@ -106,12 +91,16 @@ def request_head(head: object, options: object, secure: bool) -> tuple:
     return start + (b";host=" + _quoted(asked) if asked else b"") + b";for=", after
 
 
-def client_words(peer: str) -> tuple:
-    """A client's address as Forwarded has it, and as X-Forwarded-For has it."""
+def client_words(peer: str, secure: bool) -> tuple:
+    """A client's address as Forwarded has it, as X-Forwarded-For has it, and all that is said of it to an upstream."""
     if peer.startswith("::ffff:") and "." in peer:
         peer = peer[7:]
     text = peer.partition("%")[0].encode() or b"unknown"
-    return (b'"[%s]"' % text if b":" in text else text), text
+    quoted = b'"[%s]"' % text if b":" in text else text
+    scheme = b"https" if secure else b"http"
+    before = b"Via: 1.1 floe\r\nX-Forwarded-Proto: %s\r\nX-Forwarded-Host: " % scheme
+    after = b";for=%s\r\nX-Forwarded-For: %s\r\n\r\n" % (quoted, text)
+    return quoted, text, (before, b"\r\nForwarded: proto=%s;host=" % scheme, after)
 
 
 def _head(answer: object, closing: str, date: bytes, framing: bytes) -> bytes:

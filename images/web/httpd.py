@@ -139,7 +139,7 @@ class _Listener:
                 sock.setsockopt(server.nodelay[0], server.nodelay[1], 1)
             if server.context is not None:
                 sock = server.context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
-            connection = Connection(server, sock, holder)
+            connection = server.kind(server, sock, holder)
             connection.peer = address[0] if isinstance(address, tuple) else ""
             server.holders[holder] = server.holders.get(holder, 0) + 1
         except Exception:  # no memory for it
@@ -165,6 +165,7 @@ class Server:
     def __init__(self, handler: object, limits: Limits | None = None, context: object = None) -> None:
         self.handler = handler
         self.streams = getattr(handler, "streams", None)
+        self.kind = Connection
         self.context = context
         self.limits = limits or Limits()
         self.connections: dict = {}  # id(connection) -> Connection

@@ -11,7 +11,8 @@ import asyncio
 import time
 
 from balance import ROUND_ROBIN, Balancer
-from exchange import Exchange
+from connection import FOREVER, HANDLER
+from exchange import Exchange, whole_answer
 from forward import client_words, request_head, wants_tunnel
 from health import Checker
 from message import HttpError
@@ -65,6 +66,9 @@ class Proxy:
         self._words: dict = {}  # client's address -> client_words()
         self._secure = False
         self.made_of: object = None  # upstreams and options as they were configured
+        self._quick: object = None  # makes of a plain request the one for an upstream
+        self._plain: object = None  # quick.Plain
+        self.spare: list = []  # exchanges that were begun and passed, and nothing else, to be used again
         self._clock: object = None
         for text in upstreams:
             self.balancer.add(text)
@@ -86,6 +90,17 @@ class Proxy:
     def start(self, server: object) -> None:
         self.events = server.events
         self._secure = server.context is not None
+        options = self.options
+        if (
+            whole_answer
+            and server.handler is self
+            and not (options.trust or options.host or options.strip or server.forgets)
+        ):
+            from _proxy import request
+            from quick import Plain, Quick
+
+            self._quick, self._plain = request, Plain
+            server.kind = Quick
         self._clock = asyncio.create_task(self._run_clock())
 
     # ---- requests -------------------------------------------------------------------------------
@@ -96,16 +111,44 @@ class Proxy:
     def __call__(self, request: object) -> object:
         if self.events is None:
             raise HttpError(503)
+        wire = self.bytes_of(request)  # which may refuse it
+        head = request.head
         exchange = Exchange(self, request)
+        plain = head.minor == 1 and head.keep_alive and head.method != "HEAD"
+        exchange.passes = plain and self._quick is not None and not exchange.streams
+        answer = self._begin(exchange, wire)
+        return exchange if answer is None else answer
+
+    def begin(self, connection: object, data: bytes) -> bool:
+        """Take what has arrived if it is one plain request, and no more."""
+        words = self._words.get(connection.peer) or self._words_of(connection.peer)
+        wire = self._quick(data, words[2])
+        if wire is None:
+            return False
+        connection.began = time.ticks_us()
+        # One used before: to make an object and all that it holds anew costs more than the rest of this.
+        exchange = self.spare.pop() if self.spare else Exchange(self, self._plain(self._secure))
+        exchange.request.take(data)
+        exchange.over = False
+        exchange.connection = connection
+        exchange.passes = True
+        connection.task = exchange
+        connection.state = HANDLER  # its socket is watched on: that more arrives meanwhile is seldom
+        connection.limit_s = FOREVER
+        answer = self._begin(exchange, wire)
+        if answer is not None:
+            exchange.answer(answer)
+        return True
+
+    def _begin(self, exchange: Exchange, wire: bytes) -> object:
+        exchange.wire = wire
+        exchange.end = time.ticks_add(time.ticks_ms(), self.options.total_ms)
         self.exchanges[id(exchange)] = exchange
         try:
-            self.bytes_of(request)  # which may refuse it
-            exchange.end = time.ticks_add(time.ticks_ms(), self.options.total_ms)
-            answer = exchange.start()
+            return exchange.start()
         except Exception:
             exchange.cancel()
             raise
-        return exchange if answer is None else answer
 
     def bytes_of(self, request: object) -> bytes:
         """The request for an upstream; without its body if that is streamed."""
@@ -113,11 +156,7 @@ class Proxy:
         made = head.forward
         if made is None or made[2] is not self:
             made = head.forward = request_head(head, self.options, self._secure) + (self,)  # noqa: RUF005
-        words = self._words.get(request.peer)
-        if words is None:
-            if len(self._words) >= _PER_CLIENT:
-                self._words.clear()
-            words = self._words[request.peer] = client_words(request.peer)
+        words = self._words_of(request.peer)
         start = made[0] + words[0] + made[1] + words[1]
         body = request.body
         if not isinstance(body, (bytes, bytearray)):
@@ -129,6 +168,14 @@ class Proxy:
         if body or head.method in ("POST", "PUT", "PATCH"):
             return start + b"\r\nContent-Length: %d\r\n\r\n" % len(body) + body
         return start + b"\r\n\r\n"
+
+    def _words_of(self, peer: str) -> tuple:
+        words = self._words.get(peer)
+        if words is None:
+            if len(self._words) >= _PER_CLIENT:
+                self._words.clear()
+            words = self._words[peer] = client_words(peer, self._secure)
+        return words
 
     # ---- upstreams ------------------------------------------------------------------------------
 

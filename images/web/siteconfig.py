@@ -5,7 +5,7 @@ from appliance import SettingsError
 from hosts import HostSettings
 
 STATUSES = (301, 302, 303, 307, 308)
-_FRAMING = ("connection", "content-length", "content-type", "date", "keep-alive", "te", "trailer", "transfer-encoding")
+_FRAMING = "connection content-length content-type date keep-alive te trailer transfer-encoding".split()  # noqa: SIM905
 _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz")
 _NAME = frozenset("-.0123456789abcdefghijklmnopqrstuvwxyz_")
 

@@ -118,9 +118,8 @@ class Link:
         self._watch()
 
     def resume(self) -> None:
-        if not self.reading:
-            self.reading = True
-            self._watch()
+        self.reading = True
+        self._watch()
 
     def ready(self, events: int) -> None:
         """The socket is ready. May raise OSError."""
@@ -170,11 +169,13 @@ class Link:
         if upstream.draining or upstream.is_down or self.out or len(upstream.idle) >= limit or self.sock is None:
             self.close()
             return
-        self._forget_user()
+        upstream.users.pop(id(self.user), None)
+        self.user = None
         self.reused = True
         self.size = _RECEIVE
         self.since = time.ticks_ms()
-        self.resume()
+        if not self.reading:
+            self.resume()
         upstream.idle.append(self)
 
     def close(self) -> None:

@@ -9,30 +9,24 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from contextlib import suppress
 
 import pytest
 
 from floe.testing import Boot
 from tests.boot.rawhttp import RawHttp
 from tests.boot.webguest import get
-from tests.boot.webproxy import CHUNKED, GET, OK, BootProxy, Proxy, serve, until
+from tests.boot.webproxy import CHUNKED, DATED, GET, OK, BootProxy, Proxy, until
 from tests.boot.webupstream import Conversation, Upstream
-
-
-@pytest.fixture
-def boot_proxy(boot: Boot, tmp_path: Path) -> Iterator[BootProxy]:
-    yield from serve(boot, tmp_path)
-
 
 # ---- there and back ---------------------------------------------------------------------------------
 
 
 def _slow(talk: Conversation) -> None:
     time.sleep(0.7)
-    talk.say(OK + b"Content-Length: 4\r\n\r\nslow")
+    talk.say(DATED + b"Connection: keep-alive\r\nContent-Length: 4\r\nKeep-Alive: timeout=9\r\n\r\nslow")
     talk.keep = True
 
 
@@ -68,23 +62,24 @@ def _chunks(talk: Conversation) -> None:
     talk.keep = True
 
 
-class Interim:
-    """Tells to go on with the body, twice, when the test wants it."""
+class Held:
+    """Says so when it is asked, and its answer when it is told to, piece by piece."""
 
-    def __init__(self) -> None:
+    def __init__(self, *pieces: bytes) -> None:
+        self.pieces = pieces
         self.asked = threading.Event()
         self.go = threading.Event()
 
     def __call__(self, talk: Conversation) -> None:
         self.asked.set()
         assert self.go.wait(30)
-        for _ in range(2):
-            talk.say(b"HTTP/1.1 100 Continue\r\n\r\n")
+        for piece in self.pieces:
+            talk.say(piece)
             time.sleep(0.1)
-        talk.say(OK + b"Content-Length: 2\r\n\r\nok")
         talk.keep = True
 
 
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 GOOD: dict[str, bytes | Callable[[Conversation], None]] = {
     "/slow": _slow,
     "/hints": _early_hints,
@@ -105,14 +100,17 @@ def _until_closed(talk: Conversation) -> None:
 
 
 def test_there_and_back(boot_proxy: BootProxy) -> None:
-    interim = Interim()
-    with Upstream("one", {**GOOD, "/close": _until_closed, "/interim": interim}) as one:
+    interim = Held(CONTINUE, CONTINUE, OK + b"Content-Length: 2\r\n\r\nok")
+    last = Held(DATED + b"Content-Length: 4\r\n\r\nlast")
+    with Upstream("one", {**GOOD, "/close": _until_closed, "/interim": interim, "/last": last}) as one:
         proxy = boot_proxy(one)
         _check_request(proxy)
         _check_answers(proxy)
         _check_bodies(proxy, one)
         _check_tunnel(proxy)
         _check_reset_before_interim(proxy, interim)
+        _check_plain_ones(proxy)
+        _check_the_end(proxy, last)
 
 
 def _check_request(proxy: Proxy) -> None:
@@ -225,7 +223,7 @@ def _check_tunnel(proxy: Proxy) -> None:
         assert client.answer().body == b"slow"
 
 
-def _check_reset_before_interim(proxy: Proxy, interim: Interim) -> None:
+def _check_reset_before_interim(proxy: Proxy, interim: Held) -> None:
     """The client's fault, and no failure of the upstream."""
     with RawHttp(proxy.port) as leaving:
         leaving.send(b"POST /interim HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\nx")
@@ -235,6 +233,52 @@ def _check_reset_before_interim(proxy: Proxy, interim: Interim) -> None:
     interim.go.set()
     until(lambda: all(each["active"] == 0 for each in proxy.upstreams().values()))
     assert [each["failures"] for each in proxy.upstreams().values()] == [0]
+
+
+def _check_plain_ones(proxy: Proxy) -> None:
+    """Requests and answers that are passed on without being taken apart, and what may arrive meanwhile."""
+    requests, size = 'web_requests_total{host="",code="200"}', "web_body_bytes_total"
+    before = proxy.figure(requests), proxy.figure(size)
+    who, slow = GET % (b"/who", b""), GET % (b"/slow", b"")
+    with RawHttp(proxy.port) as client:
+        client.send(who[:20], who[20:], pause_s=0.1)
+        bodies = [client.answer().body]
+        client.send(who + who)
+        bodies += [client.answer().body, client.answer().body]
+        client.send(slow, who + who[:9], who[9:], pause_s=0.2)
+        bodies += [client.answer().body for _ in range(3)]
+        client.send(slow)
+        client.sock.shutdown(socket.SHUT_WR)  # and no more is asked
+        bodies.append(client.answer().body)
+        assert client.at_end()
+    assert bodies[3] == bodies[6] == b"slow"
+    assert all(json.loads(body)["name"] == "one" for body in bodies if body != b"slow")
+    assert (proxy.figure(requests), proxy.figure(size)) == (before[0] + 7, before[1] + sum(map(len, bodies)))
+    with RawHttp(proxy.port) as leaving:
+        leaving.send(slow)
+        until(lambda: any(each["active"] for each in proxy.upstreams().values()))
+    until(lambda: not any(each["active"] for each in proxy.upstreams().values()))
+    assert proxy.ask("/who")["name"] == "one"
+
+
+def _check_the_end(proxy: Proxy, last: Held) -> None:
+    """The request in flight is answered, and its connection closed."""
+
+    def refused() -> bool:
+        with suppress(EOFError, OSError), RawHttp(proxy.port) as client:
+            return client.get("/who").status != 200
+        return True
+
+    with RawHttp(proxy.port) as client:
+        client.send(GET % (b"/last", b""))
+        assert last.asked.wait(20)
+        proxy.vm.interrupt()
+        until(refused)
+        last.go.set()
+        answer = client.answer()
+        assert (answer.body, answer.fields["connection"], client.at_end()) == (b"last", "close", True)
+    assert proxy.vm.wait() == 0
+    assert "requests served, 0 connections cut" in proxy.vm.console_text
 
 
 # ---- upstreams that fail, come and go ---------------------------------------------------------------

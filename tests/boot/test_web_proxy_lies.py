@@ -5,14 +5,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from floe.testing import Boot
 from tests.boot.rawhttp import RawHttp
-from tests.boot.webproxy import CHUNKED, GET, OK, BootProxy, serve
+from tests.boot.webproxy import CHUNKED, GET, OK, BootProxy
 from tests.boot.webupstream import Conversation, Upstream
 
 LIES = {
@@ -49,11 +46,6 @@ CUT = {
     "/cut-chunks": CHUNKED + b"3\r\nabc\r\n5\r\nde",
     "/bad-chunk": CHUNKED + b"3\r\nabc\r\n",
 }
-
-
-@pytest.fixture
-def boot_proxy(boot: Boot, tmp_path: Path) -> Iterator[BootProxy]:
-    yield from serve(boot, tmp_path)
 
 
 def test_lies(boot_proxy: BootProxy) -> None:

@@ -16,6 +16,7 @@ from tests.boot.webupstream import Upstream
 TOKEN = "let me change it"
 GET = b"GET %b HTTP/1.1\r\nHost: shop.test\r\n%b\r\n"
 OK = b"HTTP/1.1 200 OK\r\n"
+DATED = OK + b"Date: Sun, 29 Nov 2026 02:00:00 GMT\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 SETTINGS = {
     "PROXY_CONNECT_S": "2",
@@ -45,6 +46,11 @@ class Proxy:
         """Who answers so many requests."""
         return {self.ask("/who")["name"] for _ in range(count)}
 
+    def figure(self, name: str) -> int:
+        """Of its metrics."""
+        lines = get(self.vm.ports[9100], "/metrics").body.decode().split("\n")
+        return int(next(line for line in lines if line.startswith(name + " ")).rpartition(" ")[2])
+
     def control(self, method: str, path: str, token: str = TOKEN) -> Answer:
         head = f"{method} {path} HTTP/1.1\r\nHost: c\r\nAuthorization: Bearer {token}\r\n\r\n"
         return exchange(self.vm.ports[9000], head.encode())[0]
@@ -73,7 +79,8 @@ def serve(boot: Boot, tmp_path: Path) -> Iterator[BootProxy]:
 
     yield start
     for proxy in running:
-        proxy.vm.interrupt()
+        if proxy.vm.outcome is None:
+            proxy.vm.interrupt()
         assert proxy.vm.wait() == 0
         assert "PANIC" not in proxy.vm.console_text and "Traceback" not in proxy.vm.console_text
 

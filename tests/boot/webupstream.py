@@ -107,7 +107,11 @@ class Upstream:
 
     def _echo(self, talk: Conversation) -> None:
         said = json.dumps({"name": self.name, "head": talk.head, "body": len(talk.body)}).encode()
-        talk.say(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(said) + said)
+        talk.say(
+            b"HTTP/1.1 200 OK\r\nDate: Sun, 29 Nov 2026 02:00:00 GMT\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+            % len(said)
+            + said
+        )
         talk.keep = True
 
 
