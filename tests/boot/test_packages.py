@@ -8,7 +8,6 @@ import shutil
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from floe.testing import Boot
+from tests.support.vms import until
 
 APP = Path(__file__).parent / "packages"
 BROKER = "/usr/sbin/mosquitto"
@@ -34,12 +34,8 @@ def broker(tmp_path: Path) -> Iterator[int]:
         [BROKER, "-c", str(settings)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as server:
         try:
-            for _ in range(100):
-                try:
-                    socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                    break
-                except ConnectionRefusedError:
-                    time.sleep(0.1)
+            with socket.socket() as sock:
+                until(lambda: sock.connect_ex(("127.0.0.1", port)) == 0, "the broker")
             yield port
         finally:
             server.terminate()
@@ -74,6 +70,16 @@ def curl(port: int, path: str) -> str:
     return subprocess.run(argv, capture_output=True, text=True, timeout=20, check=True).stdout
 
 
+def _listens(port: int) -> bool:
+    """Whether a connection gets to the guest; one that it refuses QEMU takes, and ends."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as sock:
+            sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            return bool(sock.recv(1))
+    except ConnectionError:
+        return False
+
+
 def test_what_people_start_with(boot: Boot, broker: int, web: int, tmp_path: Path) -> None:
     app = tmp_path / "packages"
     shutil.copytree(APP, app)
@@ -82,6 +88,7 @@ def test_what_people_start_with(boot: Boot, broker: int, web: int, tmp_path: Pat
     vm.expect_exact("mqtt (b'floe/one', b'1') b'floe/two' 300")
     vm.expect_exact("http 200 {'answer': [4, 2]}")
     vm.expect_exact("Running on http://0.0.0.0:80/")
+    until(lambda: _listens(vm.ports[80]), "picoweb, which says so before it listens")
     assert curl(vm.ports[80], "/") == "hello from picoweb\n"
     assert curl(vm.ports[80], "/page") == "<b>ann</b>\n0,1,2,"
     assert "PANIC" not in vm.console_text
