@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import pty
@@ -19,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from floe.detached import control
+from floe.detached import control, vmprocess
 from floe.errors import VmError
 from floe.store import vmfolder
 from floe.store.records import End, Names
@@ -136,6 +137,29 @@ def test_a_triple_fault_is_told(vms: Vms, tmp_path: Path) -> None:
     vms.run("--name", "a", tiny.build(tmp_path, tiny.TRIPLE_FAULT))
     until(lambda: ps("a")["state"] != "running", "its end")
     assert (ps("a")["exit_code"], ps("a")["cause"]) == (120, "crash")
+
+
+def test_a_vm_that_ends_before_its_keeper_looks(vms: Vms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine with much other work."""
+
+    class Late(subprocess.Popen[bytes]):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+
+    vms.run("--name", "a", tiny.build(tmp_path, tiny.leave(3)))
+    until(lambda: ps("a")["state"] == "ended", "its end")
+    folder = vmfolder.find("a")
+    loop, ends = asyncio.new_event_loop(), asyncio.Queue[End]()
+    process = vmprocess.VmProcess(folder, folder.spec, loop)
+    process.on_end = ends.put_nowait
+    monkeypatch.setattr(vmprocess, "_become_subreaper", lambda: None)
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess, "Popen", Late)
+        process.start()
+    end = loop.run_until_complete(asyncio.wait_for(ends.get(), 60))
+    loop.close()
+    assert (end.code, end.cause) == (3, "exit")
 
 
 def test_a_start_that_fails_says_why_and_leaves_nothing(vms: Vms, tmp_path: Path) -> None:

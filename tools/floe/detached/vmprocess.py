@@ -82,9 +82,7 @@ class VmProcess:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
-            process = Process.of(self._child.pid)
-            if process is None:
-                raise VmError(f"cannot start {self._hypervisor.label}: its parent ended at once")
+            process = Process.of_child(self._child.pid)  # by now it may all be over
             self._folder.parent = process
         except OSError as e:
             self.kill()

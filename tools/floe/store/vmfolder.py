@@ -39,14 +39,23 @@ class Process(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, pid: int) -> Process | None:
-        """The process that has this number now; None without one."""
+        """The process that has this number now; None without one, and for one that has ended."""
         try:
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
-            if fields[0] in "ZX":
-                return None
-            return cls(pid, int(fields[19]), _BOOT_ID.read_text().strip())
+            state, found = cls._read(pid)
         except (OSError, IndexError, ValueError):
             return None
+        return None if state in "ZX" else found
+
+    @classmethod
+    def of_child(cls, pid: int) -> Process:
+        """A child of ours that was not waited for, whether it has ended or not."""
+        return cls._read(pid)[1]
+
+    @classmethod
+    def _read(cls, pid: int) -> tuple[str, Process]:
+        """Its state (proc(5)), and what tells it from others."""
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+        return fields[0], cls(pid, int(fields[19]), _BOOT_ID.read_text().strip())
 
     @property
     def alive(self) -> bool:
