@@ -20,8 +20,8 @@ from floe.vm.vm import Vm
 
 
 def spec_of_copy(spec: VmSpec, name: str, disks: PrivateDisks) -> VmSpec:
-    """The same machine with a name, disks and ports of its own: the devices must be as they were. Raises what
-    ports.claim() does."""
+    """The same machine with a name, disks, ports and captured packets of its own: the devices must be as they were.
+    Raises what ports.claim() does."""
     through = registry.create(spec.hypervisor).relays_forwards
     forwards = [replace(forward, host_port=0, through=0) for forward in spec.forwards]
     return replace(
@@ -30,7 +30,7 @@ def spec_of_copy(spec: VmSpec, name: str, disks: PrivateDisks) -> VmSpec:
         uuid=str(uuid.uuid4()),
         disks=disks.disks,
         forwards=ports.claim(forwards, through=through),
-        capture=None,
+        capture=spec.capture and spec.capture.with_name(f"{spec.capture.stem}.{name}{spec.capture.suffix}"),
     )
 
 
