@@ -31,7 +31,7 @@ def _convert(name: str, value: object, default: object, seconds: bool) -> object
         return value if isinstance(value, bool) else _WORDS[value.lower()]
     if isinstance(default, int):
         number = float(value) * (1000 if seconds else 1)
-        if not 0 <= number < 1e9 or number != int(number):
+        if isinstance(value, bool) or not 0 <= number < 1e9 or number != int(number):
             raise ValueError
         return int(number)
     if name == "balance" and value not in (ROUND_ROBIN, LEAST):

@@ -25,7 +25,6 @@ _IN = select.POLLIN
 _MEMO_HEADS = 128  # request heads remembered
 _MEMO_SIZE = 1024  # bytes of the longest one
 _TELL_S = 10  # at least between two lines that tell of no memory
-_STARVED = HttpError(503).answer()
 
 
 class Limits:
@@ -185,6 +184,7 @@ class Server:
         self.nodelay = None
         self._listeners: list = []
         self._clock: object = None
+        self._sorry: Response | None = None  # for who finds no memory: the clock makes it while there is some
 
     def start(self, port: int) -> list:
         """Listen on every address family there is. Returns their names. Raises OSError if there is none."""
@@ -311,7 +311,7 @@ class Server:
             return exc.answer()
         if isinstance(exc, MemoryError):
             self.starved += 1
-            return _STARVED
+            return self._sorry or HttpError(503).answer()
         sys.print_exception(exc)
         return HttpError(500).answer()
 
@@ -331,11 +331,13 @@ class Server:
                     connection.check_deadline(self.tick)
                 for listener in self._listeners:
                     listener.resume()
-                if self.starved and self.tick >= rest:
-                    print("error httpd: no memory, %d times" % self.starved)
-                    self.starved = 0
-                    rest = self.tick + _TELL_S
+                self._sorry = self._sorry or HttpError(503).answer()
+                if self.starved:
                     self.heads.clear()
                     self.forget()
+                    if self.tick >= rest:
+                        print("error httpd: no memory, %d times" % self.starved)
+                        self.starved = 0
+                        rest = self.tick + _TELL_S
             except MemoryError:
                 self.starved += 1

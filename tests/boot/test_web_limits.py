@@ -91,6 +91,7 @@ def test_memory_for_what_clients_say_is_bounded(boot: Boot) -> None:
             assert client.answer().status == 200
     assert settled(web.port)["gc_used"] - before < 65536
     clients = []
+    start = time.monotonic()
     for _ in range(50):
         time.sleep(CALM_S)
         clients.append(RawHttp(web.port, timeout_s=20))
@@ -102,7 +103,8 @@ def test_memory_for_what_clients_say_is_bounded(boot: Boot) -> None:
     for client in clients:
         client.sock.close()
     assert get(web.port, "/").status == 200
-    assert web.ends_with(0).count("error httpd") == 1
+    lines = web.ends_with(0).count("error httpd")
+    assert 1 <= lines <= 1 + (time.monotonic() - start) / 10
 
 
 # ---- many connections -------------------------------------------------------------------------------

@@ -149,6 +149,10 @@ def _check_what_is_wrong(web: Reloaded, kept: RawHttp) -> None:
         (b"[[host]]\nroot = 5\n", "/web.toml: host 1: root = 5: expected text"),
         (b'[[host]]\nroot = "/none"\n', "/web.toml: /none is no folder here"),
         (b"idle_s = 0\n" + HOST.encode(), "idle_s = 0: expected a number above 0"),
+        (
+            (HOST + PROXY % ("a", "b:80") + "tries = true\n").encode(),
+            "/web.toml: host 1: proxy: tries = True: expected",
+        ),
         (b"strikt = true\n", "/web.toml: strikt is no setting"),
         (b"strict = \n", "/web.toml: "),
     ):
