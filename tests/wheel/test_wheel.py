@@ -130,6 +130,19 @@ def test_web_serves(installed: Installed, wheel: Path) -> None:
     installed.run("floe", "rm", "wheel-web")
 
 
+def test_every_image_is_built(installed: Installed) -> None:
+    """A ready kernel has what each needs, native modules among it."""
+    images = installed.folder / "images"
+    shutil.copytree(REPO / "images", images)
+    for file in sorted(images.glob("*/image.toml")):
+        name = file.parent.name
+        if "[packages]" in file.read_text():
+            continue  # what it needs is on PyPI
+        done = installed.run("floe", "build", file.parent, "-o", f"{name}.elf")
+        assert done.returncode == 0, done.stderr
+        assert "on the ready kernel" in installed.run("floe", "inspect", f"{name}.elf").stdout
+
+
 def test_an_image_on_one_of_floe_s(installed: Installed) -> None:
     folder = installed.folder / "greeter"
     folder.mkdir()
