@@ -213,7 +213,7 @@ class Failing:
         self.times -= 1
         yield ["sh", "-c", f"exit {next(iter(outcome.RESETS))}"], []
 
-    def greet(self, sock: object) -> None:
+    def greet(self, sock: object, *, copied: bool = False) -> None:
         pass
 
     async def watch(self, sock: socket.socket, on_event: OnEvent) -> None:
