@@ -8,7 +8,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,9 +16,12 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+import dns.message
+import dns.query
 import pytest
 
 from floe.kvmlab.lab import LAB
+from tests.boot.dnspeer import free_port
 
 BOOT_S = 120
 
@@ -100,8 +102,7 @@ def test_run_an_image(build: Callable[..., Path], tmp_path: Path) -> None:
 
 def test_web(build: Callable[..., Path]) -> None:
     """From this machine through the lab's QEMU and the inner one."""
-    with socket.create_server(("127.0.0.1", 0)) as s:
-        port = s.getsockname()[1]
+    port = free_port()
     argv = [str(Path(sys.executable).with_name("floe")), "lab", "kvm", "run", "-p", f"{port}:80", str(build("web"))]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -120,6 +121,25 @@ def test_web(build: Callable[..., Path]) -> None:
     while LAB.call("pidof qemu-system-x86_64") and time.monotonic() < deadline:
         time.sleep(0.2)
     assert not re.search(rf"HOST_FORWARD.* {port} ", LAB.monitor("info usernet"))
+
+
+def test_dns(build: Callable[..., Path]) -> None:
+    """By UDP and TCP."""
+    port = free_port()
+    query = dns.message.make_query("web.example.org", "A")
+    words = ["-p", f"{port}:53", "-p", f"{port}:53/udp"]
+    argv = [str(Path(sys.executable).with_name("floe")), "lab", "kvm", "run", *words, str(build("dns"))]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        try:
+            assert b"zone example.org." in process.stdout.readline()
+            assert b"serving 1 zones" in process.stdout.readline()
+            for ask in (dns.query.udp, dns.query.tcp):
+                answer = ask(query, "127.0.0.1", 30, port)
+                assert answer.answer[0].to_text() == "web.example.org. 3600 IN A 192.0.2.80"
+        finally:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 143
 
 
 KEEPS = """

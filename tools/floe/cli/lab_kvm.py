@@ -14,7 +14,6 @@ import click
 from floe.cli import lab_command
 from floe.errors import EXIT_TIMED_OUT, UsageError, VmError
 from floe.kvmlab import lab, machine, nested
-from floe.lab.connection import DNS, GATEWAY, LINUX
 from floe.qemu import commandline
 from floe.spec.runoptions import RunOptions
 from floe.vm.outcome import RESETS, judge
@@ -45,7 +44,12 @@ def down() -> int:
 @click.option("--json", "as_json", is_flag=True, help="As a JSON object.")
 def status(as_json: bool) -> int:
     """Say whether the lab is up, and what runs in it. Exit code 127 when it is down."""
-    return lab_command.status(lab.LAB, {"network": {"linux": LINUX, "gateway": GATEWAY, "dns": DNS}}, _guests, as_json)
+    return lab_command.status(
+        lab.LAB,
+        {"network": {"linux": lab.LAB.address, "gateway": lab.LAB.gateway, "dns": lab.LAB.dns}},
+        _guests,
+        as_json,
+    )
 
 
 def _guests() -> list[str]:

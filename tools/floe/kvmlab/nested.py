@@ -18,7 +18,6 @@ from pathlib import Path
 from floe.errors import FloeError, UsageError, VmError
 from floe.kvmlab.lab import LAB
 from floe.lab import disk as labdisk
-from floe.lab.connection import LINUX
 from floe.lab.leases import Lease, lock
 from floe.qemu import commandline
 from floe.qemu.commandline import Endpoints
@@ -80,8 +79,10 @@ def settled(spec: VmSpec) -> Iterator[VmSpec]:
             if forward.is_ip6:
                 raise UsageError(f"-p [{forward.address}]:...: the lab forwards IPv4 alone", hint="-p 8080:80")
             port = lent.enter_context(_port())
-            lent.enter_context(LAB.forward(forward.address, forward.host_port, LINUX, int(port.name), forward.protocol))
-            forwards.append(replace(forward, address=LINUX, host_port=int(port.name)))
+            lent.enter_context(
+                LAB.forward(forward.address, forward.host_port, LAB.address, int(port.name), forward.protocol)
+            )
+            forwards.append(replace(forward, address=LAB.address, host_port=int(port.name)))
         yield replace(
             spec,
             elf=Path(elf),

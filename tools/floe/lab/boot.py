@@ -28,7 +28,7 @@ import msgspec
 from floe.errors import FloeError, VmError
 from floe.lab import assets, packages
 from floe.lab.assets import Assets, Recipe
-from floe.lab.connection import AGENT_PORT, LINUX, NETWORK, Lab, Record
+from floe.lab.connection import AGENT_PORT, Lab, Record
 from floe.lab.monitor import Qmp
 from floe.qemu import commandline as chosen
 from floe.store import vmfolder
@@ -90,7 +90,7 @@ class Machine:
             self.qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-S",
             "-accel", "tcg", "-cpu", self.design.cpu, "-smp", "1", "-M", "pc,memory-backend=ram", "-m", f"{mib}M",
             "-object", f"memory-backend-file,id=ram,size={mib}M,mem-path={escaped(ram)},share={share}",
-            "-netdev", f"user,id=n0,net={NETWORK}", "-device", "virtio-net-pci,netdev=n0,romfile=",
+            "-netdev", f"user,id=n0,net={self.design.lab.network}", "-device", "virtio-net-pci,netdev=n0,romfile=",
         ]  # fmt: skip
 
 
@@ -329,7 +329,7 @@ def _restore(machine: Machine, say: Say) -> Record:
             stack.enter_context(contextlib.closing(qemu))
             qemu.migrate("migrate-incoming", f"exec:cat {shlex.quote(str(machine.snapshot / 'state'))}")
         for _ in range(_AGENT_PORTS):
-            if said := qemu.qmp.human(f"hostfwd_add tcp:127.0.0.1:0-{LINUX}:{AGENT_PORT}"):
+            if said := qemu.qmp.human(f"hostfwd_add tcp:127.0.0.1:0-{lab.address}:{AGENT_PORT}"):
                 raise LabFailed(lab, f"QEMU does not forward a port to {lab.linux}: {said}")
         qemu.qmp.execute("cont")
         now = time.time()
@@ -367,7 +367,7 @@ def _write(folder: Path, record: Record) -> None:
 
 def _forwarded_ports(lab: Lab, usernet: str) -> list[int]:
     """The host's ports in QEMU's table of forwards. Raises LabFailed."""
-    row = rf"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)\s+{re.escape(LINUX)}\s"
+    row = rf"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)\s+{re.escape(lab.address)}\s"
     found = [int(port) for port in re.findall(row, usernet)]
     if len(found) != _AGENT_PORTS:
         raise LabFailed(lab, f"QEMU does not say which ports it forwards to {lab.linux}")

@@ -24,11 +24,7 @@ from floe.lab.leases import Lease, lock
 from floe.lab.monitor import TIMEOUT_S, Qmp
 from floe.store import vmfolder
 
-NETWORK = "10.0.2.0/24"
 NETWORK_BITS = 24
-GATEWAY = "10.0.2.2"
-DNS = "10.0.2.3"
-LINUX = "10.0.2.14"
 AGENT_PORT = 4242  # in the lab's Linux
 SCRIPT_MAX = 100_000  # bytes; one argument of execve(2) holds 128 KiB
 _TURN_S = 30.0  # until the monitor is ours: others plug a disk or forward a port meanwhile
@@ -54,13 +50,34 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 @dataclass(frozen=True)
 class Lab:
     """One of the labs. linux: what its Linux is called; terminal, log: files of what that says, and of what the whole
-    machine says."""
+    machine says. net: what the addresses of its network begin with."""
 
     name: str  # "xen": of its verb and its folder
     title: str  # "the Xen lab"
     linux: str
     terminal: str
     log: str
+    net: str = "10.0.2"
+
+    @property
+    def network(self) -> str:
+        """As QEMU's net= has it."""
+        return f"{self.net}.0/{NETWORK_BITS}"
+
+    @property
+    def gateway(self) -> str:
+        """QEMU, and the way out."""
+        return f"{self.net}.2"
+
+    @property
+    def dns(self) -> str:
+        """The name server."""
+        return f"{self.net}.3"
+
+    @property
+    def address(self) -> str:
+        """That of its Linux."""
+        return f"{self.net}.14"
 
     @property
     def up(self) -> str:

@@ -6,15 +6,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from floe.errors import FloeError, UsageError
-from floe.lab.connection import DNS, GATEWAY, LINUX, NETWORK_BITS, Forward, Lab
+from floe.lab.connection import NETWORK_BITS, Forward, Lab
 from floe.lab.leases import Lease, lock
 
 BRIDGE = "xenbr0"
-DOM0 = LINUX
 FIRST_GUEST, LAST_GUEST = 16, 250  # of 10.0.2.0/24
 _NO_GUEST = (0, 2, 3, 14, 255)  # the network's own, the gateway, the name server, dom0, all
 
 LAB = Lab(name="xen", title="the Xen lab", linux="dom0", terminal="dom0.log", log="xen.log")
+DOM0, GATEWAY, DNS = LAB.address, LAB.gateway, LAB.dns
 folder, read_record, is_up, running, evidence = LAB.folder, LAB.read_record, LAB.is_up, LAB.running, LAB.evidence
 connect, call, qmp, monitor = LAB.connect, LAB.call, LAB.qmp, LAB.monitor
 forward, forget_dead_forwards = LAB.forward, LAB.forget_dead_forwards
