@@ -58,19 +58,20 @@ class Source:
 def scan(text: str, filename: str) -> Source:
     """Read one source. Raises SyntaxError as `ast.parse` does."""
     tree = ast.parse(text, filename)
-    visitor = _Visitor(_bound(tree), _imported(tree))
+    nodes = list(ast.walk(tree))  # once: a walk is what takes time here
+    visitor = _Visitor(_bound(nodes), _imported(nodes))
     visitor.visit(tree)
     source = visitor.source
     source.lazy = _lazy_attributes(tree)
-    source.loose = _loose(tree)
+    source.loose = _loose(nodes)
     source.compiler = sorted(set(source.compiler))
     return source
 
 
-def _bound(tree: ast.Module) -> set[str]:
+def _bound(nodes: list[ast.AST]) -> set[str]:
     """Names the module gives a meaning of its own, anywhere."""
     names: set[str] = set()
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             names.add(node.name)
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
@@ -82,9 +83,9 @@ def _bound(tree: ast.Module) -> set[str]:
     return names
 
 
-def _imported(tree: ast.Module) -> set[str]:
+def _imported(nodes: list[ast.AST]) -> set[str]:
     """Names that an import binds, anywhere."""
-    imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    imports = [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
     return {alias.asname or alias.name.partition(".")[0] for node in imports for alias in node.names}
 
 
@@ -103,18 +104,18 @@ def _lazy_attributes(tree: ast.Module) -> dict[str, str]:
     return {}
 
 
-def _loose(tree: ast.Module) -> set[str]:
+def _loose(nodes: list[ast.AST]) -> set[str]:
     """Last names that are not just called with two or three arguments by position; imports under another name too.
     With them "dumps(indent)" for a call with that keyword, or what hands it on: partial(dumps, indent=2); and ".x" for
     an attribute of anything, ".x()" for one that is called without arguments."""
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    calls = [node for node in nodes if isinstance(node, ast.Call)]
     plain = {
         id(call.func)
         for call in calls
         if len(call.args) in (2, 3) and not call.keywords and not any(isinstance(a, ast.Starred) for a in call.args)
     }
     names: set[str] = set()
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Name | ast.Attribute) and id(node) not in plain:
             names.add(_last(node))
         elif isinstance(node, ast.ImportFrom):
@@ -123,12 +124,12 @@ def _loose(tree: ast.Module) -> set[str]:
             names.add(f".{node.attr}")
     bare = (call for call in calls if not call.args and not call.keywords)
     names |= {f".{call.func.attr}()" for call in bare if isinstance(call.func, ast.Attribute)}
-    return names | _keywords(tree, calls)
+    return names | _keywords(nodes, calls)
 
 
-def _keywords(tree: ast.Module, calls: list[ast.Call]) -> set[str]:
+def _keywords(nodes: list[ast.AST], calls: list[ast.Call]) -> set[str]:
     also: dict[str, str] = {}  # from json import dumps as text; text = json.dumps
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.ImportFrom):
             also.update({alias.asname: alias.name for alias in node.names if alias.asname})
         elif isinstance(node, ast.Assign) and (name := _last(node.value)):
