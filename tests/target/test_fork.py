@@ -32,3 +32,10 @@ def test_pipes(boot: Boot) -> None:
     text = run(boot, "pipes").console_text
     assert "fits 65536\nechoed 300000\nmessages [100, 100, 100]\ndrawn 1400 different 1400\ntasks\n" in text
     assert re.search("Traceback|floe: family", text) is None
+
+
+def test_what_a_child_wrote_last_arrives(boot: Boot) -> None:
+    vm = boot(GUEST.with_name("guest_fork_last.py"), deadline_s=240)
+    assert vm.wait() == 0
+    assert "\nwhole 50\n" in "\n" + vm.console_text
+    assert "PANIC" not in vm.console_text

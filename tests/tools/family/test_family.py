@@ -153,6 +153,22 @@ def test_fork_returns_twice_and_the_end_of_the_child_is_told() -> None:
     played(scene)
 
 
+def test_what_a_vm_wrote_before_its_end_is_read() -> None:
+    """Its end may be known before its last frames were read."""
+
+    async def scene() -> None:
+        kin = Kin()
+        await kin.top.say(Kind.PIPE, channel=1 << 16)
+        assert await kin.top.fork() == 2
+        await kin.others[0].say(Kind.WRITE, b"the last", 1 << 16)  # at once, without a turn of the loop
+        kin.others[0].on_over(0)
+        assert await kin.top.hear() == (Kind.ENDED, numbers(2, 0))
+        await kin.top.say(Kind.READ, numbers(100), 1 << 16)
+        assert await kin.top.hear() == (Kind.DATA, b"the last")
+
+    played(scene)
+
+
 def test_nothing_is_said_to_a_vm_between_prepared_and_the_result() -> None:
     async def scene() -> None:
         kin = Kin()

@@ -98,6 +98,7 @@ class Family:
 
     def dissolve(self) -> bool:
         """The first one has ended: end the others. True: they are gone. Else on_over() tells."""
+        self._top.finish()
         self._top.close()
         self._abort(self._top)
         if self.children and not self._dissolving:
@@ -119,6 +120,7 @@ class Family:
 
     def _ended(self, member: Member, status: int) -> None:
         member.status = status
+        member.finish()
         self._abort(member)
         self._leave(member)
         if member.born:

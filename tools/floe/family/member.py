@@ -102,6 +102,11 @@ class Member:
             if self._link is not None:
                 self._link.send(frame)
 
+    def finish(self) -> None:
+        """Its hypervisor has ended: hear what was sent before, which the kernel still has."""
+        if self._link is not None:
+            self._link.read_now()
+
     def close(self) -> None:
         """Nothing is sent or heard any more."""
         if self._link is not None:
