@@ -146,9 +146,11 @@ def _size(head: bytes, most: tuple) -> int:
 
 
 def _number(text: bytes) -> int | None:
-    """None: it is no number."""
+    """None: it is no number, or has zeros in front, which Redis refuses too: one number has one form."""
     digits = text[1:] if text[:1] == b"-" else text
-    return int(text) if digits.isdigit() and len(digits) < 12 else None
+    if not digits.isdigit() or len(digits) > 11 or (digits[0] == 48 and text != b"0"):
+        return None
+    return int(text)
 
 
 def _read_inline(data: bytes, at: int, longest: int) -> tuple:
@@ -163,6 +165,7 @@ def _read_inline(data: bytes, at: int, longest: int) -> tuple:
     return words, end + 1, 0
 
 
+_HEX = b"0123456789abcdefABCDEF"
 _ESCAPES = {110: 10, 114: 13, 116: 9, 98: 8, 97: 7}
 
 
@@ -211,9 +214,6 @@ def _escape(line: bytes, at: int, quote: int) -> tuple:
     after = line[at + 1]
     if quote == 39:
         return (39, at + 1) if after == 39 else (92, at)
-    if after == 120 and at + 3 < len(line):
-        try:
-            return int(line[at + 2 : at + 4].decode(), 16), at + 3
-        except ValueError:
-            pass
+    if after == 120 and at + 3 < len(line) and line[at + 2] in _HEX and line[at + 3] in _HEX:
+        return int(line[at + 2 : at + 4], 16), at + 3
     return _ESCAPES.get(after, after), at + 1

@@ -6,7 +6,8 @@
 
 enum { DIGITS_MAX = 9 };
 
-// The number of a head such as "$12\r\n" at *at, which goes behind it. False: there is none.
+// The number of a head such as "$12\r\n" at *at, which goes behind it. False: there is none. As in Redis it has no
+// zeros in front: one number has one form.
 static int number_of_head(const uint8_t *data, size_t size, size_t *at, uint8_t letter, size_t *number) {
     size_t i = *at;
     if (i >= size || data[i++] != letter) {
@@ -17,7 +18,8 @@ static int number_of_head(const uint8_t *data, size_t size, size_t *at, uint8_t 
     while (i < size && i - first <= DIGITS_MAX && (uint8_t)(data[i] - '0') < 10) {
         n = n * 10 + (data[i++] - '0');
     }
-    if (i == first || i - first > DIGITS_MAX || size - i < 2 || data[i] != '\r' || data[i + 1] != '\n') {
+    if (i == first || (data[first] == '0' && i - first > 1) || i - first > DIGITS_MAX || size - i < 2 ||
+        data[i] != '\r' || data[i + 1] != '\n') {
         return 0;
     }
     *at = i + 2;
