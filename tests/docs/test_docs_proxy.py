@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""docs/proxy.md: its stack, one of whose web VMs is killed and replaced, and one drained, while clients ask for pages."""
+"""docs/proxy.md: its stack, with eight web VMs of which one is killed, one leaves for another one, and one is drained,
+while clients ask for pages."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from floe.testing import compose
+from floe.testing import Stack, compose
 from tests.boot.rawhttp import Answer, RawHttp, exchange
 from tests.support.fixtures import REPO
 from tests.support.vms import until
@@ -19,6 +20,7 @@ from tests.support.vms import until
 PAGE = (REPO / "docs" / "proxy.md").read_text()
 TOKEN = "let me change it"
 CONTROL = 'secrets = { control = "token" }\nenv = { CONTROL_PORT = "9000", '
+COUNT = 8  # web VMs
 PATHS = ("/", "/robots.txt", "/style.css", "/app.js", "/about/")
 
 
@@ -27,6 +29,7 @@ def file(tmp_path: Path) -> Path:
     stack = re.search(r"^```toml\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
     assert stack is not None
     text = stack[1].replace('"../images/web"', f'"{REPO / "images" / "web"}"')
+    text = text.replace("replicas = 3", f"replicas = {COUNT}")
     written = tmp_path / "compose.toml"
     (tmp_path / "token").write_text(TOKEN)
     written.write_text(text.replace('"8080:80"', '"0:80", "0:9000"').replace("env = { ", CONTROL))
@@ -70,7 +73,7 @@ def states(answer: Answer) -> dict[str, str]:
 
 def drain_one(port: int, clients: Clients) -> None:
     """One address of the name `web` gets nothing for a while, and then its share again."""
-    until(lambda: list(states(control(port, "GET", "/upstreams")).values()) == ["up"] * 3, "all replicas are up")
+    until(lambda: list(states(control(port, "GET", "/upstreams")).values()) == ["up"] * COUNT, "all replicas are up")
     one = min(states(control(port, "GET", "/upstreams")))
     assert states(control(port, "POST", f"/upstreams/{one}/drain"))[one] == "draining"
     clients.more(100)
@@ -79,8 +82,22 @@ def drain_one(port: int, clients: Clients) -> None:
     clients.more(100)
 
 
-def test_one_is_killed_and_replaced(file: Path) -> None:
+def replace_one(stack: Stack, file: Path, clients: Clients) -> None:
+    """The last one ends in order while it is asked, and another one takes its place."""
+    whole = file.read_text()
+    file.write_text(whole.replace(f"replicas = {COUNT}", f"replicas = {COUNT - 1}"))
+    stack.up()
+    assert f"web.{COUNT}" not in stack.vms
+    clients.more(100)
+    file.write_text(whole)
+    stack.up()
+    assert stack.status(f"web.{COUNT}").state == "running"
+    clients.more(100)
+
+
+def test_one_is_killed_and_one_replaced(file: Path) -> None:
     with compose(file) as stack:
+        assert len(stack.vms) == COUNT + 1
         clients = Clients(stack.ports("front")[80])
         with ThreadPoolExecutor(4) as pool:
             asking = [pool.submit(clients.ask, number) for number in range(4)]
@@ -91,6 +108,7 @@ def test_one_is_killed_and_replaced(file: Path) -> None:
                 stack.up()
                 assert [line for line in stack.said if "is started" in line][-1].startswith("web.2 is started")
                 clients.more(100)
+                replace_one(stack, file, clients)
                 drain_one(stack.ports("front")[9000], clients)
             finally:
                 clients.ending = True
