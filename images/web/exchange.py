@@ -165,7 +165,11 @@ class Exchange(Pending):
             self.content = None
             self._tell()
         elif again:
-            answer = self.start(stale)
+            try:
+                answer = self.start(stale)
+            except MemoryError as exc:
+                self._finish()
+                answer = self.connection.server.error_answer(exc)
             if answer is not None:
                 self._refuse(answer)
         else:

@@ -51,6 +51,7 @@ class EventQueue(core.IOQueue):
         self.poller = previous.poller
         self.map = previous.map
         self.watched: dict = {}
+        self.starved = 0  # times that there was no memory for what is no server's; their clocks take it over
 
     def watch(self, sock: socket.socket, target: object, events: int) -> None:
         self.watched[id(sock)] = target
@@ -59,6 +60,13 @@ class EventQueue(core.IOQueue):
     def unwatch(self, sock: socket.socket) -> None:
         if self.watched.pop(id(sock), None) is not None:
             self.poller.unregister(sock)
+
+    def report(self, exc: Exception) -> None:
+        """What failed for a target, if that cannot tell anybody."""
+        if isinstance(exc, MemoryError):
+            self.starved += 1
+        else:
+            sys.print_exception(exc)
 
     def wait_io_event(self, dt: int) -> None:
         watched = self.watched
@@ -74,7 +82,10 @@ class EventQueue(core.IOQueue):
         except Exception as exc:  # a failure of one connection stays its own
             if target is None:
                 raise
-            target.failed(exc)
+            try:
+                target.failed(exc)
+            except Exception as another:
+                self.report(another)
 
     def _wake(self, sock: object, events: int) -> None:
         """Make the tasks runnable that wait for these events."""
@@ -309,10 +320,9 @@ class Server:
     def error_answer(self, exc: Exception) -> Response:
         if isinstance(exc, HttpError):
             return exc.answer()
+        self.events.report(exc)
         if isinstance(exc, MemoryError):
-            self.starved += 1
             return self._sorry or HttpError(503).answer()
-        sys.print_exception(exc)
         return HttpError(500).answer()
 
     def _set_date(self) -> None:
@@ -332,6 +342,8 @@ class Server:
                 for listener in self._listeners:
                     listener.resume()
                 self._sorry = self._sorry or HttpError(503).answer()
+                self.starved += self.events.starved
+                self.events.starved = 0
                 if self.starved:
                     self.heads.clear()
                     self.forget()

@@ -5,7 +5,6 @@ import errno
 import os
 import select
 import socket
-import sys
 
 import network
 
@@ -83,7 +82,7 @@ class Question:
 
     def failed(self, exc: Exception) -> None:
         if not isinstance(exc, OSError):
-            sys.print_exception(exc)
+            self._events.report(exc)
         elif exc.errno == errno.EAGAIN:
             return
         self._close()  # tick() comes back to it

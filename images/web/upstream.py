@@ -7,7 +7,6 @@ Whoever uses a connection has arrived(data), flushed() and lost(). Which server 
 import errno
 import select
 import socket
-import sys
 import time
 
 _IN = select.POLLIN
@@ -151,7 +150,7 @@ class Link:
     def failed(self, exc: Exception) -> None:
         """Something raised on behalf of this connection."""
         if not isinstance(exc, OSError):
-            sys.print_exception(exc)
+            self.events.report(exc)
         elif exc.errno == errno.EAGAIN:
             return
         self._end()
