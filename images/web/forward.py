@@ -33,8 +33,10 @@ def _quoted(host: bytes) -> bytes:
 
 def target_of(head: object, strip: bytes) -> bytes:
     """The target in origin form. Raises HttpError for one whose path means another to who resolves its dots."""
+    if head.path == "*":
+        return b"*"
     target = head.target
-    if target[:1] != b"/" and target != b"*":
+    if target[:1] != b"/":
         _, _, target = target.partition(b"://")
         cut = len(target.partition(b"/")[0].partition(b"?")[0])
         target = target[cut:]

@@ -100,6 +100,8 @@ def _parse_target(method: str, target: bytes, secure: bool) -> tuple:
         host = target.partition(b"/")[0].partition(b"?")[0]
         _check_host(host)
         target = target[len(host) :]
+        if not target and method == "OPTIONS":  # RFC 9112, section 3.2.4
+            return "*", b"", host
         if target[:1] != b"/":
             target = b"/" + target
     path, _, query = target.partition(b"?")

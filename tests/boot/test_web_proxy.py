@@ -16,7 +16,7 @@ from contextlib import suppress
 import pytest
 
 from floe.testing import Boot
-from tests.boot.rawhttp import RawHttp
+from tests.boot.rawhttp import RawHttp, exchange
 from tests.boot.webguest import get
 from tests.boot.webproxy import CHUNKED, DATED, GET, OK, BootProxy, Proxy, until
 from tests.boot.webupstream import Conversation, Upstream
@@ -142,6 +142,10 @@ def _check_request(proxy: Proxy) -> None:
     for word in ("x-drop", "te:", "6.6.6.6", "h2c", "connection", "upgrade"):
         assert word not in low, word
     assert str(proxy.ask("http://else.test/x?y")["head"]).startswith("GET /x?y HTTP/1.1\r\nHost: else.test\r\n")
+    for where, sent in (("", "*"), ("/", "/"), ("?x", "/?x")):
+        head = f"OPTIONS http://else.test{where} HTTP/1.1\r\nHost: test\r\n\r\n"
+        seen = json.loads(exchange(proxy.port, head.encode())[0].body)["head"]
+        assert seen.startswith(f"OPTIONS {sent} HTTP/1.1\r\nHost: else.test\r\n"), where
     for path in ("/a/../b", "/a/%2e%2e/b", "/./b", "/a/..", "/a%5c..%5cb"):
         assert get(proxy.port, path).status == 400, path
 

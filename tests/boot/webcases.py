@@ -172,7 +172,11 @@ _TARGETS = [
     }),
     *_closed("9110 7.4", 421, {"https without TLS": _target(b"https://test/")}),
     *_closed("9112 3.2.3", 400, {"authority form": _target(b"test:80"), "authority alone": _target(b"test")}),
-    *_kept("9112 3.2.4", 204, {"asterisk": _target(b"*", b"OPTIONS"), "options": _target(b"http://test/", b"OPTIONS")}),
+    *_kept("9112 3.2.4", 204, {
+        "asterisk": _target(b"*", b"OPTIONS"),
+        "options": _target(b"http://test/", b"OPTIONS"),
+        "options of a host": _target(b"http://test", b"OPTIONS"),
+    }),
     *_closed("9112 3.2.4", 400, {
         "asterisk": _target(b"*"),
         "asterisk and more": _target(b"*/", b"OPTIONS"),
