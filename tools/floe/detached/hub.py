@@ -4,6 +4,10 @@
 The log gets what the guest said, but of a raw-REPL session only the program's words (rawmode.py). A client gets what
 comes while it is attached, nothing from before; what the guest still says to one that has left goes to the log alone.
 What a client sent before it left reaches the guest to the last byte.
+
+A client that is slow holds the guest back. One that has stopped reading does so for less than the second after which
+the guest drops output by itself (port/hal/console.c); from then on what comes is queued, and dropped only once there
+is more than _SPOOL of it.
 """
 
 from __future__ import annotations
@@ -17,8 +21,9 @@ from floe.stream.logfile import BoundedLog
 from floe.stream.rawmode import RawMode
 
 _HIGH = 1 << 20  # bytes queued for the slower side at which the faster one is held back
-_TICK_S = 0.25  # how long a client may take nothing at all, and the guest be held back for it
-_TICK_BYTES = 1 << 16  # what a client must take in that time not to count as one that does not read
+_TICK_S = 0.5  # how long a client may take nothing at all, and the guest be held back for it
+_TICK_BYTES = 1 << 17  # what a client must take in that time not to count as one that does not read
+_SPOOL = 16 << 20  # bytes queued for a client that does not read; what comes on top is dropped
 _LEFT_S = 5.0  # after which a guest counts as one that does not read at all
 # Bytes queued for such a guest, more than a socket's buffers hold; what comes on top is dropped, because the end of a
 # connection is seen only behind what its client sent last.
@@ -32,7 +37,8 @@ class Client:
     def __init__(self, link: Link, label: str) -> None:
         self.link = link
         self.label = label
-        self.behind = False  # it does not read: what comes is dropped until it has taken what is queued
+        self.behind = False  # it does not read: the guest is not held back for it until it has taken what is queued
+        self.missing = False  # more came than is kept: what comes is dropped, so that there is one gap
         self.on_left: Callable[[], None] = lambda: None
 
 
@@ -50,6 +56,7 @@ class Hub:
         self._machine: Link | None = None
         self._raw = RawMode() if repl else None
         self._held: asyncio.TimerHandle | None = None  # gives up what the log holds back
+        self._watch: asyncio.TimerHandle | None = None  # looks whether the client that holds the guest back reads
         self._stalled = False  # the guest does not read: the client is not held back for it
 
     # ---- the machine's side -------------------------------------------------------------------------
@@ -86,37 +93,50 @@ class Hub:
             self._held = self._loop.call_later(_HELD_S, self._log_rest) if raw.holds else None
         if client is None:
             return
-        if client.behind:
+        client.missing |= client.link.queued >= _SPOOL
+        if client.missing:
             self.dropped += len(data)
             return
         client.link.send(data)
-        if client.link.queued > _HIGH and self._machine is not None:
-            self._machine.pause()
-            self._loop.call_later(_TICK_S, self._check_client_progress, client, client.link.taken)
+        if client.link.queued > _HIGH and not client.behind:
+            self._hold_machine_for(client)
 
     def _log_rest(self) -> None:
         if self._raw is not None and (rest := self._raw.rest()):
             self._log.write(rest)
 
+    def _hold_machine_for(self, client: Client) -> None:
+        self._end_watch()
+        if self._machine is not None:
+            self._machine.pause()
+        self._watch = self._loop.call_later(_TICK_S, self._check_client_progress, client, client.link.taken)
+
     def _check_client_progress(self, client: Client, taken: int) -> None:
         """The guest is held back for a client: not for one that does not read."""
+        self._watch = None
         if self.client is not client or client.link.queued <= _HIGH:
             return
         if client.link.taken - taken < _TICK_BYTES:
             client.behind = True
             self._hear_machine()
         else:
-            self._loop.call_later(_TICK_S, self._check_client_progress, client, client.link.taken)
+            self._hold_machine_for(client)
 
     def _client_has_room(self, client: Client) -> None:
-        if client.behind and client.link.queued == 0:
-            client.behind = False
+        if client.link.queued == 0:
+            client.behind = client.missing = False
         if client.link.queued <= _HIGH:
             self._hear_machine()
 
     def _hear_machine(self) -> None:
+        self._end_watch()
         if self._machine is not None:
             self._machine.resume()
+
+    def _end_watch(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
 
     # ---- the client's side --------------------------------------------------------------------------
 
