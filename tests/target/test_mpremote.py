@@ -336,6 +336,39 @@ def test_floe_exec(vm: dict[str, str], tmp_path: Path) -> None:
     assert floe("exec", name, "-f", tmp_path / "s.py").stdout == "from a file\n"
 
 
+INTERRUPTED = """
+import os, signal, sys
+from mpremote.transport_serial import SerialTransport
+from floe.cli.main import main
+when, name = sys.argv[1:3]
+del sys.argv[1:3]
+method = getattr(SerialTransport, name)
+def interrupted(*args, **options):
+    if when == "before":
+        os.kill(os.getpid(), signal.SIGINT)
+    result = method(*args, **options)
+    if when == "after":
+        os.kill(os.getpid(), signal.SIGINT)
+    return result
+setattr(SerialTransport, name, interrupted)
+main()
+"""
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("step", ["enter_raw_repl", "exec_raw_no_follow", "raw_paste_write", "exit_raw_repl"])
+def test_ctrl_c_at_any_moment_of_floe_exec(vm: dict[str, str], step: str, when: str) -> None:
+    """Nothing runs on in the guest, which is at its friendly prompt."""
+    ends = step == "exit_raw_repl"  # then the code has ended, and nothing is left to interrupt
+    code = "print('runs')\n" + ("" if ends else "while True: pass")
+    argv = [sys.executable, "-c", INTERRUPTED, when, step, "exec", vm["name"], code]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL)
+    assert done.returncode == (0 if ends else 130), done.stderr
+    with serial.serial_for_url(vm["socket"], timeout=20) as port:
+        port.write(b"\rprint('at the ' + 'prompt')\r")
+        assert port.read_until(b"at the prompt\r\n>>> ").endswith(b"at the prompt\r\n>>> ")
+
+
 def test_floe_cp(vm: dict[str, str], tmp_path: Path) -> None:
     """Every byte value, Ctrl-C and the escape among them, in sizes around a piece."""
     name = vm["name"]
