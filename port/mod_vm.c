@@ -12,11 +12,23 @@
 #include "py/stream.h"
 
 enum { READ_AHEAD = 4096, CODE_MAX = 119, CODE_MASK = 0x7f };
+#define NS_PER_MS 1000000ull
+#define ANSWER_NS 10000000000ull
 
 typedef struct {
     mp_obj_base_t base;
     int fd; // -1 once closed
 } stream_obj_t;
+
+typedef struct {
+    mp_obj_base_t base;
+    int pid; // -1: any
+} child_obj_t;
+
+typedef struct {
+    mp_obj_base_t base;
+    mp_obj_t streams; // a tuple
+} any_obj_t;
 
 static mp_int_t check(mp_int_t r) {
     if (r < 0) {
@@ -30,9 +42,17 @@ static int fd_of(mp_obj_t fd) {
     return n < 0 || n > INT32_MAX ? -1 : (int)n;
 }
 
-static void wait_for_event(void) {
+static void wait_until(uint64_t deadline_ns) {
     mp_handle_pending(true);
-    hal_event_wait(UINT64_MAX);
+    hal_event_wait(deadline_ns);
+}
+
+static void wait_for_event(void) { wait_until(UINT64_MAX); }
+
+// When so many milliseconds are over; None: never.
+static uint64_t deadline_in(mp_obj_t ms_in) {
+    mp_int_t ms = ms_in == mp_const_none ? 0 : mp_obj_get_int(ms_in);
+    return ms_in == mp_const_none ? UINT64_MAX : hal_clock_ns() + (ms > 0 ? (uint64_t)ms * NS_PER_MS : 0);
 }
 
 // ---- processes ------------------------------------------------------------------------------------------
@@ -60,17 +80,18 @@ static MP_DEFINE_CONST_FUN_OBJ_0(vm_getpid_obj, vm_getpid);
 static mp_obj_t vm_getppid(void) { return mp_obj_new_int(is_alone() ? 0 : family_ppid()); }
 static MP_DEFINE_CONST_FUN_OBJ_0(vm_getppid_obj, vm_getppid);
 
-// wait(pid, waits) -> (pid, status) of a child that has ended; (0, 0): none has. pid: -1 for any.
-static mp_obj_t vm_wait(mp_obj_t pid_in, mp_obj_t waits) {
+// wait(pid, ms) -> (pid, status) of a child that has ended; (0, 0): none has in that time. pid: -1 for any.
+static mp_obj_t vm_wait(mp_obj_t pid_in, mp_obj_t ms) {
+    uint64_t deadline = deadline_in(ms);
     mp_int_t pid = mp_obj_get_int(pid_in);
     if (pid == 0 || pid < -1 || pid > INT32_MAX) {
         mp_raise_OSError(MP_EINVAL);
     }
     int32_t status = 0;
     mp_int_t ended = is_alone() ? -ECHILD : 0;
-    while (ended == 0 && (ended = check(family_ended((int32_t)pid, &status))) == 0 && mp_obj_is_true(waits)) {
+    while (ended == 0 && (ended = check(family_ended((int32_t)pid, &status))) == 0 && hal_clock_ns() < deadline) {
         check(family_link_state());
-        wait_for_event();
+        wait_until(deadline);
     }
     mp_obj_t items[] = {mp_obj_new_int(check(ended)), mp_obj_new_int(status)};
     return mp_obj_new_tuple(2, items);
@@ -148,6 +169,81 @@ static mp_obj_t vm_read(mp_obj_t fd, mp_obj_t size_in) {
     return mp_obj_new_bytes_from_vstr(&v);
 }
 static MP_DEFINE_CONST_FUN_OBJ_2(vm_read_obj, vm_read);
+
+// Bytes that lie in the pipe, as the host says; 0 for none, -EPIPE for the end, -errno.
+static ssize_t ask(int fd, bool give_up) {
+    uint64_t answered_by = hal_clock_ns() + ANSWER_NS;
+    ssize_t r;
+    while ((r = family_pipe_ask(fd, give_up)) == -EAGAIN && hal_clock_ns() < answered_by) {
+        hal_event_wait(answered_by);
+    }
+    while (r == 0 && (r = family_pipe_lies(fd)) == -EAGAIN && hal_clock_ns() < answered_by) {
+        hal_event_wait(answered_by);
+        r = 0;
+    }
+    return r == -EAGAIN ? family_link_fail("the host says nothing") : r;
+}
+
+// As read(), for a time; -EAGAIN: nothing came, nor will anything come that is not asked for anew.
+static ssize_t read_until(int fd, void *out, size_t size, uint64_t deadline) {
+    ssize_t r;
+    nlr_buf_t nlr;
+    if (nlr_push(&nlr) != 0) {
+        family_pipe_ask(fd, true);
+        nlr_jump(nlr.ret_val);
+    }
+    while ((r = family_pipe_read(fd, out, size, 0)) == -EAGAIN && hal_clock_ns() < deadline) {
+        wait_until(deadline);
+        int state = family_link_state();
+        if (state < 0) {
+            nlr_pop();
+            return state;
+        }
+    }
+    nlr_pop();
+    if (r == -EAGAIN) {
+        r = ask(fd, true);
+        r = r < 0 && r != -EPIPE ? r : family_pipe_take(fd, out, size);
+    }
+    return r;
+}
+
+// read_within(fd, size, ms) -> bytes, or None where none came in that time.
+static mp_obj_t vm_read_within(mp_obj_t fd, mp_obj_t size_in, mp_obj_t ms) {
+    mp_int_t size = mp_obj_get_int(size_in);
+    uint64_t deadline = deadline_in(ms);
+    if (size < 0) {
+        mp_raise_OSError(MP_EINVAL);
+    }
+    vstr_t v;
+    vstr_init_len(&v, size < FAMILY_PAYLOAD_MAX ? (size_t)size : FAMILY_PAYLOAD_MAX);
+    ssize_t r = read_until(fd_of(fd), v.buf, v.len, deadline);
+    if (r == -EAGAIN) {
+        return mp_const_none;
+    }
+    v.len = (size_t)check(r);
+    return mp_obj_new_bytes_from_vstr(&v);
+}
+static MP_DEFINE_CONST_FUN_OBJ_3(vm_read_within_obj, vm_read_within);
+
+// lies(fd) -> bytes that lie in the pipe; -1: none, and there will be none.
+static mp_obj_t vm_lies(mp_obj_t fd) {
+    ssize_t r = ask(fd_of(fd), false);
+    return mp_obj_new_int(r == -EPIPE ? -1 : check(r));
+}
+static MP_DEFINE_CONST_FUN_OBJ_1(vm_lies_obj, vm_lies);
+
+// ready(fd, ms) -> whether within that time there was something to be read, or the end.
+static mp_obj_t vm_ready(mp_obj_t fd_in, mp_obj_t ms) {
+    uint64_t deadline = deadline_in(ms);
+    int fd = fd_of(fd_in);
+    ssize_t r = ask(fd, false);
+    while (r == 0 && (r = family_pipe_ready(fd)) == 0 && hal_clock_ns() < deadline) {
+        wait_until(deadline);
+    }
+    return mp_obj_new_bool(r == -EPIPE || check(r) > 0);
+}
+static MP_DEFINE_CONST_FUN_OBJ_2(vm_ready_obj, vm_ready);
 
 static mp_obj_t vm_write(mp_obj_t fd, mp_obj_t data) {
     mp_buffer_info_t buf;
@@ -245,6 +341,65 @@ static const mp_stream_p_t stream_p = {.read = stream_read, .write = stream_writ
 static MP_DEFINE_CONST_OBJ_TYPE(stream_type, MP_QSTR_Stream, MP_TYPE_FLAG_ITER_IS_STREAM, make_new, stream_make_new,
                                 protocol, &stream_p, locals_dict, &stream_locals);
 
+// ---- Child(pid): can be read, for select and asyncio, once there is an end that wait(pid) tells --------------
+
+static mp_obj_t child_make_new(const mp_obj_type_t *type, size_t n_args, size_t n_kw, const mp_obj_t *args) {
+    mp_arg_check_num(n_args, n_kw, 1, 1, false);
+    int pid = (int)mp_obj_get_int(args[0]);
+    child_obj_t *self = mp_obj_malloc(child_obj_t, type);
+    self->pid = pid;
+    return MP_OBJ_FROM_PTR(self);
+}
+
+static mp_uint_t child_ioctl(mp_obj_t self_in, mp_uint_t request, uintptr_t arg, int *errcode) {
+    if (request != MP_STREAM_POLL) {
+        return to_stream(-EINVAL, errcode);
+    }
+    return family_has_ended(((child_obj_t *)MP_OBJ_TO_PTR(self_in))->pid) ? arg & MP_STREAM_POLL_RD : 0;
+}
+
+static const mp_stream_p_t child_p = {.ioctl = child_ioctl};
+
+static MP_DEFINE_CONST_OBJ_TYPE(child_type, MP_QSTR_Child, MP_TYPE_FLAG_NONE, make_new, child_make_new, protocol,
+                                &child_p);
+
+// ---- Any(streams): can be read once one of them can ------------------------------------------------------
+
+static mp_obj_t any_make_new(const mp_obj_type_t *type, size_t n_args, size_t n_kw, const mp_obj_t *args) {
+    mp_arg_check_num(n_args, n_kw, 1, 1, false);
+    size_t len;
+    mp_obj_t *items;
+    mp_obj_get_array(args[0], &len, &items);
+    for (size_t i = 0; i < len; i++) {
+        mp_get_stream_raise(items[i], MP_STREAM_OP_IOCTL);
+    }
+    any_obj_t *self = mp_obj_malloc(any_obj_t, type);
+    self->streams = mp_obj_new_tuple(len, items);
+    return MP_OBJ_FROM_PTR(self);
+}
+
+static mp_uint_t any_ioctl(mp_obj_t self_in, mp_uint_t request, uintptr_t arg, int *errcode) {
+    size_t len;
+    mp_obj_t *items;
+    mp_uint_t ready = 0;
+    if (request != MP_STREAM_POLL) {
+        return to_stream(-EINVAL, errcode);
+    }
+    mp_obj_get_array(((any_obj_t *)MP_OBJ_TO_PTR(self_in))->streams, &len, &items);
+    for (size_t i = 0; i < len; i++) {
+        mp_uint_t r = mp_get_stream(items[i])->ioctl(items[i], request, arg, errcode);
+        if (r == MP_STREAM_ERROR) {
+            return r;
+        }
+        ready |= r;
+    }
+    return ready;
+}
+
+static const mp_stream_p_t any_p = {.ioctl = any_ioctl};
+
+static MP_DEFINE_CONST_OBJ_TYPE(any_type, MP_QSTR_Any, MP_TYPE_FLAG_NONE, make_new, any_make_new, protocol, &any_p);
+
 static const mp_rom_map_elem_t globals_table[] = {
     {MP_ROM_QSTR(MP_QSTR___name__), MP_ROM_QSTR(MP_QSTR__vm)},
     {MP_ROM_QSTR(MP_QSTR_fork), MP_ROM_PTR(&vm_fork_obj)},
@@ -255,11 +410,16 @@ static const mp_rom_map_elem_t globals_table[] = {
     {MP_ROM_QSTR(MP_QSTR_exit), MP_ROM_PTR(&vm_exit_obj)},
     {MP_ROM_QSTR(MP_QSTR_pipe), MP_ROM_PTR(&vm_pipe_obj)},
     {MP_ROM_QSTR(MP_QSTR_read), MP_ROM_PTR(&vm_read_obj)},
+    {MP_ROM_QSTR(MP_QSTR_read_within), MP_ROM_PTR(&vm_read_within_obj)},
+    {MP_ROM_QSTR(MP_QSTR_lies), MP_ROM_PTR(&vm_lies_obj)},
+    {MP_ROM_QSTR(MP_QSTR_ready), MP_ROM_PTR(&vm_ready_obj)},
     {MP_ROM_QSTR(MP_QSTR_write), MP_ROM_PTR(&vm_write_obj)},
     {MP_ROM_QSTR(MP_QSTR_close), MP_ROM_PTR(&vm_close_obj)},
     {MP_ROM_QSTR(MP_QSTR_get_blocking), MP_ROM_PTR(&vm_get_blocking_obj)},
     {MP_ROM_QSTR(MP_QSTR_set_blocking), MP_ROM_PTR(&vm_set_blocking_obj)},
     {MP_ROM_QSTR(MP_QSTR_Stream), MP_ROM_PTR(&stream_type)},
+    {MP_ROM_QSTR(MP_QSTR_Child), MP_ROM_PTR(&child_type)},
+    {MP_ROM_QSTR(MP_QSTR_Any), MP_ROM_PTR(&any_type)},
 };
 static MP_DEFINE_CONST_DICT(globals, globals_table);
 

@@ -138,6 +138,7 @@ static bool on_frame(const family_frame_t *f) {
         case FAMILY_TAKEN:
         case FAMILY_DATA:
         case FAMILY_READABLE:
+        case FAMILY_STATE:
             return family_pipe_frame(f);
         default:
             return false;
@@ -171,15 +172,27 @@ int family_open(void) {
     return r;
 }
 
-int32_t family_ended(int32_t which, int32_t *status) {
+// Of those that are meant the one that has ended and is longest there.
+static child_t *find_ended(int32_t which, bool *any) {
     child_t *found = NULL;
-    bool any = false;
+    *any = false;
     for (child_t *c = children; c != NULL; c = c->next) {
         if (which == -1 || c->pid == which) {
-            any = true;
-            found = c->ended ? c : found; // the one that is longest there
+            *any = true;
+            found = c->ended ? c : found;
         }
     }
+    return found;
+}
+
+bool family_has_ended(int32_t which) {
+    bool any;
+    return find_ended(which, &any) != NULL || !any || family_link_state() < 0;
+}
+
+int32_t family_ended(int32_t which, int32_t *status) {
+    bool any;
+    child_t *found = find_ended(which, &any);
     if (found == NULL) {
         return any ? 0 : -ECHILD;
     }

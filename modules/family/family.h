@@ -23,6 +23,8 @@ int32_t family_fork(const char *place, uint32_t len);
 // A child that has ended, which is forgotten: its number, and how as waitpid(2) says it. pid: that child, -1 any.
 // 0: none has ended; -ECHILD: there is none.
 int32_t family_ended(int32_t pid, int32_t *status);
+// Whether family_ended() has something to say but that none has ended.
+bool family_has_ended(int32_t pid);
 // Send a signal; 0 asks whether there is such a VM. Waits for the answer, some seconds at most.
 int family_kill(int32_t pid, int32_t signal);
 

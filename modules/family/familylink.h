@@ -29,6 +29,7 @@ enum { // tools/floe/family/frames.py
     FAMILY_WANT,
     FAMILY_READABLE,
     FAMILY_CLOSE,
+    FAMILY_STATE,
 };
 
 typedef struct {

@@ -19,10 +19,12 @@ typedef struct pipe {
     bool open[2];  // the reading end, the writing end
     bool waits[2]; // a call on it may wait
     // The reading end.
-    uint32_t asked;     // bytes of a READ that was not answered; 0: none is out
-    bool wants;         // a WANT is out
-    bool readable, end; // as READABLE, and the DATA of an end, told last
-    uint8_t *data;      // that came and was not read; NULL: nothing
+    uint32_t asked;      // bytes of a READ that was not answered; 0: none is out
+    bool wants;          // a WANT is out
+    bool readable, end;  // as READABLE, and the DATA of an end, told last
+    bool asks, gives_up; // a STATE is out, in which this was said
+    uint32_t lies;       // as STATE, told last
+    uint8_t *data;       // that came and was not read; NULL: nothing
     uint32_t at, len;
     // The writing end.
     uint32_t untaken;
@@ -125,7 +127,7 @@ static int ask(pipe_t *p, uint32_t size) {
     return r < 0 ? r : -EAGAIN;
 }
 
-ssize_t family_pipe_read(int fd, void *out, size_t size, size_t ahead) {
+ssize_t family_pipe_take(int fd, void *out, size_t size) {
     pipe_t *p = by_fd(fd, 0);
     if (p == NULL) {
         return -EBADF;
@@ -146,8 +148,50 @@ ssize_t family_pipe_read(int fd, void *out, size_t size, size_t ahead) {
         p->end = false;
         return 0;
     }
+    return -EAGAIN;
+}
+
+ssize_t family_pipe_read(int fd, void *out, size_t size, size_t ahead) {
+    ssize_t r = family_pipe_take(fd, out, size);
+    if (r != -EAGAIN) {
+        return r;
+    }
+    pipe_t *p = by_fd(fd, 0);
     size = ahead > size ? ahead : size;
     return p->asked > 0 ? -EAGAIN : ask(p, size < FAMILY_PAYLOAD_MAX ? (uint32_t)size : FAMILY_PAYLOAD_MAX);
+}
+
+int family_pipe_ask(int fd, bool give_up) {
+    pipe_t *p = by_fd(fd, 0);
+    if (p == NULL) {
+        return -EBADF;
+    }
+    uint8_t what = give_up && p->asked > 0;
+    if (p->asks && (what == 0 || p->gives_up)) {
+        return 0; // its answer is still to come
+    }
+    if (p->asks) {
+        return -EAGAIN; // two answers could not be told apart
+    }
+    int r = family_link_send(FAMILY_STATE, p->id, &what, 1);
+    p->asks = r == 0;
+    p->gives_up = what != 0;
+    return r;
+}
+
+ssize_t family_pipe_lies(int fd) {
+    pipe_t *p = by_fd(fd, 0);
+    if (p == NULL) {
+        return -EBADF;
+    }
+    if (p->data != NULL) {
+        return p->len - p->at;
+    }
+    if (p->end) {
+        return -EPIPE;
+    }
+    int r = family_link_state();
+    return r < 0 ? r : p->asks ? -EAGAIN : p->lies == (uint32_t)NOBODY ? -EPIPE : (ssize_t)p->lies;
 }
 
 ssize_t family_pipe_write(int fd, const void *data, size_t len) {
@@ -254,6 +298,17 @@ static bool take_room(pipe_t *p, const family_frame_t *f) {
     return true;
 }
 
+static bool take_state(pipe_t *p, const family_frame_t *f) {
+    if (f->len != 4 || !p->asks) {
+        return false;
+    }
+    p->asks = false;
+    p->asked = p->gives_up ? 0 : p->asked;
+    p->lies = family_u32(f, 0);
+    p->readable = p->lies > 0;
+    return true;
+}
+
 bool family_pipe_frame(const family_frame_t *f) {
     pipe_t *p = by_id(f->channel);
     if (p == NULL) {
@@ -264,6 +319,8 @@ bool family_pipe_frame(const family_frame_t *f) {
             return take_data(p, f);
         case FAMILY_TAKEN:
             return take_room(p, f);
+        case FAMILY_STATE:
+            return take_state(p, f);
         default: // READABLE
             p->readable = p->open[0];
             p->wants = false;
@@ -278,6 +335,10 @@ void family_pipe_copied(void) {
         drop_data(p);
         p->untaken = 0;
         p->readable = p->end = false;
+        if (p->asks && p->gives_up) {
+            p->asked = 0;
+        }
+        p->asks = false;
         if (p->open[0] && p->asked > 0) {
             ask(p, p->asked);
         }

@@ -22,6 +22,14 @@ enum { FAMILY_IN = 1, FAMILY_OUT = 4, FAMILY_HUP = 16 };
 int family_pipe_open(uint32_t pid, int fds[2]);
 // Bytes read; 0: the end. -EAGAIN: up to size bytes, or `ahead` where that is more, were asked for and come later.
 ssize_t family_pipe_read(int fd, void *out, size_t size, size_t ahead);
+// The same of what has come already; -EAGAIN: nothing, and nothing was asked for.
+ssize_t family_pipe_take(int fd, void *out, size_t size);
+// Ask the host what lies in the pipe. With give_up no byte comes any more, from its answer on, for a read that said
+// -EAGAIN; those that came meanwhile are here.
+int family_pipe_ask(int fd, bool give_up);
+// What the host answered to family_pipe_ask(): bytes that lie there or here, 0 for none, -EPIPE for the end. -EAGAIN:
+// it has yet to answer.
+ssize_t family_pipe_lies(int fd);
 // Bytes written, which may be fewer than len. -EPIPE: nobody has the reading end.
 ssize_t family_pipe_write(int fd, const void *data, size_t len);
 int family_pipe_close(int fd);

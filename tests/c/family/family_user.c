@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // modules/family over a line that is a script: what is sent is printed (SENT), what comes is fed, at once or one piece
 // a wait. Commands: open; feed HEX; later HEX; room N (frames that still fit, -1 all); dead; run; state; fork;
-// ended PID; kill PID SIGNAL; pipe PID; read FD SIZE AHEAD; write FD HEX; close FD; ready FD.
+// ended PID; kill PID SIGNAL; pipe PID; read FD SIZE AHEAD; write FD HEX; close FD; ready FD;
+// take FD SIZE; ask FD GIVE_UP; lies FD; has_ended PID.
 
 #include "../port/talk.h"
 
@@ -113,10 +114,11 @@ static familydev_t fake = {&fake_ops, false};
 static void pipe_command(const talk_t *t) {
     size_t size;
     int fd = (int)talk_number(t, 1);
-    if (talk_is(t, "read")) {
+    if (talk_is(t, "read") || talk_is(t, "take")) {
         size = talk_number(t, 2);
         char *out = malloc(size + 1);
-        ssize_t n = family_pipe_read(fd, out, size, talk_number(t, 3));
+        bool reads = talk_is(t, "read");
+        ssize_t n = reads ? family_pipe_read(fd, out, size, talk_number(t, 3)) : family_pipe_take(fd, out, size);
         printf("%zd ", n);
         talk_print_bytes(out, n > 0 ? (size_t)n : 0);
         free(out);
@@ -128,6 +130,10 @@ static void pipe_command(const talk_t *t) {
         printf("%d\n", family_pipe_close(fd));
     } else if (talk_is(t, "ready")) {
         printf("%d\n", family_pipe_ready(fd));
+    } else if (talk_is(t, "ask")) {
+        printf("%d\n", family_pipe_ask(fd, talk_number(t, 2) != 0));
+    } else if (talk_is(t, "lies")) {
+        printf("%zd\n", family_pipe_lies(fd));
     }
 }
 
@@ -144,6 +150,8 @@ static void family_command(const talk_t *t) {
     } else if (talk_is(t, "ended")) {
         int r = family_ended(atoi(t->word[1]), &status);
         printf("%d %d\n", r, (int)status);
+    } else if (talk_is(t, "has_ended")) {
+        printf("%d\n", family_has_ended(atoi(t->word[1])));
     } else if (talk_is(t, "kill")) {
         printf("%d\n", family_kill(atoi(t->word[1]), atoi(t->word[2])));
     } else if (talk_is(t, "pipe")) {

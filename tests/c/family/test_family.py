@@ -13,7 +13,7 @@ from tests.c.support.harness import EAGAIN, EIO, ETIMEDOUT, ROOT, Died, Harness
 from tests.c.support.port_programs import build
 
 HELLO, FORK, PREPARED, FROZEN, RESULT, ENDED, KILL, KILLED, SIGNAL = range(1, 10)
-PIPE, WRITE, TAKEN, READ, DATA, WANT, READABLE, CLOSE = range(10, 18)
+PIPE, WRITE, TAKEN, READ, DATA, WANT, READABLE, CLOSE, STATE = range(10, 19)
 ECHILD, EBADF, EPIPE, EMFILE, ENOSYS = -10, -9, -32, -24, -38
 SIGINT, SIGTERM = 2, 15
 IN, OUT, HUP = 1, 4, 16
@@ -166,6 +166,60 @@ def test_a_reader_is_told_when_there_is_something(family: Family) -> None:
     assert family.sent("read", 100, 9, 0) == [frame(READ, numbers(9), ID)]
 
 
+def test_a_read_is_taken_back(family: Family) -> None:
+    """What came before the answer is here; after it nothing comes, and a later read asks anew."""
+    family.pipe()
+    assert family.sent("read", 100, 5, 0) == [frame(READ, numbers(5), ID)]
+    assert family.lines("ask", 100, 1) == [f"SENT {frame(STATE, bytes([1]), ID)}", "0"]
+    assert family.lines("lies", 100) == [str(EAGAIN)]
+    assert family.lines("read", 100, 5, 0) == [f"{EAGAIN} "]
+    family.comes(STATE, numbers(0), ID)
+    assert family.lines("lies", 100) == ["0"]
+    assert family.lines("take", 100, 5) == [f"{EAGAIN} "]
+    assert family.sent("read", 100, 5, 0) == [frame(READ, numbers(5), ID)]
+    assert family.sent("ask", 100, 1) == [frame(STATE, b"\1", ID)]
+    family.comes(DATA, b"late", ID)
+    assert family.lines("lies", 100) == ["4"]
+    family.comes(STATE, numbers(0), ID)
+    assert family.lines("take", 100, 5) == [f"4 {b'late'.hex()}"]
+    assert family.lines("take", 101, 5) == [f"{EBADF} "]
+
+
+def test_what_lies_in_a_pipe_is_asked(family: Family) -> None:
+    family.pipe()
+    assert family.lines("ready", 100)[-1] == "0"
+    assert family.sent("ask", 100, 1) == [frame(STATE, b"\0", ID)]  # no read is out
+    assert family.lines("ask", 100, 0) == ["0"]
+    family.comes(STATE, numbers(70000), ID)
+    assert family.lines("lies", 100) == ["70000"]
+    assert family.lines("ready", 100) == [str(IN)]
+    family.h.do("ask", 100, 0)
+    assert family.sent("read", 100, 5, 0) == [frame(READ, numbers(5), ID)]
+    assert family.lines("ask", 100, 1) == [str(EAGAIN)]  # two answers could not be told apart
+    family.comes(STATE, numbers(-1), ID)
+    assert family.lines("lies", 100) == [str(EPIPE)]
+    assert family.lines("ask", 101, 0) == family.lines("lies", 101) == [str(EBADF)]
+
+
+def test_the_copy_asks_nothing_that_its_parent_has_asked(family: Family) -> None:
+    family.pipe()
+    family.h.do("read", 100, 5, 0)
+    family.h.do("ask", 100, 1)
+    family.later(PREPARED)
+    family.later(RESULT, numbers(0) + b"ok")
+    assert family.lines("fork")[4:] == ["BECAME 7", "0 7 3"]
+    assert family.sent("ask", 100, 0) == [frame(STATE, b"\0", ID)]
+
+
+def test_an_end_that_can_be_told(family: Family) -> None:
+    family.later(PREPARED)
+    family.later(RESULT, numbers(7))
+    family.h.do("fork")
+    assert [family.lines("has_ended", pid) for pid in (-1, 7, 8)] == [["0"], ["0"], ["1"]]
+    family.comes(ENDED, numbers(7, 0))
+    assert [family.lines("has_ended", pid) for pid in (-1, 7)] == [["1"], ["1"]]
+
+
 def test_a_pipe_is_written(family: Family) -> None:
     """Within a window, the small ones in one piece or not at all."""
     family.pipe()
@@ -234,7 +288,7 @@ LIES: dict[str, Callable[[], str]] = {
     "another flag": lambda: struct.pack("<IBBHI", 0, READABLE, 0, 256, ID).hex(),
     "no type": lambda: frame(0),
     "a type of ours": lambda: frame(WRITE, b"x", ID),
-    "a type beyond": lambda: frame(18),
+    "a type beyond": lambda: frame(19),
     "a second hello": lambda: frame(HELLO, numbers(1, 5, 3, 16)),
     "prepared for nothing": lambda: frame(PREPARED),
     "a result of nothing": lambda: frame(RESULT, numbers(7)),
@@ -244,6 +298,7 @@ LIES: dict[str, Callable[[], str]] = {
     "data that nobody asked for": lambda: frame(DATA, b"x", ID),
     "more taken than written": lambda: frame(TAKEN, numbers(1), ID),
     "taken that is cut off": lambda: frame(TAKEN, b"abc", ID),
+    "a state that nobody asked for": lambda: frame(STATE, numbers(1), ID),
     "readable with a word": lambda: frame(READABLE, b"abc", ID),
 }
 

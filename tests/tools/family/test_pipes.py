@@ -8,7 +8,7 @@ import random
 import pytest
 
 from floe.family import pipes as module
-from floe.family.frames import NOBODY_READS, READING, WRITING, BrokenFrame, Kind
+from floe.family.frames import AT_END, NOBODY_READS, READING, WRITING, BrokenFrame, Kind
 from floe.family.pipes import MAX_PIPES, WINDOW, Pipes
 
 TOP, CHILD, OTHER = 1, 2, 3
@@ -179,3 +179,26 @@ def test_any_order_of_reads_and_writes_keeps_every_byte() -> None:
                 room[pid] += int.from_bytes(payload, "little")
     assert written.startswith(read)
     assert len(written) - len(read) == sum(WINDOW - left for left in room.values())
+
+
+def test_what_lies_in_a_pipe_is_told_and_a_read_taken_back() -> None:
+    pipes, sent = made()
+    pipes.tell(TOP, PIPE, 0)
+    assert sent.new() == [(TOP, Kind.STATE, number(0))]
+    pipes.read(TOP, PIPE, 10)
+    pipes.read(CHILD, PIPE, 10)
+    pipes.tell(TOP, PIPE, 1)
+    assert sent.new() == [(TOP, Kind.STATE, number(0))]
+    pipes.write(CHILD, PIPE, b"for the other one")
+    assert sent.new() == [(CHILD, Kind.DATA, b"for the ot"), (CHILD, Kind.TAKEN, number(10))]
+    pipes.tell(TOP, PIPE, 1)  # none is out
+    assert sent.new() == [(TOP, Kind.STATE, number(7))]
+    for writer in (TOP, CHILD):
+        pipes.close(writer, PIPE, WRITING)
+    pipes.read(TOP, PIPE, 100)
+    pipes.tell(TOP, PIPE, 0)
+    assert sent.new() == [(TOP, Kind.DATA, b"her one"), (TOP, Kind.STATE, number(AT_END))]
+    pipes.tell(OTHER, PIPE, 0)
+    assert sent.new() == []
+    with pytest.raises(BrokenFrame, match="STATE of 2"):
+        pipes.tell(TOP, PIPE, 2)

@@ -168,6 +168,8 @@ class Family:
             self._pipes.read(pid, channel, frame.number())
         elif frame.kind is Kind.WANT:
             self._pipes.want(pid, channel, frame.number())
+        elif frame.kind is Kind.STATE:
+            self._pipes.tell(pid, channel, frame.number())
         elif frame.kind is Kind.CLOSE:
             self._pipes.close(pid, channel, frame.number())
         elif frame.kind is Kind.PIPE:

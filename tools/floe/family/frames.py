@@ -11,6 +11,7 @@ from dataclasses import dataclass
 VERSION = 1
 MAX_PAYLOAD = 16384
 NOBODY_READS = 0xFFFFFFFF  # in TAKEN
+AT_END = 0xFFFFFFFF  # in STATE
 READING, WRITING = 0, 1  # in CLOSE
 _HEAD = struct.Struct("<IBBHI")
 
@@ -35,6 +36,7 @@ class Kind(enum.IntEnum):
     WANT = 15
     READABLE = 16
     CLOSE = 17
+    STATE = 18
 
 
 # Payload of what a guest may send: at least, at most.
@@ -48,8 +50,9 @@ _SIZES = {
     Kind.READ: (4, 4),
     Kind.WANT: (1, 1),
     Kind.CLOSE: (1, 1),
+    Kind.STATE: (1, 1),
 }
-_OF_PIPES = {Kind.PIPE, Kind.WRITE, Kind.READ, Kind.WANT, Kind.CLOSE}
+_OF_PIPES = {Kind.PIPE, Kind.WRITE, Kind.READ, Kind.WANT, Kind.CLOSE, Kind.STATE}
 
 
 class BrokenFrame(Exception):

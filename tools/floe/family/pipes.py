@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from floe.family.frames import MAX_PAYLOAD, NOBODY_READS, READING, BrokenFrame, Kind
+from floe.family.frames import AT_END, MAX_PAYLOAD, NOBODY_READS, READING, BrokenFrame, Kind
 
 WINDOW = 64 << 10
 MAX_PIPES = 1024  # of a family
@@ -93,6 +93,19 @@ class Pipes:
         if pipe is not None and pid in pipe.readers:
             pipe.wants.add(pid)
             self._serve(pipe)
+
+    def tell(self, pid: int, ident: int, gives_up: int) -> None:
+        """What lies in the pipe; first, where that is said, this VM's READ is taken back. Raises BrokenFrame."""
+        if gives_up > 1:
+            raise BrokenFrame(f"STATE of {gives_up}")
+        pipe = self._pipes.get(ident)
+        if pipe is None or pid not in pipe.readers:
+            return
+        if gives_up:
+            pipe.reads.pop(pid, None)
+        lies = sum(len(piece) for _, piece in pipe.pieces)
+        state = lies if lies or pipe.writers else AT_END
+        self._send(pid, Kind.STATE, state.to_bytes(4, "little"), ident)
 
     def close(self, pid: int, ident: int, end: int) -> None:
         """This VM gives up an end. Raises BrokenFrame."""
