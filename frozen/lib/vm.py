@@ -55,26 +55,53 @@ def spawn(function, *args):
 def _do(function, args):
     code = 1
     try:
+        leave_loop()
         _became()
         function(*args)
         code = 0
     except SystemExit as e:
-        code = (e.args or (None,))[0] or 0
-        if not isinstance(code, int):
-            print(code)
-            code = 1
+        code = exit_code(e)
     except BaseException as e:
         sys.print_exception(e)
-    _exit(code & 0xFFFF)
+    _exit(code)
+
+
+def exit_code(e):
+    """What SystemExit means; text is printed."""
+    code = (e.args or (None,))[0] or 0
+    if not isinstance(code, int):
+        print(code)
+        code = 1
+    return code & 0xFFFF
+
+
+def leave_loop():
+    """Of asyncio's event loop, which may have called fork(), this VM has none any more: tasks are the parent's."""
+    core = sys.modules.get("asyncio.core")
+    if core is not None:
+        core.new_event_loop()
+        core.cur_task = core._interrupt = None
 
 
 def waitpid(pid, options):
     """(number, status) of a child that has ended, -1 for any; with WNOHANG, (0, 0) where none has."""
-    return _vm.wait(pid or -1, not options & WNOHANG)
+    return _vm.wait(pid or -1, 0 if options & WNOHANG else None)
 
 
 def wait():
-    return _vm.wait(-1, True)
+    return _vm.wait(-1, None)
+
+
+async def wait_async(pid=-1):
+    """As waitpid(pid, 0), while the other tasks of the loop go on."""
+    while not (ended := _vm.wait(pid, 0))[0]:
+        await until_ready(_vm.Child(pid))
+    return ended
+
+
+async def until_ready(*streams):
+    """Until one of them can be read."""
+    yield sys.modules["asyncio.core"]._io_queue.queue_read(_vm.Any(streams))
 
 
 def WIFEXITED(status):
