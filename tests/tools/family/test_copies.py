@@ -32,14 +32,14 @@ def test_a_disk_is_copied_with_its_holes_and_a_copy_is_too(tmp_path: Path) -> No
         f.write(b"data" * 1000)
     disk = Disk(path, size=SIZE, optional=True)
     first = PrivateDisks([disk])
-    asyncio.run(first.fill())
+    asyncio.run(first.fill([disk]))
     [own] = first.disks
     assert own.optional
     assert not own.size  # it is there: nothing is to be made
     with own.path.open("r+b") as f:
         f.write(b"mine")
-    second = PrivateDisks(first.disks)
-    asyncio.run(second.fill())
+    second = PrivateDisks([disk])
+    asyncio.run(second.fill(first.disks))
     for copy, head in ((path, b"\0\0\0\0"), (own.path, b"mine"), (second.disks[0].path, b"mine")):
         with copy.open("rb") as f:
             assert f.read(4) == head
@@ -55,7 +55,7 @@ def test_a_disk_that_is_only_read_is_shared(tmp_path: Path) -> None:
     path = tmp_path / "disk.img"
     path.write_bytes(bytes(1 << 16))
     disks = PrivateDisks([Disk(path, readonly=True)])
-    asyncio.run(disks.fill())
+    asyncio.run(disks.fill([Disk(path, readonly=True)]))
     assert (disks.disks, disks.fds) == ((Disk(path, readonly=True),), [])
 
 

@@ -105,20 +105,24 @@ class Machine:
 class Kin:
     """A family, its first VM, and the others in the order of their births."""
 
-    def __init__(self, spec: VmSpec = SPEC, fails: str = "") -> None:
+    def __init__(self, spec: VmSpec = SPEC, fails: str = "", spared: int = 0) -> None:
         self.lines: list[str] = []
         self.top = Machine(spec, fails if fails == "send_copy" else "")
         self.others: list[Machine] = []
         self.fails = fails
+        self.spared = spared  # so many of the others do not fail
+        self.told: list[str] = []  # names of children
         self.over = asyncio.Event()
         self.family = Family(self.top, "app", make=self._make, loop=asyncio.get_running_loop(), say=self.lines.append)
         self.family.on_over = self.over.set
+        self.family.on_child = lambda name, machine: self.told.append(name)
         self.top.on_channel = self.family.connect
         self.top.start()
 
     def _make(self, original: object, name: str, disks: PrivateDisks) -> Machine:
         assert isinstance(original, Machine)
-        self.others.append(Machine(replace(original.spec, name=name, uuid=f"uuid of {name}"), self.fails))
+        fails = self.fails if len(self.others) >= self.spared else ""
+        self.others.append(Machine(replace(original.spec, name=name, uuid=f"uuid of {name}"), fails))
         return self.others[-1]
 
 
@@ -341,14 +345,14 @@ def test_the_end_of_the_first_is_the_end_of_all(monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setattr(module, "_END_S", 0.2)
         kin = Kin()
         assert [await kin.top.fork() for _ in range(2)] == [2, 3]
-        for child in kin.others:
+        for child in kin.others[:2]:
             await child.hear()
         assert not kin.family.dissolve()
         assert not kin.family.dissolve()  # it is asked again and again
         assert await kin.others[0].hear() == (Kind.SIGNAL, numbers(15))
         kin.others[0].on_over(0)
         await asyncio.wait_for(kin.over.wait(), WAIT_S)
-        assert [machine.ended for machine in kin.others] == [0, 1]
+        assert [machine.ended for machine in kin.others] == [0, 1, 1]  # the third one waited for a fork
         assert kin.family.dissolve()
 
     played(scene)
@@ -364,5 +368,122 @@ def test_a_reset_of_the_first_ends_the_others_and_nobody_is_told() -> None:
         assert kin.family.children == []
         await kin.top.say(Kind.HELLO, numbers(1))
         assert await kin.top.hear() == (Kind.HELLO, numbers(1, 1, 0, 3))
+
+    played(scene)
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(WAIT_S):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+def test_a_machine_waits_for_the_second_fork_and_is_nobody_until_then() -> None:
+    async def scene() -> None:
+        kin = Kin()
+        await asyncio.sleep(0)
+        assert kin.others == []  # who has not forked pays nothing
+        assert await kin.top.fork() == 2
+        await eventually(lambda: kin.family.ready)
+        waiting = kin.others[1]
+        assert (len(kin.others), waiting.said) == (2, ["start", "expect_copy"])
+        assert [child.name for child in kin.family.children] == ["app.1"]
+        assert kin.told == ["app.1"]
+        await kin.top.say(Kind.KILL, numbers(3, 0))
+        assert await kin.top.hear() == (Kind.KILLED, numbers(-errno.ESRCH))
+        await kin.others[0].hear()
+        assert await kin.others[0].fork() == 3  # it serves who comes first
+        assert waiting.said == ["start", "expect_copy", "run_copy"]
+        assert waiting.spec.name == "app.2"
+        _, payload = await waiting.hear()
+        own = dict(line.split("=", 1) for line in payload[4:].decode().splitlines())
+        assert (own["pid"], own["ppid"], own["name"], own["uuid"]) == ("3", "2", "app.2", "uuid of app")
+        assert kin.told == ["app.1", "app.2"]
+        waiting.on_over(0)
+        assert await kin.others[0].hear() == (Kind.ENDED, numbers(3, 0))
+
+    played(scene)
+
+
+def test_none_waits_while_there_are_as_many_children_as_may_be() -> None:
+    async def scene() -> None:
+        kin = Kin(replace(SPEC, children=1))
+        assert await kin.top.fork() == 2
+        assert await kin.top.fork() == -errno.EAGAIN  # the loop has turned meanwhile
+        assert len(kin.others) == 1
+        kin.others[0].on_over(0)
+        await eventually(lambda: kin.family.ready)
+        assert await kin.top.hear() == (Kind.ENDED, numbers(2, 0))
+        assert await kin.top.fork() == 3
+        assert len(kin.others) == 2
+
+    played(scene)
+
+
+def test_none_waits_where_its_captured_packets_would_be_seen() -> None:
+    async def scene() -> None:
+        kin = Kin(replace(SPEC, capture=Path("x.pcap")))
+        assert [await kin.top.fork() for _ in range(2)] == [2, 3]
+        assert [machine.spec.name for machine in kin.others] == ["app.1", "app.2"]
+
+    played(scene)
+
+
+@pytest.mark.parametrize("how", ["it dies", "it was idle"])
+def test_one_that_waits_and_ends_is_made_anew_by_the_next_fork(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene() -> None:
+        if how == "it was idle":
+            monkeypatch.setattr(module, "_IDLE_S", 0.2)
+        kin = Kin()
+        assert await kin.top.fork() == 2
+        await eventually(lambda: kin.family.ready)
+        if how == "it dies":
+            kin.others[1].on_over(int(signal.SIGKILL))
+        await eventually(lambda: not kin.family.ready)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert kin.others[1].guest.recv(1) == b""
+        assert await kin.top.fork() == 3  # of the one that waited no number is lost
+        assert kin.others[2].said == ["start", "expect_copy", "run_copy"]
+        assert kin.lines == []
+
+    played(scene)
+
+
+@pytest.mark.parametrize("step", ["start", "expect_copy"])
+def test_one_that_cannot_wait_is_no_matter(step: str) -> None:
+    async def scene() -> None:
+        kin = Kin(fails=step, spared=1)
+        assert await kin.top.fork() == 2
+        await eventually(lambda: len(kin.others) == 2)
+        await asyncio.sleep(0.01)
+        assert kin.others[1].ended == (step != "start")
+        assert not kin.family.ready
+        kin.fails = ""
+        assert await kin.top.fork() == 3
+        assert kin.lines == []
+
+    played(scene)
+
+
+@pytest.mark.parametrize("how", ["dissolve", "kill", "reset"])
+def test_one_that_waits_ends_with_the_first(how: str) -> None:
+    async def scene() -> None:
+        kin = Kin()
+        assert await kin.top.fork() == 2
+        kin.others[0].on_over(0)
+        await eventually(lambda: kin.family.ready)
+        if how == "reset":
+            kin.top.start()
+            await eventually(lambda: kin.others[1].ended == 1)
+            await asyncio.sleep(0.01)
+            assert len(kin.others) == 2  # and none is made until it has forked again
+            return
+        if how == "kill":
+            kin.family.kill()
+        assert not kin.family.dissolve()  # it is waited for
+        await asyncio.wait_for(kin.over.wait(), WAIT_S)
+        assert (kin.others[1].ended, len(kin.others)) == (1, 2)
+        assert kin.family.dissolve()
 
     played(scene)

@@ -59,7 +59,7 @@ def child_of(vm: Vm) -> tuple[Child, PrivateDisks]:
 
 async def copied(vm: Vm, child: Child, disks: PrivateDisks) -> None:
     with await child.expect_copy() as sock:
-        await vm.send_copy(sock, disks.fill)
+        await vm.send_copy(sock, lambda: disks.fill(vm.spec.disks))
     await child.run_copy()
 
 
@@ -121,7 +121,7 @@ def test_a_child_whose_qemu_dies_leaves_its_original_as_it_was(counting: Vm, mom
             sock = await child.expect_copy()
             os.kill(child.pid, signal.SIGKILL)
             with sock:
-                await counting.send_copy(sock, disks.fill)
+                await counting.send_copy(sock, lambda: disks.fill(counting.spec.disks))
         else:
             os.kill(child.pid, signal.SIGKILL)
             await child.expect_copy()

@@ -19,19 +19,17 @@ _CHUNK = 1 << 20
 
 
 class PrivateDisks:
-    """The disks of a VM for its copy: those that it only reads are shared, of the others it gets files of its own,
-    which fill() makes what the VM's are at that moment. Raises OSError."""
+    """The disks of a VM for its copy, or for a copy of its copy: those that it only reads are shared, of the others it
+    gets files of its own, which fill() makes what the original's are at that moment. Raises OSError."""
 
     def __init__(self, disks: Sequence[Disk]) -> None:
         self.fds: list[int] = []  # to be inherited by number
-        self._pairs: list[tuple[Path, int]] = []
         own = []
         try:
             for disk in disks:
                 if not disk.readonly:
                     fd = _file_of_size(disk.path)
                     self.fds.append(fd)
-                    self._pairs.append((disk.path, fd))
                     disk = replace(disk, path=Path(f"/dev/fd/{fd}"), size=0)
                 own.append(disk)
         except BaseException:
@@ -39,9 +37,10 @@ class PrivateDisks:
             raise
         self.disks = tuple(own)
 
-    async def fill(self) -> None:
-        """Copy what the VM's disks hold; it must not write meanwhile. Raises OSError."""
-        for path, fd in self._pairs:
+    async def fill(self, original: Sequence[Disk]) -> None:
+        """Copy what the original's disks hold; it must not write meanwhile. Raises OSError."""
+        written = [disk.path for disk in original if not disk.readonly]
+        for path, fd in zip(written, self.fds, strict=True):
             # The thread goes on where the fork is given up, and by then the number may be another file's.
             await asyncio.shield(asyncio.to_thread(_copy, path, os.dup(fd), lambda: bool(self.fds)))
 

@@ -15,6 +15,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from floe.errors import FloeError, VmError
@@ -23,11 +24,13 @@ from floe.family.copies import PrivateDisks
 from floe.family.frames import BrokenFrame, Frame, Kind, numbers
 from floe.family.member import Copy, Machine, Member
 from floe.family.pipes import Pipes
+from floe.family.standby import Standby
 
 TOP = 1
 _LAST_PID = 32767
 _FORK_S = 20.0  # a guest gives up after 30
 _END_S = 2.0  # what the others may take to end after the first one has
+_IDLE_S = 60.0  # how long a standby waits for the next fork
 _CARD_KINDS = ("user",)  # what a copy can have of its own
 _SPARE = 64 << 20  # bytes of the host's memory that are left alone
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
@@ -66,6 +69,10 @@ class Family:
         self._members: dict[int, Member] = {}
         self._last = TOP
         self._dissolving = False
+        self._forked = False  # since the first VM's start
+        self._standby: Standby | None = None  # for the next fork, whose ever it is
+        self._idle: asyncio.TimerHandle | None = None  # its end where there is none
+        self._leaving: set[Standby] = set()  # those that end unused
         self._top = self._admit(Member(TOP, 0, name, machine))
         self._top.born = True
 
@@ -74,6 +81,11 @@ class Family:
         """All but the first."""
         return [member for pid, member in self._members.items() if pid != TOP]
 
+    @property
+    def ready(self) -> bool:
+        """Whether a hypervisor waits for the next fork."""
+        return self._standby is not None and self._standby.ready
+
     def connect(self, sock: socket.socket) -> None:
         """The first VM's channel, which becomes ours; a new one when it was started again: then nothing of before is
         left."""
@@ -81,6 +93,7 @@ class Family:
         self._pipes.leave(TOP)
         for child in self.children:
             child.ppid = 0  # of its end nobody is told
+        self._forked = False
         self._kill_all()
         self._top.connect(sock, self._loop)
 
@@ -101,13 +114,16 @@ class Family:
         self._top.finish()
         self._top.close()
         self._abort(self._top)
-        if self.children and not self._dissolving:
+        if not self._dissolving:
             self._dissolving = True
-            self.terminate()
-            self._loop.call_later(_END_S, self._kill_all)
-        return not self.children
+            self._send_away()
+            if self.children:
+                self.terminate()
+                self._loop.call_later(_END_S, self._kill_all)
+        return not self.children and not self._leaving
 
     def _kill_all(self) -> None:
+        self._send_away()
         for member in list(self._members.values()):
             if member is not self._top:
                 self._abort(member)
@@ -131,7 +147,11 @@ class Family:
             if parent is not None:
                 parent.send(Kind.ENDED, numbers(member.pid, status))
             self.on_end(member.name, status)
-        if self._dissolving and not self.children:
+        self._stand_by()
+        self._look_for_the_end()
+
+    def _look_for_the_end(self) -> None:
+        if self._dissolving and not self.children and not self._leaving:
             self.on_over()
 
     def _leave(self, member: Member) -> None:
@@ -227,6 +247,9 @@ class Family:
         finally:
             parent.forking = None
         parent.release(Kind.RESULT, numbers(result))
+        if result > 0:
+            self._forked = True
+            self._loop.call_soon(self._stand_by)
 
     def _check(self, parent: Member, elsewhere: bool) -> None:
         """Raises _Refused."""
@@ -235,35 +258,34 @@ class Family:
             raise _Refused(errno.ENOSYS)
         if elsewhere or any(card.kind not in _CARD_KINDS for card in spec.cards):
             raise _Refused(errno.EOPNOTSUPP)
+        if not self._has_room():
+            raise _Refused(errno.EAGAIN)
+
+    def _has_room(self) -> bool:
+        """For one more: of those that may be, and in the host's memory, which a machine that waits has not used yet."""
+        spec = self._top.machine.spec
         if self._dissolving or len(self.children) >= (spec.children or 0):
-            raise _Refused(errno.EAGAIN)
-        if _memory_left() < spec.memory + _SPARE:
-            raise _Refused(errno.EAGAIN)
+            return False
+        return _memory_left() >= spec.memory + _SPARE
 
     async def _copied(self, parent: Member) -> Member:
         """The child, which runs. Raises FloeError, OSError; then there is none."""
         pid = self._next_pid()
         name = f"{self._top.name}.{pid - TOP}"
-        disks = PrivateDisks(parent.machine.spec.disks)
-        try:
-            machine = self._make(parent.machine, name, disks)
-            child = Member(pid, parent.pid, name, machine)
-        except BaseException:
-            disks.close()
-            raise
-        child.disks = disks
-        machine.on_channel = lambda sock: child.connect(sock, self._loop)
-        machine.on_over = lambda status: self._ended(child, status)
+        waiting = self._taken() or self._started(name)
+        waiting.take()
+        machine = waiting.machine
+        machine.spec = replace(machine.spec, name=name)
+        child = Member(pid, parent.pid, name, machine)
+        child.disks = waiting.disks
+        waiting.on_over = lambda status: self._ended(child, status)
         self._admit(child)
         self._pipes.inherit(parent.pid, pid)
         try:
-            machine.start()
-        except BaseException:
-            self._leave(child)
-            raise
-        try:
+            if waiting.channel is not None:
+                child.connect(waiting.channel, self._loop)
             self.on_child(name, machine)
-            await self._carry(parent, child, machine)
+            await self._carry(parent, child, waiting)
         except BaseException:
             machine.end_at_once()
             raise
@@ -271,18 +293,65 @@ class Family:
         child.send(Kind.RESULT, numbers(0) + _identity(child).encode())
         return child
 
-    async def _carry(self, parent: Member, child: Member, machine: Copy) -> None:
+    async def _carry(self, parent: Member, child: Member, waiting: Standby) -> None:
         """The parent's state into the child's machine."""
         parent.send(Kind.PREPARED)
         parent.prepared = True
         parent.hold()
-        sock = await machine.expect_copy()
-        with sock:
+        with await waiting.source() as sock:
             await parent.frozen.wait()
-            await parent.machine.send_copy(sock, child.disks.fill)
-        await machine.run_copy()
+            await parent.machine.send_copy(sock, lambda: child.disks.fill(parent.machine.spec.disks))
+        await waiting.machine.run_copy()
         if child.status is not None:
             raise VmError(f"{child.name} ended at once")
+
+    # ---- the standby --------------------------------------------------------------------------------
+
+    def _started(self, name: str) -> Standby:
+        """A machine for a copy of any member: they are all alike. Raises FloeError, OSError."""
+        original = self._top.machine
+        disks = PrivateDisks(original.spec.disks)
+        try:
+            return Standby(self._make(original, name, disks), disks, self._loop)
+        except BaseException:
+            disks.close()
+            raise
+
+    def _stand_by(self) -> None:
+        """Have one machine wait for the next fork, where that is to be expected and could be. Its captured packets
+        would be a file that is seen."""
+        spec = self._top.machine.spec
+        if self._standby is None and self._forked and not spec.capture and self._has_room():
+            try:
+                self._standby = standby = self._started(self._top.name)
+            except (FloeError, OSError):
+                return  # the next fork tries it too, and tells
+            standby.on_over = lambda status: self._lost(standby)
+            self._idle = self._loop.call_later(_IDLE_S, self._send_away)
+
+    def _taken(self) -> Standby | None:
+        """The one that waits, which is ours no longer."""
+        standby, self._standby = self._standby, None
+        if self._idle is not None:
+            self._idle.cancel()
+        return standby
+
+    def _send_away(self) -> None:
+        """End the one that waits."""
+        standby = self._taken()
+        if standby is not None:
+            self._leaving.add(standby)
+            standby.machine.end_at_once()
+
+    def _lost(self, standby: Standby) -> None:
+        """It has ended, by itself or because it was to."""
+        if self._standby is standby:
+            self._taken()
+        self._leaving.discard(standby)
+        standby.drop()
+        self._look_for_the_end()
+
+    # ---- numbers ------------------------------------------------------------------------------------
 
     def _next_pid(self) -> int:
         while True:
