@@ -14,13 +14,14 @@ import time
 from collections.abc import Callable
 
 from floe.errors import FloeError
-from tests.bench import appliances, boot, bulk, connections, cpu, dns, http, nginx, perf, size, xen
+from tests.bench import appliances, boot, bulk, connections, cpu, dns, fork, http, nginx, perf, size, xen
 from tests.bench.common import Options, Report, machine, say, usable_accels
 
 BENCHES: dict[str, Callable[[Options], Report]] = {
     "elf": size.elf,
     "ram": size.ram,
     "boot": boot.bench,
+    "fork": fork.bench,
     "cpu": cpu.bench,
     "perf": perf.bench,
     "http": http.bench,

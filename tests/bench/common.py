@@ -84,6 +84,7 @@ def floe_vm(
     machine: str = "microvm",
     switches: tuple[str, ...] = (),
     env: tuple[tuple[str, str], ...] = (),
+    children: int | None = None,
 ) -> Iterator[Vm]:
     """A booted image; ended on leaving, and a panic in it fails the bench."""
     spec = VmSpec(
@@ -95,6 +96,7 @@ def floe_vm(
         forwards=claim([parse_forward(f"0:{port}") for port in ports]),
         switches=switches,
         env=env,
+        children=children,
     )
     with Vm(spec) as vm:
         yield vm
