@@ -9,6 +9,8 @@
 
 #include "lwip/dhcp.h"
 #include "lwip/dns.h"
+#include "lwip/nd6.h"
+#include "lwip/priv/nd6_priv.h"
 #include "lwip/priv/tcp_priv.h"
 #include "lwip/udp.h"
 #include "netcfg.h"
@@ -70,6 +72,58 @@ static void move_listeners(const ip_addr_t *from, const ip_addr_t *to) {
     }
 }
 
+// ---- what routers have said -----------------------------------------------------------------------
+
+// Of a card that goes down, lwIP forgets routers and prefixes with the neighbours. What they have said holds in a copy,
+// too, or it had no route before they speak again.
+typedef struct {
+    bool prefix[LWIP_ND6_NUM_PREFIXES];
+    struct {
+        bool known;
+        uint8_t flags;
+        ip6_addr_t address;
+    } router[LWIP_ND6_NUM_ROUTERS];
+} routers_t;
+
+static void remember_routers(const struct netif *n, routers_t *all) {
+    for (unsigned i = 0; i < LWIP_ND6_NUM_PREFIXES; i++) {
+        all->prefix[i] = prefix_list[i].netif == n;
+    }
+    for (unsigned i = 0; i < LWIP_ND6_NUM_ROUTERS; i++) {
+        const struct nd6_router_list_entry *r = &default_router_list[i];
+        all->router[i].known = r->neighbor_entry != NULL && r->neighbor_entry->netif == n;
+        if (all->router[i].known) {
+            all->router[i].flags = r->flags;
+            all->router[i].address = r->neighbor_entry->next_hop_address;
+        }
+    }
+}
+
+// Lifetimes have stayed in lwIP's lists. Where a router is, is asked at once.
+static void recall_routers(struct netif *n, const routers_t *all) {
+    for (unsigned i = 0; i < LWIP_ND6_NUM_PREFIXES; i++) {
+        if (all->prefix[i]) {
+            prefix_list[i].netif = n;
+        }
+    }
+    for (unsigned i = 0; i < LWIP_ND6_NUM_ROUTERS; i++) {
+        const ip6_addr_t *address = &all->router[i].address;
+        const uint8_t *mac;
+        if (!all->router[i].known) {
+            continue;
+        }
+        nd6_get_next_hop_addr_or_queue(n, NULL, address, &mac); // nothing to be queued: it makes the entry, and asks
+        for (unsigned j = 0; j < LWIP_ND6_NUM_NEIGHBORS; j++) {
+            struct nd6_neighbor_cache_entry *e = &neighbor_cache[j];
+            if (e->netif == n && ip6_addr_eq(&e->next_hop_address, address)) {
+                e->isrouter = 1;
+                default_router_list[i].neighbor_entry = e;
+                default_router_list[i].flags = all->router[i].flags;
+            }
+        }
+    }
+}
+
 // ---- cards ----------------------------------------------------------------------------------------
 
 // Frames that came, and what lwIP has queued.
@@ -88,10 +142,21 @@ static void drop_frames(netglue_t *g) {
     g->kick = true;
 }
 
-static void forget_ip6(struct netif *n) {
-    for (s8_t i = 0; i < LWIP_IPV6_NUM_ADDRESSES; i++) {
-        if (i == 0 || !netif_ip6_addr_isstatic(n, i)) { // the link-local one is made of the MAC address
-            netif_ip6_addr_set_state(n, i, IP6_ADDR_INVALID);
+// Automatic addresses are made of the MAC address: those of a new one have the same prefixes and lifetimes, and are
+// probed before they are used.
+static void renew_ip6(struct netif *n) {
+    ip_addr_t old[LWIP_IPV6_NUM_ADDRESSES];
+    memcpy(old, n->ip6_addr, sizeof old);
+    netif_ip6_addr_set_state(n, 0, IP6_ADDR_INVALID); // leaves its group
+    netif_create_ip6_linklocal_address(n, 1);
+    move_listeners(&old[0], &n->ip6_addr[0]);
+    const ip6_addr_t *made = netif_ip6_addr(n, 0);
+    for (s8_t i = 1; i < LWIP_IPV6_NUM_ADDRESSES; i++) {
+        if (!ip6_addr_isinvalid(netif_ip6_addr_state(n, i)) && !netif_ip6_addr_isstatic(n, i)) {
+            const ip6_addr_t *prefix = ip_2_ip6(&old[i]);
+            netif_ip6_addr_set_state(n, i, IP6_ADDR_TENTATIVE);
+            netif_ip6_addr_set_parts(n, i, prefix->addr[0], prefix->addr[1], made->addr[2], made->addr[3]);
+            move_listeners(&old[i], &n->ip6_addr[i]);
         }
     }
 }
@@ -101,7 +166,7 @@ static void take_mac(netglue_t *g, const uint8_t mac[NETDEV_MAC_LEN]) {
     memcpy(g->netif.hwaddr, mac, NETDEV_MAC_LEN);
     g->draws = 0;
     if (!netcfg_ip6_is_off(&g->netif)) {
-        netif_create_ip6_linklocal_address(&g->netif, 1);
+        renew_ip6(&g->netif);
     }
 }
 
@@ -144,13 +209,12 @@ static void renew(netglue_t *g, const change_t *c) {
         netcfg_set_ip4(n, IP4_ADDR_ANY4, IP4_ADDR_ANY4, IP4_ADDR_ANY4);
     }
     if (c->mac != NULL) {
-        forget_ip6(n);
-    }
-    netif_set_down(n);
-    drop_frames(g);
-    if (c->mac != NULL) {
         take_mac(g, c->mac);
     }
+    routers_t routers;
+    remember_routers(n, &routers);
+    netif_set_down(n);
+    drop_frames(g);
     if (c->ip4 == FIXED) {
         take_ip4(n, ip_2_ip4(&c->addr), c->bits, &gateway);
     } else if (IP_IS_V6(&c->addr)) {
@@ -159,6 +223,7 @@ static void renew(netglue_t *g, const change_t *c) {
     move_listeners(&old, &n->ip_addr);
     if (up) {
         netif_set_up(n);
+        recall_routers(n, &routers);
     }
     if (c->ip4 == LEASE) {
         g->dhcp_missed = false;
@@ -180,6 +245,7 @@ static void take_name(const char *name) {
 void netcopied_became(const hal_identity_t *id) {
     end_connections(tcp_active_pcbs);
     end_connections(tcp_tw_pcbs);
+    sock_udp_copied();
     if (id->name[0] != '\0') {
         take_name(id->name);
     }

@@ -117,6 +117,9 @@ int sock_membership(sock_t *s, const ip_addr_t *group, const ip_addr_t *interfac
 // share segments.
 void sock_tcp_flush(void);
 
+// In a copy of a VM: drop the datagrams that came for the other one and were not read.
+void sock_udp_copied(void);
+
 // ---- sock_dns.c ---------------------------------------------------------------------------------
 enum { SOCK_DNS_PENDING = 1 };
 typedef struct {

@@ -16,6 +16,17 @@
 // What a datagram costs besides its bytes counts too, or empty ones would be free.
 static uint32_t cost_of(const struct pbuf *p) { return p->tot_len + 128u; }
 
+static void push(sock_t *s, sock_dgram_t *d) {
+    d->next = NULL;
+    if (s->dgram_tail != NULL) {
+        s->dgram_tail->next = d;
+    } else {
+        s->dgram_head = d;
+    }
+    s->dgram_tail = d;
+    s->dgram_bytes += cost_of(d->p);
+}
+
 static void on_recv(void *arg, struct udp_pcb *pcb, struct pbuf *p, const ip_addr_t *ip, u16_t port) {
     (void)pcb;
     sock_t *s = arg;
@@ -27,16 +38,9 @@ static void on_recv(void *arg, struct udp_pcb *pcb, struct pbuf *p, const ip_add
         pbuf_free(p);
         return;
     }
-    d->next = NULL;
     d->p = netglue_keep(p);
     d->from = (sock_addr_t){*ip, port};
-    if (s->dgram_tail != NULL) {
-        s->dgram_tail->next = d;
-    } else {
-        s->dgram_head = d;
-    }
-    s->dgram_tail = d;
-    s->dgram_bytes += cost_of(d->p);
+    push(s, d);
     sock_changed(s);
 }
 
@@ -59,13 +63,36 @@ bool sock_udp_open(sock_t *s) {
     return true;
 }
 
+static void drop(sock_dgram_t *d) {
+    pbuf_free(d->p);
+    mem_free(d);
+}
+
 void sock_udp_close(sock_t *s) {
     while (s->dgram_head != NULL) {
-        sock_dgram_t *d = pop(s);
-        pbuf_free(d->p);
-        mem_free(d);
+        drop(pop(s));
     }
     udp_remove(s->pcb.udp);
+}
+
+void sock_udp_copied(void) {
+    for (struct udp_pcb *u = udp_pcbs; u != NULL; u = u->next) {
+        sock_t *s = u->recv_arg;
+        if (u->recv != on_recv) {
+            continue;
+        }
+        sock_dgram_t *all = s->dgram_head, *next;
+        s->dgram_head = s->dgram_tail = NULL;
+        s->dgram_bytes = 0;
+        for (sock_dgram_t *d = all; d != NULL; d = next) {
+            next = d->next;
+            if (ip_addr_isloopback(&d->from.ip)) {
+                push(s, d);
+            } else {
+                drop(d);
+            }
+        }
+    }
 }
 
 int sock_udp_bind(sock_t *s, const sock_addr_t *a) {
@@ -120,7 +147,6 @@ ssize_t sock_udp_recv(sock_t *s, void *out, size_t size, sock_addr_t *from) {
     if (from != NULL) {
         *from = d->from;
     }
-    pbuf_free(d->p);
-    mem_free(d);
+    drop(d);
     return n;
 }

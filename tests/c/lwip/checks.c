@@ -360,6 +360,8 @@ int main(int argc, char **argv) {
         {"copied_lease", copied_lease},
         {"copied_names", copied_names},
         {"copied_keys", copied_keys},
+        {"copied_datagrams", copied_datagrams},
+        {"copied_routers", copied_routers},
     };
     for (unsigned i = 0; i < HAL_ARRAY_LEN(checks); i++) {
         if (argc == 1) {

@@ -2,6 +2,7 @@
 // Checks of a stack that has become a copy of another machine's. Owns nothing. Not here: the machine (rig.c), the far
 // end of connections (peer.c). Context: one thread on the host.
 
+#include <stddef.h>
 #include <string.h>
 
 #include "lwip/etharp.h"
@@ -223,4 +224,122 @@ void copied_keys(void) {
         same += netrand_ip_id((uint16_t)i) == ids[i];
     }
     CHECK(same < 4);
+}
+
+// Datagrams that came before are the other machine's; one that this machine has sent to itself is its own.
+void copied_datagrams(void) {
+    rig_start(RAM, 0);
+    sock_t *u = sock_new(SOCK_AF_INET, SOCK_TYPE_DGRAM);
+    sock_addr_t at = {IPADDR4_INIT(0), PORT}, self = {IPADDR4_INIT(0), PORT}, from;
+    uint8_t frame[256], buf[16];
+    CHECK(ipaddr_aton("127.0.0.1", &self.ip) && sock_bind(u, &at) == 0);
+    rig_receive(frame, make_udp(frame, 7, PORT, "theirs", 6), false, 1);
+    CHECK(sock_send(u, "own", 3, &self) == 3);
+    rig_sleep_ms(10);
+    rig_receive(frame, make_udp(frame, 7, PORT, "theirs, too", 11), false, 1);
+    rig_sleep_ms(10);
+    CHECK((sock_poll(u) & SOCK_POLL_IN) != 0);
+    become("", NULL);
+    CHECK((sock_poll(u) & SOCK_POLL_IN) != 0);
+    CHECK(sock_recv(u, buf, sizeof buf, &from) == 3 && memcmp(buf, "own", 3) == 0 && ip_addr_eq(&from.ip, &self.ip));
+    CHECK((sock_poll(u) & SOCK_POLL_IN) == 0 && sock_recv(u, buf, sizeof buf, NULL) == -EAGAIN);
+    rig_receive(frame, make_udp(frame, 7, PORT, "ours", 4), false, 1);
+    rig_sleep_ms(10);
+    CHECK(sock_recv(u, buf, sizeof buf, &from) == 4 && memcmp(buf, "ours", 4) == 0 && from.port == 7);
+    sock_close(u);
+    nothing_left();
+}
+
+// ---- routers --------------------------------------------------------------------------------------
+
+enum { ETH_IP6 = 0x86dd, IP6 = 54, ICMP6 = 58, NS = 135, NA = 136, SOLICITED_OVERRIDE = 0x60 };
+static const uint8_t router[16] = {0xfe, 0x80, [15] = 0x99}, everybody[16] = {0xff, 2, [15] = 1}, no_address[16];
+static struct {
+    uint8_t mac[NETDEV_MAC_LEN]; // of the router
+    bool answers;
+    unsigned probed, asked, sent, elsewhere;
+    uint8_t target[16], source[16]; // what was asked for last; of the last datagram
+} road;
+
+static void look_along(const sent_t *f) {
+    const uint8_t *p = f->data, *m = p + IP6;
+    if (get16(p + 12) != ETH_IP6) {
+        return;
+    }
+    if (p[20] == ICMP6 && m[0] == NS && memcmp(p + 22, no_address, 16) != 0) {
+        memcpy(road.target, m + 8, 16);
+        bool of_router = memcmp(m + 8, router, 16) == 0;
+        road.probed += of_router;
+        road.asked += !of_router;
+        if (of_router && road.answers) {
+            uint8_t na[32] = {NA, [4] = SOLICITED_OVERRIDE, [24] = 2, [25] = 1};
+            memcpy(na + 8, router, 16);
+            memcpy(na + 26, road.mac, NETDEV_MAC_LEN);
+            send_icmp6(router, p + 22, na, sizeof na);
+        }
+    } else if (p[20] == UDP) {
+        bool there = memcmp(p, road.mac, NETDEV_MAC_LEN) == 0;
+        road.sent += there;
+        road.elsewhere += !there;
+        memcpy(road.source, p + 22, 16);
+    }
+}
+
+// A router for a minute, with a prefix for two; the last byte of its MAC address.
+static void advertise(uint8_t mac) {
+    uint8_t ra[56] = {134, [6] = 0, [7] = 60, [16] = 1, [17] = 1, [18] = 2, [23] = mac, [24] = 3, [25] = 4, [26] = 64};
+    static const uint8_t prefix[8] = {0x20, 1, 0x0d, 0xb8};
+    ra[27] = 0xc0; // on this link, for addresses
+    put32(ra + 28, 120);
+    put32(ra + 32, 120);
+    memcpy(ra + 40, prefix, sizeof prefix);
+    memset(&road, 0, sizeof road);
+    memcpy(road.mac, ra + 18, NETDEV_MAC_LEN);
+    on_sent = look_along;
+    send_icmp6(router, everybody, ra, sizeof ra);
+    rig_sleep_ms(3000);
+    CHECK(ip6_addr_isvalid(netif_ip6_addr_state(netif_default, 1)));
+}
+
+static void become_elsewhere(const uint8_t *mac) {
+    become("", mac);
+    memset(&road, 0, offsetof(typeof(road), target));
+    memcpy(road.mac, "\2\0\0\0\0\x77", NETDEV_MAC_LEN);
+    road.answers = true;
+    on_sent = look_along;
+}
+
+// Routes, prefixes and addresses of IPv6 hold on, as long as was said; where the router is, is asked at once. With
+// another MAC address the addresses of the same prefixes are other ones.
+void copied_routers(void) {
+    rig_start(RAM, 0);
+    rig_sleep_ms(3000);
+    advertise(0x99);
+    sock_t *u = sock_new(SOCK_AF_INET6, SOCK_TYPE_DGRAM);
+    sock_addr_t far = {IPADDR4_INIT(0), 9}, near = {IPADDR4_INIT(0), 9};
+    CHECK(ipaddr_aton("2001:db8:1::1", &far.ip) && ipaddr_aton("2001:db8::5", &near.ip));
+    CHECK(sock_send(u, "x", 1, &far) == 1);
+    rig_sleep_ms(10);
+    CHECK(road.sent == 1);
+    ip6_addr_t before = *netif_ip6_addr(netif_default, 1);
+    become_elsewhere(NULL);
+    CHECK(sock_send(u, "x", 1, &far) == 1 && sock_send(u, "x", 1, &near) == 1);
+    while (rig_run()) {
+    }
+    CHECK(road.probed == 1 && road.sent == 1 && road.elsewhere == 0); // no time has passed
+    CHECK(road.asked == 1 && road.target[15] == 5 && ip6_addr_eq(&before, netif_ip6_addr(netif_default, 1)));
+    become_elsewhere(new_mac);
+    CHECK(ip6_addr_istentative(netif_ip6_addr_state(netif_default, 1)));
+    rig_sleep_ms(3500);
+    CHECK(ip6_addr_isvalid(netif_ip6_addr_state(netif_default, 1)) && road.probed > 0);
+    CHECK(sock_send(u, "x", 1, &far) == 1);
+    rig_sleep_ms(10);
+    CHECK(road.sent == 1 && road.elsewhere == 0 && get32(road.source + 12) == 0xfe000009);
+    rig_sleep_ms(60000); // the router's minute is over, the prefix is still known
+    CHECK(sock_send(u, "x", 1, &far) < 0 && sock_send(u, "x", 1, &near) == 1);
+    rig_sleep_ms(60000);
+    CHECK(ipaddr_aton("2001:db8::6", &near.ip)); // lwIP remembers the way to the other one
+    CHECK(sock_send(u, "x", 1, &near) < 0);
+    sock_close(u);
+    nothing_left();
 }

@@ -35,7 +35,7 @@ static unsigned count(const char *text) {
     return n;
 }
 
-static void send6(const uint8_t *from, const uint8_t *to, const uint8_t *body, uint32_t len) {
+void send_icmp6(const uint8_t *from, const uint8_t *to, const uint8_t *body, uint32_t len) {
     uint8_t frame[600] = {2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 0x86, 0xdd, 0x60};
     uint8_t *icmp = frame + ETH + IP;
     uint32_t sum = ICMP + len;
@@ -61,12 +61,12 @@ static void send_about(uint8_t type, const uint8_t *from, const uint8_t *to, con
     if (option != NULL) {
         memcpy(m + 24, option, 8);
     }
-    send6(from, to, m, option != NULL ? 32 : 24);
+    send_icmp6(from, to, m, option != NULL ? 32 : 24);
 }
 
 static void ping(void) {
     static const uint8_t echo[8] = {PING};
-    send6(them, us, echo, sizeof echo);
+    send_icmp6(them, us, echo, sizeof echo);
     rig_sleep_ms(1500);
 }
 
@@ -134,7 +134,7 @@ void redirected(void) {
     memcpy(m + 8, local, 16);
     memcpy(m + 24, them, 16);
     memcpy(m + 40, "\2\1\2\x66\x66\x66\x66\x66", 8);
-    send6(local, us, m, sizeof m);
+    send_icmp6(local, us, m, sizeof m);
     ping();
     CHECK(pongs == 2 && memcmp(pong_to, evil, 6) != 0);
 }
@@ -147,7 +147,7 @@ static void drawn(bool forever) {
     said_expected = true;
     owned = true;
     rig_start(32 << 20, 0);
-    send6(local, all, ra, sizeof ra);
+    send_icmp6(local, all, ra, sizeof ra);
     rig_sleep_ms(1100);
     CHECK(asked > 0 && memcmp(tried[0], own_local, 16) == 0 && count("; another is drawn\n") > 0);
     owned = forever;
@@ -182,19 +182,19 @@ void malformed(void) {
     CHECK(pongs == 2 && memcmp(pong_to, evil, 6) != 0);
     rig_sleep_ms(2000);
     reports = 0;
-    send6(them, all, query, sizeof query);
-    send6(local, all, query, sizeof query);
+    send_icmp6(them, all, query, sizeof query);
+    send_icmp6(local, all, query, sizeof query);
     rig_sleep_ms(500);
     CHECK(reports == 0);
     hop_limit = 1;
-    send6(local, all, query, sizeof query);
+    send_icmp6(local, all, query, sizeof query);
     rig_sleep_ms(500);
     CHECK(reports > 0);
     hop_limit = 255;
     memcpy(two + 8, them, 16);
     memcpy(two + 24, nonce, 8);
     memcpy(two + 32, "\2\1\2\x77\x77\x77\x77\x77", 8);
-    send6(them, all, two, sizeof two); // an option that is not known is no reason to ignore the one that is
+    send_icmp6(them, all, two, sizeof two); // an option that is not known is no reason to ignore the one that is
     ping();
     CHECK(pongs == 3 && pong_to[1] == 0x77);
 }

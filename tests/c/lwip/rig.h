@@ -61,6 +61,9 @@ uint32_t make_udp(uint8_t *out, uint16_t src, uint16_t dst, const void *payload,
 uint32_t make_arp(uint8_t *out, uint16_t op, uint32_t sender);
 bool read_tcp(const sent_t *f, tcp_t *t, uint32_t *payload_len);
 
+// An ICMPv6 message to the stack (neighbours.c).
+void send_icmp6(const uint8_t *from, const uint8_t *to, const uint8_t *body, uint32_t len);
+
 void path_mtu(void); // checks of path_mtu.c
 void path_mtu_lie(void);
 void claimed(void); // checks of neighbours.c
@@ -74,6 +77,8 @@ void copied_card(void);
 void copied_lease(void);
 void copied_names(void);
 void copied_keys(void);
+void copied_datagrams(void);
+void copied_routers(void);
 
 uint16_t get16(const uint8_t *p);
 uint32_t get32(const uint8_t *p);

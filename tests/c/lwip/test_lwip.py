@@ -52,6 +52,8 @@ CHECKS = [
     "copied_lease",
     "copied_names",
     "copied_keys",
+    "copied_datagrams",
+    "copied_routers",
 ]
 FLAGS = [
     "-g",
