@@ -30,6 +30,7 @@ TOP = 1
 _LAST_PID = 32767
 _FORK_S = 20.0  # a guest gives up after 30
 _END_S = 2.0  # what the others may take to end after the first one has
+_SOON_S = 0.05  # from a fork to the start of the next standby, which takes the loop from the child's first lines
 _IDLE_S = 60.0  # how long a standby waits for the next fork
 _CARD_KINDS = ("user",)  # what a copy can have of its own
 _SPARE = 64 << 20  # bytes of the host's memory that are left alone
@@ -71,7 +72,8 @@ class Family:
         self._dissolving = False
         self._forked = False  # since the first VM's start
         self._standby: Standby | None = None  # for the next fork, whose ever it is
-        self._idle: asyncio.TimerHandle | None = None  # its end where there is none
+        self._soon: asyncio.TimerHandle | None = None  # its start
+        self._idle: asyncio.TimerHandle | None = None  # its end, unused
         self._leaving: set[Standby] = set()  # those that end unused
         self._top = self._admit(Member(TOP, 0, name, machine))
         self._top.born = True
@@ -147,7 +149,7 @@ class Family:
             if parent is not None:
                 parent.send(Kind.ENDED, numbers(member.pid, status))
             self.on_end(member.name, status)
-        self._stand_by()
+        self._want_standby()
         self._look_for_the_end()
 
     def _look_for_the_end(self) -> None:
@@ -249,7 +251,7 @@ class Family:
         parent.release(Kind.RESULT, numbers(result))
         if result > 0:
             self._forked = True
-            self._loop.call_soon(self._stand_by)
+            self._want_standby()
 
     def _check(self, parent: Member, elsewhere: bool) -> None:
         """Raises _Refused."""
@@ -317,9 +319,14 @@ class Family:
             disks.close()
             raise
 
+    def _want_standby(self) -> None:
+        """Have one machine wait for the next fork soon."""
+        if self._soon is None and self._forked:
+            self._soon = self._loop.call_later(_SOON_S, self._stand_by)
+
     def _stand_by(self) -> None:
-        """Have one machine wait for the next fork, where that is to be expected and could be. Its captured packets
-        would be a file that is seen."""
+        """Start it, where a fork is to be expected and could be. Its captured packets would be a file that is seen."""
+        self._soon = None
         spec = self._top.machine.spec
         if self._standby is None and self._forked and not spec.capture and self._has_room():
             try:

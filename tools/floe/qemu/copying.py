@@ -28,6 +28,7 @@ class Copying:
         self.commands = Commands()
         self._still = False  # STOP and RESUME are of our doing
         self._moved: asyncio.Future[str] | None = None
+        self._ready = False  # it tells events of a migration, and does not slow it down
 
     def took(self, name: str, data: Mapping[str, Any]) -> bool:
         """Whether an event of QEMU's was for us alone."""
@@ -47,12 +48,12 @@ class Copying:
         """Stop the guest, call `meanwhile`, write its state to this socket, and let it go on whatever happens. Raises
         VmError and what `meanwhile` does."""
         ask = self.commands.ask
-        await self._tell_events()
+        await self._make_ready()
+        await self.commands.give(_FD, fd)  # whether it is used or not, the next one takes its place
         self._still = True
         try:
             await ask("stop")
             await meanwhile()
-            await self.commands.give(_FD, fd)
             self._moved = asyncio.get_running_loop().create_future()
             try:
                 await ask("migrate", {"uri": f"fd:{_FD}"})
@@ -68,7 +69,7 @@ class Copying:
 
     async def expect(self, fd: int) -> None:
         """Wait for a guest's state at this descriptor, which QEMU has inherited. Raises VmError."""
-        await self._tell_events(_UP_S)
+        await self._make_ready(_UP_S)
         self._moved = asyncio.get_running_loop().create_future()
         await self.commands.ask("migrate-incoming", {"uri": f"fd:{fd}"})
 
@@ -77,10 +78,13 @@ class Copying:
         await self._wait()
         await self.commands.ask("cont")
 
-    async def _tell_events(self, deadline_s: float = 5.0) -> None:
+    async def _make_ready(self, deadline_s: float = 5.0) -> None:
+        if self._ready:
+            return
         events = [{"capability": "events", "state": True}]
         await self.commands.ask("migrate-set-capabilities", {"capabilities": events}, deadline_s=deadline_s)
         await self.commands.ask("migrate-set-parameters", {"max-bandwidth": _BANDWIDTH})
+        self._ready = True
 
     async def _go_on(self) -> None:
         """QEMU tells that a migration is complete milliseconds before it lets the guest go on, and nothing then: it is
