@@ -140,12 +140,18 @@ def test_2000_connections_one_after_the_other(web: Web) -> None:
         assert after[key] - before[key] <= 4096, (before, after)
 
 
-def settled(port: int) -> dict[str, int]:
-    """The status' memory figures once all connections but our own are gone."""
+def until_connections(port: int, count: int) -> dict[str, object]:
+    """The status once there are so many connections, the one that asks among them."""
     deadline = time.monotonic() + 20
-    while (status := status_of(port))["connections"] != 1:
+    while (status := status_of(port))["connections"] != count:
         assert time.monotonic() < deadline, status
         time.sleep(0.2)
+    return status
+
+
+def settled(port: int) -> dict[str, int]:
+    """The status' memory figures once all connections but our own are gone."""
+    status = until_connections(port, 1)
     memory = status["memory"]
     assert isinstance(memory, dict)
     return {**memory, "accepted": status["accepted"]}
@@ -190,6 +196,7 @@ def test_graceful_stop(boot_web: BootWeb) -> None:
     idle.get("/")
     busy = RawHttp(web.port)
     busy.send(POST_NOTE + b"Content-Length: 15\r\n\r\n", b'{"text"')
+    until_connections(web.port, 3)
     time.sleep(0.3)
     web.vm.send(INTERRUPT)
     web.vm.expect_exact("stopping", timeout=SETTLE_S)
@@ -208,6 +215,7 @@ def test_stop_is_bounded(boot_web: BootWeb) -> None:
     web = boot_web({})
     with RawHttp(web.port) as stuck:
         stuck.send(b"GET / HTTP/1.1\r\n")
+        until_connections(web.port, 2)
         time.sleep(0.3)
         start = time.monotonic()
         text = web.ends_with(0)

@@ -289,8 +289,10 @@ def _check_the_end(proxy: Proxy, last: Held) -> None:
 
 
 def test_upstreams_come_and_go(boot_proxy: BootProxy) -> None:
-    with Upstream("one", GOOD) as one, Upstream("two", GOOD) as two, Upstream("three", GOOD) as three:
-        proxy = boot_proxy(one, two)
+    held = Held(DATED + b"Content-Length: 4\r\n\r\nheld")
+    scripts = {**GOOD, "/held": held}
+    with Upstream("one", scripts) as one, Upstream("two", scripts) as two, Upstream("three", scripts) as three:
+        proxy = boot_proxy(one, two, PROXY_READ_S="30")
         assert proxy.names(6) == {"one", "two"}
         assert (one.accepted, two.accepted) == (1, 1)  # connections are used again
 
@@ -306,13 +308,14 @@ def test_upstreams_come_and_go(boot_proxy: BootProxy) -> None:
         # Draining: what is in flight ends, nothing new comes.
         with RawHttp(proxy.port) as client:
             count = {each.name: len(each.heads) for each in (one, two, three)}
-            client.send(GET % (b"/slow", b""))
+            client.send(GET % (b"/held", b""))
             until(lambda: any(len(each.heads) > count[each.name] for each in (one, two, three)))
             busy = next(each for each in (one, two, three) if len(each.heads) > count[each.name])
             assert proxy.control("POST", f"/upstreams/{busy.url}/drain").status == 200
             assert proxy.upstreams()[busy.url]["state"] == "draining"
             assert busy.name not in proxy.names(6)
-            assert client.answer().body == b"slow"
+            held.go.set()
+            assert client.answer().body == b"held"
         assert proxy.control("DELETE", f"/upstreams/{busy.url}").status == 200
         assert busy.url not in proxy.upstreams()
         left = [each for each in (one, two, three) if each is not busy]

@@ -9,6 +9,12 @@ from pathlib import Path
 from typing import Any
 
 FLOE = [sys.executable, "-c", "from floe.cli.main import main; main()"]
+# The same, but a guest that is asked to end has longer for it than any test waits: what ends sooner was ended otherwise.
+PATIENT = [
+    sys.executable,
+    "-c",
+    "from floe.cli.main import main; from floe.vm import session; session.STOP_GRACE_S = 600.0; main()",
+]
 
 
 def floe(*argv: str | Path, timeout_s: float = 120, **options: Any) -> subprocess.CompletedProcess[str]:

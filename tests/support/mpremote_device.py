@@ -61,3 +61,8 @@ class Device:
         """Type at the console and wait for what it shall answer, behind what was found before."""
         self.vm.send(text.encode() if isinstance(text, str) else text)
         self.vm.expect_exact(awaited, timeout=deadline_s)
+
+    def ask(self, text: str, answers: list[str]) -> int:
+        """Type at the console and wait for one of the answers; which of them came."""
+        self.vm.send(text.encode())
+        return self.vm.expect_exact(answers)

@@ -130,7 +130,6 @@ def test_a_second_ctrl_c_interrupts_what_the_first_began(boot: Boot, tmp_path: P
 
 def test_a_task_that_never_waits_is_interrupted_where_it_is(boot: Boot, tmp_path: Path) -> None:
     vm = start(boot, tmp_path, "while True: pass", ENDS["plain"][0])
-    started = time.monotonic()
-    assert vm.stop() == 1
-    assert time.monotonic() - started < 3.0
+    assert vm.stop(grace_s=30.0) == 1
+    assert vm.outcome is not None and vm.outcome.cause == "exit"  # and not because the time for it was over
     assert "finally" in vm.console_text and "KeyboardInterrupt" in vm.console_text

@@ -285,7 +285,7 @@ def test_keeper_and_parent_are_killed(vms: Vms, ticks: Path) -> None:
 
 def test_a_vm_that_ends_while_its_keeper_is_gone(vms: Vms, tmp_path: Path) -> None:
     script = tmp_path / "brief.py"
-    script.write_text("import sys, time\nprint('up')\ntime.sleep(1)\nsys.exit(9)\n")
+    script.write_text("import sys, time\nprint('up')\ntime.sleep(5)\nsys.exit(9)\n")
     vms.run("--name", "a", script)
     folder = vmfolder.find("a")
     until(lambda: "up" in log("a"), "its start")
@@ -334,7 +334,7 @@ def test_a_keeper_that_cannot_connect_leaves_the_vm_alone(
 
 def test_the_parent_is_killed_and_the_exit_code_is_kept(vms: Vms, tmp_path: Path) -> None:
     script = tmp_path / "brief.py"
-    script.write_text("import sys, time\nprint('up')\ntime.sleep(2)\nsys.exit(9)\n")
+    script.write_text("import sys, time\nprint('up')\ntime.sleep(5)\nsys.exit(9)\n")
     vms.run("--name", "a", script)
     folder = vmfolder.find("a")
     until(lambda: "up" in log("a"), "its start")
@@ -456,7 +456,7 @@ def test_logs_and_ps_show_control_sequences_and_obey_none(vms: Vms, tmp_path: Pa
 def test_logs_with_times(vms: Vms, tmp_path: Path) -> None:
     script = tmp_path / "slow.py"
     script.write_text(
-        "import time\nprint('one\\ntwo')\ntime.sleep(0.3)\nprint('three', end='')\ntime.sleep(0.3)\nprint('!')\n"
+        "import time\nprint('one\\ntwo')\ntime.sleep(2)\nprint('three', end='')\ntime.sleep(0.3)\nprint('!')\n"
     )
     began = time.time()
     vms.run("--name", "a", script)

@@ -15,12 +15,12 @@ import signal
 import subprocess
 import termios
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.support.command import FLOE, floe
+from tests.support.command import FLOE, PATIENT, floe
 
 DEADLINE_S = 30.0
 
@@ -64,8 +64,14 @@ def script(tmp_path: Path) -> Script:
 class Process:
     """A running floe whose standard output is read with a deadline; on a terminal of its own if asked to."""
 
-    def __init__(self, *argv: str | Path, terminal: bool = False, ignored: signal.Signals | None = None) -> None:
-        command = [*FLOE, *map(str, argv)]
+    def __init__(
+        self,
+        *argv: str | Path,
+        terminal: bool = False,
+        ignored: signal.Signals | None = None,
+        program: Sequence[str] = FLOE,
+    ) -> None:
+        command = [*program, *map(str, argv)]
         self.seen = b""
         if terminal:
             self.pid, self.fd = pty.fork()
@@ -339,14 +345,12 @@ def test_a_signal_that_the_command_was_told_to_ignore(script: Script, number: si
 
 
 def test_a_second_signal_ends_it(script: Script) -> None:
-    process = Process("run", script(STUBBORN))
+    process = Process("run", script(STUBBORN), program=PATIENT)
     process.until(b"ready")
     os.kill(process.pid, signal.SIGINT)
     process.until(b"no")
-    started = time.monotonic()
     os.kill(process.pid, signal.SIGINT)
-    assert process.code() == 130
-    assert time.monotonic() - started < 3  # not the grace that the first one gives
+    assert process.code() == 130  # and not after the grace that the first one gives
 
 
 def test_one_signal_is_enough_in_the_end(script: Script) -> None:
@@ -368,12 +372,10 @@ def test_sigkill_leaves_no_qemu(script: Script) -> None:
 
 
 def test_timeout(script: Script) -> None:
-    started = time.monotonic()
-    done = floe("run", "--timeout", "1.5", script(STUBBORN))
+    done = floe("run", "--timeout", "1.5", script(STUBBORN), timeout_s=DEADLINE_S)
     assert done.returncode == 124
     assert done.stdout == "ready\n"
     assert "floe: the guest did not end within 1.5 s" in done.stderr
-    assert time.monotonic() - started < 10
 
 
 def test_reset_boots_again(script: Script) -> None:
@@ -415,12 +417,10 @@ def test_ctrl_c_on_a_terminal_asks_the_guest(script: Script) -> None:
 
 def test_ctrl_c_twice_and_escape_end_the_vm(script: Script) -> None:
     for keys in (b"\x03\x03", b"\x1d"):
-        process = Process("run", script(STUBBORN), terminal=True)
+        process = Process("run", script(STUBBORN), terminal=True, program=PATIENT)
         process.until(b"ready")
         os.write(process.fd, keys)
-        started = time.monotonic()
         assert process.code() == 130
-        assert time.monotonic() - started < 4
 
 
 # ---- what floe prints --------------------------------------------------------------------------------
