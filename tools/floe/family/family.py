@@ -243,7 +243,7 @@ class Family:
         except _Refused as e:
             result = -e.number
         except (FloeError, OSError, TimeoutError) as e:
-            said = e.message if isinstance(e, FloeError) else str(e) or "it took too long"
+            said = _told(e)
             self._say(f"{parent.name} could not be copied: {said}")
             result = -errno.EAGAIN
         finally:
@@ -365,6 +365,13 @@ class Family:
             self._last = self._last + 1 if self._last < _LAST_PID else TOP + 1
             if self._last not in self._members and not self._pipes.made_by(self._last):
                 return self._last
+
+
+def _told(error: FloeError | OSError | TimeoutError) -> str:
+    """Why a fork failed, for the user."""
+    if isinstance(error, FloeError):
+        return error.message
+    return error.strerror or str(error) or "it took too long"
 
 
 def _identity(child: Member) -> str:

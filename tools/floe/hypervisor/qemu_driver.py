@@ -16,7 +16,7 @@ from floe.hostnet import backlog, taps
 from floe.hypervisor.base import OnEvent
 from floe.qemu import accel, commandline, qmp, words
 from floe.qemu.commandline import Endpoints
-from floe.qemu.copying import Copying
+from floe.qemu.copying import Copying, StandsStill
 from floe.qemu.memory import GuestMemory
 from floe.spec import handover, network
 from floe.spec.network import Card
@@ -41,6 +41,7 @@ class Qemu:
     def __init__(self) -> None:
         self._monitor: socket.socket | None = None
         self._copying = Copying()
+        self._on_event: OnEvent = lambda name, data: None
 
     def check(self, options: RunOptions) -> None:
         """The machine is one of QEMU's that we know."""
@@ -96,7 +97,7 @@ class Qemu:
 
     async def watch(self, sock: socket.socket, on_event: OnEvent) -> None:
         """QMP by its library."""
-        copying = self._copying
+        copying, self._on_event = self._copying, on_event
 
         def deliver(name: str, data: Mapping[str, Any]) -> None:
             if not copying.took(name, data):
@@ -108,8 +109,12 @@ class Qemu:
             copying.ended()
 
     async def send_copy(self, fd: int, meanwhile: Callable[[], Awaitable[None]]) -> None:
-        """By a migration to the socket."""
-        await self._copying.send(fd, meanwhile)
+        """By a migration to the socket. A guest that stands still after it has ended by that: STOP says so."""
+        try:
+            await self._copying.send(fd, meanwhile)
+        except StandsStill:
+            self._on_event("STOP", {})
+            raise
 
     async def expect_copy(self, fd: int) -> None:
         """By a migration from it."""

@@ -17,8 +17,12 @@ _CANCEL_S = 5.0
 _BANDWIDTH = 1 << 36  # bytes a second: within one machine it is only a limit
 _UP_S = 15.0  # from the start of QEMU to its first answer, on a busy machine
 _FD = "floe.copy"
-_UNFINISHED, _FINISH_S = "not finalized", 5.0
+_FINISH_S = 5.0  # how long it is asked to go on
 _OVER = ("completed", "failed", "cancelled")
+
+
+class StandsStill(VmError):
+    """The guest that was to be copied could not be made to go on."""
 
 
 class Copying:
@@ -46,7 +50,7 @@ class Copying:
 
     async def send(self, fd: int, meanwhile: Callable[[], Awaitable[None]]) -> None:
         """Stop the guest, call `meanwhile`, write its state to this socket, and let it go on whatever happens. Raises
-        VmError and what `meanwhile` does."""
+        VmError and what `meanwhile` does; StandsStill where it does not go on."""
         ask = self.commands.ask
         await self._make_ready()
         await self.commands.give(_FD, fd)  # whether it is used or not, the next one takes its place
@@ -94,8 +98,8 @@ class Copying:
             try:
                 return await self.commands.ask("cont")
             except VmError as e:
-                if _UNFINISHED not in e.message or time.monotonic() > deadline:
-                    raise
+                if self.commands.over or time.monotonic() > deadline:
+                    raise StandsStill(e.message) from None
 
     async def _wait(self) -> None:
         assert self._moved is not None

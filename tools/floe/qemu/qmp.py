@@ -48,6 +48,11 @@ class Commands:
         self._client: QMPClient | None = None
         self._connected = asyncio.Event()
 
+    @property
+    def over(self) -> bool:
+        """Whether QEMU has ended."""
+        return self._connected.is_set() and self._client is None
+
     def opened(self, client: QMPClient | None) -> None:
         """watch() has connected; None: and has ended."""
         self._client = client

@@ -4,19 +4,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import socket
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from floe.errors import EXIT_INTERRUPTED
+from floe.errors import EXIT_INTERRUPTED, VmError
 from floe.family.copies import PrivateDisks
 from floe.hypervisor import registry
 from floe.spec import handover, ports
 from floe.spec.vmspec import VmSpec
 from floe.vm.outcome import Outcome
 from floe.vm.vm import Vm
+
+_LAST_WORDS_S = 1.0  # of a hypervisor that ends
 
 
 def spec_of_copy(spec: VmSpec, name: str, disks: PrivateDisks) -> VmSpec:
@@ -68,14 +71,30 @@ class Child(Vm):
 
     async def expect_copy(self) -> socket.socket:
         """Wait until the state can come, and return where it is to be written. Raises VmError."""
-        await self._hypervisor.expect_copy(self._inherited[0])
+        try:
+            await self._hypervisor.expect_copy(self._inherited[0])
+        except VmError as e:
+            raise await self._explained(e) from None
         assert self._source is not None
         sock, self._source = self._source, None
         return sock
 
     async def run_copy(self) -> None:
         """Wait until the state is there, and let the guest run. Raises VmError."""
-        await self._hypervisor.run_copy()
+        try:
+            await self._hypervisor.run_copy()
+        except VmError as e:
+            raise await self._explained(e) from None
+
+    async def _explained(self, error: VmError) -> VmError:
+        """With the first that the hypervisor says, where it has ended."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WORDS_S if self._monitor_task.done() else 0):
+                while not self.messages.closed:
+                    self._changed.clear()
+                    await self._changed.wait()
+        said = self.messages.text.strip().splitlines()
+        return VmError(f"{error.message}: {said[0]}") if said else error
 
     def end_at_once(self) -> None:
         """Nobody waits for its last words."""

@@ -180,8 +180,11 @@ class Vm:
             lines.join(name, machine.console, self.console)
             lines.join(name, machine.serial, self.serial)
 
+        def say(text: str) -> None:
+            self.say(text)
+
         lines = ChildLines(self.loop)
-        self.family = Family(self, self.spec.name, make=make, loop=self.loop, say=self.say)
+        self.family = Family(self, self.spec.name, make=make, loop=self.loop, say=say)
         self.family.on_child = listen
         self.family.on_over = self._progress
         self.on_channel = self.family.connect
