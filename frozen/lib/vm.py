@@ -124,12 +124,14 @@ def waitstatus_to_exitcode(status):
     return -WTERMSIG(status) if WIFSIGNALED(status) else WEXITSTATUS(status)
 
 
-def reader(fd):
-    """A reading end as an object with read(), readinto(), readline(), for select and asyncio.StreamReader too. Its
-    close() closes the end."""
+def reader(fd, *, blocking=True):
+    """A reading end as an object with read(), readinto(), readline(), for select too, and with blocking=False for
+    asyncio.StreamReader. Its close() closes the end."""
+    if not blocking:
+        set_blocking(fd, False)
     return _vm.Stream(fd)
 
 
-def writer(fd):
+def writer(fd, *, blocking=True):
     """A writing end as an object with write(), in the same way."""
-    return _vm.Stream(fd)
+    return reader(fd, blocking=blocking)

@@ -39,3 +39,19 @@ def test_what_a_child_wrote_last_arrives(boot: Boot) -> None:
     assert vm.wait() == 0
     assert "\nwhole 50\n" in "\n" + vm.console_text
     assert "PANIC" not in vm.console_text
+
+
+def test_pipes_and_children_in_a_loop(boot: Boot) -> None:
+    vm = boot(GUEST.with_name("guest_fork_async.py"), deadline_s=240)
+    assert vm.wait() == 0
+    for line in ("echo", "ends", "looked True", "timers 1 6", "polls", "the end"):
+        assert f"\n{line}\n" in "\n" + vm.console_text
+    assert re.search("Traceback|PANIC|floe: family", vm.console_text) is None
+
+
+def test_messages_of_random_sizes(boot: Boot) -> None:
+    vm = boot(GUEST.with_name("guest_fork_messages.py"), deadline_s=300, args=("1500", "20"))
+    assert vm.wait() == 0
+    assert "through one 1500 more than" in vm.console_text
+    assert "\nwith a child each 20\nthe end\n" in vm.console_text
+    assert re.search("Traceback|PANIC|floe: family", vm.console_text) is None
