@@ -30,7 +30,7 @@ def test_children(boot: Boot) -> None:
 
 def test_pipes(boot: Boot) -> None:
     text = run(boot, "pipes").console_text
-    assert "fits 65536\nechoed 300000\nmessages [100, 100, 100]\ndrawn 1400 different 1400\ntasks\n" in text
+    assert "fits 65536\nechoed 300000\nmessages [100, 100, 100]\ndrawn 1400 different 1400\ntasks\ntimers\n" in text
     assert re.search("Traceback|floe: family", text) is None
 
 

@@ -8,6 +8,7 @@ import struct
 import sys
 import time
 
+import machine
 import vm
 
 ESRCH, EBADF, ECHILD, EAGAIN, EINVAL, EPIPE = 3, 9, 10, 11, 22, 32  # of which module errno has not all
@@ -261,6 +262,37 @@ async def tasks():
     await ticking
     assert done == [0, 1, 2] and ends(pid) == 0
     print("tasks")
+    await timers()
+
+
+async def timers():
+    """What became due while the VM stood still comes afterwards, in both and once."""
+    fired = []
+
+    async def sleep():
+        await asyncio.sleep_ms(5)
+        fired.append("task")
+
+    async def fires():
+        for _ in range(1000):
+            if len(fired) == 3:
+                break
+            await asyncio.sleep_ms(10)
+        await asyncio.sleep_ms(50)  # nothing comes twice
+        return sorted(fired) == ["call", "task", "timer"]
+
+    sleeping = asyncio.create_task(sleep())
+    asyncio.get_running_loop().call_later(0.005, fired.append, "call")
+    await asyncio.sleep_ms(0)
+    timer = machine.Timer(mode=machine.Timer.ONE_SHOT, period=5, callback=lambda t: fired.append("timer"))
+    pid = os.fork()
+    good = await fires()
+    await sleeping
+    timer.deinit()
+    if pid == 0:
+        os._exit(4 if good else 5)
+    assert good and ends(pid) == 4, fired
+    print("timers")
 
 
 if sys.argv[1] == "alone":
