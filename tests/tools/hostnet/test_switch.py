@@ -251,8 +251,18 @@ def test_whether_a_port_answers(wired: Wired) -> None:
             asked(a, Ether(dst=ALL, src=A) / ARP(pdst="10.9.0.1", psrc="10.9.0.2", hwsrc=A))
             assert said.pop() is expected
             assert said == []
+        sent(
+            a,
+            Ether(dst=syn.src, src=A) / IP(src="10.9.0.2", dst="10.9.0.1") / TCP(sport=80, dport=5, flags="SA", ack=9),
+        )
+        unasked = Ether(got(a))[TCP]
+        assert (unasked.flags, unasked.sport, unasked.seq) == ("R", 5, 9)
         told = threading.Event()
         wired.do(lambda: wired.gateway.probe("10.9.0.2", 81, lambda open_: (said.append(open_), told.set())))
+        syns = [Ether(got(a))[TCP] for _ in range(3)]  # which may come before who is to answer them
+        assert [(syn.flags, syn.dport, syn.sport, syn.seq) for syn in syns] == [
+            ("S", 81, syns[0].sport, syns[0].seq)
+        ] * 3
         assert told.wait(WAIT_S)  # nobody answers
         assert said == [False]
 

@@ -28,6 +28,7 @@ _UDP_HEADER = struct.Struct(">HHHH")
 _SYN, _RST, _ACK = 0x02, 0x04, 0x10
 _TTL = 64
 _PROBE_S = 1.0
+_AGAIN_S = 0.1  # a probe's next SYN: who does not listen yet may not have seen the one before
 _ALL = b"\xff" * 6
 
 Member = tuple[bytes, bytes]  # address and hardware address of a VM's card
@@ -39,6 +40,7 @@ class _Probe:
     port: int
     sequence: int
     deadline: float
+    again: float
     tell: Callable[[bool], None]
 
 
@@ -77,7 +79,8 @@ class Gateway:
         own = 0xC000 | int.from_bytes(os.urandom(2), "big") & 0x3FFF
         sequence = int.from_bytes(os.urandom(4), "big")
         target = ipaddress.IPv4Address(address).packed
-        self._probes[own] = _Probe(target, port, sequence, time.monotonic() + _PROBE_S, tell)
+        now = time.monotonic()
+        self._probes[own] = _Probe(target, port, sequence, now + _PROBE_S, now + _AGAIN_S, tell)
         self._send_tcp(target, (own, port), sequence, 0, _SYN)
 
     def receive(self, frame: bytes) -> None:
@@ -138,6 +141,8 @@ class Gateway:
         theirs, own, _, acknowledged, _, flags, *_ = _TCP_HEADER.unpack_from(data)
         probe = self._probes.get(own)
         if probe is None or (probe.target, probe.port) != (source, theirs):
+            if flags & _ACK and not flags & _RST:  # to a SYN that was on its way when another one was answered
+                self._send_tcp(source, (own, theirs), acknowledged, 0, _RST)
             return
         if flags & _ACK and acknowledged == (probe.sequence + 1) & 0xFFFFFFFF and flags & (_SYN | _RST):
             del self._probes[own]
@@ -163,7 +168,10 @@ class Gateway:
             if now >= probe.deadline:
                 del self._probes[port]
                 probe.tell(False)
-        return min((probe.deadline for probe in self._probes.values()), default=None)
+            elif now >= probe.again:
+                probe.again = now + _AGAIN_S
+                self._send_tcp(probe.target, (port, probe.port), probe.sequence, 0, _SYN)
+        return min((min(probe.again, probe.deadline) for probe in self._probes.values()), default=None)
 
 
 def _checksum(data: bytes) -> bytes:
