@@ -223,7 +223,7 @@ def test_one_that_another_is_at_work_on_is_not_forgotten(stacks: Stacks) -> None
 
 def test_many_stacks_at_once(stacks: Stacks, tmp_path: Path) -> None:
     image = tiny.build(tmp_path, tiny.HANG)
-    folders = [tmp_path / f"s{n}" for n in range(4)]
+    folders = [tmp_path / f"s{n}" for n in range(10)]
     for folder in folders:
         folder.mkdir()
         (folder / "compose.toml").write_text("".join(f'[vm.{vm}]\napp = "{image}"\n' for vm in "abc"))
@@ -231,8 +231,8 @@ def test_many_stacks_at_once(stacks: Stacks, tmp_path: Path) -> None:
         running = [
             subprocess.Popen([*FLOE, "compose", *verb, str(folder)], stderr=subprocess.PIPE) for folder in folders
         ]
-        assert [(process.communicate(timeout=60), process.returncode)[1] for process in running] == [0] * len(folders)
-        assert len(json.loads(floe("ps", "--json").stdout)) == (12 if verb[0] == "up" else 0)
+        assert [(process.communicate(timeout=240), process.returncode)[1] for process in running] == [0] * len(folders)
+        assert len(json.loads(floe("ps", "--json").stdout)) == (30 if verb[0] == "up" else 0)
     assert left() == []
 
 
