@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from floe.stream.keys import INTERRUPT
 from floe.testing import Guest
 
+_END_S = 60.0  # for the end, however long the test was
+
 
 class Served:
     """A running image that serves until Ctrl-C."""
@@ -17,7 +19,7 @@ class Served:
     def stop(self) -> str:
         """Press Ctrl-C, wait for the end, and return all that the guest said."""
         self.vm.send(INTERRUPT)
-        assert self.vm.wait() == 0
+        assert self.vm.wait(deadline_s=_END_S) == 0
         text = str(self.vm.console_text)
         assert "PANIC" not in text and "Traceback" not in text
         return text
