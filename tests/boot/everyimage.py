@@ -5,6 +5,7 @@ those on which each image is tested by itself."""
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from tests.boot.served import Served, stop_all
 from tests.boot.webguest import DATA
 
 _ANSWER_S = 40.0
+_METRIC = re.compile(r"(# (HELP|TYPE) [a-z_]+ .+|[a-z_]+({.*})? -?[\d.]+(e[+-]?\d+)?)")
 _LOG = {"APPENDONLY": "yes", "APPENDFSYNC": "always"}
 
 
@@ -39,11 +41,11 @@ class _Http(Served):
 def serve_them_all(boot: Boot, folder: Path, deadline_s: float) -> None:
     """Start each, be its client, and end it in order. folder: for a disk."""
     boot.defaults["memory"] = "32M"
-    function = _Http(boot("function", deadline_s=deadline_s, ports=[8080]), 8080)
-    web = _Http(boot("web", deadline_s=deadline_s, ports=[80]), 80)
+    function = _Http(boot("function", deadline_s=deadline_s, ports=[8080, 9100]), 8080)
+    web = _Http(boot("web", deadline_s=deadline_s, ports=[80, 9100]), 80)
     # What is behind a port of the host is at 10.0.2.2 for a guest, in the lab too.
     upstream = {"UPSTREAMS": f"10.0.2.2:{function.port}", "PROXY_CONNECT_S": "20"}
-    proxy = _Http(boot("web", deadline_s=deadline_s, ports=[80], env=upstream), 80)
+    proxy = _Http(boot("web", deadline_s=deadline_s, ports=[80, 9100], env=upstream), 80)
     dns = Dns(boot("dns", deadline_s=deadline_s, ports=[53, "53/udp", 9100]))
     mqtt = Mqtt(boot("mqtt", deadline_s=deadline_s, ports=[1883, 9100]), 1883)
     iperf = Iperf(boot("iperf", deadline_s=deadline_s, ports=[9100]))
@@ -54,8 +56,27 @@ def serve_them_all(boot: Boot, folder: Path, deadline_s: float) -> None:
     _resolve(dns)
     _publish(mqtt)
     _measure(iperf)
-    stop_all([proxy, function, web, dns, mqtt, iperf])
+    served: list[Served] = [proxy, function, web, dns, mqtt, iperf]
+    for each in served:
+        _pages(each.vm)
+    stop_all(served)
     _keep(boot, folder, deadline_s)
+
+
+def _pages(vm: Guest) -> None:
+    """What an appliance says of itself on its own port."""
+    port = next(each.host_port for each in vm.spec.forwards if each.guest_port == 9100)
+    for path in ("/ready", "/health", "/metrics"):
+        with RawHttp(port, _ANSWER_S) as client:
+            answer = client.get(path)
+        assert answer.status == 200, (vm.spec.elf, answer)
+        if path != "/metrics":
+            assert answer.body == b"ok\n"
+            continue
+        assert answer.fields["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+        lines = answer.body.decode().splitlines()
+        assert [line for line in lines if not _METRIC.fullmatch(line)] == []
+        assert len({line.split()[2] for line in lines if line[0] == "#"}) > 5
 
 
 def _resolve(dns: Dns) -> None:
@@ -93,11 +114,12 @@ def _keep(boot: Boot, folder: Path, deadline_s: float) -> None:
     disks = [f"{folder / 'redis.img'}:size=4M"]
 
     def start() -> Redis:
-        return Redis(boot("redis", deadline_s=deadline_s, ports=[6379], disks=disks, env=_LOG))
+        return Redis(boot("redis", deadline_s=deadline_s, ports=[6379, 9100], disks=disks, env=_LOG))
 
     first = start()
     assert tool("redis-cli", "-p", first.port, "SET", "word", "kept") == "OK\n"
     first.vm.kill()
     second = start()
     assert tool("redis-cli", "-p", second.port, "GET", "word") == "kept\n"
+    _pages(second.vm)
     second.stop()
