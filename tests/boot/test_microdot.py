@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: MIT
-"""images/microdot: the framework from PyPI routes, parses JSON and handles errors inside a VM."""
+"""images/microdot: the framework from PyPI routes, parses JSON and handles errors inside a VM, and bears what is sent to it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import socket
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 import pytest
 
 from floe.stream.keys import INTERRUPT
 from floe.testing import Boot, Guest
 from tests.boot.rawhttp import Answer, RawHttp
+from tests.boot.webcases import CASES
 
 
 @pytest.fixture
@@ -57,6 +60,39 @@ def test_errors(guest: Guest) -> None:
     assert (zero.status, json.loads(zero.body)) == (400, {"error": "division by zero"})
     assert get(port, "/divide/one/0").status == 404
     assert post(port, "/", b"[]").status == 405
+    assert get(port, "/").status == 200
+
+
+def said_to(port: int, stream: Iterable[bytes]) -> bytes:
+    """All that is answered to a stream that ends, until the connection does."""
+    with RawHttp(port, timeout_s=60) as client, suppress(ConnectionError):
+        with suppress(OSError):  # it may be closed before all is sent
+            for piece in stream:
+                client.send(piece)
+            client.sock.shutdown(socket.SHUT_WR)
+        return client.rest()
+    return b""
+
+
+def test_a_request_is_all_of_a_connection(guest: Guest) -> None:
+    """So none can be hidden behind another one, whatever that says of its end."""
+    port = guest.ports[80]
+    hidden = b"GET /hello/hidden HTTP/1.1\r\nHost: test\r\n\r\n"
+    for case in CASES:
+        assert said_to(port, [case.stream, hidden]).count(b"HTTP/1.") <= 1, case
+    assert json.loads(get(port, "/hello/hidden").body)["visits"] == 1
+
+
+def test_bounds(guest: Guest) -> None:
+    port = guest.ports[80]
+    assert said_to(port, [b"POST /sum HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n"]).startswith(b"HTTP/1.0 413 ")
+    assert b" 200 " not in said_to(port, (b"a" * 65536 for _ in range(1000)))  # a line of twice the VM's memory
+    fields = (b"".join(b"X-%d-%d: y\r\n" % (piece, number) for number in range(2000)) for piece in range(500))
+    assert b" 200 " not in said_to(port, [b"GET / HTTP/1.1\r\n", *fields])
+    clients = [RawHttp(port) for _ in range(200)]  # who say nothing
+    assert get(port, "/").status == 200
+    for client in clients:
+        client.sock.close()
     assert get(port, "/").status == 200
 
 
