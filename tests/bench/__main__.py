@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 
 from floe.errors import FloeError
-from tests.bench import appliances, boot, bulk, connections, cpu, dns, fork, http, nginx, perf, size, xen
+from tests.bench import appliances, boot, bulk, connections, cpu, dns, fork, http, nginx, perf, proxy, size, xen
 from tests.bench.common import Options, Report, machine, say, usable_accels
 
 BENCHES: dict[str, Callable[[Options], Report]] = {
@@ -26,6 +26,7 @@ BENCHES: dict[str, Callable[[Options], Report]] = {
     "perf": perf.bench,
     "http": http.bench,
     "nginx": nginx.bench,
+    "proxy": proxy.bench,
     "appliances": appliances.bench,
     "connections": connections.bench,
     "bulk": bulk.bench,
