@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from elftools.elf.elffile import ELFFile
 
 from floe.image import symbols
@@ -26,6 +27,15 @@ def test_address_inside_a_function_names_it(build: Callable[..., Path]) -> None:
 
 def test_address_below_every_symbol_has_no_name(build: Callable[..., Path]) -> None:
     assert symbols.symbol_at(build("hello"), 0) is None
+
+
+@pytest.mark.parametrize("name", ["link_data", "boot_stack_top", "link_end"])
+def test_address_outside_of_the_code_has_no_name(build: Callable[..., Path], name: str) -> None:
+    """What jumped into data, or runs native code from the heap, is in no function, however near the last symbol is."""
+    elf = build("hello")
+    at = _address(elf, name) + 0x53
+    assert symbols.symbol_at(elf, at) is None
+    assert symbols.place(elf, f"PANIC: invalid opcode, vector 6 error 0x0 rip={at:#x}\r\n") is None
 
 
 def test_file_without_symbols_has_no_names(tmp_path: Path) -> None:

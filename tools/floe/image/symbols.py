@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from elftools.common.exceptions import ELFError
+from elftools.elf.constants import P_FLAGS
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
@@ -33,12 +34,20 @@ def stood(elf: Path, serial: str) -> str:
     return "\n".join([text + (", in Python, innermost call first:" if frames else ""), *frames])
 
 
+def _is_code(elf: ELFFile, address: int) -> bool:
+    return any(
+        s["p_flags"] & P_FLAGS.PF_X and 0 <= address - s["p_vaddr"] < s["p_memsz"]
+        for s in elf.iter_segments(type="PT_LOAD")
+    )
+
+
 def symbol_at(path: Path, address: int) -> str | None:
     """The function that holds an address, as "NAME+0x12". None: no such function, or no symbols to be read."""
     try:
         with path.open("rb") as file:
-            table = ELFFile(file).get_section_by_name(".symtab")
-            if not isinstance(table, SymbolTableSection):
+            elf = ELFFile(file)
+            table = elf.get_section_by_name(".symtab")
+            if not isinstance(table, SymbolTableSection) or not _is_code(elf, address):
                 return None
             below = [
                 (s["st_value"], s.name)
