@@ -38,7 +38,7 @@ def get(guest: Guest, path: str) -> Answer:
 
 def visit(guest: Guest) -> str:
     with socket.create_connection(("127.0.0.1", guest.ports[80]), timeout=10) as sock:
-        return sock.makefile().readline().strip()
+        return sock.makefile().read().strip()  # to the end: the script closes
 
 
 def test_the_script(boot: Boot, folder: Path) -> None:
