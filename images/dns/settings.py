@@ -6,7 +6,7 @@ import os
 
 import dnsname
 from access import Access, address_bytes
-from appliance import SettingsError
+from appliance import Port, SettingsError
 from tsig import Key
 
 import floe
@@ -15,7 +15,7 @@ FOLDERS = ("/zones", "/rom/zones", "/rom")
 # Who may have names forwarded: private networks. A server that does it for all is a weapon of others.
 _NEAR = "127.0.0.0/8 10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 169.254.0.0/16 ::1 fc00::/7 fe80::/10"
 DEFAULTS = {
-    "port": 53,
+    "port": Port(53),
     "udp_size": 1232,
     "connections": 128,
     "per_address": 32,

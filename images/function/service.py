@@ -11,7 +11,6 @@ from httpd import Limits, Server
 _NO_HANDLER = 3  # exit code
 _DRAIN_S = 5  # for calls at the end
 _DEFAULTS = {
-    "port": 8080,
     "handler": "handle",
     "timeout": appliance.Seconds(10),
     "concurrency": 1,
@@ -27,7 +26,7 @@ class Service:
     """Owns the server."""
 
     def __init__(self, port: int, context: object) -> None:
-        self.app = appliance.App("function", dict(_DEFAULTS, port=port))
+        self.app = appliance.App("function", dict(_DEFAULTS, port=appliance.Port(port)))
         settings = self.app.settings
         for name in ("timeout", "concurrency", "connections"):
             if getattr(settings, name) <= 0:

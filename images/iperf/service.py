@@ -12,8 +12,8 @@ from flow import BLOCK
 from report import Report
 
 _DEFAULTS = {
-    "port": 5201,
-    "port2": 5001,
+    "port": appliance.Port(5201),
+    "port2": appliance.Port(5001),
     "idle": appliance.Seconds(30),
     "connect": "",
     "protocol": "iperf3",

@@ -15,7 +15,6 @@ from users import Users, UsersError
 import floe
 
 _DEFAULTS = {
-    "port": 1883,
     "clients": 200,
     "max_packet": appliance.Size(262144),
     "inflight": 20,
@@ -35,7 +34,7 @@ class Service:
     """Owns the broker and its file."""
 
     def __init__(self, port: int, context: object) -> None:
-        self.app = appliance.App("mqtt", dict(_DEFAULTS, port=port))
+        self.app = appliance.App("mqtt", dict(_DEFAULTS, port=appliance.Port(port)))
         self._context = context
         self._store: Store | None = None
         self._began = time.time()

@@ -17,7 +17,7 @@ import floe
 
 _BAD_LOG = 3
 _DEFAULTS = {
-    "port": 6379,
+    "port": appliance.Port(6379),
     "databases": 16,
     "maxclients": 128,
     "timeout": 0,

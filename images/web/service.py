@@ -4,7 +4,7 @@
 import asyncio
 import os
 
-from appliance import App, SettingsError
+from appliance import App, Port, SettingsError
 from counts import Counts
 from hosts import Host, HostSettings, Sites
 from httpd import Limits, Server
@@ -80,7 +80,7 @@ class Service:
             limits.connections = 192  # each takes about 30 KiB
         self.app = app = App(
             "web",
-            port=port,
+            port=Port(port),
             site="/rom",
             idle_s=limits.idle_s,
             head_s=limits.head_s,

@@ -138,6 +138,9 @@ def test_settings_from_a_file_log_and_checks(boot: Boot, folder: Path) -> None:
     ("file", "env", "said"),
     [
         ("", {"LIMIT": "12X"}, "LIMIT=12X: expected a size, as 64K or 16M"),
+        ("", {"METRICS_PORT": "70000"}, "METRICS_PORT=70000: expected a port, 0 to 65535"),
+        ("", {"METRICS_PORT": "-1"}, "METRICS_PORT=-1: expected a port, 0 to 65535"),
+        ("metrics_port = 65536\n", {}, "/rom/checks.toml: metrics_port=65536: expected a port, 0 to 65535"),
         ("", {"LOG_LEVEL": "loud"}, "LOG_LEVEL=loud: one of debug, info, warning, error, off"),
         ("", {"CONFIG": "/rom/none.toml"}, "CONFIG=/rom/none.toml: no such file"),
         ("loud = 1\n", {}, "/rom/checks.toml: loud = 1: expected true or false"),
@@ -166,7 +169,7 @@ def test_tls(boot: Boot, folder: Path) -> None:
     assert line is not None
     files = 'cert="/rom/cert.pem", key=app.settings.key'
     said = line[1].replace('("http/1.1",)', '("http/1.1",), ' + files)
-    script = (folder / "main.py").read_text().replace("port=80", 'port=443, key="/rom/key.pem"')
+    script = (folder / "main.py").read_text().replace("port=appliance.Port(80)", 'port=443, key="/rom/key.pem"')
     script, count = re.subn(r"asyncio\.start_server\(.*\)", said, script)
     assert count == 1
     (folder / "main.py").write_text(script)

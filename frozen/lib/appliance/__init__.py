@@ -11,6 +11,7 @@ _attrs = {
     "SettingsError": "settings",
     "Size": "settings",
     "Seconds": "settings",
+    "Port": "settings",
     "Log": "log",
     "Metrics": "metrics",
     "tls_context": "tlscontext",

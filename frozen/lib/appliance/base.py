@@ -8,7 +8,7 @@ import floe
 
 from .log import LEVELS, Log
 from .metrics import Metrics
-from .settings import Settings, SettingsError
+from .settings import Port, Settings, SettingsError
 
 _MEMORY = (
     ("ram", "RAM of the VM."),
@@ -36,7 +36,7 @@ class BaseApp:
         self._checks: dict = {}  # name -> function
         try:
             self.settings = Settings(
-                name, dict({"metrics_port": 9100, "log_level": "info"}, **(more or {}), **defaults)
+                name, dict({"metrics_port": Port(9100), "log_level": "info"}, **(more or {}), **defaults)
             )
             if self.settings.log_level not in LEVELS:
                 raise SettingsError("LOG_LEVEL=%s: one of %s" % (self.settings.log_level, ", ".join(LEVELS)))

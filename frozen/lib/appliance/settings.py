@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """What an appliance is told at its start: variables of the environment over a TOML file over defaults.
 
-A setting's type is its default's: str, int, float, bool, a list of str, Size (bytes) or Seconds. A setting `idle` is
-the variable IDLE, and `idle = ...` at the top of the file. The file is the one that CONFIG names, or NAME.toml on the
-first disk, or in /rom, where its name may begin with a dot. Its tables belong to the appliance: `settings.tables`.
+A setting's type is its default's: str, int, float, bool, a list of str, Size (bytes), Seconds or Port. A setting
+`idle` is the variable IDLE, and `idle = ...` at the top of the file. The file is the one that CONFIG names, or
+NAME.toml on the first disk, or in /rom, where its name may begin with a dot. Its tables belong to the appliance:
+`settings.tables`.
 """
 
 import os
@@ -27,6 +28,10 @@ class Seconds(float):
     """A time, written as a number of seconds or with ms, s, m, h or d behind it."""
 
 
+class Port(int):
+    """Of TCP or UDP, 0 to 65535."""
+
+
 class Settings:
     """`settings.NAME` for each default. Raises SettingsError for what no setting is or has the wrong form."""
 
@@ -48,7 +53,9 @@ class Settings:
             elif key in values:
                 setattr(self, key, self._take("%s: %s" % (self.file, key), values[key], default))
             else:
-                setattr(self, key, default + 0 if isinstance(default, (Size, Seconds)) else default)  # a plain number
+                setattr(
+                    self, key, default + 0 if isinstance(default, (Size, Seconds, Port)) else default
+                )  # a plain number
 
     def _read(self, name: str) -> dict:
         named = os.getenv("CONFIG")
@@ -73,7 +80,7 @@ class Settings:
     def _take(self, where: str, value: object, default: object) -> object:
         """A value that TOML gave a type."""
         kind = type(default)
-        if kind in (Size, Seconds) and type(value) in (str, int, float):
+        if kind in (Size, Seconds, Port) and type(value) in (str, int, float):
             return self._parse(where, str(value), default)
         if kind is float and type(value) is int:
             return float(value)
@@ -95,9 +102,18 @@ class Settings:
                 return _with_unit(text, _UNITS, 1, upper=True)
             if kind is Seconds:
                 return _with_unit(text, _TIMES, 0, upper=False)
+            if kind is Port:
+                return _port(text)
             return kind(text)
         except (ValueError, KeyError):
             raise SettingsError("%s=%s: expected %s" % (where, text, _name_of(default)))
+
+
+def _port(text: str) -> int:
+    number = int(text)
+    if not 0 <= number < 65536:
+        raise ValueError
+    return number
 
 
 def _with_unit(text: str, units: dict, step: int, upper: bool) -> object:
@@ -123,6 +139,8 @@ def _name_of(default: object) -> str:
         return "a size, as 64K or 16M"
     if isinstance(default, Seconds):
         return "a time, as 5, 200ms or 2m"
+    if isinstance(default, Port):
+        return "a port, 0 to 65535"
     if isinstance(default, int):
         return "a whole number"
     if isinstance(default, float):
