@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from qemu.qmp.message import Message
 
 from floe.qemu import qmp
 
@@ -46,3 +47,27 @@ def test_qemu_ends(capfd: pytest.CaptureFixture[str], said: bytes, events: list[
     gc.collect()  # an exception that nobody fetched is told of when its task goes
     assert seen == events
     assert capfd.readouterr() == ("", "")
+
+
+def test_events_that_were_delivered_are_not_kept() -> None:
+    """A VM that forks tells of seven each time, for as long as it lives."""
+    many = 1000
+    ours, theirs = socket.socketpair()
+    seen: list[str] = []
+    kept: list[object] = []
+
+    def on_event(name: str, data: Mapping[str, Any]) -> None:
+        seen.append(name)
+
+    async def scene() -> None:
+        watching = asyncio.create_task(qmp.watch(ours, on_event))
+        with theirs:
+            await asyncio.to_thread(theirs.sendall, GREETING + REPLIES + EVENT * many)
+            while len(seen) < many:
+                await asyncio.sleep(0.01)
+            kept.extend(thing for thing in gc.get_objects() if type(thing) is Message)
+        await watching
+
+    qmp.negotiate(ours)
+    asyncio.run(asyncio.wait_for(scene(), 30))
+    assert len(kept) < 10

@@ -90,7 +90,7 @@ async def watch(
     sock: socket.socket, on_event: Callable[[str, Mapping[str, Any]], None], commands: Commands | None = None
 ) -> None:
     """Deliver events until QEMU closes the connection; `sock` must have gone through negotiate(), and becomes ours."""
-    from qemu.qmp import EventListener, QMPClient, QMPError, Runstate
+    from qemu.qmp import QMPClient, QMPError, Runstate
 
     ends = (QMPError, EOFError, OSError)
 
@@ -109,7 +109,7 @@ async def watch(
         on_event(str(message["event"]), message.get("data", {}))
         return False  # delivered: nothing is left to queue
 
-    client.register_listener(EventListener(event_filter=deliver))
+    client.events.event_filter = deliver  # the listener that the library has by itself: it would keep each event
     # Why the VM ended is for the owner of the process to say. Once connected, the library asserts that it still runs.
     try:
         with contextlib.suppress(*ends, AssertionError):
