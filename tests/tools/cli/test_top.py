@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pexpect
 import pytest
 
@@ -20,6 +21,7 @@ from floe.detached import usage
 from floe.detached.usage import Watch
 from floe.hypervisor import qemu_driver
 from floe.store import vmfolder
+from floe.xen import places
 from tests.support.command import FLOE, floe
 from tests.support.vms import Vms, kill, log, until
 
@@ -196,3 +198,59 @@ def test_where_a_process_may_look_into_its_own_descendants_only(
     assert told.guest is not None
     assert told.guest == open_to_us.guest
     assert told.host_bytes is not None
+
+
+_XL = """\
+libxl: a warning
+Name                                        ID   Mem VCPUs\tState\tTime(s)
+Domain-0                                     0   384     1     r-----      {dom0}
+one-{uuid}                                 7    32     1     -b----       {cpu}
+another one                                  8    64     1     --p---       1.0
+"""
+
+
+def test_a_domain_of_xen(vms: Vms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one only what dom0's xl says is known; and nothing where there is no Xen, or where it does not answer."""
+    (tmp_path / "idle.py").write_text(IDLE)
+    vms.run(tmp_path / "idle.py", "--name", "one")
+    vms.run(tmp_path / "idle.py", "--name", "two")
+    folder = vmfolder.find("one")
+    folder.spec = msgspec.structs.replace(folder.spec, hypervisor="xen")
+    plan = folder.plan
+    assert plan is not None
+    watch = Watch()
+    (none, _) = watch.sample()
+    assert (none.cpu, none.host_bytes, none.guest) == (None, None, None)
+    place = FakeDom0(plan.uuid[:8])
+    monkeypatch.setattr(places, "choose", lambda: place)
+    (first, two) = watch.sample()
+    assert (first.cpu, first.host_bytes, first.guest) == (None, 32 << 20, None)
+    assert two.host_bytes is not None and two.host_bytes != first.host_bytes
+    place.cpu_s += 100.0
+    (then, _) = watch.sample()
+    assert then.cpu is not None and then.cpu > 0 and then.as_dict()["host_bytes"] == 32 << 20
+    place.silent = True
+    monkeypatch.setattr(usage, "_ANSWER_S", 0.3)
+    (silent, _) = watch.sample()
+    assert (silent.cpu, silent.host_bytes) == (None, None)
+    watch.close()
+
+
+class FakeDom0:
+    """A place whose scripts print a list of domains."""
+
+    def __init__(self, uuid: str) -> None:
+        self.cpu_s = 5.0
+        self.silent = False
+        self._uuid = uuid
+        self._open: list[socket.socket] = []
+
+    def connect(self, script: str) -> socket.socket:
+        assert script.endswith("xl list\n")
+        ours, theirs = socket.socketpair()
+        if self.silent:
+            self._open.append(theirs)
+            return ours
+        with theirs:
+            theirs.sendall(_XL.format(uuid=self._uuid, cpu=self.cpu_s, dom0=7.5).encode())
+        return ours

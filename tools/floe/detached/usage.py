@@ -19,7 +19,7 @@ from floe.detached import control
 from floe.detached.control import Status
 from floe.errors import FloeError, VmError
 from floe.hypervisor import registry
-from floe.hypervisor.base import GuestMemory
+from floe.hypervisor.base import GuestMemory, HostUse
 from floe.image import vitals
 from floe.image.vitals import Vitals
 from floe.store import stackfolder, vmfolder
@@ -142,8 +142,10 @@ class _Watched:
         self._inside = Guest(folder, process)
         self._last: _Moment | None = None
 
-    def sample(self, status: Status, *, ready: bool | None, stack: str | None) -> Usage:
-        before, now = self._last, _Moment(time.monotonic(), self._cpu_s(), self._guest())
+    def sample(self, status: Status, use: HostUse | None, *, ready: bool | None, stack: str | None) -> Usage:
+        """use: of a VM that is not its process."""
+        at, cpu_s = (use.at, use.cpu_s) if use is not None else (time.monotonic(), self._cpu_s())
+        before, now = self._last, _Moment(at, cpu_s, self._guest())
         self._last = now
         seconds = now.at - before.at if before else 0.0
         cpu = None
@@ -151,7 +153,8 @@ class _Watched:
             cpu = max(0.0, (now.cpu_s - before.cpu_s) / seconds)
         last = before.guest if before is not None else None
         rates = {f"{key}_rate": _rate(last, now.guest, name, seconds) for key, name in _RATES.items()}
-        return Usage(status, ready, cpu, self._host_bytes(), now.guest, **rates, stack=stack)
+        host_bytes = use.bytes if use is not None else self._host_bytes()
+        return Usage(status, ready, cpu, host_bytes, now.guest, **rates, stack=stack)
 
     def _guest(self) -> Vitals | None:
         if not self._inside.is_closed_to_us:
@@ -200,14 +203,18 @@ class Watch:
         self._watched: dict[str, _Watched] = {}
         self._asking: dict[str, threading.Thread] = {}
         self._answers: dict[str, Status] = {}
+        self._hosts: threading.Thread | None = None
+        self._uses: dict[str, HostUse] = {}
 
     def sample(self) -> list[Usage]:
         """By name. The first one of a VM has no rates; of one whose keeper does not answer in time nothing is known."""
         placed = _placed()
         found = []
-        for folder, status in self._statuses([f for f in vmfolder.everything() if self._wants(f.name)]):
+        folders = [f for f in vmfolder.everything() if self._wants(f.name)]
+        uses = self._host_uses(folders)
+        for folder, status in self._statuses(folders):
             if status.alive:
-                found.append(self._usage(folder, status, *placed.get(folder.name, (None, None))))
+                found.append(self._usage(folder, status, uses, *placed.get(folder.name, (None, None))))
         for name in set(self._watched) - {usage.status.spec.name for usage in found}:
             self._watched.pop(name).close()
         return found
@@ -233,10 +240,37 @@ class Watch:
                 with contextlib.suppress(FloeError):
                     yield folder, Status(folder, folder.spec, "no answer")
 
+    def _host_uses(self, folders: list[Folder]) -> dict[str, HostUse]:
+        """Of VMs that are not their processes, by name: in a thread of its own, as _statuses()."""
+        apart: dict[str, dict[str, str]] = {}
+        for folder in folders:
+            with contextlib.suppress(FloeError):
+                hypervisor = folder.spec.hypervisor
+                if not registry.create(hypervisor).is_the_vm and (plan := folder.plan) is not None:
+                    apart.setdefault(hypervisor, {})[folder.name] = plan.uuid
+        if not apart:
+            return {}
+
+        def ask() -> None:
+            found: dict[str, HostUse] = {}
+            for hypervisor, uuids in apart.items():
+                with contextlib.suppress(FloeError, OSError):
+                    found |= registry.create(hypervisor).host_uses(uuids, _ANSWER_S)
+            self._uses = found
+
+        if self._hosts is None or not self._hosts.is_alive():
+            self._uses = {}
+            self._hosts = threading.Thread(target=ask, daemon=True)
+            self._hosts.start()
+        self._hosts.join(_ANSWER_S)
+        return self._uses
+
     def _wants(self, name: str) -> bool:
         return not self._names or any(name == wanted or name.startswith(f"{wanted}.") for wanted in self._names)
 
-    def _usage(self, folder: Folder, status: Status, ready: bool | None, stack: str | None) -> Usage:
+    def _usage(
+        self, folder: Folder, status: Status, uses: dict[str, HostUse], ready: bool | None, stack: str | None
+    ) -> Usage:
         ready = None if ready is None else ready and status.state == "running"
         process, watched = folder.vm, self._watched.get(folder.name)
         if watched is not None and watched.process != process:
@@ -246,7 +280,7 @@ class Watch:
             return Usage(status, ready, stack=stack)
         if watched is None:
             watched = self._watched[folder.name] = _Watched(folder, process)
-        return watched.sample(status, ready=ready, stack=stack)
+        return watched.sample(status, uses.get(folder.name), ready=ready, stack=stack)
 
     def close(self) -> None:
         for watched in self._watched.values():

@@ -10,6 +10,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from floe.errors import VmError
@@ -31,6 +32,15 @@ class GuestMemory(Protocol):
 
     def close(self) -> None:
         """Read no more."""
+
+
+@dataclass(frozen=True)
+class HostUse:
+    """What a VM has used of its host that is no process of this machine. at: when, by time.monotonic()."""
+
+    at: float
+    cpu_s: float
+    bytes: int
 
 
 class Hypervisor(Protocol):
@@ -107,6 +117,10 @@ class Hypervisor(Protocol):
     def memory(self, pid: int, size: int, machine: str, known: tuple[int, bytes]) -> GuestMemory | None:
         """The memory of a guest of `size` bytes, in which these bytes are `known` to lie at an address; None where it
         cannot be read at all. Raises OSError."""
+
+    def host_uses(self, uuids: Mapping[str, str], deadline_s: float) -> dict[str, HostUse]:
+        """What VMs use that are not their processes (is_the_vm), by name; without those of which nothing is known. All
+        are asked for at once. uuids: of each, by name. Raises FloeError, OSError."""
 
     def release(self) -> None:
         """Give back what was lent. May be called more than once."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from floe.errors import UsageError
 from floe.hostnet import backlog, taps
-from floe.hypervisor.base import OnEvent
+from floe.hypervisor.base import HostUse, OnEvent
 from floe.qemu import accel, commandline, qmp, words
 from floe.qemu.commandline import Endpoints
 from floe.qemu.copying import Copying, StandsStill
@@ -135,6 +135,10 @@ class Qemu:
     def memory(self, pid: int, size: int, machine: str, known: tuple[int, bytes]) -> GuestMemory:
         """By the memory of QEMU's process."""
         return GuestMemory(pid, size, machine, known)
+
+    def host_uses(self, uuids: Mapping[str, str], deadline_s: float) -> dict[str, HostUse]:
+        """Its processes tell."""
+        return {}
 
     def release(self) -> None:
         """Nothing is lent; our end of QMP."""

@@ -6,17 +6,17 @@ from __future__ import annotations
 import json
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from floe.errors import FloeError, UsageError, VmError
-from floe.hypervisor.base import OnEvent
+from floe.hypervisor.base import HostUse, OnEvent
 from floe.lab import disk as labdisk
 from floe.spec import guestline, handover, vmspec
 from floe.spec.network import Card
 from floe.spec.runoptions import RunOptions
 from floe.spec.vmspec import VmSpec, Wires
-from floe.xen import dom0, events, places, scripts, xlconfig
+from floe.xen import dom0, events, listing, places, scripts, xlconfig
 from floe.xenlab import lab
 
 
@@ -140,6 +140,12 @@ class Xen:
 
     def memory(self, pid: int, size: int, machine: str, known: tuple[int, bytes]) -> None:
         """Not without a right to map a domain's memory, in dom0."""
+
+    def host_uses(self, uuids: Mapping[str, str], deadline_s: float) -> dict[str, HostUse]:
+        """From dom0's list of domains."""
+        names = {xlconfig.domain_name(name, uuid): name for name, uuid in uuids.items()}
+        found = listing.domains(places.choose(), deadline_s)
+        return {names[name]: HostUse(*row) for name, row in found.items() if name in names}
 
     def release(self) -> None:
         """Give the addresses back; a process that inherited them holds them still."""
