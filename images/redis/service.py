@@ -41,6 +41,10 @@ def _check(app: appliance.PolledApp) -> None:
         app.fail("MAXMEMORY_POLICY=%s: one of %s" % (settings.maxmemory_policy, known))
     if not 1 <= settings.databases <= 64:
         app.fail("DATABASES=%d: 1 to 64" % settings.databases)
+    if settings.maxclients < 1:
+        app.fail("MAXCLIENTS=%d: 1 or more" % settings.maxclients)
+    if settings.timeout < 0:
+        app.fail("TIMEOUT=%d: seconds, or 0 for never" % settings.timeout)
 
 
 def _made(app: appliance.PolledApp) -> Server:

@@ -98,3 +98,18 @@ def _check_no_memory(port: int) -> None:
         assert one.ask("SET", "k", b"x" * 100_000) == "OK" and one.ask("STRLEN", "k") == 100_000
         for rule, answer in zip(rules, before, strict=True):
             assert isinstance(answer, list) and one.ask("CONFIG", "SET", rule, answer[1]) == "OK"
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("PORT=70000", "PORT=70000: expected a port, 0 to 65535"),
+        ("MAXCLIENTS=0", "MAXCLIENTS=0: 1 or more"),
+        ("TIMEOUT=-1", "TIMEOUT=-1: seconds, or 0 for never"),
+    ],
+)
+def test_settings_that_cannot_be(boot: Boot, setting: str, said: str) -> None:
+    name, _, value = setting.partition("=")
+    vm = boot("redis", deadline_s=60, env={name: value})
+    assert vm.wait() == 2
+    assert vm.console_text == f"error redis: {said}\n"
