@@ -171,9 +171,11 @@ _ESCAPES = {110: 10, 114: 13, 116: 9, 98: 8, 97: 7}
 
 def split_words(line: bytes) -> list | None:
     """Words between blanks, some in quotes. None: quotes that do not match."""
+    line = line.strip(b" \t\r\n\x00")
+    if b'"' not in line and b"'" not in line:
+        return line.split()
     words: list = []
     at = 0
-    line = line.strip(b" \t\r\n\x00")
     while at < len(line):
         if line[at] in b" \t\r\x0b\x0c":
             at += 1
