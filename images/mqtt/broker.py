@@ -6,7 +6,10 @@ from link import Link
 from session import AS_PUBLISHED, NO_LOCAL, SUB_ID_SHIFT, Message, Session, now
 from topics import Subscriptions, matches
 
+import floe
+
 _MARGIN = 32  # connections over the limit, so that they can be told
+_SESSION, _FILTER, _RETAINED = 700, 400, 400  # bytes that one costs beside its texts
 
 
 class Broker:
@@ -18,7 +21,6 @@ class Broker:
         self.session_expiry = int(settings.session_expiry)
         self.inflight = settings.inflight
         self.keep_alive = int(settings.keep_alive)
-        self.subscriptions = settings.subscriptions
         self.sessions: dict = {}  # client id -> Session
         self.links: set = set()
         self.retained: dict = {}  # topic -> Message
@@ -29,7 +31,10 @@ class Broker:
         self.sent = 0  # messages that went
         self.dropped = 0
         self.waiting_bytes = 0
+        self.kept_bytes = 0  # of sessions that outlive connections, subscriptions, retained messages
+        self._most_kept = settings.kept or floe.mem_info()["ram"] // 4
         self._clients = settings.clients
+        self._most_filters = settings.subscriptions  # of one client
         self._queued = settings.queued
         self._queued_bytes = settings.queued_bytes
         self._most_retained = settings.retained
@@ -53,7 +58,14 @@ class Broker:
             return p.BAD_LOGIN
         if sum([link.session is not None for link in self.links]) >= self._clients:
             return p.BUSY
+        if wishes.expiry_s and wishes.client_id not in self.sessions and not self._has_room(_SESSION, True):
+            self.log.warning("no room for the session of another client (KEPT)")
+            return p.BUSY
         return 0
+
+    def _has_room(self, size: int, lasting: bool) -> bool:
+        """What goes with its connection may take all, what lasts half of it: strangers lock nobody out for days."""
+        return self.kept_bytes + size <= self._most_kept >> lasting
 
     def connected(self, link: Link, wishes: object) -> bool:
         """Give a connection its session. True: the session was there."""
@@ -69,13 +81,21 @@ class Broker:
             session = None
         there = session is not None
         if session is None:
-            session = self.sessions[wishes.client_id] = Session(wishes.client_id, self)
+            session = Session(wishes.client_id, self)
+            self.add(session, wishes.expiry_s)
         self._delayed.pop(session, None)
         session.link, link.session = link, session
         session.expiry_s, session.expires = wishes.expiry_s, None
         self.changed = True
         self.log.debug("%s: client %s, version %d", link.peer, wishes.client_id, wishes.version)
         return there
+
+    def add(self, session: Session, expiry_s: int) -> None:
+        """A new one."""
+        self.sessions[session.id] = session
+        session.expiry_s = expiry_s
+        session.kept_bytes = _SESSION + len(session.id) if expiry_s else 0
+        self.kept_bytes += session.kept_bytes
 
     def closed(self, link: Link) -> None:
         """A connection has ended, or has lost its session. May be called twice."""
@@ -103,7 +123,8 @@ class Broker:
             self.unsubscribe(session, text)
         for message, _, _ in session.waiting:
             self.gone(message)
-        self.sessions.pop(session.id, None)
+        if self.sessions.pop(session.id, None) is not None:
+            self.kept_bytes -= session.kept_bytes
         self.changed = True
         delayed = self._delayed.pop(session, None)
         if delayed is not None:
@@ -133,13 +154,7 @@ class Broker:
             return False
         self.published += 1
         if retain:
-            self.changed = True
-            if not message.payload:
-                self.retained.pop(message.topic, None)
-            elif message.topic in self.retained or len(self.retained) < self._most_retained:
-                self.retained[message.topic] = message
-            else:
-                self.log.warning("no room to retain a message of %s", message.topic)
+            self.retain(message, sender is None)
         tree = self.tree
         found = tree.find(message.topic)
         for session, options in found.items():
@@ -157,6 +172,24 @@ class Broker:
                 self.changed = True
         return bool(found or tree.turns)
 
+    def retain(self, message: Message, always: bool = False) -> None:
+        """In the place of the one before; without room there is none then, rather than an old one."""
+        self.changed = True
+        self._let_go(message.topic)
+        if not message.payload:
+            return
+        size = _cost(message)
+        if always or (len(self.retained) < self._most_retained and self._has_room(size, True)):
+            self.retained[message.topic] = message
+            self.kept_bytes += size
+        else:
+            self.log.warning("no room to retain a message of %s", message.topic)
+
+    def _let_go(self, topic: bytes) -> None:
+        message = self.retained.pop(topic, None)
+        if message is not None:
+            self.kept_bytes -= _cost(message)
+
     def send_retained(self, session: Session, text: bytes, options: int) -> None:
         levels = text.split(b"/")
         wild = b"+" in levels or b"#" in levels
@@ -165,7 +198,7 @@ class Broker:
             if message is None or not matches(levels, topic):
                 continue
             if message.expires is not None and not message.left():
-                del self.retained[topic]
+                self._let_go(topic)
                 continue
             if options > 0xFF:
                 message = _with_ids(message, None, options)
@@ -173,14 +206,24 @@ class Broker:
 
     def subscribe(self, session: Session, text: bytes, options: int) -> bool:
         """True: it is new."""
+        if text not in session.filters:
+            self.kept_bytes += _FILTER + 2 * len(text)
         session.filters[text] = options
         self.changed = True
         return self.tree.add(text, session, options)
 
     def unsubscribe(self, session: Session, text: bytes) -> bool:
         self.changed = True
-        session.filters.pop(text, None)
+        if session.filters.pop(text, None) is not None:
+            self.kept_bytes -= _FILTER + 2 * len(text)
         return self.tree.remove(text, session)
+
+    def may_subscribe(self, session: Session, text: bytes) -> bool:
+        """Whether there is room for a subscription, if it is another one."""
+        if text in session.filters:
+            return True
+        lasting = session.expiry_s > 0
+        return len(session.filters) < self._most_filters and self._has_room(_FILTER + 2 * len(text), lasting)
 
     def may_wait(self, session: Session, message: Message) -> bool:
         """Whether there is room for one more; if so it counts."""
@@ -192,6 +235,10 @@ class Broker:
 
     def gone(self, message: Message) -> None:
         self.waiting_bytes -= len(message.payload) + len(message.topic)
+
+
+def _cost(message: Message) -> int:
+    return _RETAINED + len(message.topic) + len(message.payload) + message.said_bytes()
 
 
 def _with_ids(message: Message, ids: list | None, options: int) -> Message:

@@ -89,6 +89,10 @@ class Link:
         except p.PacketError as exc:
             self._broker.log.info("%s: %s", self.peer, exc)
             self.say_goodbye(exc.code, str(exc))
+        except MemoryError:
+            self._splitter = p.Splitter(0)  # what it sent goes first
+            self._broker.log.warning("%s: closed: no memory for what it sends", self.peer)
+            self.say_goodbye(p.QUOTA, "no memory")
         except (OSError, EOFError):
             pass
         finally:
@@ -259,8 +263,7 @@ class Link:
     def _refusal(self, text: bytes) -> int:
         if not is_filter(shared(text)[1]):
             return p.BAD_FILTER
-        full = len(self.session.filters) >= self._broker.subscriptions and text not in self.session.filters
-        return 0x97 if full else 0
+        return 0 if self._broker.may_subscribe(self.session, text) else p.QUOTA
 
     def _unsubscribe(self, body: p.Reader) -> None:
         number = body.packet_id()

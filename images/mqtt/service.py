@@ -7,7 +7,7 @@ import time
 
 import appliance
 from broker import Broker
-from packet import SHUTTING_DOWN
+from packet import SHUTTING_DOWN, PacketError
 from session import Message
 from store import Store
 from users import Users, UsersError
@@ -23,6 +23,7 @@ _DEFAULTS = {
     "queued_bytes": appliance.Size(4194304),
     "retained": 5000,
     "subscriptions": 100,
+    "kept": appliance.Size(0),
     "session_expiry": appliance.Seconds(604800),
     "sys": appliance.Seconds(10),
     "store": "/mqtt.db",
@@ -35,8 +36,13 @@ class Service:
 
     def __init__(self, port: int, context: object) -> None:
         self.app = appliance.App("mqtt", dict(_DEFAULTS, port=appliance.Port(port)))
+        for name, least in (("clients", 1), ("inflight", 1), ("queued", 0), ("retained", 0), ("subscriptions", 0)):
+            value = getattr(self.app.settings, name)
+            if value < least:
+                self.app.fail("%s=%d: %d or more" % (name.upper(), value, least))
         self._context = context
         self._store: Store | None = None
+        self._unsaved = ""  # why not, the last time
         self._began = time.time()
         try:
             self.broker = Broker(self.app.settings, self.app.log, Users())
@@ -50,6 +56,11 @@ class Service:
             ("mqtt_sessions", "Sessions, with clients or without.", lambda: len(self.broker.sessions)),
             ("mqtt_subscriptions", "Subscriptions.", lambda: self.broker.tree.count),
             ("mqtt_retained", "Retained messages.", lambda: len(self.broker.retained)),
+            (
+                "mqtt_kept_bytes",
+                "Of lasting sessions, subscriptions, retained messages.",
+                lambda: self.broker.kept_bytes,
+            ),
             ("mqtt_waiting_bytes", "Of messages that wait for their clients.", lambda: self.broker.waiting_bytes),
             ("mqtt_published_total", "Messages that came.", lambda: self.broker.published),
             ("mqtt_sent_total", "Messages that went.", lambda: self.broker.sent),
@@ -77,7 +88,9 @@ class Service:
             if self._store.load(self.broker):
                 counts = (len(self.broker.sessions), len(self.broker.retained))
                 self.app.log.info("%s: %d sessions, %d retained messages", path, *counts)
-        except (OSError, ValueError, IndexError, KeyError) as exc:
+        except MemoryError:
+            self.app.fail("%s: what it holds needs a VM with more memory" % path)
+        except (OSError, ValueError, IndexError, KeyError, PacketError) as exc:
             self.app.log.error("%s is not whole (%s): kept as %s.bad, beginning anew", path, type(exc).__name__, path)
             self.broker = Broker(self.app.settings, self.app.log, Users())
             os.rename(path, path + ".bad")
@@ -87,8 +100,12 @@ class Service:
         if self._store is not None and self.broker.changed:
             try:
                 self._store.save(self.broker)
-            except OSError as exc:
-                self.app.log.error("%s: cannot be written (error %d)", self._store.path, exc.errno)
+                self._unsaved = ""
+            except (OSError, MemoryError) as exc:
+                cause = "error %d" % exc.errno if isinstance(exc, OSError) else "no memory"
+                if cause != self._unsaved:
+                    self.app.log.error("%s: cannot be written (%s); tried again", self._store.path, cause)
+                self._unsaved = cause
 
     # ---- running ------------------------------------------------------------------------------
 
@@ -97,13 +114,16 @@ class Service:
         every_sys, every_save = int(settings.sys), max(1, int(settings.save))
         seconds = 0
         while True:
-            if every_sys and seconds % every_sys == 0:
-                self._publish_sys()
+            try:
+                if every_sys and seconds % every_sys == 0:
+                    self._publish_sys()
+                self.broker.tick()
+            except MemoryError:
+                self.app.log.warning("no memory for a message to somebody")
+            if seconds and seconds % every_save == 0:
+                self._save()
             await asyncio.sleep(1)
             seconds += 1
-            self.broker.tick()
-            if seconds % every_save == 0:
-                self._save()
 
     def _publish_sys(self) -> None:
         broker = self.broker

@@ -3,7 +3,7 @@
 
 import time
 
-from packet import PUBREL, SUB_ID, answer, publish
+from packet import PUBREL, SUB_ID, answer, properties, publish
 
 NO_LOCAL, AS_PUBLISHED = 4, 8  # options of a subscription, above its QoS
 
@@ -19,19 +19,23 @@ def now() -> float:
 class Message:
     """What was published. expires: now() when it is too late, or None."""
 
-    def __init__(self, topic: bytes, payload: bytes, qos: int, properties: dict, expires: float | None) -> None:
+    def __init__(self, topic: bytes, payload: bytes, qos: int, said: dict, expires: float | None) -> None:
         self.topic = topic
         self.payload = payload
         self.qos = qos
-        self.properties = properties
+        self.properties = said
         self.expires = expires
         self._fastest: dict = {}  # version -> packet of QoS 0 without flags
 
     def for_subscription(self, ids: list) -> "Message":
         """The same with the ids of the subscriptions for which it is sent."""
-        properties = dict(self.properties)
-        properties[SUB_ID] = ids
-        return Message(self.topic, self.payload, self.qos, properties, self.expires)
+        said = dict(self.properties)
+        said[SUB_ID] = ids
+        return Message(self.topic, self.payload, self.qos, said, self.expires)
+
+    def said_bytes(self) -> int:
+        """About what its properties take."""
+        return len(properties(self.properties)) if self.properties else 0
 
     def left(self) -> int | None:
         return None if self.expires is None else max(0, int(self.expires - now() + 0.999))
@@ -51,6 +55,7 @@ class Session:
     def __init__(self, client_id: bytes, limits: object) -> None:
         self.id = client_id
         self.link: object = None
+        self.kept_bytes = 0  # that it counts for itself: broker.py
         self.expiry_s = 0  # after the end of a connection; 0: with it
         self.expires: float | None = None  # now() when it goes; None: connected, or never
         self.filters: dict = {}  # filter -> options

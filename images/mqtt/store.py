@@ -64,7 +64,21 @@ class Store:
     def save(self, broker: object) -> None:
         broker.changed = False
         fresh = self.path + ".new"
-        with open(fresh, "wb") as file:
+        try:
+            self._write(broker, fresh)
+        except BaseException:
+            broker.changed = True
+            try:
+                os.remove(fresh)  # a part of it would only take the room that is wanted
+            except OSError:
+                pass
+            raise
+        os.rename(fresh, self.path)
+        if hasattr(os, "sync"):
+            os.sync()
+
+    def _write(self, broker: object, path: str) -> None:
+        with open(path, "wb") as file:
             out = _Writer(file)
             out.raw(_HEAD)
             kept = [message for topic, message in broker.retained.items() if topic[:1] != b"$"]
@@ -76,9 +90,6 @@ class Store:
             for session in sessions:
                 _save_session(out, session)
             file.write(struct.pack(">I", out.crc))
-        os.rename(fresh, self.path)
-        if hasattr(os, "sync"):
-            os.sync()
 
     def load(self, broker: object) -> bool:
         """False: there is no file. Raises ValueError if it is not whole."""
@@ -94,7 +105,7 @@ class Store:
         fields = _Fields(data[:-4])
         for _ in range(fields.int()):
             message = fields.message()
-            broker.retained[message.topic] = message
+            broker.retain(message)
         for _ in range(fields.int()):
             _load_session(fields, broker)
         return True
@@ -119,9 +130,8 @@ def _save_session(out: _Writer, session: Session) -> None:
 
 def _load_session(fields: _Fields, broker: object) -> None:
     session = Session(fields.bytes(), broker)
-    session.expiry_s = fields.int()
+    broker.add(session, fields.int())
     session.expires = now() + session.expiry_s
-    broker.sessions[session.id] = session
     for _ in range(fields.int()):
         text = fields.bytes()
         broker.subscribe(session, text, fields.int())

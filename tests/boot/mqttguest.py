@@ -151,14 +151,19 @@ BootMqtt = Callable[..., Mqtt]
 
 
 def serve(boot: Boot) -> Iterator[BootMqtt]:
-    """Body of a fixture boot_mqtt(secrets={}, disks=[], variant="", **env) -> Mqtt. Each must end in order."""
+    """Body of a fixture boot_mqtt(secrets={}, disks=[], variant="", memory="32M", **env) -> Mqtt. Each must end in order."""
     running: list[Mqtt] = []
 
     def start(
-        secrets: dict[str, Path] | None = None, disks: list[str] | None = None, variant: str = "", **env: str
+        secrets: dict[str, Path] | None = None,
+        disks: list[str] | None = None,
+        variant: str = "",
+        memory: str = "32M",
+        **env: str,
     ) -> Mqtt:
         port = 8883 if variant else 1883
         more: dict[str, Any] = {"variant": variant} if variant else {}
+        more["memory"] = memory
         vm = boot(
             "mqtt", deadline_s=DEADLINE_S, ports=[port, 9100], env=env, secrets=secrets or {}, disks=disks or [], **more
         )

@@ -10,6 +10,7 @@ import struct
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -310,3 +311,96 @@ def test_hostile_packets_and_limits(boot_mqtt: BootMqtt) -> None:
         assert one.subscribe(b"$SYS/broker/version") == b"\0"
         assert one.message()[3].startswith(b"Floe ")
     mqtt.stop()
+
+
+def test_what_clients_leave_has_an_end(boot_mqtt: BootMqtt) -> None:
+    """Sessions, subscriptions and retained messages of strangers leave room for others, and are given back."""
+    mqtt = boot_mqtt(KEPT="40K", SYS="0")
+    with Client(mqtt.port, connect(b"one")) as one:
+        one.expect(CONNACK)
+        for number in range(12):  # of which half of it takes nine
+            one.publish(b"r%d" % number, bytes(1700), 1, 1, 1)
+            one.expect(PUBACK)
+        mqtt.vm.expect_exact("no room to retain a message of b'r9'")
+        assert mqtt.metric("mqtt_retained") == 9 and mqtt.metric("mqtt_kept_bytes") == 9 * 2102
+        with Client(mqtt.port, connect(b"lasting" * 100, flags=0)) as lasting:
+            lasting.expect(CONNACK)
+        with Client(mqtt.port, connect(b"late", flags=0)) as late:
+            assert late.expect(CONNACK)[1] == b"\0\3" and late.ended()
+        mqtt.vm.expect_exact("no room for the session of another client (KEPT)")
+        with Client(mqtt.port, connect(b"two", version=5)) as two:
+            two.expect(CONNACK)
+            codes = [two.subscribe(b"%d" % number + bytes([120]) * 2000, 0, 5) for number in range(6)]
+            assert codes == [b"\0"] * 4 + [b"\x97"] * 2
+        until(lambda: mqtt.metric("mqtt_subscriptions") == 0, "the end of the second client")
+        one.publish(b"r0", bytes(1900), 0, 0, 1)  # there is no room for the larger one, and the old one is not true
+        mqtt.vm.expect_exact("no room to retain a message of b'r0'")
+        for number in range(1, 12):
+            one.publish(b"r%d" % number, b"", 0, 0, 1)
+        with Client(mqtt.port, connect(b"lasting" * 100)) as lasting:
+            lasting.expect(CONNACK)
+        until(lambda: mqtt.metric("mqtt_kept_bytes") == 0, "nothing that is kept")
+    mqtt.stop()
+
+
+def test_packets_for_which_there_is_no_memory(boot_mqtt: BootMqtt) -> None:
+    mqtt = boot_mqtt(memory="16M")
+    with Client(mqtt.port, connect(b"watch")) as watch, ExitStack() as crowd:
+        watch.expect(CONNACK)
+        for number in range(60):
+            one = crowd.enter_context(Client(mqtt.port, connect(b"c%d" % number)))
+            one.expect(CONNACK)
+            with suppress(ConnectionError):
+                one.send(b"\x30\xff\xff\x0f" + text(b"t") + bytes(200_000))
+        mqtt.vm.expect_exact("closed: no memory for what it sends")
+        watch.send(PING)
+        watch.expect(PINGRESP)
+    with Client(mqtt.port, connect(b"next")) as client:
+        client.expect(CONNACK)
+        assert client.subscribe(b"x") == b"\0"
+        client.publish(b"x", b"still here")
+        assert client.message()[3] == b"still here"
+    assert "Traceback" not in mqtt.stop()
+
+
+def test_a_full_disk(boot_mqtt: BootMqtt, tmp_path: Path) -> None:
+    """What was saved stays while there is no room for more, and what is new is saved as soon as there is."""
+    disk = tmp_path / "mqtt.img"
+    assert floe("disk", "create", disk, "--size", "256K").returncode == 0
+    first = boot_mqtt(disks=[str(disk)], SAVE="1")
+    with Client(first.port, connect(b"pub")) as client:
+        client.expect(CONNACK)
+        client.publish(b"small", b"1", 1, 1, 1)
+        client.expect(PUBACK)
+        for topic in (b"large", b"larger"):
+            client.publish(topic, bytes(130_000), 1, 1, 1)
+            client.expect(PUBACK)
+        first.vm.expect_exact("/mqtt.db: cannot be written (error 28); tried again")
+        client.publish(b"small", b"2", 1, 1, 1)
+        client.expect(PUBACK)
+        for topic in (b"large", b"larger"):
+            client.publish(topic, b"", 1, 1, 1)
+            client.expect(PUBACK)
+    first.stop()
+    second = boot_mqtt(disks=[str(disk)])
+    with Client(second.port, connect(b"sub")) as client:
+        client.expect(CONNACK)
+        assert client.subscribe(b"#") == b"\0"
+        assert client.message()[1:] == (b"small", 0, b"2")
+    second.stop()
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("PORT=65536", "PORT=65536: expected a port, 0 to 65535"),
+        ("METRICS_PORT=-1", "METRICS_PORT=-1: expected a port, 0 to 65535"),
+        ("INFLIGHT=0", "INFLIGHT=0: 1 or more"),
+        ("RETAINED=-1", "RETAINED=-1: 0 or more"),
+    ],
+)
+def test_settings_that_cannot_be(boot: Boot, setting: str, said: str) -> None:
+    name, _, value = setting.partition("=")
+    vm = boot("mqtt", deadline_s=60, env={name: value})
+    assert vm.wait() == 2
+    assert vm.console_text == f"error mqtt: {said}\n"
