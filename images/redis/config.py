@@ -2,7 +2,7 @@
 """CONFIG's parameters: what can be asked for, and what can be changed while the server runs."""
 
 from eviction import POLICIES
-from resp import MOST, CommandError
+from resp import MOST, CommandError, text_of
 
 _SIZES = (b"maxmemory", b"maxmemory-clients", b"proto-max-bulk-len", b"auto-aof-rewrite-min-size")
 _BULK_LEAST = 1 << 20
@@ -47,7 +47,7 @@ class Config:
         """Raises CommandError."""
         server = self._server
         if name not in self._values():
-            raise CommandError("ERR Unknown option or number of arguments for CONFIG SET - '%s'" % name.decode())
+            raise CommandError("ERR Unknown option or number of arguments for CONFIG SET - '%s'" % text_of(name))
         if name == b"requirepass":
             server.password = value
         elif name in _SIZES:

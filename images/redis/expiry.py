@@ -2,7 +2,7 @@
 """Commands that say when a key goes."""
 
 from number import MAX, parse_integer
-from resp import ONE, ZERO, CommandError, integer
+from resp import ONE, ZERO, CommandError, integer, text_of
 
 _SECONDS = (b"EX", b"EXAT")
 _FROM_NOW = (b"EX", b"PX")
@@ -33,7 +33,7 @@ def _options(args: list) -> set:
     for word in args[3:]:
         upper = word.upper()
         if upper not in (b"NX", b"XX", b"GT", b"LT"):
-            raise CommandError("ERR Unsupported option %s" % word.decode())
+            raise CommandError("ERR Unsupported option %s" % text_of(word))
         options.add(upper)
     if b"NX" in options and len(options) > 1:
         raise CommandError("ERR NX and XX, GT or LT options at the same time are not compatible")
