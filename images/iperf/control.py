@@ -27,6 +27,7 @@ HELLO_BACK = b"6789"
 NOT_IMPLEMENTED = 13  # iperf3's number of an error
 STEP_S = 15  # for one step of the protocol but the measurement itself
 _LARGEST_JSON = 65536
+_DIGITS = 500  # of a number in it; reading one takes the square of them
 MOST_STREAMS = 128
 _LARGEST_DATAGRAM = 65507
 
@@ -65,6 +66,9 @@ class Control:
         if size > _LARGEST_JSON:
             raise ProtocolError("JSON of %d bytes" % size)
         data = await self.read(size)
+        for at in range(0, size - _DIGITS, _DIGITS):
+            if data[at : at + _DIGITS].isdigit():
+                raise ProtocolError("a number without end in JSON")
         try:
             value = json.loads(data.rstrip(b"\0").decode())
         except ValueError:
@@ -110,7 +114,7 @@ class Request:
 def _number(said: dict, key: str, default: int, least: int, most: int) -> int:
     value = said.get(key, default)
     if not isinstance(value, (int, float)) or not least <= value <= most:
-        raise ProtocolError("%s is %r" % (key, value))
+        raise ProtocolError("%s is %s" % (key, repr(value)[:40]))
     return int(value)
 
 
