@@ -6,6 +6,7 @@
 #include "family.h"
 #include "hal/hal.h"
 #include "port.h"
+#include "py/gc.h"
 #include "py/mperrno.h"
 #include "py/mphal.h"
 #include "py/runtime.h"
@@ -19,6 +20,8 @@ typedef struct {
     mp_obj_base_t base;
     int fd; // -1 once closed
 } stream_obj_t;
+
+typedef stream_obj_t end_obj_t;
 
 typedef struct {
     mp_obj_base_t base;
@@ -44,6 +47,7 @@ static int fd_of(mp_obj_t fd) {
 
 static void wait_until(uint64_t deadline_ns) {
     mp_handle_pending(true);
+    family_pipe_sweep();
     hal_event_wait(deadline_ns);
 }
 
@@ -61,6 +65,7 @@ static mp_obj_t vm_fork(mp_obj_t place_in) {
     size_t len;
     const char *place = mp_obj_str_get_data(place_in, &len);
     check(family_open());
+    family_pipe_sweep();
     return mp_obj_new_int(check(family_fork(place, (uint32_t)(len < UINT32_MAX ? len : UINT32_MAX))));
 }
 static MP_DEFINE_CONST_FUN_OBJ_1(vm_fork_obj, vm_fork);
@@ -122,7 +127,14 @@ static MP_DEFINE_CONST_FUN_OBJ_1(vm_exit_obj, vm_exit);
 static mp_obj_t vm_pipe(void) {
     int fds[2];
     check(family_open());
-    check(family_pipe_open((uint32_t)family_pid(), fds));
+    family_pipe_sweep();
+    int r = family_pipe_open((uint32_t)family_pid(), fds);
+    if (r == -EMFILE) {
+        gc_collect(); // what nobody has any more is closed
+        family_pipe_sweep();
+        r = family_pipe_open((uint32_t)family_pid(), fds);
+    }
+    check(r);
     mp_obj_t items[] = {MP_OBJ_NEW_SMALL_INT(fds[0]), MP_OBJ_NEW_SMALL_INT(fds[1])};
     return mp_obj_new_tuple(2, items);
 }
@@ -341,6 +353,42 @@ static const mp_stream_p_t stream_p = {.read = stream_read, .write = stream_writ
 static MP_DEFINE_CONST_OBJ_TYPE(stream_type, MP_QSTR_Stream, MP_TYPE_FLAG_ITER_IS_STREAM, make_new, stream_make_new,
                                 protocol, &stream_p, locals_dict, &stream_locals);
 
+// ---- End(fd): one end of a pipe, closed once nobody has the object ------------------------------------------
+
+static mp_obj_t end_make_new(const mp_obj_type_t *type, size_t n_args, size_t n_kw, const mp_obj_t *args) {
+    mp_arg_check_num(n_args, n_kw, 1, 1, false);
+    int fd = fd_of(args[0]);
+    check(family_pipe_blocks(fd));
+    end_obj_t *self = mp_obj_malloc_with_finaliser(end_obj_t, type);
+    self->fd = fd;
+    return MP_OBJ_FROM_PTR(self);
+}
+
+static mp_obj_t end_close(mp_obj_t self_in) {
+    end_obj_t *self = MP_OBJ_TO_PTR(self_in);
+    int fd = self->fd;
+    self->fd = -1;
+    check(fd < 0 ? 0 : family_pipe_close(fd));
+    return mp_const_none;
+}
+static MP_DEFINE_CONST_FUN_OBJ_1(end_close_obj, end_close);
+
+// From within the collector: nothing is sent now.
+static mp_obj_t end_del(mp_obj_t self_in) {
+    family_pipe_abandon(((end_obj_t *)MP_OBJ_TO_PTR(self_in))->fd);
+    return mp_const_none;
+}
+static MP_DEFINE_CONST_FUN_OBJ_1(end_del_obj, end_del);
+
+static const mp_rom_map_elem_t end_locals_table[] = {
+    {MP_ROM_QSTR(MP_QSTR_close), MP_ROM_PTR(&end_close_obj)},
+    {MP_ROM_QSTR(MP_QSTR___del__), MP_ROM_PTR(&end_del_obj)},
+};
+static MP_DEFINE_CONST_DICT(end_locals, end_locals_table);
+
+static MP_DEFINE_CONST_OBJ_TYPE(end_type, MP_QSTR_End, MP_TYPE_FLAG_NONE, make_new, end_make_new, locals_dict,
+                                &end_locals);
+
 // ---- Child(pid): can be read, for select and asyncio, once there is an end that wait(pid) tells --------------
 
 static mp_obj_t child_make_new(const mp_obj_type_t *type, size_t n_args, size_t n_kw, const mp_obj_t *args) {
@@ -418,6 +466,7 @@ static const mp_rom_map_elem_t globals_table[] = {
     {MP_ROM_QSTR(MP_QSTR_get_blocking), MP_ROM_PTR(&vm_get_blocking_obj)},
     {MP_ROM_QSTR(MP_QSTR_set_blocking), MP_ROM_PTR(&vm_set_blocking_obj)},
     {MP_ROM_QSTR(MP_QSTR_Stream), MP_ROM_PTR(&stream_type)},
+    {MP_ROM_QSTR(MP_QSTR_End), MP_ROM_PTR(&end_type)},
     {MP_ROM_QSTR(MP_QSTR_Child), MP_ROM_PTR(&child_type)},
     {MP_ROM_QSTR(MP_QSTR_Any), MP_ROM_PTR(&any_type)},
 };

@@ -18,6 +18,7 @@ typedef struct pipe {
     uint32_t id;
     bool open[2];  // the reading end, the writing end
     bool waits[2]; // a call on it may wait
+    bool abandoned[2];
     // The reading end.
     uint32_t asked;      // bytes of a READ that was not answered; 0: none is out
     bool wants;          // a WANT is out
@@ -33,6 +34,7 @@ typedef struct pipe {
 
 static pipe_t *pipes;
 static unsigned pipe_count;
+static bool abandoned_any;
 static uint16_t last_id;
 
 static pipe_t *by_id(uint32_t id) {
@@ -119,6 +121,29 @@ int family_pipe_close(int fd) {
         pipe_count--;
     }
     return r;
+}
+
+void family_pipe_abandon(int fd) {
+    pipe_t *p = by_fd(fd, -1);
+    if (p != NULL) {
+        p->abandoned[(fd - FAMILY_FD_FIRST) & 1] = abandoned_any = true;
+    }
+}
+
+void family_pipe_sweep(void) {
+    bool any = abandoned_any;
+    abandoned_any = false;
+    for (pipe_t *p = pipes, *next; any && p != NULL; p = next) {
+        int fd = FAMILY_FD_FIRST + 2 * (int)p->slot;
+        bool reading = p->open[0] && p->abandoned[0], writing = p->open[1] && p->abandoned[1];
+        next = p->next;
+        if (reading) {
+            family_pipe_close(fd); // the pipe is there as long as its other end is
+        }
+        if (writing) {
+            family_pipe_close(fd + 1);
+        }
+    }
 }
 
 static int ask(pipe_t *p, uint32_t size) {

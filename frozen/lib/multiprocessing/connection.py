@@ -22,6 +22,7 @@ def milliseconds(seconds):
 class Connection:
     def __init__(self, reading=None, writing=None):
         self._reading, self._writing = reading, writing
+        self._ends = [_vm.End(fd) for fd in (reading, writing) if fd is not None]
 
     def _for_reading(self):
         if self._reading is None:
@@ -49,11 +50,9 @@ class Connection:
         return self._for_writing() if self._reading is None else self._reading
 
     def close(self):
-        reading, writing = self._reading, self._writing
         self._reading = self._writing = None
-        for fd in (reading, writing):
-            if fd is not None:
-                _vm.close(fd)
+        for end in self._ends:
+            end.close()
 
     def send(self, obj):
         self._write(dumps(obj))

@@ -16,6 +16,7 @@ class Semaphore:
         if not 0 <= value <= _MOST:
             raise ValueError("semaphore's value out of range")
         self._r, self._w = vm.pipe()
+        self._ends = _vm.End(self._r), _vm.End(self._w)
         if value:
             _vm.write(self._w, bytes(value))
 
@@ -92,6 +93,7 @@ class Event:
 
     def __init__(self):
         self._r, self._w = vm.pipe()
+        self._ends = _vm.End(self._r), _vm.End(self._w)
 
     def is_set(self):
         return _vm.lies(self._r) > 0

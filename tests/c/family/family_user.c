@@ -2,7 +2,7 @@
 // modules/family over a line that is a script: what is sent is printed (SENT), what comes is fed, at once or one piece
 // a wait. Commands: open; feed HEX; later HEX; room N (frames that still fit, -1 all); dead; run; state; fork;
 // ended PID; kill PID SIGNAL; pipe PID; read FD SIZE AHEAD; write FD HEX; close FD; ready FD;
-// take FD SIZE; ask FD GIVE_UP; lies FD; has_ended PID.
+// abandon FD; sweep; take FD SIZE; ask FD GIVE_UP; lies FD; has_ended PID.
 
 #include "../port/talk.h"
 
@@ -128,6 +128,10 @@ static void pipe_command(const talk_t *t) {
         free(data);
     } else if (talk_is(t, "close")) {
         printf("%d\n", family_pipe_close(fd));
+    } else if (talk_is(t, "abandon")) {
+        family_pipe_abandon(fd);
+    } else if (talk_is(t, "sweep")) {
+        family_pipe_sweep();
     } else if (talk_is(t, "ready")) {
         printf("%d\n", family_pipe_ready(fd));
     } else if (talk_is(t, "ask")) {

@@ -260,6 +260,20 @@ def test_the_lowest_descriptors_are_given_again(family: Family) -> None:
     assert family.lines("pipe", 5) == [f"{EMFILE} 0 0"]
 
 
+def test_ends_that_nobody_has_are_closed_later(family: Family) -> None:
+    for _ in range(3):
+        family.h.do("pipe", 5)
+    assert family.lines("sweep") == []
+    for fd in (100, 102, 103, 99, 200):
+        assert family.lines("abandon", fd) == []
+    family.h.do("close", 100)
+    assert family.sent("sweep") == [frame(CLOSE, b"\0", ID + 1), frame(CLOSE, b"\1", ID + 1)]
+    assert family.lines("sweep") == []
+    assert family.lines("ready", 101) == [str(OUT)]
+    assert family.lines("pipe", 5)[-1] == "0 102 103"
+    assert family.lines("sweep") == []
+
+
 def test_what_crosses_a_close_means_nothing(family: Family) -> None:
     family.pipe()
     family.h.do("read", 100, 5, 0)

@@ -2,6 +2,7 @@
 """multiprocessing where a VM differs from CPython, and what only CPython's sources promise."""
 
 import asyncio
+import gc
 import multiprocessing
 import os
 import time
@@ -104,6 +105,27 @@ def many():
     for process in getters:
         process.join()
         assert process.exitcode == 0
+
+
+def forgotten():
+    """What nobody has any more is closed, and its other side meets the end."""
+    for n in range(1200):
+        r, w = Pipe(False)
+        w.send(n)
+        assert r.recv() == n
+    r = half()
+    for _ in range(200):
+        gc.collect()
+        if r.poll(0.05):
+            break
+    assert isinstance(raised(r.recv), EOFError)
+
+
+def half():
+    r, w = Pipe(False)
+    w.send("some")
+    assert r.recv() == "some"
+    return r
 
 
 # ---- ends --------------------------------------------------------------------------------------------
@@ -225,7 +247,7 @@ def endless():
     print("never seen")
 
 
-for part in (values, timeouts, many, lost, own_end, waits):
+for part in (values, timeouts, many, forgotten, lost, own_end, waits):
     part()
     print("=", part.__name__)
 asyncio.run(tasks())
