@@ -86,6 +86,11 @@ class Connection:
     def recv(self):
         return loads(self._read(_MAX))
 
+    async def recv_async(self):
+        """As recv(), while the other tasks of the loop go on; no other VM reads from the same end."""
+        await vm.until_ready(self.stream())
+        return self.recv()
+
     def recv_bytes(self, maxlength=None):
         if maxlength is not None and maxlength < 0:
             raise ValueError("negative maxlength")

@@ -274,4 +274,6 @@ def _watch_the_end():
 
 @vm.after_fork
 def _became():
-    _children.clear()  # they are the parent's
+    global _watching  # noqa: PLW0603 -- the parent's children, and its end, are not ours
+    _children.clear()
+    _watching = False

@@ -5,6 +5,8 @@
 from queue import Empty, Full
 from time import ticks_diff, ticks_ms
 
+import vm
+
 from .connection import Pipe, milliseconds
 from .synchronize import Semaphore
 from .values import dumps, loads
@@ -67,6 +69,14 @@ class Queue(SimpleQueue):
         if self._room is not None:
             self._room.release()
         return loads(message)
+
+    async def get_async(self):
+        """As get(), while the other tasks of the loop go on."""
+        while True:
+            try:
+                return self.get(False)
+            except Empty:
+                await vm.until_ready(self._reader.stream())
 
     def put_nowait(self, obj):
         self.put(obj, False)

@@ -5,6 +5,7 @@ import asyncio
 import gc
 import multiprocessing
 import os
+import sys
 import time
 from multiprocessing import Event, Lock, Pipe, Pool, Process, ProcessError, Queue
 from multiprocessing.connection import wait
@@ -201,6 +202,41 @@ def loops(connection):
     connection.send(asyncio.run(main()))
 
 
+def gives(queue, connection):
+    for n in range(5):
+        time.sleep_ms(15)
+        queue.put(n)
+        connection.send([n])
+
+
+async def gets():
+    """Two tasks get from one queue, another one receives."""
+    queue, (r, w) = Queue(), Pipe(False)
+    process = Process(target=gives, args=(queue, w))
+    process.start()
+
+    async def take(function, count, taken):
+        for _ in range(count):
+            taken.append(await function())
+
+    got, received = [], []
+    await asyncio.gather(take(queue.get_async, 3, got), take(queue.get_async, 2, got), take(r.recv_async, 5, received))
+    assert sorted(got) == [0, 1, 2, 3, 4] and received == [[n] for n in range(5)]
+    await process.join_async()
+    assert process.exitcode == 0
+
+
+def forks():
+    """A child of os.fork() waits for the processes that it has started, at its end."""
+    r, w = Pipe(False)
+    pid = os.fork()
+    if pid == 0:
+        Process(target=gives, args=(Queue(), w)).start()
+        sys.exit(4)
+    assert os.waitpid(pid, 0) == (pid, 4 << 8)
+    assert [r.recv() for _ in range(5)] == [[n] for n in range(5)]
+
+
 async def tasks():
     """While children are waited for, the other tasks go on; a child has none of them."""
     seen = []
@@ -210,6 +246,7 @@ async def tasks():
     process.start()
     await process.join_async()
     assert process.exitcode == 0 and r.recv() == 5 and len(seen) > 1
+    await gets()
     started = len(seen)
     with Pool(2) as pool:
         pending = [pool.apply_async(time.sleep_ms, (40,)) for _ in range(4)]
@@ -247,7 +284,7 @@ def endless():
     print("never seen")
 
 
-for part in (values, timeouts, many, forgotten, lost, own_end, waits):
+for part in (values, timeouts, many, forgotten, lost, own_end, waits, forks):
     part()
     print("=", part.__name__)
 asyncio.run(tasks())
