@@ -47,8 +47,9 @@ static int fd_of(mp_obj_t fd) {
 
 static void wait_until(uint64_t deadline_ns) {
     mp_handle_pending(true);
-    family_pipe_sweep();
-    hal_event_wait(deadline_ns);
+    if (!family_pipe_sweep()) { // else the caller's condition may hold by now
+        hal_event_wait(deadline_ns);
+    }
 }
 
 static void wait_for_event(void) { wait_until(UINT64_MAX); }

@@ -130,7 +130,7 @@ void family_pipe_abandon(int fd) {
     }
 }
 
-void family_pipe_sweep(void) {
+bool family_pipe_sweep(void) {
     bool any = abandoned_any;
     abandoned_any = false;
     for (pipe_t *p = pipes, *next; any && p != NULL; p = next) {
@@ -144,6 +144,7 @@ void family_pipe_sweep(void) {
             family_pipe_close(fd + 1);
         }
     }
+    return any;
 }
 
 static int ask(pipe_t *p, uint32_t size) {

@@ -35,7 +35,8 @@ ssize_t family_pipe_write(int fd, const void *data, size_t len);
 int family_pipe_close(int fd);
 // Nobody has this end any more: the next sweep closes it. Sends nothing, and may be called for one that is not open.
 void family_pipe_abandon(int fd);
-void family_pipe_sweep(void);
+// True: something was closed, and events were run meanwhile.
+bool family_pipe_sweep(void);
 // What can be done at once, of FAMILY_*. What cannot is told as soon as it can, by an event. -EBADF, -EIO.
 int family_pipe_ready(int fd);
 // Whether reads and writes may wait; the verbs here never do.
