@@ -150,6 +150,7 @@ bool family_pipe_sweep(void) {
 static int ask(pipe_t *p, uint32_t size) {
     int r = family_link_send(FAMILY_READ, p->id, &size, sizeof size);
     p->asked = r < 0 ? 0 : size;
+    p->gives_up = false; // a STATE that is out was sent before this one
     return r < 0 ? r : -EAGAIN;
 }
 
@@ -193,9 +194,6 @@ int family_pipe_ask(int fd, bool give_up) {
         return -EBADF;
     }
     uint8_t what = give_up && p->asked > 0;
-    if (p->asks && (what == 0 || p->gives_up)) {
-        return 0; // its answer is still to come
-    }
     if (p->asks) {
         return -EAGAIN; // two answers could not be told apart
     }
@@ -210,14 +208,14 @@ ssize_t family_pipe_lies(int fd) {
     if (p == NULL) {
         return -EBADF;
     }
+    int r = family_link_state();
+    if (r < 0 || p->asks) {
+        return r < 0 ? r : -EAGAIN;
+    }
     if (p->data != NULL) {
         return p->len - p->at;
     }
-    if (p->end) {
-        return -EPIPE;
-    }
-    int r = family_link_state();
-    return r < 0 ? r : p->asks ? -EAGAIN : p->lies == (uint32_t)NOBODY ? -EPIPE : (ssize_t)p->lies;
+    return p->end || p->lies == (uint32_t)NOBODY ? -EPIPE : (ssize_t)p->lies;
 }
 
 ssize_t family_pipe_write(int fd, const void *data, size_t len) {

@@ -25,7 +25,7 @@ ssize_t family_pipe_read(int fd, void *out, size_t size, size_t ahead);
 // The same of what has come already; -EAGAIN: nothing, and nothing was asked for.
 ssize_t family_pipe_take(int fd, void *out, size_t size);
 // Ask the host what lies in the pipe. With give_up no byte comes any more, from its answer on, for a read that said
-// -EAGAIN; those that came meanwhile are here.
+// -EAGAIN; those that came meanwhile are here. -EAGAIN: an answer is still to come.
 int family_pipe_ask(int fd, bool give_up);
 // What the host answered to family_pipe_ask(): bytes that lie there or here, 0 for none, -EPIPE for the end. -EAGAIN:
 // it has yet to answer.

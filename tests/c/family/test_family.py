@@ -179,23 +179,39 @@ def test_a_read_is_taken_back(family: Family) -> None:
     assert family.sent("read", 100, 5, 0) == [frame(READ, numbers(5), ID)]
     assert family.sent("ask", 100, 1) == [frame(STATE, b"\1", ID)]
     family.comes(DATA, b"late", ID)
-    assert family.lines("lies", 100) == ["4"]
+    assert family.lines("lies", 100) == [str(EAGAIN)]
     family.comes(STATE, numbers(0), ID)
+    assert family.lines("lies", 100) == ["4"]
     assert family.lines("take", 100, 5) == [f"4 {b'late'.hex()}"]
     assert family.lines("take", 101, 5) == [f"{EBADF} "]
+
+
+def test_a_read_is_not_taken_back_by_what_was_said_before_it(family: Family) -> None:
+    """As after an interrupt: nobody has waited for the answer."""
+    family.pipe()
+    family.h.do("read", 100, 5, 0)
+    family.h.do("ask", 100, 1)
+    family.comes(DATA, b"early", ID)
+    assert family.lines("take", 100, 5) == [f"5 {b'early'.hex()}"]
+    assert family.sent("read", 100, 3, 0) == [frame(READ, numbers(3), ID)]
+    family.comes(STATE, numbers(0), ID)
+    assert family.lines("read", 100, 3, 0) == [f"{EAGAIN} "]  # it is out
+    assert family.comes(DATA, b"abc", ID) == []
+    assert family.lines("take", 100, 5) == [f"3 {b'abc'.hex()}"]
+    assert family.h.number("state") == 0
 
 
 def test_what_lies_in_a_pipe_is_asked(family: Family) -> None:
     family.pipe()
     assert family.lines("ready", 100)[-1] == "0"
     assert family.sent("ask", 100, 1) == [frame(STATE, b"\0", ID)]  # no read is out
-    assert family.lines("ask", 100, 0) == ["0"]
+    assert family.lines("ask", 100, 0) == [str(EAGAIN)]  # two answers could not be told apart
     family.comes(STATE, numbers(70000), ID)
     assert family.lines("lies", 100) == ["70000"]
     assert family.lines("ready", 100) == [str(IN)]
     family.h.do("ask", 100, 0)
     assert family.sent("read", 100, 5, 0) == [frame(READ, numbers(5), ID)]
-    assert family.lines("ask", 100, 1) == [str(EAGAIN)]  # two answers could not be told apart
+    assert family.lines("ask", 100, 1) == [str(EAGAIN)]
     family.comes(STATE, numbers(-1), ID)
     assert family.lines("lies", 100) == [str(EPIPE)]
     assert family.lines("ask", 101, 0) == family.lines("lies", 101) == [str(EBADF)]
