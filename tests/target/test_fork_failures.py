@@ -20,6 +20,7 @@ import pytest
 
 from floe.errors import VmError
 from floe.family import family
+from floe.family.standby import Standby
 from floe.qemu import commandline, copying
 from floe.qemu.qmp import Commands
 from floe.testing import Boot, Guest
@@ -124,10 +125,9 @@ def at(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Fault], Fault]:
             return fault
 
         def strike(machine: Child) -> None:
-            expect, run = machine.expect_copy, machine.run_copy
+            run = machine.run_copy
 
-            async def expect_copy() -> socket.socket:
-                sock = await expect()
+            def through(sock: socket.socket) -> socket.socket:
                 fault(machine)
                 return sock
 
@@ -136,13 +136,24 @@ def at(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Fault], Fault]:
                 await run()
 
             if moment == "while it waits":
-                monkeypatch.setattr(machine, "expect_copy", expect_copy)
+                reach(machine, through, monkeypatch)
             else:
                 monkeypatch.setattr(machine, "run_copy", run_copy)
 
         return strike
 
     return make
+
+
+def reach(machine: Child, through: Callable[[socket.socket], socket.socket], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once this machine waits: where its parent's state is written to goes through that."""
+    source = Standby.source
+
+    async def reached(self: Standby) -> socket.socket:
+        sock = await source(self)
+        return through(sock) if self.machine is machine else sock
+
+    monkeypatch.setattr(Standby, "source", reached)
 
 
 MOMENTS = ("at its start", "while it waits", "with the state")
@@ -259,15 +270,13 @@ def test_a_parent_that_cannot_go_on_ends_with_its_family(parent: Parent, monkeyp
 
 def torn(machine: Child, upto: int, *, hangs_up: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the state so many bytes arrive, and then an end or nothing."""
-    expect = machine.expect_copy
 
-    async def expect_copy() -> socket.socket:
+    def through(target: socket.socket) -> socket.socket:
         ours, theirs = socket.socketpair()
-        target = await expect()
         threading.Thread(target=_carry, args=(ours, target, upto, hangs_up), daemon=True).start()
         return theirs
 
-    monkeypatch.setattr(machine, "expect_copy", expect_copy)
+    reach(machine, through, monkeypatch)
 
 
 def _carry(source: socket.socket, target: socket.socket, upto: int, hangs_up: bool) -> None:
