@@ -12,25 +12,42 @@ from pathlib import Path
 import click
 
 from floe import shown
+from floe.detached import control
 from floe.errors import EXIT_OK
 from floe.store import vmfolder
 from floe.stream import inotify
 from floe.stream.logfile import Stamps
+from floe.vm import childlines
 
 _CHUNK = 1 << 16
 _CHECK_S = 0.5  # how often a VM whose log is followed is looked at
 
 
 class _Printer:
-    """Puts a console's bytes on standard output: as they are, or shown and with the time at the head of each line."""
+    """Puts a console's bytes on standard output: as they are, or shown and with the time at the head of each line.
+    `own`: only lines that begin with it, and what is behind it."""
 
-    def __init__(self, *, raw: bool, times: bool) -> None:
+    def __init__(self, *, raw: bool, times: bool, own: bytes | None = None) -> None:
         self._shown = None if raw else shown.Stream()
         self._times = times
         self._at_start = True
+        self._own = own
+        self._rest = b""  # of a line whose end has not come: whose it is will be seen then
 
     def put(self, data: bytes, stamps: Stamps, offset: int) -> None:
         """`offset`: where in its file data begins."""
+        if self._own is None:
+            self._put(data, stamps, offset)
+            return
+        offset -= len(self._rest)
+        for line in (self._rest + data).splitlines(keepends=True):
+            whole = line.endswith(b"\n")
+            if whole and line.startswith(self._own):
+                self._put(line.removeprefix(self._own), stamps, offset)
+            self._rest = b"" if whole else line
+            offset += len(line)
+
+    def _put(self, data: bytes, stamps: Stamps, offset: int) -> None:
         for line in data.splitlines(keepends=True) if self._times else [data]:
             if self._times and self._at_start:
                 when = stamps.at(offset)
@@ -58,20 +75,19 @@ class _Printer:
 @click.option("--raw", is_flag=True, help="Every byte as it came, control sequences too.")
 def command(name: str, follow: bool, lines: int | None, times: bool, raw: bool) -> int:
     """Print what a VM said on its console; of more than 16 MiB the last 8 at least. What floe exec, cp, mount and
-    mpremote exchange with it in raw mode stays out.
+    mpremote exchange with it in raw mode stays out. Lines of a VM's children begin with [NAME.1]; floe logs NAME.1
+    prints that child's alone.
 
     Control characters are shown (^[ is escape), so that no terminal obeys them. Standard error gets what came from
     early boot and from a panic."""
-    folder = vmfolder.find(name)
+    folder, child = control.find(name)
+    own = None if child is None else childlines.head(child)
     path = folder.console_log
     # Watched before it is read, so that nothing falls between.
     watch = inotify.Watch(str(folder.path), inotify.MODIFY | inotify.CREATE | inotify.MOVED_TO) if follow else None
-    printer = _Printer(raw=raw, times=times)
+    printer = _Printer(raw=raw, times=times, own=own)
     older, kept = _content(Path(f"{path}.1")), _content(path)
-    skip = 0
-    if lines is not None:
-        both = older + kept
-        skip = len(both) - len(b"".join(both.splitlines(keepends=True)[-lines:])) if lines else len(both)
+    skip = 0 if lines is None else _tail(older + kept, lines, own)
     if older[skip:]:
         printer.put(older[skip:], Stamps(Path(f"{path}.1")), skip)
     skip = max(0, skip - len(older))
@@ -81,8 +97,21 @@ def command(name: str, follow: bool, lines: int | None, times: bool, raw: bool) 
     printer.end()
     if lines != 0:
         serial = _content(folder.serial_log)
+        if own is not None:
+            serial = b"".join(s.removeprefix(own) for s in serial.splitlines(keepends=True) if s.startswith(own))
         sys.stderr.buffer.write(serial if raw else shown.Stream().feed(serial, final=True).encode())
     return EXIT_OK
+
+
+def _tail(data: bytes, lines: int, own: bytes | None) -> int:
+    """Where the last so many lines begin."""
+    at = len(data)
+    for line in reversed(data.splitlines(keepends=True)):
+        if lines == 0:
+            break
+        at -= len(line)
+        lines -= own is None or line.startswith(own)
+    return at
 
 
 def _follow(folder: vmfolder.Folder, path: Path, watch: inotify.Watch, printer: _Printer, offset: int) -> None:

@@ -38,6 +38,7 @@ def started(status: Status, *, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="A JSON list of all that is known.")
 def ps(everything: bool, as_json: bool) -> int:
     """List detached VMs: name, state, process, where the console is, forwarded ports, memory, time since start.
+    Children of a VM that forks stand below it.
 
     `mpremote connect PTY` works on what stands under PTY, and on what stands under SOCKET (--console-port)."""
     found, damaged = [], []
@@ -46,14 +47,14 @@ def ps(everything: bool, as_json: bool) -> int:
             found.append(control.status(folder))
         except FloeError as e:
             damaged.append({"name": folder.name, "state": "damaged", "problem": e.message, "folder": str(folder.path)})
-    wanted = [status for status in found if everything or status.alive]
+    wanted = [entry for status in found if everything or status.alive for entry in control.tree(status)]
     if as_json:
-        click.echo(json.dumps([status.as_dict() for status in wanted] + (damaged if everything else []), indent=2))
+        click.echo(json.dumps([status.as_dict() for _, status in wanted] + (damaged if everything else []), indent=2))
         return EXIT_OK
     rows: list[tuple[str, ...]] = [
         ("NAME", "STATE", "HYPERVISOR", "PID", "PTY", "SOCKET", "PORTS", "MEMORY", "RESTARTS", "UPTIME")
     ]
-    rows += [_row(status) for status in wanted]
+    rows += [("  " * depth + name, *others) for depth, (name, *others) in ((d, _row(s)) for d, s in wanted)]
     rows += [(d["name"], "damaged", *"--------") for d in damaged] if everything else []
     table(rows)
     for d in damaged:
@@ -80,9 +81,15 @@ def start(names: Sequence[str], as_json: bool) -> int:
 @click.option("--timeout", type=click.FloatRange(min=0), default=STOP_GRACE_S, show_default=True, metavar="S",
               help="How long the script may take over its end.")  # fmt: skip
 def stop(names: Sequence[str], timeout: float) -> int:
-    """End VMs: Ctrl-C for the script, and after the timeout the end of the VM."""
-    folders = [vmfolder.find(name) for name in names]
-    for folder in folders:
+    """End VMs: Ctrl-C for the script, and after the timeout the end of the VM. Of a VM that forks all of the family is
+    asked, children first; NAME.1 ends that child alone."""
+    for folder, child in [control.find(name) for name in names]:
+        if child is not None:
+            ended = control.stop_child(folder, child, timeout)
+            click.echo(child)
+            how = f"by signal {ended & 0x7F}" if ended & 0x7F else f"with {ended >> 8}"
+            click.echo(shown(f"floe: {child} ended {how}"), err=True)
+            continue
         status = control.stop(folder, timeout)
         click.echo(folder.name)
         click.echo(shown(f"floe: {folder.name} {_ending(status)}"), err=True)

@@ -12,12 +12,15 @@ import json
 import select
 import socket
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from floe.detached.launch import kill, start_keeper
-from floe.errors import FloeError, VmError
+from floe.errors import FloeError, NotFound, VmError
 from floe.store import vmfolder
 from floe.store.records import End, Endpoints, Names, Spec
 from floe.store.vmfolder import Folder, Process
@@ -44,6 +47,8 @@ class Status:
     resets: int = 0
     restarts: int = 0
     began: float = 0.0  # time.time() of the guest's last start, 0 where nobody knows
+    parent: str | None = None  # of a child of a VM that forks
+    children: tuple[Status, ...] = ()  # all of a VM's family, in the order of their births
 
     @property
     def alive(self) -> bool:
@@ -60,6 +65,7 @@ class Status:
         running = self.endpoints if self.alive else None
         return {
             "name": self.spec.name,
+            "parent": self.parent,
             "state": self.state,
             "app": self.spec.app,
             "profile": self.spec.profile,
@@ -164,7 +170,34 @@ def _running(folder: Folder, spec: Spec, answer: dict[str, Any], process: Proces
         resets=answer["resets"],
         restarts=answer.get("restarts", 0),
         began=answer.get("began", 0.0),
+        children=tuple(_child(folder, spec, told) for told in answer.get("children", ())),
     )
+
+
+def _child(folder: Folder, spec: Spec, told: dict[str, Any]) -> Status:
+    own = msgspec.structs.replace(spec, name=told["name"], ports=told["ports"], created=told["began"], restart="no")
+    return Status(folder, own, "running", pid=told["pid"], began=told["began"], parent=told["parent"])
+
+
+def tree(first: Status) -> list[tuple[int, Status]]:
+    """A VM and its family: each behind the one that begot it, and how deep it stands."""
+
+    def below(status: Status, depth: int) -> Iterator[tuple[int, Status]]:
+        yield depth, status
+        for child in first.children:
+            if child.parent == status.spec.name:
+                yield from below(child, depth + 1)
+
+    return list(below(first, 0))
+
+
+def find(name: str) -> tuple[Folder, str | None]:
+    """The VM of this name; of a child's name, NAME.1, the first one of its family, and the name. Raises NotFound."""
+    first, dot, number = name.rpartition(".")
+    if dot and number.isdecimal() and not (vmfolder.root() / name).exists():
+        with contextlib.suppress(NotFound):
+            return vmfolder.find(first), name
+    return vmfolder.find(name), None
 
 
 def _ended(folder: Folder, spec: Spec) -> Status:
@@ -193,6 +226,15 @@ def stop(folder: Folder, grace_s: float) -> Status:
         ask(folder, {"do": "stop", "timeout": grace_s}, timeout_s=grace_s + _ANSWER_S)
         now = status(folder)
     return now
+
+
+def stop_child(folder: Folder, name: str, grace_s: float) -> int:
+    """End one child, and return how it ended, as waitpid() has it. Raises NotFound."""
+    answer = ask(folder, {"do": "stop", "child": name, "timeout": grace_s}, timeout_s=grace_s + _ANSWER_S)
+    if answer is None or answer.get("status") is None:
+        running = ", ".join(child.spec.name for child in status(folder).children)
+        raise NotFound(f"no child {name} runs", evidence=f"there are: {running}" if running else "", hint="floe ps")
+    return int(answer["status"])
 
 
 def remove(folder: Folder, *, force: bool) -> None:

@@ -24,13 +24,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from floe.detached import kin
 from floe.detached.endpoints import Listener, Pty, tcp_socket, unix_socket
 from floe.detached.hub import Hub
 from floe.detached.vmprocess import VmProcess
 from floe.errors import FloeError, VmError
 from floe.hostnet.relay import Relay, through_qemu
 from floe.spec import restart
-from floe.store.records import End, Endpoints, Names
+from floe.store.records import FAMILY_PLACE, End, Endpoints, Names
 from floe.store.vmfolder import Folder, Process, dump
 from floe.stream.keys import stop_keys
 from floe.stream.logfile import BoundedLog
@@ -43,6 +44,8 @@ _UP_S = 120.0  # from the hypervisor's start to the guest's, on a busy machine
 _BEAT_S = 10.0  # how exact the end of a VM is known that ended together with all that watched it
 _LINE = 1 << 16  # longest request
 _GAP = "the keeper of this VM was gone: what the guest said meanwhile is missing here"
+
+_ORPHANED = "the keeper of this VM was gone, and its children have ended with it"
 
 
 class Keeper:
@@ -62,6 +65,7 @@ class Keeper:
         self._since = self._life.began if folder.pid is not None else 0.0  # when the guest started; 0: not yet
         self._up = asyncio.Event()
         self._process = self._make_process()
+        self._kin: kin.Kin | None = None  # of a VM that forks
         self._over = asyncio.Event()
         self._end: End | None = None
         self._listeners: list[Listener] = []
@@ -83,8 +87,11 @@ class Keeper:
         try:
             if adopt:
                 self._log.note(_GAP)
-            self._process.adopt() if adopt else self._process.start(inherited)
+                if FAMILY_PLACE in self._spec.parts:
+                    self._log.note(_ORPHANED)
             self._handed = inherited
+            self._found_family()
+            self._process.adopt() if adopt else self._process.start(inherited)
             if not self._spec.policy.ever:
                 self._let_go()
             self._open_endpoints()
@@ -116,6 +123,9 @@ class Keeper:
         process.on_end = self._ended
         process.on_up = self._started
         return process
+
+    def _found_family(self) -> None:
+        self._kin = kin.of(self._folder, self._process, self._handed, (self._log, self._serial), self._loop)
 
     def _started(self) -> None:
         """The guest runs."""
@@ -223,11 +233,15 @@ class Keeper:
             writer.close()
 
     async def _do(self, request: dict[str, Any]) -> dict[str, Any]:
+        child = request.get("child")
+        if request.get("do") == "stop" and child is not None:
+            grace_s = float(request.get("timeout", 0))
+            return {"status": await self._kin.stop(str(child), grace_s) if self._kin is not None else None}
         if request.get("do") == "stop":
             self.stop(float(request.get("timeout", 0)))
             await self._over.wait()
         elif request.get("do") == "vitals":
-            return {"vitals": self._vitals()}
+            return {"vitals": self._vitals(child)}
         elif request.get("do") != "status":
             return {"error": f"unknown request {request.get('do')!r}"}
         client, end, endpoints = self._hub.client, self._end, self._endpoints
@@ -239,24 +253,28 @@ class Keeper:
             "restarts": self._life.restarts,
             "began": self._life.began,
             "restarting": self._last is not None,
+            "children": self._kin.told() if self._kin is not None and end is None else [],
             "pty": endpoints.pty if endpoints else "",
             "port": endpoints.port if endpoints else 0,
             "unix": endpoints.unix if endpoints else "",
             "end": {"code": end.code, "cause": end.cause, "problem": end.problem} if end else None,
         }
 
-    def _vitals(self) -> dict[str, Any] | None:
-        """Of the guest, for one who may not look into its memory."""
+    def _vitals(self, child: str | None) -> dict[str, Any] | None:
+        """Of the guest or of a child, for one who may not look into its memory."""
         from floe.detached import usage
 
         process = self._folder.vm
+        if child is not None:
+            found = [told["pid"] for told in self._kin.told() if told["name"] == child] if self._kin is not None else []
+            process = Process.of(found[0]) if found else None
         if self._guest is not None and self._guest.process != process:
             self._guest.close()
             self._guest = None
         if self._guest is None and process is not None:
             self._guest = usage.Guest(self._folder, process)
-        found = self._guest.vitals() if self._guest is not None else None
-        return asdict(found) if found is not None else None
+        read = self._guest.vitals() if self._guest is not None else None
+        return asdict(read) if read is not None else None
 
     def stop(self, grace_s: float) -> None:
         """Ask the guest to end as Ctrl-C does, and end it after grace_s; a second call ends it at once."""
@@ -267,14 +285,27 @@ class Keeper:
             self._process.cancel()
             return
         if again or grace_s <= 0:
-            self._process.end()
+            self._end_all()
             return
+        if self._kin is not None:
+            self._kin.terminate()
         self._hub.type(stop_keys(self._spec.profile))
-        self._loop.call_later(grace_s, self._process.end)
+        self._loop.call_later(grace_s, self._end_all)
+
+    def _end_all(self) -> None:
+        if self._kin is not None:
+            self._kin.kill()
+        self._process.end()
 
     # ---- the end ------------------------------------------------------------------------------------
 
     def _ended(self, end: End) -> None:
+        if self._kin is not None:
+            self._kin.then(lambda: self._all_ended(end))
+        else:
+            self._all_ended(end)
+
+    def _all_ended(self, end: End) -> None:
         if self._stopping and self._last is not None:
             end = msgspec.structs.replace(self._last, cause="stopped")
         elif self._stopping and end.cause == "exit":
@@ -321,6 +352,7 @@ class Keeper:
         self._hub.hang_up()  # as when it ends for good: nobody waits for an answer of the guest that is gone
         self._resets += self._process.resets
         self._process = self._make_process()
+        self._found_family()
         if self._stopping:
             self._finish(msgspec.structs.replace(end, cause="stopped"))
             return

@@ -27,7 +27,7 @@ from floe.spec import disks, handover, network
 from floe.spec.restart import parse_restart
 from floe.spec.vmspec import VmSpec, Wires
 from floe.store import vmfolder
-from floe.store.records import PLACES, Names, Spec
+from floe.store.records import FAMILY_PLACE, PLACES, Names, Spec
 from floe.store.vmfolder import Folder, Process
 
 _WIRES = Wires(*PLACES, listening=True)
@@ -74,8 +74,9 @@ def begin(folder: Folder, told: Spec, spec: VmSpec, blobs: Sequence[handover.Blo
     chosen = registry.create(spec.hypervisor)
     switches = (*spec.switches, "@BOOTED@")  # parent.py says there why the guest was started again
     own = replace(spec, elf=folder.image, switches=switches, name=folder.name)
+    wires = _WIRES if spec.children is None else replace(_WIRES, family=FAMILY_PLACE)
     try:
-        with chosen.command(own, _WIRES, blobs) as (argv, fds):
+        with chosen.command(own, wires, blobs) as (argv, fds):
             folder.plan = replace(spec, elf=folder.image)
             folder.spec = msgspec.structs.replace(told, argv=argv, handed=fds, ports=_ports(spec))
             start_keeper(folder, inherited=fds)

@@ -51,6 +51,7 @@ class Usage:
         guest = self.guest
         return {
             "name": self.status.spec.name,
+            "parent": self.status.parent,
             "stack": self.stack,
             "state": self.status.state,
             "pid": self.status.pid,
@@ -139,11 +140,13 @@ class _Watched:
     def __init__(self, folder: Folder, process: Process) -> None:
         self.process = process
         self._folder = folder
+        self._child: str | None = None
         self._inside = Guest(folder, process)
         self._last: _Moment | None = None
 
     def sample(self, status: Status, use: HostUse | None, *, ready: bool | None, stack: str | None) -> Usage:
         """use: of a VM that is not its process."""
+        self._child = status.spec.name if status.parent is not None else None
         at, cpu_s = (use.at, use.cpu_s) if use is not None else (time.monotonic(), self._cpu_s())
         before, now = self._last, _Moment(at, cpu_s, self._guest())
         self._last = now
@@ -160,7 +163,7 @@ class _Watched:
         if not self._inside.is_closed_to_us:
             return self._inside.vitals()
         with contextlib.suppress(VmError, msgspec.ValidationError):
-            answer = control.ask(self._folder, {"do": "vitals"}, timeout_s=_ANSWER_S)
+            answer = control.ask(self._folder, {"do": "vitals", "child": self._child}, timeout_s=_ANSWER_S)
             if answer is not None and (told := answer.get("vitals")):  # a keeper of an older floe's knows nothing of it
                 return msgspec.convert(told, Vitals)
         return None
@@ -214,7 +217,8 @@ class Watch:
         uses = self._host_uses(folders)
         for folder, status in self._statuses(folders):
             if status.alive:
-                found.append(self._usage(folder, status, uses, *placed.get(folder.name, (None, None))))
+                place = placed.get(folder.name, (None, None))
+                found += [self._usage(folder, member, uses, *place) for _, member in control.tree(status)]
         for name in set(self._watched) - {usage.status.spec.name for usage in found}:
             self._watched.pop(name).close()
         return found
@@ -272,15 +276,17 @@ class Watch:
         self, folder: Folder, status: Status, uses: dict[str, HostUse], ready: bool | None, stack: str | None
     ) -> Usage:
         ready = None if ready is None else ready and status.state == "running"
-        process, watched = folder.vm, self._watched.get(folder.name)
+        name = status.spec.name
+        process = folder.vm if status.parent is None else Process.of(status.pid or 0)
+        watched = self._watched.get(name)
         if watched is not None and watched.process != process:
-            self._watched.pop(folder.name).close()  # it was started again
+            self._watched.pop(name).close()  # it was started again
             watched = None
         if process is None or status.pid is None:
             return Usage(status, ready, stack=stack)
         if watched is None:
-            watched = self._watched[folder.name] = _Watched(folder, process)
-        return watched.sample(status, uses.get(folder.name), ready=ready, stack=stack)
+            watched = self._watched[name] = _Watched(folder, process)
+        return watched.sample(status, uses.get(name), ready=ready, stack=stack)
 
     def close(self) -> None:
         for watched in self._watched.values():

@@ -16,13 +16,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from floe.errors import EXIT_INTERRUPTED, VmError, VmExitedEarly
 from floe.hypervisor import registry
-from floe.store.records import PLACES, End, Names, Spec
+from floe.store.records import End, Names, Spec
 from floe.store.vmfolder import Folder, Process
 from floe.stream.link import Link
 from floe.vm.outcome import RESETS, Ending, Failure, Outcome, evidence
@@ -41,6 +41,7 @@ class VmProcess:
     def __init__(self, folder: Folder, spec: Spec, loop: asyncio.AbstractEventLoop) -> None:
         self.on_console: Callable[[Link | None], None] = lambda link: None  # a new one; None: it has ended
         self.on_serial: Callable[[bytes], None] = lambda data: None
+        self.on_channel: Callable[[socket.socket], None] = lambda sock: sock.close()  # its family's, where it has one
         self.on_up: Callable[[], None] = lambda: None  # the hypervisor runs the guest, for the first time or again
         self.on_end: Callable[[End], None] = lambda end: None
         self.resets = 0
@@ -69,9 +70,10 @@ class VmProcess:
             if self._folder.hypervisor_log.stat().st_size > _MESSAGES_LIMIT:
                 os.truncate(self._folder.hypervisor_log, 0)
             self._folder.pid = self._folder.exit_status = None
-            listeners = [self._listen(part) for part in Names.PARTS]
+            parts = self._spec.parts
+            listeners = [self._listen(part) for part in parts.values()]
             self._connect()
-            numbers = {word: str(s.fileno()) for word, s in zip(PLACES, listeners, strict=True)}
+            numbers = {word: str(s.fileno()) for word, s in zip(parts, listeners, strict=True)}
             argv = [_replaced(word, numbers) for word in self._spec.argv]
             resets = ",".join(f"{status}={word}" for status, word in RESETS.items())
             parent = [sys.executable, "-I", "-S", str(self._folder.program), str(self._folder.path), str(os.getpid())]
@@ -96,11 +98,11 @@ class VmProcess:
 
     def adopt(self) -> None:
         """Connect to a hypervisor that an earlier keeper started. Raises VmError when there is none, unless it is to be
-        started again: then its end is told."""
+        started again: then its end is told. Its family ended with that keeper: it sees that nobody is there."""
         process = self._folder.vm
         try:
             if process is not None:
-                self._connect()
+                self._connect(Names.PARTS)
         except OSError as e:
             if self._folder.vm is not None and self._folder.exit_status is None:
                 raise VmError(f"cannot connect to {self._hypervisor.label}: {e.strerror or e}") from e
@@ -124,11 +126,11 @@ class VmProcess:
         new.rename(path)
         return s
 
-    def _connect(self) -> None:
-        """Connect to all three; QEMU takes the connections when it is ready for them. Raises OSError."""
+    def _connect(self, parts: Iterable[str] = ()) -> None:
+        """Connect to all parts, or these; QEMU takes the connections when it is ready for them. Raises OSError."""
         socks: list[socket.socket] = []
         try:
-            for part in Names.PARTS:
+            for part in parts or self._spec.parts.values():
                 s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
                 socks.append(s)
                 s.settimeout(_CONNECT_S)
@@ -144,6 +146,8 @@ class VmProcess:
         serial.on_data = self.on_serial
         serial.resume()
         self.on_console(console)
+        for channel in socks[3:]:
+            self.on_channel(channel)
         task = self._loop.create_task(self._hypervisor.watch(socks[2], self._on_event))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -156,6 +160,16 @@ class VmProcess:
             self.on_up()
         elif self._ending.on_event(name, data):
             self.kill()
+
+    # ---- of its family's ----------------------------------------------------------------------------
+
+    def copies(self) -> bool:
+        """Whether its hypervisor can copy it while it runs."""
+        return self._hypervisor.copies
+
+    async def send_copy(self, sock: socket.socket, meanwhile: Callable[[], Awaitable[None]]) -> None:
+        """Stand still, call `meanwhile`, send all of the guest's state there, and go on. Raises VmError."""
+        await self._hypervisor.send_copy(sock.fileno(), meanwhile)
 
     # ---- ending -------------------------------------------------------------------------------------
 

@@ -292,6 +292,7 @@ class Family:
             machine.end_at_once()
             raise
         child.born = True
+        child.born_at = time.time()
         child.send(Kind.RESULT, numbers(0) + _identity(child).encode())
         return child
 

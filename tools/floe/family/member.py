@@ -57,6 +57,7 @@ class Member:
         self.name = name
         self.machine = machine
         self.born = False  # its fork is over
+        self.born_at = 0.0  # time.time()
         self.status: int | None = None  # of waitpid(), once it has ended
         self.disks = PrivateDisks(())  # its own, if it is a copy
         self.prepared = False  # its FROZEN is still to come, be it after the fork was given up

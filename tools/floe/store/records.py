@@ -13,6 +13,7 @@ from floe.spec.restart import Policy, parse_restart
 from floe.spec.vmspec import DEFAULT_HYPERVISOR
 
 PLACES = ("@CONSOLE@", "@SERIAL@", "@QMP@")  # in Spec.argv, for the descriptors of Names.PARTS
+FAMILY_PLACE = "@FAMILY@"  # for that of Names.FAMILY, where the guest may fork
 
 
 class Names:
@@ -41,6 +42,7 @@ class Names:
     CONTROL = "ctl"  # the keeper's
     CONSOLE = "console.sock"  # clients'
     PARTS = ("hv.console", "hv.serial", "hv.qmp")  # the hypervisor's: console, 16550, events
+    FAMILY = "hv.family"  # and its guest's family
 
     RECORDS = (EXIT, END, LIFE, PID)
     LONGEST_SOCKET = f"{PARTS[0]}.new"
@@ -65,6 +67,12 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     restart: str = "no"  # as restart.Policy
     command: list[str] = []  # words of a `floe run` in the foreground; none: nobody knows them
     handed: list[int] = []  # descriptors that the hypervisor inherits: secrets, taps, leases
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """The hypervisor's sockets: the file of each place in `argv`."""
+        files = dict(zip(PLACES, Names.PARTS, strict=True))
+        return files | {FAMILY_PLACE: Names.FAMILY} if any(FAMILY_PLACE in word for word in self.argv) else files
 
     @property
     def policy(self) -> Policy:

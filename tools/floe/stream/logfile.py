@@ -81,10 +81,14 @@ class BoundedLog:
 
     def note(self, text: str) -> None:
         """Append a line of floe's own, which no line of another's runs into."""
-        before = "\r\n" if self._size > 0 and not self._ends_line() else ""
+        before = "" if self.between_lines else "\r\n"
         self.write(f"{before}[floe: {text}]\r\n".encode())
 
-    def _ends_line(self) -> bool:
+    @property
+    def between_lines(self) -> bool:
+        """Whether the last line is over."""
+        if self._size == 0:
+            return True
         with contextlib.suppress(OSError), self._path.open("rb") as f:
             f.seek(-1, os.SEEK_END)
             return f.read() == b"\n"

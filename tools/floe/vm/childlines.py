@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Protocol
 
 from floe.stream.streams import Stream
 
@@ -11,14 +12,34 @@ _LINE = 1 << 16  # bytes without an end of line that are shown as one
 _HELD_S = 0.1  # how long a child's lines wait for the end of a line of the first VM's
 
 
+def head(name: str) -> bytes:
+    """In front of each line of this child's."""
+    return b"[" + name.encode() + b"] "
+
+
+class Target(Protocol):
+    """Where lines go to: a stream of the first VM's, or its log."""
+
+    @property
+    def data(self) -> bytes | bytearray:
+        """What is there; its last byte tells whether a line is over."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing of the first VM's will come any more."""
+
+    def inject(self, data: bytes) -> None:
+        """Take what the first VM did not say."""
+
+
 class ChildLines:
     """Puts lines of children into a stream of the first VM's, as if that had said them."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._waiting: dict[Stream, bytearray] = {}
+        self._waiting: dict[Target, bytearray] = {}
 
-    def join(self, name: str, source: Stream, target: Stream) -> None:
+    def join(self, name: str, source: Stream, target: Target) -> None:
         """All that comes from `source` goes to `target`."""
         rest = bytearray()
 
@@ -36,14 +57,14 @@ class ChildLines:
         source.on_data = said
         source.on_end = over
 
-    def _put(self, target: Stream, name: str, line: bytes) -> None:
+    def _put(self, target: Target, name: str, line: bytes) -> None:
         end = b"" if line.endswith(b"\n") else b"\n"
         waiting = self._waiting.setdefault(target, bytearray())
         if not waiting:
             self._loop.call_soon(self._show, target, self._loop.time() + _HELD_S)
-        waiting += b"[" + name.encode() + b"] " + line + end
+        waiting += head(name) + line + end
 
-    def _show(self, target: Stream, deadline: float) -> None:
+    def _show(self, target: Target, deadline: float) -> None:
         """Now, if the first VM is between two lines."""
         between = not target.data or target.data.endswith(b"\n")
         if not between and self._loop.time() < deadline and not target.closed:

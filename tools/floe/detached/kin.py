@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: MIT
+"""The family of a detached VM that forks. The first VM outlives its keeper; the others are that keeper's own processes
+and end with it, and what the first one still waits for then fails (docs/fork.md). Their lines go to its logs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from floe.detached.vmprocess import VmProcess
+from floe.errors import FloeError
+from floe.family.copies import PrivateDisks
+from floe.family.family import Family
+from floe.family.frames import Kind, numbers
+from floe.family.member import Machine, Member
+from floe.spec import handover
+from floe.spec.vmspec import VmSpec
+from floe.store.records import FAMILY_PLACE
+from floe.store.vmfolder import Folder
+from floe.stream.logfile import BoundedLog
+from floe.vm.child import Child, spec_of_copy
+from floe.vm.childlines import ChildLines
+
+
+class _Log:
+    """A log as what children's lines go to."""
+
+    closed = False
+
+    def __init__(self, log: BoundedLog) -> None:
+        self._log = log
+
+    @property
+    def data(self) -> bytes:
+        """As much of it as tells whether a line is over."""
+        return b"" if self._log.between_lines else b"."
+
+    def inject(self, data: bytes) -> None:
+        """Append."""
+        self._log.write(data)
+
+
+class Kin:
+    """A family and its first VM as the family sees it, from one start of that VM to its end."""
+
+    def __init__(
+        self,
+        spec: VmSpec,
+        process: VmProcess,
+        blobs: Sequence[handover.Blob],
+        logs: tuple[BoundedLog, BoundedLog],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        """logs: of the console and of the 16550."""
+        self.spec = spec
+        self._process = process
+        self._blobs = blobs
+        self._loop = loop
+        self._lines = ChildLines(loop)
+        self._console, self._serial = map(_Log, logs)
+        self._family = Family(self, spec.name, make=self._make, loop=loop, say=logs[0].note)
+        self._family.on_child = self._listen
+        self._family.on_end = self._ended
+        self._ends: dict[str, asyncio.Future[int]] = {}  # of children that somebody waits for
+        process.on_channel = self._family.connect
+
+    # ---- what a family asks of its first VM -----------------------------------------------------------
+
+    def copies(self) -> bool:
+        """Whether its hypervisor can copy it while it runs."""
+        return self._process.copies()
+
+    async def send_copy(self, sock: socket.socket, meanwhile: Callable[[], Awaitable[None]]) -> None:
+        """Stand still, call `meanwhile`, send all of the guest's state there, and go on. Raises VmError."""
+        await self._process.send_copy(sock, meanwhile)
+
+    def end_at_once(self) -> None:
+        """Begin to end it."""
+        self._process.kill()
+
+    def _make(self, original: Machine, name: str, disks: PrivateDisks) -> Child:
+        return Child(spec_of_copy(original.spec, name, disks), self._loop, self._blobs, disks)
+
+    def _listen(self, name: str, machine: Machine) -> None:
+        assert isinstance(machine, Child)
+        self._lines.join(name, machine.console, self._console)
+        self._lines.join(name, machine.serial, self._serial)
+
+    # ---- what is asked of a family --------------------------------------------------------------------
+
+    def terminate(self) -> None:
+        """Ask all children to end."""
+        self._family.terminate()
+
+    def kill(self) -> None:
+        """Begin to end all children."""
+        self._family.kill()
+
+    def then(self, over: Callable[[], None]) -> None:
+        """The first VM has ended: call that when all others have."""
+
+        def once() -> None:
+            self._family.on_over = lambda: None
+            over()
+
+        self._family.on_over = once
+        if self._family.dissolve():
+            once()
+
+    def told(self) -> list[dict[str, Any]]:
+        """Of each child: what `floe ps` shows."""
+        names = {child.pid: child.name for child in self._children()}
+        return [
+            {
+                "name": child.name,
+                "number": child.pid,
+                "parent": names.get(child.ppid, self.spec.name),
+                "pid": child.machine.pid,
+                "began": child.born_at,
+                "ports": [
+                    {
+                        "address": f.address,
+                        "host": f.host_port,
+                        "guest": f.guest_port,
+                        "protocol": f.protocol,
+                        "through": f.through,
+                    }
+                    for f in child.machine.spec.forwards
+                ],
+            }
+            for child in self._children()
+            if isinstance(child.machine, Child)
+        ]
+
+    async def stop(self, name: str, grace_s: float) -> int | None:
+        """Ask a child to end, end it after grace_s, and tell how as waitpid() does. None: there is no such child."""
+        child = next((child for child in self._children() if child.name == name), None)
+        if child is None:
+            return None
+        end = self._ends.setdefault(name, self._loop.create_future())
+        if grace_s > 0:
+            child.send(Kind.SIGNAL, numbers(signal.SIGTERM))
+            await asyncio.wait([end], timeout=grace_s)
+        if not end.done():
+            child.machine.end_at_once()
+        return await end
+
+    def _ended(self, name: str, status: int) -> None:
+        if (end := self._ends.pop(name, None)) is not None:
+            end.set_result(status)
+
+    def _children(self) -> list[Member]:
+        return [child for child in self._family.children if child.born]
+
+
+def of(
+    folder: Folder,
+    process: VmProcess,
+    handed: Sequence[int],
+    logs: tuple[BoundedLog, BoundedLog],
+    loop: asyncio.AbstractEventLoop,
+) -> Kin | None:
+    """The family of this VM; None where it has none. handed: the descriptors that its hypervisor was given."""
+    plan = folder.plan
+    if plan is None or plan.children is None or FAMILY_PLACE not in folder.spec.parts:
+        return None
+    try:
+        blobs = _blobs(plan, handed)
+    except (FloeError, OSError) as e:
+        logs[0].note(f"it cannot fork: {e.message if isinstance(e, FloeError) else e.strerror}")
+        return None
+    capture = plan.capture and plan.capture.absolute()
+    spec = replace(plan, elf=folder.image, name=folder.name, capture=capture)
+    return Kin(spec, process, blobs, logs, loop)
+
+
+def _blobs(plan: VmSpec, handed: Sequence[int]) -> tuple[handover.Blob, ...]:
+    """What the guest was handed over: from the files in memory that its hypervisor got, which come first, or anew from
+    where it was. Raises FloeError, OSError."""
+    count = handover.env_blobs(plan.env_files, dict(plan.asked))
+    names = [f"secret/{name}" for name, _ in plan.secrets] + [f"env/{n}" for n in range(count)]
+    if len(handed) < len(names):
+        return handover.read(plan.secrets, plan.env_files, dict(plan.asked))
+    contents = (os.pread(fd, os.fstat(fd).st_size, 0) for fd in handed)
+    return tuple(handover.Blob(name, content) for name, content in zip(names, contents, strict=False))
