@@ -24,6 +24,6 @@ def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
     environment = kept | {"HOME": str(home), "PATH": f"{scripts}:{kept['PATH']}", "LC_ALL": "C.UTF-8", "COLUMNS": "120"}
     yield environment
     listed = subprocess.run(["floe", "ps", "--json"], env=environment, capture_output=True, text=True, check=False)
-    names = [vm["name"] for vm in json.loads(listed.stdout or "[]")]
+    names = [vm["name"] for vm in json.loads(listed.stdout or "[]") if not vm["parent"]]
     if names:
         subprocess.run(["floe", "rm", "--force", *names], env=environment, check=False, timeout=60)
