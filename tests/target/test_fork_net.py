@@ -73,6 +73,13 @@ def echo(conn: socket.socket) -> None:
         conn.sendall(data)
 
 
+def answer_hash(conn: socket.socket) -> None:
+    hashed = hashlib.sha256()
+    while data := conn.recv(65536):
+        hashed.update(data)
+    conn.sendall(hashed.hexdigest().encode())
+
+
 def peers(path: Path) -> set[int]:
     """Ports of the host with which a VM has spoken."""
     return {p[TCP].dport for p in rdpcap(str(path)) if TCP in p}
@@ -97,6 +104,20 @@ def test_a_transfer_runs_through_forks(boot: Boot, tmp_path: Path) -> None:
         assert host.ports["echo"] in peers(own := child_packets(packets, vm, pid))
         assert host.ports["blob"] not in peers(own)
     assert "PANIC" not in text
+
+
+def test_an_upload_runs_through_forks(boot: Boot, tmp_path: Path) -> None:
+    """What is on its way when a VM forks, is sent by one machine alone."""
+    packets = tmp_path / "packets.pcap"
+    with Host({"sink": answer_hash, "echo": echo}) as host:
+        words = ["upload", *host.arguments, f"size={MB * 1_000_000}", f"forks={FORKS}"]
+        vm = boot(GUEST, deadline_s=DEADLINE_S, args=words, children=FORKS, capture=packets)
+        assert vm.wait() == 0
+    assert f"told 1 hash True {FORKS} {{0}}\n" in vm.console_text
+    for pid in range(2, 2 + FORKS):
+        assert f"told {pid} child errno 104 b'mine'\n" in vm.console_text
+        assert host.ports["echo"] in peers(own := child_packets(packets, vm, pid))
+        assert host.ports["sink"] not in peers(own)
 
 
 def ask(port: int, word: str) -> str:

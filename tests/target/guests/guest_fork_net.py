@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """VMs that fork while others are at work with them; what to do is in sys.argv[1]. The host is test_fork_net.py: `blob`
-sends what is to be hashed, `echo` sends back what it gets."""
+sends what is to be hashed, `sink` answers with the hash of what it has got, `echo` sends back what it gets."""
 
 import asyncio
 import hashlib
@@ -58,6 +58,29 @@ def transfer():
                 vm._exit(0)
     ends = [vm.waitpid(pid, 0)[1] for pid in pids]
     tell("hash", n, hashed.digest().hex(), len(ends), set(ends))
+
+
+# ---- upload: the same the other way ----------------------------------------------------------------------
+
+
+def upload():
+    """It forks when what was written last is still on its way."""
+    size, forks = int(PORTS["size"]), int(PORTS["forks"])
+    sink, hashed, pids = connect("sink"), hashlib.sha256(), []
+    for _ in range(forks):
+        piece = os.urandom(1000) * (size // forks // 1000)
+        hashed.update(piece)
+        sink.sendall(piece)
+        pids.append(vm.fork())
+        if pids[-1] == 0:
+            seen = error_of(sink.send, b"not its own")
+            sink.close()
+            with connect("echo") as s:
+                tell("child", seen, echoed(s, b"mine"))
+            vm._exit(0)
+    sink.shutdown(socket.SHUT_WR)
+    ends = [vm.waitpid(pid, 0)[1] for pid in pids]
+    tell("hash", sink.recv(100).decode() == hashed.digest().hex(), len(ends), set(ends))
 
 
 # ---- nested: a child's child -----------------------------------------------------------------------------
@@ -128,7 +151,7 @@ async def workers():
     await asyncio.Event().wait()
 
 
-if WHAT == "transfer":
-    transfer()
-else:
+if WHAT in ("nested", "workers"):
     asyncio.run({"nested": nested, "workers": workers}[WHAT]())
+else:
+    {"transfer": transfer, "upload": upload}[WHAT]()
