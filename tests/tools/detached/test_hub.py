@@ -83,6 +83,22 @@ def test_what_was_sent_before_leaving_arrives(bench: HubBench) -> None:
         bench.until(lambda: bench.hub.client is None)
 
 
+@pytest.mark.parametrize("left", ["tcp", "unix", "pty"])
+def test_a_client_that_comes_when_another_has_just_left_is_served(bench: HubBench, left: str) -> None:
+    """However late the keeper gets to see that: a busy host may have stopped it. Nothing of the first one's is lost."""
+    size = 3000 if left == "pty" else 20_000
+    fd = {"tcp": lambda: bench.by_tcp().detach(), "unix": lambda: bench.by_unix().detach(), "pty": bench.by_pty}[left]()
+    bench.until(lambda: bench.hub.client is not None)
+    assert os.write(fd, b"x" * size) == size
+    os.close(fd)
+    second = bench.by_tcp()
+    second.send(b"second")
+    assert bench.read(bench.guest, size + 6) == b"x" * size + b"second"
+    bench.guest.send(b"welcome")
+    assert bench.read(second, 7) == b"welcome"
+    second.close()
+
+
 def test_the_next_client_gets_nothing_of_the_one_before(bench: HubBench) -> None:
     """The pty too: bytes that were not read are flushed, modes that were set are reset."""
     first = bench.by_pty()

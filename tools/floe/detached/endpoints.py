@@ -60,6 +60,8 @@ class Listener:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         label = _label(sock)
         ours = sock.family != socket.AF_INET or peer.owner(sock) == os.geteuid()
+        if ours:
+            self._hub.look_for_the_end()
         if not ours or self._hub.client is not None:
             with contextlib.suppress(OSError):
                 sock.send(self._hub.refusal() if ours else _FOREIGN)

@@ -168,6 +168,12 @@ class Hub:
             self._hear_machine()
             self.on_free()
 
+    def look_for_the_end(self) -> None:
+        """Let go of a client that has left already: who asks for the console may be seen before the end of that one."""
+        client = self.client
+        if client is not None and client.link.hung_up and client.link.read_now():
+            self.leave(client)
+
     def hang_up(self) -> None:
         """The guest that the client spoke to has ended, and another one comes."""
         if self.client is not None:

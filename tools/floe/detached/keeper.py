@@ -244,6 +244,7 @@ class Keeper:
             return {"vitals": self._vitals(child)}
         elif request.get("do") != "status":
             return {"error": f"unknown request {request.get('do')!r}"}
+        self._hub.look_for_the_end()
         client, end, endpoints = self._hub.client, self._end, self._endpoints
         return {
             "client": client.label if client else None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 from collections.abc import Callable
 
 _CHUNK = 1 << 18
@@ -39,6 +40,15 @@ class Link:
     def queued(self) -> int:
         """Bytes that wait to be sent."""
         return len(self._outgoing)
+
+    @property
+    def hung_up(self) -> bool:
+        """The other side has left; what it sent before may still be there to read."""
+        if self.closed:
+            return False
+        poll = select.poll()
+        poll.register(self.fd, select.POLLRDHUP)
+        return bool(poll.poll(0))
 
     def resume(self) -> None:
         """Read."""
