@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-# What to use instead of CPython modules that people reach for.
+# What to use instead of CPython modules that people reach for; behind "nothing: ", why there is nothing.
 INSTEAD = {
     "threading": "asyncio: an image runs one thread",
-    "multiprocessing": "asyncio, or more VMs",
     "concurrent": "asyncio",
     "queue": "asyncio.Queue, or collections.deque",
     "sched": "asyncio, or heapq",
-    "subprocess": "nothing: there are no processes in an image",
+    "subprocess": "nothing: there are no processes in an image; more VMs, by multiprocessing",
     "urllib.request": "requests",
     "urllib.error": "requests",
     "http": "asyncio.start_server, or microdot pinned under [packages]",

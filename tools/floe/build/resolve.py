@@ -326,11 +326,11 @@ class Resolver:
         if missing.startswith("."):
             hint = "relative imports work inside a package (a folder), up to its top"
         elif missing in INSTEAD:
-            hint = f"CPython's `{missing}` is not in MicroPython; use {INSTEAD[missing]}"
+            hint = _instead_of(missing)
         elif "." in missing and (top in known or top in self.c_modules):
             hint = f"`{top}` is there, but has no module of that name"
         elif top in INSTEAD:
-            hint = f"CPython's `{top}` is not in MicroPython; use {INSTEAD[top]}"
+            hint = _instead_of(top)
         elif top in sys.stdlib_module_names:
             hint = f"CPython's `{top}` is not in MicroPython"
         elif near and near[0] != top:
@@ -342,6 +342,13 @@ class Resolver:
         return BuildError(
             f"{place}: no module named '{missing}'", evidence=f"searched: {', '.join(searched)}", hint=hint
         )
+
+
+def _instead_of(module: str) -> str:
+    """What helps whoever imports a module of CPython's that is not there."""
+    use = INSTEAD[module]
+    nothing = use.removeprefix("nothing: ")
+    return f"CPython's `{module}` is not in MicroPython" + (f"; use {use}" if nothing == use else f": {nothing}")
 
 
 def _sure(source: Source) -> set[int]:
