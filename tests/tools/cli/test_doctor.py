@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from floe.cli import doctor
 from floe.errors import VmError
 from floe.qemu import accel, ring3
 from tests.support.command import floe
@@ -111,6 +112,19 @@ def test_text_names_the_command_that_mends(tools: Path) -> None:
     lines = floe("doctor", env={**os.environ, "PATH": str(tools)}).stdout.splitlines()
     at = next(i for i, line in enumerate(lines) if line.startswith("LACKS   make"))
     assert lines[at + 1].strip().startswith("try: sudo apt-get update")
+
+
+def test_text_names_each_command_of_several(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse() -> None:
+        raise VmError("KVM not permitted", hint="let somebody in:\nsudo one\nsudo two")
+
+    monkeypatch.setattr(accel, "check_kvm", refuse)
+    doctor.command.main([], standalone_mode=False)
+    lines = capsys.readouterr().out.splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith("note    kvm"))
+    assert [line.strip() for line in lines[at + 1 : at + 4]] == ["try: let somebody in:", "sudo one", "sudo two"]
 
 
 def test_whether_ring_3_is_a_boundary_is_said() -> None:

@@ -55,7 +55,10 @@ def command(as_json: bool) -> int:
         for f in findings:
             click.echo(f"{'ok     ' if f.ok else 'LACKS  ' if f.needed else 'note   '} {f.name:<14} {f.detail}")
             if f.mend:
-                click.echo(f"{'':<23}try: {f.mend}")
+                first, *rest = f.mend.splitlines()
+                click.echo(f"{'':<23}try: {first}")
+                for line in rest:
+                    click.echo(f"{'':<28}{line}")
     return EXIT_OK if good else EXIT_NOT_FOUND
 
 
@@ -190,7 +193,7 @@ def _kvm() -> Finding:
     try:
         accel.check_kvm()
     except VmError as e:
-        return Finding("kvm", False, False, f"{e.message}; TCG is used", e.hint.splitlines()[0])
+        return Finding("kvm", False, False, f"{e.message}; TCG is used", e.hint.removesuffix(f"\n{accel.WITHOUT}"))
     return Finding("kvm", True, False, "opens, and makes a VM")
 
 

@@ -14,6 +14,7 @@ from floe.errors import UsageError, VmError
 
 ACCELS = ("auto", "kvm", "tcg")
 KVM_DEVICE = Path("/dev/kvm")
+WITHOUT = "or without: --accel tcg"
 
 # linux/kvm.h: _IO(KVMIO, 0) and _IO(KVMIO, 1); the version has been 12 since Linux 2.6.22.
 _KVM_GET_API_VERSION = 0xAE00
@@ -37,12 +38,12 @@ def check_kvm(device: Path | None = None) -> None:
         raise KvmNotPermitted(
             f"KVM not permitted: no right to open {device}",
             evidence=_rights(device),
-            hint=f"{_how_to_be_let_in(device)}\nor without: --accel tcg",
+            hint=f"{_how_to_be_let_in(device)}\n{WITHOUT}",
         ) from None
     except OSError as e:
         raise VmError(
             f"KVM is not available: {device}: {e.strerror}",
-            hint="sudo modprobe kvm_intel (or kvm_amd)\nor without: --accel tcg",
+            hint=f"sudo modprobe kvm_intel (or kvm_amd)\n{WITHOUT}",
         ) from None
     try:
         if (version := fcntl.ioctl(kvm, _KVM_GET_API_VERSION)) != _KVM_API_VERSION:
