@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import sys
 import time
-from multiprocessing import Event, Lock, Pipe, Pool, Process, ProcessError, Queue
+from multiprocessing import BoundedSemaphore, Event, Lock, Pipe, Pool, Process, ProcessError, Queue
 from multiprocessing.connection import wait
 
 
@@ -70,6 +70,16 @@ def timeouts():
     for rival in rivals:
         rival.join()
     assert lock.acquire(timeout=30)
+
+
+def now_or_never():
+    """What is there is taken at once, and what is not there is not, however quickly one asks again."""
+    for _ in range(100):
+        semaphore = BoundedSemaphore(2)
+        assert [semaphore.acquire(False) for _ in range(3)] == [True, True, False]
+        semaphore.release()
+        assert semaphore.acquire(timeout=0.001) and not semaphore.acquire(timeout=0.001)
+        assert semaphore.get_value() == 0
 
 
 def many():
@@ -284,7 +294,7 @@ def endless():
     print("never seen")
 
 
-for part in (values, timeouts, many, forgotten, lost, own_end, waits, forks):
+for part in (values, timeouts, now_or_never, many, forgotten, lost, own_end, waits, forks):
     part()
     print("=", part.__name__)
 asyncio.run(tasks())
