@@ -30,6 +30,8 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 _RATES = {"rx": "rx_bytes", "tx": "tx_bytes", "rx_frames": "rx_frames", "tx_frames": "tx_frames"}
 _ANSWER_S = 2.0  # how long a sample waits for keepers, all together; one that was stopped never answers
 
+_HOST_S = 15.0  # a dom0 under emulation, on a busy machine, takes two seconds for its list
+
 
 @dataclass(frozen=True)
 class Usage:
@@ -245,7 +247,8 @@ class Watch:
                     yield folder, Status(folder, folder.spec, "no answer")
 
     def _host_uses(self, folders: list[Folder]) -> dict[str, HostUse]:
-        """Of VMs that are not their processes, by name: in a thread of its own, as _statuses()."""
+        """Of VMs that are not their processes, by name: in a thread of its own, as _statuses(). What comes too late for
+        a sample is for the next: it says of when it is."""
         apart: dict[str, dict[str, str]] = {}
         for folder in folders:
             with contextlib.suppress(FloeError):
@@ -259,11 +262,10 @@ class Watch:
             found: dict[str, HostUse] = {}
             for hypervisor, uuids in apart.items():
                 with contextlib.suppress(FloeError, OSError):
-                    found |= registry.create(hypervisor).host_uses(uuids, _ANSWER_S)
+                    found |= registry.create(hypervisor).host_uses(uuids, _HOST_S)
             self._uses = found
 
         if self._hosts is None or not self._hosts.is_alive():
-            self._uses = {}
             self._hosts = threading.Thread(target=ask, daemon=True)
             self._hosts.start()
         self._hosts.join(_ANSWER_S)
