@@ -148,7 +148,7 @@ def test_one_broken_zone_leaves_the_others(boot_dns: BootDns, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("env", "files", "code", "said"),
     [
-        ({"PORT": "http"}, {}, 2, "dns: PORT=http: expected a whole number"),
+        ({"PORT": "http"}, {}, 2, "dns: PORT=http: expected a port, 0 to 65535"),
         ({"LOG_LEVEL": "loud"}, {}, 2, "dns: LOG_LEVEL=loud: one of debug, info"),
         ({"RATE": "-1"}, {}, 2, "dns: RATE=-1 is less than 0"),
         ({"UDP_SIZE": "100"}, {}, 2, "dns: UDP_SIZE is 512 to 4096"),

@@ -118,15 +118,17 @@ def rtc():
 
 
 def resolution():
-    """The smallest step between two readings, in microseconds, and how many microseconds a reading takes."""
-    steps = []
+    """Of what in microseconds all steps between two readings are multiples, and how many a reading takes."""
+    step = 0
     last = start = time.ticks_us()
     for _ in range(5000):
         now = time.ticks_us()
         if now != last:
-            steps.append(now - last)
+            more = now - last
+            while more:
+                step, more = more, step % more
             last = now
-    print("step", min(steps))
+    print("step", step)
     print("reading", time.ticks_diff(last, start) / 5000)
     a = time.ticks_cpu()
     time.sleep_ms(10)
