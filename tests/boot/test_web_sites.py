@@ -317,6 +317,8 @@ def test_a_configuration_in_the_image(boot: Boot, tmp_path: Path, upstream: Upst
     config += f'[[host.proxy]]\npath = "/behind/*"\nupstreams = ["{upstream.url}"]\nconnect_s = 5\n'
     (app / "data" / ".web.toml").write_text(config)
     (app / "data" / "wrong.toml").write_text(config.replace("connect_s", "conect_s"))
+    settings = (app / "image.toml").read_text()  # with files of its own, a budget of its own
+    (app / "image.toml").write_text(re.sub(r'(\[budget\]\nelf = )"\d+"', r'\1"700000"', settings))
     vm = boot(app, deadline_s=DEADLINE_S, ports=[81, 9100], env={"LOG_LEVEL": "info"})
     vm.expect_exact("info web: serving on port 81", timeout=_START_S)
     with RawHttp(vm.ports[81]) as client:
