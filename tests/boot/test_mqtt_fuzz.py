@@ -69,8 +69,8 @@ def image() -> Iterator[Any]:
     system = ModuleType("floe")
     system.__dict__.update(mem_info=lambda: {"ram": 1 << 25})
     with imported(REPO / "images/mqtt", "broker", {"floe": system}) as broker:
-        import link  # type: ignore[import-not-found]
-        import session  # type: ignore[import-not-found]
+        import link  # type: ignore[import-not-found]  # of the image, on sys.path here
+        import session  # type: ignore[import-not-found]  # as well
 
         found = SimpleNamespace(broker=broker, link=link, p=link.p, time=0.0)
         for module in (broker, link, session):

@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -29,3 +32,17 @@ def connect_soon(sock: socket.socket, path: Path, deadline_s: float = 20.0) -> N
         except OSError:
             assert time.monotonic() < end, f"no socket {path}"
             time.sleep(0.02)
+
+
+def talk_to_all(server: socket.socket, talk: Callable[[socket.socket], None], deadline_s: float) -> None:
+    """Accept until the server is closed, and talk with each in a thread of its own; operations end after the deadline."""
+    with suppress(OSError):  # closed: the test is over
+        while True:
+            conn, _ = server.accept()
+            conn.settimeout(deadline_s)
+            threading.Thread(target=_talk, args=(conn, talk), daemon=True).start()
+
+
+def _talk(conn: socket.socket, talk: Callable[[socket.socket], None]) -> None:
+    with conn, suppress(OSError):  # the guest is judged by what it prints
+        talk(conn)

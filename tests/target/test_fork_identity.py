@@ -25,6 +25,7 @@ from scapy.utils import rdpcap
 
 from floe.testing import Boot, Guest
 from tests.support.certs import Certificates
+from tests.support.sockets import talk_to_all
 
 GUEST = Path(__file__).resolve().parent / "guests" / "guest_fork_identity.py"
 DEADLINE_S = 60.0
@@ -55,8 +56,8 @@ class Host:
             "draws": self._take,
         }
         for name, talk in services.items():
-            self._serve(name, socket.create_server(("127.0.0.1", 0)), self._accept, talk)
-        self._serve("echo6", socket.create_server(("::1", 0), family=socket.AF_INET6), self._accept, _echo)
+            self._serve(name, socket.create_server(("127.0.0.1", 0)), talk_to_all, talk, DEADLINE_S)
+        self._serve("echo6", socket.create_server(("::1", 0), family=socket.AF_INET6), talk_to_all, _echo, DEADLINE_S)
         datagrams = socket.socket(type=socket.SOCK_DGRAM)
         datagrams.bind(("127.0.0.1", 0))
         self._serve("echo", datagrams, _echo_datagrams)
@@ -71,17 +72,6 @@ class Host:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
-
-    def _accept(self, server: socket.socket, talk: Callable[[socket.socket], None]) -> None:
-        with suppress(OSError):  # closed: the test is over
-            while True:
-                conn, _ = server.accept()
-                conn.settimeout(DEADLINE_S)
-                threading.Thread(target=self._talk, args=(conn, talk), daemon=True).start()
-
-    def _talk(self, conn: socket.socket, talk: Callable[[socket.socket], None]) -> None:
-        with conn, suppress(OSError):  # the guest is judged by what it prints
-            talk(conn)
 
     def _hold(self, conn: socket.socket) -> None:
         self.held += conn.recv(10)

@@ -14,7 +14,7 @@ import random
 import socket
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -23,6 +23,7 @@ from scapy.layers.inet import TCP
 from scapy.utils import rdpcap
 
 from floe.testing import Boot, Guest
+from tests.support.sockets import talk_to_all
 
 GUEST = Path(__file__).resolve().parent / "guests" / "guest_fork_net.py"
 DEADLINE_S = 300.0
@@ -48,24 +49,13 @@ class Host:
         for name, talk in self._services.items():
             server = self._stack.enter_context(socket.create_server(("127.0.0.1", 0)))
             self.ports[name] = server.getsockname()[1]
-            threading.Thread(target=self._accept, args=(server, talk), daemon=True).start()
+            threading.Thread(target=talk_to_all, args=(server, talk, DEADLINE_S), daemon=True).start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
-
-    def _accept(self, server: socket.socket, talk: Callable[[socket.socket], None]) -> None:
-        with suppress(OSError):  # closed: the test is over
-            while True:
-                conn, _ = server.accept()
-                conn.settimeout(DEADLINE_S)
-                threading.Thread(target=self._talk, args=(conn, talk), daemon=True).start()
-
-    def _talk(self, conn: socket.socket, talk: Callable[[socket.socket], None]) -> None:
-        with conn, suppress(OSError):  # the guest is judged by what it prints
-            talk(conn)
 
 
 def echo(conn: socket.socket) -> None:

@@ -178,7 +178,7 @@ def says_when(connection, ms):
 
 def waits():
     pairs, delays = [Pipe(False) for _ in range(3)], (60000, 10, 60000)
-    processes = [Process(target=says_when, args=(w, ms)) for (_, w), ms in zip(pairs, delays)]  # noqa: B905
+    processes = [Process(target=says_when, args=(w, ms)) for (_, w), ms in zip(pairs, delays)]  # noqa: B905 -- no `strict` here
     for process in processes:
         process.start()
     ends = [r for r, _ in pairs]
