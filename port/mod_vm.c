@@ -80,10 +80,11 @@ static bool is_alone(void) {
     return r < 0;
 }
 
-static mp_obj_t vm_getpid(void) { return mp_obj_new_int(is_alone() ? 1 : family_pid()); }
+// Once they are known they are, also where the family is gone.
+static mp_obj_t vm_getpid(void) { return mp_obj_new_int(family_pid() == 0 && is_alone() ? 1 : family_pid()); }
 static MP_DEFINE_CONST_FUN_OBJ_0(vm_getpid_obj, vm_getpid);
 
-static mp_obj_t vm_getppid(void) { return mp_obj_new_int(is_alone() ? 0 : family_ppid()); }
+static mp_obj_t vm_getppid(void) { return mp_obj_new_int(family_pid() == 0 && is_alone() ? 0 : family_ppid()); }
 static MP_DEFINE_CONST_FUN_OBJ_0(vm_getppid_obj, vm_getppid);
 
 // wait(pid, ms) -> (pid, status) of a child that has ended; (0, 0): none has in that time. pid: -1 for any.
