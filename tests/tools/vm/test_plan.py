@@ -13,6 +13,7 @@ import pytest
 from floe.errors import UsageError
 from floe.hypervisor import registry
 from floe.spec.network import Card
+from floe.spec.ports import Forward
 from floe.spec.runoptions import RunOptions
 from floe.vm import plan
 
@@ -30,6 +31,7 @@ class Third:
     card_kinds = ("tap", "bridge")
     forwarding_kinds = ("bridge",)
     relays_forwards = False
+    copies = False
 
     def __init__(self) -> None:
         self.claims: list[tuple[bool, bool]] = []
@@ -81,6 +83,26 @@ def test_what_the_driver_has_not_is_refused(third: Third, options: dict[str, obj
     assert error.value.message.startswith(message)
     assert error.value.hint.startswith(hint)
     assert third.claims == []
+
+
+def test_a_port_is_spread_over_a_family_alone(third: Third) -> None:
+    image = SimpleNamespace(**{**vars(IMAGE), "content": {**IMAGE.content, "fork": True}})
+    own = SimpleNamespace(ports=("0:80/spread",), env={}, args=())
+
+    def planned(made: object, config: object, *asked: str) -> Forward:
+        options = RunOptions(hypervisor="third", cards=("bridge:b0",), forwards=asked)
+        return plan.assemble(made, config, options)[0].forwards[0]
+
+    third.forwards_own = lambda: True  # type: ignore[method-assign]
+    assert not planned(image, own).spread
+    with pytest.raises(UsageError, match="-p 0:80/spread: not under Third, which does not copy a running VM"):
+        planned(image, None, "0:80/spread")
+    third.copies = True
+    assert planned(image, own).spread
+    assert planned(image, None, "0:80/spread").spread
+    with pytest.raises(UsageError, match="-p 0:80/spread: x does not fork") as error:
+        planned(IMAGE, own)
+    assert error.value.hint == "-p 0:80"
 
 
 @pytest.mark.parametrize("name", registry.HYPERVISORS)

@@ -33,7 +33,7 @@ from floe.vm.session import Session
 @click.option("--linked", "how", flag_value="linked", help="Link it, with gcc and ld.  [default: where they are]")
 @click.option("--ready", "how", flag_value="ready", help="Join it to a ready kernel, which takes no compiler.")
 @click.option("--memory", metavar="SIZE", help="RAM of the VM, as 32M.  [default: what the image asks for]")
-@click.option("-p", "--publish", "forwards", multiple=True, metavar="[ADDR:]HOST:GUEST[/udp]",
+@click.option("-p", "--publish", "forwards", multiple=True, metavar="[ADDR:]HOST:GUEST[/udp|/spread]",
               help="Forward a port of this machine, or a range; ADDR: 127.0.0.1, HOST 0: any free.")  # fmt: skip
 @click.option("--net", "cards", multiple=True,
               metavar="KIND[,ip=ADDR/BITS|dhcp|none][,gw=ADDR][,dns=ADDR][,ip6=ADDR/BITS|none][,mac=MAC]",

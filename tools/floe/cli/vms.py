@@ -145,9 +145,7 @@ def _ending(status: Status) -> str:
 
 
 def _ports(status: Status) -> str:
-    return " ".join(
-        f"{f.place()}->{f.guest_port}" + ("/udp" if f.protocol == "udp" else "") for f in status.spec.forwards
-    )
+    return " ".join(f"{f.place()}->{f.guest_place()}" for f in status.spec.forwards)
 
 
 def _duration(seconds: float) -> str:

@@ -172,7 +172,8 @@ def _lines(name: str, vm: Vm, states: States, addresses: Sequence[str]) -> tuple
         if last is not first:
             host, guest = f"{host}-{last.host_port}", f"{guest}-{last.guest_port}"
         open_to = "" if first.address == "127.0.0.1" else f"{first.address} "
-        made.append(f"port {open_to}{host} \u2192 {guest}" + ("/udp" if first.protocol == "udp" else ""))
+        kind = "/udp" if first.protocol == "udp" else ", spread" if first.spread else ""
+        made.append(f"port {open_to}{host} \u2192 {guest}{kind}")
     if ready := _ready(vm.ready):
         made.append(f"ready: {ready}")
     if vm.restart != "no":

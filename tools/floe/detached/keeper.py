@@ -185,11 +185,15 @@ class Keeper:
     def _carry_ports(self, *, adopt: bool) -> None:
         """Raises FloeError; for a VM that lives already the port is lost."""
         try:
-            self._relay = through_qemu(self._spec.forwards)
+            self._relay = through_qemu(self._spec.forwards, self._family_at)
         except FloeError as e:
             if not adopt:
                 raise
             print(e.message, file=sys.stderr)
+
+    def _family_at(self, guest_port: int) -> Sequence[tuple[str, int]]:
+        """Where the others of the family have a TCP port of the guest's; for any thread."""
+        return self._kin.reached_at(guest_port) if self._kin is not None else ()
 
     def _tcp(self, wanted: int) -> socket.socket:
         """For a VM that has had its port before, the same one if it is free still. Raises OSError, VmError."""

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
@@ -16,7 +15,6 @@ from floe.detached.vmprocess import VmProcess
 from floe.errors import FloeError
 from floe.family.copies import PrivateDisks
 from floe.family.family import Family
-from floe.family.frames import Kind, numbers
 from floe.family.member import Machine, Member
 from floe.spec import handover
 from floe.spec.vmspec import VmSpec
@@ -112,6 +110,10 @@ class Kin:
         if self._family.dissolve():
             once()
 
+    def reached_at(self, guest_port: int) -> Sequence[tuple[str, int]]:
+        """As Family.reached_at()."""
+        return self._family.reached_at(guest_port)
+
     def told(self) -> list[dict[str, Any]]:
         """Of each child: what `floe ps` shows."""
         names = {child.pid: child.name for child in self._children()}
@@ -122,16 +124,7 @@ class Kin:
                 "parent": names.get(child.ppid, self.spec.name),
                 "pid": child.machine.pid,
                 "began": child.born_at,
-                "ports": [
-                    {
-                        "address": f.address,
-                        "host": f.host_port,
-                        "guest": f.guest_port,
-                        "protocol": f.protocol,
-                        "through": f.through,
-                    }
-                    for f in child.machine.spec.forwards
-                ],
+                "ports": [forward.told() for forward in child.machine.spec.forwards],
             }
             for child in self._children()
             if isinstance(child.machine, Child)
@@ -144,7 +137,7 @@ class Kin:
             return None
         end = self._ends.setdefault(name, self._loop.create_future())
         if grace_s > 0:
-            child.send(Kind.SIGNAL, numbers(signal.SIGTERM))
+            child.ask_to_end()
             await asyncio.wait([end], timeout=grace_s)
         if not end.done():
             child.machine.end_at_once()

@@ -102,10 +102,7 @@ def _spec(folder: Folder, spec: VmSpec, app: str) -> Spec:
 
 
 def _ports(spec: VmSpec) -> list[dict[str, Any]]:
-    return [
-        {"address": f.address, "host": f.host_port, "guest": f.guest_port, "protocol": f.protocol, "through": f.through}
-        for f in spec.forwards
-    ]
+    return [forward.told() for forward in spec.forwards]
 
 
 def _abandon(folder: Folder) -> None:

@@ -88,6 +88,17 @@ class Family:
         """Whether a hypervisor waits for the next fork."""
         return self._standby is not None and self._standby.ready
 
+    def reached_at(self, guest_port: int) -> list[tuple[str, int]]:
+        """Where this machine reaches a TCP port of the children that are not about to end. May be called from any
+        thread."""
+        return [
+            (forward.address, forward.host_port)
+            for member in list(self._members.values())
+            if member is not self._top and member.born and not member.leaving
+            for forward in member.machine.spec.forwards
+            if (forward.guest_port, forward.protocol) == (guest_port, "tcp")
+        ]
+
     def connect(self, sock: socket.socket) -> None:
         """The first VM's channel, which becomes ours; a new one when it was started again: then nothing of before is
         left."""
@@ -104,7 +115,7 @@ class Family:
     def terminate(self) -> None:
         """Ask all but the first to end."""
         for child in self.children:
-            child.send(Kind.SIGNAL, numbers(signal.SIGTERM))
+            child.ask_to_end()
 
     def kill(self) -> None:
         """Begin to end all but the first, and make no more."""
@@ -230,7 +241,7 @@ class Family:
         if number == signal.SIGKILL:
             target.machine.end_at_once()
         else:
-            target.send(Kind.SIGNAL, numbers(number))
+            target.ask_to_end(number)
         return 0
 
     # ---- fork ---------------------------------------------------------------------------------------

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from floe.family.copies import PrivateDisks
-from floe.family.frames import BrokenFrame, Decoder, Frame, Kind, encode
+from floe.family.frames import BrokenFrame, Decoder, Frame, Kind, encode, numbers
 from floe.spec.vmspec import VmSpec
 from floe.stream.link import Link
 
@@ -58,6 +59,7 @@ class Member:
         self.machine = machine
         self.born = False  # its fork is over
         self.born_at = 0.0  # time.time()
+        self.leaving = False  # it was asked to end
         self.status: int | None = None  # of waitpid(), once it has ended
         self.disks = PrivateDisks(())  # its own, if it is a copy
         self.prepared = False  # its FROZEN is still to come, be it after the fork was given up
@@ -90,6 +92,11 @@ class Member:
             self._link.send(frame)
             if self._link.queued > _HIGH:
                 self._link.pause()
+
+    def ask_to_end(self, number: int = signal.SIGTERM) -> None:
+        """Send it a signal that its script may answer by going on."""
+        self.leaving = True
+        self.send(Kind.SIGNAL, numbers(number))
 
     def hold(self) -> None:
         """From here on nothing is sent."""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Ports of this machine that reach a guest's where no hypervisor forwards them: a dom0's, and what QEMU's user network
-cannot forward (ports.py). A thread of this process carries the bytes. No rule of the machine's firewall is
-touched, and nothing is left when the process dies."""
+"""Ports of this machine that reach a guest's where no hypervisor forwards them: a dom0's, what QEMU's user network
+cannot forward (ports.py), and those that are spread over a family of VMs. A thread of this process carries the bytes.
+No rule of the machine's firewall is touched, and nothing is left when the process dies."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ import asyncio
 import contextlib
 import resource
 import socket
-import struct
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from floe.errors import FloeError
+from floe.hostnet.balance import Balance, Target
+from floe.hostnet.carry import Client, reset
 from floe.spec import ports
 from floe.spec.ports import Forward
 
 _CHUNK = 1 << 16
-_CONNECT_S = 10.0
+_CLOSE_S = 10.0
 _BACKLOG = 128
-_LAST_S = 60.0  # for the last bytes to be taken, when both have ended
 _CONNECTIONS = 4096  # of all relays, and at the most half the descriptors of this process; one more is reset
 _WAY_BYTES = socket.CMSG_SPACE(20)  # in6_pktinfo, the larger of the two
 _CLIENTS = 256  # of UDP, each with a port of its own towards the guest; the one heard of longest ago makes room
@@ -30,20 +31,22 @@ _CLIENTS = 256  # of UDP, each with a port of its own towards the guest; the one
 
 _carrying: set[asyncio.Task[None]] = set()
 
-_Target = tuple[str, int]  # IPv4 address and port
-_Client = tuple[Any, ...]  # address as recvmsg() has it
+_Family = Callable[[int], Sequence[Target]]  # where the others of a family have a TCP port of the guest's
+_Asker = tuple[Any, ...]  # address as recvmsg() has it
 _Way = list[tuple[int, int, bytes]]  # control message that says by which of our addresses
 
 
 class Relay:
     """Carries from the beginning of its life until close()."""
 
-    def __init__(self, forwards: Mapping[Forward, _Target]) -> None:
-        """Forwards, and where their bytes go. Raises FloeError when a port cannot be had."""
-        self._ways: list[tuple[socket.socket, _Target]] = []
+    def __init__(self, forwards: Mapping[Forward, Target], family: _Family = lambda guest_port: ()) -> None:
+        """Forwards, and where their bytes go; family: for those that are spread, called by the relay's thread. Raises
+        FloeError when a port cannot be had."""
+        self._ways: list[tuple[socket.socket, Balance]] = []
         for forward, target in forwards.items():
             try:
-                self._ways.append((ports.open_socket(forward, backlog=_BACKLOG), target))
+                others = partial(family, forward.guest_port) if forward.spread else tuple
+                self._ways.append((ports.open_socket(forward, backlog=_BACKLOG), Balance(target, others)))
             except OSError as e:
                 for sock, _ in self._ways:
                     sock.close()
@@ -60,29 +63,29 @@ class Relay:
         """End it, with all its connections."""
         with contextlib.suppress(RuntimeError):  # its loop has ended
             self._loop.call_soon_threadsafe(self._over.set)
-        self._thread.join(_CONNECT_S)
+        self._thread.join(_CLOSE_S)
 
     def _run(self) -> None:
         async def run() -> None:
             kinds = {socket.SOCK_STREAM: self._streams, socket.SOCK_DGRAM: self._datagrams}
             async with asyncio.TaskGroup() as tasks:
-                for sock, target in self._ways:
+                for sock, balance in self._ways:
                     sock.setblocking(False)
-                    tasks.create_task(kinds[sock.type](sock, target))
+                    tasks.create_task(kinds[sock.type](sock, balance))
 
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
             runner.run(run())
 
     # ---- TCP ----------------------------------------------------------------------------------------
 
-    async def _streams(self, sock: socket.socket, target: _Target) -> None:
+    async def _streams(self, sock: socket.socket, balance: Balance) -> None:
         own: set[asyncio.Task[None]] = set()
 
         def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             if len(_carrying) >= self._room:
-                _reset(writer)
+                reset(writer)
                 return
-            task = self._loop.create_task(self._carry(reader, writer, target))
+            task = self._loop.create_task(_carry(Client(reader, writer), balance))
             for tasks in (own, _carrying):
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)
@@ -94,38 +97,18 @@ class Relay:
             task.cancel()
         await asyncio.gather(*own, return_exceptions=True)
 
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: _Target) -> None:
-        """Both ways; the end of one is passed on, and the other goes on until it ends too."""
-        writers = [writer]
-        try:
-            async with asyncio.timeout(_CONNECT_S):
-                far_reader, far_writer = await asyncio.open_connection(*target)
-            writers.append(far_writer)
-            async with asyncio.TaskGroup() as ways:
-                ways.create_task(_copy(reader, far_writer))
-                ways.create_task(_copy(far_reader, writer))
-            async with asyncio.timeout(_LAST_S):
-                for each in writers:
-                    each.close()
-                    await each.wait_closed()
-        except* (OSError, TimeoutError):  # the guest does not listen, or either was reset: so is the other
-            for each in writers:
-                _reset(each)
-        finally:
-            for each in writers:
-                each.transport.abort()
-
     # ---- UDP ----------------------------------------------------------------------------------------
 
-    async def _datagrams(self, sock: socket.socket, target: _Target) -> None:
-        clients: OrderedDict[_Client, tuple[socket.socket, _Way]] = OrderedDict()
+    async def _datagrams(self, sock: socket.socket, balance: Balance) -> None:
+        target = balance.first
+        clients: OrderedDict[_Asker, tuple[socket.socket, _Way]] = OrderedDict()
 
-        def forget(client: _Client) -> None:
+        def forget(client: _Asker) -> None:
             gone, _ = clients.pop(client)
             self._loop.remove_reader(gone)
             gone.close()
 
-        def answer(client: _Client) -> None:
+        def answer(client: _Asker) -> None:
             ours, way = clients[client]
             with contextlib.suppress(OSError):  # what UDP loses, it loses
                 sock.sendmsg([ours.recv(_CHUNK)], way, 0, client)
@@ -152,14 +135,27 @@ class Relay:
             forget(client)
 
 
-def through_qemu(forwards: Iterable[Forward]) -> Relay | None:
+async def _carry(client: Client, balance: Balance) -> None:
+    """By the first VM that takes it."""
+    order = balance.order()
+    try:
+        for target in order:
+            with balance.carrying(target):
+                if await client.by(target, last=target is order[-1]):
+                    return
+            balance.refused(target)
+    finally:
+        client.end()
+
+
+def through_qemu(forwards: Iterable[Forward], family: _Family = lambda guest_port: ()) -> Relay | None:
     """Carries what QEMU does not forward itself to the ports that it does; None where there is nothing to carry.
-    Raises FloeError."""
+    family: as Relay's. Raises FloeError."""
     carried = {forward: ("127.0.0.1", forward.through) for forward in forwards if forward.through}
-    return Relay(carried) if carried else None
+    return Relay(carried, family) if carried else None
 
 
-def _towards(target: _Target) -> socket.socket:
+def _towards(target: Target) -> socket.socket:
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:
         sock.setblocking(False)
@@ -177,16 +173,3 @@ def _descriptors() -> int:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         return most
     return allowed
-
-
-def _reset(writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):  # SO_LINGER of 0 s: the end of a connection that has failed looks like it
-        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    writer.transport.abort()
-
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(_CHUNK):
-        writer.write(data)
-        await writer.drain()
-    writer.write_eof()

@@ -17,12 +17,12 @@ from typing import Any
 
 from floe.errors import FloeError, UsageError
 
-_HINT = "-p [ADDR:]HOST:GUEST[/udp], for example -p 8080:80, -p 8000-8010:8000-8010 or -p [::1]:8080:80"
+_HINT = "-p [ADDR:]HOST:GUEST[/udp|/spread], for example -p 8080:80, -p 8000-8010:8000-8010 or -p [::1]:8080:80"
 _MAX_RANGE = 256
 _DRAWS = 64  # of a port that is free for TCP and UDP
 _FORWARD = re.compile(
     r"(?:(?P<address>[^:/]+|\[[^\]]*\]):)?(?P<host>[0-9]{1,5}(?:-[0-9]{1,5})?):"
-    r"(?P<guest>[0-9]{1,5}(?:-[0-9]{1,5})?)(?:/(?P<protocol>tcp|udp))?"
+    r"(?P<guest>[0-9]{1,5}(?:-[0-9]{1,5})?)(?:/(?P<kind>tcp|udp|spread))?"
 )
 _IP6_ADDRESSES = Path("/proc/net/if_inet6")
 _IP_PKTINFO = 8  # ip(7); Python names it from 3.14 on
@@ -38,6 +38,7 @@ class Forward:
     guest_port: int
     protocol: str = "tcp"
     through: int = 0  # where QEMU cannot: the port of 127.0.0.1 that it forwards, and relay.py carries to
+    spread: bool = False  # of a VM that forks: each connection goes to one of its family (balance.py)
 
     @property
     def is_ip6(self) -> bool:
@@ -48,12 +49,37 @@ class Forward:
         """Address and port of this machine."""
         return f"{_bracketed(self.address)}:{self.host_port}"
 
+    def told(self) -> dict[str, Any]:
+        """For JSON; forward_of() reads it."""
+        return {
+            "address": self.address,
+            "host": self.host_port,
+            "guest": self.guest_port,
+            "protocol": self.protocol,
+            "through": self.through,
+            "spread": self.spread,
+        }
+
+    def guest_place(self) -> str:
+        """The guest's part of -p: 80, 53/udp, 80/spread."""
+        return f"{self.guest_port}{'/udp' if self.protocol == 'udp' else '/spread' if self.spread else ''}"
+
     def option(self, host_port: int | None = None) -> str:
         """The -p option that asks for it, or for the same with another port of the host."""
         address = "" if self.address == "127.0.0.1" else f"{_bracketed(self.address)}:"
-        return f"-p {address}{host_port or self.host_port}:{self.guest_port}" + (
-            "/udp" if self.protocol == "udp" else ""
-        )
+        return f"-p {address}{host_port or self.host_port}:{self.guest_place()}"
+
+
+def forward_of(told: dict[str, Any]) -> Forward:
+    """What Forward.told() tells; an older floe's knows less."""
+    return Forward(
+        told["address"],
+        told["host"],
+        told["guest"],
+        told["protocol"],
+        told.get("through", 0),
+        told.get("spread", False),
+    )
 
 
 class HostPorts(dict[int, int]):
@@ -96,8 +122,10 @@ def parse_forwards(text: str) -> tuple[Forward, ...]:
         raise UsageError(f"-p {text}: two ranges of the same length, at most {_MAX_RANGE} ports", hint=_HINT)
     if hosts[-1] > 65535 or not 0 < guests[0] <= guests[-1] <= 65535 or (len(hosts) > 1 and not hosts[0]):
         raise UsageError(f"-p {text}: a port is a number from 1 to 65535; 0 on the host means any free one", hint=_HINT)
-    protocol = match["protocol"] or "tcp"
-    return tuple(Forward(address, host, guest, protocol) for host, guest in zip(hosts, guests, strict=True))
+    protocol, spread = "udp" if match["kind"] == "udp" else "tcp", match["kind"] == "spread"
+    return tuple(
+        Forward(address, host, guest, protocol, spread=spread) for host, guest in zip(hosts, guests, strict=True)
+    )
 
 
 def _address(text: str, address: str | None) -> str:
@@ -154,14 +182,14 @@ def claim(forwards: Sequence[Forward], *, through: bool = False) -> tuple[Forwar
 
 
 def _through(forwards: list[Forward]) -> list[Forward]:
-    """QEMU's user network has no forwards of IPv6, and answers by the first of several to one UDP port of the guest:
-    those go through a port that it does forward."""
+    """QEMU's user network has no forwards of IPv6, answers by the first of several to one UDP port of the guest, and
+    knows of one guest alone: those go through a port that it does forward."""
     inner: dict[tuple[int, str], Forward] = {}
     made = []
     for forward in forwards:
         key = (forward.guest_port, forward.protocol)
         shared = forward.protocol == "udp" and sum((f.guest_port, f.protocol) == key for f in forwards) > 1
-        if forward.is_ip6 or shared:
+        if forward.is_ip6 or shared or forward.spread:
             if key not in inner:
                 own = Forward("127.0.0.1", 0, *key)
                 inner[key] = replace(own, host_port=_unclaimed(own, [*forwards, *inner.values()]))

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from floe.errors import UsageError
-from floe.spec.ports import Forward
+from floe.spec.ports import Forward, forward_of
 from floe.spec.restart import Policy, parse_restart
 from floe.spec.vmspec import DEFAULT_HYPERVISOR
 
@@ -85,7 +85,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def forwards(self) -> list[Forward]:
         """`ports`, as they were asked for."""
-        return [Forward(p["address"], p["host"], p["guest"], p["protocol"], p.get("through", 0)) for p in self.ports]
+        return [forward_of(port) for port in self.ports]
 
 
 class Endpoints(msgspec.Struct, frozen=True, kw_only=True):

@@ -164,9 +164,8 @@ class Boot:
         hypervisor = registry.create(name)
         listed = settings.ports if settings and hypervisor.forwards_own() else ()
         own = [f for text in listed for f in parse_forwards(text)]
-        guest_ports = {str(port) for port in options.get("ports", ())} | {
-            f"{f.guest_port}" + ("/udp" if f.protocol == "udp" else "") for f in own
-        }
+        spread = {str(f.guest_port) for f in own if f.spread}  # boot(ports=[80]) asks for no other kind
+        guest_ports = ({str(port) for port in options.get("ports", ())} - spread) | {f.guest_place() for f in own}
         return RunOptions(
             memory=options.get("memory"),
             forwards=tuple(f"0:{port}" for port in sorted(guest_ports)),

@@ -15,6 +15,7 @@ from floe.errors import EXIT_INTERRUPTED, VmError
 from floe.family.copies import PrivateDisks
 from floe.hypervisor import registry
 from floe.spec import handover, ports
+from floe.spec.ports import Forward
 from floe.spec.vmspec import VmSpec
 from floe.vm.outcome import Outcome
 from floe.vm.vm import Vm
@@ -26,7 +27,7 @@ def spec_of_copy(spec: VmSpec, name: str, disks: PrivateDisks) -> VmSpec:
     """The same machine with a name, disks, ports and captured packets of its own: the devices must be as they were.
     Raises what ports.claim() does."""
     through = registry.create(spec.hypervisor).relays_forwards
-    forwards = [replace(forward, host_port=0, through=0) for forward in spec.forwards]
+    forwards = [_forward_of_copy(forward) for forward in spec.forwards]
     return replace(
         spec,
         name=name,
@@ -35,6 +36,12 @@ def spec_of_copy(spec: VmSpec, name: str, disks: PrivateDisks) -> VmSpec:
         forwards=ports.claim(forwards, through=through),
         capture=spec.capture and spec.capture.with_name(f"{spec.capture.stem}.{name}{spec.capture.suffix}"),
     )
+
+
+def _forward_of_copy(forward: Forward) -> Forward:
+    """The same to a port of its own; one that is spread is for whoever spreads it."""
+    address = "127.0.0.1" if forward.spread else forward.address
+    return replace(forward, address=address, host_port=0, through=0, spread=False)
 
 
 class Child(Vm):

@@ -9,6 +9,7 @@ import os
 import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from floe.build import pipeline
@@ -68,6 +69,7 @@ def assemble(
     asked_env = dict(map(_variable, options.env))
     accel, why_not_faster = hypervisor.choose_accel(options.accel)
     disks.check_host(own_disks)
+    children = _children(made, options.children, hypervisor)
     spec = VmSpec(
         elf=made.path,
         memory=memory,
@@ -76,7 +78,7 @@ def assemble(
         hypervisor=options.hypervisor,
         name=str(made.content["name"]),
         cards=hypervisor.with_macs(cards, own_uuid),
-        forwards=ports.claim(forwards, through=hypervisor.relays_forwards),
+        forwards=ports.claim(_spread(made, forwards, asked, children, hypervisor), through=hypervisor.relays_forwards),
         disks=own_disks,
         env=_environment(config.env if config else {}, env_files, asked_env),
         asked=tuple(asked_env.items()),
@@ -86,7 +88,7 @@ def assemble(
         secrets=secrets,
         env_files=env_files,
         uuid=own_uuid,
-        children=_children(made, options.children, hypervisor),
+        children=children,
     )
     return spec, why_not_faster
 
@@ -182,6 +184,27 @@ def _children(made: elf.Image, asked: int | None, hypervisor: Hypervisor) -> int
             raise UsageError(f"--children {asked}: not under {hypervisor.label}, which does not copy a running VM")
         return None
     return DEFAULT_CHILDREN if asked is None else asked
+
+
+def _spread(
+    made: elf.Image,
+    forwards: Sequence[ports.Forward],
+    asked: Sequence[ports.Forward],
+    children: int | None,
+    hypervisor: Hypervisor,
+) -> list[ports.Forward]:
+    """The forwards; of those that are spread, where no VM is ever copied: image.toml's as they are without."""
+    if children is not None:
+        return list(forwards)
+    for forward in forwards if hypervisor.copies else asked:
+        if forward.spread:
+            why = (
+                f"{made.content['name']} does not fork: nothing in it imports vm"
+                if hypervisor.copies
+                else f"not under {hypervisor.label}, which does not copy a running VM"
+            )
+            raise UsageError(f"{forward.option()}: {why}", hint=replace(forward, spread=False).option())
+    return [replace(forward, spread=False) for forward in forwards]
 
 
 def _environment(

@@ -15,7 +15,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -134,7 +134,7 @@ class Vm:
         if any(forward.through for forward in self.spec.forwards):
             from floe.hostnet import relay
 
-            self._relay = relay.through_qemu(self.spec.forwards)
+            self._relay = relay.through_qemu(self.spec.forwards, self._family_at)
         try:
             sockets = self._spawn()
         except BaseException:
@@ -188,6 +188,10 @@ class Vm:
         self.family.on_child = listen
         self.family.on_over = self._progress
         self.on_channel = self.family.connect
+
+    def _family_at(self, guest_port: int) -> Sequence[tuple[str, int]]:
+        """Where the others of the family have a TCP port of the guest's; for any thread."""
+        return self.family.reached_at(guest_port) if self.family is not None else ()
 
     def _spawn(self) -> list[socket.socket]:
         """Start the hypervisor and return our ends of its sockets: console, 16550, events, messages, and the family's
