@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: MIT
 """Settings, the handler's start, serving, the end."""
 
-import sys
 import time
 
 import appliance
 from calls import Calls
 from httpd import Limits, Server
+from loading import load
 
-_NO_HANDLER = 3  # exit code
 _DRAIN_S = 5  # for calls at the end
 _DEFAULTS = {
     "handler": "handle",
@@ -36,7 +35,7 @@ class Service:
         limits.connections = settings.connections
         limits.idle_s = max(1, int(settings.idle))
         start = time.ticks_us()
-        module = self._load()
+        module = load(self.app.name, self.app.settings.handler)
         init_s = time.ticks_diff(time.ticks_us(), start) / 1000000
         self.app.gauge("function_init_seconds", "What the handler's module took to be imported.").set(init_s)
         self._cold = self.app.gauge("function_cold_start_seconds", "From the VM's start until it serves.")
@@ -44,22 +43,6 @@ class Service:
         if callable(getattr(module, "health", None)):
             self.app.check("handler", self._calls.health)
         self._server = Server(self._calls, limits, context)
-
-    def _load(self) -> object:
-        """The handler's module; its code runs here, once. What is wrong with it ends the VM."""
-        wanted = self.app.settings.handler
-        try:
-            import handler
-        except Exception as exc:
-            print("error function: handler.py cannot be imported: %s: %s" % (type(exc).__name__, exc))
-            sys.print_exception(exc)
-            sys.exit(_NO_HANDLER)
-        if not callable(getattr(handler, wanted, None)):
-            names = [name for name in dir(handler) if name[0] != "_" and callable(getattr(handler, name))]
-            there = ", ".join(sorted(names)) or "none"
-            print("error function: handler.py has no function %s(event, context); there is: %s" % (wanted, there))
-            sys.exit(_NO_HANDLER)
-        return handler
 
     async def _main(self) -> None:
         port = self.app.settings.port

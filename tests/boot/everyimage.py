@@ -53,6 +53,7 @@ def serve_them_all(boot: Boot, folder: Path, deadline_s: float) -> None:
     assert web.get("/") == (DATA / "index.html").read_bytes()
     assert json.loads(function.get("/?name=Ann"))["hello"] == "Ann"
     assert json.loads(proxy.get("/?name=Bob"))["hello"] == "Bob"
+    _fork(boot, deadline_s)
     _resolve(dns)
     _publish(mqtt)
     _measure(iperf)
@@ -61,6 +62,15 @@ def serve_them_all(boot: Boot, folder: Path, deadline_s: float) -> None:
         _pages(each.vm)
     stop_all(served)
     _keep(boot, folder, deadline_s)
+
+
+def _fork(boot: Boot, deadline_s: float) -> None:
+    """A server that forks; under Xen it serves alone."""
+    prefork = _Http(boot("prefork", deadline_s=deadline_s, ports=[8080, 9100], env={"WORKERS": "2"}), 8080)
+    assert json.loads(prefork.get("/factor?n=60"))["factors"] == [2, 2, 3, 5]
+    assert b"<h1>" in prefork.get("/")
+    _pages(prefork.vm)
+    prefork.stop()
 
 
 def _pages(vm: Guest) -> None:

@@ -3,23 +3,28 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
 from floe.store import vmfolder
-from floe.testing import Boot, Guest
+from floe.testing import Boot
+from tests.support.clients import served
 from tests.support.command import floe
 from tests.support.vms import Vms, kill, log, until
 
 GUEST = Path(__file__).resolve().parent / "guests" / "guest_spread.py"
 WAIT_S = 30.0
-T = TypeVar("T")
+
+
+@pytest.fixture
+def boot(tmp_path: Path) -> Iterator[Boot]:
+    """On one accelerator: none matters to who gets a connection."""
+    with Boot(folder=tmp_path) as boots:
+        yield boots
 
 
 def ask(sock: socket.socket, line: bytes) -> int:
@@ -58,11 +63,6 @@ def connected(port: int, count: int) -> Iterator[Sequence[socket.socket]]:
     finally:
         for sock in socks:
             sock.close()
-
-
-def served(vm: Guest, client: Callable[..., T], *args: object) -> T:
-    """What a client of the VM's comes to, while its family is served here."""
-    return vm.loop.run_until_complete(asyncio.wait_for(asyncio.to_thread(client, *args), WAIT_S))
 
 
 def test_who_gets_a_connection(boot: Boot) -> None:

@@ -12,6 +12,7 @@ class App(BaseApp):
     """An appliance whose main() is a coroutine."""
 
     _clients = 0
+    _port = None
 
     def run(self, main: object) -> object:
         """Run a coroutine with the admin port beside it, until it returns or the VM is asked for its end.
@@ -24,6 +25,11 @@ class App(BaseApp):
             return None
         finally:
             self.log.close()
+
+    def leave(self) -> None:
+        """In a VM that was forked while this ran: let go of the port of the pages, which another App may have then."""
+        if self._port is not None:
+            self._port.close()
 
     async def _run(self, main: object) -> object:
         wake = asyncio.Event()
@@ -80,6 +86,7 @@ class App(BaseApp):
             sock.bind(socket.getaddrinfo("::", port)[0][-1])
             sock.listen(5)
             sock.setblocking(False)
+            self._port = sock
             return asyncio.create_task(self._accept(sock))
         except OSError as exc:
             sock.close()
