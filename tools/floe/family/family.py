@@ -16,8 +16,8 @@ import struct
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
+from floe import hostmemory
 from floe.errors import FloeError, VmError
 from floe.family import frames
 from floe.family.copies import PrivateDisks
@@ -279,7 +279,7 @@ class Family:
         spec = self._top.machine.spec
         if self._dissolving or len(self.children) >= (spec.children or 0):
             return False
-        return _memory_left() >= spec.memory + _SPARE
+        return hostmemory.left() >= spec.memory + _SPARE
 
     async def _copied(self, parent: Member) -> Member:
         """The child, which runs. Raises FloeError, OSError; then there is none."""
@@ -398,14 +398,3 @@ def _identity(child: Member) -> str:
         "wall": time.time_ns(),
     }
     return "".join(f"{key}={value}\n" for key, value in own.items())
-
-
-def _memory_left() -> int:
-    """Bytes that the host can still give; plenty where it does not say."""
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) << 10
-    except (OSError, ValueError, IndexError):
-        pass
-    return 1 << 62
