@@ -29,6 +29,7 @@ _MACHINE = {
 }
 _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 _SANDBOX_HELPED = "on,obsolete=deny,resourcecontrol=deny"
+_HEADS = 128  # bytes: a frame's Ethernet, IPv4 and TCP headers are in them
 _MAX_DEVICES = {"microvm": 8, "q35": 16, "pc": 16}  # what the machine has room for; VIRTIO_DEV_MAX in virtio.h
 
 
@@ -39,7 +40,7 @@ class Endpoints:
 
     qmp: the guest waits there for qmp.negotiate().
     lossless: the console is held back while its reader is behind; the end of its input then closes it for good.
-    copied: the guest is what copying.Copying.expect() takes."""
+    copied: the guest is what copying.Copying.expect() takes. packets: a descriptor, as Wires has it."""
 
     console: str
     serial: str
@@ -47,6 +48,7 @@ class Endpoints:
     lossless: bool = True
     family: str = ""
     copied: bool = False
+    packets: str = ""
 
     @classmethod
     def for_paste(cls) -> Endpoints:
@@ -63,6 +65,7 @@ class Endpoints:
             f"socket,id=qmp,fd={wires.events}{more}",
             family=f"socket,id=family,fd={wires.family}{more}" if wires.family else "",
             copied=wires.copied,
+            packets=wires.packets,
         )
 
 
@@ -124,6 +127,8 @@ def command_line(spec: VmSpec, endpoints: Endpoints, files: list[str] | None = N
     argv += files
     for index, path in enumerate(capture_files(spec)):
         argv += ["-object", f"filter-dump,id=dump{index},netdev=net{index},file={words.escaped(str(path))}"]
+    if endpoints.packets:  # the heads alone; QEMU drops the rest of it all once nobody reads
+        argv += ["-object", f"filter-dump,id=packets,netdev=net0,maxlen={_HEADS},file=/dev/fd/{endpoints.packets}"]
     for index, disk in enumerate(spec.disks):
         argv += ["-blockdev", words.blockdev(disk, index)]
         # Or QEMU would stop the VM when the host's disk is full; the guest is told instead.

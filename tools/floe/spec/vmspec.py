@@ -47,7 +47,8 @@ class VmSpec:
 class Wires:
     """Sockets that a hypervisor inherits: the guest's console, its 16550, the hypervisor's own events, and the guest's
     family if it may have one. Each is the number of a descriptor, or a word that will be replaced by one. listening:
-    clients come and go. copied: the guest's state comes from another VM."""
+    clients come and go. copied: the guest's state comes from another VM. packets: a pipe into which the first card's
+    frames go, as pcap, for as long as somebody reads it."""
 
     console: str
     serial: str
@@ -55,6 +56,7 @@ class Wires:
     listening: bool = False
     family: str = ""
     copied: bool = False
+    packets: str = ""
 
 
 def parse_memory(text: str) -> int:

@@ -81,6 +81,7 @@ class Vm:
         self._blobs: tuple[handover.Blob, ...] = ()  # read once: a reset finds what the first start found
         self._is_copy = False
         self._inherited: list[int] = []  # descriptors for the hypervisor
+        self._packets = ""  # Wires.packets
 
     # ---- what a caller may look at ------------------------------------------------------------------
 
@@ -202,7 +203,7 @@ class Vm:
         try:
             spec = replace(self.spec, switches=(*self.spec.switches, *self._booted_by))
             console, serial, events, _, *family = (str(s.fileno()) for s in theirs)
-            wires = Wires(console, serial, events, family="".join(family), copied=self._is_copy)
+            wires = Wires(console, serial, events, family="".join(family), copied=self._is_copy, packets=self._packets)
             passed = [s.fileno() for s in theirs if s is not theirs[3]] + self._inherited
             with self._hypervisor.command(spec, wires, self._blobs) as (self.argv, fds):
                 self.started_at = time.monotonic()
