@@ -264,6 +264,7 @@ ROOMS: dict[str, set[str]] = {
     "detached": {"family", "hostnet", "hypervisor", "image", "spec", "store", "stream", "vm"},
     "compose": {"build", "detached", "hostnet", "hypervisor", "image", "spec", "store", "stream", "vm"},
     "device": {"detached", "store", "stream"},
+    "serve": {"hostnet", "image", "spec", "stream", "vm"},
     "testing": {"build", "compose", "detached", "device", "hypervisor", "image", "spec", "store", "stream", "vm"},
 }
 ROOMS["cli"] = set(ROOMS)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Sizes as people write them: the one parser for image.toml and for every flag."""
+"""Sizes and times as people write them: the one parser for image.toml and for every flag."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import re
 _SHIFTS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 MEMORY_MIN = 2 << 20  # below it no image loads
 PAGE = 4096
+_SECONDS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
 
 
 class SizeError(ValueError):
@@ -43,3 +44,9 @@ def show_size(size: int) -> str:
         if size and size % (1 << shift) == 0:
             return f"{size >> shift}{suffix}"
     return "0"
+
+
+def parse_seconds(text: str) -> float | None:
+    """Seconds of "30s", "500ms", "5m", "1h" or a number alone; None where it is none of them."""
+    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h|)", text.strip().lower())
+    return float(match[1]) * _SECONDS[match[2]] if match else None

@@ -19,6 +19,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "new": ("floe.cli.new:command", "Make a folder with main.py, image.toml, README.md and a test."),
     "build": ("floe.cli.build:command", "Freeze a script or an image folder into an ELF."),
     "run": ("floe.cli.run:command", "Build if needed, boot, and show the console here."),
+    "serve": ("floe.cli.serve:command", "Start VMs of an app when somebody connects."),
     "ps": ("floe.cli.vms:ps", "List detached VMs."),
     "top": ("floe.cli.top:command", "What detached VMs use, live."),
     "logs": ("floe.cli.logs:command", "Print what a detached VM said."),

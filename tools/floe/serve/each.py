@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: MIT
+"""A VM for each connection, which ends with it: `floe serve --per-connection`."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections import deque
+
+from floe.serve.joined import Streams
+from floe.serve.machine import Machine
+from floe.serve.starts import Refused, Starts
+
+WAITING = 128  # connections that wait for another one's end; one more is reset
+WAIT_S = 60.0  # how long each of them does
+
+
+class Each:
+    """VMs are called NAME-1, NAME-2, ..."""
+
+    def __init__(self, starts: Starts, loop: asyncio.AbstractEventLoop, most: int) -> None:
+        self._starts = starts
+        self._loop = loop
+        self._most = most
+        self._places = 0  # that are taken
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._machines: set[Machine] = set()
+        self._number = 0
+        self._full = False  # the user knows
+        self._closed = False
+
+    async def connect(self, port: int) -> tuple[Machine, Streams]:
+        """A connection to a VM of its own. Each that was made is given back by done(). Raises FloeError, OSError."""
+        await self._place()
+        machine = None
+        try:
+            self._number += 1
+            machine = self._starts.start(f"{self._starts.spec.name}-{self._number}", str(uuid.uuid4()))
+            self._machines.add(machine)
+            return machine, await machine.connect(port)
+        except BaseException:
+            await self._leave(machine)
+            raise
+
+    async def done(self, machine: Machine) -> None:
+        """Its connection is over."""
+        await self._leave(machine)
+
+    async def close(self, grace_s: float) -> None:
+        """End all VMs, in order if there is time for it."""
+        self._refuse_all()
+        await asyncio.gather(*(machine.leave(grace_s) for machine in self._machines))
+
+    def kill(self) -> None:
+        """Begin to end all VMs at once."""
+        self._refuse_all()
+        for machine in self._machines:
+            if not machine.over.is_set():
+                machine.end_at_once()
+
+    def _refuse_all(self) -> None:
+        self._closed = True
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_exception(Refused("floe serve ends"))
+
+    async def _place(self) -> None:
+        """Wait for a place among those that may be. Raises Refused."""
+        if self._closed:
+            raise Refused("floe serve ends")
+        if not self._waiting and self._is_room():
+            self._places += 1
+            return
+        if len(self._waiting) >= WAITING:
+            self._tell(f"{self._places} VMs run and {WAITING} connections wait: more are reset (--max)")
+            raise Refused("too many wait")
+        if not self._places:
+            self._tell("this machine has no memory left for a VM: connections are reset")
+            raise Refused("no memory")
+        place = self._loop.create_future()
+        self._waiting.append(place)
+        try:
+            async with asyncio.timeout(WAIT_S):
+                await place
+        except TimeoutError:
+            self._tell(f"connections wait for more than {WAIT_S:g} s, and are reset (--max)")
+            raise Refused("it waited too long") from None
+        except asyncio.CancelledError:
+            if place.done() and not place.cancelled():
+                self._give_back()
+            raise
+        finally:
+            if place in self._waiting:
+                self._waiting.remove(place)
+
+    def _is_room(self) -> bool:
+        return self._places < self._most and self._starts.has_room()
+
+    async def _leave(self, machine: Machine | None) -> None:
+        """It is thrown away."""
+        if machine is not None:
+            try:
+                await machine.drop()
+            finally:
+                self._machines.discard(machine)
+        self._give_back()
+
+    def _give_back(self) -> None:
+        """A place, to who waits for it longest."""
+        self._places -= 1
+        self._full = False
+        while self._waiting and (self._is_room() or not self._places):
+            waiting = self._waiting.popleft()
+            if not waiting.done():
+                self._places += 1
+                waiting.set_result(None)
+
+    def _tell(self, text: str) -> None:
+        """Once, until a place is free again."""
+        if not self._full:
+            self._full = True
+            self._starts.say(text)
