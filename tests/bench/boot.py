@@ -34,7 +34,7 @@ def _bare(accel: str, machine: str) -> float:
         return (time.monotonic() - vm.started_at) * 1000
 
 
-def _first_byte(vm: Vm) -> float:
+def first_byte(vm: Vm) -> float:
     """Ask as soon as the guest says that it listens."""
     expect(vm, "serving", _DEADLINE_S)
     with socket.create_connection(("127.0.0.1", vm.ports[80]), timeout=_DEADLINE_S) as sock:
@@ -46,7 +46,7 @@ def _first_byte(vm: Vm) -> float:
 
 def _web(elf: Path, accel: str, machine: str) -> Report:
     with floe_vm(elf, accel=accel, machine=machine, ports=[80], switches=(SWITCH,)) as vm:
-        first = _first_byte(vm)
+        first = first_byte(vm)
         stamps = StampFilter()
         # The stamps' own arrival is not needed: what counts is their distance to each other.
         stamps.feed(vm.console.text.replace("\r\n", "\n").encode(), 0.0)
