@@ -176,26 +176,51 @@ static void take_ip4(struct netif *n, const ip4_addr_t *addr, unsigned bits, con
     netif_set_addr(n, addr, &mask, ip4_addr_net_eq(gateway, addr, &mask) ? gateway : IP4_ADDR_ANY4);
 }
 
-// What the identity says of a card: its word of the address, and what that means.
+// What the identity says of a card: its word of the address, and what that means. With another MAC address it is on a
+// network that the other machine is on, too: an address that is not told is that one's.
 typedef struct {
-    enum { AS_IT_WAS, NONE, LEASE, FIXED } ip4;
-    ip_addr_t addr; // FIXED, or an IPv6 address
+    enum { AS_IT_WAS, NONE, LOST, LEASE, FIXED } ip4;
+    ip_addr_t addr; // FIXED
     unsigned bits;
+    ip_addr_t addr6;    // or any
     const uint8_t *mac; // NULL: as it was
 } change_t;
 
-static change_t read_change(const struct netif *n, const char *word, const uint8_t *mac) {
-    change_t c = {.ip4 = AS_IT_WAS, .addr = *IP4_ADDR_ANY, .bits = 24, .mac = mac};
+static change_t read_change(const struct netif *n, const char *word, const char *word6, const uint8_t *mac) {
+    change_t c = {.ip4 = AS_IT_WAS, .addr = *IP4_ADDR_ANY, .bits = 24, .addr6 = *IP6_ADDR_ANY, .mac = mac};
+    ip_addr_t addr6;
+    unsigned bits6;
+    if (netcfg_parse(word6, strlen(word6), &addr6, &bits6) && IP_IS_V6(&addr6)) {
+        c.addr6 = addr6;
+    }
     if (strcmp(word, "none") == 0) {
         c.ip4 = NONE;
     } else if (strcmp(word, "dhcp") == 0) {
         c.ip4 = LEASE;
     } else if (word[0] != '\0' && netcfg_parse(word, strlen(word), &c.addr, &c.bits)) {
         c.ip4 = IP_IS_V6(&c.addr) ? AS_IT_WAS : FIXED;
+    } else if (mac != NULL && !netcfg_dhcp_on(n)) {
+        c.ip4 = LOST;
     } else if (netcfg_dhcp_on(n) && (mac != NULL || !dhcp_supplied_address(n))) {
         c.ip4 = LEASE; // another card's is none of ours; and what was asked for, the other machine hears
     }
     return c;
+}
+
+// At most one was told; where another one of it is told, who listened there does so at that one.
+static void renew_fixed_ip6(struct netif *n, const change_t *c) {
+    bool told = !ip_addr_isany(&c->addr6);
+    if (netcfg_ip6_is_off(n) || (!told && c->mac == NULL)) {
+        return;
+    }
+    ip_addr_t old = *IP6_ADDR_ANY;
+    for (s8_t i = 1; i < LWIP_IPV6_NUM_ADDRESSES; i++) {
+        if (!ip6_addr_isinvalid(netif_ip6_addr_state(n, i)) && netif_ip6_addr_isstatic(n, i)) {
+            old = n->ip6_addr[i];
+        }
+    }
+    netcfg_set_ip6(n, told ? ip_2_ip6(&c->addr6) : NULL);
+    move_listeners(&old, &c->addr6);
 }
 
 // Down and up again: that empties the tables of neighbours, and tells them of us. What is queued before the card is up
@@ -217,9 +242,8 @@ static void renew(netglue_t *g, const change_t *c) {
     drop_frames(g);
     if (c->ip4 == FIXED) {
         take_ip4(n, ip_2_ip4(&c->addr), c->bits, &gateway);
-    } else if (IP_IS_V6(&c->addr)) {
-        netcfg_set_ip6(n, ip_2_ip6(&c->addr));
     }
+    renew_fixed_ip6(n, c);
     move_listeners(&old, &n->ip_addr);
     if (up) {
         netif_set_up(n);
@@ -251,7 +275,8 @@ void netcopied_became(const hal_identity_t *id) {
     }
     netglue_t *g;
     for (unsigned i = 0; i < HAL_CARDS_MAX && (g = netglue_get(i)) != NULL; i++) {
-        change_t c = read_change(&g->netif, id->card[i].ip, id->card[i].has_mac ? id->card[i].mac : NULL);
+        const uint8_t *mac = id->card[i].has_mac ? id->card[i].mac : NULL;
+        change_t c = read_change(&g->netif, id->card[i].ip, id->card[i].ip6, mac);
         renew(g, &c);
     }
     dns_ask_anew();

@@ -84,15 +84,15 @@ static bool read_mac(text_t t, uint8_t *out) {
 static bool read_card(hal_identity_t *id, text_t key, text_t value) {
     unsigned n = (unsigned char)key.at[key.len - 1] - (unsigned)'0';
     key.len--;
-    bool mac = is(key, "mac");
-    if (!mac && !is(key, "ip")) {
+    bool mac = is(key, "mac"), ip6 = is(key, "ip6");
+    if (!mac && !ip6 && !is(key, "ip")) {
         return true; // not ours
     }
     if (n >= HAL_CARDS_MAX) {
         return false;
     }
     id->card[n].has_mac |= mac;
-    return mac ? read_mac(value, id->card[n].mac) : read_word(value, id->card[n].ip);
+    return mac ? read_mac(value, id->card[n].mac) : read_word(value, ip6 ? id->card[n].ip6 : id->card[n].ip);
 }
 
 // Returns which of HAS_ALL the line brought, -EPROTO where it is not as it must be.

@@ -221,11 +221,12 @@ typedef struct {
     struct {
         bool has_mac;
         uint8_t mac[HAL_MAC_LEN];
-        char ip[HAL_WORD_MAX + 1]; // as the command line's ip= has it; "": as it was
+        char ip[HAL_WORD_MAX + 1];  // as the command line's ip= has it; "": as it was, or nobody's with another MAC
+        char ip6[HAL_WORD_MAX + 1]; // ADDR/BITS; "": the same
     } card[HAL_CARDS_MAX];
 } hal_identity_t;
-// Read lines of KEY=VALUE: pid, ppid, seed (hexadecimal), and where they are told wall, name, mac0.., ip0... Other keys
-// are passed over. 0, or -EPROTO: something is missing or cannot be, and *id is of no use.
+// Read lines of KEY=VALUE: pid, ppid, seed (hexadecimal), and where they are told wall, name, mac0.., ip0.., ip60...
+// Other keys are passed over. 0, or -EPROTO: something is missing or cannot be, and *id is of no use.
 int hal_copied_read(hal_identity_t *id, const char *text, size_t len);
 // Be that machine: call the hooks of all parts that the image has, in order. Before any Python.
 void hal_copied_became(const hal_identity_t *id);

@@ -357,6 +357,7 @@ int main(int argc, char **argv) {
         {"copied", copied},
         {"copied_inside", copied_inside},
         {"copied_card", copied_card},
+        {"copied_fixed", copied_fixed},
         {"copied_lease", copied_lease},
         {"copied_names", copied_names},
         {"copied_keys", copied_keys},

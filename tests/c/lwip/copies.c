@@ -45,9 +45,12 @@ static void look(const sent_t *f) {
     }
 }
 
+static const char *told_ip6 = "";
+
 static void become(const char *ip, const uint8_t *mac) {
     hal_identity_t id = {.pid = 2, .ppid = 1, .name = "a-machine-with-quite-a-long-name.17"};
     strcpy(id.card[0].ip, ip);
+    strcpy(id.card[0].ip6, told_ip6);
     if (mac != NULL) {
         id.card[0].has_mac = true;
         memcpy(id.card[0].mac, mac, NETDEV_MAC_LEN);
@@ -158,6 +161,30 @@ void copied_card(void) {
     CHECK(seen.frames == 1 && seen.old_mac == 0);
     sock_close(l);
     sock_close(u);
+}
+
+// On a network that the other machine is on, too, nothing is left of addresses that were set there and not told here.
+void copied_fixed(void) {
+    rig_start(RAM, 0);
+    struct netif *n = netif_default;
+    sock_t *l = sock_new(SOCK_AF_INET6, SOCK_TYPE_STREAM);
+    sock_addr_t at = {IPADDR4_INIT(0), PORT};
+    ip_addr_t next;
+    CHECK(ipaddr_aton("2001:db8::2", &at.ip) && ipaddr_aton("2001:db8::9", &next));
+    CHECK(netcfg_set_ip6(n, ip_2_ip6(&at.ip)) && sock_bind(l, &at) == 0 && sock_listen(l, 5) == 0);
+    become("", NULL);
+    CHECK(netif_get_ip6_addr_match(n, ip_2_ip6(&at.ip)) > 0 && !ip4_addr_isany_val(*netif_ip4_addr(n)));
+    told_ip6 = "2001:db8::9/64";
+    become("10.0.0.9/24", new_mac);
+    told_ip6 = "";
+    CHECK(netif_get_ip6_addr_match(n, ip_2_ip6(&at.ip)) < 0 && netif_get_ip6_addr_match(n, ip_2_ip6(&next)) > 0);
+    CHECK(ip_addr_eq(&l->pcb.tcp->local_ip, &next));
+    become("", new_mac);
+    CHECK(netif_get_ip6_addr_match(n, ip_2_ip6(&next)) < 0 && ip_addr_isany_val(l->pcb.tcp->local_ip));
+    rig_sleep_ms(5000);
+    CHECK(netif_is_up(n) && ip4_addr_isany_val(*netif_ip4_addr(n)) && seen.old_mac == 0 && seen.old_ip == 0);
+    CHECK(seen.frames > 0 && ip6_addr_ispreferred(netif_ip6_addr_state(n, 0)));
+    sock_close(l);
 }
 
 // A lease is asked for anew; the one before is the other machine's, and not released.

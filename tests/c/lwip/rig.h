@@ -74,6 +74,7 @@ void malformed(void);
 void copied(void); // checks of copies.c
 void copied_inside(void);
 void copied_card(void);
+void copied_fixed(void);
 void copied_lease(void);
 void copied_names(void);
 void copied_keys(void);

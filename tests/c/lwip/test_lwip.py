@@ -49,6 +49,7 @@ CHECKS = [
     "copied",
     "copied_inside",
     "copied_card",
+    "copied_fixed",
     "copied_lease",
     "copied_names",
     "copied_keys",

@@ -18,7 +18,7 @@ static void print(const hal_identity_t *id) {
     talk_print_bytes(id->seed, sizeof(id->seed));
     for (unsigned i = 0; i < HAL_CARDS_MAX; i++) {
         if (id->card[i].has_mac || id->card[i].ip[0] != '\0') {
-            printf("card %u %d [%s] ", i, id->card[i].has_mac, id->card[i].ip);
+            printf("card %u %d [%s] [%s] ", i, id->card[i].has_mac, id->card[i].ip, id->card[i].ip6);
             talk_print_bytes(id->card[i].mac, HAL_MAC_LEN);
         }
     }

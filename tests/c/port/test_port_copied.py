@@ -36,12 +36,12 @@ def test_the_least(shared: Harness) -> None:
 
 def test_all_of_it(shared: Harness) -> None:
     lines = [*LEAST, "wall=1796000000123456789", "name=web.1", "uuid=whatever", "mac0=52:54:00:12:34:5E"]
-    assert read(shared, *lines, "ip0=10.0.0.9/24,gw=10.0.0.1", "ip7=dhcp", "place9=x") == [
+    assert read(shared, *lines, "ip0=10.0.0.9/24,gw=10.0.0.1", "ip60=fd00::9/64", "ip7=dhcp", "place9=x") == [
         "0",
         "pid 7 ppid 1 wall 1796000000123456789 name [web.1]",
         SEED.hex(),
-        "card 0 1 [10.0.0.9/24,gw=10.0.0.1] 52540012345e",
-        "card 7 0 [dhcp] 000000000000",
+        "card 0 1 [10.0.0.9/24,gw=10.0.0.1] [fd00::9/64] 52540012345e",
+        "card 7 0 [dhcp] [] 000000000000",
     ]
 
 
