@@ -36,7 +36,7 @@ from floe.vm.session import Session
 @click.option("-p", "--publish", "forwards", multiple=True, metavar="[ADDR:]HOST:GUEST[/udp|/spread]",
               help="Forward a port of this machine, or a range; ADDR: 127.0.0.1, HOST 0: any free.")  # fmt: skip
 @click.option("--net", "cards", multiple=True,
-              metavar="KIND[,ip=ADDR/BITS|dhcp|none][,gw=ADDR][,dns=ADDR][,ip6=ADDR/BITS|none][,mac=MAC]",
+              metavar="KIND[,ip=ADDR/BITS[+N]|dhcp|none][,gw=ADDR][,dns=ADDR][,ip6=ADDR/BITS|none][,mac=MAC]",
               help="Card: user, none, tap:NAME, bridge:NAME, listen:PATH, connect:PATH.  [default: user]")  # fmt: skip
 @click.option("--disk", "disks", multiple=True, metavar="FILE[:ro][:size=N][:optional]",
               help="A disk, mounted at /, /disk1, /disk2, ...; with size=16M a missing FILE is created.\n"

@@ -19,7 +19,8 @@ from dataclasses import replace
 
 from floe import hostmemory
 from floe.errors import FloeError, VmError
-from floe.family import frames
+from floe.family import cards, frames
+from floe.family.cards import Addresses, CannotForkError
 from floe.family.copies import PrivateDisks
 from floe.family.frames import BrokenFrame, Frame, Kind, numbers
 from floe.family.member import Copy, Machine, Member
@@ -32,7 +33,6 @@ _FORK_S = 20.0  # a guest gives up after 30
 _END_S = 2.0  # what the others may take to end after the first one has
 _SOON_S = 0.05  # from a fork to the start of the next standby, which takes the loop from the child's first lines
 _IDLE_S = 60.0  # how long a standby waits for the next fork
-_CARD_KINDS = ("user",)  # what a copy can have of its own
 _SPARE = 64 << 20  # bytes of the host's memory that are left alone
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 
@@ -253,6 +253,9 @@ class Family:
                 result = (await self._copied(parent)).pid
         except _Refused as e:
             result = -e.number
+        except CannotForkError as e:
+            self._say(f"{parent.name} cannot fork: {e.message}")
+            result = -e.number
         except (FloeError, OSError, TimeoutError) as e:
             said = _told(e)
             self._say(f"{parent.name} could not be copied: {said}")
@@ -266,10 +269,9 @@ class Family:
 
     def _check(self, parent: Member, elsewhere: bool) -> None:
         """Raises _Refused."""
-        spec = parent.machine.spec
         if not parent.machine.copies():
             raise _Refused(errno.ENOSYS)
-        if elsewhere or any(card.kind not in _CARD_KINDS for card in spec.cards):
+        if elsewhere:
             raise _Refused(errno.EOPNOTSUPP)
         if not self._has_room():
             raise _Refused(errno.EAGAIN)
@@ -285,10 +287,11 @@ class Family:
         """The child, which runs. Raises FloeError, OSError; then there is none."""
         pid = self._next_pid()
         name = f"{self._top.name}.{pid - TOP}"
+        addresses = self._addresses(pid)
         waiting = self._taken() or self._started(name)
         waiting.take()
         machine = waiting.machine
-        machine.spec = replace(machine.spec, name=name)
+        machine.spec = replace(machine.spec, name=name, cards=cards.told(machine.spec.cards, addresses))
         child = Member(pid, parent.pid, name, machine)
         child.disks = waiting.disks
         waiting.on_over = lambda status: self._ended(child, status)
@@ -306,6 +309,11 @@ class Family:
         child.born_at = time.time()
         child.send(Kind.RESULT, numbers(0) + _identity(child).encode())
         return child
+
+    def _addresses(self, pid: int) -> list[Addresses]:
+        """For a child's cards, none of which another member has. Raises CannotForkError."""
+        taken = {text for member in self._members.values() for text in cards.addresses(member.machine.spec.cards)}
+        return cards.spare(self._top.machine.spec.cards, taken, pid - TOP - 1)
 
     async def _carry(self, parent: Member, child: Member, waiting: Standby) -> None:
         """The parent's state into the child's machine."""
@@ -396,5 +404,6 @@ def _identity(child: Member) -> str:
         "uuid": spec.uuid,
         "seed": os.urandom(32).hex(),
         "wall": time.time_ns(),
+        **cards.identity(spec.cards),
     }
     return "".join(f"{key}={value}\n" for key, value in own.items())

@@ -31,6 +31,8 @@ _SIOCGIFFLAGS, _SIOCSIFFLAGS, _SIOCGIFHWADDR, _SIOCSIFHWADDR = 0x8913, 0x8914, 0
 _TUNSETIFF, _IFF_TAP, _IFF_NO_PI, _IFF_VNET_HDR = 0x400454CA, 0x0002, 0x1000, 0x4000
 _ETHTOOL_GDRVINFO, _DRVINFO_BYTES = 3, 196
 _IFF_UP = 1
+# linux/rtnetlink.h, linux/netlink.h, linux/if_link.h
+_RTM_NEWLINK, _RTM_GETLINK, _NLM_F_REQUEST, _IFLA_MASTER = 16, 18, 1, 10
 
 
 def check_host(cards: Sequence[Card]) -> None:
@@ -82,6 +84,32 @@ def holder(name: str, proc: Path = Path("/proc")) -> str:
                     if f"iff:\t{name}\n" in info.read_text():
                         return f"{_vm(int(folder.name)) or (folder / 'comm').read_text().strip()} (pid {folder.name})"
     return ""
+
+
+def bridge_of(name: str) -> str:
+    """The bridge that this device is a port of; "" where it is of none."""
+    try:
+        index = socket.if_nametoindex(name)
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as sock:
+            request = struct.pack("IHHII", 32, _RTM_GETLINK, _NLM_F_REQUEST, 0, 0)
+            sock.sendto(request + struct.pack("BxHiII", 0, 0, index, 0, 0), (0, 0))
+            answer = sock.recv(1 << 16)
+        master = _attribute(answer, _IFLA_MASTER)
+        bridge = socket.if_indextoname(struct.unpack("I", master)[0]) if master else ""
+    except OSError:
+        return ""
+    return bridge if bridge and _driver(bridge)[0] == "bridge" else ""
+
+
+def _attribute(answer: bytes, wanted: int) -> bytes:
+    """Of what the kernel says of a device: rtnetlink(7)."""
+    at, (end, kind) = 32, struct.unpack_from("IH", answer)
+    while kind == _RTM_NEWLINK and at + 4 <= min(end, len(answer)):
+        size, found = struct.unpack_from("HH", answer, at)
+        if found == wanted or size < 4:
+            return answer[at + 4 : at + size]
+        at += (size + 3) & ~3
+    return b""
 
 
 def _vm(pid: int) -> str:

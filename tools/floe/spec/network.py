@@ -23,15 +23,18 @@ MAX_CARDS = 8  # NETDEV_MAX in modules/netdev/netdev.h
 MAX_NAME_SERVERS = 4  # DNS_MAX_SERVERS in modules/lwip/lwipopts.h
 _HINT = (
     "--net user | none | tap:NAME | bridge:NAME | listen:PATH | connect:PATH, then\n"
-    "[,ip=ADDR/BITS][,gw=ADDR][,dns=ADDR][,ip6=ADDR/BITS|auto|none][,mac=MAC]"
+    "[,ip=ADDR/BITS[+N]][,gw=ADDR][,dns=ADDR][,ip6=ADDR/BITS[+N]|auto|none][,mac=MAC]\n"
+    "+N: as many addresses behind that one are for children of a VM that forks"
 )
+MAX_SPARE = 1024  # addresses of one card's for children
 _MAC = re.compile(r"[0-9a-f][02468ace](:[0-9a-f]{2}){5}")
 
 
 @dataclass(frozen=True)
 class Card:
     """One network card. `ip` is the guest's setting: "ADDR/BITS", "dhcp", "none", or "" for the kind's default; `ip6`
-    "ADDR/BITS", "auto", "none", or "", which is auto."""
+    "ADDR/BITS", "auto", "none", or "", which is auto. spare, spare6: so many addresses behind that one are for copies
+    of the VM."""
 
     kind: str = "user"
     name: str = ""
@@ -41,6 +44,18 @@ class Card:
     mac: str = ""
     ip6: str = ""
     fd: int = -1  # of a tap that was made for it (hostnet/taps.py)
+    spare: int = 0
+    spare6: int = 0
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the guest is told its IPv4 address."""
+        return self.ip not in ("dhcp", "none") and (self.ip != "" or self.kind == "user")
+
+    @property
+    def is_told_6(self) -> bool:
+        """Whether the guest is told an IPv6 address."""
+        return self.ip6 not in ("", "auto", "none")
 
 
 def parse_cards(values: Sequence[str]) -> tuple[Card, ...]:
@@ -68,8 +83,11 @@ def parse_card(text: str) -> Card:
         if key not in values or not value:
             raise UsageError(f"--net {text}: {option!r} is not an option of a network card", hint=_HINT)
         values[key] = value
+    spare, spare6 = (_cut_spare(text, values, key) for key in ("ip", "ip6"))
     _check_values(text, values)
-    return Card(kind, name, values["ip"], values["gw"], values["dns"], values["mac"], values["ip6"])
+    card = Card(kind, name, values["ip"], values["gw"], values["dns"], values["mac"], values["ip6"], -1, spare, spare6)
+    _check_spare(text, card)
+    return card
 
 
 def with_macs(cards: Sequence[Card], uuid: str) -> tuple[Card, ...]:
@@ -82,6 +100,40 @@ def with_macs(cards: Sequence[Card], uuid: str) -> tuple[Card, ...]:
     return tuple(
         replace(card, mac=made(i)) if card.kind != "user" and not card.mac else card for i, card in enumerate(cards)
     )
+
+
+def _cut_spare(text: str, values: dict[str, str], key: str) -> int:
+    """How many addresses more; the value then has the first alone."""
+    values[key], plus, count = values[key].partition("+")
+    if not plus:
+        return 0
+    if "/" not in values[key] or not re.fullmatch("[0-9]{1,4}", count) or not 1 <= int(count) <= MAX_SPARE:
+        problem = f"+{count} is no number of addresses, from 1 to {MAX_SPARE}, behind an address"
+        raise UsageError(f"--net {text}: {problem}", hint=_HINT)
+    return int(count)
+
+
+def _check_spare(text: str, card: Card) -> None:
+    """They are in the same network, and nobody else's."""
+    if card.kind == "user" and (card.spare or card.spare6):
+        problem = "+N: on a user network a child has the same address, in a network of its own"
+        raise UsageError(f"--net {text}: {problem}", hint=f"--net {text.replace(f'+{card.spare or card.spare6}', '')}")
+    for value, count in ((card.ip, card.spare), (card.ip6, card.spare6)):
+        if not count:
+            continue
+        own = ipaddress.ip_interface(value)
+        last = int(own.ip) + count
+        if last > int(own.network.broadcast_address) - (own.version == 4):
+            problem = f"{own.network} has fewer than {count} addresses behind {own.ip}"
+            raise UsageError(f"--net {text}: {problem}", hint=_HINT)
+        if card.gateway and int(own.ip) <= int(ipaddress.ip_address(card.gateway)) <= last and own.version == 4:
+            raise UsageError(f"--net {text}: the gateway is among the addresses for children", hint=_HINT)
+
+
+def spare_addresses(value: str, count: int) -> list[str]:
+    """The addresses behind ADDR/BITS, each with its prefix length."""
+    first = ipaddress.ip_interface(value)
+    return [f"{first.ip + number}/{first.network.prefixlen}" for number in range(1, count + 1)]
 
 
 def _check_values(text: str, values: dict[str, str]) -> None:
@@ -113,7 +165,7 @@ def guest_words(cards: Sequence[Card]) -> list[str]:
     words = []
     servers = _name_servers(cards)
     for index, card in enumerate(cards):
-        if not _is_told(card):
+        if not card.is_told:
             words.append(f"ip={card.ip or 'dhcp'}")
             continue
         net = UserNet.of(card, index)
@@ -124,15 +176,10 @@ def guest_words(cards: Sequence[Card]) -> list[str]:
     return words
 
 
-def _is_told(card: Card) -> bool:
-    """Whether the guest is told its address."""
-    return card.ip not in ("dhcp", "none") and (card.ip != "" or card.kind == "user")
-
-
 def _name_servers(cards: Sequence[Card]) -> list[str]:
     """Of all cards that are told theirs, in the order in which the guest asks them: those that were named, then QEMU's,
     which are all the same."""
-    told = [(index, card) for index, card in enumerate(cards) if _is_told(card)]
+    told = [(index, card) for index, card in enumerate(cards) if card.is_told]
     named = [card.dns for _, card in told if card.dns]
     own = [str(UserNet.of(card, index).dns) for index, card in told if card.kind == "user" and not card.dns]
     return named + own[: max(0, MAX_NAME_SERVERS - len(named))]

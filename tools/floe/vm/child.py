@@ -12,7 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from floe.errors import EXIT_INTERRUPTED, VmError
+from floe.family import cards
 from floe.family.copies import PrivateDisks
+from floe.hostnet import taps
 from floe.hypervisor import registry
 from floe.spec import handover, ports
 from floe.spec.ports import Forward
@@ -24,14 +26,16 @@ _LAST_WORDS_S = 1.0  # of a hypervisor that ends
 
 
 def spec_of_copy(spec: VmSpec, name: str, disks: PrivateDisks) -> VmSpec:
-    """The same machine with a name, disks, ports and captured packets of its own: the devices must be as they were.
-    Raises what ports.claim() does."""
+    """The same machine with a name, disks, network cards, ports and captured packets of its own: the devices must be as
+    they were. Raises what ports.claim() and cards.of_copy() do."""
     through = registry.create(spec.hypervisor).relays_forwards
+    own_uuid = str(uuid.uuid4())
     forwards = [_forward_of_copy(forward) for forward in spec.forwards]
     return replace(
         spec,
         name=name,
-        uuid=str(uuid.uuid4()),
+        uuid=own_uuid,
+        cards=cards.of_copy(spec.cards, own_uuid, taps.bridge_of),
         disks=disks.disks,
         forwards=ports.claim(forwards, through=through),
         capture=spec.capture and spec.capture.with_name(f"{spec.capture.stem}.{name}{spec.capture.suffix}"),
