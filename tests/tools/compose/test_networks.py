@@ -292,6 +292,96 @@ networks = { x = "10.9.0.3" }
         networks.addresses(load(tmp_path, text), {}, many)
 
 
+def test_addresses_for_children(tmp_path: Path) -> None:
+    """They lie behind their VM's, in each network; what runs keeps its own as long as it can."""
+    text = """
+[network.x]
+subnet = "10.9.0.0/28"
+[vm.a]
+app = "a.py"
+networks = ["x"]
+[vm.b]
+app = "b.py"
+networks = ["x"]
+children = 3
+"""
+    members = {"s.a": "a", "s.b": "b"}
+    file = load(tmp_path, text)
+    given = networks.addresses(file, {}, members)
+    assert given == {"x": {"s.a": "10.9.0.2", "s.b": "10.9.0.3"}}
+    (card,) = networks.cards(file, Stack(name="s", file="", sockets="/n", addresses=given), "s.b", file.vms["b"])
+    assert card.startswith("connect:/n/x.net,ip=10.9.0.3/28+3,dns=10.9.0.1,")
+    assert networks.addresses(file, given, {**members, "s.a.2": "a"})["x"]["s.a.2"] == "10.9.0.7"
+    had = {"x": {"s.a": "10.9.0.6", "s.b": "10.9.0.4"}}
+    assert networks.addresses(file, had, members) == {"x": {"s.a": "10.9.0.6", "s.b": "10.9.0.2"}}
+    fixed = load(tmp_path, text.replace('"b.py"\nnetworks = ["x"]', '"b.py"\nnetworks = { x = "10.9.0.12" }'))
+    with pytest.raises(UsageError, match=r"in the network x not all of 10\.9\.0\.12 and the 3 behind it are free"):
+        networks.addresses(fixed, {}, members)
+    with pytest.raises(UsageError, match=r"no address of 10\.9\.0\.0/28 is left for s\.b\.3"):
+        networks.addresses(file, {}, {f"s.b.{n}": "b" for n in range(4)})
+
+
+FAMILY = """
+import os, socket
+s = socket.socket()
+s.bind(("0.0.0.0", 5000))
+s.listen(8)
+pid = os.fork()
+pid = pid and os.fork()
+print("up")
+while True:
+    client, address = s.accept()
+    client.sendall(b"%d" % os.getpid())
+    client.close()
+"""
+CALLER = """
+import socket
+for address in ("db", "10.100.0.3", "10.100.0.4"):
+    s = socket.socket()
+    s.connect(socket.getaddrinfo(address, 5000)[0][-1])
+    print(address, "is", s.recv(10).decode())
+    s.close()
+"""
+
+
+def test_a_vm_and_its_children(stacks: Stacks) -> None:
+    """Each has an address in the network, is listed and heard; nothing is left of them."""
+    text = """
+[vm.db]
+app = "db.py"
+accel = "tcg"
+children = 2
+ready = { line = "[shop.db.2] up" }
+[vm.caller]
+app = "caller.py"
+accel = "tcg"
+after = ["db"]
+ready = { exit = 0 }
+"""
+    stacks.write(text, db=FAMILY, caller=CALLER)
+    stacks.compose("up", "-d")
+    assert sorted(stacks.compose("logs").stdout.splitlines()) == [
+        "caller | 10.100.0.3 is 2",
+        "caller | 10.100.0.4 is 3",
+        "caller | db is 1",
+        "db     | [shop.db.1] up",
+        "db     | [shop.db.2] up",
+        "db     | up",
+    ]
+    vms = stacks.ps()
+    assert {label: (vm["addresses"], vm["parent"]) for label, vm in vms.items() if vm["vm"] == "db"} == {
+        "db": ({"default": "10.100.0.2"}, None),
+        "db.1": ({"default": "10.100.0.3"}, "shop.db"),
+        "db.2": ({"default": "10.100.0.4"}, "shop.db"),
+    }
+    rows = [line.split() for line in stacks.compose("ps").stdout.splitlines()]
+    assert rows[2][:4] == ["db.1", "running", "-", "10.100.0.3"]
+    pids = [vm["pid"] for label, vm in vms.items() if label in ("db.1", "db.2")]
+    stacks.compose("down")
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), "the end of the children")
+    assert left() == []
+
+
 def test_a_carrier_that_nobody_has_written_down_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`up` may be ended at any moment; the next one's carrier takes the place of that of the one before."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))

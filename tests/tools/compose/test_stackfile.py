@@ -128,6 +128,7 @@ def test_the_name_of_a_stack_is_its_folder_s(tmp_path: Path, folder: str, name: 
         (f'{ONE}restart = "sometimes"', "compose.toml:3: vm.a.restart: --restart sometimes: no such policy"),
         ('[vm.a]\napp = "a.py"\nafter = ["b"]', "compose.toml:3: vm.a.after: there is no VM 'b'"),
         ('[vm.a]\napp = "a.py"\nreplicas = 65', "65 is not from 0 to 64"),
+        (f"{ONE}children = 1025", "vm.a.children: 1025 is not from 0 to 1024"),
         ('[vm.a]\napp = "a.py"\nreplicas = 2\ndisks = ["d.img:size=1M"]', "2 replicas cannot write to one disk, d.img"),
         ('[vm.a]\napp = "a.py"\nnetworks = ["x"]', "compose.toml:3: vm.a.networks: there is no network 'x'"),
         ('[network.x]\nsubnet = "10.0.0.1/24"', "no VM is in it"),

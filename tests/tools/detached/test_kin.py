@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import pytest
 from floe.detached import control, usage
 from floe.store import vmfolder
 from floe.store.vmfolder import Process
-from tests.support.command import failure, floe
+from tests.support.command import FLOE, failure, floe
 from tests.support.vms import Vms, gone, kill, log, ps, until
 
 FAMILY = """
@@ -131,7 +132,11 @@ def test_logs_of_a_child_and_of_all(app: str) -> None:
 
 def test_one_child_is_stopped(app: str) -> None:
     lone = next(vm for vm in listed() if vm["name"] in ("app.2", "app.3") and vm["parent"] == "app")
+    following = subprocess.Popen([*FLOE, "logs", "-f", lone["name"]], stdout=subprocess.PIPE, text=True)
+    assert following.stdout is not None
+    assert following.stdout.readline().startswith("here ")
     done = floe("stop", lone["name"])
+    assert following.communicate(timeout=60)[0] == "asked to end\n"  # and all that it waited for was this child's end
     assert (done.returncode, done.stdout, done.stderr) == (
         0,
         f"{lone['name']}\n",
@@ -146,6 +151,12 @@ def test_one_child_is_stopped(app: str) -> None:
     assert "app.1" in evidence
     done = floe("stop", "--timeout", "0", "app.1")
     assert done.stderr == "floe: app.1 ended by signal 9\n"
+    (last,) = {"app.2", "app.3"} - {lone["name"]}
+    cause, _, hint = failure("rm", last, code=125)
+    assert (cause, hint) == (f"{last} is running", f"floe stop {last}, or floe rm --force {last}")
+    assert floe("rm", "--force", last).stdout == f"{last}\n"
+    cause, _, hint = failure("rm", last, code=127)
+    assert (cause, hint) == (f"no child {last} runs, and what it said goes with app", "floe rm app")
 
 
 def test_a_family_ends_with_its_first_vm_and_children_are_asked_first(app: str) -> None:

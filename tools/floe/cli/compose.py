@@ -285,6 +285,12 @@ def ps(file: Path, as_json: bool) -> int:
         state = stacks.how_ended(status) or status.state
         state += f", {status.restarts} restarts" if status.restarts else ""
         rows.append((label, state, "yes" if ready else "no", " ".join(own.values()) or "-", *vms.sizes(status)))
+        for depth, child in control.tree(status)[1:]:
+            told = dict(child.addresses)
+            theirs = {net: told[address] for net, address in own.items() if address in told}
+            short = stacks.label(stack.name, child.spec.name)
+            listed.append({"vm": placed.vm, "label": short, "ready": None, "addresses": theirs, **child.as_dict()})
+            rows.append(("  " * depth + short, child.state, "-", " ".join(theirs.values()) or "-", *vms.sizes(child)))
     click.echo(json.dumps(listed, indent=2)) if as_json else vms.table(rows)
     return EXIT_OK
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 import os
 import select
 import sys
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -85,6 +87,7 @@ def command(name: str, follow: bool, lines: int | None, times: bool, raw: bool) 
     path = folder.console_log
     # Watched before it is read, so that nothing falls between.
     watch = inotify.Watch(str(folder.path), inotify.MODIFY | inotify.CREATE | inotify.MOVED_TO) if follow else None
+    ended = _ChildsEnd(folder, child or "")
     printer = _Printer(raw=raw, times=times, own=own)
     older, kept = _content(Path(f"{path}.1")), _content(path)
     skip = 0 if lines is None else _tail(older + kept, lines, own)
@@ -93,7 +96,7 @@ def command(name: str, follow: bool, lines: int | None, times: bool, raw: bool) 
     skip = max(0, skip - len(older))
     printer.put(kept[skip:], Stamps(path), skip)
     if watch is not None:
-        _follow(folder, path, watch, printer, len(kept))
+        _follow(path, watch, printer, len(kept), lambda: folder.over if child is None else ended.now())
     printer.end()
     if lines != 0:
         serial = _content(folder.serial_log)
@@ -114,12 +117,26 @@ def _tail(data: bytes, lines: int, own: bytes | None) -> int:
     return at
 
 
-def _follow(folder: vmfolder.Folder, path: Path, watch: inotify.Watch, printer: _Printer, offset: int) -> None:
+class _ChildsEnd:
+    """Whether a child has ended, and its last line is in the log."""
+
+    def __init__(self, folder: vmfolder.Folder, name: str) -> None:
+        self._folder = folder
+        self._name = name
+        self._seen: float | None = None
+
+    def now(self) -> bool:
+        if self._seen is None and not control.child_runs(self._folder, self._name):
+            self._seen = time.monotonic()
+        return self._seen is not None and time.monotonic() > self._seen + 2 * childlines.HELD_S
+
+
+def _follow(path: Path, watch: inotify.Watch, printer: _Printer, offset: int, is_over: Callable[[], bool]) -> None:
     log, stamps = path.open("rb"), Stamps(path)
     log.seek(offset)
     try:
         while True:
-            ended = folder.over
+            ended = is_over()
             while data := log.read(_CHUNK):
                 printer.put(data, stamps, offset)
                 offset += len(data)

@@ -100,10 +100,14 @@ def stop(names: Sequence[str], timeout: float) -> int:
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @click.option("--force", "-f", is_flag=True, help="End those that run.")
 def rm(names: Sequence[str], force: bool) -> int:
-    """Forget VMs that have ended: their logs and their names."""
-    for folder in [vmfolder.find(name) for name in names]:
-        control.remove(folder, force=force)
-        click.echo(folder.name)
+    """Forget VMs that have ended: their logs and their names. What children said goes with their VM; of NAME.1 only
+    --force has something to do."""
+    for folder, child in [control.find(name) for name in names]:
+        if child is None:
+            control.remove(folder, force=force)
+        else:
+            control.remove_child(folder, child, force=force)
+        click.echo(child or folder.name)
     return EXIT_OK
 
 

@@ -118,6 +118,7 @@ def _options(folder: Path, vm: Vm, name: str) -> RunOptions:
         secrets=tuple(f"{key}={folder / path}" for key, path in vm.secrets.items()),
         uuid=plan.identity(name),
         args=tuple(vm.args),
+        children=vm.children,
         accel=vm.accel,
         machine=vm.machine,
     )
@@ -152,6 +153,7 @@ def _aspects(image: elf.Image, config: ImageConfig | None, options: RunOptions) 
         "secrets": _digest([(blob.name, blob.content.hex()) for blob in blobs if blob.name.startswith("secret/")]),
         "disks": _digest(options.disks),
         "ports": " ".join(options.forwards),
+        "children": str(options.children),
         "args": _digest(options.args or (config.args if config else ())),
         "accel": options.accel,
         "machine": options.machine,

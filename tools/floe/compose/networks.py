@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,8 @@ Members = dict[str, str]  # name of each VM, as `floe ps` has it: of which [vm.N
 
 
 def addresses(file: StackFile, before: dict[str, dict[str, str]], members: Members) -> dict[str, dict[str, str]]:
-    """Address of each VM in each network: what the file says, what it has had, or the next that is free."""
+    """Address of each VM in each network: what the file says, what it has had, or the next that is free. Those behind
+    it are for its children."""
     found: dict[str, dict[str, str]] = {}
     for name, network in file.networks.items():
         if not network.subnet:
@@ -47,22 +49,59 @@ def addresses(file: StackFile, before: dict[str, dict[str, str]], members: Membe
             if (other := next(m for m, a in fixed.items() if a == address)) != member:
                 problem = f"{address} is {members[other]}'s in the network {name}"
                 raise UsageError(f"{file.file}: vm.{members[member]}.networks: {problem}", hint="another address")
-        reserved = {str(subnet[1]), network.gateway, network.dns, *fixed.values()}
+        blocks = {member: _Blocks(subnet, file.vms[vm].children or 0) for member, vm in members.items()}
+        taken = {str(subnet[1]), network.gateway, network.dns}
+        for member, address in fixed.items():
+            block = blocks[member].at(address)
+            if not block or block & (taken | set(fixed.values()) - {address}):
+                problem = (
+                    f"in the network {name} not all of {address} and the {blocks[member].children} behind it are free"
+                )
+                raise UsageError(f"{file.file}: vm.{members[member]}.networks: {problem}", hint="another address")
+            taken |= block
         found[name] = dict(fixed)
-        for member, nets in joined.items():
-            had = before.get(name, {}).get(member, "")
-            if name in nets and member not in fixed and had and ipaddress.IPv4Address(had) in subnet:
-                found[name].setdefault(member, had) if had not in reserved else None
-        taken = reserved | set(found[name].values())
-        free = (str(subnet[number]) for number in range(2, subnet.num_addresses - 1))
+        had = {
+            member: address
+            for member, nets in joined.items()
+            if name in nets and member not in fixed and (address := before.get(name, {}).get(member, "")) not in taken
+        }
+        for member, address in had.items():
+            block = blocks[member].at(address) if address else set()
+            if block and not block & (taken | set(had.values()) - {address}):
+                found[name][member] = address
+                taken |= block
         for member, nets in joined.items():
             if name in nets and member not in found[name]:
-                own = next((address for address in free if address not in taken), None)
+                own = blocks[member].next(taken)
                 if own is None:
                     raise UsageError(f"{file.file}: network.{name}.subnet: no address of {subnet} is left for {member}")
                 found[name][member] = own
-                taken.add(own)
+                taken |= blocks[member].at(own)
     return found
+
+
+@dataclass(frozen=True)
+class _Blocks:
+    """Addresses of a VM and its children in a subnet, one behind the other."""
+
+    subnet: ipaddress.IPv4Network
+    children: int
+
+    def at(self, address: str) -> set[str]:
+        """Those that begin there; none where not all are the subnet's."""
+        first = ipaddress.IPv4Address(address)
+        if first not in self.subnet or int(first) + self.children >= int(self.subnet.broadcast_address):
+            return set()
+        return {str(first + number) for number in range(1 + self.children)}
+
+    def next(self, taken: set[str]) -> str | None:
+        """The first at which all are free."""
+        run = 0
+        for number in range(2, self.subnet.num_addresses - 1):
+            run = 0 if str(self.subnet[number]) in taken else run + 1
+            if run > self.children:
+                return str(self.subnet[number - self.children])
+        return None
 
 
 def cards(file: StackFile, stack: Stack, name: str, vm: Vm) -> list[str]:
@@ -75,7 +114,8 @@ def cards(file: StackFile, stack: Stack, name: str, vm: Vm) -> list[str]:
         mac = hardware_address(name, network)
         address = stack.addresses.get(network, {}).get(name, "")
         subnet = ipaddress.IPv4Network(net.subnet) if net.subnet else None
-        words = f",ip={address}/{subnet.prefixlen}" if subnet else ""
+        spare = f"+{vm.children}" if vm.children else ""
+        words = f",ip={address}/{subnet.prefixlen}{spare}" if subnet else ""
         if net.bridge:
             words += (f",gw={net.gateway}" if net.gateway else "") + (f",dns={net.dns}" if net.dns else "")
             made.append(f"bridge:{net.bridge}{words},mac={mac}")

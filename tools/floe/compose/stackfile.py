@@ -18,7 +18,7 @@ import msgspec
 from floe import tomlfile
 from floe.compose import variables
 from floe.errors import ConfigError, FloeError, NotFound, UsageError
-from floe.spec.network import MAX_CARDS
+from floe.spec.network import MAX_CARDS, MAX_SPARE
 from floe.spec.ports import parse_forwards
 from floe.spec.restart import parse_restart
 from floe.spec.vmspec import DEFAULT_HYPERVISOR, parse_memory
@@ -63,6 +63,7 @@ class Vm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ready: Ready = Ready()
     restart: str = "no"
     replicas: int | None = None
+    children: int | None = None  # of one that forks, at a time; each has its addresses from the VM's networks
     profiles: list[str] = []
     accel: str = "auto"
     machine: str = "microvm"
@@ -301,6 +302,8 @@ class _Reader:
                 raise self._fail(f"{key}.{word}", f"'{value}' is none", f"one of: {', '.join(known)}")
 
     def _check_replicas(self, key: str, vm: Vm) -> None:
+        if vm.children is not None and not 0 <= vm.children <= MAX_SPARE:
+            raise self._fail(f"{key}.children", f"{vm.children} is not from 0 to {MAX_SPARE}")
         if vm.replicas is None:
             return
         if not 0 <= vm.replicas <= MAX_REPLICAS:

@@ -48,6 +48,7 @@ class Status:
     restarts: int = 0
     began: float = 0.0  # time.time() of the guest's last start, 0 where nobody knows
     parent: str | None = None  # of a child of a VM that forks
+    addresses: tuple[tuple[str, str], ...] = ()  # of such a one: which it has in place of which of the first VM's
     children: tuple[Status, ...] = ()  # all of a VM's family, in the order of their births
 
     @property
@@ -176,7 +177,10 @@ def _running(folder: Folder, spec: Spec, answer: dict[str, Any], process: Proces
 
 def _child(folder: Folder, spec: Spec, told: dict[str, Any]) -> Status:
     own = msgspec.structs.replace(spec, name=told["name"], ports=told["ports"], created=told["began"], restart="no")
-    return Status(folder, own, "running", pid=told["pid"], began=told["began"], parent=told["parent"])
+    addresses = tuple((before, now) for before, now in told.get("addresses", ()))
+    return Status(
+        folder, own, "running", pid=told["pid"], began=told["began"], parent=told["parent"], addresses=addresses
+    )
 
 
 def tree(first: Status) -> list[tuple[int, Status]]:
@@ -235,6 +239,22 @@ def stop_child(folder: Folder, name: str, grace_s: float) -> int:
         running = ", ".join(child.spec.name for child in status(folder).children)
         raise NotFound(f"no child {name} runs", evidence=f"there are: {running}" if running else "", hint="floe ps")
     return int(answer["status"])
+
+
+def child_runs(folder: Folder, name: str) -> bool:
+    """Whether this child of a VM's is there. Raises VmError when its keeper hangs."""
+    answer = ask(folder, {"do": "status"}) if folder.keeper else None
+    return answer is not None and any(child["name"] == name for child in answer.get("children", ()))
+
+
+def remove_child(folder: Folder, name: str, *, force: bool) -> None:
+    """Of a child nothing is left to forget but a running one, which `force` ends. Raises FloeError."""
+    if force:
+        stop_child(folder, name, 0)
+        return
+    if child_runs(folder, name):
+        raise FloeError(f"{name} is running", hint=f"floe stop {name}, or floe rm --force {name}")
+    raise NotFound(f"no child {name} runs, and what it said goes with {folder.name}", hint=f"floe rm {folder.name}")
 
 
 def remove(folder: Folder, *, force: bool) -> None:

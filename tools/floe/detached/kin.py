@@ -13,6 +13,7 @@ from typing import Any
 
 from floe.detached.vmprocess import VmProcess
 from floe.errors import FloeError
+from floe.family import cards
 from floe.family.copies import PrivateDisks
 from floe.family.family import Family
 from floe.family.member import Machine, Member
@@ -124,6 +125,7 @@ class Kin:
                 "parent": names.get(child.ppid, self.spec.name),
                 "pid": child.machine.pid,
                 "began": child.born_at,
+                "addresses": list(zip(_addresses(self.spec), _addresses(child.machine.spec), strict=True)),
                 "ports": [forward.told() for forward in child.machine.spec.forwards],
             }
             for child in self._children()
@@ -170,6 +172,10 @@ def of(
     capture = plan.capture and plan.capture.absolute()
     spec = replace(plan, elf=folder.image, name=folder.name, capture=capture)
     return Kin(spec, process, blobs, logs, loop)
+
+
+def _addresses(spec: VmSpec) -> list[str]:
+    return [text.partition("/")[0] for text in cards.addresses(spec.cards)]
 
 
 def _blobs(plan: VmSpec, handed: Sequence[int]) -> tuple[handover.Blob, ...]:

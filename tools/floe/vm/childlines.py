@@ -9,7 +9,7 @@ from typing import Protocol
 from floe.stream.streams import Stream
 
 _LINE = 1 << 16  # bytes without an end of line that are shown as one
-_HELD_S = 0.1  # how long a child's lines wait for the end of a line of the first VM's
+HELD_S = 0.1  # how long a child's lines wait for the end of a line of the first VM's
 
 
 def head(name: str) -> bytes:
@@ -61,14 +61,14 @@ class ChildLines:
         end = b"" if line.endswith(b"\n") else b"\n"
         waiting = self._waiting.setdefault(target, bytearray())
         if not waiting:
-            self._loop.call_soon(self._show, target, self._loop.time() + _HELD_S)
+            self._loop.call_soon(self._show, target, self._loop.time() + HELD_S)
         waiting += head(name) + line + end
 
     def _show(self, target: Target, deadline: float) -> None:
         """Now, if the first VM is between two lines."""
         between = not target.data or target.data.endswith(b"\n")
         if not between and self._loop.time() < deadline and not target.closed:
-            self._loop.call_later(_HELD_S / 10, self._show, target, deadline)
+            self._loop.call_later(HELD_S / 10, self._show, target, deadline)
             return
         waiting = self._waiting.pop(target)
         target.inject((b"" if between else b"\n") + bytes(waiting))
