@@ -29,6 +29,7 @@ static bool opened, greeted;
 static int32_t pid, ppid;
 static child_t *children; // the latest first
 static unsigned child_count;
+static child_t *unborn; // of the fork under way
 static stage_t stage;
 static int32_t result;
 static int identity_read;
@@ -87,6 +88,7 @@ static bool hear_result(const family_frame_t *f) {
         return false;
     }
     stage = FORK_DONE;
+    unborn->pid = result; // before the next frame, which may tell of its end
     identity_read = result == 0 ? hal_copied_read(&identity, (const char *)f->payload + 4, f->len - 4) : 0;
     return true;
 }
@@ -262,18 +264,17 @@ int32_t family_fork(const char *place, uint32_t len) {
     }
     hal_event_drain(LEAVE_NS);
     hal_console_flush(CONSOLE_NS);
-    child_t *mine = add(0); // there is room for it, before it is there
-    if (mine == NULL) {
+    unborn = add(0); // there is room for it, before it is there
+    if (unborn == NULL) {
         return -EAGAIN;
     }
     family_link_alone(true);
     int32_t r = ask_for_copy(place, len);
     stage = FORK_NONE;
-    mine->pid = r;
     if (r == 0) {
         be_the_copy();
     } else if (r < 0) {
-        forget(mine);
+        forget(unborn);
     }
     family_link_alone(false);
     return r;

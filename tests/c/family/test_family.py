@@ -82,6 +82,16 @@ def test_fork(family: Family) -> None:
     assert family.lines("ended", -1) == [f"{ECHILD} 0"]
 
 
+def test_a_child_that_ends_at_once(family: Family) -> None:
+    """What it came to is there in the same moment as its number."""
+    family.later(PREPARED)
+    both = frame(RESULT, numbers(7)) + frame(ENDED, numbers(7, 3 << 8))
+    family.lines("later", both)
+    assert family.lines("fork")[-1] == "7 5 3"
+    assert family.lines("ended", -1) == [f"7 {3 << 8}"]
+    assert family.lines("ended", -1)[0].startswith(f"{ECHILD} ")
+
+
 def test_the_copy_is_another_machine_with_no_children(family: Family) -> None:
     family.pipe()
     family.h.do("read", 100, 10, 0)
