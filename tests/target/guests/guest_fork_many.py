@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: MIT
 """A VM that forks and waits, sys.argv[1] times in a row, each time when a line is typed; then ten children at once."""
 
+import gc
 import os
 import sys
+
+import floe
 
 AT_ONCE = 10
 
@@ -41,7 +44,8 @@ print("ready")
 for number in range(int(sys.argv[1])):
     one(number)
     if number % 20 == 19:
-        print("forked", number + 1)
+        gc.collect()
+        print("forked", number + 1, "uses", gc.mem_alloc(), floe.mem_info()["c_used"])
         input()
 many()
 print("ten at once")
