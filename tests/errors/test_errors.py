@@ -68,6 +68,7 @@ COMMANDS = [
     ("serve ok.py", 125, "ok.py has no port to serve", "floe serve ok.py -p 8080:80"),
     ("serve ok.py --idle-stop soon", 125, "--idle-stop soon: not a time", "30s, 5m"),
     ("serve ok.py --idle-stop 1s --per-connection", 125, "--per-connection and --idle-stop: one of them", "by itself"),
+    ("serve ok.py --pool 3", 125, "--pool is for --per-connection", "floe serve ok.py --per-connection --pool 3"),
     ("serve ok.py --max 3", 125, "--max is for --per-connection", "floe serve ok.py --per-connection --max 3"),
     ("new text.txt/app", 125, "cannot write text.txt/app", ""),
 ]

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""floe.units, and that image.toml and the flags read sizes by it: one text is a size in all of them or in none."""
+"""floe.units, and that image.toml and the flags read sizes by it: one text is a size in all of them or in none; and
+times."""
 
 from __future__ import annotations
 
@@ -86,3 +87,12 @@ def test_one_grammar(user: Callable[[str, Path], int], text: str, expected: int 
     assert expected in caught.value.message
     assert text in caught.value.message
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("30s", 30.0), ("500ms", 0.5), ("1.5m", 90.0), ("2h", 7200.0), ("7", 7.0), (" 3S ", 3.0)]
+    + [(text, None) for text in ("", "s", "-1s", "1d", "1 2s", "1e3", "soon", "\u0663s", "1.s")],
+)
+def test_seconds(text: str, seconds: float | None) -> None:
+    assert units.parse_seconds(text) == seconds

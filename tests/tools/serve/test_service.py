@@ -150,6 +150,24 @@ def test_a_vm_for_all_until_nobody_is_connected(accel: str, serve: Callable[...,
     assert served.errors.count("\n") == 1, served.errors
 
 
+def test_vms_that_wait(serve: Callable[..., Served]) -> None:
+    served = serve(GUEST, "--per-connection", "--pool", "2", "--max", "3", "--accel", "tcg")
+    until(lambda: served.output.count("up\n") == 2, "two VMs")
+    first, second = served.vms()
+    identities = set()
+    with served.client() as client:
+        assert said_hello(client)
+        identities.add(client.ask(b"id"))
+        until(lambda: served.output.count("up\n") == 3, "one that waits in its place")
+        assert set(served.vms()) > {first, second}
+        os.kill(second, signal.SIGKILL)
+        until(lambda: len(served.vms()) == 2, "the end of one that waits")
+    with served.client() as client:  # not by the one that was killed
+        assert said_hello(client)
+        identities.add(client.ask(b"id"))
+    assert len(identities) == 2
+
+
 def test_bytes_both_ways_at_once_and_each_to_its_own_end(serve: Callable[..., Served]) -> None:
     served = serve(GUEST, "--per-connection", "--accel", "tcg")
     data = os.urandom(8 << 20)

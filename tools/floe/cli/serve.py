@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,12 +41,20 @@ _MOST = 16
                      f"was connected for T, as 30s, 5m, 500ms.  [default: {_IDLE}]"),
         click.Option(["--max", "most"], type=click.IntRange(1, 1000), metavar="N",
                      help=f"With --per-connection: VMs at a time; further connections wait.  [default: {_MOST}]"),
+        click.Option(["--pool", "ahead"], type=click.IntRange(0, 1000), metavar="N",
+                     help="With --per-connection: of these VMs, N are started ahead, and wait.  [default: 0]"),
         *(p for p in run.params if p.name in _OF_RUN),
     ],
     short_help="Start VMs of an app when somebody connects.",
 )  # fmt: skip
 def command(
-    app: Path, args: tuple[str, ...], per_connection: bool, idle_stop: str | None, most: int | None, **options: object
+    app: Path,
+    args: tuple[str, ...],
+    per_connection: bool,
+    idle_stop: str | None,
+    most: int | None,
+    ahead: int | None,
+    **options: object,
 ) -> int:
     """Serve the ports of APP (a .py file, a folder with image.toml, an ELF) by VMs that are started when somebody
     connects: until then, and a while after, it costs no more than this process.
@@ -56,25 +64,31 @@ def command(
         raise UsageError(
             "--per-connection and --idle-stop: one of them", hint="--per-connection ends each VM by itself"
         )
-    if most is not None and not per_connection:
-        raise UsageError(
-            "--max is for --per-connection: else there is one VM",
-            hint=f"floe serve {app} --per-connection --max {most}",
-        )
+    for option, number in (("--max", most), ("--pool", ahead)):
+        if number is not None and not per_connection:
+            raise UsageError(
+                f"{option} is for --per-connection: else there is one VM",
+                hint=f"floe serve {app} --per-connection {option} {number}",
+            )
     idle_s = _seconds(idle_stop or _IDLE)
     options["accel"] = options.pop("accel_name")
     spec, _ = plan(app, RunOptions(args=args, **options), say)  # type: ignore[arg-type]  # click typed each
     forwards = _served(spec, app)
     if per_connection:
         _check_disks(spec)
+
+    def choose(starts: Starts) -> Policy:
+        return Each(starts, most or _MOST, ahead or 0) if per_connection else Idle(starts, idle_s)
+
     with asyncio.Runner() as runner:
-        return runner.run(_serve(spec, forwards, (most or _MOST) if per_connection else None, idle_s))
+        return runner.run(_serve(spec, forwards, choose, named=per_connection))
 
 
-async def _serve(spec: VmSpec, forwards: Sequence[Forward], most: int | None, idle_s: float) -> int:
+async def _serve(spec: VmSpec, forwards: Sequence[Forward], choose: Callable[[Starts], Policy], *, named: bool) -> int:
+    """named: each line of a VM's has its name in front."""
     loop = asyncio.get_running_loop()
     starts = Starts(spec, loop, say)
-    policy: Policy = Idle(starts, loop, idle_s) if most is None else Each(starts, loop, most)
+    policy = choose(starts)
     service = Service(forwards, policy)
     output, errors_ = Output(1, loop), Output(2, loop)
     lines = ChildLines(loop)
@@ -82,7 +96,7 @@ async def _serve(spec: VmSpec, forwards: Sequence[Forward], most: int | None, id
     def listen(machine: Machine) -> None:
         """What VMs say is shown: of one as it is, of several line by line with their names."""
         for source, shown in ((machine.console, output), (machine.serial, errors_)):
-            if most is None:
+            if not named:
                 source.on_data = shown.put
             else:
                 lines.join(machine.name, source, _Lines(shown))
@@ -93,6 +107,7 @@ async def _serve(spec: VmSpec, forwards: Sequence[Forward], most: int | None, id
             loop.add_signal_handler(number, service.stop)
     for forward in forwards:
         say(f"{forward.place()} is served by {spec.name}, port {forward.guest_port}")
+    policy.prepare()
     in_order = await service.run()
     for each in (output, errors_):
         await each.drain()

@@ -13,15 +13,18 @@ from floe.serve.starts import Refused, Starts
 
 WAITING = 128  # connections that wait for another one's end; one more is reset
 WAIT_S = 60.0  # how long each of them does
+_SOON_S = 0.05  # from a claim to the start of the next VM, which takes processors from the one that was claimed
 
 
 class Each:
-    """VMs are called NAME-1, NAME-2, ..."""
+    """VMs are called NAME-1, NAME-2, ...; `ahead` of them wait for a connection each."""
 
-    def __init__(self, starts: Starts, loop: asyncio.AbstractEventLoop, most: int) -> None:
+    def __init__(self, starts: Starts, most: int, ahead: int = 0) -> None:
         self._starts = starts
-        self._loop = loop
         self._most = most
+        self._ahead = ahead
+        self._unused: deque[Machine] = deque()
+        self._soon: asyncio.TimerHandle | None = None  # the start of further ones
         self._places = 0  # that are taken
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._machines: set[Machine] = set()
@@ -34,17 +37,32 @@ class Each:
         await self._place()
         machine = None
         try:
-            self._number += 1
-            machine = self._starts.start(f"{self._starts.spec.name}-{self._number}", str(uuid.uuid4()))
-            self._machines.add(machine)
+            machine = self._claimed() or self._started()
             return machine, await machine.connect(port)
         except BaseException:
             await self._leave(machine)
             raise
+        finally:
+            self._prepare_soon()
 
     async def done(self, machine: Machine) -> None:
         """Its connection is over."""
         await self._leave(machine)
+        self._prepare_soon()
+
+    def prepare(self) -> None:
+        """Start those that wait, where it may be."""
+        self._soon = None
+        try:
+            while (
+                len(self._unused) < self._ahead
+                and self._places + len(self._unused) < self._most
+                and self._starts.has_room()
+                and not self._closed
+            ):
+                self._unused.append(self._started())
+        except Refused:
+            pass  # the next connection tries it again
 
     async def close(self, grace_s: float) -> None:
         """End all VMs, in order if there is time for it."""
@@ -57,6 +75,26 @@ class Each:
         for machine in self._machines:
             if not machine.over.is_set():
                 machine.end_at_once()
+
+    def _prepare_soon(self) -> None:
+        if self._soon is None and self._ahead:
+            self._soon = self._starts.loop.call_later(_SOON_S, self.prepare)
+
+    def _started(self) -> Machine:
+        """Raises Refused."""
+        self._number += 1
+        machine = self._starts.start(f"{self._starts.spec.name}-{self._number}", str(uuid.uuid4()))
+        self._machines.add(machine)
+        return machine
+
+    def _claimed(self) -> Machine | None:
+        """The one that has waited longest; none of those that have ended meanwhile."""
+        while self._unused:
+            machine = self._unused.popleft()
+            if not machine.over.is_set():
+                return machine
+            self._machines.discard(machine)
+        return None
 
     def _refuse_all(self) -> None:
         self._closed = True
@@ -77,7 +115,7 @@ class Each:
         if not self._places:
             self._tell("this machine has no memory left for a VM: connections are reset")
             raise Refused("no memory")
-        place = self._loop.create_future()
+        place = self._starts.loop.create_future()
         self._waiting.append(place)
         try:
             async with asyncio.timeout(WAIT_S):

@@ -14,9 +14,8 @@ from floe.serve.starts import Refused, Starts
 class Idle:
     """No VM, or one."""
 
-    def __init__(self, starts: Starts, loop: asyncio.AbstractEventLoop, idle_s: float) -> None:
+    def __init__(self, starts: Starts, idle_s: float) -> None:
         self._starts = starts
-        self._loop = loop
         self._idle_s = idle_s
         self._machine: Machine | None = None
         self._open = 0  # connections, those that wait among them
@@ -46,6 +45,9 @@ class Idle:
     async def done(self, machine: Machine) -> None:
         """A connection is over."""
         self._left()
+
+    def prepare(self) -> None:
+        """Nothing is started ahead."""
 
     async def close(self, grace_s: float) -> None:
         """End the VM, in order if there is time for it."""
@@ -79,11 +81,11 @@ class Idle:
     def _left(self) -> None:
         self._open -= 1
         if not self._open and self._machine is not None and not self._closed:
-            self._timer = self._loop.call_later(self._idle_s, self._stop)
+            self._timer = self._starts.loop.call_later(self._idle_s, self._stop)
 
     def _stop(self) -> None:
         """Nobody has asked for long."""
         self._timer = None
         if self._machine is not None and not self._machine.over.is_set():
             self._machine.leaving = True
-            self._ending = self._loop.create_task(self._machine.leave())
+            self._ending = self._starts.loop.create_task(self._machine.leave())

@@ -31,6 +31,9 @@ class Policy(Protocol):
     async def done(self, machine: Machine) -> None:
         """A connection is over."""
 
+    def prepare(self) -> None:
+        """Begin: connections may come."""
+
     async def close(self, grace_s: float) -> None:
         """Start no more, and end what runs, in order if there is time for it."""
 

@@ -15,6 +15,7 @@ from floe.spec import disks, handover, ports
 from floe.spec.ports import Forward
 from floe.spec.restart import delay_s
 from floe.spec.vmspec import VmSpec
+from floe.vm.vm import Vm
 
 _SPARE = 64 << 20  # bytes of the host's memory that are left alone
 _DRAWS = 16  # of ports, where one is another VM's that is not there yet
@@ -32,10 +33,11 @@ class Starts:
         self.spec = spec
         self.say = say
         self.on_output: Callable[[Machine], None] = lambda machine: None  # its streams are new ones
-        self._loop = loop
+        self.loop = loop
         self._taken: set[int] = set()  # ports of this host, of VMs that have not ended
         self._pause_s = 0.0
         self._held_until = 0.0
+        Vm(spec, loop=loop).preload()
         disks.provide(spec.disks)
         self._blobs = handover.read(spec.secrets, spec.env_files, dict(spec.asked))
 
@@ -49,7 +51,7 @@ class Starts:
             raise Refused(f"{name} is not started so soon after a start that failed")
         try:
             machine = Machine(
-                replace(self.spec, name=name, uuid=uuid, forwards=self._forwards()), self._loop, self._blobs
+                replace(self.spec, name=name, uuid=uuid, forwards=self._forwards()), self.loop, self._blobs
             )
             machine.on_launch = lambda: self.on_output(machine)
             machine.say = self.say
