@@ -108,7 +108,7 @@ class Service:
         except (FloeError, OSError):  # who has to know of it does
             carry.reset(client[1])
             return
-        except asyncio.CancelledError:
+        except BaseException:
             carry.reset(client[1])
             raise
         try:
