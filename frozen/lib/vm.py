@@ -37,16 +37,16 @@ def _became():
 
 
 def fork(host=None):
-    """Beget a copy of this VM: its number here, 0 there. The copy is another machine: docs/fork.md."""
+    """Beget a copy of this VM, on a host if one is named: its number here, 0 there. The copy is another machine."""
     pid = _begin(host)
     if pid == 0:
         _became()
     return pid
 
 
-def spawn(function, *args):
+def spawn(function, *args, host=None):
     """Beget a VM that does function(*args) and ends: its number. SystemExit is its exit code; another exception, 1."""
-    pid = _begin(None)
+    pid = _begin(host)
     if pid == 0:
         _do(function, args)
     return pid

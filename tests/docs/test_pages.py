@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.docs.tutorial import KINDS, Shell, blocks, follow
+from tests.support import sshhosts
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 COMMAND_S = 120.0
@@ -24,6 +26,12 @@ def test_the_page_is_run(page: str, tmp_path: Path, environment: dict[str, str])
     folder.mkdir()
     found = blocks((DOCS / page).read_text())
     assert {block.kind for block in found} <= KINDS
-    with Shell(folder, environment, COMMAND_S) as shell:
+    with ExitStack() as stack:
+        if page == "fork.md":
+            hosts = stack.enter_context(sshhosts.by_proxy(tmp_path / "hosts"))
+            for name in ("east.example", "west.example"):
+                hosts.add(name)
+            environment["FLOE_SSH"] = hosts.environment["FLOE_SSH"]
+        shell = stack.enter_context(Shell(folder, environment, COMMAND_S))
         for block in found:
             follow(block, folder, shell)

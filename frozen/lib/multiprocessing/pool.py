@@ -155,10 +155,11 @@ class _Iterator:
 
 
 class _Worker:
-    def __init__(self, pool, others):
+    def __init__(self, pool, others, host):
+        self.host = host
         ours, theirs = Pipe()
         arguments = (theirs, [ours] + others, pool._initializer, pool._initargs)
-        self.process = Process(target=_work, args=arguments, daemon=True)
+        self.process = Process(target=_work, args=arguments, daemon=True, host=host)
         self.process.start()
         theirs.close()
         self.connection = ours
@@ -170,7 +171,7 @@ class _Worker:
 
 
 class _Pool:
-    def __init__(self, processes=None, initializer=None, initargs=()):
+    def __init__(self, processes=None, initializer=None, initargs=(), hosts=None):
         processes = 1 if processes is None else processes
         if processes < 1:
             raise ValueError("Number of processes must be at least 1")
@@ -180,11 +181,12 @@ class _Pool:
         self._state = _RUN
         self._waiting = []  # (result, index, task)
         self._workers = []
-        for _ in range(processes):
-            self._beget()
+        hosts = list(hosts or (None,))
+        for number in range(processes):
+            self._beget(hosts[number % len(hosts)])
 
-    def _beget(self):
-        self._workers.append(_Worker(self, [worker.connection for worker in self._workers]))
+    def _beget(self, host):
+        self._workers.append(_Worker(self, [worker.connection for worker in self._workers], host))
 
     # ---- work is handed out and taken back
 
@@ -225,7 +227,11 @@ class _Pool:
             self._workers.remove(worker)
             worker.close()
             if self._state != _TERMINATE:
-                self._beget()
+                try:
+                    self._beget(worker.host)
+                except OSError:  # its host is gone, say: the others do the work
+                    if not self._workers:
+                        raise
             good, value = (
                 False,
                 ProcessError(
@@ -323,5 +329,5 @@ class _Pool:
         self.terminate()
 
 
-def Pool(processes=None, initializer=None, initargs=()):
-    return _Pool(processes, initializer, initargs)
+def Pool(processes=None, initializer=None, initargs=(), *, hosts=None):
+    return _Pool(processes, initializer, initargs, hosts)

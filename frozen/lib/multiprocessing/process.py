@@ -52,7 +52,7 @@ def active_children():
 
 
 class Process:
-    def __init__(self, group=None, target=None, name=None, args=(), kwargs=None, *, daemon=None):
+    def __init__(self, group=None, target=None, name=None, args=(), kwargs=None, *, daemon=None, host=None):
         if group is not None:
             raise AssertionError("group argument must be None for now")
         mother = _current._identity
@@ -61,6 +61,7 @@ class Process:
         self._target, self._args, self._kwargs = target, tuple(args), dict(kwargs or {})
         self._name = name or type(self).__name__ + "-" + ":".join(str(n) for n in self._identity)
         self._daemon = _current.daemon if daemon is None else bool(daemon)
+        self._host = host  # of this name, not CPython's
         self._pid = self._code = self._owner = None
         self._asked = 0  # a signal that was sent
         self._ended = self._closed = False
@@ -157,7 +158,7 @@ class Process:
         active_children()
         parent = vm.getpid()
         _watch_the_end()
-        pid = vm.fork()
+        pid = vm.fork(self._host)
         if pid == 0:
             self._live(parent)
         self._pid, self._owner = pid, parent

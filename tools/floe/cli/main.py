@@ -34,10 +34,13 @@ VERBS: dict[str, tuple[str, str]] = {
     "compose": ("floe.cli.compose:command", "Several VMs as one stack, as a file describes them."),
     "service": ("floe.cli.service:command", "Print a systemd unit for an app or a detached VM."),
     "disk": ("floe.cli.disk:command", "Make disks, look into them, copy files."),
+    "host": ("floe.cli.host:command", "Name other hosts, to which VMs fork."),
     "inspect": ("floe.cli.inspect:command", "Show what an ELF holds."),
     "lab": ("floe.cli.lab:command", "A Xen, an ordinary KVM, on a machine that has none."),
     "doctor": ("floe.cli.doctor:command", "Say what this machine has and lacks."),
 }
+
+HIDDEN = {"agent": "floe.cli.agent:command"}  # verbs for other programs
 
 
 class LazyVerbs(click.Group):
@@ -47,9 +50,10 @@ class LazyVerbs(click.Group):
         return list(VERBS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in VERBS:
+        place = VERBS[cmd_name][0] if cmd_name in VERBS else HIDDEN.get(cmd_name)
+        if place is None:
             return None
-        module, attribute = VERBS[cmd_name][0].split(":")
+        module, attribute = place.split(":")
         command = getattr(importlib.import_module(module), attribute)
         assert isinstance(command, click.Command)
         return command

@@ -117,7 +117,7 @@ def _row(status: Status) -> tuple[str, ...]:
     return (
         status.spec.name,
         _ending(status),
-        status.spec.hypervisor,
+        status.spec.hypervisor + (f"@{status.host}" if status.host else ""),
         str(status.pid or "-"),
         at.pty if at else "-",
         (at.url if at else None) or "-",

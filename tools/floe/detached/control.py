@@ -13,7 +13,7 @@ import select
 import socket
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ class Status:
     began: float = 0.0  # time.time() of the guest's last start, 0 where nobody knows
     parent: str | None = None  # of a child of a VM that forks
     addresses: tuple[tuple[str, str], ...] = ()  # of such a one: which it has in place of which of the first VM's
+    host: str = ""  # where that child runs, "" for here
     children: tuple[Status, ...] = ()  # all of a VM's family, in the order of their births
 
     @property
@@ -67,6 +68,7 @@ class Status:
         return {
             "name": self.spec.name,
             "parent": self.parent,
+            "host": self.host or None,
             "state": self.state,
             "app": self.spec.app,
             "profile": self.spec.profile,
@@ -178,9 +180,8 @@ def _running(folder: Folder, spec: Spec, answer: dict[str, Any], process: Proces
 def _child(folder: Folder, spec: Spec, told: dict[str, Any]) -> Status:
     own = msgspec.structs.replace(spec, name=told["name"], ports=told["ports"], created=told["began"], restart="no")
     addresses = tuple((before, now) for before, now in told.get("addresses", ()))
-    return Status(
-        folder, own, "running", pid=told["pid"], began=told["began"], parent=told["parent"], addresses=addresses
-    )
+    child = Status(folder, own, "running", pid=told["pid"], began=told["began"], parent=told["parent"])
+    return replace(child, addresses=addresses, host=told.get("host", ""))
 
 
 def tree(first: Status) -> list[tuple[int, Status]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,8 @@ from floe.family import cards
 from floe.family.copies import PrivateDisks
 from floe.family.family import Family
 from floe.family.member import Machine, Member
+from floe.hosts.remote import Elsewhere, Remote
+from floe.hypervisor import registry
 from floe.spec import handover
 from floe.spec.vmspec import VmSpec
 from floe.store.records import FAMILY_PLACE
@@ -62,7 +64,8 @@ class Kin:
         self._loop = loop
         self._lines = ChildLines(loop)
         self._console, self._serial = map(_Log, logs)
-        self._family = Family(self, spec.name, make=self._make, loop=loop, say=logs[0].note)
+        away = Elsewhere(spec.elf, lambda: self._blobs, loop, self._likeness)
+        self._family = Family(self, spec.name, make=self._make, loop=loop, say=logs[0].note, elsewhere=away)
         self._family.on_child = self._listen
         self._family.on_end = self._ended
         self._ends: dict[str, asyncio.Future[int]] = {}  # of children that somebody waits for
@@ -85,8 +88,11 @@ class Kin:
     def _make(self, original: Machine, name: str, disks: PrivateDisks) -> Child:
         return Child(spec_of_copy(original.spec, name, disks), self._loop, self._blobs, disks)
 
+    def _likeness(self) -> Mapping[str, str]:
+        return registry.create(self.spec.hypervisor).likeness(self.spec.accel)
+
     def _listen(self, name: str, machine: Machine) -> None:
-        assert isinstance(machine, Child)
+        assert isinstance(machine, Child | Remote)
         self._lines.join(name, machine.console, self._console)
         self._lines.join(name, machine.serial, self._serial)
 
@@ -123,13 +129,14 @@ class Kin:
                 "name": child.name,
                 "number": child.pid,
                 "parent": names.get(child.ppid, self.spec.name),
-                "pid": child.machine.pid,
+                "host": child.host,
+                "pid": child.machine.pid if isinstance(child.machine, Child) else None,
                 "began": child.born_at,
                 "addresses": list(zip(_addresses(self.spec), _addresses(child.machine.spec), strict=True)),
                 "ports": [forward.told() for forward in child.machine.spec.forwards],
             }
             for child in self._children()
-            if isinstance(child.machine, Child)
+            if isinstance(child.machine, Child | Remote)
         ]
 
     async def stop(self, name: str, grace_s: float) -> int | None:

@@ -8,7 +8,7 @@ import errno
 import fcntl
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,6 +36,24 @@ class PrivateDisks:
             self.close()
             raise
         self.disks = tuple(own)
+
+    @classmethod
+    def blank(cls, disks: Sequence[Disk], sizes: Sequence[int]) -> PrivateDisks:
+        """Files of these sizes for disks of another machine's, also for those that are only read. Raises OSError."""
+        made = cls(())
+        own = []
+        try:
+            for disk, size in zip(disks, sizes, strict=True):
+                fd, name = tempfile.mkstemp(prefix="floe-disk-")
+                made.fds.append(fd)
+                os.unlink(name)
+                os.ftruncate(fd, size)
+                own.append(replace(disk, path=Path(f"/dev/fd/{fd}"), size=0))
+        except BaseException:
+            made.close()
+            raise
+        made.disks = tuple(own)
+        return made
 
     async def fill(self, original: Sequence[Disk]) -> None:
         """Copy what the original's disks hold; it must not write meanwhile. Raises OSError."""
@@ -82,16 +100,23 @@ def _copy(path: Path, target: int, wanted: Callable[[], bool]) -> None:
 
 
 def _copy_data(source: int, target: int, wanted: Callable[[], bool]) -> None:
-    at, size = 0, os.fstat(target).st_size
-    while (found := _next_data(source, at)) is not None:
-        at, end = found
-        while at < (end or size) and wanted():
-            data = os.pread(source, min(_CHUNK, (end or size) - at), at)
+    for start, end in data_areas(source):
+        at = start
+        while at < end and wanted():
+            data = os.pread(source, min(_CHUNK, end - at), at)
             if not data:
                 return
             at += os.pwrite(target, data, at)
         if not wanted():
             return
+
+
+def data_areas(fd: int) -> Iterator[tuple[int, int]]:
+    """Where bytes lie that are not a hole: from, to. Raises OSError."""
+    at, size = 0, os.lseek(fd, 0, os.SEEK_END)
+    while (found := _next_data(fd, at)) is not None:
+        at = found[1] or size
+        yield found[0], at
 
 
 def _next_data(fd: int, at: int) -> tuple[int, int] | None:

@@ -23,7 +23,7 @@ from floe.family import cards, frames
 from floe.family.cards import Addresses, CannotForkError
 from floe.family.copies import PrivateDisks
 from floe.family.frames import BrokenFrame, Frame, Kind, numbers
-from floe.family.member import Copy, Machine, Member
+from floe.family.member import Copy, Elsewhere, Machine, Member, Unplaced
 from floe.family.pipes import Pipes
 from floe.family.standby import Standby
 
@@ -33,6 +33,7 @@ _FORK_S = 20.0  # a guest gives up after 30
 _END_S = 2.0  # what the others may take to end after the first one has
 _SOON_S = 0.05  # from a fork to the start of the next standby, which takes the loop from the child's first lines
 _IDLE_S = 60.0  # how long a standby waits for the next fork
+_CARDS_ELSEWHERE = ("user",)  # kinds of cards that a copy on another host can have
 _SPARE = 64 << 20  # bytes of the host's memory that are left alone
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 
@@ -49,7 +50,8 @@ class _Refused(Exception):
 
 
 class Family:
-    """All VMs that come of one. `name`: the first one's. `say` takes lines for the user."""
+    """All VMs that come of one. `name`: the first one's. `elsewhere` makes copies on other hosts, where there may be
+    some. `say` takes lines for the user."""
 
     def __init__(
         self,
@@ -59,6 +61,7 @@ class Family:
         make: MakeCopy,
         loop: asyncio.AbstractEventLoop,
         say: Callable[[str], None],
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         self.on_child: Callable[[str, Machine], None] = lambda name, machine: None  # its hypervisor was started
         self.on_end: Callable[[str, int], None] = lambda name, status: None  # a child has ended, as of waitpid()
@@ -66,6 +69,7 @@ class Family:
         self._make = make
         self._loop = loop
         self._say = say
+        self.elsewhere = elsewhere
         self._pipes = Pipes(self._send)
         self._members: dict[int, Member] = {}
         self._last = TOP
@@ -89,12 +93,12 @@ class Family:
         return self._standby is not None and self._standby.ready
 
     def reached_at(self, guest_port: int) -> list[tuple[str, int]]:
-        """Where this machine reaches a TCP port of the children that are not about to end. May be called from any
+        """Where this machine reaches a TCP port of its children that are not about to end. May be called from any
         thread."""
         return [
             (forward.address, forward.host_port)
             for member in list(self._members.values())
-            if member is not self._top and member.born and not member.leaving
+            if member is not self._top and member.born and not member.leaving and not member.host
             for forward in member.machine.spec.forwards
             if (forward.guest_port, forward.protocol) == (guest_port, "tcp")
         ]
@@ -133,7 +137,7 @@ class Family:
             if self.children:
                 self.terminate()
                 self._loop.call_later(_END_S, self._kill_all)
-        return not self.children and not self._leaving
+        return self._is_over()
 
     def _kill_all(self) -> None:
         self._send_away()
@@ -164,8 +168,14 @@ class Family:
         self._look_for_the_end()
 
     def _look_for_the_end(self) -> None:
-        if self._dissolving and not self.children and not self._leaving:
+        if self._dissolving and self._is_over():
             self.on_over()
+
+    def _is_over(self) -> bool:
+        over = not self.children and not self._leaving
+        if over and self.elsewhere is not None:
+            self.elsewhere.close()
+        return over
 
     def _leave(self, member: Member) -> None:
         if self._members.pop(member.pid, None) is not None:
@@ -222,7 +232,7 @@ class Family:
             member.send(Kind.KILLED, numbers(-self._kill(pid, number)))
         elif frame.kind is Kind.FORK:
             member.frozen.clear()
-            member.forking = self._loop.create_task(self._fork(member, bool(frame.payload)))
+            member.forking = self._loop.create_task(self._fork(member, frame.payload.decode(errors="replace")))
         elif frame.kind is Kind.FROZEN:
             if not member.prepared:
                 raise BrokenFrame("FROZEN without a fork")
@@ -246,11 +256,12 @@ class Family:
 
     # ---- fork ---------------------------------------------------------------------------------------
 
-    async def _fork(self, parent: Member, elsewhere: bool) -> None:
+    async def _fork(self, parent: Member, host: str) -> None:
+        host = host or parent.host
         try:
             async with asyncio.timeout(_FORK_S):
-                self._check(parent, elsewhere)
-                result = (await self._copied(parent)).pid
+                self._check(parent, host)
+                result = (await self._copied(parent, host)).pid
         except _Refused as e:
             result = -e.number
         except CannotForkError as e:
@@ -259,41 +270,45 @@ class Family:
         except (FloeError, OSError, TimeoutError) as e:
             said = _told(e)
             self._say(f"{parent.name} could not be copied: {said}")
-            result = -errno.EAGAIN
+            result = -e.number if isinstance(e, Unplaced) else -errno.EAGAIN
         finally:
             parent.forking = None
         parent.release(Kind.RESULT, numbers(result))
         if result > 0:
-            self._forked = True
+            self._forked = self._forked or not host
             self._want_standby()
 
-    def _check(self, parent: Member, elsewhere: bool) -> None:
-        """Raises _Refused."""
+    def _check(self, parent: Member, host: str) -> None:
+        """Raises _Refused, Unplaced."""
+        spec = parent.machine.spec
         if not parent.machine.copies():
             raise _Refused(errno.ENOSYS)
-        if elsewhere:
+        if host and (self.elsewhere is None or any(card.kind not in _CARDS_ELSEWHERE for card in spec.cards)):
             raise _Refused(errno.EOPNOTSUPP)
-        if not self._has_room():
+        if parent.host and any(not disk.readonly for disk in spec.disks):
+            raise Unplaced(errno.EOPNOTSUPP, f"{parent.host} has its disks, which are not copied there")
+        if not self._has_room(host):
             raise _Refused(errno.EAGAIN)
 
-    def _has_room(self) -> bool:
+    def _has_room(self, host: str = "") -> bool:
         """For one more: of those that may be, and in the host's memory, which a machine that waits has not used yet."""
         spec = self._top.machine.spec
         if self._dissolving or len(self.children) >= (spec.children or 0):
             return False
-        return hostmemory.left() >= spec.memory + _SPARE
+        return host != "" or hostmemory.left() >= spec.memory + _SPARE
 
-    async def _copied(self, parent: Member) -> Member:
+    async def _copied(self, parent: Member, host: str) -> Member:
         """The child, which runs. Raises FloeError, OSError; then there is none."""
         pid = self._next_pid()
         name = f"{self._top.name}.{pid - TOP}"
         addresses = self._addresses(pid)
-        waiting = self._taken() or self._started(name)
+        waiting = (None if host else self._taken()) or self._started(name, host)
         waiting.take()
         machine = waiting.machine
         machine.spec = replace(machine.spec, name=name, cards=cards.told(machine.spec.cards, addresses))
         child = Member(pid, parent.pid, name, machine)
         child.disks = waiting.disks
+        child.host = host
         waiting.on_over = lambda status: self._ended(child, status)
         self._admit(child)
         self._pipes.inherit(parent.pid, pid)
@@ -329,11 +344,13 @@ class Family:
 
     # ---- the standby --------------------------------------------------------------------------------
 
-    def _started(self, name: str) -> Standby:
+    def _started(self, name: str, host: str = "") -> Standby:
         """A machine for a copy of any member: they are all alike. Raises FloeError, OSError."""
         original = self._top.machine
         disks = PrivateDisks(original.spec.disks)
         try:
+            if host and self.elsewhere is not None:
+                return Standby(self.elsewhere.make(host, original, name, disks), disks, self._loop)
             return Standby(self._make(original, name, disks), disks, self._loop)
         except BaseException:
             disks.close()

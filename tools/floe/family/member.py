@@ -9,6 +9,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+from floe.errors import VmError
 from floe.family.copies import PrivateDisks
 from floe.family.frames import BrokenFrame, Decoder, Frame, Kind, encode, numbers
 from floe.spec.vmspec import VmSpec
@@ -49,14 +50,33 @@ class Copy(Machine, Protocol):
         """Wait until the state is there, and let the guest run. Raises VmError."""
 
 
+class Unplaced(VmError):
+    """A copy cannot be where it was to be. number: the errno for whoever has called fork()."""
+
+    def __init__(self, number: int, message: str) -> None:
+        super().__init__(message)
+        self.number = number
+
+
+class Elsewhere(Protocol):
+    """Makes copies on other hosts."""
+
+    def make(self, host: str, original: Machine, name: str, disks: PrivateDisks) -> Copy:
+        """A machine there. Raises Unplaced."""
+
+    def close(self) -> None:
+        """The family is over."""
+
+
 class Member:
-    """A VM in a family. `frozen` is set when the guest says FROZEN."""
+    """A VM in a family. `host`: where it runs, "" for here. `frozen` is set when the guest says FROZEN."""
 
     def __init__(self, pid: int, ppid: int, name: str, machine: Machine) -> None:
         self.pid = pid
         self.ppid = ppid
         self.name = name
         self.machine = machine
+        self.host = ""
         self.born = False  # its fork is over
         self.born_at = 0.0  # time.time()
         self.leaving = False  # it was asked to end

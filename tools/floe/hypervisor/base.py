@@ -108,6 +108,9 @@ class Hypervisor(Protocol):
     async def run_copy(self) -> None:
         """Wait until the state is there, and let the guest run. Raises VmError."""
 
+    def likeness(self, accel: str) -> dict[str, str]:
+        """What must be alike on another host where a copy of a VM is to run, each with its name. Raises FloeError."""
+
     def preload(self) -> None:
         """Load what watch() would load while the guest starts."""
 

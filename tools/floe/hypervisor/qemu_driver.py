@@ -15,6 +15,7 @@ from floe.errors import UsageError
 from floe.hostnet import backlog, taps
 from floe.hypervisor.base import HostUse, OnEvent
 from floe.qemu import accel, commandline, qmp, words
+from floe.qemu.accel import likeness
 from floe.qemu.commandline import Endpoints
 from floe.qemu.copying import Copying, StandsStill
 from floe.qemu.memory import GuestMemory
@@ -123,6 +124,10 @@ class Qemu:
     async def run_copy(self) -> None:
         """The migration is complete."""
         await self._copying.run()
+
+    def likeness(self, accel: str) -> dict[str, str]:
+        """Its version; under KVM, which serves, the processor."""
+        return {"QEMU": commandline.version(), **likeness(accel)}
 
     def preload(self) -> None:
         """QMP's library."""

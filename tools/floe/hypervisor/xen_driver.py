@@ -132,6 +132,10 @@ class Xen:
         """As send_copy()."""
         raise VmError("a Xen domain is not copied")
 
+    def likeness(self, accel: str) -> dict[str, str]:
+        """Nothing: no domain is copied."""
+        return {}
+
     def preload(self) -> None:
         """All is loaded."""
 

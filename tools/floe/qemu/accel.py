@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import getpass
 import grp
+import hashlib
 import os
 import stat
 from pathlib import Path
@@ -77,6 +79,20 @@ def choose(wanted: str) -> tuple[str, str]:
 def arguments(accel: str) -> list[str]:
     """QEMU's arguments for an accelerator returned by choose()."""
     return ["-accel", accel, "-cpu", _CPU[accel]]
+
+
+def likeness(accel: str) -> dict[str, str]:
+    """What a state that was taken under this accelerator asks of another host. Raises VmError."""
+    if accel != "kvm":
+        return {}
+    check_kvm()
+    seen: dict[str, str] = {}
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            key, _, value = line.partition(":")
+            seen.setdefault(key.strip(), value.strip())
+    flags = " ".join(sorted(seen.get("flags", "").split()))
+    return {"processor": f"{seen.get('model name', '?')} ({hashlib.sha256(flags.encode()).hexdigest()[:8]})"}
 
 
 def _rights(device: Path) -> str:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from dataclasses import dataclass
 
-from floe.errors import NotFound, UsageError
+from floe.errors import NotFound, UsageError, VmError
 from floe.qemu import accel, words
 from floe.spec.guestline import guest_command_line
 from floe.spec.vmspec import VmSpec, Wires, capture_files, for_paste
@@ -27,6 +28,7 @@ _MACHINE = {
     "q35": "q35,usb=off,sata=off,smbus=off,vmport=off,hpet=off",
     "pc": "pc,usb=off,vmport=off,hpet=off",
 }
+_VERSION_S = 10.0
 _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 _SANDBOX_HELPED = "on,obsolete=deny,resourcecontrol=deny"
 _HEADS = 128  # bytes: a frame's Ethernet, IPv4 and TCP headers are in them
@@ -81,6 +83,16 @@ def find_qemu() -> str:
     if path is None:
         raise NotFound(f"{QEMU} is not installed", hint="sudo apt-get install qemu-system-x86")
     return path
+
+
+def version() -> str:
+    """QEMU's own, as "7.2.22 (Debian ...)". Raises NotFound, VmError."""
+    qemu = find_qemu()
+    try:
+        done = subprocess.run([qemu, "--version"], capture_output=True, text=True, timeout=_VERSION_S, check=True)
+    except (OSError, subprocess.SubprocessError) as e:
+        raise VmError(f"{qemu} --version: {e}") from None
+    return done.stdout.partition("\n")[0].removeprefix("QEMU emulator version ")
 
 
 def command_line(spec: VmSpec, endpoints: Endpoints, files: list[str] | None = None) -> list[str]:

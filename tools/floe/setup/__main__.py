@@ -43,6 +43,8 @@ TEST_PACKAGES = {
     "iproute2": "ip",
     "git": "git",
     "openssl": "openssl",
+    "openssh-client": "ssh",
+    "openssh-server": "/usr/sbin/sshd",
     "mosquitto": "/usr/sbin/mosquitto",
     "mosquitto-clients": "mosquitto_pub",
     "bind9-dnsutils": "dig",

@@ -99,6 +99,14 @@ class Stream:
         self._received(data)
         self._changed()
 
+    def pause(self) -> None:
+        """Read no more for now: the guest's bytes wait where they are."""
+        self._link.pause()
+
+    def resume(self) -> None:
+        """Read on."""
+        self._link.resume()
+
     def send(self, data: bytes) -> None:
         """Send bytes to the guest, or queue them. They are dropped when the stream is closed."""
         self._link.send(data)

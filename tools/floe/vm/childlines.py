@@ -4,9 +4,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol
-
-from floe.stream.streams import Stream
 
 _LINE = 1 << 16  # bytes without an end of line that are shown as one
 HELD_S = 0.1  # how long a child's lines wait for the end of a line of the first VM's
@@ -15,6 +14,13 @@ HELD_S = 0.1  # how long a child's lines wait for the end of a line of the first
 def head(name: str) -> bytes:
     """In front of each line of this child's."""
     return b"[" + name.encode() + b"] "
+
+
+class Source(Protocol):
+    """What a child says."""
+
+    on_data: Callable[[bytes], None]
+    on_end: Callable[[], None]
 
 
 class Target(Protocol):
@@ -39,7 +45,7 @@ class ChildLines:
         self._loop = loop
         self._waiting: dict[Target, bytearray] = {}
 
-    def join(self, name: str, source: Stream, target: Target) -> None:
+    def join(self, name: str, source: Source, target: Target) -> None:
         """All that comes from `source` goes to `target`."""
         rest = bytearray()
 

@@ -170,6 +170,7 @@ class Vm:
         if self.spec.children is None:
             return
         from floe.family.family import Family
+        from floe.hosts.remote import Elsewhere, Remote
         from floe.vm.child import Child, spec_of_copy
         from floe.vm.childlines import ChildLines
 
@@ -177,7 +178,7 @@ class Vm:
             return Child(spec_of_copy(original.spec, name, disks), self.loop, self._blobs, disks)
 
         def listen(name: str, machine: Machine) -> None:
-            assert isinstance(machine, Child)
+            assert isinstance(machine, Child | Remote)
             lines.join(name, machine.console, self.console)
             lines.join(name, machine.serial, self.serial)
 
@@ -185,7 +186,8 @@ class Vm:
             self.say(text)
 
         lines = ChildLines(self.loop)
-        self.family = Family(self, self.spec.name, make=make, loop=self.loop, say=say)
+        away = Elsewhere(self.spec.elf, lambda: self._blobs, self.loop, self._likeness)
+        self.family = Family(self, self.spec.name, make=make, loop=self.loop, say=say, elsewhere=away)
         self.family.on_child = listen
         self.family.on_over = self._progress
         self.on_channel = self.family.connect
@@ -299,6 +301,9 @@ class Vm:
     def copies(self) -> bool:
         """Whether its hypervisor can copy it while it runs."""
         return self._hypervisor.copies
+
+    def _likeness(self) -> Mapping[str, str]:
+        return self._hypervisor.likeness(self.spec.accel)
 
     async def send_copy(self, sock: socket.socket, meanwhile: Callable[[], Awaitable[None]]) -> None:
         """Stand still, call `meanwhile`, send all of the guest's state there, and go on. Raises VmError."""

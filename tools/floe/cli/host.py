@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: MIT
+"""`floe host`: the table of other hosts, which have names here."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from floe.cli.vms import table as show
+from floe.hosts import table
+
+
+@click.group(short_help="Name other hosts.")
+def command() -> None:
+    """Name other hosts, for vm.fork(host="NAME"). They are written down in $XDG_CONFIG_HOME/floe/hosts.toml."""
+
+
+@command.command()
+@click.argument("name")
+@click.argument("uri", metavar="URI")
+def add(name: str, uri: str) -> None:
+    """Name a host: ssh://[user@]host[:port][/path-to-floe]. What ssh needs beside that, as keys, stands in its own
+    configuration."""
+    table.add(name, uri)
+    click.echo(name)
+
+
+@command.command()
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+def rm(names: tuple[str, ...]) -> None:
+    """Forget hosts. What runs there goes on."""
+    for name in names:
+        table.remove(name)
+        click.echo(name)
+
+
+@command.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON array.")
+def ls(as_json: bool) -> None:
+    """List hosts."""
+    found = table.read()
+    if as_json:
+        click.echo(json.dumps([{"name": name, "uri": entry.uri} for name, entry in found.items()]))
+        return
+    show([("NAME", "URI"), *((name, entry.uri) for name, entry in found.items())])
