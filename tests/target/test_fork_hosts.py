@@ -8,6 +8,7 @@ import ast
 import errno
 import os
 import signal
+import struct
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -109,6 +110,13 @@ def test_refusals(once: Boot, hosts: Hosts, tmp_path: Path) -> None:
     old = tmp_path / "qemu-old"
     old.write_text("#!/bin/sh\necho QEMU emulator version 1.0.0\n")
     old.chmod(0o755)
+    other = tmp_path / "other"
+    other.mkdir()
+    hello = b'{"floe": "9.9", "protocol": 9}'
+    (other / "hello").write_bytes(struct.pack("<IBBHI", len(hello), 1, 0, 0, 0) + hello)
+    (other / "floe").write_text(f"#!/bin/sh\ncat {other / 'hello'}; cat > /dev/null\n")
+    (other / "floe").chmod(0o755)
+    hosts.add("other", PATH=f"{other}:/usr/bin:/bin")
     hosts.add("stranger", key="wrong")
     hosts.add("old", FLOE_QEMU=str(old))
     hosts.add("bare", PATH="/usr/bin:/bin")
@@ -121,6 +129,7 @@ def test_refusals(once: Boot, hosts: Hosts, tmp_path: Path) -> None:
         ("nobody", errno.ENOENT, "there is no host nobody"),
         ("stranger", errno.EACCES, "stranger does not let us in: "),
         ("old", errno.EOPNOTSUPP, "old: QEMU 1.0.0 there, "),
+        ("other", errno.EOPNOTSUPP, "other has floe 9.9 (protocol 9), this machine "),
         ("bare", errno.EOPNOTSUPP, "bare has no floe there: "),
         ("odd", errno.ENOTDIR, "odd: /dev/null/floe/images: Not a directory"),
         ("down", errno.EHOSTUNREACH, "down is not reached: "),
@@ -129,7 +138,7 @@ def test_refusals(once: Boot, hosts: Hosts, tmp_path: Path) -> None:
         assert parent(f"fork({name!r})") == -number, parent.lines
         [line] = parent.lines[before:]
         assert line.startswith(f"guest_fork_hosts could not be copied: {says}")
-    assert parent("fork(None), reap()") == (8, (8, 0))
+    assert parent("fork(None), reap()") == (9, (9, 0))
     parent.end()
 
 
@@ -140,6 +149,8 @@ def test_a_full_disk_there(once: Boot, hosts: Hosts, small_disk: Callable[[str],
         assert parent("fork('full')") == -errno.ENOSPC
         assert "full: " in parent.lines[-1] and "No space left on device" in parent.lines[-1]
         assert list(folder.rglob("*.elf")) == [] == list(folder.rglob(".part*"))
+        subprocess.run(["mount", "-o", "remount,size=8M", str(folder)], check=True)
+        assert parent("fork('full'), reap()") == (3, (3, 0))
         parent.end()
 
 

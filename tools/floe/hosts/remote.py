@@ -84,6 +84,7 @@ class Remote:
         """Have a hypervisor started there. Raises VmError."""
         disks = self.spec.disks
         try:
+            likeness = await asyncio.to_thread(lambda: dict(self._sessions.likeness))
             session = await self._sessions.to(self._where)
             image, size = await session.image()
         except OSError as e:
@@ -103,7 +104,7 @@ class Remote:
             "image": image,
             "size": size,
             "disks": [_size(disk) for disk in disks],
-            "likeness": dict(self._sessions.likeness),
+            "likeness": likeness,
         }
         told = msgspec.json.decode(await self._ask(Kind.START, Kind.READY, msgspec.json.encode(start)))
         self.spec = replace(

@@ -49,6 +49,8 @@ class Session:
         self.packer = Packer()
         self.unpacker = Unpacker()
         self.lost: Unplaced | None = None
+        self.expected = 0  # how many are about to join()
+        self._served = False  # something was started there
         self._elf = elf
         self._loop = loop
         self._last = 0
@@ -82,6 +84,11 @@ class Session:
         loop.add_reader(self._pidfd, self._reap)
         self._beat = loop.call_later(BEAT_S, self._ping)
 
+    @property
+    def spent(self) -> bool:
+        """It has ended, or all that was asked of it was refused: what the other side lacked may be there by now."""
+        return self.lost is not None or not (self._served or self._receivers or self.expected)
+
     async def opened(self) -> None:
         """Wait until the other side has answered. Raises Unplaced."""
         try:
@@ -103,6 +110,7 @@ class Session:
 
     def join(self, hear: Callable[[Message], None], lose: Callable[[Unplaced], None]) -> int:
         """A number for a VM, whose messages go to `hear` from now on; `lose` is told the end of the line."""
+        self.expected -= 1
         self._last += 1
         self._receivers[self._last] = (hear, lose)
         return self._last
@@ -146,9 +154,16 @@ class Session:
             self._greeted(message)
         elif not self._open.done():
             raise BrokenLine(f"{message.kind.name} before HELLO")
+        elif message.kind is Kind.READY:
+            self._served = True
+            self._tell(message)
         elif message.kind is Kind.NEED:
             self._sending_image = self._sending_image or self._loop.create_task(self._send_image(message.vm))
-        elif message.vm in self._receivers:
+        else:
+            self._tell(message)
+
+    def _tell(self, message: Message) -> None:
+        if message.vm in self._receivers:
             self._receivers[message.vm][0](message)
         elif message.kind is Kind.DATA and message.stream == Channel.STATE:
             self.unpacker.unpack(message.payload)  # later states build on it
@@ -267,10 +282,11 @@ class Sessions:
     async def to(self, host: SshHost) -> Session:
         """The session with a host, opened where there is none. Raises Unplaced."""
         session = self._sessions.get(host.name)
-        if session is None or session.lost is not None:
+        if session is None or session.spent:
             if session is not None:
                 session.close()
             self._sessions[host.name] = session = Session(host, self._elf, self._loop)
+        session.expected += 1
         await session.opened()
         return session
 

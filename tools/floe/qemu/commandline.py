@@ -6,6 +6,7 @@ Order of devices is the order in which guests see them: console, entropy, networ
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
@@ -87,7 +88,11 @@ def find_qemu() -> str:
 
 def version() -> str:
     """QEMU's own, as "7.2.22 (Debian ...)". Raises NotFound, VmError."""
-    qemu = find_qemu()
+    return _version(find_qemu())
+
+
+@functools.cache
+def _version(qemu: str) -> str:
     try:
         done = subprocess.run([qemu, "--version"], capture_output=True, text=True, timeout=_VERSION_S, check=True)
     except (OSError, subprocess.SubprocessError) as e:
