@@ -81,8 +81,9 @@ def by_proxy(folder: Path) -> Iterator[Hosts]:
     """Hosts that are this machine."""
     if SSHD is None or shutil.which("ssh") is None:
         pytest.skip("SKIP: openssh-server is not installed")
-    with _privilege_separation():
-        yield Hosts(folder)
+    if os.geteuid() == 0:
+        _PRIVILEGE_SEPARATION.mkdir(exist_ok=True)  # it stays: another test may be using it
+    yield Hosts(folder)
 
 
 @contextlib.contextmanager
@@ -127,19 +128,6 @@ def machines(cache: Path) -> list[int]:
             if b"-incoming" in (words := path.read_bytes()) and os.fsencode(cache) in words:
                 found.append(int(path.parent.name))
     return found
-
-
-@contextlib.contextmanager
-def _privilege_separation() -> Iterator[None]:
-    ours = os.geteuid() == 0 and not _PRIVILEGE_SEPARATION.exists()
-    if ours:
-        _PRIVILEGE_SEPARATION.mkdir()
-    try:
-        yield
-    finally:
-        if ours:
-            with contextlib.suppress(OSError):  # another test's is gone by now, or is in use
-                _PRIVILEGE_SEPARATION.rmdir()
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
