@@ -6,6 +6,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from floe.testing import Boot, Guest
 
 GUEST = Path(__file__).resolve().parent / "guests" / "guest_fork.py"
@@ -19,6 +21,7 @@ def run(boot: Boot, what: str) -> Guest:
     return vm
 
 
+@pytest.mark.usefixtures("each_qemu")
 def test_children(boot: Boot) -> None:
     text = run(boot, "twice").console_text
     assert "parent 1 11 ['b2', 'b1']\n" in text
