@@ -80,6 +80,48 @@ static bool is_alone(void) {
     return r < 0;
 }
 
+// ---- snapshots ------------------------------------------------------------------------------------------
+
+// Between two steps of the script; vm._snapshot() is the rest of it.
+static mp_obj_t snapshot_asked(mp_obj_t arg) {
+    (void)arg;
+    mp_obj_t module = mp_import_name(MP_QSTR_vm, mp_const_none, MP_OBJ_NEW_SMALL_INT(0));
+    return mp_call_function_0(mp_load_attr(module, MP_QSTR__snapshot));
+}
+static MP_DEFINE_CONST_FUN_OBJ_1(snapshot_asked_obj, snapshot_asked);
+
+static void ask_for_snapshot(void) { mp_sched_schedule(MP_OBJ_FROM_PTR(&snapshot_asked_obj), mp_const_none); }
+
+// At the VM's start, so that the host can ask for a snapshot from then on.
+static mp_obj_t vm_boot(void) {
+    family_begin(ask_for_snapshot); // without a family, or one that answers, whoever asks for it is told
+    return mp_const_none;
+}
+static MP_DEFINE_CONST_FUN_OBJ_0(vm_boot_obj, vm_boot);
+
+// snapshot() -> True in a copy, False here, also where there is none: the host tells its user why.
+static mp_obj_t vm_snapshot(void) {
+    check(family_open());
+    family_pipe_sweep();
+    return mp_obj_new_bool(family_snapshot() == 0);
+}
+static MP_DEFINE_CONST_FUN_OBJ_0(vm_snapshot_obj, vm_snapshot);
+
+static mp_obj_t vm_refuse(void) {
+    check(family_refuse(-ECANCELED));
+    return mp_const_none;
+}
+static MP_DEFINE_CONST_FUN_OBJ_0(vm_refuse_obj, vm_refuse);
+
+static mp_obj_t vm_is_template(void) {
+    int r = family_open();
+    if (r != -ENOSYS) {
+        check(r);
+    }
+    return mp_obj_new_bool(r == 0 && family_is_template());
+}
+static MP_DEFINE_CONST_FUN_OBJ_0(vm_is_template_obj, vm_is_template);
+
 // Once they are known they are, also where the family is gone.
 static mp_obj_t vm_getpid(void) { return mp_obj_new_int(family_pid() == 0 && is_alone() ? 1 : family_pid()); }
 static MP_DEFINE_CONST_FUN_OBJ_0(vm_getpid_obj, vm_getpid);
@@ -453,6 +495,10 @@ static MP_DEFINE_CONST_OBJ_TYPE(any_type, MP_QSTR_Any, MP_TYPE_FLAG_NONE, make_n
 static const mp_rom_map_elem_t globals_table[] = {
     {MP_ROM_QSTR(MP_QSTR___name__), MP_ROM_QSTR(MP_QSTR__vm)},
     {MP_ROM_QSTR(MP_QSTR_fork), MP_ROM_PTR(&vm_fork_obj)},
+    {MP_ROM_QSTR(MP_QSTR__boot), MP_ROM_PTR(&vm_boot_obj)},
+    {MP_ROM_QSTR(MP_QSTR_snapshot), MP_ROM_PTR(&vm_snapshot_obj)},
+    {MP_ROM_QSTR(MP_QSTR_refuse), MP_ROM_PTR(&vm_refuse_obj)},
+    {MP_ROM_QSTR(MP_QSTR_is_template), MP_ROM_PTR(&vm_is_template_obj)},
     {MP_ROM_QSTR(MP_QSTR_getpid), MP_ROM_PTR(&vm_getpid_obj)},
     {MP_ROM_QSTR(MP_QSTR_getppid), MP_ROM_PTR(&vm_getppid_obj)},
     {MP_ROM_QSTR(MP_QSTR_wait), MP_ROM_PTR(&vm_wait_obj)},

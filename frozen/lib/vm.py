@@ -44,6 +44,25 @@ def fork(host=None):
     return pid
 
 
+def ready():
+    """Set-up is over: what is made from this VM as a template goes on from here. Elsewhere it does nothing."""
+    if _vm.is_template():
+        _snapshot()
+
+
+def _snapshot():
+    """Let the host keep this VM's state; called between two steps of the script."""
+    try:
+        for function in reversed(_before):
+            function()
+    except BaseException as e:
+        sys.print_exception(e)
+        _vm.refuse()
+        return
+    if _vm.snapshot():
+        _became()
+
+
 def spawn(function, *args, host=None):
     """Beget a VM that does function(*args) and ends: its number. SystemExit is its exit code; another exception, 1."""
     pid = _begin(host)

@@ -29,13 +29,15 @@ static bool opened, greeted;
 static int32_t pid, ppid;
 static child_t *children; // the latest first
 static unsigned child_count;
-static child_t *unborn; // of the fork under way
+static child_t *unborn; // of the fork under way; NULL: there is none
 static stage_t stage;
 static int32_t result;
 static int identity_read;
 static hal_identity_t identity;
 static bool asks; // a KILL is out
 static int32_t killed;
+static bool template;
+static void (*wanted)(void); // what is called for a snapshot
 
 static int32_t number(const family_frame_t *f, unsigned n) { return (int32_t)family_u32(f, n); }
 
@@ -88,7 +90,9 @@ static bool hear_result(const family_frame_t *f) {
         return false;
     }
     stage = FORK_DONE;
-    unborn->pid = result; // before the next frame, which may tell of its end
+    if (unborn != NULL) {
+        unborn->pid = result; // before the next frame, which may tell of its end
+    }
     identity_read = result == 0 ? hal_copied_read(&identity, (const char *)f->payload + 4, f->len - 4) : 0;
     return true;
 }
@@ -120,6 +124,14 @@ static bool hear_signal(const family_frame_t *f) {
     return true;
 }
 
+// A snapshot's state may be asked for by whoever owns the VM, at any time.
+static bool hear_snapshot(const family_frame_t *f) {
+    if (f->len == 0 && wanted != NULL) {
+        wanted();
+    }
+    return f->len == 0;
+}
+
 static bool on_frame(const family_frame_t *f) {
     switch (f->type) {
         case FAMILY_HELLO:
@@ -137,6 +149,11 @@ static bool on_frame(const family_frame_t *f) {
             return f->len == 4 && !asks;
         case FAMILY_SIGNAL:
             return hear_signal(f);
+        case FAMILY_SNAPSHOT:
+            return hear_snapshot(f);
+        case FAMILY_TEMPLATE:
+            template = true;
+            return f->len == 0;
         case FAMILY_TAKEN:
         case FAMILY_DATA:
         case FAMILY_READABLE:
@@ -153,17 +170,26 @@ int32_t family_pid(void) { return pid; }
 
 int32_t family_ppid(void) { return ppid; }
 
-int family_open(void) {
+bool family_is_template(void) { return template; }
+
+static int say_hello(void) {
     uint32_t version = VERSION;
-    uint64_t give_up = hal_clock_ns() + ANSWER_NS;
     int r = opened ? family_link_state() : family_link_open(on_frame);
-    if (r < 0 || greeted) {
+    if (r < 0 || opened) {
         return r;
     }
-    if (!opened) {
-        opened = true;
-        r = family_link_send(FAMILY_HELLO, 0, &version, sizeof version);
-    }
+    opened = true;
+    return family_link_send(FAMILY_HELLO, 0, &version, sizeof version);
+}
+
+int family_begin(void (*ask)(void)) {
+    wanted = ask;
+    return say_hello();
+}
+
+int family_open(void) {
+    uint64_t give_up = hal_clock_ns() + ANSWER_NS;
+    int r = say_hello();
     while (r == 0 && !greeted) {
         if (hal_clock_ns() >= give_up) {
             return family_link_fail("the host says nothing");
@@ -233,19 +259,20 @@ static int await_after(stage_t now, uint64_t give_up) {
     return r;
 }
 
-static int ask_for_copy(const char *place, uint32_t len) {
+// keeps: the copy may be made much later, by another clock.
+static int ask_for_copy(const char *place, uint32_t len, bool keeps) {
     uint64_t give_up = hal_clock_ns() + FORK_NS;
     stage = FORK_ASKED;
     int r = family_link_send(FAMILY_FORK, 0, place, len);
     r = r < 0 ? r : await_after(FORK_ASKED, give_up);
     if (r == 0 && stage == FORK_PREPARED) {
         r = family_link_send(FAMILY_FROZEN, 0, NULL, 0);
-        r = r < 0 ? r : await_after(FORK_PREPARED, give_up);
+        r = r < 0 ? r : await_after(FORK_PREPARED, keeps ? UINT64_MAX : give_up);
     }
     return r < 0 ? r : result;
 }
 
-static void be_the_copy(void) {
+static void be_the_copy(bool kept) {
     if (identity_read < 0) {
         hal_panic("a copy that was not told who it is");
     }
@@ -255,27 +282,53 @@ static void be_the_copy(void) {
         forget(children);
     }
     hal_copied_became(&identity);
-    family_pipe_copied();
+    family_pipe_copied(kept);
+}
+
+static void flush(void) {
+    hal_event_drain(LEAVE_NS);
+    hal_console_flush(CONSOLE_NS);
 }
 
 int32_t family_fork(const char *place, uint32_t len) {
     if (len > FAMILY_PAYLOAD_MAX) {
         return -EINVAL;
     }
-    hal_event_drain(LEAVE_NS);
-    hal_console_flush(CONSOLE_NS);
+    flush();
     unborn = add(0); // there is room for it, before it is there
     if (unborn == NULL) {
         return -EAGAIN;
     }
     family_link_alone(true);
-    int32_t r = ask_for_copy(place, len);
+    int32_t r = ask_for_copy(place, len, false);
     stage = FORK_NONE;
     if (r == 0) {
-        be_the_copy();
+        be_the_copy(false);
     } else if (r < 0) {
         forget(unborn);
     }
+    unborn = NULL;
     family_link_alone(false);
     return r;
+}
+
+int32_t family_snapshot(void) {
+    static const char mark[1]; // no place begins with NUL
+    flush();
+    family_link_alone(true);
+    uint64_t now = hal_clock_ns();
+    int32_t r = ask_for_copy(mark, sizeof mark, true);
+    stage = FORK_NONE;
+    if (r == 0) {
+        template = false;
+        hal_clock_resume(now);
+        be_the_copy(true);
+    }
+    family_link_alone(false);
+    return r;
+}
+
+int family_refuse(int error) {
+    int32_t number = error;
+    return family_link_send(FAMILY_SNAPSHOT, 0, &number, sizeof number);
 }

@@ -20,6 +20,16 @@ int32_t family_ppid(void);
 // Beget a copy of this VM. Its number here, 0 in the copy, which is another machine by then, or -errno. Nothing else of
 // the VM runs meanwhile. `place`: where, "" for here. Waits 30 s at most.
 int32_t family_fork(const char *place, uint32_t len);
+// Say hello without waiting. `ask`, which may not wait, is called when the host wants a snapshot: family_snapshot() or
+// family_refuse() is to follow. 0 or -errno.
+int family_begin(void (*ask)(void));
+// Whether the host wants this VM for its state at a certain point alone. After family_open().
+bool family_is_template(void);
+// Let the host keep this VM's state. 0 in a copy, be it made much later, which is another machine, and the first of a
+// family; else -errno, or 1: it is kept. Nothing else of the VM runs meanwhile.
+int32_t family_snapshot(void);
+// There will be no snapshot.
+int family_refuse(int error);
 // A child that has ended, which is forgotten: its number, and how as waitpid(2) says it. pid: that child, -1 any.
 // 0: none has ended; -ECHILD: there is none.
 int32_t family_ended(int32_t pid, int32_t *status);

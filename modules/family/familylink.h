@@ -30,6 +30,8 @@ enum { // tools/floe/family/frames.py
     FAMILY_READABLE,
     FAMILY_CLOSE,
     FAMILY_STATE,
+    FAMILY_SNAPSHOT = 24,
+    FAMILY_TEMPLATE,
 };
 
 typedef struct {

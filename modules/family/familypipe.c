@@ -352,13 +352,15 @@ bool family_pipe_frame(const family_frame_t *f) {
     }
 }
 
-void family_pipe_copied(void) {
+void family_pipe_copied(bool keeps) {
     uint8_t on = 1;
     last_id = 0; // its numbers begin with its own pid
     for (pipe_t *p = pipes; p != NULL; p = p->next) {
-        drop_data(p);
         p->untaken = 0;
-        p->readable = p->end = false;
+        if (!keeps) {
+            drop_data(p);
+            p->readable = p->end = false;
+        }
         if (p->asks && p->gives_up) {
             p->asked = 0;
         }

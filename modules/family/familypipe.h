@@ -45,7 +45,8 @@ int family_pipe_set_blocks(int fd, bool blocks);
 
 // A frame whose channel is a pipe came. False: it cannot be.
 bool family_pipe_frame(const family_frame_t *f);
-// This VM is a copy now: what its parent asked for is asked for again, what that has read ahead is the parent's.
-void family_pipe_copied(void);
+// This VM is a copy now: what its parent asked for is asked for again, what that has read ahead is the parent's,
+// unless this one keeps it.
+void family_pipe_copied(bool keeps);
 
 #endif

@@ -45,6 +45,11 @@ uint64_t hal_clock_wall_ns(void) { return wall_at_entry == 0 ? 0 : wall_at_entry
 
 void hal_clock_wall_set(uint64_t ns) { wall_at_entry = ns - hal_clock_ns(); }
 
+void hal_clock_resume(uint64_t ns) {
+    base_tsc = rdtsc();
+    base_ns = ns;
+}
+
 static void clock_copied(const hal_identity_t *id) {
     if (id->wall_ns != 0) {
         hal_clock_wall_set(id->wall_ns);

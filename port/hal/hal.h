@@ -28,6 +28,9 @@ uint64_t hal_clock_ns(void);
 uint64_t hal_clock_wall_ns(void);
 // Let the wall clock show this now; it goes on from there. The monotonic clock stays as it is.
 void hal_clock_wall_set(uint64_t ns);
+// Let the monotonic clock go on from this value, which it had before the machine was put away: its cycle counter may be
+// another one now. The wall clock is to be set anew.
+void hal_clock_resume(uint64_t ns);
 // Raw cycle counter, for time.ticks_cpu() and measurements.
 uint64_t hal_clock_cycles(void);
 // Name of the source in use: "kvmclock", "cpuid", "lapic", "pvclock".

@@ -2,6 +2,7 @@
 // modules/family over a line that is a script: what is sent is printed (SENT), what comes is fed, at once or one piece
 // a wait. Commands: open; feed HEX; later HEX; room N (frames that still fit, -1 all); dead; run; state; fork;
 // ended PID; kill PID SIGNAL; pipe PID; read FD SIZE AHEAD; write FD HEX; close FD; ready FD;
+// begin; snapshot; refuse ERRNO; template;
 // abandon FD; sweep; take FD SIZE; ask FD GIVE_UP; lies FD; has_ended PID.
 
 #include "../port/talk.h"
@@ -32,6 +33,7 @@ static void feed(const char *hex) {
 // ---- the HAL ----------------------------------------------------------------------------------------
 
 uint64_t hal_clock_ns(void) { return now += 1000; }
+void hal_clock_resume(uint64_t ns) { printf("RESUME %d\n", ns > 0 && ns <= now); }
 void hal_event_add(hal_event_source_t *s) { sources = s; }
 
 void hal_event_wait_one(hal_event_source_t *s, uint64_t deadline_ns) {
@@ -141,6 +143,8 @@ static void pipe_command(const talk_t *t) {
     }
 }
 
+static void asked(void) { printf("ASKED\n"); }
+
 static void family_command(const talk_t *t) {
     int32_t status = 0;
     int fds[2] = {0, 0};
@@ -151,6 +155,16 @@ static void family_command(const talk_t *t) {
     } else if (talk_is(t, "fork")) {
         int r = family_fork("", 0);
         printf("%d %d %d\n", r, (int)family_pid(), (int)family_ppid());
+    } else if (talk_is(t, "begin")) {
+        familydev_register(&fake);
+        printf("%d\n", family_begin(asked));
+    } else if (talk_is(t, "snapshot")) {
+        int r = family_snapshot();
+        printf("%d %d %d\n", r, (int)family_pid(), (int)family_ppid());
+    } else if (talk_is(t, "refuse")) {
+        printf("%d\n", family_refuse(atoi(t->word[1])));
+    } else if (talk_is(t, "template")) {
+        printf("%d\n", family_is_template());
     } else if (talk_is(t, "ended")) {
         int r = family_ended(atoi(t->word[1]), &status);
         printf("%d %d\n", r, (int)status);

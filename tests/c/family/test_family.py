@@ -14,6 +14,7 @@ from tests.c.support.port_programs import build
 
 HELLO, FORK, PREPARED, FROZEN, RESULT, ENDED, KILL, KILLED, SIGNAL = range(1, 10)
 PIPE, WRITE, TAKEN, READ, DATA, WANT, READABLE, CLOSE, STATE = range(10, 19)
+SNAPSHOT, TEMPLATE = 24, 25
 ECHILD, EBADF, EPIPE, EMFILE, ENOSYS = -10, -9, -32, -24, -38
 SIGINT, SIGTERM = 2, 15
 IN, OUT, HUP = 1, 4, 16
@@ -132,6 +133,37 @@ def test_a_fork_that_is_not_answered_ends(family: Family, prepared: bool) -> Non
     lines = family.lines("fork")
     assert lines[-1] == f"{ETIMEDOUT} 5 3"
     family.is_over("a fork that did not end", lines)
+
+
+def test_a_snapshot_is_asked_for_and_kept(h: Harness) -> None:
+    """HELLO is not waited for; the VM that is kept goes on, with its children."""
+    assert h.do("begin").splitlines() == [f"SENT {frame(HELLO, numbers(1))}", "0"]
+    h.do("feed", frame(HELLO, numbers(1, 5, 3, 16)))
+    assert h.do("feed", frame(SNAPSHOT)).splitlines() == ["ASKED"]
+    assert h.number("template") == 0
+    h.do("later", frame(PREPARED))
+    h.do("later", frame(RESULT, numbers(1)))
+    lines = h.do("snapshot").splitlines()
+    assert lines == ["DRAIN 1", "FLUSH 1", f"SENT {frame(FORK, bytes(1))}", f"SENT {frame(FROZEN)}", "1 5 3"]
+    assert h.do("ended", -1).splitlines() == [f"{ECHILD} 0"]
+    h.do("feed", frame(SNAPSHOT))
+    assert h.do("refuse", -125).splitlines() == [f"SENT {frame(SNAPSHOT, numbers(-125))}", "0"]
+    assert h.number("state") == 0
+
+
+def test_a_vm_of_a_snapshot_is_alone_and_has_what_it_read_ahead(h: Harness) -> None:
+    h.do("later", frame(TEMPLATE))
+    h.do("later", frame(HELLO, numbers(1, 5, 3, 16)))
+    h.do("open")
+    assert h.number("template") == 1
+    h.do("pipe", 5)
+    h.do("read", 100, 1, 10)
+    h.do("feed", frame(DATA, b"ahead", ID))
+    h.do("later", frame(PREPARED))
+    h.do("later", frame(RESULT, numbers(0) + b"ok"))
+    assert h.do("snapshot").splitlines()[4:] == ["RESUME 1", "BECAME 7", "0 7 3"]
+    assert h.do("read", 100, 5, 0) == f"5 {b'ahead'.hex()}"
+    assert h.number("template") == 0
 
 
 def test_orphans_and_children_nobody_waits_for(family: Family) -> None:

@@ -13,6 +13,7 @@ MAX_PAYLOAD = 16384
 NOBODY_READS = 0xFFFFFFFF  # in TAKEN
 AT_END = 0xFFFFFFFF  # in STATE
 READING, WRITING = 0, 1  # in CLOSE
+KEPT = b"\0"  # in FORK: the copy is a snapshot; no place begins like this
 _HEAD = struct.Struct("<IBBHI")
 
 
@@ -37,6 +38,8 @@ class Kind(enum.IntEnum):
     READABLE = 16
     CLOSE = 17
     STATE = 18
+    SNAPSHOT = 24
+    TEMPLATE = 25
 
 
 # Payload of what a guest may send: at least, at most.
@@ -51,6 +54,7 @@ _SIZES = {
     Kind.WANT: (1, 1),
     Kind.CLOSE: (1, 1),
     Kind.STATE: (1, 1),
+    Kind.SNAPSHOT: (4, 4),
 }
 _OF_PIPES = {Kind.PIPE, Kind.WRITE, Kind.READ, Kind.WANT, Kind.CLOSE, Kind.STATE}
 
