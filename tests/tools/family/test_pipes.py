@@ -202,3 +202,31 @@ def test_what_lies_in_a_pipe_is_told_and_a_read_taken_back() -> None:
     assert sent.new() == []
     with pytest.raises(BrokenFrame, match="STATE of 2"):
         pipes.tell(TOP, PIPE, 2)
+
+
+def test_the_pipes_of_a_vm_that_goes_on_alone() -> None:
+    """What lies in them is there; an end that another VM held is gone."""
+    pipes, sent = made()
+    other = TOP << 16 | 2
+    pipes.make(TOP, other)
+    pipes.close(TOP, PIPE, WRITING)
+    pipes.write(CHILD, PIPE, b"of the child's")
+    pipes.write(TOP, other, b"x" * 16384)
+    pipes.write(TOP, other, b"own")
+    kept = pipes.kept(TOP)
+    sent = Sent()
+    alone = Pipes(sent)
+    alone.bring(TOP, kept)
+    alone.read(TOP, PIPE, 100)
+    alone.read(TOP, PIPE, 100)
+    assert sent.new() == [(TOP, Kind.DATA, b"of the child's"), (TOP, Kind.DATA, b"")]
+    for _ in range(WINDOW // 16384):
+        alone.write(TOP, other, b"y" * 16384)  # a window of its own
+    alone.read(TOP, other, 16384)
+    assert sent.new() == [(TOP, Kind.DATA, b"x" * 16384)]
+    alone.read(TOP, other, 100)
+    [(_, _, data), taken] = sent.new()
+    assert data == b"own" + b"y" * 97
+    assert taken == (TOP, Kind.TAKEN, number(97))
+    alone.leave(TOP)
+    assert len(alone) == 0

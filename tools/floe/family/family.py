@@ -14,21 +14,23 @@ import signal
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from floe import hostmemory
 from floe.errors import FloeError, VmError
 from floe.family import cards, frames
+from floe.family.capture import Capture, Captured
 from floe.family.cards import Addresses, CannotForkError
 from floe.family.copies import PrivateDisks
 from floe.family.frames import BrokenFrame, Frame, Kind, numbers
-from floe.family.member import Copy, Elsewhere, Machine, Member, Unplaced
-from floe.family.pipes import Pipes
+from floe.family.member import Elsewhere, Machine, MakeCopy, Member, Unplaced
+from floe.family.pipes import Kept, Pipes
 from floe.family.standby import Standby
 
 TOP = 1
 _LAST_PID = 32767
+_SNAPSHOT_S = 30.0  # until a script is between two steps
 _FORK_S = 20.0  # a guest gives up after 30
 _END_S = 2.0  # what the others may take to end after the first one has
 _SOON_S = 0.05  # from a fork to the start of the next standby, which takes the loop from the child's first lines
@@ -36,9 +38,6 @@ _IDLE_S = 60.0  # how long a standby waits for the next fork
 _CARDS_ELSEWHERE = ("user",)  # kinds of cards that a copy on another host can have
 _SPARE = 64 << 20  # bytes of the host's memory that are left alone
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
-
-# Makes the VM in which a copy will run: of whom, its name, its disks.
-MakeCopy = Callable[[Machine, str, PrivateDisks], Copy]
 
 
 class _Refused(Exception):
@@ -78,6 +77,8 @@ class Family:
         self._standby: Standby | None = None  # for the next fork, whose ever it is
         self._soon: asyncio.TimerHandle | None = None  # its start
         self._idle: asyncio.TimerHandle | None = None  # its end, unused
+        self._capture: Capture | None = None  # the first VM's state, on its way out
+        self.is_template = False  # the first VM is wanted for its state at vm.ready() alone
         self._leaving: set[Standby] = set()  # those that end unused
         self._top = self._admit(Member(TOP, 0, name, machine))
         self._top.born = True
@@ -148,6 +149,8 @@ class Family:
 
     def _abort(self, member: Member) -> None:
         """A fork that is under way is none."""
+        if member is self._top and self._capture is not None:
+            self._capture.fail(VmError(f"{member.name} has ended"))
         if member.forking is not None:
             member.forking.cancel()
 
@@ -226,13 +229,21 @@ class Family:
             if frame.number() != frames.VERSION:
                 raise BrokenFrame(f"HELLO of version {frame.number()}")
             most = member.machine.spec.children or 0
+            if self.is_template and member is self._top:
+                member.send(Kind.TEMPLATE)
             member.send(Kind.HELLO, numbers(frames.VERSION, member.pid, member.ppid, most))
+            member.greeted.set()
         elif frame.kind is Kind.KILL:
             pid, number = struct.unpack("<ii", frame.payload)
             member.send(Kind.KILLED, numbers(-self._kill(pid, number)))
         elif frame.kind is Kind.FORK:
             member.frozen.clear()
-            member.forking = self._loop.create_task(self._fork(member, frame.payload.decode(errors="replace")))
+            kept = frame.payload == frames.KEPT
+            way = self._keep(member) if kept else self._fork(member, frame.payload.decode(errors="replace"))
+            member.forking = self._loop.create_task(way)
+        elif frame.kind is Kind.SNAPSHOT:
+            if self._capture is not None and member is self._top:
+                self._capture.fail(VmError("the script does not let itself be copied", hint="its log says why"))
         elif frame.kind is Kind.FROZEN:
             if not member.prepared:
                 raise BrokenFrame("FROZEN without a fork")
@@ -341,6 +352,40 @@ class Family:
         await waiting.machine.run_copy()
         if child.status is not None:
             raise VmError(f"{child.name} ended at once")
+
+    # ---- the first VM's state, for whoever wants it ----------------------------------------------------
+
+    async def capture(self, *, deadline_s: float = _SNAPSHOT_S) -> Captured:
+        """The first VM's state: as it is at the next moment between two steps of its script, from where it goes on; of
+        a template, at vm.ready(), and it does not go on. Raises FloeError, OSError."""
+        if self._capture is not None:
+            raise VmError(f"a snapshot of {self._top.name} is being taken already")
+        if hostmemory.left() < self._top.machine.spec.memory + _SPARE:
+            raise VmError("this machine has no memory left for a copy of the VM's")
+        self._capture = capture = Capture(self._top, self._make, self._loop, last=self.is_template)
+        try:
+            return await capture.result(deadline_s)
+        finally:
+            self._capture = None
+            await capture.close()
+
+    async def _keep(self, parent: Member) -> None:
+        """The guest stands where it can be copied, and waits."""
+        capture = self._capture if parent is self._top else None
+        kept = False
+        try:
+            if capture is not None:
+                kept = await capture.let_out(lambda: self._pipes.kept(parent.pid), _FORK_S)
+        finally:
+            parent.forking = None
+        if not kept or not self.is_template:
+            parent.release(Kind.RESULT, numbers(1 if kept else -errno.EAGAIN))
+
+    def go_on(self, pipes: Sequence[Kept]) -> None:
+        """The first VM is a copy of one that was captured, and runs: tell it who it is."""
+        self._pipes.bring(TOP, pipes)
+        self._top.greeted.set()
+        self._top.send(Kind.RESULT, numbers(0) + _identity(self._top).encode())
 
     # ---- the standby --------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from floe.family.frames import BrokenFrame, Decoder, Frame, Kind, encode, number
 from floe.spec.vmspec import VmSpec
 from floe.stream.link import Link
 
+CARD_KINDS = ("user",)  # what a copy can have of its own
 _HIGH = 1 << 18  # bytes queued for a guest at which no more is read of it
 
 
@@ -37,6 +38,7 @@ class Machine(Protocol):
 class Copy(Machine, Protocol):
     """A VM that is a copy of another one."""
 
+    ram: int  # descriptor of the file that is to be its guest's memory; -1: memory of its own
     on_channel: Callable[[socket.socket], None]
     on_over: Callable[[int], None]  # it has ended, with this status of waitpid()
 
@@ -48,6 +50,17 @@ class Copy(Machine, Protocol):
 
     async def run_copy(self) -> None:
         """Wait until the state is there, and let the guest run. Raises VmError."""
+
+    @property
+    def version(self) -> str:
+        """The hypervisor's, once it waits."""
+
+    async def devices(self) -> bytes:
+        """Instead: wait until the state is there, and return all of it but the guest's memory. Raises VmError."""
+
+
+# Makes the VM in which a copy will run: of whom, its name, its disks.
+MakeCopy = Callable[[Machine, str, PrivateDisks], Copy]
 
 
 class Unplaced(VmError):
@@ -78,6 +91,7 @@ class Member:
         self.machine = machine
         self.host = ""
         self.born = False  # its fork is over
+        self.greeted = asyncio.Event()  # its guest listens
         self.born_at = 0.0  # time.time()
         self.leaving = False  # it was asked to end
         self.status: int | None = None  # of waitpid(), once it has ended
@@ -97,6 +111,7 @@ class Member:
         self._decoder = Decoder()
         self._held = None
         self.prepared = False
+        self.greeted.clear()
         self._link = link = Link(sock.detach(), loop)
         link.on_data = self._arrived
         link.on_end = self.close

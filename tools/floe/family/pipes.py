@@ -5,7 +5,8 @@ read yet. Knows VMs by their numbers alone, and sends nothing itself."""
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from floe.family.frames import AT_END, MAX_PAYLOAD, NOBODY_READS, READING, BrokenFrame, Kind
 
@@ -15,6 +16,16 @@ MAX_BYTES = 64 << 20  # in all of them: what VMs wrote that have ended counts as
 
 # Of a frame for the VM of this number: kind, payload, pipe.
 Send = Callable[[int, Kind, bytes, int], None]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A pipe as one VM has it: which ends it holds, and what lies in it."""
+
+    ident: int
+    reads: bool
+    writes: bool
+    data: bytes
 
 
 class _Pipe:
@@ -126,6 +137,26 @@ class Pipes:
             for holders in (pipe.readers, pipe.writers):
                 if parent in holders:
                     holders.add(child)
+
+    def kept(self, pid: int) -> tuple[Kept, ...]:
+        """All pipes of which this VM holds an end."""
+        return tuple(
+            Kept(pipe.ident, pid in pipe.readers, pid in pipe.writers, b"".join(piece for _, piece in pipe.pieces))
+            for pipe in self._pipes.values()
+            if pid in pipe.readers or pid in pipe.writers
+        )
+
+    def bring(self, pid: int, kept: Sequence[Kept]) -> None:
+        """What kept() told, of a VM that is alone now."""
+        for one in kept:
+            pipe = self._pipes[one.ident] = _Pipe(one.ident, pid)
+            if not one.writes:
+                pipe.writers.clear()
+            if not one.reads:
+                pipe.readers.clear()
+            elif one.data:
+                pipe.pieces.append((0, one.data))  # nobody's: its writer may write as much again
+                self._bytes += len(one.data)
 
     def leave(self, pid: int) -> None:
         """This VM is no more; what it wrote is still to be read."""

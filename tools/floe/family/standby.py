@@ -37,6 +37,10 @@ class Standby:
         """A fork uses it, and ends it where that fails."""
         self._taken = True
 
+    async def up(self) -> None:
+        """Wait until the state can come. Raises VmError."""
+        await asyncio.shield(self._expecting)
+
     async def source(self) -> socket.socket:
         """Wait until the state can come, and return where it is to be written. Raises VmError."""
         return await asyncio.shield(self._expecting)

@@ -51,6 +51,7 @@ class Remote:
     ) -> None:
         self.spec = spec
         self.host = place[1].name
+        self.ram = -1  # no file of this host
         self.on_channel: Callable[[socket.socket], None] = lambda sock: sock.close()
         self.on_over: Callable[[int], None] = lambda status: None
         self.console = Said()
@@ -139,6 +140,15 @@ class Remote:
         finally:
             sink.close()
             self._sink = None
+
+    @property
+    def version(self) -> str:
+        """Its original's, or it was not begun; nobody asks."""
+        return ""
+
+    async def devices(self) -> bytes:
+        """Of the first VM alone, which is here."""
+        raise VmError(f"the state of {self.spec.name} is not had from {self.host}")
 
     def end_at_once(self) -> None:
         """Begin to end it."""

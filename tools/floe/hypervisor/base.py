@@ -69,6 +69,9 @@ class Hypervisor(Protocol):
         """VmSpec.accel for the value of --accel, and why a faster one was passed over ("" where none was). Raises
         UsageError, VmError."""
 
+    def state_key(self, spec: VmSpec) -> dict[str, str]:
+        """What must be the same where a guest's state is to go on, by the names that people read, but for `version`."""
+
     def with_macs(self, cards: Sequence[Card], uuid: str) -> tuple[Card, ...]:
         """The cards with those hardware addresses that are known before the VM starts."""
 
@@ -110,6 +113,18 @@ class Hypervisor(Protocol):
 
     def likeness(self, accel: str) -> dict[str, str]:
         """What must be alike on another host where a copy of a VM is to run, each with its name. Raises FloeError."""
+
+    async def devices(self) -> bytes:
+        """After expect_copy(), once the state is there: what of it is not the guest's memory. The guest does not run
+        here any more. Raises VmError."""
+
+    async def load(self, devices: bytes, version: str) -> None:
+        """Take a guest's state beside its memory, which is here by Wires.ram; run_copy() lets it run. version: whose
+        it is. Raises VmError, for another version too."""
+
+    @property
+    def version(self) -> str:
+        """Which version of it runs, once it does; a guest's state is good for that one alone."""
 
     def preload(self) -> None:
         """Load what watch() would load while the guest starts."""

@@ -58,6 +58,15 @@ class Qemu:
         """KVM where it serves."""
         return accel.choose(wanted)
 
+    def state_key(self, spec: VmSpec) -> dict[str, str]:
+        """Machine, accelerator and what of this processor the guest sees."""
+        return {
+            "hypervisor": self.label,
+            "machine": spec.machine,
+            "accel": spec.accel,
+            "cpu": accel.cpu_seen(spec.accel),
+        }
+
     def with_macs(self, cards: Sequence[Card], uuid: str) -> tuple[Card, ...]:
         """Of the cards whose frames reach other machines."""
         return network.with_macs(cards, uuid)
@@ -128,6 +137,19 @@ class Qemu:
     def likeness(self, accel: str) -> dict[str, str]:
         """Its version; under KVM, which serves, the processor."""
         return {"QEMU": commandline.version(), **likeness(accel)}
+
+    async def devices(self) -> bytes:
+        """By a migration that leaves the memory out."""
+        return await self._copying.devices()
+
+    async def load(self, devices: bytes, version: str) -> None:
+        """By a migration from them."""
+        await self._copying.load(devices, version)
+
+    @property
+    def version(self) -> str:
+        """As it greets."""
+        return self._copying.commands.version
 
     def preload(self) -> None:
         """QMP's library."""

@@ -55,6 +55,10 @@ class Xen:
         """Xen is its own."""
         return "xen", ""
 
+    def state_key(self, spec: VmSpec) -> dict[str, str]:
+        """No state is kept."""
+        return {}
+
     def with_macs(self, cards: Sequence[Card], uuid: str) -> tuple[Card, ...]:
         """Those of Xen's range are given when the domain starts."""
         return tuple(cards)
@@ -135,6 +139,19 @@ class Xen:
     def likeness(self, accel: str) -> dict[str, str]:
         """Nothing: no domain is copied."""
         return {}
+
+    async def devices(self) -> bytes:
+        """As send_copy()."""
+        raise VmError("a Xen domain is not copied")
+
+    async def load(self, devices: bytes, version: str) -> None:
+        """As send_copy()."""
+        raise VmError("a Xen domain is not copied")
+
+    @property
+    def version(self) -> str:
+        """Not told."""
+        return ""
 
     def preload(self) -> None:
         """All is loaded."""

@@ -95,6 +95,18 @@ def likeness(accel: str) -> dict[str, str]:
     return {"processor": f"{seen.get('model name', '?')} ({hashlib.sha256(flags.encode()).hexdigest()[:8]})"}
 
 
+def cpu_seen(accel: str) -> str:
+    """What a guest's state depends on of this machine's processor: with KVM its model, and whether it virtualises."""
+    if accel != "kvm":
+        return f"QEMU's {_CPU[accel]}"
+    known: dict[str, str] = {}
+    for line in Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines():
+        key, _, value = line.partition(":")
+        known[key.strip()] = value.strip()
+    kind = {"vmx", "svm"} & set(known.get("flags", "").split())
+    return f"{known.get('model name', '?')} ({', '.join(kind) or 'no hardware virtualisation'})"
+
+
 def _rights(device: Path) -> str:
     st = device.stat()
     return f"{stat.filemode(st.st_mode)} owner uid {st.st_uid}, group {_group(device)}; you are uid {os.geteuid()}"

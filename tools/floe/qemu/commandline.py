@@ -30,6 +30,8 @@ _MACHINE = {
     "pc": "pc,usb=off,vmport=off,hpet=off",
 }
 _VERSION_S = 10.0
+_RAM = {"microvm": "microvm.ram", "q35": "pc.ram", "pc": "pc.ram"}  # the name of the memory that a machine makes itself
+_SAME_NAME = "x-use-canonical-path-for-ramblock-id=off"  # in a migration it is known by that name too
 _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 _SANDBOX_HELPED = "on,obsolete=deny,resourcecontrol=deny"
 _HEADS = 128  # bytes: a frame's Ethernet, IPv4 and TCP headers are in them
@@ -52,6 +54,8 @@ class Endpoints:
     family: str = ""
     copied: bool = False
     packets: str = ""
+    ram: str = ""  # as Wires has it
+    ram_shared: bool = False
 
     @classmethod
     def for_paste(cls) -> Endpoints:
@@ -69,6 +73,8 @@ class Endpoints:
             family=f"socket,id=family,fd={wires.family}{more}" if wires.family else "",
             copied=wires.copied,
             packets=wires.packets,
+            ram=wires.ram,
+            ram_shared=wires.ram_shared,
         )
 
 
@@ -130,6 +136,10 @@ def command_line(spec: VmSpec, endpoints: Endpoints, files: list[str] | None = N
         argv += ["-chardev", endpoints.family, *_virtio(spec.machine, "serial", "id=family,max_ports=2")]
         argv += ["-device", "virtserialport,bus=family.0,nr=1,name=floe.family,chardev=family"]
     argv += ["-incoming", "defer"] if endpoints.copied else []
+    if endpoints.ram:
+        name, share = _RAM[spec.machine], "on" if endpoints.ram_shared else "off"
+        file = f"memory-backend-file,id={name},mem-path={words.escaped(endpoints.ram)},size={spec.memory >> 10}K"
+        argv += ["-object", f"{file},share={share},{_SAME_NAME}", "-machine", f"memory-backend={name}"]
     if endpoints.qmp:
         argv += ["-S", "-chardev", endpoints.qmp, "-mon", "chardev=qmp,mode=control"]
     first_user = next((i for i, card in enumerate(spec.cards) if card.kind == "user"), -1)

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from floe.errors import VmError
+from floe.qemu.commandline import CHOICE
 from floe.qemu.qmp import Commands
 
 _DEADLINE_S = 20.0
@@ -82,6 +84,51 @@ class Copying:
         await self._wait()
         await self.commands.ask("cont")
 
+    async def devices(self) -> bytes:
+        """Of a guest that comes by expect() and will not run here: its state without its memory, once all of it is
+        there. Raises VmError."""
+        await self._wait()
+        await self._leave_memory(True)
+        ours, theirs = socket.socketpair()
+        with ours:
+            with theirs:
+                await self.commands.give(_FD, theirs.fileno())
+            self._moved = asyncio.get_running_loop().create_future()
+            await self.commands.ask("migrate", {"uri": f"fd:{_FD}"})
+            try:
+                state = await _all_of(ours)
+            except TimeoutError:
+                raise VmError("QEMU does not write the state out") from None
+        await self._wait()
+        return state
+
+    async def load(self, devices: bytes, version: str) -> None:
+        """Take what devices() of a QEMU of this version gave, into one whose guest's memory is a file. Nothing runs
+        until run(). Raises VmError."""
+        await self._make_ready(_UP_S)
+        if self.commands.version != version:
+            raise VmError(
+                f"the state of a guest of QEMU {version} cannot go on in QEMU {self.commands.version}",
+                hint=f"{CHOICE}=PATH chooses another QEMU; or make the snapshot anew",
+            )
+        await self._leave_memory(True)
+        ours, theirs = socket.socketpair()
+        with ours:
+            with theirs:
+                await self.commands.give(_FD, theirs.fileno())
+            self._moved = asyncio.get_running_loop().create_future()
+            await self.commands.ask("migrate-incoming", {"uri": f"fd:{_FD}"})
+            ours.setblocking(False)
+            with contextlib.suppress(ConnectionError):  # it refuses the state: told as its failure
+                await asyncio.get_running_loop().sock_sendall(ours, devices)
+        await self._wait()
+        await self._leave_memory(False)  # it may be copied in turn, as a whole
+
+    async def _leave_memory(self, out: bool) -> None:
+        """What is in a file is not a part of the guest's state."""
+        alone = [{"capability": "x-ignore-shared", "state": out}]
+        await self.commands.ask("migrate-set-capabilities", {"capabilities": alone})
+
     async def _make_ready(self, deadline_s: float = 5.0) -> None:
         if self._ready:
             return
@@ -117,3 +164,13 @@ class Copying:
             with contextlib.suppress(VmError, TimeoutError):
                 await self.commands.ask("migrate_cancel")
                 await asyncio.wait_for(asyncio.shield(self._moved), _CANCEL_S)
+
+
+async def _all_of(sock: socket.socket) -> bytes:
+    """What is written to the other end until it is closed."""
+    sock.setblocking(False)
+    found = bytearray()
+    async with asyncio.timeout(_DEADLINE_S):
+        while data := await asyncio.get_running_loop().sock_recv(sock, 1 << 20):
+            found += data
+    return bytes(found)

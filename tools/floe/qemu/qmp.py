@@ -45,6 +45,7 @@ class Commands:
     for us, or stands still), and with a deadline."""
 
     def __init__(self) -> None:
+        self.version = ""  # "7.2.22", once it has greeted
         self._client: QMPClient | None = None
         self._connected = asyncio.Event()
 
@@ -56,6 +57,9 @@ class Commands:
     def opened(self, client: QMPClient | None) -> None:
         """watch() has connected; None: and has ended."""
         self._client = client
+        if client is not None and client.greeting is not None:
+            said: Any = client.greeting.QMP.version["qemu"]
+            self.version = f"{said['major']}.{said['minor']}.{said['micro']}"
         self._connected.set()
 
     async def ask(self, name: str, arguments: Mapping[str, object] | None = None, *, deadline_s: float = 5.0) -> None:

@@ -57,6 +57,8 @@ class Wires:
     family: str = ""
     copied: bool = False
     packets: str = ""
+    ram: str = ""  # a file that is the guest's memory; "": memory of the hypervisor's own
+    ram_shared: bool = False  # what the guest writes is written to that file
 
 
 def parse_memory(text: str) -> int:

@@ -59,6 +59,7 @@ class Child(Vm):
         self._is_copy = True
         self._blobs = tuple(blobs)
         self._own_fds = disks.fds
+        self.ram = -1
         self._source: socket.socket | None = None  # where the state is written to
         self._told = False
 
@@ -73,6 +74,12 @@ class Child(Vm):
         ours, theirs = socket.socketpair()
         self._source = ours
         self._inherited = [theirs.fileno(), *self._own_fds]
+        folder, _, number = str(self.spec.elf).rpartition("/")
+        if folder == "/dev/fd":  # of a VM that goes on from a snapshot
+            self._inherited.append(int(number))
+        if self.ram >= 0:
+            self._inherited.append(self.ram)
+            self._ram, self._ram_shared = f"/dev/fd/{self.ram}", True
         try:
             with theirs:
                 super().start()
@@ -94,6 +101,18 @@ class Child(Vm):
         """Wait until the state is there, and let the guest run. Raises VmError."""
         try:
             await self._hypervisor.run_copy()
+        except VmError as e:
+            raise await self._explained(e) from None
+
+    @property
+    def version(self) -> str:
+        """Of its hypervisor, once it waits."""
+        return self._hypervisor.version
+
+    async def devices(self) -> bytes:
+        """Wait until the state is there, and return all of it but the guest's memory. Raises VmError."""
+        try:
+            return await self._hypervisor.devices()
         except VmError as e:
             raise await self._explained(e) from None
 

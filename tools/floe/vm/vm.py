@@ -82,6 +82,7 @@ class Vm:
         self._is_copy = False
         self._inherited: list[int] = []  # descriptors for the hypervisor
         self._packets = ""  # Wires.packets
+        self._ram, self._ram_shared = "", False  # as Wires has them
 
     # ---- what a caller may look at ------------------------------------------------------------------
 
@@ -206,6 +207,7 @@ class Vm:
             spec = replace(self.spec, switches=(*self.spec.switches, *self._booted_by))
             console, serial, events, _, *family = (str(s.fileno()) for s in theirs)
             wires = Wires(console, serial, events, family="".join(family), copied=self._is_copy, packets=self._packets)
+            wires = replace(wires, ram=self._ram, ram_shared=self._ram_shared)
             passed = [s.fileno() for s in theirs if s is not theirs[3]] + self._inherited
             with self._hypervisor.command(spec, wires, self._blobs) as (self.argv, fds):
                 self.started_at = time.monotonic()

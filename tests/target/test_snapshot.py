@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: MIT
+"""A VM's state as a file, and machines that go on from it: with what memory, disks and pipes held, and an identity of
+their own; what cannot go on is refused, and what fails leaves the VM as it was."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, suppress
+from pathlib import Path
+
+import pytest
+
+from floe.errors import DiskFull, FloeError, UsageError, VmError
+from floe.family.member import Machine
+from floe.hypervisor import registry
+from floe.snapshot import file
+from floe.snapshot.file import Snapshot
+from floe.snapshot.material import Material
+from floe.testing import Boot, Guest
+from floe.vm import restored
+from floe.vm.child import Child
+from floe.vm.restored import Restored
+from floe.vm.vm import Vm
+
+GUEST = Path(__file__).resolve().parent / "guests" / "guest_snapshot.py"
+DEADLINE_S = 60.0
+COPIES = 20
+SmallDisk = Callable[[str], AbstractContextManager[Path]]
+
+
+def ask(vm: Vm, word: str) -> str:
+    """The guest's answer to a line on its port 80, while the VM is served here."""
+    answer = b""
+    with socket.create_connection(("127.0.0.1", vm.ports[80]), timeout=DEADLINE_S) as conn:
+        conn.sendall(f"{word}\n".encode())
+        conn.setblocking(False)
+        for _ in range(int(DEADLINE_S / 0.02)):
+            with suppress(BlockingIOError):
+                answer += conn.recv(4096)
+            if answer.endswith(b"\n"):
+                return answer.decode().strip()
+            vm.pump(lambda: False, 0.02)  # the guest's pipes are served here
+    raise AssertionError(f"no answer to {word}")
+
+
+def keep(vm: Vm, path: Path) -> None:
+    """Make a snapshot."""
+    assert vm.family is not None
+    captured = vm.loop.run_until_complete(vm.family.capture(deadline_s=DEADLINE_S))
+    try:
+        key = registry.create(vm.spec.hypervisor).state_key(vm.spec)
+        file.write(path, captured, blobs=(), app="guest", key=key)
+    finally:
+        captured.close()
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as all_of_them:
+        yield all_of_them
+
+
+def from_file(stack: ExitStack, path: Path, name: str, loop_of: Vm | None = None) -> Restored:
+    """A VM that goes on from a file."""
+    snapshot = Snapshot.open(path)
+    stack.callback(snapshot.close)
+    restored.check(snapshot)
+    loop = loop_of.loop if loop_of is not None else None
+    return stack.enter_context(Restored(restored.spec_of(snapshot, (), name), snapshot, Material(snapshot), loop=loop))
+
+
+def identity(vm: Vm) -> list[str]:
+    """Number, host name, unique_id() and random bytes, as a restored VM tells them."""
+    vm.expect(r"another machine (\S+ \S+ \S+ \S+)", DEADLINE_S)
+    return str(vm.expecter.match.group(1)).split()
+
+
+def boot_it(boot: Boot, tmp_path: Path, *args: str, **more: object) -> Guest:
+    disk = tmp_path / "disk.img"
+    vm = boot(GUEST, ports=[80], disks=[f"{disk}:size=1M"], args=args, deadline_s=DEADLINE_S, **more)  # type: ignore[arg-type]
+    vm.expect_exact("serving 1")
+    return vm
+
+
+def test_what_a_snapshot_holds_goes_on_in_another_machine(boot: Boot, tmp_path: Path, stack: ExitStack) -> None:
+    """The pipe's bytes and the disk as of that moment; the first VM goes on; so does a snapshot of a snapshot."""
+    vm, path = boot_it(boot, tmp_path), tmp_path / "s.snap"
+    assert ask(vm, "note then") == "noted"
+    keep(vm, path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.stat().st_blocks * 512 < 4 << 20 < path.stat().st_size
+    assert ask(vm, "note later") == "noted"
+    assert ask(vm, "pipe") == "in the pipe"
+    assert "another machine" not in vm.console_text
+
+    first = from_file(stack, path, "first")
+    assert identity(first)[:2] == ["1", "first"]
+    assert ask(first, "disk") == "then"
+    assert ask(first, "note own") == "noted"
+    again = tmp_path / "again.snap"
+    keep(first, again)
+    assert ask(first, "pipe") == "in the pipe"
+
+    second = from_file(stack, again, "second")
+    assert identity(second)[:2] == ["1", "second"]
+    assert ask(second, "disk") == "own"
+    assert ask(second, "pipe") == "in the pipe"
+    for each in (vm, first, second):
+        assert ask(each, "end") == "end"
+        assert each.wait(deadline_s=DEADLINE_S) == 0
+        assert "PANIC" not in each.console_text
+
+
+def test_no_two_copies_draw_the_same(boot: Boot, tmp_path: Path, stack: ExitStack) -> None:
+    """Of a template, which never goes on itself."""
+    vm = boot(GUEST, ports=[80], disks=[f"{tmp_path / 'd.img'}:size=1M"], args=["template"], deadline_s=DEADLINE_S)
+    assert vm.family is not None
+    vm.family.is_template = True
+    path = tmp_path / "s.snap"
+    keep(vm, path)
+    assert "ready is over" not in vm.console_text
+    vm.kill()
+    copies = [from_file(stack, path, f"c{i}", vm) for i in range(COPIES)]
+    told = [identity(copy) for copy in copies]
+    assert [one[1] for one in told] == [f"c{i}" for i in range(COPIES)]
+    assert len({one[2] for one in told}) == len({one[3] for one in told}) == COPIES
+    assert len({copy.ports[80] for copy in copies}) == COPIES
+    copies[0].expect_exact("ready is over", DEADLINE_S)
+
+
+def test_a_state_is_good_for_one_version_of_qemu(
+    boot: Boot, tmp_path: Path, stack: ExitStack, second_qemu: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A snapshot of each version goes on there, and is refused by the other one."""
+    path = tmp_path / "s.snap"
+    keep(boot_it(boot, tmp_path), path)
+    monkeypatch.setenv("FLOE_QEMU", str(second_qemu))
+    vm = from_file(stack, path, "elsewhere")
+    with pytest.raises(VmError, match=r"the state of a guest of QEMU \S+ cannot go on in QEMU"):
+        vm.wait(deadline_s=DEADLINE_S)
+    other, of_other = tmp_path / "other", tmp_path / "other.snap"
+    other.mkdir()
+    keep(boot_it(boot, other), of_other)
+    assert identity(from_file(stack, of_other, "there"))[1] == "there"
+
+
+def test_what_differs_is_told(boot: Boot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "s.snap"
+    keep(boot_it(boot, tmp_path), path)
+    with pytest.raises(UsageError, match="cannot go on here") as told:
+        restored.check(Snapshot.open(path), memory="64M", machine="q35")
+    lines = [line.split() for line in told.value.evidence.splitlines()]
+    assert lines == [["the", "snapshot", "here"], ["machine", "microvm", "q35"], ["memory", "32M", "64M"]]
+
+
+def test_what_fails_leaves_the_vm_as_it_was(
+    boot: Boot, tmp_path: Path, small_disk: SmallDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk, a hook that raises, a hypervisor that dies with the state; then a snapshot as any other."""
+    vm = boot_it(boot, tmp_path)
+    assert vm.family is not None
+    with small_disk("512K") as folder:
+        with pytest.raises(DiskFull):
+            keep(vm, folder / "s.snap")
+        assert list(folder.iterdir()) == []
+    assert ask(vm, "refuse") == "refuses True"
+    with pytest.raises(VmError, match="does not let itself be copied"):
+        keep(vm, tmp_path / "s.snap")
+    assert "ValueError: not now" in vm.console_text
+    assert ask(vm, "refuse") == "refuses False"
+    make = vm.family._make
+
+    def dies(original: Machine, name: str, disks: object) -> Child:
+        machine = make(original, name, disks)  # type: ignore[arg-type]
+        assert isinstance(machine, Child)
+        devices = machine.devices
+
+        async def killed() -> bytes:
+            os.kill(machine.pid, signal.SIGKILL)
+            return await devices()
+
+        monkeypatch.setattr(machine, "devices", killed)
+        return machine
+
+    monkeypatch.setattr(vm.family, "_make", dies)
+    with pytest.raises(VmError, match="QEMU"):
+        keep(vm, tmp_path / "s.snap")
+    monkeypatch.undo()
+    assert not (tmp_path / "s.snap").exists()
+    keep(vm, tmp_path / "s.snap")
+    assert ask(vm, "end") == "end"
+    assert vm.wait() == 0
+
+
+def test_a_torn_file_says_so(boot: Boot, tmp_path: Path) -> None:
+    path, torn = tmp_path / "s.snap", tmp_path / "torn.snap"
+    keep(boot_it(boot, tmp_path), path)
+    whole = path.read_bytes()
+    snapshot = Snapshot.open(path)
+    at = {part.name: part.at for part in snapshot.content.parts}
+    snapshot.close()
+    torn.write_bytes(b"")
+    cases = [
+        (whole[:-1], "is no snapshot"),
+        (whole[: len(whole) // 2], "is no snapshot"),
+        (b"", "is no snapshot"),
+        (b"\x7fELF" + bytes(4096), "is no snapshot"),
+        (whole[4096:], r"damaged: it has \d+ bytes, and should have"),
+        (flipped(whole, at["devices"] + 100), "damaged: its devices has changed"),
+        (flipped(whole, len(whole) - 100), "damaged: its description has changed"),
+        (flipped(whole, len(whole) - 48), "is a snapshot of format"),
+    ]
+    for data, problem in cases:
+        torn.write_bytes(data)
+        with pytest.raises(FloeError, match=problem):
+            Snapshot.open(torn)
+
+
+def flipped(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 8]) + data[at + 1 :]

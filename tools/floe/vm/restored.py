@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: MIT
+"""A VM that goes on from a snapshot: another machine than the one it was made of, and the first of a family of its own.
+A VM that is reset boots its image anew, and keeps its disks."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import uuid
+from collections.abc import Sequence
+from dataclasses import replace
+
+from floe.errors import FloeError, UsageError
+from floe.hypervisor import registry
+from floe.shown import shown
+from floe.snapshot.file import Snapshot
+from floe.snapshot.material import Material
+from floe.spec import disks, ports
+from floe.spec.vmspec import VmSpec
+from floe.vm.vm import Vm
+
+
+def check(snapshot: Snapshot, **asked: str) -> None:
+    """Raises UsageError where it cannot go on here, with all that differs. asked: what the user wants to be so; VmError
+    for an accelerator that does not serve."""
+    plan = snapshot.content.plan
+    hypervisor = registry.create(plan.hypervisor)
+    hypervisor.choose_accel(plan.accel)
+    here = hypervisor.state_key(plan) | {name: value for name, value in asked.items() if value}
+    made = snapshot.content.key | {"memory": f"{plan.memory >> 20}M"}
+    rows = [(name, made.get(name, "-"), here[name]) for name in here if made.get(name, "-") != here[name]]
+    if rows:
+        rows.insert(0, ("", "the snapshot", "here"))
+        widths = [max(len(row[i]) for row in rows) for i in range(3)]
+        table = ["  ".join(word.ljust(w) for word, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+        raise UsageError(
+            f"{snapshot.shown} cannot go on here",
+            evidence=shown("\n".join(table)),
+            hint="make it anew here: floe snapshot NAME FILE",
+        )
+    disks.check_host([disk for disk in plan.disks if disk.readonly])
+
+
+def spec_of(snapshot: Snapshot, forwards: Sequence[ports.Forward], name: str, own_uuid: str = "") -> VmSpec:
+    """The VM that goes on, without what Material brings. forwards: those that were asked for; each port of the
+    snapshot's that is not among them gets any free one. Raises what ports.claim() does."""
+    plan = snapshot.content.plan
+    asked = {(f.guest_port, f.protocol) for f in forwards}
+    others = {(f.address, f.guest_port, f.protocol): replace(f, host_port=0, through=0) for f in plan.forwards}
+    wanted = [*forwards, *(f for key, f in others.items() if key[1:] not in asked)]
+    through = registry.create(plan.hypervisor).relays_forwards
+    return replace(
+        plan,
+        name=name,
+        uuid=own_uuid or str(uuid.uuid4()),
+        forwards=ports.claim(wanted, through=through),
+        capture=None,
+    )
+
+
+def with_material(spec: VmSpec, material: Material) -> VmSpec:
+    """The same with its files."""
+    return replace(spec, elf=material.path(material.elf), disks=material.disks.disks)
+
+
+class Restored(Vm):
+    """Entering starts it; `paused`: until go_on(). The snapshot may be closed once up() has returned."""
+
+    def __init__(
+        self,
+        spec: VmSpec,
+        snapshot: Snapshot,
+        material: Material,
+        *,
+        loop: asyncio.AbstractEventLoop | None = None,
+        paused: bool = False,
+    ) -> None:
+        """The material becomes ours."""
+        super().__init__(with_material(spec, material), loop=loop)
+        self._snapshot = snapshot
+        self._material = material
+        self._paused = paused
+        self._blobs = snapshot.blobs
+        self._pipes = snapshot.content.pipes
+        self._is_copy = True
+        self._inherited = material.fds
+        self._ram = str(material.path(material.ram))
+        self._restoring: asyncio.Task[None] | None = None
+
+    def _provide(self) -> None:
+        """It has all in its material."""
+
+    def _attach(self, sockets: list[socket.socket]) -> None:
+        super()._attach(sockets)
+        if self._is_copy:
+            self._is_copy, self._ram = False, ""  # the next start is one of its image
+            self._restoring = self.loop.create_task(self._restore())
+
+    async def _restore(self) -> None:
+        try:
+            await self._hypervisor.load(self._snapshot.devices, self._snapshot.content.version)
+            if not self._paused:
+                await self._run()
+        except FloeError as e:
+            self._on_event("FAILED", {"message": e.message, "evidence": e.evidence, "hint": e.hint})
+            self._kill(signal.SIGKILL)
+
+    async def up(self) -> None:
+        """Wait until its state is there. Raises VmError."""
+        assert self._restoring is not None
+        await asyncio.shield(self._restoring)
+        if self._ending.refusal is not None:
+            raise self._ending.refusal
+
+    async def go_on(self) -> None:
+        """Let it run, if it was to be paused. Raises VmError."""
+        await self.up()
+        await self._run()
+
+    async def _run(self) -> None:
+        assert self.family is not None
+        await self._hypervisor.run_copy()
+        self.family.go_on(self._pipes)
+
+    def _release(self) -> None:
+        super()._release()
+        if self.outcome or self._failure:
+            self._material.close()
