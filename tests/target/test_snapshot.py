@@ -69,7 +69,8 @@ def from_file(stack: ExitStack, path: Path, name: str, loop_of: Vm | None = None
     stack.callback(snapshot.close)
     restored.check(snapshot)
     loop = loop_of.loop if loop_of is not None else None
-    return stack.enter_context(Restored(restored.spec_of(snapshot, (), name), snapshot, Material(snapshot), loop=loop))
+    spec = restored.spec_of(snapshot, (), name)
+    return stack.enter_context(Restored(spec, snapshot.state, Material.of(snapshot), loop=loop))
 
 
 def identity(vm: Vm) -> list[str]:

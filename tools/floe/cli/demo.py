@@ -19,6 +19,7 @@ from floe.spec.runoptions import RunOptions
 from floe.stream.stamps import BootTimes
 from floe.vm.plan import plan
 from floe.vm.session import Session
+from floe.vm.vm import Vm
 
 GUEST_PORT = 80
 HOST_PORT = 8080
@@ -39,7 +40,7 @@ class Demo:
         self.url = f"http://127.0.0.1:{port}/"
         self.problem: FloeError | None = None
         self._port = port
-        self._session = Session(spec, interactive=False, say=say)
+        self._session = Session(Vm(spec), interactive=False, say=say)
         self._times = BootTimes()
 
     def run(self) -> int:

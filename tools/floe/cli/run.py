@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -22,10 +23,18 @@ from floe.spec.vmspec import VmSpec
 from floe.stream.stamps import BootTimes
 from floe.vm.plan import identity, plan
 from floe.vm.session import Session
+from floe.vm.vm import Vm
+
+
+def _app(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
+    """It is needed, but for what goes on from a file."""
+    if value is None and ctx.params.get("from_file") is None:
+        raise click.MissingParameter(ctx=ctx, param=param)
+    return value
 
 
 @click.command(short_help="Build if needed, boot, and show the console here.")
-@click.argument("app", type=click.Path(path_type=Path))
+@click.argument("app", type=click.Path(path_type=Path), required=False, metavar="APP", callback=_app)
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 @click.option("--dev", is_flag=True, help="Build with REPL and compiler; the REPL follows the script.")
 @click.option("--variant", metavar="NAME", default="", help="Build as [variant.NAME] of image.toml says.")
@@ -74,6 +83,10 @@ from floe.vm.session import Session
                    "most N times; not after floe stop.  [default: no]")  # fmt: skip
 @click.option("--children", type=click.IntRange(min=0), metavar="N",
               help="How many copies of a VM that forks may run at a time.  [default: 16]")  # fmt: skip
+@click.option("--from", "from_file", type=click.Path(path_type=Path), metavar="FILE",
+              help="Instead of booting APP, go on from what `floe snapshot` kept.")  # fmt: skip
+@click.option("-n", "copies", type=click.IntRange(min=1), metavar="COPIES",
+              help="With --from and -d: so many VMs, NAME, NAME-2, ...  [default: 1]")  # fmt: skip
 @click.option("--stamps", is_flag=True, help="Print when kernel and script started.")
 @click.option("--dry-run", is_flag=True, help="Print the command line, or Xen's configuration, instead of running it.")
 @click.option("-v", "--verbose", is_flag=True, help="Say which accelerator and command line are used.")
@@ -84,7 +97,7 @@ from floe.vm.session import Session
     help="One line of JSON: how it went, on standard error; with -d the VM, on standard output.",
 )
 def command(
-    app: Path,
+    app: Path | None,
     timeout: float | None,
     dry_run: bool,
     verbose: bool,
@@ -96,6 +109,13 @@ def command(
 
     ARGS are the script's sys.argv[1:]; put -- before them. Ctrl-C asks the script to end; a second Ctrl-C, or
     Ctrl-], ends the VM."""
+    if options.pop("from_file") is not None:
+        from floe.cli import snapshot
+
+        return snapshot.run(click.get_current_context())
+    assert app is not None
+    if options.pop("copies") is not None:
+        raise UsageError("-n is for VMs that go on from a snapshot", hint="floe run --from FILE -d -n COPIES")
     detach, name, console_port = (options.pop(key) for key in ("detach", "name", "console_port"))
     policy = parse_restart(str(options.pop("restart")))
     if name and not options["uuid"]:
@@ -114,8 +134,18 @@ def command(
         port = console_port if isinstance(console_port, int) else None
         _detach(spec, app=app, name=name, console_port=port, restart=policy, as_json=as_json)
         return errors.EXIT_OK
-    _check_attached(app, name, console_port, policy)
-    session = Session(spec, interactive=elf.read(spec.elf).content["profile"] == "dev", say=say)
+    check_attached(shlex.quote(str(app)), name, console_port)
+    if policy.ever:
+        raise UsageError(
+            "--restart is for a detached VM", hint=f"floe run --detach --restart {policy} {shlex.quote(str(app))}"
+        )
+    session = Session(Vm(spec), interactive=elf.read(spec.elf).content["profile"] == "dev", say=say)
+    return finish(session, {"timeout": timeout, "verbose": verbose, "as_json": as_json})
+
+
+def finish(session: Session, params: Mapping[str, object]) -> int:
+    """Run it to its end, as --timeout, --verbose and --json say, and return the exit code."""
+    verbose, as_json = bool(params["verbose"]), bool(params["as_json"])
     if not as_json:
         session.on_stamps = lambda times: say(times.text())
 
@@ -123,8 +153,9 @@ def command(
         if verbose:
             say(shlex.join(session.vm.argv))
 
+    timeout = params["timeout"]
     try:
-        code = session.run(timeout, meanwhile=started)
+        code = session.run(timeout if isinstance(timeout, float) else None, meanwhile=started)
     except FloeError as e:
         if as_json:
             click.echo(json.dumps(_report(session, e.exit_code)), err=True)
@@ -134,16 +165,12 @@ def command(
     return code
 
 
-def _check_attached(app: Path, name: object, console_port: object, policy: Policy) -> None:
-    """No option is one of --detach. Raises UsageError."""
+def check_attached(what: str, name: object, console_port: object) -> None:
+    """No option is one of --detach. what: the words behind `floe run` and its options. Raises UsageError."""
     if console_port is not None:
-        raise UsageError("--console-port is for a detached VM", hint=f"floe run --detach --console-port 0 {app}")
+        raise UsageError("--console-port is for a detached VM", hint=f"floe run --detach --console-port 0 {what}")
     if name is not None:
-        raise UsageError("--name is for a detached VM", hint=f"floe run --detach --name {name} {shlex.quote(str(app))}")
-    if policy.ever:
-        raise UsageError(
-            "--restart is for a detached VM", hint=f"floe run --detach --restart {policy} {shlex.quote(str(app))}"
-        )
+        raise UsageError("--name is for a detached VM", hint=f"floe run --detach --name {name} {what}")
 
 
 def _show(spec: VmSpec, *, as_json: bool) -> None:

@@ -13,7 +13,9 @@ from click.core import ParameterSource
 from floe.errors import UsageError
 
 # What says how floe goes about it, not what runs: no service is described by it.
-MANNERS = frozenset({"app", "args", "detach", "console_port", "dry_run", "verbose", "as_json", "help"})
+MANNERS = frozenset(
+    {"app", "args", "detach", "console_port", "dry_run", "verbose", "as_json", "help", "from_file", "copies"}
+)
 
 
 def given(ctx: click.Context, *, without: Collection[str] = ()) -> list[str]:

@@ -36,7 +36,12 @@ def start(name: str) -> Folder:
     with _alone(folder):
         if control.status(folder).alive:
             raise FloeError(f"{name} is running already", hint="floe ps")
-        plan = folder.plan
+        plan, origin = folder.plan, folder.spec.origin
+        if origin:
+            raise FloeError(
+                f"{name} went on from a snapshot, and its memory and disks ended with it",
+                hint=f"floe rm {name} && floe run --from {shlex.quote(origin)} --detach --name {name}",
+            )
         if plan is None:
             raise FloeError(
                 f"{name} was started by an older floe, which did not write down what a start takes",

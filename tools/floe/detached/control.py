@@ -28,6 +28,7 @@ from floe.stream import inotify
 
 _ANSWER_S = 10.0
 _BRIEFLY_S = 0.02
+_SNAPSHOT_S = 600.0  # large disks take their time
 _LOOK_S = 0.25  # how often a keeper that is starting is looked for, should it die meanwhile
 
 
@@ -256,6 +257,18 @@ def remove_child(folder: Folder, name: str, *, force: bool) -> None:
     if child_runs(folder, name):
         raise FloeError(f"{name} is running", hint=f"floe stop {name}, or floe rm --force {name}")
     raise NotFound(f"no child {name} runs, and what it said goes with {folder.name}", hint=f"floe rm {folder.name}")
+
+
+def snapshot(folder: Folder, path: Path) -> int:
+    """Keep a running VM's state in a file; how many bytes of disk that takes. Raises FloeError."""
+    if not status(folder).alive:
+        raise FloeError(f"{folder.name} has ended", hint=f"floe start {folder.name}")
+    answer = ask(folder, {"do": "snapshot", "file": str(path.absolute())}, timeout_s=_SNAPSHOT_S)
+    if answer is None:
+        raise VmError(f"{folder.name} ended meanwhile", hint=f"floe logs {folder.name}")
+    if "error" in answer:
+        raise FloeError(answer["error"], evidence=answer.get("evidence", ""), hint=answer.get("hint", ""))
+    return int(answer["size"])
 
 
 def remove(folder: Folder, *, force: bool) -> None:

@@ -28,7 +28,7 @@ from floe.detached import kin
 from floe.detached.endpoints import Listener, Pty, tcp_socket, unix_socket
 from floe.detached.hub import Hub
 from floe.detached.vmprocess import VmProcess
-from floe.errors import FloeError, VmError
+from floe.errors import FloeError, UsageError, VmError
 from floe.hostnet.relay import Relay, through_qemu
 from floe.spec import restart
 from floe.store.records import FAMILY_PLACE, End, Endpoints, Names
@@ -92,7 +92,7 @@ class Keeper:
             self._handed = inherited
             self._found_family()
             self._process.adopt() if adopt else self._process.start(inherited)
-            if not self._spec.policy.ever:
+            if not self._spec.policy.ever and self._spec.snapshot < 0:  # whose disks are these, for its children too
                 self._let_go()
             self._open_endpoints()
             self._carry_ports(adopt=adopt)
@@ -244,6 +244,8 @@ class Keeper:
         if request.get("do") == "stop":
             self.stop(float(request.get("timeout", 0)))
             await self._over.wait()
+        elif request.get("do") == "snapshot":
+            return await self._snapshot(Path(str(request.get("file"))))
         elif request.get("do") == "vitals":
             return {"vitals": self._vitals(child)}
         elif request.get("do") != "status":
@@ -264,6 +266,19 @@ class Keeper:
             "unix": endpoints.unix if endpoints else "",
             "end": {"code": end.code, "cause": end.cause, "problem": end.problem} if end else None,
         }
+
+    async def _snapshot(self, path: Path) -> dict[str, Any]:
+        try:
+            if self._kin is None:
+                raise UsageError(
+                    f"{self._folder.name} does not fork, and cannot be copied: nothing in it imports vm",
+                    hint="fork = true in its image.toml",
+                )
+            return {"size": await self._kin.snapshot(path, self._spec.app)}
+        except FloeError as e:
+            return {"error": e.message, "evidence": e.evidence, "hint": e.hint}
+        except OSError as e:
+            return {"error": f"cannot write {path}: {e.strerror}", "evidence": "", "hint": ""}
 
     def _vitals(self, child: str | None) -> dict[str, Any] | None:
         """Of the guest or of a child, for one who may not look into its memory."""

@@ -9,6 +9,7 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from floe.detached.vmprocess import VmProcess
@@ -19,6 +20,7 @@ from floe.family.family import Family
 from floe.family.member import Machine, Member
 from floe.hosts.remote import Elsewhere, Remote
 from floe.hypervisor import registry
+from floe.snapshot.file import write
 from floe.spec import handover
 from floe.spec.vmspec import VmSpec
 from floe.store.records import FAMILY_PLACE
@@ -70,6 +72,7 @@ class Kin:
         self._family.on_end = self._ended
         self._ends: dict[str, asyncio.Future[int]] = {}  # of children that somebody waits for
         process.on_channel = self._family.connect
+        process.on_restored = self._family.go_on
 
     # ---- what a family asks of its first VM -----------------------------------------------------------
 
@@ -138,6 +141,15 @@ class Kin:
             for child in self._children()
             if isinstance(child.machine, Child | Remote)
         ]
+
+    async def snapshot(self, path: Path, app: str) -> int:
+        """Keep the first VM's state in a file, and return the bytes of disk it takes. Raises FloeError, OSError."""
+        captured = await self._family.capture()
+        try:
+            key = registry.create(self.spec.hypervisor).state_key(self.spec)
+            return await asyncio.to_thread(write, path, captured, blobs=self._blobs, app=app, key=key)
+        finally:
+            captured.close()
 
     async def stop(self, name: str, grace_s: float) -> int | None:
         """Ask a child to end, end it after grace_s, and tell how as waitpid() does. None: there is no such child."""

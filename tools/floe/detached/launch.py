@@ -19,10 +19,13 @@ from typing import Any
 
 import msgspec
 
+from floe.detached.parent import ONCE
 from floe.errors import FloeError, VmError
 from floe.hostnet import taps
 from floe.hypervisor import registry
 from floe.image import elf
+from floe.snapshot.file import Snapshot
+from floe.snapshot.material import Material
 from floe.spec import disks, handover, network
 from floe.spec.restart import parse_restart
 from floe.spec.vmspec import VmSpec, Wires
@@ -62,24 +65,62 @@ def launch(
         begin(folder, told, spec, blobs)
     except OSError as e:
         _abandon(folder)
-        raise FloeError(f"cannot write {folder.path}: {e.strerror}", hint="df, or another XDG_STATE_HOME") from e
+        raise _unwritten(folder, e) from e
     except BaseException:
         _abandon(folder)
         raise
     return folder
 
 
+def go_on(spec: VmSpec, snapshot: Snapshot, *, name: str | None, console_port: int | None = None) -> Folder:
+    """Start a detached VM that goes on from a snapshot, as vm.restored.spec_of() has it; `name` and `console_port` as
+    launch() has them. Raises FloeError."""
+    app = snapshot.content.app
+    folder = vmfolder.create(name, Path(app).stem or "vm")
+    material: Material | None = None
+    try:
+        material = Material.of(snapshot)
+        folder.image.write_bytes(snapshot.read("elf"))
+        shutil.copyfile(Path(__file__).with_name(Names.PROGRAM), folder.program)
+        spec = replace(spec, disks=material.disks.disks)
+        told = _spec(folder, spec, app)
+        told = msgspec.structs.replace(
+            told, console_port=console_port, origin=snapshot.shown, snapshot=snapshot.fd, handed=material.fds
+        )
+        begin(folder, told, spec, snapshot.state.blobs)
+    except OSError as e:
+        _abandon(folder)
+        raise _unwritten(folder, e) from e
+    except BaseException:
+        _abandon(folder)
+        raise
+    finally:
+        if material is not None:
+            material.close()
+    return folder
+
+
+def _unwritten(folder: Folder, e: OSError) -> FloeError:
+    return FloeError(f"cannot write {folder.path}: {e.strerror}", hint="df, or another XDG_STATE_HOME")
+
+
 def begin(folder: Folder, told: Spec, spec: VmSpec, blobs: Sequence[handover.Blob]) -> None:
-    """Write down what is started, and start it. Raises OSError, FloeError."""
+    """Write down what is started, and start it. Of one that goes on from a snapshot the first of told.handed is its
+    memory. Raises OSError, FloeError."""
     chosen = registry.create(spec.hypervisor)
     switches = (*spec.switches, "@BOOTED@")  # parent.py says there why the guest was started again
     own = replace(spec, elf=folder.image, switches=switches, name=folder.name)
     wires = _WIRES if spec.children is None else replace(_WIRES, family=FAMILY_PLACE)
+    brought: list[int] = []
+    if told.snapshot >= 0:
+        brought = [*told.handed, told.snapshot]
+        wires = replace(wires, copied=True, ram=f"/dev/fd/{brought[0]}", once=ONCE)
     try:
         with chosen.command(own, wires, blobs) as (argv, fds):
             folder.plan = replace(spec, elf=folder.image)
-            folder.spec = msgspec.structs.replace(told, argv=argv, handed=fds, ports=_ports(spec))
-            start_keeper(folder, inherited=fds)
+            handed = [*fds, *brought]
+            folder.spec = msgspec.structs.replace(told, argv=argv, handed=handed, ports=_ports(spec))
+            start_keeper(folder, inherited=handed)
     finally:
         chosen.release()
 

@@ -6,6 +6,7 @@ one: it imports the standard library only and is run as a file, without site pac
     python -I -S parent.py FOLDER KEEPER STATUS=WORD[,STATUS=WORD...] AFTER HANDED COMMAND...
 
 A STATUS is an exit status that asks for another start; @BOOTED@ in the command is then its WORD, and nothing before.
+Words that begin with @ONCE@ are, without that, for the first start alone.
 The first start comes AFTER so many seconds. HANDED, numbers with commas between, or "-" for none: descriptors that go
 to a keeper that is replaced, so that it can start the VM anew; "no" where it will not.
 COMMAND inherits all descriptors that this process did. KEEPER is the number of the keeper that started this process.
@@ -21,6 +22,7 @@ import time
 
 # Of the VM's folder: records.Names.
 PID, EXIT, HYPERVISOR_LOG = "pid", "exit", "hv.log"
+ONCE = "@ONCE@"
 _RECORD_BYTES = 64  # of what record() overwrites; vmfolder.py gives a record more
 _SOON_S = 5.0  # a keeper that lived for less is not replaced: the next would die too
 
@@ -145,13 +147,14 @@ def main(folder: str, started_by: int, again: dict[int, str], manner: tuple[floa
     word = ""
     while True:
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # no hypervisor that nobody knows of
-        pid = spawn(folder, [text.replace("@BOOTED@", word) for text in command], fds)
+        pid = spawn(folder, [text.removeprefix(ONCE).replace("@BOOTED@", word) for text in command], fds)
         record(folder, PID, pid)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         status = wait(pid, keeper)
         if status not in again:
             break
         word = again[status]
+        command = [text for text in command if not text.startswith(ONCE)]
     record(folder, EXIT, status)
     if handed != "no":
         keeper.ensure()

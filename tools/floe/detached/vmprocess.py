@@ -20,8 +20,10 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from floe.errors import EXIT_INTERRUPTED, VmError, VmExitedEarly
+from floe.errors import EXIT_INTERRUPTED, FloeError, VmError, VmExitedEarly
+from floe.family.pipes import Kept
 from floe.hypervisor import registry
+from floe.snapshot.file import State, state_of
 from floe.store.records import End, Names, Spec
 from floe.store.vmfolder import Folder, Process
 from floe.stream.link import Link
@@ -43,6 +45,9 @@ class VmProcess:
         self.on_serial: Callable[[bytes], None] = lambda data: None
         self.on_channel: Callable[[socket.socket], None] = lambda sock: sock.close()  # its family's, where it has one
         self.on_up: Callable[[], None] = lambda: None  # the hypervisor runs the guest, for the first time or again
+        self.on_restored: Callable[[Sequence[Kept]], None] = lambda pipes: (
+            None
+        )  # it goes on from a snapshot, with these
         self.on_end: Callable[[End], None] = lambda end: None
         self.resets = 0
         self._folder = folder
@@ -50,6 +55,8 @@ class VmProcess:
         self._loop = loop
         self._hypervisor = registry.create(spec.hypervisor)
         self._ending = Ending(self._hypervisor.label, watched=False)  # an earlier keeper may have died
+        self._state: State | None = None  # from which the guest is to go on
+        self._restoring: asyncio.Task[None] | None = None
         self._ended = False
         self._cancelled = False
         self._again = False  # it may be starting again after a reset, or have ended for good
@@ -64,6 +71,8 @@ class VmProcess:
     def start(self, inherited: Sequence[int] = (), *, after_s: float = 0.0) -> None:
         """Start the hypervisor after so many seconds; it inherits these descriptors too. Raises VmError."""
         _become_subreaper()
+        if self._spec.snapshot >= 0:
+            self._state = state_of(self._spec.snapshot, self._spec.origin)
         listeners = []
         try:
             self._folder.hypervisor_log.touch(0o600)
@@ -135,7 +144,7 @@ class VmProcess:
                 socks.append(s)
                 s.settimeout(_CONNECT_S)
                 s.connect(str(Path(self._spec.sockets) / part))
-            self._hypervisor.greet(socks[2])
+            self._hypervisor.greet(socks[2], copied=self._state is not None)
         except OSError:
             for s in socks:
                 s.close()
@@ -151,6 +160,18 @@ class VmProcess:
         task = self._loop.create_task(self._hypervisor.watch(socks[2], self._on_event))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        state, self._state = self._state, None
+        if state is not None:
+            self._restoring = self._loop.create_task(self._restore(state))
+
+    async def _restore(self, state: State) -> None:
+        try:
+            await self._hypervisor.load(state.devices, state.version)
+            await self._hypervisor.run_copy()
+            self.on_restored(state.pipes)
+        except FloeError as e:
+            self._on_event("FAILED", {"message": e.message, "evidence": e.evidence, "hint": e.hint})
+            self.kill()
 
     def _on_event(self, name: str, data: Mapping[str, Any]) -> None:
         if name == "RESUME":

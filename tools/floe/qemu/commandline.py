@@ -56,6 +56,7 @@ class Endpoints:
     packets: str = ""
     ram: str = ""  # as Wires has it
     ram_shared: bool = False
+    once: str = ""
 
     @classmethod
     def for_paste(cls) -> Endpoints:
@@ -75,6 +76,7 @@ class Endpoints:
             packets=wires.packets,
             ram=wires.ram,
             ram_shared=wires.ram_shared,
+            once=wires.once,
         )
 
 
@@ -135,11 +137,12 @@ def command_line(spec: VmSpec, endpoints: Endpoints, files: list[str] | None = N
     if endpoints.family:  # behind the console's device, by which the guest knows it
         argv += ["-chardev", endpoints.family, *_virtio(spec.machine, "serial", "id=family,max_ports=2")]
         argv += ["-device", "virtserialport,bus=family.0,nr=1,name=floe.family,chardev=family"]
-    argv += ["-incoming", "defer"] if endpoints.copied else []
+    first = ["-incoming", "defer"] if endpoints.copied else []
     if endpoints.ram:
         name, share = _RAM[spec.machine], "on" if endpoints.ram_shared else "off"
         file = f"memory-backend-file,id={name},mem-path={words.escaped(endpoints.ram)},size={spec.memory >> 10}K"
-        argv += ["-object", f"{file},share={share},{_SAME_NAME}", "-machine", f"memory-backend={name}"]
+        first += ["-object", f"{file},share={share},{_SAME_NAME}", "-machine", f"memory-backend={name}"]
+    argv += [endpoints.once + word for word in first]
     if endpoints.qmp:
         argv += ["-S", "-chardev", endpoints.qmp, "-mon", "chardev=qmp,mode=control"]
     first_user = next((i for i, card in enumerate(spec.cards) if card.kind == "user"), -1)

@@ -13,6 +13,7 @@ import struct
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,16 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     pipes: list[Kept]
 
 
+@dataclass(frozen=True)
+class State:
+    """What a VM goes on from beside memory and disks."""
+
+    devices: bytes
+    version: str  # of the hypervisor
+    pipes: Sequence[Kept]
+    blobs: Sequence[Blob]  # what the guest was handed over
+
+
 class Snapshot:
     """An open file, which stays as it is: a new one takes its name, not its place. Each VM made of it has it open."""
 
@@ -65,7 +76,7 @@ class Snapshot:
         try:
             self.content = _content(fd, shown)
             self._parts = {part.name: part for part in self.content.parts}
-            self.devices = self.read("devices")
+            self.state = self._state()
         except BaseException:
             self.close()
             raise
@@ -91,11 +102,10 @@ class Snapshot:
             raise _broken(self.shown, f"its {name} has changed")
         return data
 
-    @property
-    def blobs(self) -> tuple[Blob, ...]:
-        """What the guest was handed over."""
+    def _state(self) -> State:
         names = [part.name for part in self.content.parts if part.name.startswith("blob/")]
-        return tuple(Blob(name.removeprefix("blob/"), self.read(name)) for name in names)
+        blobs = tuple(Blob(name.removeprefix("blob/"), self.read(name)) for name in names)
+        return State(self.read("devices"), self.content.version, self.content.pipes, blobs)
 
     def memory(self) -> int:
         """A descriptor that a hypervisor can map so that what it writes is its own: of the file, or where it may not be
@@ -124,6 +134,13 @@ class Snapshot:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
+
+
+def state_of(fd: int, shown: str) -> State:
+    """Of a file that is open, and stays so. Raises FloeError."""
+    snapshot = Snapshot(os.dup(fd), shown)
+    snapshot.close()
+    return snapshot.state
 
 
 def write(path: Path, captured: Captured, *, blobs: Sequence[Blob], app: str, key: dict[str, str]) -> int:

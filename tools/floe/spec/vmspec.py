@@ -58,6 +58,7 @@ class Wires:
     copied: bool = False
     packets: str = ""
     ram: str = ""  # a file that is the guest's memory; "": memory of the hypervisor's own
+    once: str = ""  # in front of each word that is for the first start alone
     ram_shared: bool = False  # what the guest writes is written to that file
 
 

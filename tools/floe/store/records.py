@@ -68,6 +68,9 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     command: list[str] = []  # words of a `floe run` in the foreground; none: nobody knows them
     handed: list[int] = []  # descriptors that the hypervisor inherits: secrets, taps, leases
 
+    origin: str = ""  # the snapshot that it goes on from
+    snapshot: int = -1  # its descriptor, among the handed ones
+
     @property
     def parts(self) -> dict[str, str]:
         """The hypervisor's sockets: the file of each place in `argv`."""

@@ -14,7 +14,7 @@ from dataclasses import replace
 from floe.errors import FloeError, UsageError
 from floe.hypervisor import registry
 from floe.shown import shown
-from floe.snapshot.file import Snapshot
+from floe.snapshot.file import Snapshot, State
 from floe.snapshot.material import Material
 from floe.spec import disks, ports
 from floe.spec.vmspec import VmSpec
@@ -59,33 +59,27 @@ def spec_of(snapshot: Snapshot, forwards: Sequence[ports.Forward], name: str, ow
     )
 
 
-def with_material(spec: VmSpec, material: Material) -> VmSpec:
-    """The same with its files."""
-    return replace(spec, elf=material.path(material.elf), disks=material.disks.disks)
-
-
 class Restored(Vm):
-    """Entering starts it; `paused`: until go_on(). The snapshot may be closed once up() has returned."""
+    """Entering starts it; `paused`: until go_on()."""
 
     def __init__(
         self,
         spec: VmSpec,
-        snapshot: Snapshot,
+        state: State,
         material: Material,
         *,
         loop: asyncio.AbstractEventLoop | None = None,
         paused: bool = False,
     ) -> None:
-        """The material becomes ours."""
-        super().__init__(with_material(spec, material), loop=loop)
-        self._snapshot = snapshot
+        """spec: as spec_of() has it. The material becomes ours."""
+        super().__init__(material.given_to(spec), loop=loop)
+        self._state = state
         self._material = material
         self._paused = paused
-        self._blobs = snapshot.blobs
-        self._pipes = snapshot.content.pipes
+        self._blobs = tuple(state.blobs)
         self._is_copy = True
         self._inherited = material.fds
-        self._ram = str(material.path(material.ram))
+        self._ram = f"/dev/fd/{material.ram}"
         self._restoring: asyncio.Task[None] | None = None
 
     def _provide(self) -> None:
@@ -99,7 +93,7 @@ class Restored(Vm):
 
     async def _restore(self) -> None:
         try:
-            await self._hypervisor.load(self._snapshot.devices, self._snapshot.content.version)
+            await self._hypervisor.load(self._state.devices, self._state.version)
             if not self._paused:
                 await self._run()
         except FloeError as e:
@@ -121,7 +115,7 @@ class Restored(Vm):
     async def _run(self) -> None:
         assert self.family is not None
         await self._hypervisor.run_copy()
-        self.family.go_on(self._pipes)
+        self.family.go_on(self._state.pipes)
 
     def _release(self) -> None:
         super()._release()

@@ -14,7 +14,6 @@ from contextlib import AbstractContextManager, nullcontext
 
 from floe import errors
 from floe.errors import EXIT_FLOE, EXIT_INTERRUPTED, EXIT_OUT_OF_MEMORY, EXIT_PANIC, EXIT_TIMED_OUT
-from floe.spec.vmspec import VmSpec
 from floe.stream.keys import ESCAPE, INPUT_END, INTERRUPT
 from floe.stream.rawmode import RawMode
 from floe.stream.stamps import SWITCH, BootTimes, StampFilter
@@ -30,10 +29,10 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class Session:
     """Runs one VM to its end. `say` takes floe's own lines for standard error, without the name in front."""
 
-    def __init__(self, spec: VmSpec, *, interactive: bool, say: Callable[[str], None]) -> None:
+    def __init__(self, vm: Vm, *, interactive: bool, say: Callable[[str], None]) -> None:
         """interactive: Ctrl-C on the terminal is a key for the guest (a REPL), not a wish to stop."""
         _ensure_standard_streams()
-        self.vm = Vm(spec)
+        self.vm = vm
         self.vm.say = say
         self.stamps: StampFilter | None = None
         self.on_stamps: Callable[[BootTimes], None] = lambda times: None
@@ -49,7 +48,7 @@ class Session:
         self._raw: RawMode | None = None  # once the REPL was asked for the end: what is not its answer is shown
         self._draining = False  # the VM has ended
         self._cut = False  # its output was not waited for
-        if SWITCH in spec.switches:
+        if SWITCH in vm.spec.switches:
             self.vm.preload()  # a line's time of arrival counts
             self.stamps = StampFilter()
 
