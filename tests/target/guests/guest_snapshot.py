@@ -33,6 +33,8 @@ def do(line):
     if line == "disk":
         with open("/note") as file:
             return file.read()
+    if line == "id":
+        return machine.unique_id().hex()
     if line.startswith("note "):
         with open("/note", "w") as file:
             file.write(line[5:])

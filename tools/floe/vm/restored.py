@@ -46,10 +46,17 @@ def spec_of(snapshot: Snapshot, forwards: Sequence[ports.Forward], name: str, ow
     """The VM that goes on, without what Material brings. forwards: those that were asked for; each port of the
     snapshot's that is not among them gets any free one. Raises what ports.claim() does."""
     plan = snapshot.content.plan
+    through = registry.create(plan.hypervisor).relays_forwards
+    return spec_from(plan, forwards, name, own_uuid=own_uuid, through=through)
+
+
+def spec_from(
+    plan: VmSpec, forwards: Sequence[ports.Forward], name: str, *, own_uuid: str = "", through: bool = False
+) -> VmSpec:
+    """As spec_of(), of the VM that a state comes from."""
     asked = {(f.guest_port, f.protocol) for f in forwards}
     others = {(f.address, f.guest_port, f.protocol): replace(f, host_port=0, through=0) for f in plan.forwards}
     wanted = [*forwards, *(f for key, f in others.items() if key[1:] not in asked)]
-    through = registry.create(plan.hypervisor).relays_forwards
     return replace(
         plan,
         name=name,

@@ -375,6 +375,10 @@ class Vm:
             self.pump(lambda: False, None)
         return self._result()
 
+    async def ended(self) -> None:
+        """Wait for the VM's end, in the event loop that serves it."""
+        await self._pump(lambda: False, None)
+
     def stop(self, *, grace_s: float = STOP_GRACE_S) -> int:
         """Ask the guest to end, end it after grace_s, and return floe's exit code."""
         if self.outcome is None and self._failure is None:
