@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: MIT
 """fork() of a VM beside the cold boot of the same image: to the first line, to the first byte served, how long the
-parent stands still, ten children at once, a hundred in a row, and the host's memory a child. Milliseconds.
+parent stands still, ten children at once, a hundred in a row, and the host's memory a child; snapshots and a pool of VMs
+that wait. Milliseconds.
 
 Beside it a process of Linux: upstream's unix port has no fork(), so its start is measured, and fork() in CPython."""
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -17,10 +20,16 @@ from pathlib import Path
 
 from floe.errors import VmError
 from floe.family.member import Machine
+from floe.hypervisor import registry
+from floe.snapshot.file import Snapshot, write
+from floe.snapshot.material import Material
+from floe.spec.vmspec import VmSpec
 from floe.vm.child import Child
+from floe.vm.pool import Pool
+from floe.vm.restored import Restored, spec_of
 from floe.vm.vm import Vm
 from tests.bench import unixport
-from tests.bench.common import GUESTS, Options, Report, alternate, build, floe_vm, say, spread
+from tests.bench.common import GUESTS, Options, Report, alternate, build, expect, floe_vm, median, say, spread
 
 _MEMORY = "16M"
 _MEMORY_KIB = 16 << 10
@@ -167,6 +176,66 @@ def _in_a_row(elf: Path, accel: str, count: int) -> Report:
         }
 
 
+def _snapshots(elf: Path, accel: str, count: int) -> Report:
+    """A snapshot's file, VMs that go on from it, and claims from a pool: from their beginnings to the first line and to
+    the first byte served; what the host has of each VM that goes on from one state."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        floe_vm(elf, accel=accel, memory=_MEMORY, ports=[80], children=2) as vm,
+    ):
+        expect(vm, "serving")
+        assert vm.family is not None
+        captured = vm.loop.run_until_complete(vm.family.capture())
+        path = Path(folder) / "x.snap"
+        key = registry.create(vm.spec.hypervisor).state_key(vm.spec)
+        size = write(path, captured, blobs=(), app="bench", key=key)
+        captured.close()
+        restores = [_go_on(path) for _ in range(count)]
+        pool = vm.loop.run_until_complete(_claims(vm.spec, count))
+    return {"file_kib": size >> 10, "restore": restores, **pool}
+
+
+def _go_on(path: Path) -> float:
+    """Milliseconds from a file to the first byte served."""
+    began = time.monotonic()
+    snapshot = Snapshot.open(path)
+    with Restored(spec_of(snapshot, (), "bench"), snapshot.state, Material.of(snapshot)) as vm:
+        vm.loop.run_until_complete(vm.up())
+        byte = _first_byte(vm.ports[80])
+    snapshot.close()
+    return (byte - began) * 1000
+
+
+async def _claims(spec: VmSpec, count: int) -> Report:
+    pool = Pool(spec, count)
+    await pool.start()
+    while pool.ready < count:
+        await asyncio.sleep(0.05)
+    await asyncio.sleep(0.5)
+    report: Report = {"claim_first_line": [], "claim_first_byte": []}
+    claimed = []
+    for _ in range(count):
+        lined = asyncio.Event()
+        began = time.monotonic()
+        vm = await pool.claim()
+        if not vm.console.text:
+            vm.console.on_data = lambda data, lined=lined: lined.set()  # type: ignore[misc]
+            await lined.wait()
+        report["claim_first_line"].append((time.monotonic() - began) * 1000)
+        report["claim_first_byte"].append((await asyncio.to_thread(_first_byte, vm.ports[80]) - began) * 1000)
+        claimed.append(vm)
+        while pool.ready < count:  # the next claim finds the machine at rest
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(0.2)
+    sizes = [_memory(vm.pid) for vm in claimed]
+    for vm in claimed:
+        vm.end_at_once()
+        await vm.ended()
+        vm.close()
+    await pool.close()
+    return report | {"guest_kib": [guest for guest, _ in sizes], "qemu_kib": [own for _, own in sizes]}
+
+
 def _memory(pid: int) -> tuple[int, int]:
     """KiB of a QEMU's that are its own (PSS): its guest's memory, and all else."""
     guest = other = size = 0
@@ -239,6 +308,16 @@ def bench(options: Options) -> Report:
         report[accel][f"last_line_of_{count}_at_once"] = spread([run["last_line"] for run in crowds], 1)
         for part in ("guest_kib", "qemu_kib"):
             report[accel][f"child_{part}"] = spread([size for run in crowds for size in run[part]], 0)
+        say("  snapshots")
+        kept = _snapshots(elf, accel, rounds)
+        report[accel]["snapshot_file_kib"] = kept["file_kib"]
+        report[accel]["restore_first_byte"] = spread(kept["restore"], 1)
+        cold = {key: median([run["boot"][key] for run in pairs]) for key in ("first_line", "first_byte")}
+        for key, boot in cold.items():
+            report[accel][f"claim_{key}"] = spread(kept[f"claim_{key}"], 1)
+            report[accel][f"ratio_claim_{key}"] = spread([ms / boot for ms in kept[f"claim_{key}"]], 3)
+        for part in ("guest_kib", "qemu_kib"):
+            report[accel][f"claimed_{part}"] = spread(kept[part], 0)
         say(f"  {row} in a row")
         report[accel][f"{row}_in_a_row"] = _in_a_row(elf, accel, row)
     report["linux"] = _linux(max(rounds, 10))

@@ -6,6 +6,8 @@ import select
 import socket
 import sys
 
+import vm
+
 server = socket.socket()
 server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 server.bind(("0.0.0.0", 80))
@@ -53,5 +55,6 @@ def obey(what, count="1"):
     print("ended")
 
 
+vm.ready()
 print("serving")
 serve()
