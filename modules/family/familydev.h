@@ -25,6 +25,8 @@ typedef struct {
     bool (*arm)(familydev_t *d);
     // Something that was sent has yet to leave.
     bool (*busy)(const familydev_t *d);
+    // Whether send() would take so many bytes now. False: it will be an event when it would.
+    bool (*room)(familydev_t *d, size_t len);
 } familydev_ops_t;
 
 struct familydev {

@@ -126,6 +126,8 @@ int family_link_send(uint8_t type, uint32_t channel, const void *payload, uint32
     return r;
 }
 
+bool family_link_has_room(uint32_t len) { return family_link_state() == 0 && line->ops->room(line, len); }
+
 void family_link_alone(bool on) { alone = on; }
 
 void family_link_wait_alone(uint64_t deadline_ns) { hal_event_wait_one(&source, deadline_ns); }

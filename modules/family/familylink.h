@@ -48,6 +48,9 @@ int family_link_open(bool (*on_frame)(const family_frame_t *f));
 int family_link_state(void);
 // Wait for room, some seconds at most; a host that reads nothing for so long ends the service.
 int family_link_send(uint8_t type, uint32_t channel, const void *payload, uint32_t len);
+// Whether family_link_send() would take frames with so many bytes, heads included, without waiting. For who may not
+// wait; False: it will be an event when it would.
+bool family_link_has_room(uint32_t len);
 // One sleep at most, in which nothing but this line is looked after.
 void family_link_wait_alone(uint64_t deadline_ns);
 // From now on family_link_send() waits in this way, too.

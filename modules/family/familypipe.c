@@ -19,6 +19,7 @@ typedef struct pipe {
     bool open[2];  // the reading end, the writing end
     bool waits[2]; // a call on it may wait
     bool abandoned[2];
+    bool kept; // from copies of this VM
     // The reading end.
     uint32_t asked;      // bytes of a READ that was not answered; 0: none is out
     bool wants;          // a WANT is out
@@ -36,6 +37,7 @@ static pipe_t *pipes;
 static unsigned pipe_count;
 static bool abandoned_any;
 static uint16_t last_id;
+static uint32_t frames;
 
 static pipe_t *by_id(uint32_t id) {
     pipe_t *p = pipes;
@@ -123,6 +125,13 @@ int family_pipe_close(int fd) {
     return r;
 }
 
+void family_pipe_keep(int fd) {
+    pipe_t *p = by_fd(fd, -1);
+    if (p != NULL) {
+        p->kept = true;
+    }
+}
+
 void family_pipe_abandon(int fd) {
     pipe_t *p = by_fd(fd, -1);
     if (p != NULL) {
@@ -130,19 +139,24 @@ void family_pipe_abandon(int fd) {
     }
 }
 
+// An open end that was abandoned, which counts as such no longer; -1: there is none.
+static int next_abandoned(void) {
+    for (pipe_t *p = pipes; p != NULL; p = p->next) {
+        for (int end = 0; end < 2; end++) {
+            if (p->open[end] && p->abandoned[end]) {
+                p->abandoned[end] = false;
+                return FAMILY_FD_FIRST + 2 * (int)p->slot + end;
+            }
+        }
+    }
+    return -1;
+}
+
 bool family_pipe_sweep(void) {
     bool any = abandoned_any;
     abandoned_any = false;
-    for (pipe_t *p = pipes, *next; any && p != NULL; p = next) {
-        int fd = FAMILY_FD_FIRST + 2 * (int)p->slot;
-        bool reading = p->open[0] && p->abandoned[0], writing = p->open[1] && p->abandoned[1];
-        next = p->next;
-        if (reading) {
-            family_pipe_close(fd); // the pipe is there as long as its other end is
-        }
-        if (writing) {
-            family_pipe_close(fd + 1);
-        }
+    for (int fd; any && (fd = next_abandoned()) >= 0;) { // from the first again: pipes may go while one is closed
+        family_pipe_close(fd);
     }
     return any;
 }
@@ -152,6 +166,15 @@ static int ask(pipe_t *p, uint32_t size) {
     p->asked = r < 0 ? 0 : size;
     p->gives_up = false; // a STATE that is out was sent before this one
     return r < 0 ? r : -EAGAIN;
+}
+
+void family_pipe_skip(int fd, size_t n) {
+    pipe_t *p = by_fd(fd, 0);
+    hal_assert(p != NULL && n <= p->len - p->at);
+    p->at += (uint32_t)n;
+    if (p->at == p->len) {
+        drop_data(p);
+    }
 }
 
 ssize_t family_pipe_take(int fd, void *out, size_t size) {
@@ -165,10 +188,7 @@ ssize_t family_pipe_take(int fd, void *out, size_t size) {
     if (p->data != NULL) {
         size_t n = size < p->len - p->at ? size : p->len - p->at;
         memcpy(out, p->data + p->at, n);
-        p->at += (uint32_t)n;
-        if (p->at == p->len) {
-            drop_data(p);
-        }
+        family_pipe_skip(fd, n);
         return (ssize_t)n;
     }
     if (p->end) { // told once a READ: a writer may be there again, as nobody else knows
@@ -176,6 +196,22 @@ ssize_t family_pipe_take(int fd, void *out, size_t size) {
         return 0;
     }
     return -EAGAIN;
+}
+
+ssize_t family_pipe_peek(int fd, const uint8_t **data, size_t ahead) {
+    pipe_t *p = by_fd(fd, 0);
+    if (p == NULL) {
+        return -EBADF;
+    }
+    if (p->data != NULL) {
+        *data = p->data + p->at;
+        return p->len - p->at;
+    }
+    int r = family_link_state();
+    if (r < 0 || p->end) {
+        return r;
+    }
+    return p->asked > 0 ? -EAGAIN : ask(p, ahead < FAMILY_PAYLOAD_MAX ? (uint32_t)ahead : FAMILY_PAYLOAD_MAX);
 }
 
 ssize_t family_pipe_read(int fd, void *out, size_t size, size_t ahead) {
@@ -238,6 +274,14 @@ ssize_t family_pipe_write(int fd, const void *data, size_t len) {
         p->untaken += n;
     }
     return r < 0 ? r : (ssize_t)n;
+}
+
+ssize_t family_pipe_room(int fd) {
+    pipe_t *p = by_fd(fd, 1);
+    if (p == NULL) {
+        return -EBADF;
+    }
+    return p->broken ? -EPIPE : (ssize_t)(WINDOW - p->untaken);
 }
 
 static int read_ready(pipe_t *p) {
@@ -333,7 +377,21 @@ static bool take_state(pipe_t *p, const family_frame_t *f) {
     return true;
 }
 
+static void close_all(pipe_t *p) {
+    int fd = FAMILY_FD_FIRST + 2 * (int)p->slot;
+    bool reading = p->open[0], writing = p->open[1]; // the pipe is there as long as one end is
+    if (reading) {
+        family_pipe_close(fd);
+    }
+    if (writing) {
+        family_pipe_close(fd + 1);
+    }
+}
+
+uint32_t family_pipe_frames(void) { return frames; }
+
 bool family_pipe_frame(const family_frame_t *f) {
+    frames++;
     pipe_t *p = by_id(f->channel);
     if (p == NULL) {
         return true; // closed here before the host could know
@@ -355,7 +413,12 @@ bool family_pipe_frame(const family_frame_t *f) {
 void family_pipe_copied(bool keeps) {
     uint8_t on = 1;
     last_id = 0; // its numbers begin with its own pid
-    for (pipe_t *p = pipes; p != NULL; p = p->next) {
+    for (pipe_t *p = pipes, *next; p != NULL; p = next) {
+        next = p->next;
+        if (p->kept) {
+            close_all(p);
+            continue;
+        }
         p->untaken = 0;
         if (!keeps) {
             drop_data(p);

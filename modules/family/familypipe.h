@@ -24,6 +24,9 @@ int family_pipe_open(uint32_t pid, int fds[2]);
 ssize_t family_pipe_read(int fd, void *out, size_t size, size_t ahead);
 // The same of what has come already; -EAGAIN: nothing, and nothing was asked for.
 ssize_t family_pipe_take(int fd, void *out, size_t size);
+// The same without a copy: what has come stays until it is skipped, and so does the end. It is for one who is told so.
+ssize_t family_pipe_peek(int fd, const uint8_t **data, size_t ahead);
+void family_pipe_skip(int fd, size_t n);
 // Ask the host what lies in the pipe. With give_up no byte comes any more, from its answer on, for a read that said
 // -EAGAIN; those that came meanwhile are here. -EAGAIN: an answer is still to come.
 int family_pipe_ask(int fd, bool give_up);
@@ -32,7 +35,11 @@ int family_pipe_ask(int fd, bool give_up);
 ssize_t family_pipe_lies(int fd);
 // Bytes written, which may be fewer than len. -EPIPE: nobody has the reading end.
 ssize_t family_pipe_write(int fd, const void *data, size_t len);
+// How many bytes a write would take. -EPIPE: nobody has the reading end.
+ssize_t family_pipe_room(int fd);
 int family_pipe_close(int fd);
+// From now on no copy of this VM has this pipe.
+void family_pipe_keep(int fd);
 // Nobody has this end any more: the next sweep closes it. Sends nothing, and may be called for one that is not open.
 void family_pipe_abandon(int fd);
 // True: something was closed, and events were run meanwhile.
@@ -43,6 +50,8 @@ int family_pipe_ready(int fd);
 int family_pipe_blocks(int fd);
 int family_pipe_set_blocks(int fd, bool blocks);
 
+// How many frames of pipes have come: what can be done at once is another thing when it has changed.
+uint32_t family_pipe_frames(void);
 // A frame whose channel is a pipe came. False: it cannot be.
 bool family_pipe_frame(const family_frame_t *f);
 // This VM is a copy now: what its parent asked for is asked for again, what that has read ahead is the parent's,

@@ -51,15 +51,20 @@ static bool tx_reclaim(vfam_t *f) {
     return any;
 }
 
-static bool vfam_send(familydev_t *d, const void *head, size_t n, const void *data, size_t len) {
+static bool vfam_room(familydev_t *d, size_t len) {
     vfam_t *f = self(d);
     tx_reclaim(f);
-    hal_assert(n <= BYTES);
-    size_t first = len < BYTES - n ? len : BYTES - n, rest = len - first;
-    f->tx_refused = 1 + (rest + BYTES - 1) / BYTES > f->tx_free_count;
-    if (f->dev.dead || !f->open || f->tx_refused) {
+    f->tx_refused = (len + BYTES - 1) / BYTES > f->tx_free_count;
+    return !f->dev.dead && f->open && !f->tx_refused;
+}
+
+static bool vfam_send(familydev_t *d, const void *head, size_t n, const void *data, size_t len) {
+    vfam_t *f = self(d);
+    hal_assert(0 < n && n <= BYTES);
+    if (!vfam_room(d, n + len)) {
         return false;
     }
+    size_t first = len < BYTES - n ? len : BYTES - n, rest = len - first;
     const uint8_t *from = data;
     for (size_t filled = n + first; filled > 0;) {
         uint8_t *buf = f->tx_free[--f->tx_free_count];
@@ -173,7 +178,7 @@ static bool vfam_busy(const familydev_t *d) {
     return !f->dev.dead && f->txq.outstanding > 0;
 }
 
-static const familydev_ops_t ops = {vfam_send, vfam_receive, vfam_run, vfam_deadline, vfam_arm, vfam_busy};
+static const familydev_ops_t ops = {vfam_send, vfam_receive, vfam_run, vfam_deadline, vfam_arm, vfam_busy, vfam_room};
 
 static int vfam_open(vfam_t *f) {
     virtio_dev_t *v = f->v;

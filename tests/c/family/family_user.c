@@ -3,7 +3,8 @@
 // a wait. Commands: open; feed HEX; later HEX; room N (frames that still fit, -1 all); dead; run; state; fork;
 // ended PID; kill PID SIGNAL; pipe PID; read FD SIZE AHEAD; write FD HEX; close FD; ready FD;
 // begin; snapshot; refuse ERRNO; template;
-// abandon FD; sweep; take FD SIZE; ask FD GIVE_UP; lies FD; has_ended PID.
+// abandon FD; sweep; take FD SIZE; ask FD GIVE_UP; lies FD; peek FD; skip FD N;
+// space FD; keep FD; has_ended PID.
 
 #include "../port/talk.h"
 
@@ -108,7 +109,14 @@ static bool fake_busy(const familydev_t *d) {
     return room == 0;
 }
 
-static const familydev_ops_t fake_ops = {fake_send, fake_receive, fake_run, fake_deadline, fake_run, fake_busy};
+static bool fake_room(familydev_t *d, size_t len) {
+    (void)d;
+    (void)len;
+    return room != 0;
+}
+
+static const familydev_ops_t fake_ops = {fake_send, fake_receive, fake_run, fake_deadline,
+                                         fake_run,  fake_busy,    fake_room};
 static familydev_t fake = {&fake_ops, false};
 
 // ---- commands ---------------------------------------------------------------------------------------
@@ -130,6 +138,17 @@ static void pipe_command(const talk_t *t) {
         free(data);
     } else if (talk_is(t, "close")) {
         printf("%d\n", family_pipe_close(fd));
+    } else if (talk_is(t, "peek")) {
+        const uint8_t *data = NULL;
+        ssize_t n = family_pipe_peek(fd, &data, 1 << 20);
+        printf("%zd ", n);
+        talk_print_bytes(data, n > 0 ? (size_t)n : 0);
+    } else if (talk_is(t, "skip")) {
+        family_pipe_skip(fd, talk_number(t, 2));
+    } else if (talk_is(t, "space")) {
+        printf("%zd\n", family_pipe_room(fd));
+    } else if (talk_is(t, "keep")) {
+        family_pipe_keep(fd);
     } else if (talk_is(t, "abandon")) {
         family_pipe_abandon(fd);
     } else if (talk_is(t, "sweep")) {

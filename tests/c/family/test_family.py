@@ -208,6 +208,48 @@ def test_a_reader_is_told_when_there_is_something(family: Family) -> None:
     assert family.sent("read", 100, 9, 0) == [frame(READ, numbers(9), ID)]
 
 
+def test_a_pipe_is_looked_into(family: Family) -> None:
+    """What has come stays until it is skipped, and the end stays."""
+    family.pipe()
+    assert family.lines("peek", 100) == [f"SENT {frame(READ, numbers(PAYLOAD), ID)}", f"{EAGAIN} "]
+    assert family.lines("peek", 100) == [f"{EAGAIN} "]  # one is out
+    family.comes(DATA, b"hello", ID)
+    assert family.lines("peek", 100) == family.lines("peek", 100) == [f"5 {b'hello'.hex()}"]
+    family.h.do("skip", 100, 3)
+    assert family.lines("peek", 100) == [f"2 {b'lo'.hex()}"]
+    family.h.do("skip", 100, 2)
+    assert family.sent("peek", 100) == [frame(READ, numbers(PAYLOAD), ID)]
+    family.comes(DATA, b"", ID)
+    assert family.lines("peek", 100) == family.lines("peek", 100) == ["0 "]
+    assert family.lines("peek", 101) == [f"{EBADF} "]
+
+
+def test_the_room_of_a_pipe(family: Family) -> None:
+    family.pipe()
+    family.h.do("write", 101, b"hello".hex())
+    assert family.lines("space", 101) == [str(WINDOW - 5)]
+    family.comes(TAKEN, numbers(-1), ID)
+    assert family.lines("space", 101) == [str(EPIPE)]
+    assert family.lines("space", 100) == [str(EBADF)]
+
+
+def test_a_copy_has_no_pipe_that_is_kept_from_it(family: Family) -> None:
+    """Nor does it ask for what comes out of it."""
+    family.pipe()
+    family.h.do("pipe", 5)
+    family.h.do("close", 101)
+    family.h.do("read", 100, 10, 0)
+    family.h.do("keep", 100)
+    family.later(PREPARED)
+    family.later(RESULT, numbers(7))
+    family.h.do("fork")
+    family.later(PREPARED)
+    family.later(RESULT, numbers(0) + b"ok")
+    assert family.lines("fork")[4:] == ["BECAME 7", f"SENT {frame(CLOSE, bytes(1), ID)}", "0 7 3"]
+    assert family.lines("close", 100) == [str(EBADF)]
+    assert family.lines("ready", 103) == [str(OUT)]
+
+
 def test_a_read_is_taken_back(family: Family) -> None:
     """What came before the answer is here; after it nothing comes, and a later read asks anew."""
     family.pipe()

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The family's line, worked by commands (harness.c): line send HEAD HEX, line receive SIZE, line run, line arm,
-// line busy, line left, line dead. "none": there is no line.
+// The family's line, worked by commands (harness.c): line send HEAD HEX, line room LEN, line receive SIZE, line run,
+// line arm, line busy, line left, line dead. "none": there is no line.
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,6 +47,8 @@ bool line_command(char **word, unsigned words) {
         printf("none\n");
     } else if (strcmp(word[1], "send") == 0) {
         send(d, word[2], words > 3 ? word[3] : "");
+    } else if (strcmp(word[1], "room") == 0) {
+        printf("%d\n", d->ops->room(d, (size_t)strtoul(word[2], NULL, 0)));
     } else if (strcmp(word[1], "receive") == 0) {
         receive(d, (size_t)strtoul(word[2], NULL, 0));
     } else if (strcmp(word[1], "run") == 0) {

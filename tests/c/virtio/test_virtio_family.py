@@ -107,6 +107,7 @@ def test_a_frame_is_sent_whole_or_not_at_all(line: Line) -> None:
     assert line.sent() == [b"head" + data[: BYTES - 4]]
     assert line.send(b"head", data)
     assert not line.send(b"head", data)  # 5 of 8 buffers are out
+    assert [line.h.number("line", "room", size) for size in (3 * BYTES, 3 * BYTES + 1)] == [1, 0]
     assert line.h.number("line", "busy") == 1
     assert line.h.number("wantirq", line.dev.index, TX, 0, 1) == 1
     sent = line.sent()
