@@ -22,7 +22,9 @@ sock_t *sock_new(int family, int type) {
 
 void sock_close(sock_t *s) {
     s->notify = NULL;
-    if (s->type == SOCK_TYPE_DGRAM) {
+    if (s->backing != NULL) {
+        s->backing->ops->close(s->backing);
+    } else if (s->type == SOCK_TYPE_DGRAM) {
         sock_leave_groups(s);
         sock_udp_close(s);
     } else if (s->state == SOCK_LISTENING) {
@@ -31,6 +33,14 @@ void sock_close(sock_t *s) {
         sock_tcp_close(s);
     }
     sock_free(s);
+}
+
+void sock_stand_on(sock_t *s, sock_backing_t *b) {
+    sock_tcp_abort(s);
+    s->state = SOCK_CONNECTED;
+    s->error = 0;
+    s->eof = false;
+    s->backing = b;
 }
 
 int sock_bind(sock_t *s, const sock_addr_t *a) {
@@ -53,6 +63,9 @@ int sock_connect(sock_t *s, const sock_addr_t *a) {
 }
 
 ssize_t sock_readable(sock_t *s, size_t max) {
+    if (s->backing != NULL) {
+        return s->backing->ops->readable(s->backing, max);
+    }
     if (s->type == SOCK_TYPE_STREAM) {
         return s->rx_head != NULL ? (ssize_t)sock_tcp_readable(s, max) : sock_tcp_recv(s, NULL, 0);
     }
@@ -60,15 +73,21 @@ ssize_t sock_readable(sock_t *s, size_t max) {
 }
 
 ssize_t sock_recv(sock_t *s, void *out, size_t size, sock_addr_t *from) {
+    if (s->backing != NULL) {
+        return s->backing->ops->recv(s->backing, out, size);
+    }
     return s->type == SOCK_TYPE_STREAM ? sock_tcp_recv(s, out, size) : sock_udp_recv(s, out, size, from);
 }
 
 ssize_t sock_send(sock_t *s, const void *data, size_t len, const sock_addr_t *to) {
+    if (s->backing != NULL) {
+        return s->backing->ops->send(s->backing, data, len);
+    }
     return s->type == SOCK_TYPE_STREAM ? sock_tcp_send(s, data, len) : sock_udp_send(s, data, len, to);
 }
 
 void sock_peer(const sock_t *s, sock_addr_t *out) {
-    *out = (sock_addr_t){*IP4_ADDR_ANY, 0};
+    *out = s->backing != NULL ? s->backing->peer : (sock_addr_t){*IP4_ADDR_ANY, 0};
     if (s->state != SOCK_CONNECTED || s->pcb.tcp == NULL) {
         return;
     }
@@ -76,7 +95,14 @@ void sock_peer(const sock_t *s, sock_addr_t *out) {
     out->port = s->type == SOCK_TYPE_STREAM ? s->pcb.tcp->remote_port : s->pcb.udp->remote_port;
 }
 
+int sock_shutdown_write(sock_t *s) {
+    return s->backing != NULL ? s->backing->ops->shutdown_write(s->backing) : sock_tcp_shutdown_write(s);
+}
+
 unsigned sock_poll(const sock_t *s) {
+    if (s->backing != NULL) {
+        return s->backing->ops->poll(s->backing);
+    }
     if (s->type == SOCK_TYPE_STREAM) {
         return sock_tcp_poll(s);
     }

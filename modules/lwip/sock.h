@@ -46,6 +46,21 @@ typedef struct sock_dgram {
     sock_addr_t from;
 } sock_dgram_t;
 
+// What a stream may stand on in place of a connection of lwIP's. Its maker's, who puts it at the head of a struct.
+typedef struct sock_backing sock_backing_t;
+typedef struct { // each as the socket's verb of that name
+    ssize_t (*send)(sock_backing_t *b, const void *data, size_t len);
+    ssize_t (*recv)(sock_backing_t *b, void *out, size_t size);
+    ssize_t (*readable)(sock_backing_t *b, size_t max);
+    unsigned (*poll)(sock_backing_t *b);
+    int (*shutdown_write)(sock_backing_t *b);
+    void (*close)(sock_backing_t *b); // frees it; may be called while memory is collected
+} sock_backing_ops_t;
+struct sock_backing {
+    const sock_backing_ops_t *ops;
+    sock_addr_t peer;
+};
+
 typedef struct sock {
     uint8_t family, type;
     uint8_t state; // sock_state_t
@@ -55,11 +70,12 @@ typedef struct sock {
         struct tcp_pcb *tcp; // NULL once lwIP has freed it
         struct udp_pcb *udp;
     } pcb;
-    uint32_t refused_at; // netmem_frees() when memory was last refused
-    bool refused;        // memory was, and see refused_at
-    bool blocked;        // send queue was full: wait until it is half empty
-    bool dirty;          // in the list of sockets whose data or acknowledgement waits for the end of the batch
-    bool ack_new;        // the acknowledgement waits for the next one
+    sock_backing_t *backing; // NULL: lwIP
+    uint32_t refused_at;     // netmem_frees() when memory was last refused
+    bool refused;            // memory was, and see refused_at
+    bool blocked;            // send queue was full: wait until it is half empty
+    bool dirty;              // in the list of sockets whose data or acknowledgement waits for the end of the batch
+    bool ack_new;            // the acknowledgement waits for the next one
     struct sock *dirty_next;
     // TCP: received and not yet read; each pbuf is ours with one reference, linked by next (tot_len unused).
     struct pbuf *rx_head, *rx_tail;
@@ -82,6 +98,8 @@ typedef struct sock {
 sock_t *sock_new(int family, int type);
 // Release all. What is queued to be sent still goes out; a connection that makes no progress for 20 s is reset.
 void sock_close(sock_t *s);
+// Go on, connected, as a stream over this; a connection that is still there is reset.
+void sock_stand_on(sock_t *s, sock_backing_t *b);
 int sock_bind(sock_t *s, const sock_addr_t *a);
 int sock_listen(sock_t *s, int backlog);
 // The oldest waiting connection; the caller owns *out. -EAGAIN: none.

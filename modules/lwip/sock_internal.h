@@ -25,6 +25,7 @@ void sock_unqueue(sock_t *s);
 
 // ---- sock_tcp.c: results as those of sock.h's verbs ---------------------------------------------
 bool sock_tcp_open(sock_t *s);
+void sock_tcp_abort(sock_t *s); // reset the connection, drop what came and was not read
 void sock_tcp_close(sock_t *s); // of any but a listener
 // Make s the owner of a connection: its callbacks come to us from now on.
 void sock_tcp_adopt(sock_t *s, struct tcp_pcb *pcb);
@@ -33,6 +34,7 @@ int sock_tcp_connect(sock_t *s, const sock_addr_t *a);
 ssize_t sock_tcp_send(sock_t *s, const void *data, size_t len);
 ssize_t sock_tcp_recv(sock_t *s, void *out, size_t size);
 size_t sock_tcp_readable(const sock_t *s, size_t max); // bytes that can be read at once, counted up to max
+int sock_tcp_shutdown_write(sock_t *s);
 unsigned sock_tcp_poll(const sock_t *s);
 
 // ---- sock_listen.c ------------------------------------------------------------------------------

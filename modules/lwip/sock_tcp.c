@@ -220,6 +220,13 @@ static void drop_received(sock_t *s) {
     s->rx_offset = 0;
 }
 
+void sock_tcp_abort(sock_t *s) {
+    if (s->pcb.tcp != NULL) {
+        tcp_abort(s->pcb.tcp); // on_err() forgets it
+    }
+    drop_received(s);
+}
+
 // Tell lwIP what was read, so that the window opens again.
 static void recved(struct tcp_pcb *pcb, size_t n) {
     while (n > 0) {
@@ -409,7 +416,7 @@ ssize_t sock_tcp_recv(sock_t *s, void *out, size_t size) {
     return (ssize_t)done;
 }
 
-int sock_shutdown_write(sock_t *s) {
+int sock_tcp_shutdown_write(sock_t *s) {
     if (s->type != SOCK_TYPE_STREAM || s->state != SOCK_CONNECTED || s->pcb.tcp == NULL) {
         return -ENOTCONN;
     }

@@ -457,6 +457,8 @@ static void socket_attr(mp_obj_t self_in, qstr attr, mp_obj_t *dest) {
     tlssock_t *self = MP_OBJ_TO_PTR(self_in);
     if (attr == MP_QSTR_context) {
         dest[0] = self->ctx;
+    } else if (attr == MP_QSTR__sock) { // the stream below
+        dest[0] = self->sock;
     } else if (attr == MP_QSTR_session) {
         dest[0] = get_session(get_open(self_in));
     } else if (attr == MP_QSTR_session_reused) {
