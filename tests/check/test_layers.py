@@ -40,6 +40,8 @@ USES: list[tuple[str, str]] = [
     (r"modules/dns/mod_dns\.c", rf"{STD}|py/.*|dnsmsg\.h|mod_(netaddr|socket)\.h"),
     (r"modules/blkdev/(blk[a-z]+|ramdisk)\.[ch]", rf"{STD}|hal\.h|blk[a-z]+\.h"),
     (r"modules/family/.*", rf"{STD}|sys/types\.h|hal\.h|family[a-z]*\.h"),
+    (r"modules/handoff/handoff[a-z_]*\.[ch]", rf"{STD}|(hal|sock|handoff[a-z_]*|family[a-z]*)\.h"),
+    (r"modules/handoff/mod_handoff\.c", rf"{STD}|py/.*|mod_socket\.h|handoff\.h|family[a-z]*\.h"),
     (r"modules/http/http[a-z]+\.[ch]", rf"{STD}|http[a-z]+\.h"),
     (r"modules/virtio/.*", rf"{STD}|hal\.h|(netdev|blkdev|familydev)\.h|virt[a-z_]*\.h"),
     (r"modules/xen/.*", rf"{STD}|hal\.h|netdev\.h|xen[a-z_/]*\.h|netfront[a-z_]*\.h|blk[a-z_]*\.h"),
@@ -105,7 +107,7 @@ HYPERVISOR_WORDS = re.compile(
 )
 
 
-@pytest.mark.parametrize("name", matching(r"modules/(netdev|blkdev|dns|family|lwip|resp|tls)/.*\.[ch]"))
+@pytest.mark.parametrize("name", matching(r"modules/(netdev|blkdev|dns|family|handoff|lwip|resp|tls)/.*\.[ch]"))
 def test_nothing_from_netdev_upward_knows_the_hypervisor(name: str) -> None:
     code = without_comments(read(name))
     assert [m[0] for m in HYPERVISOR_WORDS.finditer(code)] == []
@@ -124,6 +126,7 @@ PREFIXES = [
     (r"modules/dns/(?!mod_).*", r"dnsmsg_"),
     (r"modules/blkdev/(?!mod_).*", r"blkdev_"),
     (r"modules/family/.*", r"family"),
+    (r"modules/handoff/(?!mod_).*", r"handoff_"),
     (r"modules/http/(?!mod_).*", r"httpkey_|httppass_|httpscan_"),
     (r"modules/virtio/.*", r"virtio_|virtq_|vnet_|vblk_"),
     (r"modules/xen/.*", r"netfront_|blkfront_|xencons_|xenbus_|xenring_|xen_[a-z]+_driver$"),

@@ -9,6 +9,8 @@ from _vm import exit as _exit
 
 WNOHANG = 1
 
+_attrs = {"handoff": "connections"}
+
 _before = []
 _after = []
 
@@ -28,7 +30,10 @@ def after_fork(function):
 def _begin(host):
     for function in reversed(_before):
         function()
-    return _vm.fork(host or "")
+    return _fork(host or "")
+
+
+_fork = _vm.fork  # connections.py has another, once there are some to go with the next VM
 
 
 def _became():
@@ -121,6 +126,14 @@ async def wait_async(pid=-1):
 async def until_ready(*streams):
     """Until one of them can be read."""
     yield sys.modules["asyncio.core"]._io_queue.queue_read(_vm.Any(streams))
+
+
+def __getattr__(name):
+    if name not in _attrs:
+        raise AttributeError(name)
+    value = getattr(__import__(_attrs[name], globals(), None, (name,), 1), name)
+    globals()[name] = value
+    return value
 
 
 def WIFEXITED(status):
