@@ -14,7 +14,23 @@ import time
 from collections.abc import Callable
 
 from floe.errors import FloeError
-from tests.bench import appliances, boot, bulk, connections, cpu, dns, fork, http, nginx, perf, proxy, serve, size, xen
+from tests.bench import (
+    appliances,
+    boot,
+    bulk,
+    connections,
+    cpu,
+    dns,
+    fork,
+    handoff,
+    http,
+    nginx,
+    perf,
+    proxy,
+    serve,
+    size,
+    xen,
+)
 from tests.bench.common import Options, Report, machine, say, usable_accels
 
 BENCHES: dict[str, Callable[[Options], Report]] = {
@@ -22,6 +38,7 @@ BENCHES: dict[str, Callable[[Options], Report]] = {
     "ram": size.ram,
     "boot": boot.bench,
     "fork": fork.bench,
+    "handoff": handoff.bench,
     "serve": serve.bench,
     "cpu": cpu.bench,
     "perf": perf.bench,
