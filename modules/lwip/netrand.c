@@ -101,6 +101,10 @@ static void netrand_copied(const hal_identity_t *id) {
 }
 HAL_COPIED(HAL_COPIED_SECRETS, netrand_copied);
 
+// Two of one saved VM draw from here on what differs.
+static void netrand_suspend(hal_suspend_t what) { pool_left = what == HAL_RESUMED ? 0 : pool_left; }
+HAL_SUSPEND(netrand_suspend);
+
 uint32_t netrand_u32(void) {
     uint32_t r;
     if (pool_left < sizeof r) {

@@ -43,6 +43,12 @@ static void send_all(void) {
     }
 }
 
+static void check_link(netglue_t *g) {
+    if (netglue_check_link(g)) {
+        netevent_raise();
+    }
+}
+
 static void run_timers(uint64_t now) {
     nettimer_run(now);
     if (now >= link_due) {
@@ -50,9 +56,7 @@ static void run_timers(uint64_t now) {
         netdns_keep();
         netglue_t *g;
         for (unsigned i = 0; (g = netglue_get(i)) != NULL; i++) {
-            if (netglue_check_link(g)) {
-                netevent_raise();
-            }
+            check_link(g);
         }
     }
     timer_due = nettimer_deadline(now);
@@ -66,6 +70,9 @@ static bool run(void *arg) {
     for (unsigned i = 0; (g = netglue_get(i)) != NULL; i++) {
         nettx_reclaim(g);
         more |= netglue_rx(g, RX_BUDGET);
+        if (!netif_is_link_up(&g->netif)) {
+            check_link(g);
+        }
     }
     sock_tcp_flush(); // before what goes to this machine itself is delivered
     netif_poll_all();
@@ -123,6 +130,15 @@ void netstack_start(void) {
     netcfg_init();
     hal_event_add(&source);
 }
+
+// Another machine's network has to hear of us, once the card is there again: as where a cable was pulled and put in.
+static void moved(hal_suspend_t what) {
+    netglue_t *g;
+    for (unsigned i = 0; what == HAL_RESUMED && (g = netglue_get(i)) != NULL; i++) {
+        netif_set_link_down(&g->netif);
+    }
+}
+HAL_SUSPEND(moved);
 
 static void copied(const hal_identity_t *id) {
     netstack_start();

@@ -16,6 +16,7 @@ enum { RSP_OKAY = 0, RSP_ERROR = -1, RSP_EOPNOTSUPP = -2 };
 enum { ID_SLOT_BITS = 8, DISKS_LISTED = 2 * BLKDEV_MAX, MEMORY_SHARE = 64 };
 #define START_NS 10000000000ull   // all disks together, from probe to Connected...
 #define AT_LEAST_NS 1000000000ull // ...but one that had to wait for another's backend gets this much
+#define SETTLE_NS 5000000000ull   // for a backend's answers, before the VM is saved
 
 typedef struct {
     uint32_t grant;
@@ -247,6 +248,37 @@ void blkfront_ring_start(blkfront_t *n) {
     }
     blkfront_kick(&n->dev);
 }
+
+// Until the backend has answered all that it was told of: what it still had would be done again by the next one, and
+// perhaps by itself after that. It is done again where the time is not enough.
+static void settle(blkfront_t *n) {
+    uint64_t end = hal_clock_ns() + SETTLE_NS;
+    while (n->phase == BLKFRONT_UP && !xenring_answered(&n->ring) && hal_clock_ns() < end) {
+        xenring_arm(&n->ring, xenring_outstanding(&n->ring));
+        if (!xenring_answered(&n->ring)) {
+            xen_evtchn_wait(n->port, end);
+        }
+    }
+}
+
+void blkfront_ring_forget(blkfront_t *n) {
+    n->port = 0;
+    xenring_page_forget(&n->ring.page);
+    for (unsigned i = 0; i < n->dev.depth; i++) {
+        memset(n->slot[i].grant, 0, sizeof(n->slot[i].grant));
+    }
+}
+
+static void disks_suspend(hal_suspend_t what) {
+    blkdev_t *b;
+    for (unsigned i = 0; (b = blkdev_get(i)) != NULL; i++) {
+        if (b->ops != &blkfront_ops) {
+            continue;
+        }
+        what == HAL_SUSPENDING ? settle(blkfront_of(b)) : blkfront_xs_anew(blkfront_of(b));
+    }
+}
+HAL_SUSPEND(disks_suspend);
 
 static bool source_run(void *arg) { return blkfront_xs_step(arg); }
 

@@ -57,6 +57,8 @@ int blkfront_ring_open(blkfront_t *n);
 bool blkfront_ring_close(blkfront_t *n);
 // The backend listens: what was submitted and has not come back is put into the ring.
 void blkfront_ring_start(blkfront_t *n);
+// Nothing of the ring is anybody's any more (HAL_RESUMED).
+void blkfront_ring_forget(blkfront_t *n);
 // Declare the device dead, with one log line. Returns err.
 int blkfront_die(blkfront_t *n, const char *why, int err);
 
@@ -70,5 +72,7 @@ int blkfront_xs_accept(blkfront_t *n, uint64_t deadline_ns);
 // Time goes on: what the backend's state and the clock ask for. Main loop; cheap while all is well.
 bool blkfront_xs_step(blkfront_t *n);
 uint64_t blkfront_xs_deadline(const blkfront_t *n);
+// In another domain: look for the backend that the disk has there. What is in flight waits for it.
+void blkfront_xs_anew(blkfront_t *n);
 
 #endif

@@ -326,6 +326,19 @@ static const xenbus_rule_t rules[] = {
     {PHASE(DEAD), XENBUS_IN(XENBUS_UNKNOWN) | XENBUS_IN(XENBUS_CLOSING) | XENBUS_IN(XENBUS_CLOSED), close_dead},
 };
 
+void blkfront_xs_anew(blkfront_t *n) {
+    bool dead = n->phase == BLKFRONT_DEAD;
+    blkfront_ring_forget(n);
+    if (dead) {
+        xenbus_close(&n->bus);
+        return;
+    }
+    enter(n, BLKFRONT_AWAY, 0);
+    if (blkfront_xs_find(n) != 0) {
+        blkfront_die(n, "the disk is not here", -ENODEV);
+    }
+}
+
 bool blkfront_xs_step(blkfront_t *n) {
     blkfront_phase_t before = n->phase;
     if (n->bus.again_ns == 0 || n->phase == BLKFRONT_DEAD) {

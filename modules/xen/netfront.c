@@ -59,11 +59,7 @@ static const netdev_ops_t netfront_ops = {
 
 // ---- coming and going ---------------------------------------------------------------------------
 
-void netfront_disconnect(netfront_t *n) {
-    if (n->port == 0) {
-        return;
-    }
-    xen_evtchn_close(n->port);
+static void end_connection(netfront_t *n) {
     n->port = 0;
     n->up = n->tx_refused = false;
     n->first = NULL;
@@ -84,6 +80,25 @@ void netfront_disconnect(netfront_t *n) {
     }
     xenring_page_revoke(&n->tx.page);
     xenring_page_revoke(&n->rx.page);
+}
+
+void netfront_disconnect(netfront_t *n) {
+    if (n->port != 0) {
+        xen_evtchn_close(n->port);
+        end_connection(n);
+    }
+}
+
+void netfront_forget(netfront_t *n) {
+    xenring_page_forget(&n->tx.page);
+    xenring_page_forget(&n->rx.page);
+    for (uint32_t i = 0; i < n->slots; i++) {
+        xenring_page_forget(&n->txslot[i].page);
+        xenring_page_forget(&n->rxbuf[i].page);
+    }
+    if (n->port != 0) {
+        end_connection(n);
+    }
 }
 
 // The stack looks at this once: a card that is not connected by then is taken for one with all its pages.

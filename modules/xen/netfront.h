@@ -38,5 +38,7 @@ bool netfront_connected(const netfront_t *n);
 void netfront_start(netfront_t *n);
 // The backend is going or gone: the link is down, what was in flight is lost and its cookies come back. Idempotent.
 void netfront_disconnect(netfront_t *n);
+// The same after HAL_RESUMED: there is nobody to take anything back from.
+void netfront_forget(netfront_t *n);
 
 #endif

@@ -305,6 +305,15 @@ static void cards_changed(void *arg) {
     }
 }
 
+// In another domain each card has another backend. The watch of device/vif, set again there, finds it (cards_changed).
+static void vifs_suspend(hal_suspend_t what) {
+    for (unsigned i = 0; what == HAL_RESUMED && i < vif_count; i++) {
+        netfront_forget(vifs[i].rings);
+        unplug(&vifs[i]);
+    }
+}
+HAL_SUSPEND(vifs_suspend);
+
 static void wait_backend(vif_t *v, unsigned states, uint64_t deadline_ns) {
     if (v->plugged) {
         (void)xenbus_wait(&v->bus, states, deadline_ns); // wherever the backend is then, it is answered

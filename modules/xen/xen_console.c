@@ -131,19 +131,36 @@ static bool xencons_arm(void *arg) {
 static const hal_console_sink_t sink = {.send = xencons_send, .send_idle = xencons_send_idle};
 static hal_event_source_t source = {.run = xencons_run, .arm = xencons_arm, .console = true};
 
+static bool join(void) {
+    con.ring = xen_console_ring(&con.port);
+    if (con.ring != NULL) {
+        con.in_cons = con.ring->in_cons;
+        xen_evtchn_unmask(con.port);
+    }
+    return con.ring != NULL;
+}
+
 static int xencons_probe(void) {
     if (!xen_present()) {
         return 0;
     }
-    con.ring = xen_console_ring(&con.port);
-    if (con.ring == NULL) {
+    if (!join()) {
         return -ENODEV;
     }
-    con.in_cons = con.ring->in_cons;
-    xen_evtchn_unmask(con.port);
     hal_event_add(&source);
     hal_console_attach(&sink);
     return 1;
 }
+
+static void xencons_suspend(hal_suspend_t what) {
+    if (what == HAL_RESUMED && con.ring != NULL) {
+        con.freed = 0;
+        con.untold = con.full = false;
+        if (!join()) {
+            xencons_die("xen console: the host gave no ring\n");
+        }
+    }
+}
+HAL_SUSPEND(xencons_suspend);
 
 const hal_driver_t xen_console_driver = {"xen-console", xencons_probe};

@@ -27,6 +27,12 @@ typedef struct {
     uint32_t rsp_cons, rsp_seen;           // responses taken; known to be there
 } xenring_t;
 
+// The domain in which it was granted is another one's past (HAL_RESUMED).
+static inline void xenring_page_forget(xenring_page_t *p) {
+    p->ref = 0;
+    p->held = false;
+}
+
 // A backend may use it.
 static inline bool xenring_page_ready(const xenring_page_t *p) { return p->ref != 0 && !p->held; }
 
@@ -36,6 +42,11 @@ static inline void *xenring_entry(const xenring_t *r, uint32_t i, uint32_t entri
 }
 // Requests that the backend was told of and whose response has not been taken.
 static inline uint32_t xenring_outstanding(const xenring_t *r) { return r->req_pushed - r->rsp_cons; }
+
+// The backend has answered all that it was told of.
+static inline bool xenring_answered(const xenring_t *r) {
+    return ((const volatile xenring_shared_t *)(const void *)r->page.base)->rsp_prod == r->req_pushed;
+}
 
 // Take a grant back, and forget it. False: the backend still has the page mapped, the grant stays.
 bool xenring_take_back(xen_grant_t *ref);

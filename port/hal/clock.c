@@ -80,9 +80,29 @@ static bool use_pvclock(const monitor_pvclock_t *clock, const char *name) {
 }
 
 // The wall clock's page says when the clock's page began to count.
+static uint64_t pvclock_date(const monitor_pvclock_t *clock, const monitor_wallclock_t *wall) {
+    return wall->sec * NS_PER_S + wall->nsec + hal_pvclock_ns(clock);
+}
+
 static void pvclock_wall(const monitor_pvclock_t *clock, const monitor_wallclock_t *wall) {
     if (wall->sec != 0) {
-        wall_at_entry = wall->sec * NS_PER_S + wall->nsec + hal_pvclock_ns(clock) - hal_clock_ns();
+        hal_clock_wall_set(pvclock_date(clock, wall));
+    }
+}
+
+static uint64_t stopped_ns, stopped_date;
+
+void hal_clock_stop(void) {
+    stopped_date = pvclock_date(hal_platform->time, hal_platform->wall);
+    stopped_ns = hal_clock_ns();
+}
+
+void hal_clock_go(void) {
+    use_pvclock(hal_platform->time, hal_platform->clock); // another processor may have another rate
+    base_tsc = rdtsc();
+    base_ns = stopped_ns;
+    if (wall_at_entry != 0) {
+        wall_at_entry += pvclock_date(hal_platform->time, hal_platform->wall) - stopped_date;
     }
 }
 

@@ -243,6 +243,18 @@ typedef struct {
 #define HAL_COPIED(time, hook) \
     __attribute__((section("hal_copied"), used)) static const hal_copied_t hook##_entry = {time, hook}
 
+// ---- suspend.c: the VM is stopped, saved perhaps, and goes on where it was ------------------------------
+// SUSPENDING: it stands still in a moment; what others do for it comes to its end now, in seconds at most. RESUMED: it
+// is on another machine, or on this one at another time, with devices that know nothing of it, and there may be several
+// of it. A VM that was only stopped hears nothing.
+typedef enum { HAL_SUSPENDING, HAL_RESUMED } hal_suspend_t;
+// Tell all parts that the image has, in no order. Main loop, not from inside the stack.
+void hal_suspend_tell(hal_suspend_t what);
+// Who must be told says so beside its functions: HAL_SUSPEND(hook);
+typedef void (*hal_suspend_hook_t)(hal_suspend_t what);
+#define HAL_SUSPEND(hook) \
+    __attribute__((section("hal_suspend"), used)) static const hal_suspend_hook_t hook##_entry = hook
+
 // ---- drivers ------------------------------------------------------------------------------------
 // A driver an image can hold; the generated floe_app.c lists those that it does. probe() finds and
 // starts every device of its kind. Returns how many came up, or -errno of the first that failed.

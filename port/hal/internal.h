@@ -76,7 +76,12 @@ void hal_clock_init(void);
 // Where the rate is measured: end the measurement, before the LAPIC timer is used for anything else. Main's start
 // order calls it last; it takes at most what is missing to 1 ms since hal_clock_init().
 void hal_clock_settle(void);
+// The platform's VM is stopped and goes on, perhaps on another machine: the clock stands still in between, the wall clock
+// goes on by as much as the host's did.
+void hal_clock_stop(void);
+void hal_clock_go(void);
 void hal_irq_init(void);
+// Also later: what the processor has to give is mixed in once more.
 void hal_entropy_init(void);
 void hal_uart_init(void);
 // Send bytes and wait for each: early boot and panic only.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What the host asks of the VM (Xen docs/misc/xenstore-paths.pandoc, control/*): its end, or a new start. At the start
-// also the host's seed, where the processor gives no randomness. Owns the watch. Not here: how a script is asked for
+// What the host asks of the VM (Xen docs/misc/xenstore-paths.pandoc, control/*): its end, a new start, or to stand still
+// (suspend.c). At the start also the host's seed, where the processor gives no randomness. Owns the watch. Not here: how a script is asked for
 // its end (hal/stop.c). Context: main loop.
 //
 // Nothing of this is worth a delay of the script's first words or of a server's first answer:
@@ -32,12 +32,35 @@ static int take_request(char request[REQUEST_MAX]) {
         }
         int len = xen_store_read(tx, SHUTDOWN, request, REQUEST_MAX);
         bool known = len > 0 && (strcmp(request, "poweroff") == 0 || strcmp(request, "halt") == 0 ||
-                                 strcmp(request, "reboot") == 0);
+                                 strcmp(request, "reboot") == 0 || strcmp(request, "suspend") == 0);
         err = known ? xen_store_write(tx, SHUTDOWN, "") : -ENOENT;
         int ended = xen_store_end(tx, err == 0);
         err = err == 0 ? ended : len < 0 ? len : err;
     }
     return err;
+}
+
+// 64 hexadecimal digits that the host wrote.
+static void take_seed(void) {
+    char text[2 * SEED_BYTES + 2];
+    uint8_t seed[SEED_BYTES];
+    if (xen_store_read(0, "floe/seed", text, sizeof(text)) != 2 * SEED_BYTES) {
+        return;
+    }
+    for (unsigned i = 0; i < SEED_BYTES; i++) {
+        int high = xen_hex(text[2 * i]), low = xen_hex(text[2 * i + 1]);
+        if (high < 0 || low < 0) {
+            return;
+        }
+        seed[i] = (uint8_t)(high << 4 | low);
+    }
+    hal_entropy_add(seed, sizeof(seed));
+}
+
+static void announce(void) {
+    (void)xen_store_write(0, "control/feature-poweroff", "1");
+    (void)xen_store_write(0, "control/feature-reboot", "1");
+    (void)xen_store_write(0, "control/feature-suspend", "1");
 }
 
 static void shutdown_asked(void *arg) {
@@ -52,6 +75,13 @@ static void shutdown_asked(void *arg) {
         }
         return;
     }
+    if (strcmp(request, "suspend") == 0) {
+        if (xen_suspend()) {
+            announce();
+            take_seed();
+        }
+        return;
+    }
     xen_control_reboot = strcmp(request, "reboot") == 0;
     hal_stop_ask();
 }
@@ -60,8 +90,7 @@ static void start(void) {
     static xen_watch_t watch = {.path = SHUTDOWN, .fired = shutdown_asked};
     static unsigned tries;
     static bool heard;
-    (void)xen_store_write(0, "control/feature-poweroff", "1");
-    (void)xen_store_write(0, "control/feature-reboot", "1");
+    announce();
     heard = heard || xen_store_watch(&watch) == 0;
     started = ++tries == STARTS_MAX;
     if (heard || started) {
@@ -84,23 +113,6 @@ static uint64_t control_deadline(void *arg) {
 }
 
 static hal_event_source_t source = {.run = control_run, .deadline = control_deadline};
-
-// 64 hexadecimal digits that the host wrote.
-static void take_seed(void) {
-    char text[2 * SEED_BYTES + 2];
-    uint8_t seed[SEED_BYTES];
-    if (xen_store_read(0, "floe/seed", text, sizeof(text)) != 2 * SEED_BYTES) {
-        return;
-    }
-    for (unsigned i = 0; i < SEED_BYTES; i++) {
-        int high = xen_hex(text[2 * i]), low = xen_hex(text[2 * i + 1]);
-        if (high < 0 || low < 0) {
-            return;
-        }
-        seed[i] = (uint8_t)(high << 4 | low);
-    }
-    hal_entropy_add(seed, sizeof(seed));
-}
 
 static int control_probe(void) {
     uint8_t any;

@@ -7,7 +7,7 @@
 #include "shared.h"
 #include "xencons.h"
 
-enum { SCHEDOP_SHUTDOWN = 2, SHUTDOWN_POWEROFF = 0, SHUTDOWN_REBOOT = 1, SHUTDOWN_CRASH = 3 };
+enum { SHUTDOWN_POWEROFF = 0, SHUTDOWN_REBOOT = 1, SHUTDOWN_CRASH = 3 };
 #define ROOM_NS 1000000000ull // for the host to make room, in all
 #define RELAX_NS 1000000ull
 // The exit code, and how many bytes the console was given in all, so that the host knows when it has read the last one.

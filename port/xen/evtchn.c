@@ -108,6 +108,11 @@ static bool events_arm(void *arg) {
     return false;
 }
 
+static struct {
+    uint32_t vcpu;
+    uint8_t vector;
+} upcall;
+
 static hal_event_source_t events = {.run = events_run, .arm = events_arm};
 
 int xen_evtchn_init(void) {
@@ -117,13 +122,14 @@ int xen_evtchn_init(void) {
     if (irq < 0) {
         return irq;
     }
-    struct {
-        uint32_t vcpu;
-        uint8_t vector;
-    } op = {.vector = (uint8_t)data};
+    upcall.vector = (uint8_t)data;
+    hal_event_add(&events);
+    return 0;
+}
+
+int xen_evtchn_listen(void) {
     for (unsigned i = 0; i < XEN_EVTCHN_WORDS; i++) {
         xen_shared->evtchn_mask[i] = UINT64_MAX; // until a port's owner is there
     }
-    hal_event_add(&events);
-    return (int)xen_hypercall(XEN_HVM_OP, HVMOP_SET_EVTCHN_UPCALL_VECTOR, (long)&op, 0);
+    return (int)xen_hypercall(XEN_HVM_OP, HVMOP_SET_EVTCHN_UPCALL_VECTOR, (long)&upcall, 0);
 }

@@ -64,9 +64,9 @@ static void release(xen_grant_t ref) {
     table.free++;
 }
 
-// A page of ours in whose place Xen puts one of the table's.
-static void *map(uint64_t index) {
-    void *page = hal_mem_dma(HAL_PAGE_SIZE, HAL_PAGE_SIZE);
+// A page of ours in whose place Xen puts one of the table's; the one that was in it before, if any.
+static void *map(void *page, uint64_t index) {
+    page = page != NULL ? page : hal_mem_dma(HAL_PAGE_SIZE, HAL_PAGE_SIZE);
     if (page != NULL && xen_physmap(XEN_SPACE_GRANT_TABLE, index, page) != 0) {
         hal_mem_return(page, HAL_PAGE_SIZE);
         page = NULL;
@@ -81,11 +81,11 @@ static bool add_frame(void) {
     }
     if (table.version == 2 && first % STATUS_PER_FRAME == 0) {
         unsigned s = first / STATUS_PER_FRAME;
-        if (table.status[s] == NULL && (table.status[s] = map(STATUS_FRAMES | s)) == NULL) {
+        if ((table.status[s] = map((void *)(uintptr_t)table.status[s], STATUS_FRAMES | s)) == NULL) {
             return false;
         }
     }
-    table.frame[n] = map(n);
+    table.frame[n] = map(table.frame[n], n);
     if (table.frame[n] == NULL) {
         table.frames_max = n; // not asked again
         return false;
@@ -183,6 +183,19 @@ bool xen_grant_end(xen_grant_t ref) {
     release(ref);
     return true;
 }
+
+// In another domain the table is empty: nobody has anything of ours, and all references are free.
+static void grants_suspend(hal_suspend_t what) {
+    unsigned had = table.frames;
+    if (what == HAL_SUSPENDING || had == 0) {
+        return;
+    }
+    table.frames = table.free = table.first = 0;
+    hal_assert(set_version(table.version));
+    while (table.frames < had && add_frame()) {
+    }
+}
+HAL_SUSPEND(grants_suspend);
 
 unsigned xen_grant_free_count(void) {
     return start() ? table.free + (table.frames_max - table.frames) * table.per_frame : 0;

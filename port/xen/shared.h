@@ -31,9 +31,17 @@ extern xen_shared_info_t *xen_shared; // NULL before xen_start(), and where ther
 
 // Let a page of Xen's take the place of one of ours, whose own memory is lost (XENMEM_add_to_physmap). 0 or -errno.
 int xen_physmap(unsigned space, uint64_t index, const void *page);
+enum { SCHEDOP_SHUTDOWN = 2 };
 enum { XEN_SPACE_SHARED_INFO = 0, XEN_SPACE_GRANT_TABLE = 1 };
-// Let events interrupt, and make the timer's port. 0 or -errno.
+// Find an interrupt for events, once; then let them interrupt: no port is known, and none is heard. 0 or -errno.
 int xen_evtchn_init(void);
+int xen_evtchn_listen(void);
+// What xen_start() and xen_run() set up, in another domain, which knows nothing of it.
+void xen_anew(void);
+// The same for the store: its ring is another, watches are set again.
+void xen_store_anew(void);
+// Stand still until the host lets the VM go on. True: it does so in another domain, and all parts have been told.
+bool xen_suspend(void);
 // Xen's own count of nanoseconds, which absolute times in hypercalls are in.
 uint64_t xen_time_ns(void);
 // The host asked for a new start: the VM's end is one (control.c sets it, end.c looks).
@@ -42,6 +50,7 @@ extern bool xen_control_reboot;
 // followed, and can be tried again.
 int xen_balloon_watch(void);
 // The members of hal_platform_t.
+// Also again.
 int xen_timer_init(void);
 void xen_timer(uint64_t deadline_ns);
 void xen_early_write(const char *data, size_t len);

@@ -55,30 +55,45 @@ static hal_platform_t platform = {
     .end = xen_end,
 };
 
+// Xen's page in the place of this one. Writing the parameter, whatever to, is what makes Xen look at the processor's mode
+// and lay the page out for 64 bits. The value is an interrupt that no PVH guest has; by one other than 0 the tools know
+// a guest whose call to be suspended has a result.
+static void map_shared(xen_shared_info_t *page) {
+    xen_hvm_param_t callback = {.domid = XEN_DOMID_SELF, .index = HVM_PARAM_CALLBACK_IRQ, .value = 1};
+    hal_assert(xen_hypercall(XEN_HVM_OP, HVMOP_SET_PARAM, (long)&callback, 0) == 0);
+    hal_assert(xen_physmap(XEN_SPACE_SHARED_INFO, 0, page) == 0);
+}
+
 void xen_start(void) {
     if (hal_cpu_hypervisor() != HAL_HV_XEN) {
         return;
     }
-    // Writing this parameter, whatever to, is what makes Xen look at the processor's mode and lay out the page for 64
-    // bits.
-    xen_hvm_param_t no_callback = {.domid = XEN_DOMID_SELF, .index = HVM_PARAM_CALLBACK_IRQ};
-    hal_assert(xen_hypercall(XEN_HVM_OP, HVMOP_SET_PARAM, (long)&no_callback, 0) == 0);
     xen_shared_info_t *page = hal_mem_dma(HAL_PAGE_SIZE, HAL_PAGE_SIZE); // its frame is replaced by Xen's
     hal_assert(page != NULL);
-    hal_assert(xen_physmap(XEN_SPACE_SHARED_INFO, 0, page) == 0);
+    map_shared(page);
     xen_shared = page;
     platform.time = &page->vcpu[0].time;
     platform.wall = &page->wall;
     hal_platform = &platform;
 }
 
-void xen_run(void) {
-    if (!xen_present()) {
-        return;
-    }
-    int r = xen_evtchn_init();
+static void run(void) {
+    int r = xen_evtchn_listen();
     if (r == 0) {
         r = xen_timer_init();
     }
     hal_assert(r == 0);
+}
+
+void xen_run(void) {
+    if (xen_present()) {
+        int r = xen_evtchn_init();
+        hal_assert(r == 0);
+        run();
+    }
+}
+
+void xen_anew(void) {
+    map_shared(xen_shared);
+    run();
 }

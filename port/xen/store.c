@@ -404,6 +404,16 @@ int xen_store_watch(xen_watch_t *w) {
     return err;
 }
 
+void xen_store_anew(void) {
+    xs.page = NULL;
+    xs.down = 0;
+    xs.got = 0;
+    xs.unanswered = 0;
+    for (xen_watch_t *w = xs.watches; w != NULL; w = w->next) {
+        w->pending |= ask_watch(XS_WATCH, w) != 0; // what cannot be watched is looked at once
+    }
+}
+
 void xen_store_unwatch(xen_watch_t *w) {
     for (xen_watch_t **at = &xs.watches; *at != NULL; at = &(*at)->next) {
         if (*at == w) {

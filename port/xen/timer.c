@@ -33,6 +33,7 @@ void xen_timer(uint64_t deadline_ns) {
 }
 
 int xen_timer_init(void) {
+    armed = UINT64_MAX;
     xen_hypercall(XEN_VCPU_OP, VCPUOP_STOP_PERIODIC_TIMER, 0, 0);
     int r = xen_evtchn_virq(XEN_VIRQ_TIMER, &port);
     if (r == 0) {

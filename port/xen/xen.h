@@ -54,6 +54,7 @@ typedef uint32_t xen_grant_t; // 0 is no grant
 xen_grant_t xen_grant_page(uint16_t dom, const void *page, bool readonly);
 // Take it back. False: the other side still has it mapped, nothing changed. True: the reference is free again.
 bool xen_grant_end(xen_grant_t ref);
+// After HAL_RESUMED no reference and no port of before is one: who had any forgets it, and neither ends nor closes it.
 unsigned xen_grant_free_count(void);
 
 // ---- store.c ------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // port/hal/clock.c over a fake CMOS clock, CPUID and pvclock page. Commands: days YEAR MONTH DAY; cmos REG VALUE;
-// cmos_time; kvm MUL SHIFT SEC NSEC; init; wall; source; tsc.
+// cmos_time; kvm MUL SHIFT SEC NSEC; init; stop; go MUL SHIFT SEC (of
+// the machine where it goes on); wall; source; tsc.
 
 #include "talk.h"
 
@@ -35,7 +36,8 @@ static long fake_monitor_call(long fn, long a, long b, long c) {
 #define monitor_wallclock wallclock
 #include "hal/clock.c"
 
-const hal_platform_t *hal_platform; // a PC
+const hal_platform_t *hal_platform; // a PC, until it is stopped
+static const hal_platform_t platform = {.clock = "pvclock", .time = &pvclock, .wall = &wallclock};
 
 uint64_t boot_entry_tsc;
 static uint32_t timer_count;
@@ -81,6 +83,18 @@ static void command(const talk_t *t) {
         pvclock.tsc_timestamp = rdtsc();
         wallclock.sec = (uint32_t)talk_number(t, 3);
         wallclock.nsec = (uint32_t)talk_number(t, 4);
+    } else if (talk_is(t, "stop")) {
+        hal_platform = &platform;
+        hal_clock_stop();
+    } else if (talk_is(t, "go")) {
+        pvclock.tsc_to_system_mul = (uint32_t)talk_number(t, 1);
+        pvclock.tsc_shift = (int8_t)strtol(t->word[2], NULL, 0);
+        pvclock.tsc_timestamp = rdtsc();
+        pvclock.system_time = 0;
+        wallclock.sec = (uint32_t)talk_number(t, 3);
+        hal_clock_go();
+    } else if (talk_is(t, "set")) {
+        hal_clock_wall_set(talk_number(t, 1));
     } else if (talk_is(t, "init")) {
         boot_entry_tsc = rdtsc();
         hal_clock_init();

@@ -120,6 +120,31 @@ def test_kvmclock(h: Harness, mul: int, shift: int, ns_per_cycle: float) -> None
     assert 0 <= wall - 1_800_000_000_250_000_000 < 10**9
 
 
+@pytest.mark.parametrize("offset", [0, -1_000_000])
+def test_a_machine_that_was_stopped(h: Harness, offset: int) -> None:
+    """It goes on after 5000 s of the host's, where a cycle takes half as long: the wall clock has gone on by those, from
+    whatever it was set to; the other one has not, and counts cycles of the new kind."""
+    h.do("kvm", 1 << 31, 1, 1_800_000_000, 0)
+    h.do("init")
+    h.do("set", (1_800_000_000 + offset) * 10**9)
+    before = read(h)
+    h.do("stop")
+    h.do("go", 1 << 31, 0, 1_800_005_000)
+    after = read(h)
+    assert before.ns < after.ns < before.ns + 1000 * 10**9
+    assert abs(after.wall - (1_800_005_000 + offset) * 10**9) < 1000 * 10**9
+    later = read(h)
+    assert (later.before - after.after) / 2 - 2 <= later.ns - after.ns <= (later.after - after.before) / 2 + 2
+
+
+def test_a_machine_without_a_date_has_none_later(h: Harness) -> None:
+    h.do("cmos", STATUS_A, 0xFF)
+    h.do("init")
+    h.do("stop")
+    h.do("go", 1 << 31, 1, 1_800_005_000)
+    assert read(h).wall == 0
+
+
 def test_time_goes_forward(h: Harness) -> None:
     h.do("init")
     readings = [read(h).ns for _ in range(50)]

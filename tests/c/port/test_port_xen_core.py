@@ -45,7 +45,7 @@ def test_start_asks_for_the_64_bit_page(program: Path) -> None:
         text = h.do("start")
     assert text.splitlines()[-1] == "1"
     assert calls(text) == [
-        (34, 0, struct.pack("<HHIQ", SELF, 0, 0, 0)),  # HVMOP_set_param, HVM_PARAM_CALLBACK_IRQ: Xen looks at our mode
+        (34, 0, struct.pack("<HHIQ", SELF, 0, 0, 1)),  # HVMOP_set_param, HVM_PARAM_CALLBACK_IRQ: Xen looks at our mode
         (12, 7, struct.pack("<HHIQQ", SELF, 0, 0, 0, 0x20000)),  # XENMEM_add_to_physmap, XENMAPSPACE_shared_info
     ]
 
@@ -212,3 +212,42 @@ def test_a_panic_while_the_end_is_written_ends_all_the_same(h: Harness) -> None:
     text = h.do("end", 120)  # as hal_panic does
     assert "store" not in text
     assert calls(text) == [(29, 2, struct.pack("<I", 3))]
+
+
+# ---- suspend -------------------------------------------------------------------------------------
+
+
+def said(text: str) -> list[str]:
+    """What was done, the hypercalls as "call NUMBER OP"."""
+    return [" ".join(line.split()[:3]) if line.startswith("call") else line for line in text.splitlines()]
+
+
+def test_suspended_and_saved_only(h: Harness) -> None:
+    h.do("run")
+    h.do("write", b"hello".hex())
+    h.do("answer", 1)  # SHUTDOWN_suspend was cancelled
+    assert said(h.do("suspend")) == ["flush 1000000000", "tell 0 prod 5", "stop", "call 29 2", "go", "0"]
+
+
+def test_suspended_and_resumed_in_another_domain(h: Harness) -> None:
+    """Xen's pages and ports are made again before the clock is looked at, the store before drivers are told."""
+    for _ in range(2):
+        h.do("answer", 0)
+    h.do("answer", 0, struct.pack("<III", 0, 0, 5).hex())
+    h.do("run")
+    h.do("timer", 500)
+    h.do("write", b"hello".hex())
+    for answer in (0, 0, 0, 0, 0):
+        h.do("answer", answer)
+    h.do("answer", 0, struct.pack("<III", 0, 0, 9).hex())
+    h.do("word", PENDING + 64, 0)
+    text = h.do("suspend")
+    assert said(text) == [
+        *("flush 1000000000", "tell 0 prod 5", "stop", "call 29 2"),
+        *("call 34 0", "call 12 7", "call 34 23", "call 24 7", "call 32 1", "call 32 9"),
+        *("go", "entropy", "store", "tell 1 prod 0", "1"),
+    ]
+    assert (34, 23, struct.pack("<IB", 0, 0x47)) in calls(text)  # the vector of before
+    assert calls(text)[-1] == (32, 9, struct.pack("<I", 9))  # the new timer port
+    assert h.number("word", PENDING + 64) == FOREVER  # no port is heard before its owner is there
+    assert calls(h.do("timer", 500)) != []  # armed anew for a deadline of before

@@ -93,3 +93,35 @@ def test_the_end_of_what_is_not_granted_is_our_bug(h: Harness, ref: int) -> None
 
 def test_random_grants(h: Harness) -> None:
     assert h.number("churn", 1, 60) == 0
+
+
+@pytest.mark.parametrize(("version", "maps"), [(1, 3), (2, 4)])
+def test_another_domain_has_an_empty_table(h: Harness, version: int, maps: int) -> None:
+    """Of as many frames as before, whose references are all free."""
+    h.do("only", version)
+    per_frame = 512 if version == 1 else 256
+    granted = [h.number("grant", 3, 5 + n, 0) for n in range(2 * per_frame + 1)]
+    h.do("use", granted[0], 1)
+    assert h.numbers("anew") == [version, maps]
+    assert h.number("free") == 4 * per_frame - RESERVED
+    assert h.numbers("entry", granted[0])[1] == 0
+    again = [h.number("grant", 4, 7, 1) for n in range(2 * per_frame + 1)]
+    assert (
+        len(set(again)) == len(again)
+        and min(again) == RESERVED
+        and h.numbers("entry", again[0])[1:] == [PERMIT | READONLY, 4, 7]
+    )
+    assert h.number("end", again[0]) == 1
+
+
+def test_another_domain_may_have_fewer_frames(h: Harness) -> None:
+    for n in range(513):
+        h.do("grant", 3, 5 + n, 0)
+    h.do("maps_left", 1)
+    h.do("anew")
+    assert h.number("free") == 512 - RESERVED
+
+
+def test_no_grant_no_table_in_another_domain_either(h: Harness) -> None:
+    assert h.numbers("anew") == [0, 0]
+    assert h.number("grant", 3, 5, 0) >= RESERVED

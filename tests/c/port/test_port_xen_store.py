@@ -259,6 +259,39 @@ def test_a_dead_store_does_not_keep_the_vm_awake(h: Harness) -> None:
     assert run(h) == []
 
 
+@pytest.mark.parametrize("broken", ["", "half", "dead"])
+def test_another_domain(h: Harness, broken: str) -> None:
+    """Its ring is empty and its store knows no watch: each is set again and fires, whatever state the old ring was in."""
+    h.do("indices", 1000)
+    for name in ("a", "b"):
+        h.do("watch", name, name)
+    h.do("unwatch", "b")
+    run(h)
+    if broken == "half":
+        h.do("step", 7)
+        h.do("touch", "a")
+        h.do("run")  # half of the event has come
+        h.do("step", 1024)
+    elif broken == "dead":
+        h.do("fault", "type", 0)
+        assert h.number("write", "k", "v") == EIO
+    h.do("anew")
+    assert run(h) == ["a"]
+    h.do("set", "k", "v")
+    assert h.do("read", "k", 10) == "1 v"
+    h.do("touch", "a")
+    assert run(h) == ["a"]
+    assert len(h.log) == (broken == "dead")
+
+
+def test_a_watch_that_another_domain_s_store_refuses_is_looked_at_once(h: Harness) -> None:
+    h.do("watch", "a", "a")
+    run(h)
+    h.do("fault", "error", 0)
+    h.do("anew")
+    assert run(h) == ["a"]
+
+
 @pytest.mark.parametrize("seed", [1, 1000])
 def test_random_lives(h: Harness, seed: int) -> None:
     assert h.number("fuzz", seed, 250) == 0

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
-// port/xen's start.c, evtchn.c, timer.c and end.c over an Xen that is a switch: hypercalls are printed as "call NUMBER
+// port/xen's start.c, evtchn.c, timer.c, end.c and suspend.c over an Xen that is a switch: hypercalls are printed as "call NUMBER
 // OP ARGUMENT" (its bytes in hexadecimal) and answered with what was set. Commands: answer RESULT [HEX] (the next
 // hypercall: its result, and what it leaves at the start of its argument); start; run; arm; alloc DOM; virq N;
 // close|unmask|notify|take PORT; wait PORT NS [ROUND] (the event comes in that round of polling); word INDEX [VALUE]
 // (64-bit word of the shared page); timer NS; clock NS; tsc N; now; pv VERSION TSC SYSTEM MUL SHIFT; store RESULT;
 // ring PROD CONS; write HEX; out N; end
-// CODE [REBOOT].
+// CODE [REBOOT]; suspend.
 
 #include "talk.h"
 
@@ -21,6 +21,7 @@ uint64_t hal_clock_cycles(void) { return tsc; }
 
 #include "xen/end.c"
 #include "xen/evtchn.c"
+#include "xen/suspend.c"
 #include "xen/timer.c"
 
 enum { ANSWERS = 16, PAGE_AT = 0x20000000, RING_PFN = 0x20001, RING_PORT = 2 };
@@ -70,7 +71,7 @@ long xen_hypercall(unsigned number, long a, long b, long c) {
             tsc += 1000000; // the time is over
         }
     }
-    if (number == XEN_SCHED_OP && a == SCHEDOP_SHUTDOWN) {
+    if (number == XEN_SCHED_OP && a == SCHEDOP_SHUTDOWN && *(uint32_t *)b != SHUTDOWN_SUSPEND) {
         longjmp(ended, 1);
     }
     if (answered == answers) {
@@ -93,6 +94,13 @@ int hal_irq_msi(uint64_t *addr, uint32_t *data) {
     *data = 0x47;
     return 7;
 }
+
+void hal_console_flush(uint64_t timeout_ns) { printf("flush %llu\n", (unsigned long long)timeout_ns); }
+void hal_suspend_tell(hal_suspend_t what) { printf("tell %d prod %u\n", what, xen_console_prod); }
+void hal_clock_stop(void) { printf("stop\n"); }
+void hal_clock_go(void) { printf("go\n"); }
+void hal_entropy_init(void) { printf("entropy\n"); }
+void xen_store_anew(void) { printf("store\n"); }
 
 static hal_event_source_t *source;
 void hal_event_add(hal_event_source_t *s) { source = s; }
@@ -168,6 +176,8 @@ static void guarded(const talk_t *t) {
         printf("%d\n", hal_platform != NULL && xen_present());
     } else if (talk_is(t, "run")) {
         xen_run();
+    } else if (talk_is(t, "suspend")) {
+        printf("%d\n", xen_suspend());
     } else if (talk_is(t, "end")) {
         xen_control_reboot = talk_number(t, 2) != 0;
         xen_end((int)talk_number(t, 1));

@@ -2,7 +2,8 @@
 // port/xen/grant.c over a fake Xen that keeps both versions of the table. Commands: only V: versions that Xen takes (1,
 // 2, 3: both, 0: none); frames MAX; query ERR: of the size; maps_left N; dma_left N; cmdline WORDS; grant DOM PAGE RO;
 // end REF; free; entry REF: flags, domain, frame as Xen reads them; use REF 1|0: the other side maps it, or not; all:
-// grants until there is none, how many; churn SEED COUNT: random grants and ends, checked against a model.
+// grants until there is none, how many; anew: another domain, whose table is empty; churn SEED
+// COUNT: random grants and ends, checked against a model.
 
 #include "talk.h"
 
@@ -59,7 +60,7 @@ int xen_physmap(unsigned space, uint64_t index, const void *page) {
     if (index >= (status ? (frames_max + 7) / 8 : frames_max) || (status && version != 2)) {
         return -EINVAL;
     }
-    *(status ? &xen.status[index] : &xen.frame[index]) = (uint8_t *)(uintptr_t)page;
+    *(status ? &xen.status[index] : &xen.frame[index]) = memset((uint8_t *)(uintptr_t)page, 0, HAL_PAGE_SIZE);
     return 0;
 }
 
@@ -105,6 +106,14 @@ static void use(unsigned ref, bool on) {
 }
 
 static uint8_t *page_number(uint64_t n) { return (uint8_t *)(n * HAL_PAGE_SIZE); }
+
+// Frames of another domain, of no content, in pages that hold what they held.
+static void anew(void) {
+    memset(&xen, 0, sizeof(xen));
+    version = maps = 0;
+    grants_suspend(HAL_SUSPENDING);
+    grants_suspend(HAL_RESUMED);
+}
 
 static void life(void) {
     static unsigned page_of[64 * 512]; // 0: not granted
@@ -185,6 +194,9 @@ static void command(const talk_t *t) {
             n++;
         }
         printf("%u %u\n", n, maps);
+    } else if (talk_is(t, "anew")) {
+        anew();
+        printf("%u %u\n", version, maps);
     } else if (talk_is(t, "churn")) {
         printf("%d\n", fuzz_lives(life, talk_number(t, 1), talk_number(t, 2)));
     }

@@ -2,8 +2,8 @@
 // port/xen/store.c over a ring whose other end can lie. The other end works whenever the client waits, as far as the
 // rings let it. Commands: the verbs of xen.h (read PATH SIZE, num PATH MAX, write PATH VALUE TX, rm, list PATH SIZE,
 // begin, end TX COMMIT, watch NAME PATH, unwatch NAME), run (a turn of the main loop), arm; set PATH VALUE, unset, get
-// (the store itself), touch NAME (a watch event); fault NAME AT: what is wrong with answer AT, from 0; step N: bytes
-// moved at a time; param PFN PORT; clock; asked: requests seen; fuzz SEED COUNT.
+// (the store itself), touch NAME (a watch event); fault NAME AT: what is wrong with answer AT, from 0; anew: in another
+// domain; step N: bytes moved at a time; param PFN PORT; clock; asked: requests seen; fuzz SEED COUNT.
 
 #include "talk.h"
 
@@ -391,6 +391,12 @@ static void command(const talk_t *t) {
     } else if (talk_is(t, "fault")) {
         strncpy(server.fault, t->word[1], sizeof(server.fault) - 1);
         server.fault_at = server.answers + (unsigned)talk_number(t, 2);
+    } else if (talk_is(t, "anew")) { // a ring of zeros, and a store that has heard of no watch
+        memset(page, 0, sizeof(*page));
+        memset(set_watches, 0, sizeof(set_watches));
+        server.req_cons = server.rsp_prod = 0;
+        server.in_len = server.out_len = server.out_at = 0;
+        xen_store_anew();
     } else if (talk_is(t, "step")) {
         server.step = (uint32_t)talk_number(t, 1);
     } else if (talk_is(t, "param")) {

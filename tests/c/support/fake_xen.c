@@ -131,6 +131,26 @@ bool xen_evtchn_wait(xen_port_t port, uint64_t deadline_ns) {
     return true;
 }
 
+// ---- another domain --------------------------------------------------------------------------------
+
+// What the linker gathers where the code under test has hooks; none else.
+extern const hal_suspend_hook_t __start_hal_suspend[] __attribute__((weak));
+extern const hal_suspend_hook_t __stop_hal_suspend[] __attribute__((weak));
+
+static void tell(hal_suspend_t what) {
+    for (const hal_suspend_hook_t *hook = __start_hal_suspend; hook < __stop_hal_suspend; hook++) {
+        (*hook)(what);
+    }
+}
+
+void fake_xen_anew(void) {
+    memset(fake_xen.grant, 0, sizeof(fake_xen.grant));
+    memset(fake_xen.port, 0, sizeof(fake_xen.port));
+    fake_xen.grants_in_use = 0;
+    fake_xenstore_anew();
+    tell(HAL_RESUMED);
+}
+
 // ---- commands --------------------------------------------------------------------------------------
 
 uint64_t fake_xen_word(char **word, unsigned words, unsigned i) {
@@ -198,6 +218,10 @@ bool fake_xen_command(char **word, unsigned words) {
             fake_xen.port[p].used ? printf("%u ", p) : 0;
         }
         printf("\n");
+    } else if (strcmp(what, "suspending") == 0) {
+        tell(HAL_SUSPENDING);
+    } else if (strcmp(what, "resumed") == 0) {
+        fake_xen_anew();
     } else if (strcmp(what, "port_raise") == 0) {
         fake_port_raise((xen_port_t)fake_xen_word(word, words, 1));
     } else {

@@ -58,9 +58,14 @@ void fake_xs_react(const char *path, const char *value, const char *path2, const
 // "C" (commit), "A" (abort), "?path" (watch), "!path" (unwatch), separated by newlines.
 const char *fake_xs_log(void);
 
+// The driver wakes up in another domain: it has no grant and no port, and each watch is fired. XenStore stays as it is,
+// and the domain's number: what the driver may not know.
+void fake_xen_anew(void);
+
 // The commands for a harness: false when the first word is none of them. The second is fake_xenstore.c's part.
 bool fake_xen_command(char **word, unsigned words);
 bool fake_xenstore_command(char **word, unsigned words);
+void fake_xenstore_anew(void);
 uint64_t fake_xen_word(char **word, unsigned words, unsigned i); // a number; STRAY where there is none
 _Noreturn void fake_xen_stray(const char *what, unsigned number);
 

@@ -372,6 +372,12 @@ int xen_store_watch(xen_watch_t *w) {
     return err;
 }
 
+void fake_xenstore_anew(void) {
+    for (xen_watch_t *w = watches; w != NULL; w = w->next) {
+        w->pending = true;
+    }
+}
+
 void xen_store_unwatch(xen_watch_t *w) {
     ask('!', w->path, NULL);
     for (xen_watch_t **at = &watches; *at != NULL; at = &(*at)->next) {

@@ -34,10 +34,11 @@ def build(out: Path, own: str, *sources: str) -> Path:
 class Backend:
     """The two folders of one device in the fake XenStore: the driver's (domain 1) and the backend's (domain 0)."""
 
-    def __init__(self, h: Harness, kind: str, number: int) -> None:
+    def __init__(self, h: Harness, kind: str, number: int, domain: int = 1) -> None:
+        """domain: the number that the backend knows the driver's domain by."""
         self.h = h
         self.front = f"/local/domain/1/device/{kind}/{number}"
-        self.back = f"/local/domain/0/backend/{kind}/1/{number}"
+        self.back = f"/local/domain/0/backend/{kind}/{domain}/{number}"
         self.h.do("xs_set", f"{self.front}/backend", self.back)
         self.h.do("xs_set", f"{self.front}/backend-id", 0)
         self.h.do("xs_set", f"{self.front}/state", INITIALISING)

@@ -17,6 +17,7 @@ MS = 1_000_000
 CTRL_C = ["INPUT 03"]
 UUID = "19668ed9-a9a5-48e5-afd0-395117c5b5c0"
 SEED = os.urandom(32).hex()
+FEATURES = [f"W control/feature-{name}=1" for name in ("poweroff", "reboot", "suspend")]
 
 
 @pytest.fixture(scope="module")
@@ -47,11 +48,7 @@ def test_nothing_is_asked_of_the_store_for_200_ms(h: Harness) -> None:
     h.do("wait", 199 * MS)  # idle
     assert h.do("xs_log") == ""
     assert "balloon" in h.do("wait", 2 * MS)
-    assert h.do("xs_log").splitlines()[:3] == [
-        "W control/feature-poweroff=1",
-        "W control/feature-reboot=1",
-        "?control/shutdown",
-    ]
+    assert h.do("xs_log").splitlines()[:4] == [*FEATURES, "?control/shutdown"]
 
 
 def test_a_store_that_cannot_at_the_start_is_asked_again(h: Harness) -> None:
@@ -151,7 +148,7 @@ def test_a_second_request_changes_the_kind_and_types_nothing(h: Harness) -> None
         h.do("wait", 2100 * MS)
 
 
-@pytest.mark.parametrize("word", ["suspend", "crash", "x" * 300])
+@pytest.mark.parametrize("word", ["crash", "suspended", "x" * 300])
 def test_what_is_not_known_stays(h: Harness, word: str) -> None:
     started(h)
     h.do("xs_set", "control/shutdown", word)
@@ -178,6 +175,42 @@ def test_a_store_that_refuses(h: Harness, at: str) -> None:
     h.do("wait", 250 * MS)
     assert h.events == []
     assert h.log == []
+
+
+# ---- suspend -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("conflicts", [0, 3])
+def test_saved_and_going_on_in_the_same_domain(h: Harness, conflicts: int) -> None:
+    started(h)
+    h.do("xs_set", "floe/seed", SEED)
+    for _ in range(2):
+        h.do("xen", "conflicts", conflicts)
+        h.do("xs_set", "control/shutdown", "suspend")
+        assert h.do("run").splitlines()[0] == "SUSPEND []"
+    assert not any(line.startswith("W") for line in h.do("xs_log").splitlines()) and h.events == [] and h.log == []
+
+
+def test_resumed_in_another_domain(h: Harness) -> None:
+    """It says there what it can, and takes that host's seed, whatever the processor has."""
+    started(h)
+    h.do("elsewhere", 1)
+    h.do("xs_set", "control/shutdown", "suspend")
+    h.do("xs_set", "floe/seed", SEED)
+    assert h.do("run").splitlines()[0] == "SUSPEND []"
+    assert h.do("xs_log").splitlines()[:4] == [*FEATURES, "R floe/seed"]
+    assert h.events == [f"ENTROPY {SEED}"]
+    h.do("xs_set", "control/shutdown", "poweroff")
+    h.do("run")
+    assert h.events[1:] == CTRL_C
+
+
+def test_a_suspend_that_is_not_answered_is_none(h: Harness) -> None:
+    started(h)
+    h.do("xen", "conflicts", 1000)
+    h.do("xs_set", "control/shutdown", "suspend")
+    assert "SUSPEND" not in h.do("run")
+    assert h.log == ["xen: the host asks for 'suspend': not done (-11)"]
 
 
 # ---- seed ----------------------------------------------------------------------------------------

@@ -417,7 +417,21 @@ static void spoil(const char *name) {
     fake_xs_set(node(BACK, name), odd[fuzz_pick(HAL_ARRAY_LEN(odd))]);
 }
 
+// Now and then the VM goes on in another domain, whatever is in flight.
+static bool wander(void *arg) {
+    (void)arg;
+    if (fuzz_pick(300) != 0) {
+        return false;
+    }
+    let_go();
+    set_number(FRONT, "state", XENBUS_INITIALISING);
+    set_state(XENBUS_INIT_WAIT);
+    fake_xen_anew();
+    return true;
+}
+
 static void life(void) {
+    static hal_event_source_t wandering = {.run = wander};
     static const char *const names[] = {"sectors",
                                         "sector-size",
                                         "physical-sector-size",
@@ -443,6 +457,9 @@ static void life(void) {
     disk->reverse = fuzz_pick(2);
     disk->latency = fuzz_pick(3) == 0 ? fuzz_pick(5000000) : 0;
     stormy = fuzz_pick(3) == 0;
+    if (fuzz_pick(3) == 0) {
+        hal_event_add(&wandering);
+    }
     bool spoilt = fuzz_pick(4) == 0, scribbles = fuzz_pick(4) == 0;
     if (spoilt) {
         spoil(names[fuzz_pick(HAL_ARRAY_LEN(names))]);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // port/xen/control.c and blob.c by commands: probe; seeded 0|1 (the processor gives randomness); reboot;
-// balloon_refused COUNT; blob_size NAME; blob_read NAME LEN; blob_next PREFIX SIZE (all of them); uuid.
+// balloon_refused COUNT; elsewhere 0|1 (where the VM goes on after a suspend); blob_size NAME; blob_read NAME LEN; blob_next PREFIX SIZE (all of them); uuid.
 // hal_exit() ends the process: "EXIT code reboot".
 
 #include <stdio.h>
@@ -27,6 +27,14 @@ int xen_balloon_watch(void) {
     return 0;
 }
 
+static bool elsewhere;
+bool xen_suspend(void) {
+    const char *request = fake_xs_get("control/shutdown");
+    printf("SUSPEND [%s]\n", request); // it has been answered by now
+    fake_xs_log();
+    return elsewhere;
+}
+
 _Noreturn void hal_exit(int code) {
     printf("EXIT %d %d\n", code, xen_control_reboot);
     fflush(stdout);
@@ -46,6 +54,8 @@ bool xen_extra_command(char **word, unsigned words) {
         printf("%d\n", xen_control_driver.probe());
     } else if (strcmp(what, "seeded") == 0) {
         fake_hal.seeded = fake_xen_word(word, words, 1) != 0;
+    } else if (strcmp(what, "elsewhere") == 0) {
+        elsewhere = fake_xen_word(word, words, 1) != 0;
     } else if (strcmp(what, "balloon_refused") == 0) {
         balloon_refused = fake_xen_word(word, words, 1);
     } else if (strcmp(what, "reboot") == 0) {

@@ -317,6 +317,18 @@ static void backend_restart(world_t *w) {
     }
 }
 
+// In another domain, with a new backend; what both had is gone.
+static void wander(world_t *w) {
+    fake_xs_set("device/vif/0/state", "1");
+    fake_xs_set(BACK "/state", "2");
+    fake_xen_anew();
+    w->tx_ref = 0;
+    w->up = false;
+    if (pick(2)) {
+        settle(w);
+    }
+}
+
 static void netfront_life(void) {
     static world_t w;
     new_life(&w);
@@ -338,6 +350,8 @@ static void netfront_life(void) {
             stack_collect(&w);
         } else if (what == 14 && pick(20) == 0) {
             backend_restart(&w);
+        } else if (what == 14 && pick(40) == 0) {
+            wander(&w);
         } else {
             w.nic->ops->arm(w.nic), w.nic->ops->kick(w.nic);
         }

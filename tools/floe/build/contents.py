@@ -26,11 +26,11 @@ DRIVERS = (
     "virtio_console_driver",
     "virtio_rng_driver",
     "xen_console_driver",
-    "xen_control_driver",
 )
 NETWORK_DRIVERS = ("virtio_net_driver", "xen_netfront_driver")
 FAMILY_DRIVERS = ("virtio_family_driver",)
 DISK_DRIVERS = ("virtio_blk_driver", "xen_blkfront_driver")
+LAST_DRIVERS = ("xen_control_driver",)  # it listens to what is meant for a VM that has its devices
 LINES_KEPT = 2  # mpy-cross -O3 leaves the numbers of lines out, which a traceback needs
 
 
@@ -74,7 +74,7 @@ def drivers_of(modules: set[str]) -> tuple[str, ...]:
     """What an image with these modules probes at its start, in this order."""
     network = NETWORK_DRIVERS if modules & NETWORK_MODULES else ()
     family = FAMILY_DRIVERS if FORK_MODULE in modules else ()
-    return DRIVERS + network + family + (DISK_DRIVERS if "vfs" in modules else ())
+    return DRIVERS + network + family + (DISK_DRIVERS if "vfs" in modules else ()) + LAST_DRIVERS
 
 
 def choose(config: ImageConfig, profile: str, say: Callable[[str], None]) -> Contents:
