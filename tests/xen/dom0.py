@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from floe.spec.network import Card
 from floe.xen import xlconfig
 from floe.xenlab import lab
 
@@ -41,11 +42,21 @@ def disk(size: int, name: str = "") -> str:
 class Domain:
     """A domain from an ELF, with disks as xl-disk-configuration(5) words them; destroyed at the end of the context."""
 
-    def __init__(self, elf: Path, *disks: str, args: str = "", words: str = "", memory: int = 32 << 20) -> None:
+    def __init__(
+        self,
+        elf: Path,
+        *disks: str,
+        args: str = "",
+        words: str = "",
+        memory: int = 32 << 20,
+        cards: tuple[Card, ...] = (),
+    ) -> None:
         data = elf.read_bytes()
         kernel = f"{FOLDER}/{hashlib.sha256(data).hexdigest()[:16]}.elf"
         self.name = f"test{next(_numbers)}"
-        own = xlconfig.Domain(name=self.name, memory=memory, cmdline=f"{words} -- {args}".strip(), disks=disks)
+        own = xlconfig.Domain(
+            name=self.name, memory=memory, cmdline=f"{words} -- {args}".strip(), cards=cards, disks=disks
+        )
         cfg = f"kernel={xlconfig.quote(kernel)}\n{xlconfig.render(own)}"
         script = (
             f"[ -e {kernel} ] || {{ echo upload; exit; }}\ncat > {FOLDER}/cfg\n"
@@ -72,6 +83,19 @@ class Domain:
         if self._there:
             self._there = False
             lab.call(f"xl destroy {self.id} 2>/dev/null", deadline_s=60)
+
+    def checkpoint(self, path: str) -> None:
+        """Save it to a file of dom0's; it goes on."""
+        said = lab.call(f"xl save -c {self.name} {path} 2>&1 && echo saved", deadline_s=300)
+        assert said.endswith("saved\n"), said
+
+    def restore(self, path: str) -> None:
+        """What was saved, in the place of this domain."""
+        self.destroy()
+        said = lab.call(f"xl restore {path} 2>&1 && xl domid {self.name}; rm {path}", deadline_s=300).split()
+        assert said[-1:] and said[-1].isdecimal(), said
+        self.id = int(said[-1])
+        self._there = True
 
     def console(self) -> str:
         """All that it said until now, except for the last moments: xenconsoled holds output back for 200 ms."""

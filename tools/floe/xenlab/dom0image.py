@@ -22,7 +22,7 @@ MODULES = (
     *("llc", "stp", "bridge", "loop", "brd"),
     *("xen-evtchn", "xen-gntdev", "xen-gntalloc", "xen-privcmd", "xenfs", "xen-netback", "xen-blkback"),
 )
-_PROGRAMS = ("xl", "xenstored", "xenconsoled", "xen-init-dom0", "xenconsole")
+_PROGRAMS = ("xl", "libxl-save-helper", "xenstored", "xenconsoled", "xen-init-dom0", "xenconsole")
 _XENSTORE = ("read", "write", "ls", "list", "watch", "rm", "exists", "chmod")
 _WANTED = rf"boot/xen-[0-9.]+-amd64\.gz|bin/xenstore|lib/xen-[0-9.]+/bin/({'|'.join(_PROGRAMS)})"
 _XL_CONF = 'autoballoon="off"\nclaim_mode=0\nvif.default.script="vif"\nvif.default.bridge="xenbr0"\n'
@@ -48,7 +48,7 @@ def _dom0(tree: Tree) -> bytes:
     for verb in _XENSTORE:
         out.link(f"bin/xenstore-{verb}", "xenstore")
     folder = next(path.rpartition("/")[0] for path in tree.files if path.endswith("/bin/xl"))
-    out.link(f"usr/{folder}", "/bin")  # where xl looks for xenconsole
+    out.link(f"usr/{folder}", "/bin")  # where xl looks for the others
     tree.add_modules(out, MODULES)
     out.file("etc/xen/xl.conf", _XL_CONF.encode())
     out.file("lab/agent", assets.AGENT.read_bytes(), 0o755)
