@@ -16,6 +16,8 @@ enum { CTRL_C = 3 };
 #define FORK_NS 30000000000ull
 #define LEAVE_NS 10000000ull     // for frames of the network to leave before a fork
 #define CONSOLE_NS 1000000000ull // and for what was printed
+#define STILL_NS 1000000000ull   // and for frames that wait in a device, which would be its copy's, too
+#define LOOK_NS 100000ull
 
 typedef enum { FORK_NONE, FORK_ASKED, FORK_PREPARED, FORK_DONE } stage_t;
 
@@ -259,11 +261,27 @@ static int await_after(stage_t now, uint64_t give_up) {
     return r;
 }
 
+// Nothing is given to devices meanwhile.
+static int be_still(void) {
+    uint64_t now = hal_clock_ns(), give_up = now + STILL_NS;
+    for (; !hal_event_still(); now = hal_clock_ns()) {
+        if (now >= give_up) {
+            return -EAGAIN;
+        }
+        family_link_wait_alone(now + LOOK_NS);
+    }
+    return 0;
+}
+
 // keeps: the copy may be made much later, by another clock.
 static int ask_for_copy(const char *place, uint32_t len, bool keeps) {
+    int r = be_still();
     uint64_t give_up = hal_clock_ns() + FORK_NS;
+    if (r < 0) {
+        return r;
+    }
     stage = FORK_ASKED;
-    int r = family_link_send(FAMILY_FORK, 0, place, len);
+    r = family_link_send(FAMILY_FORK, 0, place, len);
     r = r < 0 ? r : await_after(FORK_ASKED, give_up);
     if (r == 0 && stage == FORK_PREPARED) {
         r = family_link_send(FAMILY_FROZEN, 0, NULL, 0);

@@ -117,8 +117,21 @@ static bool busy(void *arg) {
     return false;
 }
 
+// No card has frames of ours to send.
+static bool still(void *arg) {
+    (void)arg;
+    netglue_t *g;
+    for (unsigned i = 0; (g = netglue_get(i)) != NULL; i++) {
+        nettx_reclaim(g);
+        if (!g->dev->dead && g->tx.in_flight > 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
 void netstack_start(void) {
-    static hal_event_source_t source = {.run = run, .deadline = deadline, .arm = arm, .busy = busy};
+    static hal_event_source_t source = {.run = run, .deadline = deadline, .arm = arm, .busy = busy, .still = still};
     if (started) {
         return;
     }

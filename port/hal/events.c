@@ -90,6 +90,15 @@ static bool any_busy(void) {
     return false;
 }
 
+bool hal_event_still(void) {
+    for (hal_event_source_t *s = sources; s != NULL; s = s->next) {
+        if (s->still != NULL && !s->still(s->arg)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 void hal_event_drain(uint64_t timeout_ns) {
     uint64_t end = hal_clock_ns() + timeout_ns;
     for (uint64_t now; (now = hal_clock_ns()) < end && any_busy();) {

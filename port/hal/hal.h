@@ -106,8 +106,9 @@ typedef struct hal_event_source {
     bool (*run)(void *arg);
     uint64_t (*deadline)(void *arg);
     bool (*arm)(void *arg);
-    bool (*busy)(void *arg); // something is still to leave before the VM may end; NULL means nothing ever is
-    bool console;            // it carries the console: also run while a panic flushes that
+    bool (*busy)(void *arg);  // something is still to leave before the VM may end; NULL means nothing ever is
+    bool (*still)(void *arg); // no device has anything of ours to send; looked at without a run; NULL: always
+    bool console;             // it carries the console: also run while a panic flushes that
     void *arg;
     struct hal_event_source *next;
 } hal_event_source_t;
@@ -119,6 +120,8 @@ bool hal_event_run(void);
 void hal_event_wait(uint64_t deadline_ns);
 // The same for one source, which has run, deadline and arm; no other one is run meanwhile.
 void hal_event_wait_one(hal_event_source_t *s, uint64_t deadline_ns);
+// Whether no device has anything of ours to send, as each source says.
+bool hal_event_still(void);
 // Before the VM ends: run the sources until none is busy, at most for timeout_ns.
 void hal_event_drain(uint64_t timeout_ns);
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // modules/family over a line that is a script: what is sent is printed (SENT), what comes is fed, at once or one piece
-// a wait. Commands: open; feed HEX; later HEX; room N (frames that still fit, -1 all); dead; run; state; fork;
+// a wait. Commands: open; feed HEX; later HEX; room N (frames that still fit, -1 all); restless N; dead; run; state; fork;
 // ended PID; kill PID SIGNAL; pipe PID; read FD SIZE AHEAD; write FD HEX; close FD; ready FD;
 // begin; snapshot; refuse ERRNO; template;
 // abandon FD; sweep; take FD SIZE; ask FD GIVE_UP; lies FD; peek FD; skip FD N;
@@ -22,6 +22,7 @@ static size_t fed_at, fed_len;
 static char *later[LATER_MAX];
 static unsigned later_at, later_count;
 static int room = -1;
+static unsigned restless; // so many times a device has something still
 
 static void feed(const char *hex) {
     for (; hex[0] != '\0' && hex[1] != '\0'; hex += 2) {
@@ -47,6 +48,7 @@ void hal_event_wait_one(hal_event_source_t *s, uint64_t deadline_ns) {
 }
 
 void hal_event_wait(uint64_t deadline_ns) { hal_event_wait_one(sources, deadline_ns); }
+bool hal_event_still(void) { return restless == 0 || --restless == 0; }
 void hal_event_drain(uint64_t timeout_ns) { printf("DRAIN %d\n", timeout_ns > 0); }
 void hal_console_flush(uint64_t timeout_ns) { printf("FLUSH %d\n", timeout_ns > 0); }
 void hal_console_log(const void *data, size_t len) { printf("%.*s", (int)len, (const char *)data); }
@@ -205,6 +207,8 @@ static void command(const talk_t *t) {
         later[later_count++ % LATER_MAX] = strdup(t->word[1]);
     } else if (talk_is(t, "room")) {
         room = atoi(t->word[1]);
+    } else if (talk_is(t, "restless")) {
+        restless = (unsigned)atoi(t->word[1]);
     } else if (talk_is(t, "dead")) {
         fake.dead = true;
     } else if (talk_is(t, "run")) {

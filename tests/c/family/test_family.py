@@ -93,6 +93,19 @@ def test_a_child_that_ends_at_once(family: Family) -> None:
     assert family.lines("ended", -1)[0].startswith(f"{ECHILD} ")
 
 
+def test_frames_leave_before_a_fork(family: Family) -> None:
+    """Where they do not, nothing is asked of the host, and the next one may be."""
+    family.h.do("restless", 1 << 30)
+    assert family.lines("fork") == ["DRAIN 1", "FLUSH 1", f"{EAGAIN} 5 3"]
+    assert family.lines("ended", -1) == [f"{ECHILD} 0"]
+    family.h.do("restless", 3)
+    for _ in range(2):
+        family.h.do("later", "-")  # a wait in which nothing comes
+    family.later(PREPARED)
+    family.later(RESULT, numbers(7))
+    assert family.lines("fork")[-1] == "7 5 3"
+
+
 def test_the_copy_is_another_machine_with_no_children(family: Family) -> None:
     family.pipe()
     family.h.do("read", 100, 10, 0)

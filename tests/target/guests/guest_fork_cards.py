@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
 """A server that forks when it is told to; test_fork_cards.py asks it and its children, by lines at port 80: `who`, `fork`
-(answered by the parent alone), `exit`. With the argument `lease` it has a child as soon as it has read a line."""
+(answered by the parent alone), `exit`. With the argument `lease` it has a child as soon as it has read a line, with `fill` when
+its frames leave again."""
 
 import asyncio
 import os
+import socket
 import sys
 import time
 
@@ -54,6 +56,28 @@ async def main():
     await report()
 
 
+def fill():
+    """Send until no frame leaves any more, and fork until that can be."""
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+    s.setblocking(False)
+    last = time.ticks_ms()
+    while time.ticks_diff(time.ticks_ms(), last) < 200:
+        try:
+            s.sendto(bytes(1400), ("255.255.255.255", 9))
+            last = time.ticks_ms()
+        except OSError:
+            time.sleep_ms(5)
+    print("full")
+    while True:
+        try:
+            return os.fork()
+        except OSError as e:
+            print("refused", e.errno)
+
+
+if sys.argv[1:] == ["fill"]:
+    print("forked", fill())
 if sys.argv[1:] == ["lease"]:
     while lan.ifconfig()[0] == "0.0.0.0":
         time.sleep_ms(20)
