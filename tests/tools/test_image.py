@@ -158,6 +158,16 @@ def test_old_contents_are_forgotten(tmp_path: Path) -> None:
     assert last.path.parent in left
 
 
+def test_what_is_used_again_is_not_forgotten(tmp_path: Path) -> None:
+    def build(text: str) -> pipeline.Built:
+        return pipeline.build(app(tmp_path, {"main.py": f"print({text!r})\n", "image.toml": 'name = "uses"'}))
+
+    build("used")
+    for _ in range(pipeline.KEPT_BUILDS + 1):
+        assert not build(str(time.time_ns())).reused
+        assert build("used").reused
+
+
 def test_a_build_takes_less_than_two_seconds(tmp_path: Path) -> None:
     """The fastest of up to ten; on a host with more work than processors what it would take without: processor time."""
     shutil.copytree(REPO / "images" / "web", tmp_path / "web")

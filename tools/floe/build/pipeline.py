@@ -7,6 +7,7 @@ Owns build/apps: one folder per image and content, complete or not there.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -83,7 +84,10 @@ def _build(app: Path, profile: Profile | None, variant: str, how: How | None, sa
     apps = port_archive.CACHE / "apps"
     folder = apps / f"{settings.name}-{digest(chosen, kernel)[:16]}"
     reused = (folder / ELF_NAME).exists()
-    if not reused:
+    if reused:
+        with contextlib.suppress(OSError):  # another user's
+            os.utime(folder)  # it counts as new: another build beside this one will not forget it now
+    else:
         apps.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{settings.name}-", dir=apps) as scratch:
             work = Path(scratch) / "work"
