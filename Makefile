@@ -4,6 +4,10 @@
 .PHONY: help setup setup-tests build wheel run test test-quick test-next test-fresh test-wheel check bench clean
 PYTHON ?= python3
 PY := .venv/bin/python
+PYTEST := $(PY) -m pytest -c tools/pyproject.toml --rootdir=.
+# Tests run side by side, one worker a processor; WORKERS=0 is one after the other, in one process.
+WORKERS ?= auto
+WORKED := -n $(WORKERS) --maxprocesses=4
 export PYTHONPATH :=
 
 help: ## show these verbs
@@ -27,15 +31,15 @@ run: setup ## boot images/web, fetch a page from it, go on serving until Ctrl-C
 	@$(PY) -m floe.cli.demo
 
 test: setup-tests ## run all tests
-	@$(PY) -m pytest -c tools/pyproject.toml --rootdir=. tests
+	@$(PYTEST) $(WORKED) tests
 
 test-quick: setup-tests ## what to run before each commit: five minutes at most
-	@$(PY) -m pytest -q -c tools/pyproject.toml --rootdir=. tests/check tests/c tests/errors tests/support tests/tools tests/boot/test_hello.py \
+	@$(PYTEST) -q $(WORKED) tests/check tests/c tests/errors tests/support tests/tools tests/boot/test_hello.py \
 	    tests/boot/test_freeze.py tests/target/test_exit.py
 
 test-next: export FLOE_UPSTREAM = next
 test-next: setup-tests ## upstream's suite and the images, with the next release of MicroPython (half an hour)
-	@$(PY) -m pytest -c tools/pyproject.toml --rootdir=. tests/boot tests/target tests/upstream
+	@$(PYTEST) $(WORKED) tests/boot tests/target tests/upstream
 
 test-fresh: setup-tests ## the README's commands on fresh Debians, as root and as a user (root; hours)
 	@$(PY) -m tests.fresh
@@ -48,7 +52,7 @@ check: setup-tests ## format, lint, types, layering, size limits, docs
 	$(PY) -m ruff check --config tools/pyproject.toml .
 	$(PY) -m ruff format --check --config tools/pyproject.toml .
 	$(PY) -m mypy --config-file tools/pyproject.toml tools/floe
-	@$(PY) -m pytest -q -c tools/pyproject.toml --rootdir=. tests/check
+	@$(PYTEST) -q tests/check
 
 bench: setup-tests ## measure, print JSON (minutes)
 	@$(PY) -m tests.bench

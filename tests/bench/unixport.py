@@ -13,6 +13,7 @@ from pathlib import Path
 
 from floe.build import port_archive
 from floe.errors import BuildError
+from floe.lab import assets
 
 BENCH = port_archive.BUILD / "bench"
 FOLDER = BENCH / "unix"
@@ -50,9 +51,13 @@ def _port_flags() -> tuple[list[str], str, str, list[str]]:
 
 
 def build() -> None:
-    """Make BINARY if it is missing or older than port.mk. Raises BuildError."""
-    if BINARY.exists() and BINARY.stat().st_mtime > (port_archive.ROOT / "port" / "port.mk").stat().st_mtime:
-        return
+    """Make BINARY if it is missing or older than port.mk, once for all who ask at a time. Raises BuildError."""
+    with assets.locked(BENCH / "unix.lock", lambda text: None):
+        if not BINARY.exists() or BINARY.stat().st_mtime <= (port_archive.ROOT / "port" / "port.mk").stat().st_mtime:
+            _make()
+
+
+def _make() -> None:
     arch, fast, superopt, files = _port_flags()
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)

@@ -22,7 +22,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     labs.give_time(items, Path(__file__).parent, LIMIT_S)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def started() -> Iterator[None]:
     """The lab was started."""
     with labs.started(machine, "KVM", commandline.find_qemu(), STATE, ("nested paging", "kvm-amd")):

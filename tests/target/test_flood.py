@@ -15,6 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from floe.testing import Boot, Guest
 from tests.support.sockets import connect_soon
 from tests.target.peers import wire
@@ -235,6 +237,7 @@ def _memory(clients: list[Client]) -> list[int]:
     return [int(c.answer.split()[1]) for c in clients if c.answer]
 
 
+@pytest.mark.alone
 def test_honest_clients_are_served_in_a_flood(boot: Boot, tmp_path: Path) -> None:
     path = tmp_path / "wire"
     card = f"listen:{path},ip={OURS}/24,gw={ROUTER},ip6={OURS6}/64,mac=52:54:00:00:0f:10"

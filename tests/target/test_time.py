@@ -23,6 +23,7 @@ def run(boot: Boot, what: str) -> Guest:
     return run_to_the_end(boot, GUEST, what)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(("what", "count"), [("sleeps", 12), ("long_sleep", 1), ("coroutines", 1)])
 def test_a_wait_is_never_short_and_not_long(boot: Boot, what: str, count: int) -> None:
     before = time.monotonic()
@@ -41,6 +42,7 @@ def test_clocks_go_forward(boot: Boot) -> None:
     assert "forward\n" in text
 
 
+@pytest.mark.alone
 def test_wall_clock_is_the_host_s(boot: Boot) -> None:
     before = time.time()
     text = run(boot, "wall").console_text

@@ -14,6 +14,7 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
 from pexpect import TIMEOUT
 
 from floe.build import pipeline
@@ -39,6 +40,7 @@ def numbers(text: str, start: str) -> list[int]:
     return [int(word) for word in match[1].split()]
 
 
+@pytest.mark.alone
 def test_periods(boot: Boot) -> None:
     """No callback comes early by more than the millisecond that timers count in; on average they keep the beat."""
     text = run(boot, "periods").console_text

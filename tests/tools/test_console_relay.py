@@ -118,6 +118,7 @@ def test_reader_that_comes_after_the_vm_s_end(app: Path, accel: str) -> None:
     assert run.end() == (0, "")
 
 
+@pytest.mark.alone
 def test_floe_stalls(tmp_path: Path, accel: str) -> None:
     """Nobody reads QEMU's socket for less than the second that a guest waits: QEMU must hold back, not drop."""
     app = tmp_path / "app.py"

@@ -168,6 +168,7 @@ def test_what_is_used_again_is_not_forgotten(tmp_path: Path) -> None:
         assert build("used").reused
 
 
+@pytest.mark.alone
 def test_a_build_takes_less_than_two_seconds(tmp_path: Path) -> None:
     """The fastest of up to ten; on a host with more work than processors what it would take without: processor time."""
     shutil.copytree(REPO / "images" / "web", tmp_path / "web")

@@ -23,7 +23,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     labs.give_time(items, Path(__file__).parent, LIMIT_S)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def lab() -> Iterator[None]:
     """The lab is up."""
     with labs.started(machine, "Xen", commandline.QEMU, STATE, ("cannot run guests",)):
