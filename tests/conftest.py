@@ -18,7 +18,7 @@ from floe.testing import Boot
 from tests.support import otherqemu
 from tests.support.fixtures import REPO, SmallDisk
 
-pytest_plugins = ["tests.support.limits", "tests.support.workers"]
+pytest_plugins = ["tests.support.limits", "tests.support.workers", "tests.support.accelerators"]
 
 os.environ.pop("PYTHONUNBUFFERED", None)  # what is started here keeps its output back as a user's does
 

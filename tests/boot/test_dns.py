@@ -83,6 +83,7 @@ def test_dig_asks_for_the_example(boot_dns: BootDns) -> None:
     assert "status: REFUSED" in dig(port, "+comments", "version.bind", "TXT", "CH")
 
 
+@pytest.mark.any_accel
 def test_edns_and_truncation(boot_dns: BootDns, tmp_path: Path) -> None:
     server = boot_dns(disk_of(tmp_path, {"zones/large.test.zone": LARGE}))
     said = dig(server.udp, "+comments", "+answer", "+ignore", "big.large.test", "TXT")
@@ -97,6 +98,7 @@ def test_edns_and_truncation(boot_dns: BootDns, tmp_path: Path) -> None:
     assert "status: NOERROR" in said and 'TXT "s"' in said and "flags: do;" in said and "65001" not in said
 
 
+@pytest.mark.any_accel
 def test_metrics_and_health(boot_dns: BootDns, tmp_path: Path) -> None:
     """Each query is counted once, whichever way its answer came; unknown types are one, however many there are."""
     server = boot_dns(disk_of(tmp_path, {"zones/large.test.zone": LARGE, "zones/bad.test.zone": "x"}))
@@ -133,6 +135,7 @@ def test_metrics_and_health(boot_dns: BootDns, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.any_accel
 def test_one_broken_zone_leaves_the_others(boot_dns: BootDns, tmp_path: Path) -> None:
     files = {"good.test.zone": HEAD, "bad.test.zone": HEAD + "a A 1.2.3\n", "part.test.zone": HEAD + "$INCLUDE none\n"}
     server = boot_dns(disk_of(tmp_path, {f"zones/{name}": text for name, text in files.items()}))
@@ -145,6 +148,7 @@ def test_one_broken_zone_leaves_the_others(boot_dns: BootDns, tmp_path: Path) ->
         assert "status: SERVFAIL" in dig(server.udp, "+comments", name, "SOA")
 
 
+@pytest.mark.any_accel
 @pytest.mark.parametrize(
     ("env", "files", "code", "said"),
     [
@@ -194,6 +198,7 @@ def receive(sock: socket.socket) -> dns.message.Message:
     return dns.message.from_wire(exactly(sock, int.from_bytes(exactly(sock, 2), "big")))
 
 
+@pytest.mark.any_accel
 def test_tcp(boot_dns: BootDns, tmp_path: Path) -> None:
     disk = disk_of(tmp_path, {"zones/large.test.zone": LARGE})
     server = boot_dns(disk, IDLE_S="3", PER_ADDRESS="8")
@@ -268,6 +273,7 @@ def codes(port: int, query: bytes) -> str:
     return f"{dns.rcode.to_text(dns.rcode.Rcode(answer[3] & 15))} {struct.unpack_from('>H', answer, 4)[0]}"
 
 
+@pytest.mark.any_accel
 def test_hostile_messages(boot_dns: BootDns) -> None:
     server = boot_dns()
     good = dns.message.make_query("web.example.org", "A").to_wire()
@@ -331,6 +337,7 @@ def signed(name: str, secret: bytes) -> bytes:
     return query.to_wire()
 
 
+@pytest.mark.any_accel
 def test_cut_and_forged(boot_dns: BootDns, tmp_path: Path) -> None:
     """A signed query cut at each byte, with each count wrong, and with signatures that do not hold."""
     secret = b"0123456789abcdef"
@@ -378,6 +385,7 @@ def test_packets_at_random(boot_dns: BootDns, tmp_path: Path) -> None:
     assert "out of memory" not in server.stop()
 
 
+@pytest.mark.any_accel
 def test_memory_is_bounded(boot_dns: BootDns, tmp_path: Path) -> None:
     """Of 20,000 names and letters, each asked once, no more is remembered than there is room for."""
     disk = disk_of(

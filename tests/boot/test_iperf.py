@@ -101,6 +101,7 @@ def test_as_a_client(boot: Boot, protocol: str, udp: bool, reverse: bool) -> Non
         assert end["sum"]["packets"] > 60 and end["sum"]["lost_percent"] < 100 and end["sum"]["jitter_ms"] < 500
 
 
+@pytest.mark.any_accel
 @pytest.mark.parametrize(
     ("env", "code", "said"),
     [

@@ -122,6 +122,7 @@ def test_quality_of_service(boot_mqtt: BootMqtt) -> None:
     mqtt.stop()
 
 
+@pytest.mark.any_accel
 def test_wills_keep_alive_and_one_name(boot_mqtt: BootMqtt) -> None:
     mqtt = boot_mqtt()
     with Client(mqtt.port, connect(b"watch")) as watch:
@@ -151,6 +152,7 @@ def test_wills_keep_alive_and_one_name(boot_mqtt: BootMqtt) -> None:
     mqtt.stop()
 
 
+@pytest.mark.any_accel
 def test_version_5(boot_mqtt: BootMqtt) -> None:
     mqtt = boot_mqtt(SUBSCRIPTIONS="2")
     with Client(mqtt.port, connect(b"", V5)) as client:
@@ -206,6 +208,7 @@ def test_sessions_on_a_disk(boot_mqtt: BootMqtt, tmp_path: Path) -> None:
     assert "/mqtt.db is not whole" in boot_mqtt(disks=[str(disk)]).stop()
 
 
+@pytest.mark.any_accel
 def test_users(boot_mqtt: BootMqtt, boot: Boot, tmp_path: Path) -> None:
     users = tmp_path / "users"
     digest = hashlib.sha256(b"salt" + b"pass word").hexdigest()
@@ -313,6 +316,7 @@ def test_hostile_packets_and_limits(boot_mqtt: BootMqtt) -> None:
     mqtt.stop()
 
 
+@pytest.mark.any_accel
 def test_what_clients_leave_has_an_end(boot_mqtt: BootMqtt) -> None:
     """Sessions, subscriptions and retained messages of strangers leave room for others, and are given back."""
     mqtt = boot_mqtt(KEPT="40K", SYS="0")
@@ -390,6 +394,7 @@ def test_a_full_disk(boot_mqtt: BootMqtt, tmp_path: Path) -> None:
     second.stop()
 
 
+@pytest.mark.any_accel
 @pytest.mark.parametrize(
     ("setting", "said"),
     [

@@ -100,6 +100,7 @@ def _check_no_memory(port: int) -> None:
             assert isinstance(answer, list) and one.ask("CONFIG", "SET", rule, answer[1]) == "OK"
 
 
+@pytest.mark.any_accel
 @pytest.mark.parametrize(
     ("setting", "said"),
     [

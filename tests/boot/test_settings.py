@@ -8,6 +8,7 @@ import pytest
 from floe.testing import Boot
 
 
+@pytest.mark.any_accel
 @pytest.mark.parametrize(
     ("app", "name"),
     [

@@ -11,6 +11,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.bench import unixport
 from tests.boot.rawhttp import RawHttp, exchange
 from tests.boot.webguest import DATA, HOST, POST_NOTE, Web, get, request, status_of
@@ -48,6 +50,7 @@ def _seconds(date: str) -> float:
     return parsedate_to_datetime(date).timestamp()
 
 
+@pytest.mark.any_accel
 def test_folder_means_its_index(web: Web) -> None:
     answer = get(web.port, "/about?x=%20y")
     assert (answer.status, answer.fields["location"]) == (301, "/about/?x=%20y")
@@ -55,6 +58,7 @@ def test_folder_means_its_index(web: Web) -> None:
     assert get(web.port, "/about/").body == (DATA / "about" / "index.html").read_bytes()
 
 
+@pytest.mark.any_accel
 def test_head_is_get_without_a_body(web: Web) -> None:
     with RawHttp(web.port) as client:
         whole = client.get("/logo.svg")
@@ -66,6 +70,7 @@ def test_head_is_get_without_a_body(web: Web) -> None:
         assert client.get("/robots.txt").body == (DATA / "robots.txt").read_bytes()  # nothing was left over
 
 
+@pytest.mark.any_accel
 def test_etag(web: Web) -> None:
     with RawHttp(web.port) as client:
         etag = client.get("/style.css").fields["etag"]
@@ -76,6 +81,7 @@ def test_etag(web: Web) -> None:
         assert client.get("/style.css", 'If-None-Match: "other"').status == 200
 
 
+@pytest.mark.any_accel
 def test_ranges(web: Web) -> None:
     content = (DATA / "app.js").read_bytes()
     size = len(content)
@@ -98,6 +104,7 @@ def test_ranges(web: Web) -> None:
         assert client.get("/app.js", "Range: bytes=0-1", 'If-Range: "old"').body == content
 
 
+@pytest.mark.any_accel
 def test_404(web: Web) -> None:
     for path in (
         "/nothing",
@@ -118,6 +125,7 @@ def test_404(web: Web) -> None:
             assert client.get("/").status == 200, path  # the connection goes on
 
 
+@pytest.mark.any_accel
 def test_percent_and_absolute_form(web: Web) -> None:
     assert get(web.port, "/%61bout/%69ndex.html").status == 200
     assert get(web.port, "/robots.txt?x=%zz").status == 200
@@ -128,6 +136,7 @@ def test_percent_and_absolute_form(web: Web) -> None:
 # ---- the API ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.any_accel
 def test_notes(web: Web) -> None:
     port = web.port
     assert json.loads(get(port, "/api/notes").body) == []
@@ -144,6 +153,7 @@ def test_notes(web: Web) -> None:
     assert [request(port, method, where, {"text": "x"}).status for method in ("GET", "PUT", "DELETE")] == [404] * 3
 
 
+@pytest.mark.any_accel
 def test_notes_refuse(web: Web) -> None:
     port = web.port
     assert request(port, "POST", "/api/notes", {"text": "x"}, kind="text/plain").status == 415
@@ -182,6 +192,7 @@ def test_long_poll(web: Web) -> None:
     assert get(web.port, "/api/changes?since=x").status == 400
 
 
+@pytest.mark.any_accel
 def test_405_and_options(web: Web) -> None:
     for method, path, allow in (
         ("POST", "/index.html", "GET, HEAD, OPTIONS"),

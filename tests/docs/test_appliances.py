@@ -134,6 +134,7 @@ def test_settings_from_a_file_log_and_checks(boot: Boot, folder: Path) -> None:
     assert get(vm, "/ready").body == b"zone: damaged\nstarting\n"
 
 
+@pytest.mark.any_accel
 @pytest.mark.parametrize(
     ("file", "env", "said"),
     [

@@ -63,6 +63,7 @@ OUT_OF_RANGE = {
 }
 
 
+@pytest.mark.any_accel
 @pytest.mark.parametrize("way", WAYS)
 def test_way(boot: Boot, way: str) -> None:
     code, said, not_said = WAYS[way]
@@ -80,6 +81,7 @@ def test_a_code_in_range_is_itself(boot: Boot, given: int) -> None:
     assert code_of(boot, given) == given
 
 
+@pytest.mark.any_accel
 @pytest.mark.parametrize(("given", "code"), OUT_OF_RANGE.items())
 def test_a_code_out_of_range(boot: Boot, given: int, code: int) -> None:
     assert code_of(boot, given) == code

@@ -98,6 +98,7 @@ def test_mpremote_exec_beside_a_loaded_web_server(boot: Boot) -> None:
     assert sorted(times)[ROUNDS // 3 - 1] < max(ANSWER_S, 3 * quiet)
 
 
+@pytest.mark.any_accel
 def test_what_is_typed_lives_with_the_script(boot: Boot, tmp_path: Path) -> None:
     d = start(boot, tmp_path, "await idle()")
     d.type("\r", PROMPT)
@@ -147,6 +148,7 @@ def test_soft_resets(boot: Boot, tmp_path: Path) -> None:
     assert d.vm.console_text.count("service runs") == 2
 
 
+@pytest.mark.any_accel
 def test_output_waits_while_a_host_is_in_raw_mode(boot: Boot, tmp_path: Path) -> None:
     d = start(boot, tmp_path, TICKING)
     d.type("\x01", RAW)
@@ -164,6 +166,7 @@ def test_output_waits_while_a_host_is_in_raw_mode(boot: Boot, tmp_path: Path) ->
     d.type("\r", PROMPT)
 
 
+@pytest.mark.any_accel
 def test_half_a_program_does_not_stop_the_service(boot: Boot, tmp_path: Path) -> None:
     """However long a busy host takes over its ticks."""
     d = start(boot, tmp_path, TICKING)
@@ -180,6 +183,7 @@ def test_half_a_program_does_not_stop_the_service(boot: Boot, tmp_path: Path) ->
         wait_s *= 2
 
 
+@pytest.mark.any_accel
 def test_without_a_loop_the_console_is_the_scripts(boot: Boot, tmp_path: Path) -> None:
     d = start(boot, tmp_path, "await asyncio.sleep_ms(10)")
     d.type("", "service ends\n")
@@ -187,12 +191,14 @@ def test_without_a_loop_the_console_is_the_scripts(boot: Boot, tmp_path: Path) -
     d.type("", PROMPT)
 
 
+@pytest.mark.any_accel
 def test_a_service_can_keep_its_console(boot: Boot, tmp_path: Path) -> None:
     body = "print('got', await asyncio.StreamReader(sys.stdin).readline())"
     d = start(boot, tmp_path, body, switches=["floe.live=0"])
     d.type("a line\n", "got b'a line\\n'\n")
 
 
+@pytest.mark.any_accel
 def test_a_folder_of_the_host_beside_the_service(boot: Boot, tmp_path: Path) -> None:
     folder = tmp_path / "host"
     folder.mkdir()
@@ -205,6 +211,7 @@ def test_a_folder_of_the_host_beside_the_service(boot: Boot, tmp_path: Path) -> 
     assert d.vm.expect(["service ends", TIMEOUT], timeout=0.02) == 1
 
 
+@pytest.mark.any_accel
 @pytest.mark.parametrize("body", [TICKING, "return", "while True: pass"])
 def test_the_host_ends_a_dev_image_in_order(boot: Boot, tmp_path: Path, body: str) -> None:
     """Beside its service, without a loop, in a coroutine that never waits."""

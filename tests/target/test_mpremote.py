@@ -30,6 +30,7 @@ from floe.qemu.accel import check_kvm
 from tests.support.command import FLOE, floe
 from tests.support.vms import Vms, until
 
+pytestmark = pytest.mark.any_accel
 MPREMOTE = Path(sys.executable).with_name("mpremote")
 SCRIPT = "print('the script has run')\n"
 

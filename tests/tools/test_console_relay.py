@@ -184,6 +184,7 @@ DEVICES = {
 }
 
 
+@pytest.mark.any_accel
 @pytest.mark.parametrize("machine", ["microvm", "q35"])
 @pytest.mark.parametrize("device", DEVICES)
 def test_other_devices(accel: str, machine: str, device: str) -> None:

@@ -14,6 +14,8 @@ from floe.errors import GuestError, VmError
 from floe.errors import TimedOut as TimedOutError
 from floe.testing import Boot, Guest
 
+pytestmark = pytest.mark.any_accel
+
 
 @pytest.fixture
 def vm(boot: Boot, tmp_path: Path) -> Guest:

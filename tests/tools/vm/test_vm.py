@@ -27,6 +27,7 @@ from floe.vm.vm import Vm
 from tests.support import tiny
 
 
+@pytest.mark.any_accel
 @pytest.mark.parametrize("code", [0, 1, 2, 42, 119])
 def test_the_script_s_code_is_the_vm_s(boot: Boot, tmp_path: Path, code: int) -> None:
     vm = boot(tiny.build(tmp_path, tiny.say("up\n"), tiny.leave(code)), deadline_s=20)
@@ -35,6 +36,7 @@ def test_the_script_s_code_is_the_vm_s(boot: Boot, tmp_path: Path, code: int) ->
     assert vm.outcome == Outcome(code, "exit")
 
 
+@pytest.mark.any_accel
 @pytest.mark.parametrize(("code", "cause"), [(120, "panic"), (121, "memory")])
 def test_a_guest_that_says_why(boot: Boot, tmp_path: Path, code: int, cause: str) -> None:
     vm = boot(tiny.build(tmp_path, tiny.leave(code)), deadline_s=20)
