@@ -47,6 +47,7 @@ create)
     rm "$FAKE/alive"
     echo "$said" >&2
     ;;
+list) cat "$FAKE/list" ;;
 destroy) [ ! -e "$FAKE/alive" ] || echo "Domain 7 has been destroyed." >"$FAKE/end" ;;
 esac
 """
@@ -54,6 +55,7 @@ READ = '#!/bin/sh\ncat "$FAKE/store$1" 2>/dev/null\n'
 WRITE = (
     '#!/bin/sh\nwhile [ $# -gt 1 ]; do mkdir -p "$FAKE/store${1%/*}"; printf %s "$2" >"$FAKE/store$1"; shift 2; done\n'
 )
+WATCH = "#!/bin/sh\nexec sleep 0.05\n"
 MKTEMP = f'#!/bin/sh\nmkdir -p "$FAKE/run" && exec {shutil.which("mktemp")} "$1" "$FAKE$2"\n'  # /run is root's
 HOME = "local/domain/7"
 
@@ -64,7 +66,8 @@ class Fake:
     def __init__(self, folder: Path, *more: str, blobs: tuple[Blob, ...] = (), listening: bool = False) -> None:
         self.folder = folder
         (folder / "bin").mkdir()
-        for name, text in (("xl", XL), ("xenstore-read", READ), ("xenstore-write", WRITE), ("mktemp", MKTEMP)):
+        for name, text in (("xl", XL), ("xenstore-read", READ), ("xenstore-write", WRITE), ("mktemp", MKTEMP),
+                           ("xenstore-watch", WATCH)):  # fmt: skip
             (folder / "bin" / name).write_text(text)
             (folder / "bin" / name).chmod(0o755)
         os.mkfifo(folder / "end")

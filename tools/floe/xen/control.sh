@@ -11,6 +11,7 @@
 # `over` before `id`. Few programs are started: each costs an emulated dom0 some 20 ms.
 elf_bytes=$1 store_bytes=$2 config=$3
 [ "$store_bytes" = 0 ] && paused= || paused=-p
+suspended=
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 umask 077
 set -f
@@ -19,6 +20,25 @@ take() { dd bs="$2" count=1 iflag=fullblock of="$d/$1" 2>/dev/null; }
 take elf "$elf_bytes"
 [ "$store_bytes" = 0 ] || take store "$store_bytes"
 printf '%s\nkernel="%s/elf"\n' "$config" "$d" >"$d/config"
+# Its end, with two words of its own: whatever it wrote, no line of ours is made from it.
+ended() {
+    reason=$1
+    set -- $(xenstore-read "$P/data/floe-exit" 2>/dev/null)
+    printf 'floe: shutdown %s %.20s %.20s\n' "$reason" "$1" "$2"
+}
+# xl leaves a domain that it sees suspended. One that was saved goes on: until its end, which `xl list` tells by a letter
+# (public/sched.h: poweroff, reboot, suspend, crash, watchdog), or until there is none of that number.
+follow() {
+    while set -- $(xl list "$id" 2>/dev/null | tail -n 1) && [ "$2" = "$id" ]; do
+        case $5 in
+        ???s-?) ended 0 && return ;;
+        ???sr?) ended 1 && return ;;
+        ???sc?) ended 3 && return ;;
+        ???sw?) ended 4 && return ;;
+        esac
+        timeout 2 xenstore-watch -n 2 @releaseDomain >/dev/null
+    done
+}
 { xl create -F $paused -q "$d/config" 2>&1 </dev/null; echo "floe: xl $?"; } | while IFS= read -r line; do
     case $line in
     *"(domid "*") to die"*)
@@ -44,11 +64,14 @@ printf '%s\nkernel="%s/elf"\n' "$config" "$d" >"$d/config"
         fi
         echo "floe: up"
         ;;
+    *"has shut down, reason code 2 "*) suspended=y ;;
     *"has shut down, reason code "*)
         reason=${line#*reason code }
-        # Two words, whatever it wrote: no line of ours is made from it.
-        set -- $(xenstore-read "$P/data/floe-exit" 2>/dev/null)
-        printf 'floe: shutdown %s %.20s %.20s\n' "${reason%% *}" "$1" "$2"
+        ended "${reason%% *}"
+        ;;
+    "floe: xl "*)
+        [ -z "$suspended" ] || follow
+        printf '%s\n' "$line"
         ;;
     *) printf '%s\n' "$line" ;;
     esac
