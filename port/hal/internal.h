@@ -76,8 +76,8 @@ void hal_clock_init(void);
 // Where the rate is measured: end the measurement, before the LAPIC timer is used for anything else. Main's start
 // order calls it last; it takes at most what is missing to 1 ms since hal_clock_init().
 void hal_clock_settle(void);
-// The platform's VM is stopped and goes on, perhaps on another machine: the clock stands still in between, the wall clock
-// goes on by as much as the host's did.
+// The platform's VM is stopped and goes on, perhaps on another machine: the clock stands still in between, the wall
+// clock goes on by as much as the host's did.
 void hal_clock_stop(void);
 void hal_clock_go(void);
 void hal_irq_init(void);

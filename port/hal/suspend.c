@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The VM is stopped and goes on: all parts are told. Owns nothing: the list is the linker's. Not here: how it is stopped
-// (port/xen/suspend.c), what each part does. Context: main loop.
+// The VM is stopped and goes on: all parts are told. Owns nothing: the list is the linker's. Not here: how it is
+// stopped (port/xen/suspend.c), what each part does. Context: main loop.
 
 #include "hal.h"
 

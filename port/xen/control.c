@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What the host asks of the VM (Xen docs/misc/xenstore-paths.pandoc, control/*): its end, a new start, or to stand still
-// (suspend.c). At the start also the host's seed, where the processor gives no randomness. Owns the watch. Not here: how a script is asked for
-// its end (hal/stop.c). Context: main loop.
+// What the host asks of the VM (Xen docs/misc/xenstore-paths.pandoc, control/*): its end, a new start, or to stand
+// still (suspend.c). At the start also the host's seed, where the processor gives no randomness. Owns the watch. Not
+// here: how a script is asked for its end (hal/stop.c). Context: main loop.
 //
 // Nothing of this is worth a delay of the script's first words or of a server's first answer:
 // the store is asked 200 ms later.

@@ -55,9 +55,9 @@ static hal_platform_t platform = {
     .end = xen_end,
 };
 
-// Xen's page in the place of this one. Writing the parameter, whatever to, is what makes Xen look at the processor's mode
-// and lay the page out for 64 bits. The value is an interrupt that no PVH guest has; by one other than 0 the tools know
-// a guest whose call to be suspended has a result.
+// Xen's page in the place of this one. Writing the parameter, whatever to, is what makes Xen look at the processor's
+// mode and lay the page out for 64 bits. The value is an interrupt that no PVH guest has; by one other than 0 the tools
+// know a guest whose call to be suspended has a result.
 static void map_shared(xen_shared_info_t *page) {
     xen_hvm_param_t callback = {.domid = XEN_DOMID_SELF, .index = HVM_PARAM_CALLBACK_IRQ, .value = 1};
     hal_assert(xen_hypercall(XEN_HVM_OP, HVMOP_SET_PARAM, (long)&callback, 0) == 0);

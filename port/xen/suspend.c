@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 // The host stops the VM, saves it perhaps, and lets it go on: in the same domain, or in another one (Xen
 // public/sched.h, SHUTDOWN_suspend). There the memory is what it was, and the console's and XenStore's pages are empty;
-// the shared page, event channels, grants and devices are to be made again. Owns nothing. Not here: who asks (control.c);
-// what drivers do (HAL_SUSPEND). Context: main loop, inside an event source: nobody else is in the middle of anything.
+// the shared page, event channels, grants and devices are to be made again. Owns nothing. Not here: who asks
+// (control.c); what drivers do (HAL_SUSPEND). Context: main loop, inside an event source: nobody else is in the middle
+// of anything.
 
 #include "../hal/internal.h"
 #include "shared.h"

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: MIT
-// port/xen's start.c, evtchn.c, timer.c, end.c and suspend.c over an Xen that is a switch: hypercalls are printed as "call NUMBER
-// OP ARGUMENT" (its bytes in hexadecimal) and answered with what was set. Commands: answer RESULT [HEX] (the next
-// hypercall: its result, and what it leaves at the start of its argument); start; run; arm; alloc DOM; virq N;
-// close|unmask|notify|take PORT; wait PORT NS [ROUND] (the event comes in that round of polling); word INDEX [VALUE]
-// (64-bit word of the shared page); timer NS; clock NS; tsc N; now; pv VERSION TSC SYSTEM MUL SHIFT; store RESULT;
-// ring PROD CONS; write HEX; out N; end
-// CODE [REBOOT]; suspend.
+// port/xen's start.c, evtchn.c, timer.c, end.c and suspend.c over an Xen that is a switch: hypercalls are printed
+// as "call NUMBER OP ARGUMENT" (its bytes in hexadecimal) and answered with what was set. Commands: answer RESULT
+// [HEX] (the next hypercall: its result, and what it leaves at the start of its argument); start; run; arm; alloc
+// DOM; virq N; close|unmask|notify|take PORT; wait PORT NS [ROUND] (the event comes in that round of polling); word
+// INDEX [VALUE] (64-bit word of the shared page); timer NS; clock NS; tsc N; now; pv VERSION TSC SYSTEM MUL SHIFT;
+// store RESULT; ring PROD CONS; write HEX; out N; end CODE [REBOOT]; suspend.
 
 #include "talk.h"
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // port/xen/control.c and blob.c by commands: probe; seeded 0|1 (the processor gives randomness); reboot;
-// balloon_refused COUNT; elsewhere 0|1 (where the VM goes on after a suspend); blob_size NAME; blob_read NAME LEN; blob_next PREFIX SIZE (all of them); uuid.
+// balloon_refused COUNT; elsewhere 0|1 (where the VM goes on after a suspend); blob_size NAME; blob_read NAME LEN;
+// blob_next PREFIX SIZE (all of them); uuid.
 // hal_exit() ends the process: "EXIT code reboot".
 
 #include <stdio.h>
