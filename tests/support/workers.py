@@ -85,6 +85,17 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
         def _split_scope(self, nodeid: str) -> str:
             return unit(nodeid)
 
+        def remove_node(self, node: Any) -> str | None:
+            """A worker is gone: the test that it had fails, and is not tried again as pytest-xdist would."""
+            lost = self.assigned_work.pop(node)
+            crashed = next((test for tests in lost.values() for test, done in tests.items() if not done), None)
+            if crashed is not None:
+                lost[unit(crashed)][crashed] = True
+                self.workqueue.update({name: tests for name, tests in lost.items() if not all(tests.values())})
+                for other in self.assigned_work:
+                    self._reschedule(other)
+            return crashed
+
     config.option.loadscopereorder = False
     return Units(config, log)
 
