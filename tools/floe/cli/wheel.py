@@ -26,7 +26,7 @@ _ARCHIVE_FILES = (
     *("genhdr/moduledefs.collected", "genhdr/qstrdefs.preprocessed.h"),
 )
 _UPSTREAM_FILES = ("py/makemoduledefs.py", "py/makeqstrdata.py", "tools/manifestfile.py", "tools/mpy-tool.py")
-_BASES = ("function", "web")  # images that others are built on by name
+_BASES = ("function", "prefork", "web")  # images that others are built on by name
 _LICENCES = ("LICENSE", "COPYING")
 
 
