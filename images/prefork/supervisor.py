@@ -4,7 +4,6 @@
 A pipe brings a line a second: requests served, connections now. Its end is the worker's."""
 
 import asyncio
-import errno
 import os
 import signal
 import time
@@ -15,6 +14,7 @@ _STABLE_MS = 10000  # a worker that lived so long is replaced at once, as good a
 _AGAIN_MS = 100  # before another one takes the place; twice as long after each that lived less
 _MOST_MS = 10000
 _SIGKILL = 9
+_ENOSYS = 38
 _END_S = 4.5  # for the workers to end in order, of the 5 s that a VM has
 
 
@@ -61,6 +61,8 @@ class Supervisor:
         return self._before + sum([place.served for place in self._places])
 
     def _health(self) -> object:
+        if self._cannot.is_set():
+            return True  # who serves has checks of its own
         return any(place.serves for place in self._places) or "none of %d serves" % len(self._places)
 
     def leave(self) -> None:
@@ -112,21 +114,15 @@ class Supervisor:
     async def _live(self, place: Place) -> None:
         """A worker, from its fork to its end."""
         log = self._app.log
-        r, w = os.pipe()
-        place.stream = vm.reader(r, blocking=False)
         try:
-            place.pid = vm.spawn(self._work, self, self._service, w)
+            self._fork(place)
         except OSError as exc:
-            place.stream.close()
-            place.stream = None
-            if exc.errno == errno.ENOSYS:
+            if exc.errno != _ENOSYS:
+                log.error("worker %d cannot be forked (error %d)", place.number, exc.errno)
+            elif not self._cannot.is_set():
                 log.warning("no VM can be forked here: this one serves alone")
                 self._cannot.set()
-            else:
-                log.error("worker %d cannot be forked (error %d)", place.number, exc.errno)
             return
-        finally:
-            os.close(w)
         self._forks.inc()
         await self._hear(place)
         place.stream.close()
@@ -138,6 +134,19 @@ class Supervisor:
         place.pid = place.served = place.connections = 0
         place.serves = False
         (log.info if self._stopping else log.warning)("worker %d (VM %d) ended with %d", place.number, pid, code)
+
+    def _fork(self, place: Place) -> None:
+        """Raises OSError."""
+        r, w = os.pipe()
+        place.stream = vm.reader(r, blocking=False)
+        try:
+            place.pid = vm.spawn(self._work, self, self._service, w)
+        except OSError:
+            place.stream.close()
+            place.stream = None
+            raise
+        finally:
+            os.close(w)
 
     async def _hear(self, place: Place) -> None:
         """Until its pipe ends; a worker that hangs is ended."""

@@ -7,22 +7,27 @@ import json
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from floe.spec.runoptions import RunOptions
 from floe.stream.keys import INTERRUPT
 from floe.testing import Boot, Guest
+from floe.vm.plan import plan
+from floe.vm.vm import Vm
 from tests.boot.rawhttp import RawHttp
 from tests.support.clients import served
 
 HERE = Path(__file__).parent
+IMAGES = HERE.parents[1] / "images"
 
 
 @pytest.fixture
 def boot(tmp_path: Path) -> Iterator[Boot]:
     """On one accelerator: of forks on both there are tests in tests/target."""
-    with Boot(apps=[HERE.parents[1] / "images"], folder=tmp_path) as boots:
+    with Boot(apps=[IMAGES], folder=tmp_path) as boots:
         yield boots
 
 
@@ -96,6 +101,20 @@ def test_workers(boot: Boot, tmp_path: Path) -> None:
         assert vm.wait(deadline_s=60) == 0
         assert slow.result() == b"slowly\n"
     assert "PANIC" not in vm.console_text and "Traceback" not in vm.console_text
+
+
+def test_where_no_vm_can_be_forked() -> None:
+    """As under Xen."""
+    options = RunOptions(forwards=("0:8080", "0:9100"))
+    spec, _ = plan(IMAGES / "prefork", options)
+    with Vm(replace(spec, children=None)) as vm:
+        vm.expect_exact("warning prefork: no VM can be forked here: this one serves alone\n", timeout=30)
+        vm.expect_exact("info prefork: serving on port 8080\n", timeout=30)
+        assert b"<form" in get(vm.ports[8080], "/")
+        assert get(vm.ports[9100], "/ready") == get(vm.ports[9100], "/health") == b"ok\n"
+        vm.send(INTERRUPT)
+        assert vm.wait(deadline_s=60) == 0
+        assert "Traceback" not in vm.console_text
 
 
 def test_alone(boot: Boot) -> None:
