@@ -132,6 +132,7 @@ def test_no_two_copies_draw_the_same(boot: Boot, tmp_path: Path, stack: ExitStac
     copies[0].expect_exact("ready is over", DEADLINE_S)
 
 
+@pytest.mark.any_accel
 def test_a_state_is_good_for_one_version_of_qemu(
     boot: Boot, tmp_path: Path, stack: ExitStack, second_qemu: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,6 +149,7 @@ def test_a_state_is_good_for_one_version_of_qemu(
     assert identity(from_file(stack, of_other, "there"))[1] == "there"
 
 
+@pytest.mark.any_accel
 def test_what_differs_is_told(boot: Boot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "s.snap"
     keep(boot_it(boot, tmp_path), path)
@@ -157,6 +159,7 @@ def test_what_differs_is_told(boot: Boot, tmp_path: Path, monkeypatch: pytest.Mo
     assert lines == [["the", "snapshot", "here"], ["machine", "microvm", "q35"], ["memory", "32M", "64M"]]
 
 
+@pytest.mark.any_accel
 def test_what_fails_leaves_the_vm_as_it_was(
     boot: Boot, tmp_path: Path, small_disk: SmallDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,6 +199,7 @@ def test_what_fails_leaves_the_vm_as_it_was(
     assert vm.wait() == 0
 
 
+@pytest.mark.any_accel
 def test_a_torn_file_says_so(boot: Boot, tmp_path: Path) -> None:
     path, torn = tmp_path / "s.snap", tmp_path / "torn.snap"
     keep(boot_it(boot, tmp_path), path)
