@@ -5,17 +5,11 @@ few lines, whose domain is a pty. With a real Xen: tests/xen."""
 from __future__ import annotations
 
 import base64
-import json
 import os
 import re
 import select
-import shutil
 import signal
-import socket
-import subprocess
-import sys
 import time
-import tty
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -32,123 +26,7 @@ from floe.spec.vmspec import VmSpec, Wires
 from floe.vm import plan
 from floe.xen import dom0, places, scripts, xlconfig
 from floe.xenlab import lab
-
-# Domain 7 lives until a line comes to the FIFO `end`: what xl says then.
-XL = """#!/bin/sh
-echo "$*" >>"$FAKE/calls"
-case $1 in
-create)
-    cat "$(eval echo \\${$#})" >"$FAKE/config"
-    if [ -e "$FAKE/refuse" ]; then cat "$FAKE/refuse" >&2; exit 3; fi
-    echo "got a tsc mode string" >&2
-    : >"$FAKE/alive"
-    echo "Waiting for domain x (domid 7) to die [pid 1]" >&2
-    read -r said <"$FAKE/end"
-    rm "$FAKE/alive"
-    echo "$said" >&2
-    ;;
-list) cat "$FAKE/list" ;;
-destroy) [ ! -e "$FAKE/alive" ] || echo "Domain 7 has been destroyed." >"$FAKE/end" ;;
-esac
-"""
-READ = '#!/bin/sh\ncat "$FAKE/store$1" 2>/dev/null\n'
-WRITE = (
-    '#!/bin/sh\nwhile [ $# -gt 1 ]; do mkdir -p "$FAKE/store${1%/*}"; printf %s "$2" >"$FAKE/store$1"; shift 2; done\n'
-)
-WATCH = "#!/bin/sh\nexec sleep 0.05\n"
-MKTEMP = f'#!/bin/sh\nmkdir -p "$FAKE/run" && exec {shutil.which("mktemp")} "$1" "$FAKE$2"\n'  # /run is root's
-HOME = "local/domain/7"
-
-
-class Fake:
-    """A dom0 of shell scripts, and one domain process in it."""
-
-    def __init__(self, folder: Path, *more: str, blobs: tuple[Blob, ...] = (), listening: bool = False) -> None:
-        self.folder = folder
-        (folder / "bin").mkdir()
-        for name, text in (("xl", XL), ("xenstore-read", READ), ("xenstore-write", WRITE), ("mktemp", MKTEMP),
-                           ("xenstore-watch", WATCH)):  # fmt: skip
-            (folder / "bin" / name).write_text(text)
-            (folder / "bin" / name).chmod(0o755)
-        os.mkfifo(folder / "end")
-        self.master, self.slave = os.openpty()
-        tty.setraw(self.slave)
-        self.store("console/tty", os.ttyname(self.slave))
-        (folder / "elf").write_bytes(b"\x7fELF" * 50_000)
-        self._more, self._blobs, self._listening = more, blobs, listening
-        self.refusal = folder / "refuse"
-
-    def start(self, *, connect: bool = True) -> None:
-        pairs = [socket.socketpair() for _ in range(3)]
-        if self._listening:
-            for index, (ours, theirs) in enumerate(pairs):
-                ours.close()
-                theirs.close()
-                listener = socket.socket(socket.AF_UNIX)
-                listener.bind(str(self.folder / f"wire{index}"))
-                listener.listen(1)
-                pairs[index] = (socket.socket(socket.AF_UNIX), listener)
-        self.console, self.serial, self.events = (pair[0] for pair in pairs)
-        fds = [pair[1].fileno() for pair in pairs]
-        blobs = [os.memfd_create("blob") for _ in self._blobs]
-        for fd, blob in zip(blobs, self._blobs, strict=True):
-            os.write(fd, blob.content)
-        argv = [sys.executable, "-P", "-m", "floe.xen.domain", "--place", "dom0", "--elf", str(self.folder / "elf")]
-        argv += ["--config", 'name="x"\n', "--console", str(fds[0]), "--serial", str(fds[1]), "--events", str(fds[2])]
-        for fd, blob in zip(blobs, self._blobs, strict=True):
-            argv += ["--blob", f"{blob.name}={fd}"]
-        path = f"{self.folder / 'bin'}:{os.environ['PATH']}"
-        self.process = subprocess.Popen(
-            [*argv, *self._more],
-            pass_fds=[*fds, *blobs],
-            env={**os.environ, "PATH": path, "FAKE": str(self.folder)},
-            stderr=subprocess.PIPE,
-        )
-        for fd in blobs:
-            os.close(fd)
-        for pair in pairs:
-            pair[1].close()
-            pair[0].settimeout(20)
-        if self._listening and connect:
-            self.connect()
-
-    def connect(self) -> None:
-        """As an owner that comes, to sockets that listen."""
-        self.console, self.serial, self.events = (socket.socket(socket.AF_UNIX) for _ in range(3))
-        for index, s in enumerate((self.console, self.serial, self.events)):
-            s.settimeout(20)
-            s.connect(str(self.folder / f"wire{index}"))
-
-    def store(self, key: str, value: str) -> None:
-        path = self.folder / "store" / HOME / key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(value)
-
-    def event(self) -> dict[str, object]:
-        line = b""
-        while not line.endswith(b"\n"):
-            line += self.events.recv(1)
-        event: dict[str, object] = json.loads(line)
-        return event
-
-    def ends(self, reason: int, said: str | None) -> None:
-        """The guest writes its exit code and shuts down."""
-        if said is not None:
-            self.store("data/floe-exit", said)
-        (self.folder / "end").write_text(f"Domain 7 has shut down, reason code {reason} 0x{reason:x}\n")
-
-    def calls(self) -> list[str]:
-        path = self.folder / "calls"
-        return [line.split()[0] for line in path.read_text().splitlines()] if path.exists() else []
-
-    def close(self) -> None:
-        if hasattr(self, "process"):
-            self.process.kill()
-            self.process.wait()
-            assert self.process.stderr is not None
-            self.process.stderr.close()
-        os.close(self.master)
-        os.close(self.slave)
+from tests.support.fakedomain import HOME, Fake, up
 
 
 @pytest.fixture
@@ -156,11 +34,6 @@ def fake(tmp_path: Path) -> Iterator[Fake]:
     made = Fake(tmp_path)
     yield made
     made.close()
-
-
-def up(fake: Fake) -> None:
-    fake.start()
-    assert fake.event()["event"] == "RESUME"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tools.xen.test_domain import Fake, up
+from tests.support.fakedomain import Fake, up
 
 
 @pytest.fixture
