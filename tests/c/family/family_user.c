@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: MIT
 // modules/family over a line that is a script: what is sent is printed (SENT), what comes is fed, at once or one piece
-// a wait. Commands: open; feed HEX; later HEX; room N (frames that still fit, -1 all); restless N; dead; run; state; fork;
-// ended PID; kill PID SIGNAL; pipe PID; read FD SIZE AHEAD; write FD HEX; close FD; ready FD;
-// begin; snapshot; refuse ERRNO; template;
-// abandon FD; sweep; take FD SIZE; ask FD GIVE_UP; lies FD; peek FD; skip FD N;
-// space FD; keep FD; has_ended PID.
+// a wait. Commands: open; feed HEX; later HEX; room N (frames that still fit, -1 all); restless N; dead; run; state;
+// fork; ended PID; kill PID SIGNAL; pipe PID; read FD SIZE AHEAD; write FD HEX; close FD; ready FD; begin; snapshot;
+// refuse ERRNO; template; abandon FD; sweep; take FD SIZE; ask FD GIVE_UP; lies FD; peek FD; skip FD N; space FD; keep
+// FD; has_ended PID.
 
 #include "../port/talk.h"
 
