@@ -102,6 +102,7 @@ def test_a_vm_for_each_connection(boot: Boot, certificates: Certificates) -> Non
     while_served(vm, clients)
 
 
+@pytest.mark.any_accel
 def test_bytes_and_ends(boot: Boot, certificates: Certificates) -> None:
     vm = serving(boot, certificates)
 
@@ -139,6 +140,7 @@ def test_bytes_and_ends(boot: Boot, certificates: Certificates) -> None:
     assert "] not given 104 b''\n" in text
 
 
+@pytest.mark.any_accel
 def test_tls_in_a_child(boot: Boot, certificates: Certificates) -> None:
     """Begun there, and begun before the fork."""
     vm = serving(boot, certificates)
@@ -156,6 +158,7 @@ def test_tls_in_a_child(boot: Boot, certificates: Certificates) -> None:
     assert "\nhere 9\n" in while_served(vm, clients)
 
 
+@pytest.mark.any_accel
 def test_streams_and_a_fork_that_fails(boot: Boot) -> None:
     guest = GUESTS / "guest_handoff_async.py"
     vm = boot(guest, deadline_s=DEADLINE_S, children=1, net=["user"], ports=[8080])
