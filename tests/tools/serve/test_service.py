@@ -11,7 +11,7 @@ import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -166,6 +166,41 @@ def test_vms_that_wait(serve: Callable[..., Served]) -> None:
         assert said_hello(client)
         identities.add(client.ask(b"id"))
     assert len(identities) == 2
+
+
+def test_copies_of_one_that_was_set_up(accel: str, serve: Callable[..., Served]) -> None:
+    """One VM is booted, and connections have copies of it: those that wait, and those that are made where none does."""
+    served = serve(GUEST.with_name("guest_ready.py"), "--per-connection", "--pool", "2", "--max", "6", "--accel", accel)
+
+    def is_there() -> bool:
+        """Earlier ones have a VM that was booted."""
+        with served.client() as client:
+            return said_hello(client) and "[guest_ready.1] serves\n" in served.output
+
+    until(is_there, "a copy")
+    booted = served.output.count("set up\n")
+    with ExitStack() as open_ones:
+        clients = [open_ones.enter_context(served.client()) for _ in range(5)]
+        assert all(said_hello(client) for client in clients)
+        drawn = [word for client in clients for word in client.ask(b"who").split()]
+        assert len(set(drawn)) == 2 * len(clients)
+    assert served.output.count("set up\n") == booted
+    until(lambda: len(served.vms()) == 2, "those that wait")
+    os.kill(served.vms()[0], signal.SIGKILL)
+    with served.client() as client:
+        assert said_hello(client)
+    assert served.output.count("set up\n") == booted
+
+
+def test_nobody_waits_for_a_template(serve: Callable[..., Served], tmp_path: Path) -> None:
+    """VMs are booted while it is not ready, and from then on where it ends before."""
+    script = tmp_path / "unready.py"
+    script.write_text("import os, vm\nif os.getenv('END'):\n    os._exit(4)\n" + GUEST.read_text())
+    options = ("--per-connection", "--pool", "1", "--accel", "tcg")
+    with serve(script, *options).client() as client:
+        assert said_hello(client)
+    ended = serve(script, *options, "--env", "END=1")
+    until(lambda: "ended with 4 before vm.ready(): its VMs are booted instead" in ended.errors, "the template's end")
 
 
 def test_bytes_both_ways_at_once_and_each_to_its_own_end(serve: Callable[..., Served]) -> None:

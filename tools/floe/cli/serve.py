@@ -15,9 +15,9 @@ from floe import errors, units
 from floe.cli.run import command as run
 from floe.cli.run import say
 from floe.errors import UsageError
+from floe.serve.behind import Behind
 from floe.serve.each import Each
 from floe.serve.idle import Idle
-from floe.serve.machine import Machine
 from floe.serve.service import Policy, Service
 from floe.serve.starts import Starts
 from floe.spec.ports import Forward
@@ -93,7 +93,7 @@ async def _serve(spec: VmSpec, forwards: Sequence[Forward], choose: Callable[[St
     output, errors_ = Output(1, loop), Output(2, loop)
     lines = ChildLines(loop)
 
-    def listen(machine: Machine) -> None:
+    def listen(machine: Behind) -> None:
         """What VMs say is shown: of one as it is, of several line by line with their names."""
         for source, shown in ((machine.console, output), (machine.serial, errors_)):
             if not named:

@@ -7,6 +7,8 @@ import asyncio
 import uuid
 from collections import deque
 
+from floe.serve.behind import Behind
+from floe.serve.clones import Clone, Clones
 from floe.serve.joined import Streams
 from floe.serve.machine import Machine
 from floe.serve.starts import Refused, Starts
@@ -22,22 +24,29 @@ class Each:
     def __init__(self, starts: Starts, most: int, ahead: int = 0) -> None:
         self._starts = starts
         self._most = most
-        self._ahead = ahead
+        self._ahead = self._wanted = ahead
         self._unused: deque[Machine] = deque()
+        self._clones: Clones | None = None  # of an image that forks, they are what waits
+        if ahead and starts.spec.children is not None:
+            self._clones, self._ahead = Clones(starts, ahead), 0
+        elif ahead:
+            starts.say(
+                f"{starts.spec.name} does not fork: VMs are booted ahead, not copied (fork = true in image.toml)"
+            )
         self._soon: asyncio.TimerHandle | None = None  # the start of further ones
         self._places = 0  # that are taken
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._machines: set[Machine] = set()
+        self._machines: set[Behind] = set()
         self._number = 0
         self._full = False  # the user knows
         self._closed = False
 
-    async def connect(self, port: int) -> tuple[Machine, Streams]:
+    async def connect(self, port: int) -> tuple[Behind, Streams]:
         """A connection to a VM of its own. Each that was made is given back by done(). Raises FloeError, OSError."""
         await self._place()
-        machine = None
+        machine: Behind | None = None
         try:
-            machine = self._claimed() or self._started()
+            machine = await self._copied() or self._claimed() or self._started()
             return machine, await machine.connect(port)
         except BaseException:
             await self._leave(machine)
@@ -45,12 +54,30 @@ class Each:
         finally:
             self._prepare_soon()
 
-    async def done(self, machine: Machine) -> None:
+    async def done(self, machine: Behind) -> None:
         """Its connection is over."""
         await self._leave(machine)
         self._prepare_soon()
 
     def prepare(self) -> None:
+        """Begin to have those that wait."""
+        if self._clones is not None:
+            self._clones.start(self._is_without_clones)
+        self._fill()
+
+    def _is_without_clones(self) -> None:
+        self._ahead, self._clones = self._wanted, None
+        self._fill()
+
+    async def _copied(self) -> Clone | None:
+        """A copy that waited. Raises FloeError."""
+        clone = await self._clones.claimed() if self._clones is not None else None
+        if clone is not None:
+            self._machines.add(clone)
+            self._starts.on_output(clone)
+        return clone
+
+    def _fill(self) -> None:
         """Start those that wait, where it may be."""
         self._soon = None
         try:
@@ -67,7 +94,10 @@ class Each:
     async def close(self, grace_s: float) -> None:
         """End all VMs, in order if there is time for it."""
         self._refuse_all()
-        await asyncio.gather(*(machine.leave(grace_s) for machine in self._machines))
+        ends = [machine.leave(grace_s) for machine in self._machines]
+        if self._clones is not None:
+            ends.append(self._clones.close())
+        await asyncio.gather(*ends)
 
     def kill(self) -> None:
         """Begin to end all VMs at once."""
@@ -78,7 +108,7 @@ class Each:
 
     def _prepare_soon(self) -> None:
         if self._soon is None and self._ahead:
-            self._soon = self._starts.loop.call_later(_SOON_S, self.prepare)
+            self._soon = self._starts.loop.call_later(_SOON_S, self._fill)
 
     def _started(self) -> Machine:
         """Raises Refused."""
@@ -134,7 +164,7 @@ class Each:
     def _is_room(self) -> bool:
         return self._places < self._most and self._starts.has_room()
 
-    async def _leave(self, machine: Machine | None) -> None:
+    async def _leave(self, machine: Behind | None) -> None:
         """It is thrown away."""
         if machine is not None:
             try:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 
 from floe.errors import VmError
+from floe.serve.behind import Behind
 from floe.serve.joined import Streams
 from floe.serve.machine import Machine
 from floe.serve.starts import Refused, Starts
@@ -23,7 +24,7 @@ class Idle:
         self._ending: asyncio.Task[None] | None = None
         self._closed = False
 
-    async def connect(self, port: int) -> tuple[Machine, Streams]:
+    async def connect(self, port: int) -> tuple[Behind, Streams]:
         """A connection to the VM, which is started where there is none. Each that was made is given back by done().
         Raises FloeError, OSError."""
         self._open += 1
@@ -42,7 +43,7 @@ class Idle:
             self._left()
             raise
 
-    async def done(self, machine: Machine) -> None:
+    async def done(self, machine: Behind) -> None:
         """A connection is over."""
         self._left()
 

@@ -12,8 +12,8 @@ from typing import Protocol
 from floe.errors import FloeError
 from floe.hostnet import carry
 from floe.serve import joined
+from floe.serve.behind import Behind
 from floe.serve.joined import Streams
-from floe.serve.machine import Machine
 from floe.spec import ports
 from floe.spec.ports import Forward
 from floe.vm.vm import STOP_GRACE_S
@@ -25,10 +25,10 @@ _LAST_S = 2.0  # for clients to take their last bytes, once all VMs have ended
 class Policy(Protocol):
     """Which connection gets which VM."""
 
-    async def connect(self, port: int) -> tuple[Machine, Streams]:
+    async def connect(self, port: int) -> tuple[Behind, Streams]:
         """A VM, and a connection to this port of it, to be given back by done(). Raises FloeError, OSError."""
 
-    async def done(self, machine: Machine) -> None:
+    async def done(self, machine: Behind) -> None:
         """A connection is over."""
 
     def prepare(self) -> None:

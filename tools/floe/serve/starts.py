@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from floe import hostmemory
 from floe.errors import FloeError
+from floe.serve.behind import Behind
 from floe.serve.machine import Machine
 from floe.spec import disks, handover, ports
 from floe.spec.ports import Forward
@@ -32,7 +33,7 @@ class Starts:
         """Takes of this host what all its VMs share. Raises what disks.provide() and handover.read() do."""
         self.spec = spec
         self.say = say
-        self.on_output: Callable[[Machine], None] = lambda machine: None  # its streams are new ones
+        self.on_output: Callable[[Behind], None] = lambda machine: None  # its streams are new ones
         self.loop = loop
         self._taken: set[int] = set()  # ports of this host, of VMs that have not ended
         self._pause_s = 0.0

@@ -102,6 +102,9 @@ class Pool:
                 return vm
             except FloeError:  # it has ended while it waited
                 await _end(vm)
+            except BaseException:  # nobody wants it any more
+                await _end(vm)
+                raise
 
     async def close(self) -> None:
         """End all that wait."""
