@@ -139,7 +139,7 @@ def test_there_is_an_end_to_pipes() -> None:
     for count in range(2, MAX_PIPES + 1):
         pipes.make(TOP, TOP << 16 | count)
     with pytest.raises(BrokenFrame, match="more than"):
-        pipes.make(TOP, TOP << 16 | 0x2000)
+        pipes.make(TOP, TOP << 16 | 0x8000)
 
 
 def test_a_pipe_of_which_a_vm_holds_no_end_is_none_of_its_business() -> None:

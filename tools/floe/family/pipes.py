@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from floe.family.frames import AT_END, MAX_PAYLOAD, NOBODY_READS, READING, BrokenFrame, Kind
 
 WINDOW = 64 << 10
-MAX_PIPES = 1024  # of a family
+MAX_PIPES = 1 << 14  # of a family; a guest has 512 at most
 MAX_BYTES = 64 << 20  # in all of them: what VMs wrote that have ended counts as well
 
 # Of a frame for the VM of this number: kind, payload, pipe.
