@@ -8,7 +8,7 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 
-from floe.errors import FloeError
+from floe.errors import EXIT_OK, FloeError
 from floe.serve.joined import Streams
 from floe.serve.starts import Starts
 from floe.vm.pool import Pool
@@ -21,13 +21,16 @@ _HERE = "127.0.0.1"
 class Clone:
     """A VM that was claimed, and listens since before it was made."""
 
-    def __init__(self, vm: Restored, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, vm: Restored, starts: Starts) -> None:
         self.name = vm.spec.name
         self.console = vm.console
         self.serial = vm.serial
         self.over = asyncio.Event()
         self._vm = vm
-        self._end = loop.create_task(self._ended())
+        self._starts = starts
+        self._leaving = False  # it was asked to end
+        vm.on_launch = self._started_again
+        self._end = starts.loop.create_task(self._ended())
 
     async def connect(self, port: int) -> Streams:
         """A connection to a port of the guest. Raises OSError."""
@@ -36,6 +39,7 @@ class Clone:
     async def leave(self, grace_s: float = STOP_GRACE_S) -> None:
         """Ask the guest to end, as Ctrl-C does, and end it after grace_s."""
         if not self.over.is_set():
+            self._leaving = True
             self._vm.ask_to_end()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(grace_s):
@@ -50,11 +54,20 @@ class Clone:
     def end_at_once(self) -> None:
         """Begin to end it."""
         if not self.over.is_set():
+            self._leaving = True
             self._vm.end_at_once()
 
+    def _started_again(self) -> None:
+        """After machine.reset(): its streams are new ones."""
+        self.console, self.serial = self._vm.console, self._vm.serial
+        self._starts.on_output(self)
+
     async def _ended(self) -> None:
-        with contextlib.suppress(FloeError):
-            await self._vm.ended()
+        await self._vm.ended()
+        outcome = self._vm.outcome
+        if not self._leaving and (outcome is None or outcome.code != EXIT_OK):
+            how = f"it ended with {outcome.code}, {outcome.cause}" if outcome else "its hypervisor failed"
+            self._starts.say(f"{self.name}: {how}")
         self._vm.close()
         self.over.set()
 
@@ -69,6 +82,11 @@ class Clones:
         self._pool = Pool(replace(starts.spec, forwards=own), size, say=starts.say)
         self._starting: asyncio.Task[None] | None = None
         self._there = False
+
+    @property
+    def ready(self) -> int:
+        """How many wait."""
+        return self._pool.ready
 
     def start(self, failed: Callable[[], None]) -> None:
         """Begin with the template; failed: it was never there, as the user was told."""
@@ -87,7 +105,7 @@ class Clones:
         """One that runs; None while the template is not ready. Raises FloeError."""
         if not self._there:
             return None
-        return Clone(await self._pool.claim(), self._starts.loop)
+        return Clone(await self._pool.claim(), self._starts)
 
     async def close(self) -> None:
         """End the template and all that wait."""

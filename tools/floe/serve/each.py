@@ -7,6 +7,7 @@ import asyncio
 import uuid
 from collections import deque
 
+from floe.errors import FloeError
 from floe.serve.behind import Behind
 from floe.serve.clones import Clone, Clones
 from floe.serve.joined import Streams
@@ -28,7 +29,7 @@ class Each:
         self._unused: deque[Machine] = deque()
         self._clones: Clones | None = None  # of an image that forks, they are what waits
         if ahead and starts.spec.children is not None:
-            self._clones, self._ahead = Clones(starts, ahead), 0
+            self._clones, self._ahead = Clones(starts, min(ahead, most)), 0
         elif ahead:
             starts.say(
                 f"{starts.spec.name} does not fork: VMs are booted ahead, not copied (fork = true in image.toml)"
@@ -70,8 +71,12 @@ class Each:
         self._fill()
 
     async def _copied(self) -> Clone | None:
-        """A copy that waited. Raises FloeError."""
-        clone = await self._clones.claimed() if self._clones is not None else None
+        """A copy; None where there is none, of which the user knows."""
+        try:
+            clone = await self._clones.claimed() if self._clones is not None else None
+        except FloeError as e:
+            self._starts.say(f"{self._starts.spec.name} cannot be copied: {e.message}; this connection has a booted VM")
+            return None
         if clone is not None:
             self._machines.add(clone)
             self._starts.on_output(clone)
@@ -151,10 +156,12 @@ class Each:
             async with asyncio.timeout(WAIT_S):
                 await place
         except TimeoutError:
+            if place.done() and not place.cancelled() and place.exception() is None:
+                return  # it was given in the very moment
             self._tell(f"connections wait for more than {WAIT_S:g} s, and are reset (--max)")
             raise Refused("it waited too long") from None
         except asyncio.CancelledError:
-            if place.done() and not place.cancelled():
+            if place.done() and not place.cancelled() and place.exception() is None:
                 self._give_back()
             raise
         finally:
@@ -162,7 +169,8 @@ class Each:
                 self._waiting.remove(place)
 
     def _is_room(self) -> bool:
-        return self._places < self._most and self._starts.has_room()
+        waits = bool(self._unused) or (self._clones is not None and self._clones.ready > 0)
+        return self._places < self._most and (waits or self._starts.has_room())
 
     async def _leave(self, machine: Behind | None) -> None:
         """It is thrown away."""

@@ -95,7 +95,7 @@ class Pool:
                     problem, self._problem = self._problem, None
                     self._wanted.set()  # the next claim finds it tried again
                     raise problem
-                vm = self._waiting.pop(0)
+                vm, self._problem = self._waiting.pop(0), None  # what failed while others waited is tried again
             asyncio.get_running_loop().call_later(_SOON_S, self._wanted.set)
             try:
                 await vm.go_on()
@@ -143,7 +143,7 @@ class Pool:
         self._number += 1
         through = registry.create(self._spec.hypervisor).relays_forwards
         spec = spec_from(self._spec, (), f"{self._spec.name}.{self._number}", through=through)
-        material = await asyncio.to_thread(Material.of_captured, self._captured)
+        material = await _material(self._captured)
         vm = Restored(spec, self._state, material, loop=asyncio.get_running_loop(), paused=True)
         vm.say = self._say
         try:
@@ -157,6 +157,17 @@ class Pool:
             await _end(vm)
             raise
         return vm
+
+
+async def _material(captured: Captured) -> Material:
+    """By a thread, which is waited for come what may: what it reads is closed next. Raises OSError."""
+    making = asyncio.ensure_future(asyncio.to_thread(Material.of_captured, captured))
+    try:
+        return await asyncio.shield(making)
+    except asyncio.CancelledError:
+        with contextlib.suppress(OSError):
+            (await making).close()
+        raise
 
 
 async def _end(vm: Vm, ended: asyncio.Future[None] | None = None) -> None:
