@@ -7,9 +7,11 @@ import contextlib
 import hashlib
 import os
 import tempfile
+import time
 from pathlib import Path
 
 _KEPT = 16
+_PART_S = 86400.0  # what has been on its way for so long was left by an agent that was killed
 
 
 def folder() -> Path:
@@ -70,3 +72,6 @@ def _prune() -> None:
         found = sorted(folder().glob("*.elf"), key=lambda path: path.stat().st_mtime, reverse=True)
         for path in found[_KEPT:]:
             path.unlink(missing_ok=True)
+        for path in folder().glob(".part-*"):
+            if time.time() - path.stat().st_mtime > _PART_S:
+                path.unlink(missing_ok=True)

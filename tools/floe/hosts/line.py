@@ -146,8 +146,8 @@ class Line:
                 self.on_message(Message(_kind(word & ~_PACKED), vm, stream, _plain(word, payload)))
         except BrokenLine as e:
             self._over(str(e))
-            return
-        del self._rest[:at]
+        finally:
+            del self._rest[:at]  # also where a message was too much for us: it comes once
 
 
 def _kind(word: int) -> Kind:

@@ -15,7 +15,7 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
-from floe.hosts.line import BrokenLine
+from floe.hosts.line import MAX_PAYLOAD, BrokenLine
 
 PAGE = 4096
 KEPT = 16384  # pages, 64 MiB
@@ -80,7 +80,7 @@ class Unpacker:
     def unpack(self, packed: bytes) -> bytes:
         """The bytes of the stream. Raises BrokenLine."""
         out = []
-        at = 0
+        at = size = 0
         while at < len(packed):
             what = packed[at : at + 1]
             if what == _NEW:
@@ -96,6 +96,9 @@ class Unpacker:
                 else:
                     raise BrokenLine("a state with a page that was never sent")
             out.append(found)
+            size += len(found)
+            if size > MAX_PAYLOAD:  # five bytes may stand for a page
+                raise BrokenLine("a state that is too long for a message")
         if at != len(packed):
             raise BrokenLine("a state that ends within a page")
         return b"".join(out)
