@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from floe import hostmemory
-from floe.errors import FloeError
+from floe.errors import FloeError, VmError
 from floe.family.copies import PrivateDisks
 from floe.family.member import Unplaced
 from floe.hosts.line import PIECE, BrokenLine, Channel, Kind, Line, Message
@@ -29,6 +29,7 @@ from floe.stream.streams import Stream
 from floe.vm.child import Child, spec_of_copy
 
 _SPARE = 64 << 20  # bytes of memory that are left alone
+_GO_S = 25.0  # an owner that has not said GO by then has given the fork up (family.py), and the guest stands still
 _KILLED = 9  # status of waitpid() where nothing was started
 
 
@@ -153,7 +154,11 @@ class Guest:
 
         async def meanwhile() -> None:
             self._line.send(Kind.STILL, self.vm)
-            await self._go.wait()
+            try:
+                async with asyncio.timeout(_GO_S):
+                    await self._go.wait()
+            except TimeoutError:
+                raise VmError("its state was not asked for in time") from None
 
         self._go.clear()
         try:

@@ -11,7 +11,7 @@ import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -29,6 +29,20 @@ from floe.spec.ports import Forward
 from floe.spec.vmspec import VmSpec
 
 _MOST = 256 << 20  # bytes that disks may hold
+
+
+class _Ready(msgspec.Struct, frozen=True):
+    """What READY says."""
+
+    uuid: str
+    forwards: tuple[Forward, ...]
+
+
+class _Failed(msgspec.Struct, frozen=True):
+    """What FAILED says."""
+
+    errno: Annotated[int, msgspec.Meta(ge=1, le=4095)]
+    text: str
 
 
 class Said:
@@ -66,6 +80,7 @@ class Remote:
         self._sending: asyncio.Task[None] | None = None  # of the state
         self._answers: dict[Kind, asyncio.Future[bytes]] = {}  # that are waited for
         self._failed: VmError | None = None
+        self._runs = False
         self._sink: StateSink | None = None
         self._over = False
         self._killed = False
@@ -107,10 +122,12 @@ class Remote:
             "disks": [_size(disk) for disk in disks],
             "likeness": likeness,
         }
-        told = msgspec.json.decode(await self._ask(Kind.START, Kind.READY, msgspec.json.encode(start)))
-        self.spec = replace(
-            self.spec, uuid=told["uuid"], forwards=msgspec.convert(told["forwards"], tuple[Forward, ...])
-        )
+        answer = await self._ask(Kind.START, Kind.READY, msgspec.json.encode(start))
+        try:
+            told = msgspec.json.decode(answer, type=_Ready)
+        except msgspec.MsgspecError as e:
+            raise Unplaced(errno.EOPNOTSUPP, f"{self.host}: READY that is none: {e}") from None
+        self.spec = replace(self.spec, uuid=told.uuid, forwards=told.forwards)
         sender = StateSender(session.line, self._vm, session.packer, self._loop)
         self._sending = self._loop.create_task(sender.run())
         return sender.entrance
@@ -126,6 +143,7 @@ class Remote:
                     if self._failed is not None:
                         raise self._failed
         await self._ask(Kind.RUN, Kind.RUNNING)
+        self._runs = True
 
     async def send_copy(self, sock: socket.socket, meanwhile: Callable[[], Awaitable[None]]) -> None:
         """Have its state sent here, and written to this socket. Raises VmError."""
@@ -179,8 +197,12 @@ class Remote:
         if kind in (Kind.DATA, Kind.TOOK, Kind.END):
             self._hear_stream(message)
         elif kind is Kind.FAILED:
-            told = msgspec.json.decode(message.payload, type=dict[str, Any])
-            self._fail(Unplaced(int(told["errno"]), f"{self.host}: {told['text']}"))
+            try:
+                told = msgspec.json.decode(message.payload, type=_Failed)
+            except msgspec.MsgspecError as e:
+                raise BrokenLine(f"FAILED that is none: {e}") from None
+            error = Unplaced(told.errno, f"{self.host}: {told.text}")
+            self._refuse(error) if self._runs else self._fail(error)  # a VM that runs goes on where a fork of it failed
         elif kind is Kind.OVER:
             status = int.from_bytes(message.payload, "little", signed=True)
             assert self._tunnel is not None
@@ -216,6 +238,10 @@ class Remote:
 
     def _fail(self, error: VmError) -> None:
         self._failed = self._failed or error
+        self._refuse(error)
+
+    def _refuse(self, error: VmError) -> None:
+        """What is asked for now."""
         for future in self._answers.values():
             if not future.done():
                 future.set_exception(error)
