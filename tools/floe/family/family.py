@@ -282,6 +282,9 @@ class Family:
             said = _told(e)
             self._say(f"{parent.name} could not be copied: {said}")
             result = -e.number if isinstance(e, Unplaced) else -errno.EAGAIN
+        except Exception:  # a fault of ours; a guest that stays held hears nothing any more
+            parent.release(Kind.RESULT, numbers(-errno.EAGAIN))
+            raise
         finally:
             parent.forking = None
         parent.release(Kind.RESULT, numbers(result))
@@ -360,6 +363,11 @@ class Family:
         a template, at vm.ready(), and it does not go on. Raises FloeError, OSError."""
         if self._capture is not None:
             raise VmError(f"a snapshot of {self._top.name} is being taken already")
+        if not self._top.is_reached:
+            raise VmError(
+                f"{self._top.name} is not served as one of a family any more",
+                hint=f"floe logs {self._top.name} says why; floe stop and floe start mend it",
+            )
         if hostmemory.left() < self._top.machine.spec.memory + _SPARE:
             raise VmError("this machine has no memory left for a copy of the VM's")
         self._capture = capture = Capture(self._top, self._make, self._loop, last=self.is_template)

@@ -133,6 +133,11 @@ class Member:
         self.leaving = True
         self.send(Kind.SIGNAL, numbers(number))
 
+    @property
+    def is_reached(self) -> bool:
+        """Whether there is a channel to its guest."""
+        return self._link is not None
+
     def hold(self) -> None:
         """From here on nothing is sent."""
         self._held = [] if self._held is None else self._held
