@@ -65,6 +65,8 @@ def run(ctx: click.Context) -> int:
         copies = params["copies"] or 1
         if copies > 1:
             _check_copies(copies, forwards, detached=params["detach"])
+            if params["uuid"]:
+                raise UsageError(f"--uuid: {copies} VMs cannot share one", hint="without: each has its own")
         return _detach(snapshot, forwards, copies, params) if params["detach"] else _attach(snapshot, forwards, params)
     finally:
         snapshot.close()

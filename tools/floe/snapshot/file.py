@@ -297,9 +297,15 @@ def _content(fd: int, shown: str) -> Content:
         content = msgspec.json.decode(text, type=Content, dec_hook=_from_text)
     except (msgspec.DecodeError, TypeError, ValueError) as e:
         raise FloeError(f"{shown} is a snapshot of another floe: {e}", hint="make it anew with this floe") from None
-    last = content.parts[-1] if content.parts else Part("", 0, 0)
-    if last.at + last.size + length + _FOOTER.size != size:
-        raise _broken(shown, f"it has {size} bytes, and should have {last.at + last.size + length + _FOOTER.size}")
+    end = 0
+    for part in content.parts:
+        if part.at < end or part.size < 0:
+            raise _broken(shown, f"its {part.name} is not where it should be")
+        end = part.at + part.size
+    if end + length + _FOOTER.size != size:
+        raise _broken(shown, f"it has {size} bytes, and should have {end + length + _FOOTER.size}")
+    if not content.parts or content.parts[0] != Part("memory", 0, content.plan.memory):
+        raise _broken(shown, "its memory is not that of its VM")
     return content
 
 

@@ -9,7 +9,7 @@ import signal
 import socket
 import uuid
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 from floe.errors import FloeError, UsageError
 from floe.hypervisor import registry
@@ -23,9 +23,18 @@ from floe.vm.vm import Vm
 
 def check(snapshot: Snapshot, **asked: str) -> None:
     """Raises UsageError where it cannot go on here, with all that differs. asked: what the user wants to be so; VmError
-    for an accelerator that does not serve."""
+    for an accelerator that does not serve; FloeError for a machine that no snapshot has."""
     plan = snapshot.content.plan
     hypervisor = registry.create(plan.hypervisor)
+    # They become words of a command line, and a snapshot of ours never has others.
+    words = [word for each in (*plan.cards, *plan.forwards) for word in astuple(each) if isinstance(word, str)]
+    is_ours = plan.machine in hypervisor.machines and all(card.kind == "user" for card in plan.cards)
+    if (
+        not is_ours
+        or any("," in word for word in words)
+        or any(f.protocol not in ("tcp", "udp") for f in plan.forwards)
+    ):
+        raise FloeError(f"{snapshot.shown} was not made by floe snapshot", hint="make it anew: floe snapshot NAME FILE")
     hypervisor.choose_accel(plan.accel)
     here = hypervisor.state_key(plan) | {name: value for name, value in asked.items() if value}
     made = snapshot.content.key | {"memory": f"{plan.memory >> 20}M"}
