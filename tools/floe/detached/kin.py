@@ -5,6 +5,7 @@ and end with it, and what the first one still waits for then fails (docs/fork.md
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -145,11 +146,14 @@ class Kin:
     async def snapshot(self, path: Path, app: str) -> int:
         """Keep the first VM's state in a file, and return the bytes of disk it takes. Raises FloeError, OSError."""
         captured = await self._family.capture()
-        try:
-            key = registry.create(self.spec.hypervisor).state_key(self.spec)
-            return await asyncio.to_thread(write, path, captured, blobs=self._blobs, app=app, key=key)
-        finally:
-            captured.close()
+
+        def keep() -> int:
+            """In a thread, which goes on where nobody waits: what it reads is closed by itself alone."""
+            with contextlib.closing(captured):
+                key = registry.create(self.spec.hypervisor).state_key(self.spec)
+                return write(path, captured, blobs=self._blobs, app=app, key=key)
+
+        return await asyncio.to_thread(keep)
 
     async def stop(self, name: str, grace_s: float) -> int | None:
         """Ask a child to end, end it after grace_s, and tell how as waitpid() does. None: there is no such child."""
