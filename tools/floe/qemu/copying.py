@@ -119,8 +119,9 @@ class Copying:
             self._moved = asyncio.get_running_loop().create_future()
             await self.commands.ask("migrate-incoming", {"uri": f"fd:{_FD}"})
             ours.setblocking(False)
-            with contextlib.suppress(ConnectionError):  # it refuses the state: told as its failure
-                await asyncio.get_running_loop().sock_sendall(ours, devices)
+            with contextlib.suppress(ConnectionError, TimeoutError):  # it refuses the state: told as its failure
+                async with asyncio.timeout(_DEADLINE_S):
+                    await asyncio.get_running_loop().sock_sendall(ours, devices)
         await self._wait()
         await self._leave_memory(False)  # it may be copied in turn, as a whole
 
