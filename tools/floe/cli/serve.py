@@ -91,6 +91,17 @@ async def _serve(spec: VmSpec, forwards: Sequence[Forward], choose: Callable[[St
     policy = choose(starts)
     service = Service(forwards, policy)
     output, errors_ = Output(1, loop), Output(2, loop)
+    asked = False
+
+    def stop() -> None:
+        """A second time: who does not read what VMs said is not waited for."""
+        nonlocal asked
+        if asked:
+            output.discard()
+            errors_.discard()
+        asked = True
+        service.stop()
+
     lines = ChildLines(loop)
 
     def listen(machine: Behind) -> None:
@@ -104,7 +115,7 @@ async def _serve(spec: VmSpec, forwards: Sequence[Forward], choose: Callable[[St
     starts.on_output = listen
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
-            loop.add_signal_handler(number, service.stop)
+            loop.add_signal_handler(number, stop)
     for forward in forwards:
         say(f"{forward.place()} is served by {spec.name}, port {forward.guest_port}")
     policy.prepare()

@@ -69,7 +69,7 @@ class Client:
 
     def _is_refused(self, writer: asyncio.StreamWriter, after_s: float) -> bool:
         """Whether an end without an answer is the guest's refusal, and no end that a server has made."""
-        if self._ended or after_s > _REFUSAL_S:
+        if self._ended or not self._is_kept or after_s > _REFUSAL_S:
             return False
         sock: socket.socket = writer.get_extra_info("socket")
         return not self._said or sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0  # it was read by nobody
