@@ -76,6 +76,8 @@ class Pool:
             except FloeError as e:
                 e.evidence, e.hint = e.evidence or _tail(template), e.hint or "vm.ready() in the script"
                 raise
+            except OSError as e:
+                raise VmError(f"{self._spec.name} cannot be copied: {e.strerror or e}", hint="df, ulimit -n") from e
         finally:
             capture.cancel()
             with contextlib.suppress(FloeError, OSError, asyncio.CancelledError):
