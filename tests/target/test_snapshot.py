@@ -4,11 +4,14 @@ their own; what cannot go on is refused, and what fails leaves the VM as it was.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import signal
 import socket
+import struct
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from pathlib import Path
 
 import pytest
@@ -222,6 +225,33 @@ def test_a_torn_file_says_so(boot: Boot, tmp_path: Path) -> None:
         torn.write_bytes(data)
         with pytest.raises(FloeError, match=problem):
             Snapshot.open(torn)
+    made_up: list[tuple[tuple[str | int, ...], object, str]] = [
+        (("parts", 1, "size"), 1 << 50, "is not where it should be|should have"),
+        (("parts", 1, "at"), -5, "devices is not where it should be"),
+        (("plan", "memory"), 4 << 20, "its memory is not that of its VM"),
+        (("plan", "machine"), "toaster", "was not made by floe snapshot"),
+        (("plan", "cards", 0, "kind"), "tap", "was not made by floe snapshot"),
+        (("plan", "forwards", 0, "protocol"), "tcp:,guestfwd=tcp:10.0.2.100:1-cmd:id", "was not made by floe snapshot"),
+        (("plan", "forwards", 0, "address"), "127.0.0.1,x=y", "was not made by floe snapshot"),
+    ]
+    for place, value, problem in made_up:
+        torn.write_bytes(described(whole, place, value))
+        with pytest.raises(FloeError, match=problem), closing(Snapshot.open(torn)) as snapshot:
+            restored.check(snapshot)
+
+
+def described(data: bytes, place: tuple[str | int, ...], value: object) -> bytes:
+    """The same snapshot with another description, whose checksum is right."""
+    footer = struct.Struct("<16sIIQ32s")  # as in tools/floe/snapshot/file.py
+    magic, number, zero, length, _ = footer.unpack(data[-footer.size :])
+    content = json.loads(data[-footer.size - length : -footer.size])
+    within = content
+    for step in place[:-1]:
+        within = within[step]
+    within[place[-1]] = value
+    text = json.dumps(content).encode()
+    head = data[: -footer.size - length]
+    return head + text + footer.pack(magic, number, zero, len(text), hashlib.sha256(text).digest())
 
 
 def flipped(data: bytes, at: int) -> bytes:

@@ -28,12 +28,20 @@ def after_fork(function):
 
 
 def _begin(host):
-    for function in reversed(_before):
-        function()
+    try:
+        for function in reversed(_before):
+            function()
+    except BaseException:
+        _forget()
+        raise
     return _fork(host or "")
 
 
-_fork = _vm.fork  # connections.py has another, once there are some to go with the next VM
+def _forget():
+    pass
+
+
+_fork = _vm.fork  # connections.py has others of both, once there are some to go with the next VM
 
 
 def _became():

@@ -26,3 +26,4 @@ def _fork(place):
 
 
 vm._fork = _fork
+vm._forget = _marked.clear

@@ -9,7 +9,7 @@ import struct
 
 import pytest
 
-from floe.hosts import pages
+from floe.hosts import line, pages
 from floe.hosts.line import BrokenLine
 from floe.hosts.pages import PAGE, Packer, StatePacker, Unpacker
 
@@ -81,3 +81,13 @@ def test_both_sides_forget_alike(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_no_state(packed: bytes) -> None:
     with pytest.raises(BrokenLine):
         Unpacker().unpack(packed)
+
+
+def test_a_message_stands_for_no_more_than_one_may_hold() -> None:
+    """Pages that came before go as five bytes each."""
+    packer, unpacker = Packer(), Unpacker()
+    page = os.urandom(PAGE)
+    unpacker.unpack(StatePacker(packer).pack(state([page])))
+    again = StatePacker(packer).pack(state([page]))
+    with pytest.raises(BrokenLine, match="too long"):
+        unpacker.unpack(again * (line.MAX_PAYLOAD // PAGE + 1))

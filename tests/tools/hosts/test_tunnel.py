@@ -9,7 +9,9 @@ import os
 import random
 import socket
 
-from floe.hosts.line import Kind, Line, Message
+import pytest
+
+from floe.hosts.line import BrokenLine, Kind, Line, Message
 from floe.hosts.tunnel import WINDOW, Tunnel
 
 WAIT_S = 30.0
@@ -75,3 +77,50 @@ def test_all_of_it_in_order_and_no_more_than_is_taken() -> None:
 
     asyncio.run(asyncio.wait_for(scene(), WAIT_S))
     assert WINDOW < BUFFERS
+
+
+def test_a_side_that_sends_more_than_is_taken() -> None:
+    async def scene() -> None:
+        one, other = socket.socketpair()
+        side = Side(one.detach())
+        with pytest.raises(BrokenLine, match="nobody has taken"):
+            for _ in range(64):  # MiB, and nobody reads
+                side.tunnel.data(bytes(1 << 20))
+        side.line.close()
+        side.sock.close()
+        other.close()
+
+    asyncio.run(scene())
+
+
+def test_a_message_that_is_too_much_for_us_comes_once() -> None:
+    """A fault of ours in one of them has no part in the others."""
+
+    async def scene() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda loop, context: None)
+        one, other = socket.socketpair()
+        near, far = (Line(sock.fileno(), sock.detach(), loop) for sock in (one, other))
+        heard: list[bytes] = []
+        bad, last = asyncio.Event(), asyncio.Event()
+
+        def hear(message: Message) -> None:
+            heard.append(message.payload)
+            if message.payload == b"last":
+                last.set()
+            if message.payload == b"bad":
+                bad.set()
+                raise ValueError("a fault of ours")
+
+        near.on_message = hear
+        for word in (b"first", b"bad", b"second"):
+            far.send(Kind.DATA, 1, word)
+        async with asyncio.timeout(WAIT_S):
+            await bad.wait()
+            far.send(Kind.DATA, 1, b"last")
+            await last.wait()
+        assert heard == [b"first", b"bad", b"second", b"last"]
+        far.close()
+        near.close()
+
+    asyncio.run(scene())

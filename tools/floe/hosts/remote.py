@@ -102,11 +102,18 @@ class Remote:
         try:
             likeness = await asyncio.to_thread(lambda: dict(self._sessions.likeness))
             session = await self._sessions.to(self._where)
-            image, size = await session.image()
         except OSError as e:
             raise Unplaced(e.errno or errno.EIO, f"{e.filename or self.spec.elf}: {e.strerror}") from None
-        if self._killed:
-            raise VmError(f"{self.spec.name} was ended")
+        try:
+            image, size = await session.image()
+            if self._killed:
+                raise VmError(f"{self.spec.name} was ended")
+        except OSError as e:
+            session.expected -= 1
+            raise Unplaced(e.errno or errno.EIO, f"{e.filename or self.spec.elf}: {e.strerror}") from None
+        except BaseException:
+            session.expected -= 1
+            raise
         self._session = session
         self._vm = session.join(self._hear, self._lose)
         assert self._channel is not None
@@ -147,11 +154,11 @@ class Remote:
 
     async def send_copy(self, sock: socket.socket, meanwhile: Callable[[], Awaitable[None]]) -> None:
         """Have its state sent here, and written to this socket. Raises VmError."""
+        await self._ask(Kind.SEND, Kind.STILL)  # behind what is left of a state that nobody waited for
         done = asyncio.Event()
         self._sink = sink = StateSink(sock.dup(), self._loop)
         sink.on_done = done.set
         try:
-            await self._ask(Kind.SEND, Kind.STILL)
             await meanwhile()
             await self._ask(Kind.GO, Kind.SENT)
             await done.wait()

@@ -287,7 +287,11 @@ class Sessions:
                 session.close()
             self._sessions[host.name] = session = Session(host, self._elf, self._loop)
         session.expected += 1
-        await session.opened()
+        try:
+            await session.opened()
+        except BaseException:
+            session.expected -= 1
+            raise
         return session
 
     @property

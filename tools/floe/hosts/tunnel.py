@@ -8,10 +8,11 @@ import asyncio
 import socket
 from collections.abc import Callable
 
-from floe.hosts.line import PIECE, Kind, Line
+from floe.hosts.line import PIECE, BrokenLine, Kind, Line
 from floe.stream.link import Link
 
 WINDOW = 256 << 10
+_MOST = 4 * WINDOW  # bytes that wait here: a side that keeps to WINDOW sends a piece more at most
 
 
 class Tunnel:
@@ -35,7 +36,9 @@ class Tunnel:
         link.resume()
 
     def data(self, payload: bytes) -> None:
-        """Bytes from the other side."""
+        """Bytes from the other side. Raises BrokenLine."""
+        if self._link.queued > _MOST:
+            raise BrokenLine(f"more than {WINDOW} bytes that nobody has taken")
         self._came += len(payload)
         self._link.send(payload)
         self._passed_on()

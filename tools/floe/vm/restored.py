@@ -27,7 +27,8 @@ def check(snapshot: Snapshot, **asked: str) -> None:
     plan = snapshot.content.plan
     hypervisor = registry.create(plan.hypervisor)
     # They become words of a command line, and a snapshot of ours never has others.
-    words = [word for each in (*plan.cards, *plan.forwards) for word in astuple(each) if isinstance(word, str)]
+    fields = [*map(astuple, plan.cards), *map(astuple, plan.forwards)]
+    words = [word for each in fields for word in each if isinstance(word, str)]
     is_ours = plan.machine in hypervisor.machines and all(card.kind == "user" for card in plan.cards)
     if (
         not is_ours
