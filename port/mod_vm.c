@@ -82,15 +82,20 @@ static bool is_alone(void) {
 
 // ---- snapshots ------------------------------------------------------------------------------------------
 
-// Between two steps of the script; vm._snapshot() is the rest of it.
-static mp_obj_t snapshot_asked(mp_obj_t arg) {
-    (void)arg;
+// Between two steps of the script, of the VM that was asked: a copy of it may have this to do as well. vm._snapshot()
+// is the rest of it.
+static mp_obj_t snapshot_asked(mp_obj_t pid) {
+    if (MP_OBJ_SMALL_INT_VALUE(pid) != family_pid()) {
+        return mp_const_none;
+    }
     mp_obj_t module = mp_import_name(MP_QSTR_vm, mp_const_none, MP_OBJ_NEW_SMALL_INT(0));
     return mp_call_function_0(mp_load_attr(module, MP_QSTR__snapshot));
 }
 static MP_DEFINE_CONST_FUN_OBJ_1(snapshot_asked_obj, snapshot_asked);
 
-static void ask_for_snapshot(void) { mp_sched_schedule(MP_OBJ_FROM_PTR(&snapshot_asked_obj), mp_const_none); }
+static void ask_for_snapshot(void) {
+    mp_sched_schedule(MP_OBJ_FROM_PTR(&snapshot_asked_obj), MP_OBJ_NEW_SMALL_INT(family_pid()));
+}
 
 // At the VM's start, so that the host can ask for a snapshot from then on.
 static mp_obj_t vm_boot(void) {

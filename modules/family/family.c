@@ -296,6 +296,7 @@ static void be_the_copy(bool kept) {
     }
     pid = identity.pid;
     ppid = identity.ppid;
+    template = false;
     while (children != NULL) {
         forget(children);
     }
@@ -336,13 +337,16 @@ int32_t family_snapshot(void) {
     family_link_alone(true);
     uint64_t now = hal_clock_ns();
     int32_t r = ask_for_copy(mark, sizeof mark, true);
+    bool unasked = r < 0 && stage == FORK_NONE;
     stage = FORK_NONE;
     if (r == 0) {
-        template = false;
         hal_clock_resume(now);
         be_the_copy(true);
     }
     family_link_alone(false);
+    if (unasked) {
+        family_refuse(r);
+    }
     return r;
 }
 

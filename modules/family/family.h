@@ -20,8 +20,8 @@ int32_t family_ppid(void);
 // Beget a copy of this VM. Its number here, 0 in the copy, which is another machine by then, or -errno. Nothing else of
 // the VM runs meanwhile. `place`: where, "" for here. Waits 30 s at most.
 int32_t family_fork(const char *place, uint32_t len);
-// Say hello without waiting. `ask`, which may not wait, is called when the host wants a snapshot: family_snapshot() or
-// family_refuse() is to follow. 0 or -errno.
+// Say hello, and do not wait for the answer, only for the line itself: a second at most. `ask`, which may not wait, is
+// called when the host wants a snapshot: family_snapshot() or family_refuse() is to follow. 0 or -errno.
 int family_begin(void (*ask)(void));
 // Whether the host wants this VM for its state at a certain point alone. After family_open().
 bool family_is_template(void);

@@ -47,7 +47,8 @@ static pipe_t *by_id(uint32_t id) {
     return p;
 }
 
-// The pipe of which fd is an open end: 0 the reading one, 1 the writing one, -1 either.
+// The pipe of which fd is an open end: 0 the reading one, 1 the writing one, -1 either. Who uses an end by its number
+// has it, whoever has abandoned it: no sweep frees the pipe while a frame of this waits for room.
 static pipe_t *by_fd(int fd, int end) {
     unsigned n = (unsigned)(fd - FAMILY_FD_FIRST);
     pipe_t *p = pipes;
@@ -57,7 +58,11 @@ static pipe_t *by_fd(int fd, int end) {
     while (p != NULL && p->slot != n / 2) {
         p = p->next;
     }
-    return p != NULL && p->open[n & 1] ? p : NULL;
+    if (p == NULL || !p->open[n & 1]) {
+        return NULL;
+    }
+    p->abandoned[n & 1] = false;
+    return p;
 }
 
 static uint32_t new_id(uint32_t pid) {
@@ -152,11 +157,21 @@ static int next_abandoned(void) {
     return -1;
 }
 
-bool family_pipe_sweep(void) {
-    bool any = abandoned_any;
-    abandoned_any = false;
-    for (int fd; any && (fd = next_abandoned()) >= 0;) { // from the first again: pipes may go while one is closed
+bool family_pipe_abandoned(void) { return abandoned_any; }
+
+bool family_pipe_sweep_one(void) {
+    int fd = abandoned_any ? next_abandoned() : -1; // from the first again: pipes may go while one is closed
+    abandoned_any = fd >= 0;
+    if (fd >= 0) {
         family_pipe_close(fd);
+    }
+    return fd >= 0;
+}
+
+bool family_pipe_sweep(void) {
+    bool any = false;
+    while (family_pipe_sweep_one()) {
+        any = true;
     }
     return any;
 }

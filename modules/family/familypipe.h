@@ -44,6 +44,9 @@ void family_pipe_keep(int fd);
 void family_pipe_abandon(int fd);
 // True: something was closed, and events were run meanwhile.
 bool family_pipe_sweep(void);
+// The same for one end, where there may be one: a frame at most.
+bool family_pipe_sweep_one(void);
+bool family_pipe_abandoned(void);
 // What can be done at once, of FAMILY_*. What cannot is told as soon as it can, by an event. -EBADF, -EIO.
 int family_pipe_ready(int fd);
 // Whether reads and writes may wait; the verbs here never do.

@@ -23,7 +23,10 @@ static bool run(void *arg) {
     if (came) {
         handoff_back_run();
     }
-    bool swept = family_link_has_room(HANDOFF_ROOM) && family_pipe_sweep();
+    bool swept = false;
+    while (family_pipe_abandoned() && family_link_has_room(HANDOFF_ROOM) && family_pipe_sweep_one()) {
+        swept = true;
+    }
     return handoff_relay_run(came) || swept;
 }
 

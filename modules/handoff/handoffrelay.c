@@ -91,7 +91,8 @@ static bool carry_in(relay_t *r) {
 }
 
 // Nobody reads here what the peer sends: what else would tell that it is gone?
-static bool is_gone(const relay_t *r) { return r->in < 0 && (sock_poll(r->s) & SOCK_POLL_HUP) != 0; }
+// A connection that has ended in order hangs up, too.
+static bool is_gone(const relay_t *r) { return r->in < 0 && (sock_poll(r->s) & SOCK_POLL_ERR) != 0; }
 
 // True: something happened.
 static bool step(relay_t *r) {

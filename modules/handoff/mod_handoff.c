@@ -47,6 +47,11 @@ static mp_obj_t handoff_fork(mp_obj_t place_in, mp_obj_t socks) {
         }
     }
     pid = pid < 0 ? pid : family_fork(place, (uint32_t)(len < UINT32_MAX ? len : UINT32_MAX));
+    for (size_t i = 0; pid > 0 && i < ready; i++) {
+        if (all[i].s != NULL) {
+            all[i].s->notify = NULL; // the object has it no longer, and frames may wait below
+        }
+    }
     for (size_t i = 0; i < ready; i++) {
         if (all[i].s != NULL) {
             socket_obj_t *sock = MP_OBJ_TO_PTR(items[i]);

@@ -76,9 +76,8 @@ static void shutdown_asked(void *arg) {
         return;
     }
     if (strcmp(request, "suspend") == 0) {
-        if (xen_suspend()) {
+        if (xen_suspend(take_seed)) { // what is drawn anew is drawn with it
             announce();
-            take_seed();
         }
         return;
     }

@@ -65,10 +65,12 @@ static void release(xen_grant_t ref) {
 }
 
 // A page of ours in whose place Xen puts one of the table's; the one that was in it before, if any.
-static void *map(void *page, uint64_t index) {
-    page = page != NULL ? page : hal_mem_dma(HAL_PAGE_SIZE, HAL_PAGE_SIZE);
+static void *map(void *old, uint64_t index) {
+    void *page = old != NULL ? old : hal_mem_dma(HAL_PAGE_SIZE, HAL_PAGE_SIZE);
     if (page != NULL && xen_physmap(XEN_SPACE_GRANT_TABLE, index, page) != 0) {
-        hal_mem_return(page, HAL_PAGE_SIZE);
+        if (old == NULL) {
+            hal_mem_return(page, HAL_PAGE_SIZE);
+        } // else it was Xen's: in another domain there is no memory behind it
         page = NULL;
     }
     return page;

@@ -40,8 +40,9 @@ int xen_evtchn_listen(void);
 void xen_anew(void);
 // The same for the store: its ring is another, watches are set again.
 void xen_store_anew(void);
-// Stand still until the host lets the VM go on. True: it does so in another domain, and all parts have been told.
-bool xen_suspend(void);
+// Stand still until the host lets the VM go on. True: it does so in another domain, and all parts have been told, after
+// with_store(), which may ask the store.
+bool xen_suspend(void (*with_store)(void));
 // Xen's own count of nanoseconds, which absolute times in hypercalls are in.
 uint64_t xen_time_ns(void);
 // The host asked for a new start: the VM's end is one (control.c sets it, end.c looks).

@@ -12,7 +12,7 @@
 enum { SHUTDOWN_SUSPEND = 2 };
 #define FLUSH_NS 1000000000ull // what the console still has would be lost with its page
 
-bool xen_suspend(void) {
+bool xen_suspend(void (*with_store)(void)) {
     uint32_t reason = SHUTDOWN_SUSPEND;
     hal_console_flush(FLUSH_NS);
     hal_suspend_tell(HAL_SUSPENDING);
@@ -26,6 +26,7 @@ bool xen_suspend(void) {
         hal_entropy_init();
         xen_console_prod = 0;
         xen_store_anew();
+        with_store();
         hal_suspend_tell(HAL_RESUMED);
     }
     return elsewhere;

@@ -9,6 +9,7 @@ import socket
 import ssl
 import struct
 import subprocess
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -78,13 +79,23 @@ def curl(vm: Guest, times: int) -> list[str]:
     return subprocess.run(argv, capture_output=True, text=True, timeout=DEADLINE_S, check=True).stdout.split("VM ")[1:]
 
 
+def at_rest(vm: Guest) -> int:
+    """Wait until no pipe is held: a client has its answer before the child has closed. Free bytes of Python's memory."""
+    deadline = time.monotonic() + DEADLINE_S
+    while time.monotonic() < deadline:
+        lowest, free = ask(vm, b"!").split()
+        if lowest == b"100":
+            return int(free)
+    raise AssertionError(f"descriptor 100 is held, {lowest!r} is the lowest free one")
+
+
 def test_a_vm_for_each_connection(boot: Boot, certificates: Certificates) -> None:
     """One after the other by curl, and several at once; then nothing has grown."""
     vm = serving(boot, certificates)
 
     def clients() -> None:
         assert curl(vm, 5) == [*map(str, range(2, 7))]
-        before, free_before = ask(vm, b"!").split()
+        free_before = at_rest(vm)
         assert curl(vm, 15) == [*map(str, range(7, 22))]
         several = [connect(vm, b"echo\n") for _ in range(AT_ONCE)]
         for turn in range(3):
@@ -95,9 +106,7 @@ def test_a_vm_for_each_connection(boot: Boot, certificates: Certificates) -> Non
             said = b"".join(b"%d-%d " % (n, turn) for turn in range(3))
             assert rest_of(s) == said + b" and %d bytes" % len(said)
             s.close()
-        after, free = ask(vm, b"!").split()
-        assert before == after == b"100"
-        assert int(free) > int(free_before) - 2000
+        assert at_rest(vm) > free_before - 2000
 
     while_served(vm, clients)
 

@@ -387,6 +387,17 @@ def test_ends_that_nobody_has_are_closed_later(family: Family) -> None:
     assert family.lines("sweep") == []
 
 
+def test_an_end_that_is_used_by_its_number_is_not_swept(family: Family) -> None:
+    """Or it went while whoever uses it waits for room."""
+    family.h.do("pipe", 5)
+    for fd, use in ((100, "read 100 5 0"), (101, "write 101 78")):
+        assert family.lines("abandon", fd) == []
+        family.h.do(*use.split())
+    assert family.lines("sweep") == []
+    assert family.lines("abandon", 101) == []
+    assert family.sent("sweep") == [frame(CLOSE, b"\1", ID)]
+
+
 def test_what_crosses_a_close_means_nothing(family: Family) -> None:
     family.pipe()
     family.h.do("read", 100, 5, 0)

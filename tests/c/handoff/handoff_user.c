@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// modules/handoff over a socket and pipes that are scripts: what is done with them is printed. Descriptors: 100 and 101
-// are the ends of the pipe to the peer, 102 and 103 those of the pipe from it. Commands: prepare; finish PID; run;
-// room N; over; window N (-1: nobody reads); pipe HEX; pipe_end; peer HEX; peer_end; peer_gone; takes N; copied;
-// recv N; readable N; send HEX; poll; shutdown; close; peername; notify.
+// modules/handoff over a socket and pipes that are scripts: what is done with them is printed. Descriptors: 100 and
+// 101 are the ends of the pipe to the peer, 102 and 103 those of the pipe from it. Commands: prepare; finish PID; run;
+// room N; over; window N (-1: nobody reads); pipe HEX; pipe_end; peer HEX; peer_end; peer_done (both have ended);
+// peer_gone; takes N; copied; recv N; readable N; send HEX; poll; shutdown; close; peername; notify.
 
 #include "../port/talk.h"
 
@@ -19,7 +19,7 @@ static uint32_t pipe_frames;
 static uint8_t lies[MANY], received[MANY];
 static size_t lies_at, lies_len, received_at, received_len, takes = MANY;
 static bool lies_end, room = true, over;
-static int peer_state; // 0: there, 1: sends no more, else -errno
+static int peer_state; // 0: there, 1: sends no more, 2: nor do we, else -errno
 static ssize_t window = 65536;
 static int opened;
 
@@ -36,7 +36,8 @@ int32_t family_pid(void) { return 5; }
 int family_link_state(void) { return over ? -EIO : 0; }
 bool family_link_has_room(uint32_t len) { return room && !over && len > HANDOFF_CHUNK; }
 uint32_t family_pipe_frames(void) { return pipe_frames; }
-bool family_pipe_sweep(void) { return false; }
+bool family_pipe_abandoned(void) { return false; }
+bool family_pipe_sweep_one(void) { return false; }
 
 int family_pipe_open(uint32_t pid, int fds[2]) {
     printf("PIPE %u\n", (unsigned)pid);
@@ -91,7 +92,10 @@ void sock_peer(const sock_t *s, sock_addr_t *out) {
 
 void sock_stand_on(sock_t *s, sock_backing_t *b) { s->backing = b; }
 void sock_close(sock_t *s) { printf("GONE %d\n", s == &sock); }
-unsigned sock_poll(const sock_t *s) { return s == &sock && peer_state < 0 ? SOCK_POLL_HUP : 0; }
+unsigned sock_poll(const sock_t *s) {
+    hal_assert(s == &sock);
+    return peer_state < 0 ? SOCK_POLL_ERR | SOCK_POLL_HUP : peer_state == 2 ? SOCK_POLL_HUP : 0;
+}
 
 int sock_shutdown_write(sock_t *s) {
     printf("SHUTDOWN %d\n", s == &sock);
@@ -117,7 +121,7 @@ ssize_t sock_recv(sock_t *s, void *out, size_t size, sock_addr_t *from) {
     size_t n = received_len - received_at < size ? received_len - received_at : size;
     memcpy(out, received + received_at, n);
     received_at += n;
-    return n > 0 ? (ssize_t)n : peer_state == 0 ? -EAGAIN : peer_state == 1 ? 0 : peer_state;
+    return n > 0 ? (ssize_t)n : peer_state == 0 ? -EAGAIN : peer_state > 0 ? 0 : peer_state;
 }
 
 // ---- commands ---------------------------------------------------------------------------------------
@@ -187,8 +191,8 @@ static void command(const talk_t *t) {
     } else if (talk_is(t, "peer")) {
         fill(t, received, &received_len);
         notice();
-    } else if (talk_is(t, "peer_end") || talk_is(t, "peer_gone")) {
-        peer_state = talk_is(t, "peer_end") ? 1 : -ECONNRESET;
+    } else if (talk_is(t, "peer_end") || talk_is(t, "peer_done") || talk_is(t, "peer_gone")) {
+        peer_state = talk_is(t, "peer_end") ? 1 : talk_is(t, "peer_done") ? 2 : -ECONNRESET;
         notice();
     } else if (talk_is(t, "takes")) {
         takes = talk_number(t, 1);

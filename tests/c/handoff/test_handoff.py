@@ -148,6 +148,14 @@ def test_a_peer_that_is_gone_after_its_end(relay: Way) -> None:
     assert relay.run() == ["CLOSE 100", "GONE 1"]
 
 
+def test_both_have_ended_in_order(relay: Way) -> None:
+    """As where this side had shut its half before the fork: the other VM hears an end, and no reset."""
+    relay.do("peer_done")
+    assert relay.run() == ["CLOSE 103"]
+    relay.do("pipe_end")
+    assert relay.run() == ["SHUTDOWN 1", "CLOSE 100", "GONE 1"]
+
+
 def test_the_service_has_ended(relay: Way) -> None:
     relay.do("over")
     assert relay.run() == ["CLOSE 100", "CLOSE 103", "GONE 1"]

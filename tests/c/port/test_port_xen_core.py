@@ -245,7 +245,7 @@ def test_suspended_and_resumed_in_another_domain(h: Harness) -> None:
     assert said(text) == [
         *("flush 1000000000", "tell 0 prod 5", "stop", "call 29 2"),
         *("call 34 0", "call 12 7", "call 34 23", "call 24 7", "call 32 1", "call 32 9"),
-        *("go", "entropy", "store", "tell 1 prod 0", "1"),
+        *("go", "entropy", "store", "SEED", "tell 1 prod 0", "1"),
     ]
     assert (34, 23, struct.pack("<IB", 0, 0x47)) in calls(text)  # the vector of before
     assert calls(text)[-1] == (32, 9, struct.pack("<I", 9))  # the new timer port

@@ -169,6 +169,8 @@ static void ring_command(const talk_t *t) {
     }
 }
 
+static void seed(void) { printf("SEED\n"); }
+
 static void guarded(const talk_t *t) {
     if (talk_is(t, "start")) {
         xen_start();
@@ -176,7 +178,7 @@ static void guarded(const talk_t *t) {
     } else if (talk_is(t, "run")) {
         xen_run();
     } else if (talk_is(t, "suspend")) {
-        printf("%d\n", xen_suspend());
+        printf("%d\n", xen_suspend(seed));
     } else if (talk_is(t, "end")) {
         xen_control_reboot = talk_number(t, 2) != 0;
         xen_end((int)talk_number(t, 1));

@@ -198,7 +198,7 @@ def test_resumed_in_another_domain(h: Harness) -> None:
     h.do("xs_set", "control/shutdown", "suspend")
     h.do("xs_set", "floe/seed", SEED)
     assert h.do("run").splitlines()[0] == "SUSPEND []"
-    assert h.do("xs_log").splitlines()[:4] == [*FEATURES, "R floe/seed"]
+    assert h.do("xs_log").splitlines()[:4] == ["R floe/seed", *FEATURES]
     assert h.events == [f"ENTROPY {SEED}"]
     h.do("xs_set", "control/shutdown", "poweroff")
     h.do("run")

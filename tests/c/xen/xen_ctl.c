@@ -29,10 +29,13 @@ int xen_balloon_watch(void) {
 }
 
 static bool elsewhere;
-bool xen_suspend(void) {
+bool xen_suspend(void (*with_store)(void)) {
     const char *request = fake_xs_get("control/shutdown");
     printf("SUSPEND [%s]\n", request); // it has been answered by now
     fake_xs_log();
+    if (elsewhere) {
+        with_store();
+    }
     return elsewhere;
 }
 
