@@ -52,9 +52,9 @@ def server(tmp_path: Path) -> Path:
         ("--memory 32", "--memory 32: not a size", "--memory 32M"),
         ("--memory 1M", "--memory 1M: less than 2M", "--memory 2M"),
         ("--memory 5001K", "--memory 5001K: not a multiple of 4K", "--memory 5000K"),
-        ("-p 80", "-p 80: not a port forward", "-p [ADDR:]HOST:GUEST[/udp]"),
-        ("-p [::1:8080:80", "-p [::1:8080:80: not a port forward", "-p [ADDR:]HOST:GUEST[/udp]"),
-        ("-p [::g]:8080:80", "-p [::g]:8080:80: [::g] is not an IPv6 address", "-p [ADDR:]HOST:GUEST[/udp]"),
+        ("-p 80", "-p 80: not a port forward", "-p [ADDR:]HOST:GUEST[/udp|/spread]"),
+        ("-p [::1:8080:80", "-p [::1:8080:80: not a port forward", "-p [ADDR:]HOST:GUEST[/udp|/spread]"),
+        ("-p [::g]:8080:80", "-p [::g]:8080:80: [::g] is not an IPv6 address", "-p [ADDR:]HOST:GUEST[/udp|/spread]"),
         (
             "-p [fe80::1]:8080:80",
             "-p [fe80::1]:8080:80: [fe80::1] is an address of one link, and lacks its network card",

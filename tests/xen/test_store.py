@@ -79,10 +79,10 @@ def test_a_script_that_does_not_end_is_ended(boot: Boot, tmp_path: Path) -> None
     vm = boot(script(tmp_path, STUBBORN), deadline_s=60)
     vm.expect_exact("ready")
     home = f"/local/domain/{domains()[domain(vm)]}/control"
-    the_lab.call(f"xenstore-write {home}/shutdown suspend")
-    vm.expect_exact("xen: the host asks for 'suspend': not done")
+    the_lab.call(f"xenstore-write {home}/shutdown nap")
+    vm.expect_exact("xen: the host asks for 'nap': not done")
     read = f"xenstore-read {home}/shutdown {home}/feature-poweroff {home}/feature-reboot"
-    assert the_lab.call(read).splitlines() == ["suspend", "1", "1"]
+    assert the_lab.call(read).splitlines() == ["nap", "1", "1"]
     start = time.monotonic()
     the_lab.call(f"xenstore-write {home}/shutdown halt")
     vm.expect_exact("no\n")

@@ -28,7 +28,7 @@ _SERVERS = {"_dns", "_http", "_proxy", "_resp", "_timelimit"}  # native parts of
 _NETWORK = NETWORK_MODULES | {"websocket", "hashlib"} | _SERVERS
 _TLS = {"tls", "cryptolib"}
 _DISK = {"vfs"}
-_FAMILY = {FORK_MODULE}
+_FAMILY = {FORK_MODULE, "_handoff"}
 _LARGE = {"framebuf"}  # and seldom wanted by what has a console only
 
 

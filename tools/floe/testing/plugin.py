@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypedDict, Unpack
@@ -163,7 +164,7 @@ class Boot:
         name = options.get("hypervisor", DEFAULT_HYPERVISOR)
         hypervisor = registry.create(name)
         listed = settings.ports if settings and hypervisor.forwards_own() else ()
-        own = [f for text in listed for f in parse_forwards(text)]
+        own = [replace(f, spread=f.spread and hypervisor.copies) for text in listed for f in parse_forwards(text)]
         spread = {str(f.guest_port) for f in own if f.spread}  # boot(ports=[80]) asks for no other kind
         guest_ports = ({str(port) for port in options.get("ports", ())} - spread) | {f.guest_place() for f in own}
         return RunOptions(
