@@ -31,9 +31,11 @@ class _Server:
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stderr is not None
-        found = re.search(rb":(\d+) is served", process.stderr.readline())
-        if found is None:
-            raise VmError("floe serve did not start")
+        found = None
+        while found is None:  # it may have more to say before
+            if not (line := process.stderr.readline()):
+                raise VmError("floe serve did not start")
+            found = re.search(rb":(\d+) is served", line)
         self.port = int(found[1])
         self._children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
 
