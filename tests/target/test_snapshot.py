@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from floe.errors import DiskFull, FloeError, UsageError, VmError
+from floe.family.copies import PrivateDisks
 from floe.family.member import Machine
 from floe.hypervisor import registry
 from floe.snapshot import file
@@ -84,7 +85,9 @@ def identity(vm: Vm) -> list[str]:
 
 def boot_it(boot: Boot, tmp_path: Path, *args: str, **more: object) -> Guest:
     disk = tmp_path / "disk.img"
-    vm = boot(GUEST, ports=[80], disks=[f"{disk}:size=1M"], args=args, deadline_s=DEADLINE_S, **more)  # type: ignore[arg-type]
+    disks = [f"{disk}:size=1M"]
+    # mypy takes `more` for any of boot()'s options
+    vm = boot(GUEST, ports=[80], disks=disks, args=args, deadline_s=DEADLINE_S, **more)  # type: ignore[arg-type]
     vm.expect_exact("serving 1")
     return vm
 
@@ -180,8 +183,8 @@ def test_what_fails_leaves_the_vm_as_it_was(
     assert ask(vm, "refuse") == "refuses False"
     make = vm.family._make
 
-    def dies(original: Machine, name: str, disks: object) -> Child:
-        machine = make(original, name, disks)  # type: ignore[arg-type]
+    def dies(original: Machine, name: str, disks: PrivateDisks) -> Child:
+        machine = make(original, name, disks)
         assert isinstance(machine, Child)
         devices = machine.devices
 

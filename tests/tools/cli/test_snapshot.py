@@ -74,7 +74,7 @@ def test_vms_from_a_snapshot_are_as_any_others(vms: Vms, tmp_path: Path) -> None
     for each in told:
         vms.note(vmfolder.find(each["name"]))
     for copy in ("copy", "copy-2"):
-        until(lambda copy=copy: "a child 2" in log(copy), "a reset and a child")  # type: ignore[misc]
+        until(lambda copy=copy: "a child 2" in log(copy), "a reset and a child")  # type: ignore[misc]  # a lambda's default
         assert "went on 1 1\n" in log(copy)
         assert "PANIC" not in log(copy)
     assert {vm["name"] for vm in json.loads(floe("ps", "--json").stdout)} >= {

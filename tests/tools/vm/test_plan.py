@@ -93,7 +93,7 @@ def test_a_port_is_spread_over_a_family_alone(third: Third) -> None:
         options = RunOptions(hypervisor="third", cards=("bridge:b0",), forwards=asked)
         return plan.assemble(made, config, options)[0].forwards[0]
 
-    third.forwards_own = lambda: True  # type: ignore[method-assign]
+    third.forwards_own = lambda: True  # type: ignore[method-assign]  # a stand-in
     assert not planned(image, own).spread
     with pytest.raises(UsageError, match="-p 0:80/spread: not under Third, which does not copy a running VM"):
         planned(image, None, "0:80/spread")
