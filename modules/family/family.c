@@ -39,6 +39,7 @@ static hal_identity_t identity;
 static bool asks; // a KILL is out
 static int32_t killed;
 static bool template;
+static bool held;            // it waits for somebody who wants it
 static void (*wanted)(void); // what is called for a snapshot
 
 static int32_t number(const family_frame_t *f, unsigned n) { return (int32_t)family_u32(f, n); }
@@ -134,6 +135,12 @@ static bool hear_snapshot(const family_frame_t *f) {
     return f->len == 0;
 }
 
+static bool hear_go(const family_frame_t *f) {
+    bool was = held;
+    held = false;
+    return was && f->len == 0;
+}
+
 static bool on_frame(const family_frame_t *f) {
     switch (f->type) {
         case FAMILY_HELLO:
@@ -156,6 +163,11 @@ static bool on_frame(const family_frame_t *f) {
         case FAMILY_TEMPLATE:
             template = true;
             return f->len == 0;
+        case FAMILY_HOLD:
+            held = stage == FORK_PREPARED;
+            return held && f->len == 0;
+        case FAMILY_GO:
+            return hear_go(f);
         case FAMILY_TAKEN:
         case FAMILY_DATA:
         case FAMILY_READABLE:
@@ -281,6 +293,7 @@ static int ask_for_copy(const char *place, uint32_t len, bool keeps) {
         return r;
     }
     stage = FORK_ASKED;
+    held = false;
     r = family_link_send(FAMILY_FORK, 0, place, len);
     r = r < 0 ? r : await_after(FORK_ASKED, give_up);
     if (r == 0 && stage == FORK_PREPARED) {
@@ -302,6 +315,17 @@ static void be_the_copy(bool kept) {
     }
     hal_copied_became(&identity);
     family_pipe_copied(kept);
+}
+
+// By now it is a machine that only has to go on, and its network is known to others.
+static void wait_to_be_wanted(void) {
+    int r = family_link_send(FAMILY_HOLD, 0, NULL, 0);
+    while (held) {
+        if (r < 0 || family_link_state() < 0) {
+            hal_panic("a copy that nobody can claim");
+        }
+        hal_event_wait(UINT64_MAX);
+    }
 }
 
 static void flush(void) {
@@ -346,6 +370,9 @@ int32_t family_snapshot(void) {
     family_link_alone(false);
     if (unasked) {
         family_refuse(r);
+    }
+    if (r == 0 && held) {
+        wait_to_be_wanted();
     }
     return r;
 }

@@ -26,7 +26,8 @@ int family_begin(void (*ask)(void));
 // Whether the host wants this VM for its state at a certain point alone. After family_open().
 bool family_is_template(void);
 // Let the host keep this VM's state. 0 in a copy, be it made much later, which is another machine, and the first of a
-// family; else -errno, or 1: it is kept. Nothing else of the VM runs meanwhile.
+// family; else -errno, or 1: it is kept. Nothing else of the VM runs meanwhile. A copy that is to wait for
+// somebody who wants it does so in here, as that other machine, its devices served; it ends where its host is gone.
 int32_t family_snapshot(void);
 // There will be no snapshot.
 int family_refuse(int error);

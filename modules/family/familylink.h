@@ -32,6 +32,8 @@ enum { // tools/floe/family/frames.py
     FAMILY_STATE,
     FAMILY_SNAPSHOT = 24,
     FAMILY_TEMPLATE,
+    FAMILY_HOLD,
+    FAMILY_GO,
 };
 
 typedef struct {

@@ -14,7 +14,7 @@ from tests.c.support.port_programs import build
 
 HELLO, FORK, PREPARED, FROZEN, RESULT, ENDED, KILL, KILLED, SIGNAL = range(1, 10)
 PIPE, WRITE, TAKEN, READ, DATA, WANT, READABLE, CLOSE, STATE = range(10, 19)
-SNAPSHOT, TEMPLATE = 24, 25
+SNAPSHOT, TEMPLATE, HOLD, GO = 24, 25, 26, 27
 ECHILD, EBADF, EPIPE, EMFILE, ENOSYS = -10, -9, -32, -24, -38
 SIGINT, SIGTERM = 2, 15
 IN, OUT, HUP = 1, 4, 16
@@ -177,6 +177,36 @@ def test_a_vm_of_a_snapshot_is_alone_and_has_what_it_read_ahead(h: Harness) -> N
     assert h.do("snapshot").splitlines()[4:] == ["RESUME 1", "BECAME 7", "0 7 3"]
     assert h.do("read", 100, 5, 0) == f"5 {b'ahead'.hex()}"
     assert h.number("template") == 0
+
+
+def kept(h: Harness, result: bytes = numbers(0) + b"ok") -> None:
+    """A VM that is about to be copied, and will be told to wait."""
+    h.do("later", frame(HELLO, numbers(1, 5, 3, 16)))
+    h.do("open")
+    for kind, payload in ((PREPARED, b""), (HOLD, b""), (RESULT, result)):
+        h.do("later", frame(kind, payload))
+
+
+def test_a_copy_that_waits_is_another_machine_before_somebody_wants_it(h: Harness) -> None:
+    kept(h)
+    h.do("later", frame(GO))
+    assert h.do("snapshot").splitlines()[4:] == ["RESUME 1", "BECAME 7", f"SENT {frame(HOLD)}", "0 7 3"]
+    assert h.number("state") == 0
+
+
+def test_a_copy_that_waits_and_has_no_host_any_more_ends(h: Harness) -> None:
+    kept(h)
+    h.do("later", frame(SIGNAL, b"abc"))
+    with pytest.raises(Died, match="PANIC a copy that nobody can claim"):
+        h.do("snapshot")
+
+
+@pytest.mark.parametrize("verb", ["snapshot", "fork"])
+def test_who_is_no_copy_does_not_wait(h: Harness, verb: str) -> None:
+    kept(h, numbers(7))
+    assert h.do(verb).splitlines()[-1] == "7 5 3"
+    h.do("feed", frame(GO))
+    assert h.number("state") == 0
 
 
 def test_orphans_and_children_nobody_waits_for(family: Family) -> None:
@@ -429,6 +459,8 @@ LIES: dict[str, Callable[[], str]] = {
     "a type beyond": lambda: frame(19),
     "a second hello": lambda: frame(HELLO, numbers(1, 5, 3, 16)),
     "prepared for nothing": lambda: frame(PREPARED),
+    "a wait of nothing": lambda: frame(HOLD),
+    "an end of no wait": lambda: frame(GO),
     "a result of nothing": lambda: frame(RESULT, numbers(7)),
     "an end that is cut off": lambda: frame(ENDED, b"abc"),
     "an answer to nothing": lambda: frame(KILLED, numbers(0)),

@@ -79,6 +79,7 @@ class Family:
         self._idle: asyncio.TimerHandle | None = None  # its end, unused
         self._capture: Capture | None = None  # the first VM's state, on its way out
         self.is_template = False  # the first VM is wanted for its state at vm.ready() alone
+        self._held = asyncio.Event()  # the first VM waits for let_go()
         self._leaving: set[Standby] = set()  # those that end unused
         self._top = self._admit(Member(TOP, 0, name, machine))
         self._top.born = True
@@ -244,6 +245,8 @@ class Family:
         elif frame.kind is Kind.SNAPSHOT:
             if self._capture is not None and member is self._top:
                 self._capture.fail(VmError("the script does not let itself be copied", hint="its log says why"))
+        elif frame.kind is Kind.HOLD:
+            self._held.set()
         elif frame.kind is Kind.FROZEN:
             if not member.prepared:
                 raise BrokenFrame("FROZEN without a fork")
@@ -389,11 +392,25 @@ class Family:
         if not kept or not self.is_template:
             parent.release(Kind.RESULT, numbers(1 if kept else -errno.EAGAIN))
 
-    def go_on(self, pipes: Sequence[Kept]) -> None:
-        """The first VM is a copy of one that was captured, and runs: tell it who it is."""
+    def go_on(self, pipes: Sequence[Kept], *, hold: bool = False) -> None:
+        """The first VM is a copy of one that was captured, and runs: tell it who it is. hold: its script does not go on
+        before let_go()."""
         self._pipes.bring(TOP, pipes)
         self._top.greeted.set()
+        if hold:
+            self._top.send(Kind.HOLD)
         self._top.send(Kind.RESULT, numbers(0) + _identity(self._top).encode())
+
+    async def held(self, deadline_s: float) -> None:
+        """Wait until the first VM, which was told to hold, is another machine and waits. Raises VmError."""
+        try:
+            await asyncio.wait_for(self._held.wait(), deadline_s)
+        except TimeoutError:
+            raise VmError(f"{self._top.name} did not come to wait within {deadline_s:g} s") from None
+
+    def let_go(self) -> None:
+        """Have the script of the first VM go on, which was held."""
+        self._top.send(Kind.GO)
 
     # ---- the standby --------------------------------------------------------------------------------
 

@@ -40,6 +40,8 @@ class Kind(enum.IntEnum):
     STATE = 18
     SNAPSHOT = 24
     TEMPLATE = 25
+    HOLD = 26
+    GO = 27
 
 
 # Payload of what a guest may send: at least, at most.
@@ -55,6 +57,7 @@ _SIZES = {
     Kind.CLOSE: (1, 1),
     Kind.STATE: (1, 1),
     Kind.SNAPSHOT: (4, 4),
+    Kind.HOLD: (0, 0),
 }
 _OF_PIPES = {Kind.PIPE, Kind.WRITE, Kind.READ, Kind.WANT, Kind.CLOSE, Kind.STATE}
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """VMs that wait, to be had in no time: a template is booted once, up to vm.ready(), and others go on from there, each
-paused until somebody claims it. What they do not write they share."""
+a machine of its own whose script stands until somebody claims it. What they do not write they share."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import astuple, replace
 
-from floe.errors import FloeError, UsageError
+from floe.errors import FloeError, UsageError, VmError
 from floe.hypervisor import registry
 from floe.shown import shown
 from floe.snapshot.file import Snapshot, State
@@ -19,6 +19,8 @@ from floe.snapshot.material import Material
 from floe.spec import disks, ports
 from floe.spec.vmspec import VmSpec
 from floe.vm.vm import Vm
+
+_HELD_S = 20.0  # from the start of a copy that is to wait to where it does
 
 
 def check(snapshot: Snapshot, **asked: str) -> None:
@@ -77,7 +79,7 @@ def spec_from(
 
 
 class Restored(Vm):
-    """Entering starts it; `paused`: until go_on()."""
+    """Entering starts it. `paused`: its script stands until go_on(), in a machine that is its own by then."""
 
     def __init__(
         self,
@@ -111,8 +113,11 @@ class Restored(Vm):
     async def _restore(self) -> None:
         try:
             await self._hypervisor.load(self._state.devices, self._state.version)
-            if not self._paused:
-                await self._run()
+            await self._hypervisor.run_copy()
+            assert self.family is not None
+            self.family.go_on(self._state.pipes, hold=self._paused)
+            if self._paused:
+                await self.family.held(_HELD_S)
         except FloeError as e:
             self._on_event("FAILED", {"message": e.message, "evidence": e.evidence, "hint": e.hint})
             self._kill(signal.SIGKILL)
@@ -125,14 +130,11 @@ class Restored(Vm):
             raise self._ending.refusal
 
     async def go_on(self) -> None:
-        """Let it run, if it was to be paused. Raises VmError."""
+        """Let its script go on, if it was to be paused. Raises VmError."""
         await self.up()
-        await self._run()
-
-    async def _run(self) -> None:
-        assert self.family is not None
-        await self._hypervisor.run_copy()
-        self.family.go_on(self._state.pipes)
+        if self._has_exited() or self.family is None:
+            raise VmError(f"{self.spec.name} has ended while it waited")
+        self.family.let_go()
 
     def _release(self) -> None:
         super()._release()
