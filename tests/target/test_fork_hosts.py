@@ -74,7 +74,14 @@ def test_a_child_there_is_a_child(boot: Boot, hosts: Hosts, tmp_path: Path) -> N
     cache = hosts.add("east")
     key = tmp_path / "key"
     key.write_text("s3cret")
-    vm = boot(GUEST, deadline_s=DEADLINE_S, args=("one", "two"), env={"WORD": "w"}, secrets={"key": key})
+    vm = boot(
+        GUEST,
+        deadline_s=DEADLINE_S,
+        args=("one", "two"),
+        env={"WORD": "w"},
+        secrets={"key": key, "own": key},
+        child_secrets=["key"],
+    )
     parent = Parent(vm)
     key.unlink()
     text, ended = parent("asked(facts, 'east')")

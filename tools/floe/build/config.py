@@ -66,6 +66,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     args: list[str] = []
     imports: list[str] = []
     secrets: list[str] = []
+    child_secrets: list[str] = []
     disks: bool = False
     fork: bool = False
     data: str = ""
@@ -91,6 +92,7 @@ class ImageConfig(msgspec.Struct, frozen=True):
     args: tuple[str, ...]
     imports: tuple[str, ...]
     secrets: tuple[str, ...]
+    child_secrets: tuple[str, ...]
     disks: bool
     fork: bool  # has module vm, whatever the script imports
     data: Path | None
@@ -225,6 +227,7 @@ class _Checker:
             args=tuple(parsed.args),
             imports=tuple(parsed.imports),
             secrets=tuple(parsed.secrets),
+            child_secrets=tuple(parsed.child_secrets),
             disks=parsed.disks,
             fork=parsed.fork,
             data=self._data(),
@@ -291,6 +294,9 @@ class _Checker:
                 check_name(secret, "secrets")
             except UsageError as e:
                 raise self._fail("secrets", f"'{secret}' is no name of a secret", e.hint) from None
+        for secret in self._parsed.child_secrets:
+            if secret not in self._parsed.secrets:
+                raise self._fail("child_secrets", f"'{secret}' is none of the secrets", f'secrets = ["{secret}"]')
 
     def _data(self) -> Path | None:
         named = self._parsed.data

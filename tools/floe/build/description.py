@@ -28,7 +28,8 @@ def describe(contents: Contents, mpy_sizes: Mapping[str, int], kernel: kernels.E
     it is on, with all that this holds."""
     config = contents.config
     held = contents.closure.modules if kernel is None else set(kernel.modules)
-    more = ({"kernel": kernel.name} if kernel else {}) | ({"fork": True} if contents.forks else {})
+    more: dict[str, Any] = ({"kernel": kernel.name} if kernel else {}) | ({"fork": True} if contents.forks else {})
+    more |= {"child_secrets": list(config.child_secrets)} if config.child_secrets else {}
     return more | {
         "format": 1,
         "floe": __version__,

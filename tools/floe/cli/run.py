@@ -61,6 +61,8 @@ def _app(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path
 @click.option("--env-file", "env_files", multiple=True, metavar="FILE",
               help="Lines K=V for os.getenv(), as docker's; --env is over it.")  # fmt: skip
 @click.option("--secret", "secrets", multiple=True, metavar="NAME=FILE", help="Hand FILE over for floe.secret(NAME).")
+@click.option("--child-secret", "child_secrets", multiple=True, metavar="NAME",
+              help="A child of fork() may read this one, too.  [default: those of image.toml]")  # fmt: skip
 @click.option(
     "--uuid", metavar="UUID", default="", help="machine.unique_id() of the VM.  [default: by --name, else random]"
 )

@@ -54,6 +54,7 @@ class Vm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     env: dict[str, str] = {}
     env_files: list[str] = []
     secrets: dict[str, str] = {}
+    child_secrets: list[str] = []
     disks: list[str] = []
     ports: list[str] = []
     args: list[str] = []

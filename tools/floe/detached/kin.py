@@ -67,7 +67,7 @@ class Kin:
         self._loop = loop
         self._lines = ChildLines(loop)
         self._console, self._serial = map(_Log, logs)
-        away = Elsewhere(spec.elf, lambda: self._blobs, loop, self._likeness)
+        away = Elsewhere(spec.elf, self._for_child, loop, self._likeness)
         self._family = Family(self, spec.name, make=self._make, loop=loop, say=logs[0].note, elsewhere=away)
         self._family.on_child = self._listen
         self._family.on_end = self._ended
@@ -90,7 +90,10 @@ class Kin:
         self._process.kill()
 
     def _make(self, original: Machine, name: str, disks: PrivateDisks) -> Child:
-        return Child(spec_of_copy(original.spec, name, disks), self._loop, self._blobs, disks)
+        return Child(spec_of_copy(original.spec, name, disks), self._loop, self._for_child(), disks)
+
+    def _for_child(self) -> tuple[handover.Blob, ...]:
+        return handover.for_child(self._blobs, self.spec.child_secrets)
 
     def _likeness(self) -> Mapping[str, str]:
         return registry.create(self.spec.hypervisor).likeness(self.spec.accel)

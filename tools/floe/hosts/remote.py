@@ -317,7 +317,7 @@ def _travelling(spec: VmSpec) -> Any:
         spec,
         elf=Path(),
         disks=tuple(replace(disk, path=Path(), size=0) for disk in spec.disks),
-        env=(), asked=(), args=(), switches=(), secrets=(), env_files=(),
+        env=(), asked=(), args=(), switches=(), secrets=(), child_secrets=(), env_files=(),
     )  # fmt: skip
     return msgspec.to_builtins(away, enc_hook=str)
 

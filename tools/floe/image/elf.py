@@ -75,6 +75,7 @@ class _Content(msgspec.Struct):
     packages: list[_Part]
     upstream: list[_Part]
     secrets: list[str] = []
+    child_secrets: list[str] = []
     kernel: str = ""  # the ready kernel it is on; "": it is linked
 
 

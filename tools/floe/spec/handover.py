@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +26,7 @@ MAX_SECRET = 1 << 20  # bytes: HAL_BLOB_MAX
 MAX_ENV = 64 << 10  # bytes of all env files together
 MAX_ENV_FILES = 9  # as many as one digit of floe.env= counts
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
+_SECRET = "secret/"  # before a secret's name, in a blob's
 _HINT = "--secret NAME=FILE"
 _HINT_LARGE = f"{_HINT} for what is large: up to {MAX_SECRET >> 10} KiB each, read by floe.secret()"
 
@@ -137,7 +138,7 @@ def env_blobs(env_files: Sequence[Path], env: Mapping[str, str]) -> int:
 
 def read(secrets: Sequence[tuple[str, Path]], env_files: Sequence[Path], env: Mapping[str, str]) -> tuple[Blob, ...]:
     """All a VM is to be given; `env` is --env's. Raises as read_env_files() does."""
-    blobs = [Blob(f"secret/{name}", _read(path, f"--secret {name}", MAX_SECRET)) for name, path in secrets]
+    blobs = [Blob(f"{_SECRET}{name}", _read(path, f"--secret {name}", MAX_SECRET)) for name, path in secrets]
     files = [*read_env_files(env_files), dict(env)] if env else read_env_files(env_files)
     if len(files) > MAX_ENV_FILES:
         last = files.pop()
@@ -150,6 +151,12 @@ def read(secrets: Sequence[tuple[str, Path]], env_files: Sequence[Path], env: Ma
             hint=_HINT_LARGE,
         )
     return tuple(blobs)
+
+
+def for_child(blobs: Sequence[Blob], allowed: Collection[str]) -> tuple[Blob, ...]:
+    """What a copy of a running VM is given of all that this one was: variables, and the secrets of these names."""
+    names = {f"{_SECRET}{name}" for name in allowed}
+    return tuple(blob for blob in blobs if not blob.name.startswith(_SECRET) or blob.name in names)
 
 
 @contextmanager

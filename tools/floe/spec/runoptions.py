@@ -24,6 +24,7 @@ class RunOptions:
     env: tuple[str, ...] = ()
     env_files: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
+    child_secrets: tuple[str, ...] = ()
     uuid: str = ""
     args: tuple[str, ...] = ()
     accel: str = "auto"

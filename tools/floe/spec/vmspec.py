@@ -35,6 +35,7 @@ class VmSpec:
     args: tuple[str, ...] = ()
     switches: tuple[str, ...] = ()  # further words for the guest, as "floe.stamps=1"
     secrets: tuple[tuple[str, Path], ...] = ()  # name, file of the host: paths alone, never content
+    child_secrets: tuple[str, ...] = ()  # names of those that a copy of a running VM may read, too
     env_files: tuple[Path, ...] = ()
     uuid: str = ""  # machine.unique_id()
     capture: Path | None = None  # packets of the cards, in pcap format: capture_files()

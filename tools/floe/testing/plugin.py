@@ -58,6 +58,7 @@ class BootOptions(TypedDict, total=False):
     env: Mapping[str, str]
     env_files: Sequence[str | Path]
     secrets: Mapping[str, str | Path]  # name: file
+    child_secrets: Sequence[str]  # names
     uuid: str
     disks: Sequence[str]  # values of --disk
     variant: str  # of image.toml
@@ -175,6 +176,7 @@ class Boot:
             env=tuple(f"{key}={value}" for key, value in options.get("env", {}).items()),
             env_files=tuple(map(str, options.get("env_files", ()))),
             secrets=tuple(f"{name}={file}" for name, file in options.get("secrets", {}).items()),
+            child_secrets=tuple(options.get("child_secrets", ())),
             uuid=options.get("uuid", ""),
             args=tuple(options.get("args", ())),
             accel=self.accel if hypervisor.accels else RunOptions.accel,

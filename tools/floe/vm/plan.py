@@ -86,6 +86,7 @@ def assemble(
         capture=_check_capture(options.capture, cards),
         switches=(*options.switches, *((SWITCH,) if options.stamps else ())),
         secrets=secrets,
+        child_secrets=_child_secrets(made, options, secrets, children),
         env_files=env_files,
         uuid=own_uuid,
         children=children,
@@ -184,6 +185,18 @@ def _children(made: elf.Image, asked: int | None, hypervisor: Hypervisor) -> int
             raise UsageError(f"--children {asked}: not under {hypervisor.label}, which does not copy a running VM")
         return None
     return DEFAULT_CHILDREN if asked is None else asked
+
+
+def _child_secrets(
+    made: elf.Image, options: RunOptions, secrets: Sequence[tuple[str, Path]], children: int | None
+) -> tuple[str, ...]:
+    """The secrets that children may read; image.toml's do no harm where there are none."""
+    for name in options.child_secrets:
+        if children is None:
+            raise UsageError(f"--child-secret {name}: {made.content['name']} does not fork")
+        if name not in dict(secrets):
+            raise UsageError(f"--child-secret {name}: there is no such secret", hint=f"--secret {name}=FILE beside it")
+    return tuple(dict.fromkeys((*made.content.get("child_secrets", ()), *options.child_secrets)))
 
 
 def _spread(

@@ -176,8 +176,11 @@ class Vm:
         from floe.vm.child import Child, spec_of_copy
         from floe.vm.childlines import ChildLines
 
+        def handed() -> tuple[handover.Blob, ...]:
+            return handover.for_child(self._blobs, self.spec.child_secrets)
+
         def make(original: Machine, name: str, disks: PrivateDisks) -> Child:
-            return Child(spec_of_copy(original.spec, name, disks), self.loop, self._blobs, disks)
+            return Child(spec_of_copy(original.spec, name, disks), self.loop, handed(), disks)
 
         def listen(name: str, machine: Machine) -> None:
             assert isinstance(machine, Child | Remote)
@@ -188,7 +191,7 @@ class Vm:
             self.say(text)
 
         lines = ChildLines(self.loop)
-        away = Elsewhere(self.spec.elf, lambda: self._blobs, self.loop, self._likeness)
+        away = Elsewhere(self.spec.elf, handed, self.loop, self._likeness)
         self.family = Family(self, self.spec.name, make=make, loop=self.loop, say=say, elsewhere=away)
         self.family.on_child = listen
         self.family.on_over = self._progress
