@@ -18,7 +18,7 @@ typedef struct {
 } socket_obj_t;
 
 // Linux's numbers; 20 is MicroPython's own: a function to call when the socket becomes ready.
-enum { SOL_SOCKET = 1, SO_REUSEADDR = 2, SO_BROADCAST = 6, SO_KEEPALIVE = 9, SO_CALLBACK = 20 };
+enum { SOL_SOCKET = 1, SO_REUSEADDR = 2, SO_BROADCAST = 6, SO_KEEPALIVE = 9, SO_CALLBACK = 20, SO_BINDTODEVICE = 25 };
 enum { IPPROTO_IP = 0, IPPROTO_TCP = 6, IPPROTO_UDP = 17, IPPROTO_IPV6 = 41 };
 enum { IP_TTL = 2, IP_MULTICAST_TTL = 33, IP_MULTICAST_LOOP = 34, IP_ADD_MEMBERSHIP = 35, IP_DROP_MEMBERSHIP = 36 };
 enum { IPV6_UNICAST_HOPS = 16, IPV6_MULTICAST_HOPS = 18, IPV6_MULTICAST_LOOP = 19 };

@@ -83,6 +83,15 @@ static bool option_on(mp_obj_t value) {
     return buf.len > 0 && p[0] != 0; // a packed little-endian int
 }
 
+// The number of the card of that name: "en0" is 0. -1: no name, any card. One that cannot be, for all else.
+static int option_card(mp_obj_t value) {
+    mp_buffer_info_t buf;
+    mp_get_buffer_raise(value, &buf, MP_BUFFER_READ);
+    const char *name = buf.buf;
+    size_t len = strnlen(name, buf.len);
+    return len == 0 ? -1 : len == 3 && name[0] == 'e' && name[1] == 'n' ? (uint8_t)(name[2] - '0') : INT8_MAX;
+}
+
 static int set_ip_option(sock_t *s, bool v6, mp_int_t option, mp_obj_t value) {
     mp_int_t join = v6 ? IPV6_JOIN_GROUP : IP_ADD_MEMBERSHIP, leave = v6 ? IPV6_LEAVE_GROUP : IP_DROP_MEMBERSHIP;
     mp_int_t hops = v6 ? IPV6_UNICAST_HOPS : IP_TTL, group_hops = v6 ? IPV6_MULTICAST_HOPS : IP_MULTICAST_TTL;
@@ -112,6 +121,8 @@ static mp_obj_t socket_setsockopt(size_t n_args, const mp_obj_t *args) {
         r = sock_set_reuse(s, option_on(value));
     } else if (level == SOL_SOCKET && option == SO_BROADCAST) {
         r = sock_set_broadcast(s, option_on(value));
+    } else if (level == SOL_SOCKET && option == SO_BINDTODEVICE) {
+        r = sock_set_card(s, option_card(value));
     } else if (level == SOL_SOCKET && option == SO_KEEPALIVE) {
         r = sock_set_keepalive(s, option_on(value));
     } else if (level == IPPROTO_TCP && option == TCP_NODELAY) {

@@ -9,6 +9,7 @@
 #include "lwip/pbuf.h"
 #include "lwip/tcp.h"
 #include "lwip/udp.h"
+#include "netglue.h"
 #include "sock_internal.h"
 
 sock_t *sock_new(int family, int type) {
@@ -128,6 +129,19 @@ int sock_set_reuse(sock_t *s, bool on) { return set_option(s, SOF_REUSEADDR, on)
 int sock_set_broadcast(sock_t *s, bool on) { return set_option(s, SOF_BROADCAST, on); }
 
 int sock_set_keepalive(sock_t *s, bool on) { return set_option(s, SOF_KEEPALIVE, on); }
+
+int sock_set_card(sock_t *s, int card) {
+    netglue_t *g = card >= 0 ? netglue_get((unsigned)card) : NULL;
+    if (card >= 0 && g == NULL) {
+        return -ENODEV;
+    }
+    if (s->pcb.tcp == NULL) {
+        return -EINVAL;
+    }
+    struct ip_pcb *pcb = (struct ip_pcb *)(void *)s->pcb.tcp; // as above; udp_bind_netif() is the same
+    pcb->netif_idx = g == NULL ? NETIF_NO_INDEX : netif_get_index(&g->netif);
+    return 0;
+}
 
 int sock_set_nodelay(sock_t *s, bool on) {
     if (s->type != SOCK_TYPE_STREAM) {

@@ -123,6 +123,9 @@ void sock_peer(const sock_t *s, sock_addr_t *out);
 int sock_set_reuse(sock_t *s, bool on);
 int sock_set_broadcast(sock_t *s, bool on);
 int sock_set_keepalive(sock_t *s, bool on);
+// Use this network card alone, whatever routes say: datagrams and connections of others are not for this socket. card:
+// its number, -1: any. -ENODEV: there is none.
+int sock_set_card(sock_t *s, int card);
 int sock_set_nodelay(sock_t *s, bool on);
 // How far packets go, of a UDP socket those to groups apart: 1 to 255 (groups: from 0), -1: as far as they can.
 int sock_set_hops(sock_t *s, long hops, bool multicast);

@@ -171,6 +171,26 @@ def test_two_cards(boot: Boot, tmp_path: Path) -> None:
         ended(vm)
 
 
+def test_a_socket_of_one_card(boot: Boot, tmp_path: Path) -> None:
+    paths = tmp_path / "one", tmp_path / "two"
+    vm = start(boot, "devices", *(f"listen:{path},ip=10.{n}.0.2/24" for n, path in enumerate(paths, 1)))
+
+    def ask(net: Wire, word: bytes) -> None:
+        net.send(wire.IP4, wire.udp("0.0.0.0", 68, "255.255.255.255", 67, word))
+
+    with Wire(paths[0]) as one, Wire(paths[1]) as two:
+        vm.expect_exact("ready\n")
+        for net, word in ((one, b"first"), (two, b"second")):
+            ask(net, word)
+            assert line(vm, "heard") == f"{word!r} ('0.0.0.0', 68)"
+            assert line(vm, "other") == "True"
+            wait(vm, lambda net=net: net.said("udp 255.255.255.255:68 b'answer'"), 10)
+        assert [len(net.said("udp 255.255.255.255:68 b'answer'")) for net in (one, two)] == [1, 1]
+        ask(one, b"anybody")
+        assert line(vm, "any") == "b'anybody' ('0.0.0.0', 68)"
+        ended(vm)
+
+
 def test_neighbours(boot: Boot, tmp_path: Path) -> None:
     """Addresses in use stay in use, a tentative one that is another's is drawn anew, and no redirect is believed."""
     path = tmp_path / "wire"

@@ -104,6 +104,29 @@ def two():
     sys.stdin.readline()
 
 
+def devices():
+    """A socket each for two cards, as a DHCP server has them: both hear broadcasts of theirs alone, and answer there."""
+    both = []
+    for name in (b"en0", b"en1"):
+        s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, name)
+        s.bind(("0.0.0.0", 67))
+        both.append(s)
+    for name in (b"en9", b"en", b"eth0", b"en00"):
+        assert errno_of(s.setsockopt, socket.SOL_SOCKET, socket.SO_BINDTODEVICE, name) == errno.ENODEV
+    print("ready")
+    for s, other in (both, both[::-1]):
+        s.settimeout(10)
+        print("heard", *s.recvfrom(100))
+        other.settimeout(0.2)
+        print("other", errno_of(other.recv, 100) == errno.ETIMEDOUT)
+        s.sendto(b"answer", ("255.255.255.255", 68))
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"")
+    print("any", *s.recvfrom(100))
+
+
 def neighbours():
     nic = network.LAN(0)
 
