@@ -63,6 +63,10 @@ static bool take(void) {
     return n > 0;
 }
 
+// In another place the line begins anew, with a frame's first byte.
+static void anew(hal_suspend_t what) { in_len = what == HAL_RESUMED ? 0 : in_len; }
+HAL_SUSPEND(anew);
+
 static bool run(void *arg) {
     (void)arg;
     if (over) {

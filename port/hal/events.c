@@ -7,6 +7,7 @@
 #define DRAIN_STEP_NS 1000000ull
 
 static hal_event_source_t *sources;
+bool hal_event_alone;
 static bool running;
 static bool panicking; // only the console's own sources run
 static bool news;      // a source did work since hal_event_wait() last returned: its caller's condition may hold by now
@@ -39,16 +40,19 @@ void hal_event_panic(void) {
     running = false;
 }
 
+// In line: an image that does not fork has one of the two calls.
+static inline __attribute__((always_inline)) bool arm_source(const hal_event_source_t *s, uint64_t *deadline_ns) {
+    if (s->deadline != NULL) {
+        uint64_t d = s->deadline(s->arg);
+        *deadline_ns = d < *deadline_ns ? d : *deadline_ns;
+    }
+    return s->arm != NULL && s->arm(s->arg);
+}
+
 static bool arm_sources(uint64_t *deadline_ns) {
     bool work = false;
     for (hal_event_source_t *s = sources; s != NULL; s = s->next) {
-        if (s->deadline != NULL) {
-            uint64_t d = s->deadline(s->arg);
-            *deadline_ns = d < *deadline_ns ? d : *deadline_ns;
-        }
-        if (s->arm != NULL) {
-            work |= s->arm(s->arg);
-        }
+        work |= arm_source(s, deadline_ns);
     }
     return work;
 }
@@ -68,17 +72,38 @@ void hal_event_wait(uint64_t deadline_ns) {
     news = false;
 }
 
-void hal_event_wait_one(hal_event_source_t *s, uint64_t deadline_ns) {
-    if (s->run(s->arg)) {
-        return;
+// The next one of those that are served while `one` is alone; s: the first that may be it.
+static hal_event_source_t *served(hal_event_source_t *s, const hal_event_source_t *one) {
+    while (s != NULL && s != one && !s->basic) {
+        s = s->next;
     }
-    uint64_t own = s->deadline(s->arg);
-    deadline_ns = own < deadline_ns ? own : deadline_ns;
-    if (!s->arm(s->arg) && deadline_ns > hal_clock_ns()) {
-        hal_irq_timer(deadline_ns);
-        hal_irq_halt();
+    return s;
+}
+
+static bool run_alone(const hal_event_source_t *one) {
+    bool worked = false;
+    running = true;
+    for (hal_event_source_t *s = served(sources, one); s != NULL; s = served(s->next, one)) {
+        worked |= s->run(s->arg);
     }
-    s->run(s->arg);
+    running = false;
+    return worked;
+}
+
+void hal_event_wait_one(const hal_event_source_t *one, uint64_t deadline_ns) {
+    hal_event_alone = true;
+    if (!run_alone(one)) {
+        bool work = false;
+        for (hal_event_source_t *s = served(sources, one); s != NULL; s = served(s->next, one)) {
+            work |= arm_source(s, &deadline_ns);
+        }
+        if (!work && deadline_ns > hal_clock_ns()) {
+            hal_irq_timer(deadline_ns);
+            hal_irq_halt();
+        }
+        run_alone(one);
+    }
+    hal_event_alone = false;
 }
 
 static bool any_busy(void) {

@@ -109,6 +109,7 @@ typedef struct hal_event_source {
     bool (*busy)(void *arg);  // something is still to leave before the VM may end; NULL means nothing ever is
     bool (*still)(void *arg); // no device has anything of ours to send; looked at without a run; NULL: always
     bool console;             // it carries the console: also run while a panic flushes that
+    bool basic;               // the host reaches the VM by it: also run while another one alone is waited for
     void *arg;
     struct hal_event_source *next;
 } hal_event_source_t;
@@ -118,8 +119,9 @@ bool hal_event_run(void);
 // Run the sources; if none did work, halt until an interrupt or the earlier of deadline_ns and the
 // sources' own deadlines. Returns after at most one sleep: the caller looks at its condition and calls again.
 void hal_event_wait(uint64_t deadline_ns);
-// The same for one source, which has run, deadline and arm; no other one is run meanwhile.
-void hal_event_wait_one(hal_event_source_t *s, uint64_t deadline_ns);
+// The same for one source; no other one is run meanwhile, but for basic ones.
+void hal_event_wait_one(const hal_event_source_t *one, uint64_t deadline_ns);
+extern bool hal_event_alone; // in that wait: of what a basic source does, all but the host's own wishes is to wait
 // Whether no device has anything of ours to send, as each source says.
 bool hal_event_still(void);
 // Before the VM ends: run the sources until none is busy, at most for timeout_ns.

@@ -86,7 +86,7 @@ static void shutdown_asked(void *arg) {
 }
 
 static void start(void) {
-    static xen_watch_t watch = {.path = SHUTDOWN, .fired = shutdown_asked};
+    static xen_watch_t watch = {.path = SHUTDOWN, .fired = shutdown_asked, .basic = true};
     static unsigned tries;
     static bool heard;
     announce();
@@ -111,7 +111,7 @@ static uint64_t control_deadline(void *arg) {
     return started ? UINT64_MAX : start_by;
 }
 
-static hal_event_source_t source = {.run = control_run, .deadline = control_deadline};
+static hal_event_source_t source = {.run = control_run, .deadline = control_deadline, .basic = true};
 
 static int control_probe(void) {
     uint8_t any;

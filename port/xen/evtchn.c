@@ -113,7 +113,7 @@ static struct {
     uint8_t vector;
 } upcall;
 
-static hal_event_source_t events = {.run = events_run, .arm = events_arm};
+static hal_event_source_t events = {.run = events_run, .arm = events_arm, .basic = true};
 
 int xen_evtchn_init(void) {
     uint64_t addr;

@@ -359,9 +359,10 @@ static int ask_watch(xs_type_t type, const xen_watch_t *w) {
     return ok(ask(type, 0, part, 2));
 }
 
+// While the VM stands still for its copy only the host's own wishes are heard; the others stay.
 static xen_watch_t *first_pending(void) {
     xen_watch_t *w = xs.watches;
-    while (w != NULL && !w->pending) {
+    while (w != NULL && (!w->pending || (hal_event_alone && !w->basic))) {
         w = w->next;
     }
     return w;
@@ -385,7 +386,7 @@ static bool watches_arm(void *arg) {
 }
 
 int xen_store_watch(xen_watch_t *w) {
-    static hal_event_source_t source = {.run = watches_run, .arm = watches_arm};
+    static hal_event_source_t source = {.run = watches_run, .arm = watches_arm, .basic = true};
     static bool added;
     w->pending = false;
     w->next = xs.watches;

@@ -81,6 +81,7 @@ typedef struct xen_watch {
     const char *path;
     void (*fired)(void *arg);
     void *arg;
+    bool basic; // also called while one event source alone is waited for (hal_event_wait_one)
     bool pending;
     struct xen_watch *next;
 } xen_watch_t;

@@ -3,7 +3,7 @@
 // a wait. Commands: open; feed HEX; later HEX; room N (frames that still fit, -1 all); restless N; dead; run; state;
 // fork; ended PID; kill PID SIGNAL; pipe PID; read FD SIZE AHEAD; write FD HEX; close FD; ready FD; begin; snapshot;
 // refuse ERRNO; template; abandon FD; sweep; take FD SIZE; ask FD GIVE_UP; lies FD; peek FD; skip FD N; space FD; keep
-// FD; has_ended PID.
+// FD; has_ended PID; elsewhere (the VM goes on in another place).
 
 #include "../port/talk.h"
 
@@ -11,6 +11,7 @@
 #include "modules/family/familydev.c"
 #include "modules/family/familylink.c"
 #include "modules/family/familypipe.c"
+#include "port/hal/suspend.c"
 
 enum { LATER_MAX = 32, FED_MAX = 1 << 17 };
 
@@ -37,7 +38,7 @@ uint64_t hal_clock_ns(void) { return now += 1000; }
 void hal_clock_resume(uint64_t ns) { printf("RESUME %d\n", ns > 0 && ns <= now); }
 void hal_event_add(hal_event_source_t *s) { sources = s; }
 
-void hal_event_wait_one(hal_event_source_t *s, uint64_t deadline_ns) {
+void hal_event_wait_one(const hal_event_source_t *s, uint64_t deadline_ns) {
     if (later_at < later_count) {
         feed(later[later_at++]);
     } else {
@@ -202,6 +203,9 @@ static void command(const talk_t *t) {
     if (talk_is(t, "feed")) {
         feed(t->word[1]);
         sources->run(NULL);
+    } else if (talk_is(t, "elsewhere")) {
+        hal_suspend_tell(HAL_SUSPENDING);
+        hal_suspend_tell(HAL_RESUMED);
     } else if (talk_is(t, "later")) {
         later[later_count++ % LATER_MAX] = strdup(t->word[1]);
     } else if (talk_is(t, "room")) {

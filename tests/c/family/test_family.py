@@ -439,6 +439,15 @@ def test_what_crosses_a_close_means_nothing(family: Family) -> None:
     assert family.h.number("state") == 0
 
 
+@pytest.mark.parametrize("there", [1, 11, 12, 13, 15])
+def test_half_a_frame_stays_behind_where_the_vm_goes_on(family: Family, there: int) -> None:
+    """The line begins anew, and what the host says first is a whole frame."""
+    family.h.do("feed", frame(SIGNAL, numbers(SIGTERM))[: 2 * there])
+    family.h.do("elsewhere")
+    assert family.comes(SIGNAL, numbers(SIGTERM)) == ["STOP"]
+    assert family.h.number("state") == 0
+
+
 def test_frames_in_pieces(family: Family) -> None:
     family.pipe()
     family.h.do("read", 100, PAYLOAD, 0)

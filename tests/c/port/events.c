@@ -32,6 +32,8 @@ static bool run(void *arg) {
     } else if (s->nest == 2) {
         hal_event_wait(UINT64_MAX);
         printf("nested wait\n");
+    } else if (s->nest == 3) {
+        printf("alone %d\n", hal_event_alone);
     }
     return s->runs_left > 0 && s->runs_left-- > 0;
 }
@@ -55,6 +57,8 @@ static void set(scripted_t *s, const char *what, uint64_t v) {
         s->source.deadline = deadline;
     } else if (strcmp(what, "nest") == 0) {
         s->nest = (int)v;
+    } else if (strcmp(what, "basic") == 0) {
+        s->source.basic = v != 0;
     }
 }
 

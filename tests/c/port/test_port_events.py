@@ -108,3 +108,23 @@ def test_one_source_alone(h: Harness, callers: int, own: int, timer: int) -> Non
     assert h.do("one 1", callers).split("\n") == ["run 1"]
     h.do("clock 2000")
     assert callers == NEVER or "halt" not in h.do("one 1", callers)
+
+
+def test_basic_sources_beside_one(h: Harness) -> None:
+    """They are run, armed and asked for their deadlines in its wait, and know that it is one; nothing runs in them."""
+    sources(h, 4)
+    h.do("set 0 basic 1")
+    h.do("set 0 arms 0")
+    h.do("set 1 deadline 300")
+    h.do("set 2 deadline 500")
+    h.do("set 3 basic 1")
+    h.do("set 3 deadline 400")
+    h.do("clock 100")
+    passed = ["run 0", "run 2", "run 3"]
+    assert h.do("one 2", NEVER).split("\n") == [*passed, "arm 0", "timer 400", "halt", *passed]
+    h.do("set 3 nest 3")
+    h.do("set 3 runs 1")
+    assert h.do("one 2", NEVER).split("\n") == [*passed, "alone 1"]
+    assert "alone 0" in h.do("run").split("\n")
+    h.do("set 3 nest 2")
+    assert h.do("one 2", 100).split("\n") == [*passed, "nested wait", "arm 0", *passed, "nested wait"]

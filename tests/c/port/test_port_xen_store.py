@@ -124,6 +124,23 @@ def test_watches(h: Harness) -> None:
     assert run(h) == ["a"]
 
 
+def test_only_basic_watches_are_served_while_the_vm_stands_still(h: Harness) -> None:
+    h.do("watch", "a", "device")
+    h.do("basic", "b", "control")
+    h.do("watch", "c", "memory")
+    run(h)
+    h.do("alone", 1)
+    for name in "abc":
+        h.do("touch", name)
+    h.do("read", "k", 10)  # they come in before its answer
+    assert h.number("arm") == 1
+    assert run(h) == ["b"]
+    assert h.number("arm") == 0  # nobody is kept awake by what waits
+    h.do("alone", 0)
+    assert h.number("arm") == 1
+    assert sorted(run(h)) == ["a", "c"]
+
+
 def test_a_watch_that_is_refused_is_not_linked(h: Harness) -> None:
     h.do("watch", "b", "other")
     h.do("fault", "error", 0)

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 // port/xen/store.c over a ring whose other end can lie. The other end works whenever the client waits, as far as the
 // rings let it. Commands: the verbs of xen.h (read PATH SIZE, num PATH MAX, write PATH VALUE TX, rm, list PATH SIZE,
-// begin, end TX COMMIT, watch NAME PATH, unwatch NAME), run (a turn of the main loop), arm; set PATH VALUE, unset, get
-// (the store itself), touch NAME (a watch event); fault NAME AT: what is wrong with answer AT, from 0; anew: in another
-// domain; step N: bytes moved at a time; param PFN PORT; clock; asked: requests seen; fuzz SEED COUNT.
+// begin, end TX COMMIT, watch NAME PATH, unwatch NAME; basic NAME PATH: such a watch), run (a turn of the main loop),
+// arm; alone 0|1 (in hal_event_wait_one); set PATH VALUE, unset, get (the store itself), touch NAME (a watch event);
+// fault NAME AT: what is wrong with answer AT, from 0; anew: in another domain; step N: bytes moved at a time; param PFN
+// PORT; clock; asked: requests seen; fuzz SEED COUNT.
 
 #include "talk.h"
 
@@ -21,6 +22,7 @@ static int64_t param_pfn = PAGE_AT / HAL_PAGE_SIZE, param_port = PORT;
 static uint64_t now;
 static hal_event_source_t *source;
 static bool pending, quiet;
+bool hal_event_alone;
 
 static struct {
     char *path, *value;
@@ -361,9 +363,10 @@ static void verb(const talk_t *t) {
         printf("%d %u\n", err, tx);
     } else if (talk_is(t, "end")) {
         printf("%d\n", xen_store_end((xen_tx_t)talk_number(t, 1), talk_number(t, 2) != 0));
-    } else if (talk_is(t, "watch")) {
+    } else if (talk_is(t, "watch") || talk_is(t, "basic")) {
         char *name = strdup(path);
         *watch_of(name) = (xen_watch_t){.path = strdup(t->word[2]), .fired = fired, .arg = name};
+        watch_of(name)->basic = talk_is(t, "basic");
         printf("%d\n", xen_store_watch(watch_of(name)));
     } else if (talk_is(t, "unwatch")) {
         xen_store_unwatch(watch_of(path));
@@ -372,7 +375,9 @@ static void verb(const talk_t *t) {
 }
 
 static void command(const talk_t *t) {
-    if (talk_is(t, "run")) {
+    if (talk_is(t, "alone")) {
+        hal_event_alone = talk_number(t, 1) != 0;
+    } else if (talk_is(t, "run")) {
         serve();
         printf("%d\n", source->run(source->arg));
     } else if (talk_is(t, "arm")) {
