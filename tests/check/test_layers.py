@@ -44,7 +44,7 @@ USES: list[tuple[str, str]] = [
     (r"modules/handoff/mod_handoff\.c", rf"{STD}|py/.*|mod_socket\.h|handoff\.h|family[a-z]*\.h"),
     (r"modules/http/http[a-z]+\.[ch]", rf"{STD}|http[a-z]+\.h"),
     (r"modules/virtio/.*", rf"{STD}|hal\.h|(netdev|blkdev|familydev)\.h|virt[a-z_]*\.h"),
-    (r"modules/xen/.*", rf"{STD}|hal\.h|netdev\.h|xen[a-z_/]*\.h|netfront[a-z_]*\.h|blk[a-z_]*\.h"),
+    (r"modules/xen/.*", rf"{STD}|hal\.h|(netdev|familydev)\.h|xen[a-z_/]*\.h|netfront[a-z_]*\.h|blk[a-z_]*\.h"),
     (
         r"modules/[a-z]+/mod_[a-z_]+\.[ch]",
         rf"{STD}|py/.*|extmod/.*|hal\.h|(net|blk)dev\.h|lwip/.*|mbedtls/.*|env\.h|http[a-z]+\.h|(net|sock|mod_|tls|resp|bits)[a-z_]*\.h",

@@ -3,8 +3,8 @@
 // rings let it. Commands: the verbs of xen.h (read PATH SIZE, num PATH MAX, write PATH VALUE TX, rm, list PATH SIZE,
 // begin, end TX COMMIT, watch NAME PATH, unwatch NAME; basic NAME PATH: such a watch), run (a turn of the main loop),
 // arm; alone 0|1 (in hal_event_wait_one); set PATH VALUE, unset, get (the store itself), touch NAME (a watch event);
-// fault NAME AT: what is wrong with answer AT, from 0; anew: in another domain; step N: bytes moved at a time; param PFN
-// PORT; clock; asked: requests seen; fuzz SEED COUNT.
+// fault NAME AT: what is wrong with answer AT, from 0; anew: in another domain; step N: bytes moved at a time;
+// param PFN PORT; clock; asked: requests seen; fuzz SEED COUNT.
 
 #include "talk.h"
 

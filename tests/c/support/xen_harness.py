@@ -21,7 +21,7 @@ def build(out: Path, own: str, *sources: str) -> Path:
     if compiler is None:
         raise RuntimeError("neither gcc nor clang is installed; try: apt-get install gcc")
     program = out / Path(own).stem
-    folders = ("port", "port/hal", "modules/netdev", "modules/blkdev", "modules/xen")
+    folders = ("port", "port/hal", "modules/netdev", "modules/blkdev", "modules/family", "modules/xen")
     includes = [f"-I{HERE}", *(f"-I{ROOT / d}" for d in folders)]
     files = [ROOT / "tests/c/xen" / own, *(HERE / name for name in FAKES), *(ROOT / name for name in sources)]
     argv = [compiler, *FLAGS, "-include", str(HERE / "fake_hal.h"), *includes, *map(str, files), "-o", str(program)]

@@ -28,7 +28,7 @@ DRIVERS = (
     "xen_console_driver",
 )
 NETWORK_DRIVERS = ("virtio_net_driver", "xen_netfront_driver")
-FAMILY_DRIVERS = ("virtio_family_driver",)
+FAMILY_DRIVERS = ("virtio_family_driver", "xen_family_driver")
 DISK_DRIVERS = ("virtio_blk_driver", "xen_blkfront_driver")
 LAST_DRIVERS = ("xen_control_driver",)  # it listens to what is meant for a VM that has its devices
 LINES_KEPT = 2  # mpy-cross -O3 leaves the numbers of lines out, which a traceback needs
