@@ -38,20 +38,30 @@ WRITE = (
 )
 WATCH = "#!/bin/sh\nexec sleep 0.05\n"
 MKTEMP = f'#!/bin/sh\nmkdir -p "$FAKE/run" && exec {shutil.which("mktemp")} "$1" "$FAKE$2"\n'  # /run is root's
+# The family's line: a guest that sends everything back. As the real one it goes on when its input has ended.
+PROXY = """#!/bin/sh
+echo "$$ $*" >"$FAKE/proxy"
+cat
+read -r never <"$FAKE/never"
+"""
 HOME = "local/domain/7"
 
 
 class Fake:
     """A dom0 of shell scripts, and one domain process in it."""
 
-    def __init__(self, folder: Path, *more: str, blobs: tuple[Blob, ...] = (), listening: bool = False) -> None:
+    def __init__(self, folder: Path, *more: str, blobs: tuple[Blob, ...] = (), listening: bool = False,
+                 family: bool = False, proxy: bool = True) -> None:  # fmt: skip
+        """family: it has a line to its family, for which dom0 has the program if proxy."""
         self.folder = folder
+        self._wires = 4 if family else 3
         (folder / "bin").mkdir()
         for name, text in (("xl", XL), ("xenstore-read", READ), ("xenstore-write", WRITE), ("mktemp", MKTEMP),
-                           ("xenstore-watch", WATCH)):  # fmt: skip
+                           ("xenstore-watch", WATCH), *((("vchan-socket-proxy", PROXY),) if proxy else ())):  # fmt: skip
             (folder / "bin" / name).write_text(text)
             (folder / "bin" / name).chmod(0o755)
         os.mkfifo(folder / "end")
+        os.mkfifo(folder / "never")
         self.master, self.slave = os.openpty()
         tty.setraw(self.slave)
         self.store("console/tty", os.ttyname(self.slave))
@@ -60,7 +70,7 @@ class Fake:
         self.refusal = folder / "refuse"
 
     def start(self, *, connect: bool = True) -> None:
-        pairs = [socket.socketpair() for _ in range(3)]
+        pairs = [socket.socketpair() for _ in range(self._wires)]
         if self._listening:
             for index, (ours, theirs) in enumerate(pairs):
                 ours.close()
@@ -69,13 +79,14 @@ class Fake:
                 listener.bind(str(self.folder / f"wire{index}"))
                 listener.listen(1)
                 pairs[index] = (socket.socket(socket.AF_UNIX), listener)
-        self.console, self.serial, self.events = (pair[0] for pair in pairs)
+        self._take([pair[0] for pair in pairs])
         fds = [pair[1].fileno() for pair in pairs]
         blobs = [os.memfd_create("blob") for _ in self._blobs]
         for fd, blob in zip(blobs, self._blobs, strict=True):
             os.write(fd, blob.content)
         argv = [sys.executable, "-P", "-m", "floe.xen.domain", "--place", "dom0", "--elf", str(self.folder / "elf")]
         argv += ["--config", 'name="x"\n', "--console", str(fds[0]), "--serial", str(fds[1]), "--events", str(fds[2])]
+        argv += ["--family", str(fds[3])] if self._wires > 3 else []
         for fd, blob in zip(blobs, self._blobs, strict=True):
             argv += ["--blob", f"{blob.name}={fd}"]
         path = f"{self.folder / 'bin'}:{os.environ['PATH']}"
@@ -95,10 +106,21 @@ class Fake:
 
     def connect(self) -> None:
         """As an owner that comes, to sockets that listen."""
-        self.console, self.serial, self.events = (socket.socket(socket.AF_UNIX) for _ in range(3))
-        for index, s in enumerate((self.console, self.serial, self.events)):
+        sockets = [socket.socket(socket.AF_UNIX) for _ in range(self._wires)]
+        self._take(sockets)
+        for index, s in enumerate(sockets):
             s.settimeout(20)
             s.connect(str(self.folder / f"wire{index}"))
+
+    def _take(self, sockets: list[socket.socket]) -> None:
+        self.console, self.serial, self.events, *family = sockets
+        if family:
+            (self.family,) = family
+
+    def proxy(self) -> tuple[int, str]:
+        """Number and arguments of the program of the family's line."""
+        number, _, words = (self.folder / "proxy").read_text().strip().partition(" ")
+        return int(number), words
 
     def store(self, key: str, value: str) -> None:
         path = self.folder / "store" / HOME / key

@@ -82,6 +82,7 @@ class Xen:
         argv = [sys.executable, "-P", "-m", "floe.xen.domain", "--place", place.name]
         argv += ["--elf", str(spec.elf), "--config", xlconfig.render(own)]
         argv += ["--console", wires.console, "--serial", wires.serial, "--events", wires.events]
+        argv += ["--family", wires.family] if wires.family else []
         guest = places.guest_address(self._cards)
         for forward in spec.forwards:
             if not guest:

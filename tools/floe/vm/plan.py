@@ -183,7 +183,7 @@ def _children(made: elf.Image, asked: int | None, hypervisor: Hypervisor) -> int
     if not hypervisor.copies:
         if asked is not None:
             raise UsageError(f"--children {asked}: not under {hypervisor.label}, which does not copy a running VM")
-        return None
+        return 0
     return DEFAULT_CHILDREN if asked is None else asked
 
 
@@ -207,7 +207,7 @@ def _spread(
     hypervisor: Hypervisor,
 ) -> list[ports.Forward]:
     """The forwards; of those that are spread, where no VM is ever copied: image.toml's as they are without."""
-    if children is not None:
+    if children is not None and hypervisor.copies:
         return list(forwards)
     for forward in forwards if hypervisor.copies else asked:
         if forward.spread:

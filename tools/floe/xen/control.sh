@@ -52,7 +52,7 @@ follow() {
             timeout 5 xenstore-watch -n 2 "$P/console/tty" >/dev/null
             tty=$(xenstore-read "$P/console/tty")
         fi
-        echo "floe: domain $id $tty"
+        echo "floe: domain $id $d $tty"
         if [ -n "$paused" ]; then
             if ! . "$d/store"; then
                 echo "XenStore did not take secrets or seed"
@@ -76,11 +76,20 @@ follow() {
     *) printf '%s\n' "$line" ;;
     esac
 done &
-while read -r word; do :; done
+# scripts.FAMILY has written down who it is. It must not outlive the domain, whose pages it has mapped.
+end_family() {
+    [ -e "$d/family" ] || return
+    read -r pid <"$d/family" && read -r program <"/proc/$pid/comm" || return
+    case $program in vchan-socket-*) kill "$pid" ;; esac
+} 2>/dev/null
+while read -r word; do
+    [ "$word" != family ] || end_family
+done
 : >"$d/over"
 if [ -e "$d/id" ]; then
     read -r id <"$d/id"
     xl destroy "$id" 2>/dev/null
 fi
+end_family
 wait
 rm -rf "$d"

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Proxy process for one Xen domain; to its owner it behaves as QEMU does. Started by vm.py or by parent.py as
-`python -P -m floe.xen.domain`, with the options of xen_driver.py. It inherits three sockets, connected or listening:
-the guest's console, its 16550 (which a Xen guest does not have: nothing comes), and events for its owner.
+`python -P -m floe.xen.domain`, with the options of xen_driver.py. It inherits sockets, connected or listening:
+the guest's console, its 16550 (which a Xen guest does not have: nothing comes), events for its owner, and the line of
+the guest's family where it may have one.
 
-It makes the domain, joins its console with the socket, ends it on SIGTERM, and ends when it has ended, with QEMU's
+It makes the domain, joins its console and that line with the sockets, ends it on SIGTERM, and ends when it has ended, with QEMU's
 exit status. It owns nothing that outlives it: when it is killed, the script in dom0 sees the end of its input and
 destroys the domain.
 """
@@ -26,10 +27,12 @@ from floe.spec.disks import Disk
 from floe.spec.handover import Blob
 from floe.spec.ports import Forward
 from floe.xen import events, places, scripts, xlconfig
-from floe.xen.wire import HIGH_WATER, Wire
+from floe.xen.joint import Joint, receive, send
+from floe.xen.wire import Wire
 
 _QUIET_S = 0.5  # xenconsoled may hold output back for 0.2 s
 _MISSING_S = 2.0  # and this long when it is known that bytes are still to come
+_FAMILY_QUIET_S = 0.2  # the guest waits for its frames to be taken; this is dom0's time to bring the last ones here
 _DESTROY_S = 20.0
 _CHUNK = 1 << 16
 _SEED = 32  # bytes
@@ -41,22 +44,19 @@ class Domain:
     """One domain, from its creation to its destruction."""
 
     def __init__(self, place: places.Place, wires: Sequence[Wire]) -> None:
-        """wires: the console's, the 16550's, that of the events."""
+        """wires: the console's, the 16550's, that of the events, and the family's if it may have one."""
         self._place = place
         self._wires = wires
-        self._owner, _, self._events = wires
+        self._owner, _, self._events, *self._kin = wires
         self._control: socket.socket | None = None
-        self._guest: socket.socket | None = None  # its console, by way of dom0
         self._to_control = bytearray()
-        self._to_guest = bytearray()
+        self._joints: dict[Wire, Joint] = {}
         self._line = b""  # the beginning of one from the control script
         self._xl_lines: list[str] = []  # output of xl's own
-        self._console_known = False  # scripts.CONSOLE was told which tty to join
-        self._received = 0  # bytes of the guest's console
-        self._last_byte = 0.0
         self._running = False
         self._stopping = False  # our owner asked for it
         self._ending: tuple[int, str, int | None] | None = None  # exit status, reason, bytes of console in all
+        self._ended_at = 0.0
         self._wakeup, wakeup = socket.socketpair()
         self._wakeup.setblocking(False)
         wakeup.setblocking(False)
@@ -65,12 +65,14 @@ class Domain:
     def run(self, elf: bytes, configuration: str, blobs: Sequence[Blob]) -> int:
         """Exit status of this process. Raises FloeError when there is no domain, or none any more."""
         signal.signal(signal.SIGTERM, self._stop)
-        store = scripts.store(blobs, b"" if self._place.has_rdrand() else os.urandom(_SEED))
+        seed = b"" if self._place.has_rdrand() else os.urandom(_SEED)
+        store = scripts.store(blobs, seed, family=bool(self._kin))
         self._control = self._place.connect(scripts.control(len(elf), configuration, store))
         self._to_control += elf + store.encode()
-        self._guest = self._place.connect(scripts.CONSOLE)
-        for sock in (self._control, self._guest):
-            sock.setblocking(False)
+        self._control.setblocking(False)
+        self._joints[self._owner] = Joint(self._place.connect(scripts.CONSOLE), self._owner)
+        for wire in self._kin:
+            self._joints[wire] = Joint(self._place.connect(scripts.FAMILY), wire)
         try:
             while not self._finished():
                 self._turn()
@@ -91,11 +93,11 @@ class Domain:
         poll = select.poll()
         poll.register(self._wakeup, select.POLLIN)
         poll.register(self._control, select.POLLIN | (select.POLLOUT if self._to_control else 0))
-        if self._guest is not None:
-            wanted = select.POLLIN if self._owner.room else 0
-            poll.register(self._guest, wanted | (select.POLLOUT if self._to_guest and self._console_known else 0))
+        for joint in self._joints.values():
+            joint.register(poll)
         for wire in self._wires:
-            if (mask := wire.mask(reading=len(self._to_guest) < HIGH_WATER)) and wire.fileno() >= 0:
+            reading = wire not in self._joints or self._joints[wire].room
+            if (mask := wire.mask(reading=reading)) and wire.fileno() >= 0:
                 poll.register(wire, mask)
         ready = {fd for fd, _ in poll.poll(self._timeout_ms())}
         if self._wakeup.fileno() in ready:
@@ -103,17 +105,22 @@ class Domain:
         for wire in self._wires:  # first: what the guest says is for an owner that has come, not for one that has left
             if wire.fileno() in ready:
                 data = wire.turn()
-                if wire is self._owner:
-                    self._to_guest += data
+                if wire in self._joints:
+                    self._joints[wire].put(data)
+        for wire in self._kin:
+            if wire.left and not self._joints[wire].closed:  # nobody else knows what has been said on it
+                self._joints[wire].close()
+                self._to_control += scripts.END_FAMILY
         self._control_turn(ready)
-        self._guest_turn(ready)
+        for joint in self._joints.values():
+            joint.turn(ready)
 
     def _control_turn(self, ready: set[int]) -> None:
         assert self._control is not None
         if self._control.fileno() not in ready:
             return
-        _send(self._control, self._to_control)
-        data = _receive(self._control)
+        send(self._control, self._to_control)
+        data = receive(self._control)
         if data == b"":
             if self._running:
                 raise places.connection_lost_error(self._place)
@@ -128,32 +135,20 @@ class Domain:
             return
         word, *rest = line.removeprefix(scripts.MARK).split() or [""]
         if word == "domain":
-            self._to_guest[:0] = (rest[1] if len(rest) > 1 else "/dev/null").encode() + b"\n"
-            self._console_known = True
+            number, folder, *tty = rest
+            self._joints[self._owner].tell("".join(tty) or "/dev/null")
+            for wire in self._kin:
+                self._joints[wire].tell(f"{number} {folder}")
         elif word == "up":
             self._running = True
             self._events.put(events.encode("RESUME"))
         elif word == "shutdown":
             self._ending = _ending(rest)
-            self._last_byte = time.monotonic()
+            self._ended_at = time.monotonic()
         elif word == "xl" and self._ending is None and not self._stopping:
             if not self._running:
                 raise places.create_failed_error(self._xl_lines, self._place)
             raise FloeError("the domain was destroyed from outside")
-
-    def _guest_turn(self, ready: set[int]) -> None:
-        if self._guest is None or self._guest.fileno() not in ready:
-            return
-        if self._console_known:
-            _send(self._guest, self._to_guest)
-        data = _receive(self._guest) if self._owner.room else None
-        if data == b"":
-            self._guest.close()
-            self._guest = None
-        elif data:
-            self._received += len(data)
-            self._last_byte = time.monotonic()
-            self._owner.put(data)
 
     # ---- the end ------------------------------------------------------------------------------------
 
@@ -163,23 +158,28 @@ class Domain:
             return True
         if self._ending is None:
             return False
-        return (self._guest is None and self._owner.idle) or self._timeout_ms() == 0
+        return self._timeout_ms() == 0
 
     def _timeout_ms(self) -> int | None:
         """How long to wait for the next byte; None: for ever."""
-        if self._ending is None or not self._owner.idle:
+        if self._ending is None or not all(wire.idle for wire in self._joints):
             return None
         total = self._ending[2]
-        if total is not None and self._received & 0xFFFFFFFF == total:
-            return 0
-        deadline = self._last_byte + (_QUIET_S if total is None else _MISSING_S)
-        return max(0, int((deadline - time.monotonic()) * 1000 + 1))
+        quiet_s = dict.fromkeys(self._kin, _FAMILY_QUIET_S)
+        if total is None or self._joints[self._owner].received & 0xFFFFFFFF != total:
+            quiet_s[self._owner] = _QUIET_S if total is None else _MISSING_S
+        deadlines = [
+            max(self._ended_at, self._joints[wire].last_byte) + wait_s
+            for wire, wait_s in quiet_s.items()
+            if not self._joints[wire].closed
+        ]
+        return max(0, int((max(deadlines) - time.monotonic()) * 1000 + 1)) if deadlines else 0
 
     def _destroy(self) -> None:
         """Let the script in dom0 destroy the domain, and wait until it has."""
         assert self._control is not None
-        if self._guest is not None:
-            self._guest.close()
+        for joint in self._joints.values():
+            joint.close()
         self._control.settimeout(_DESTROY_S)
         try:
             self._control.shutdown(socket.SHUT_WR)
@@ -203,26 +203,6 @@ def _blobs(options: Sequence[str]) -> list[Blob]:
     return [Blob(name, Path(f"/dev/fd/{fd}").read_bytes()) for name, _, fd in named]
 
 
-def _send(sock: socket.socket, data: bytearray) -> None:
-    if data:
-        try:
-            del data[: sock.send(data[:_CHUNK])]
-        except BlockingIOError:
-            pass
-        except OSError:
-            data.clear()  # what it still says is read
-
-
-def _receive(sock: socket.socket) -> bytes | None:
-    """b"": it has ended. None: nothing now."""
-    try:
-        return sock.recv(_CHUNK)
-    except BlockingIOError:
-        return None
-    except OSError:
-        return b""
-
-
 def main() -> int:
     """Run one domain."""
     parser = argparse.ArgumentParser(prog="floe.xen.domain")
@@ -234,8 +214,10 @@ def main() -> int:
     parser.add_argument("--blob", action="append", default=[], help="NAME=DESCRIPTOR")
     for wire in ("--console", "--serial", "--events"):
         parser.add_argument(wire, type=int, required=True)
+    parser.add_argument("--family", type=int)
     options = parser.parse_args()
-    wires = [Wire(socket.socket(fileno=fd)) for fd in (options.console, options.serial, options.events)]
+    fds = [options.console, options.serial, options.events, *([] if options.family is None else [options.family])]
+    wires = [Wire(socket.socket(fileno=fd)) for fd in fds]
     place = places.by_name(options.place)
     with contextlib.ExitStack() as leases:
         try:

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""What runs in dom0 for a domain: control.sh, which owns it, and a script for its console. Starts nothing.
+"""What runs in dom0 for a domain: control.sh, which owns it, and a script each for its console and the line of its
+family. Starts nothing.
 
 The first word of a line that is for us is `floe:`; all else on the stream is xl's own:
 
-    floe: domain ID TTY    it is made; TTY is where xenconsoled has its console
+    floe: domain ID FOLDER TTY
+                           it is made; FOLDER is control.sh's own; TTY is where xenconsoled has its console
     floe: up               it runs
     floe: shutdown R A B   the reason of SCHEDOP_shutdown (public/sched.h), and two words of the guest's data/floe-exit
     floe: xl STATUS        xl has ended: the domain is gone, or was never made, or has shut down and is preserved
@@ -30,6 +32,28 @@ cat <"$tty" &
 exec cat >"$tty"
 """
 
+# Where Xen's own programs are, on Debian and elsewhere.
+_PROGRAMS = r"""
+{ read -r a </sys/hypervisor/version/major; read -r b </sys/hypervisor/version/minor; } 2>/dev/null
+PATH=$PATH:/usr/lib/xen-$a.$b/bin:/usr/lib/xen/bin:/usr/libexec/xen/bin:/usr/local/lib/xen/bin:/usr/local/libexec/xen/bin
+"""
+# Joins its own standard streams with the vchan that a guest serves. The first line of its input is the domain's number
+# and control.sh's folder. The program waits for the guest by itself, and goes on after its input's end: control.sh
+# ends it.
+FAMILY = rf"""
+read -r id d || exit
+{_PROGRAMS}
+echo $$ >"$d/family" || exit
+exec vchan-socket-proxy "$id" "/local/domain/$id/data/floe-family" - 2>/dev/null
+"""
+END_FAMILY = b"family\n"  # to control.sh: end that program
+# Without it the guest has no line, and is not told of one.
+_WANTED = f"""{_PROGRAMS}
+if command -v vchan-socket-proxy >/dev/null; then
+    xenstore-write "$P/floe/family" 1 || return 1
+fi
+"""
+
 
 def control(elf_bytes: int, config: str, store: str) -> str:
     """control.sh with its arguments, for a domain of that ELF, configuration and text of store()."""
@@ -37,8 +61,9 @@ def control(elf_bytes: int, config: str, store: str) -> str:
     return f"set -- {arguments}\n{_CONTROL.read_text()}"
 
 
-def store(blobs: Sequence[Blob], seed: bytes) -> str:
-    """Commands that write what the guest finds in XenStore below floe/ of its own folder, $P; "" for nothing."""
+def store(blobs: Sequence[Blob], seed: bytes, *, family: bool = False) -> str:
+    """Commands that write what the guest finds in XenStore below floe/ of its own folder, $P; "" for nothing. family:
+    it has a line to its family."""
     pairs = [("seed", seed.hex())] if seed else []
     for number, blob in enumerate(blobs):
         pairs += [(f"blob/{number}/name", blob.name), (f"blob/{number}/size", str(len(blob.content)))]
@@ -47,7 +72,7 @@ def store(blobs: Sequence[Blob], seed: bytes) -> str:
             for k, at in enumerate(range(0, len(blob.content), _CHUNK))
         ]
     calls = [pairs[at : at + _VALUES] for at in range(0, len(pairs), _VALUES)]
-    return "".join(
+    return (_WANTED if family else "") + "".join(
         "xenstore-write " + " ".join(f'"$P/floe/{key}" {value}' for key, value in call) + " || return 1\n"
         for call in calls
     )

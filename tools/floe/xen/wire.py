@@ -19,6 +19,7 @@ class Wire:
         self._listener = sock if listening else None
         self._peer = None if listening else sock
         self._waiting = bytearray()
+        self.left = False  # an owner has gone; there may be another one
         if not listening:
             sock.setblocking(False)
 
@@ -91,6 +92,7 @@ class Wire:
         assert self._peer is not None
         self._peer.close()
         self._peer = None
+        self.left = True
         self._waiting.clear()
         if self._listener is not None:
             next_one = select.poll()

@@ -22,7 +22,10 @@ MODULES = (
     *("llc", "stp", "bridge", "loop", "brd"),
     *("xen-evtchn", "xen-gntdev", "xen-gntalloc", "xen-privcmd", "xenfs", "xen-netback", "xen-blkback"),
 )
-_PROGRAMS = ("xl", "libxl-save-helper", "xenstored", "xenconsoled", "xen-init-dom0", "xenconsole")
+_PROGRAMS = (
+    *("xl", "libxl-save-helper", "xen-init-dom0"),
+    *("xenstored", "xenconsoled", "xenconsole", "vchan-socket-proxy"),
+)
 _XENSTORE = ("read", "write", "ls", "list", "watch", "rm", "exists", "chmod")
 _WANTED = rf"boot/xen-[0-9.]+-amd64\.gz|bin/xenstore|lib/xen-[0-9.]+/bin/({'|'.join(_PROGRAMS)})"
 _XL_CONF = 'autoballoon="off"\nclaim_mode=0\nvif.default.script="vif"\nvif.default.bridge="xenbr0"\n'
