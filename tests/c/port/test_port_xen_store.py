@@ -311,4 +311,5 @@ def test_a_watch_that_another_domain_s_store_refuses_is_looked_at_once(h: Harnes
 
 @pytest.mark.parametrize("seed", [1, 1000])
 def test_random_lives(h: Harness, seed: int) -> None:
-    assert h.number("fuzz", seed, 250) == 0
+    for first in range(seed, seed + 250, 25):  # each answer has a deadline of its own
+        assert h.number("fuzz", first, 25) == 0

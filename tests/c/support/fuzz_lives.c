@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: MIT
-// Chance, its judge, and the runner of random lives: each in a process of its own; one that takes over 5 s is a hang.
+// Chance, its judge, and the runner of random lives: each in a process of its own; one that takes over 5 s of the
+// processor, or sleeps for a minute, is a hang.
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "fuzz.h"
 
-enum { LIFE_S = 5 };
+enum { LIFE_S = 5, ASLEEP_S = 60 };
 
 static uint64_t state;
 
@@ -38,7 +40,9 @@ int fuzz_lives(void (*life)(void), unsigned long seed, unsigned long count) {
         fflush(stdout);
         pid_t child = fork();
         if (child == 0) {
-            alarm(LIFE_S);
+            struct itimerval life_time = {.it_value = {.tv_sec = LIFE_S}};
+            setitimer(ITIMER_PROF, &life_time, NULL);
+            alarm(ASLEEP_S);
             state = (seed + i) * 0x9e3779b97f4a7c15ull + 1;
             life();
             fflush(stdout);
