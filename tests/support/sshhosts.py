@@ -2,7 +2,8 @@
 """Other hosts for tests: this machine by a real sshd and ssh, with keys, configurations and caches of the test's own.
 
 Without namespaces ssh starts an sshd for each connection (ProxyCommand, sshd -i), which needs neither root nor a port.
-With them each host is a network namespace with an address, where an sshd listens.
+With them each host is a network namespace with an address, where an sshd listens. Their names and addresses come of a
+number that one process has at a time; what a process leaves that was killed, the next one clears away.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ import os
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -23,7 +26,10 @@ import pytest
 SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
 _PRIVILEGE_SEPARATION = Path("/run/sshd")  # root's sshd wants it to be there
 _NETWORK = "198.18.{}.{}"  # RFC 2544: of nobody's
+_NUMBERS = 250  # of them
+_SPACE = "floe-hosts-"  # and a number, and a host's name
 _STEP_S = 30.0
+_AGAIN_S = 0.02
 
 
 class Hosts:
@@ -33,6 +39,7 @@ class Hosts:
         self.folder = folder
         folder.mkdir(exist_ok=True)
         self._entries = ""
+        self.links: dict[str, str] = {}  # name: the device that leads to a host in a namespace
         for key in ("id", "hostkey", "wrong"):
             _run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / key))
         (folder / "authorized").write_text((folder / "id.pub").read_text())
@@ -69,6 +76,10 @@ class Hosts:
         )
         return file
 
+    def cut_off(self, name: str) -> None:
+        """Nothing gets to a host in a namespace any more, nor from it."""
+        _run("ip", "link", "del", self.links[name])
+
     def _write_table(self, name: str) -> None:
         table = self.folder / "config" / "floe" / "hosts.toml"
         table.parent.mkdir(parents=True, exist_ok=True)
@@ -88,20 +99,22 @@ def by_proxy(folder: Path) -> Iterator[Hosts]:
 
 @contextlib.contextmanager
 def in_namespaces(folder: Path, names: tuple[str, ...]) -> Iterator[Hosts]:
-    """A network namespace for each name, in which an sshd listens; who removes link_of() a name cuts it off."""
+    """A network namespace for each name, in which an sshd listens."""
     if os.geteuid() != 0:
         pytest.skip("SKIP: network namespaces need root")
-    with by_proxy(folder) as hosts, contextlib.ExitStack() as stack:
-        for number, name in enumerate(names):
-            space = f"floe-{os.getpid()}-{name}"
-            done = subprocess.run(["ip", "netns", "add", space], capture_output=True, text=True, check=False)
+    with by_proxy(folder) as hosts, _own_number() as own, contextlib.ExitStack() as stack:
+        for index, name in enumerate(names):
+            space = f"{_SPACE}{own}-{name}"
+            done = _tried("ip", "netns", "add", space)
             if done.returncode:
                 pytest.skip(f"SKIP: no network namespaces: {done.stderr.strip()}")
             stack.callback(_forget, space)
-            near, far = link_of(name), f"fl{os.getpid()}b{number}"
-            here, there = (_NETWORK.format(os.getpid() % 250, 4 * number + last) for last in (1, 2))
+            near, far = _link(own, index), f"flh{own}b{index}"
+            here, there = (_NETWORK.format(own, 4 * index + last) for last in (1, 2))
+            _tried("ip", "link", "del", near)  # of who was killed between two of these steps
             _run("ip", "link", "add", near, "type", "veth", "peer", "name", far)
-            stack.callback(subprocess.run, ["ip", "link", "del", near], check=False, capture_output=True)
+            stack.callback(_tried, "ip", "link", "del", near)
+            hosts.links[name] = near
             _run("ip", "link", "set", far, "netns", space)
             _run("ip", "addr", "add", f"{here}/30", "dev", near)
             _run("ip", "link", "set", near, "up")
@@ -112,12 +125,44 @@ def in_namespaces(folder: Path, names: tuple[str, ...]) -> Iterator[Hosts]:
             config = hosts.config(name, {"XDG_CACHE_HOME": str(folder / name)}, f"ListenAddress {there}\n")
             sshd = subprocess.Popen(["ip", "netns", "exec", space, str(SSHD), "-D", "-e", "-f", str(config)])
             stack.callback(_end, sshd)
+            _wait_for(sshd, there)
         yield hosts
 
 
-def link_of(name: str) -> str:
-    """The device that leads to a host in a namespace."""
-    return f"fl{os.getpid() % 100000}{name}"[:15]
+@contextlib.contextmanager
+def _own_number() -> Iterator[int]:
+    """A number that no other process has, of which nothing is left; neither is of others that were killed."""
+    spaces = _tried("ip", "netns", "list").stdout.split()
+    left = {space.removeprefix(_SPACE).partition("-")[0] for space in spaces if space.startswith(_SPACE)}
+    for number in map(int, left):
+        with contextlib.suppress(OSError), _taken(number):
+            for space in spaces:
+                if space.startswith(f"{_SPACE}{number}-"):
+                    _forget(space)
+    for number in range(_NUMBERS):
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(_taken(number))
+            except OSError:
+                continue
+            yield number
+            return
+    raise AssertionError("no number is free")
+
+
+def _taken(number: int) -> socket.socket:
+    """Holds the number until it is closed, or this process has ended. Raises OSError: another one has it."""
+    held = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        held.bind(f"\0floe-test-hosts-{number}")
+    except OSError:
+        held.close()
+        raise
+    return held
+
+
+def _link(number: int, index: int) -> str:
+    return f"flh{number}a{index}"
 
 
 def machines(cache: Path) -> list[int]:
@@ -130,19 +175,44 @@ def machines(cache: Path) -> list[int]:
     return found
 
 
+def _wait_for(sshd: subprocess.Popen[bytes], address: str) -> None:
+    """Until it listens."""
+    end = time.monotonic() + _STEP_S
+    while True:
+        try:
+            socket.create_connection((address, 22), timeout=_STEP_S).close()
+            return
+        except OSError as e:
+            assert sshd.poll() is None, f"sshd ended with {sshd.returncode}"
+            assert time.monotonic() < end, f"no sshd at {address}: {e}"
+        time.sleep(_AGAIN_S)
+
+
 def _end(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
-    process.wait(_STEP_S)
+    try:
+        process.wait(_STEP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(_STEP_S)
 
 
 def _forget(space: str) -> None:
     """With what still runs there, which may not know yet that it is alone."""
-    done = subprocess.run(["ip", "netns", "pids", space], capture_output=True, text=True, check=False)
-    for pid in done.stdout.split():
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(int(pid), signal.SIGKILL)
-    subprocess.run(["ip", "netns", "del", space], check=False)
+    end = time.monotonic() + _STEP_S
+    while pids := _tried("ip", "netns", "pids", space).stdout.split():
+        assert time.monotonic() < end, f"processes {pids} do not leave {space}"
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+        time.sleep(_AGAIN_S)
+    _tried("ip", "netns", "del", space)
+
+
+def _tried(*argv: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(argv, check=False, capture_output=True, text=True, timeout=_STEP_S)
 
 
 def _run(*argv: str) -> None:
-    subprocess.run(argv, check=True, capture_output=True, timeout=_STEP_S)
+    done = _tried(*argv)
+    assert done.returncode == 0, f"{shlex.join(argv)}: {done.stderr}"
