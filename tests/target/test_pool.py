@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from floe import hostmemory
 from floe.errors import UsageError, VmError
 from floe.spec.runoptions import RunOptions
 from floe.spec.vmspec import VmSpec
 from floe.vm.plan import plan
 from floe.vm.pool import Pool
+from floe.vm.restored import Restored
 
 GUEST = Path(__file__).resolve().parent / "guests" / "guest_snapshot.py"
 DEADLINE_S = 60.0
@@ -68,6 +70,46 @@ def test_each_claim_has_a_machine_of_its_own(accel: str, tmp_path: Path) -> None
         assert len(os.listdir("/proc/self/fd")) == before
 
     asyncio.run(main())
+
+
+@pytest.mark.any_accel
+def test_a_host_without_memory(accel: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many wait as there is room for, of which the user is told once; a claim of more says why, and the next one
+    finds it tried again."""
+
+    async def main() -> None:
+        disk, said, places = tmp_path / "d.img", [], [1]
+        disk.write_bytes(bytes(1 << 20))
+        pool = Pool(spec_of(accel, disk), SIZE, say=said.append)
+        monkeypatch.setattr(hostmemory, "left", lambda: (1 << 40) if pool.ready < places[0] else 32 << 20)
+        async with asyncio.timeout(DEADLINE_S), contextlib.AsyncExitStack() as stack:
+            await pool.start()
+            stack.push_async_callback(pool.close)
+            while pool.ready < 1 or not said:
+                await asyncio.sleep(0.01)
+            for _ in range(2):
+                vm = await pool.claim()
+                while pool.ready < 1:
+                    await asyncio.sleep(0.01)
+                await _ended(vm)
+            assert said == ["1 of 2 VMs wait: this machine has no memory left for another copy of guest_snapshot"]
+            places[0] = 0
+            await _ended(await pool.claim())
+            with pytest.raises(VmError, match="no memory left"):
+                await pool.claim()
+            places[0] = 2
+            with contextlib.suppress(VmError):  # it was tried before there was room
+                await _ended(await pool.claim())
+            while pool.ready < 2:
+                await asyncio.sleep(0.01)
+
+    asyncio.run(main())
+
+
+async def _ended(vm: Restored) -> None:
+    vm.end_at_once()
+    await vm.ended()
+    vm.close()
 
 
 @pytest.mark.parametrize(

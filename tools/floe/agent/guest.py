@@ -28,7 +28,6 @@ from floe.spec.vmspec import VmSpec
 from floe.stream.streams import Stream
 from floe.vm.child import Child, spec_of_copy
 
-_SPARE = 64 << 20  # bytes of memory that are left alone
 _GO_S = 25.0  # an owner that has not said GO by then has given the fork up (family.py), and the guest stands still
 _KILLED = 9  # status of waitpid() where nothing was started
 
@@ -124,7 +123,7 @@ class Guest:
     async def _start(self, start: Start, spec: VmSpec, image: FindImage) -> None:
         _compare(start.likeness, registry.create(spec.hypervisor).likeness(spec.accel))
         elf = await image(start, self.vm)
-        if hostmemory.left() < spec.memory + _SPARE:
+        if not hostmemory.has_room(spec.memory):
             raise Unplaced(errno.EAGAIN, "no memory is left there")
         self._disks = PrivateDisks.blank(spec.disks, start.disks)
         own = spec_of_copy(replace(spec, elf=elf), spec.name, self._disks)

@@ -36,7 +36,6 @@ _END_S = 2.0  # what the others may take to end after the first one has
 _SOON_S = 0.05  # from a fork to the start of the next standby, which takes the loop from the child's first lines
 _IDLE_S = 60.0  # how long a standby waits for the next fork
 _CARDS_ELSEWHERE = ("user",)  # kinds of cards that a copy on another host can have
-_SPARE = 64 << 20  # bytes of the host's memory that are left alone
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 
 
@@ -312,7 +311,7 @@ class Family:
         spec = self._top.machine.spec
         if self._dissolving or len(self.children) >= (spec.children or 0):
             return False
-        return host != "" or hostmemory.left() >= spec.memory + _SPARE
+        return host != "" or hostmemory.has_room(spec.memory)
 
     async def _copied(self, parent: Member, host: str) -> Member:
         """The child, which runs. Raises FloeError, OSError; then there is none."""
@@ -371,7 +370,7 @@ class Family:
                 f"{self._top.name} is not served as one of a family any more",
                 hint=f"floe logs {self._top.name} says why; floe stop and floe start mend it",
             )
-        if hostmemory.left() < self._top.machine.spec.memory + _SPARE:
+        if not hostmemory.has_room(self._top.machine.spec.memory):
             raise VmError("this machine has no memory left for a copy of the VM's")
         self._capture = capture = Capture(self._top, self._make, self._loop, last=self.is_template)
         try:

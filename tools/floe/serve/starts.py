@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from floe import hostmemory
-from floe.errors import FloeError
+from floe.errors import FloeError, VmError
 from floe.serve.behind import Behind
 from floe.serve.machine import Machine
 from floe.spec import disks, handover, ports
@@ -18,7 +18,6 @@ from floe.spec.restart import delay_s
 from floe.spec.vmspec import VmSpec
 from floe.vm.vm import Vm
 
-_SPARE = 64 << 20  # bytes of the host's memory that are left alone
 _DRAWS = 16  # of ports, where one is another VM's that is not there yet
 
 
@@ -44,13 +43,15 @@ class Starts:
 
     def has_room(self) -> bool:
         """Whether the host has memory for one more."""
-        return hostmemory.left() >= self.spec.memory + _SPARE
+        return hostmemory.has_room(self.spec.memory)
 
     def start(self, name: str, uuid: str) -> Machine:
         """A VM that begins to start. Raises FloeError, Refused soon after one that failed."""
         if time.monotonic() < self._held_until:
             raise Refused(f"{name} is not started so soon after a start that failed")
         try:
+            if not self.has_room():
+                raise VmError("this machine has no memory left for it")
             machine = Machine(
                 replace(self.spec, name=name, uuid=uuid, forwards=self._forwards()), self.loop, self._blobs
             )

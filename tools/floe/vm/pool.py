@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 
+from floe import hostmemory
 from floe.errors import FloeError, UsageError, VmError
 from floe.family.capture import Captured
 from floe.hypervisor import registry
@@ -22,6 +23,10 @@ from floe.vm.vm import Vm
 READY_S = 60.0  # from the template's start to vm.ready()
 _SOON_S = 0.05  # from a claim to the start of the next VM, which takes the processor from the claimed one's first lines
 _TRIES = 3  # VMs that end while they wait, one after another
+
+
+class _NoRoom(VmError):
+    """The host's memory is used."""
 
 
 class Pool:
@@ -46,6 +51,7 @@ class Pool:
         self._changed = asyncio.Condition()
         self._filling: asyncio.Task[None] | None = None
         self._problem: FloeError | None = None  # why no VM can be made
+        self._is_short = False  # of memory, as the user knows
 
     @property
     def ready(self) -> int:
@@ -129,6 +135,9 @@ class Pool:
                 try:
                     vm = await self._made()
                     failed = 0
+                except _NoRoom as e:
+                    vm, self._problem = None, e
+                    self._tell(e.message)
                 except (FloeError, OSError) as e:
                     failed += 1
                     if failed < _TRIES:
@@ -138,10 +147,19 @@ class Pool:
                 async with self._changed:
                     self._waiting += [vm] if vm is not None else []
                     self._changed.notify_all()
+            self._is_short = self._is_short and len(self._waiting) < self._size
+
+    def _tell(self, problem: str) -> None:
+        """Once, until all are there again."""
+        if not self._is_short:
+            self._is_short = True
+            self._say(f"{len(self._waiting)} of {self._size} VMs wait: {problem}")
 
     async def _made(self) -> Restored:
         """One that waits. Raises FloeError, OSError."""
         assert self._captured is not None and self._state is not None
+        if not hostmemory.has_room(self._spec.memory):
+            raise _NoRoom(f"this machine has no memory left for another copy of {self._spec.name}")
         self._number += 1
         through = registry.create(self._spec.hypervisor).relays_forwards
         spec = spec_from(self._spec, (), f"{self._spec.name}.{self._number}", through=through)
