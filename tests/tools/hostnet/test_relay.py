@@ -12,7 +12,7 @@ from contextlib import ExitStack, closing, contextmanager
 import pytest
 
 from floe.errors import FloeError
-from floe.hostnet import relay
+from floe.hostnet import carry, relay
 from floe.hostnet.relay import Relay
 from floe.spec import ports
 from floe.spec.ports import Forward
@@ -88,7 +88,7 @@ def test_many_connections(guest: socket.socket, there: tuple[str, int]) -> None:
 
 
 def test_one_connection_too_many(guest: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relay, "_CONNECTIONS", 2)
+    monkeypatch.setattr(carry, "_CONNECTIONS", 2)
     with relayed(guest) as there:
         with socket.create_connection(there, WAIT_S) as first, socket.create_connection(there, WAIT_S) as second:
             servers = [guest.accept()[0] for _ in range(2)]
@@ -114,7 +114,7 @@ def test_one_connection_too_many(guest: socket.socket, monkeypatch: pytest.Monke
 
 def test_who_takes_no_answer_is_counted(guest: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both ends have closed, and what the guest said still waits in the relay."""
-    monkeypatch.setattr(relay, "_CONNECTIONS", 1)
+    monkeypatch.setattr(carry, "_CONNECTIONS", 1)
     with relayed(guest) as there, socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.settimeout(WAIT_S)

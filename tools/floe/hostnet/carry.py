@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import socket
 import struct
 import time
@@ -18,6 +19,7 @@ _KEPT = 1 << 16  # bytes of the client's that may be said again
 _CONNECT_S = 10.0
 _REFUSAL_S = 5.0  # an end that comes later was not the guest's refusal
 _LAST_S = 60.0  # for the last bytes to be taken, when both have ended
+_CONNECTIONS = 4096  # at a time, and at the most half the descriptors of this process
 
 
 class Client:
@@ -77,7 +79,7 @@ class Client:
     async def _both(
         self, answer: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, up: asyncio.Task[None]
     ) -> None:
-        down = asyncio.create_task(_copy(answer, reader, self._writer))
+        down = asyncio.create_task(copy(reader, self._writer, answer))
         try:
             await asyncio.gather(up, down)
         finally:
@@ -123,12 +125,23 @@ async def _first(reader: asyncio.StreamReader, up: asyncio.Task[None]) -> bytes:
         first.cancel()
 
 
-async def _copy(data: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, first: bytes | None = None) -> None:
+    """One way, up to its end, which is passed on. first: what was read before, if it was; empty: the end."""
+    data = await reader.read(_CHUNK) if first is None else first
     while data:
         writer.write(data)
         await writer.drain()
         data = await reader.read(_CHUNK)
     writer.write_eof()
+
+
+def room() -> int:
+    """How many connections this process may carry at a time; it is allowed all the descriptors that may be."""
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        allowed = most
+    return min(_CONNECTIONS, allowed // 4)
 
 
 def reset(writer: asyncio.StreamWriter) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import resource
 import socket
 import threading
 from collections import OrderedDict
@@ -17,14 +16,13 @@ from typing import Any
 
 from floe.errors import FloeError
 from floe.hostnet.balance import Balance, Target
-from floe.hostnet.carry import Client, reset
+from floe.hostnet.carry import Client, reset, room
 from floe.spec import ports
 from floe.spec.ports import Forward
 
 _CHUNK = 1 << 16
 _CLOSE_S = 10.0
 _BACKLOG = 128
-_CONNECTIONS = 4096  # of all relays, and at the most half the descriptors of this process; one more is reset
 _WAY_BYTES = socket.CMSG_SPACE(20)  # in6_pktinfo, the larger of the two
 _CLIENTS = 256  # of UDP, each with a port of its own towards the guest; the one heard of longest ago makes room
 
@@ -53,7 +51,7 @@ class Relay:
                 raise FloeError(
                     f"cannot listen on {forward.place()}: {e.strerror}", hint="another port of the host"
                 ) from e
-        self._room = min(_CONNECTIONS, _descriptors() // 4)
+        self._room = room()
         self._loop = asyncio.new_event_loop()
         self._over = asyncio.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -164,12 +162,3 @@ def _towards(target: Target) -> socket.socket:
         sock.close()
         raise
     return sock
-
-
-def _descriptors() -> int:
-    """How many this process may have; it is allowed all that may be."""
-    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-        return most
-    return allowed

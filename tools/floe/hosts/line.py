@@ -60,7 +60,6 @@ class Channel(enum.IntEnum):
     SERIAL = 2
     FAMILY = 3
     STATE = 4  # as pages.py packs it, in both directions
-    COUNT = 5
 
 
 class BrokenLine(Exception):
@@ -84,7 +83,6 @@ class Line:
         self.on_message: Callable[[Message], None] = lambda message: None  # raises BrokenLine
         self.on_end: Callable[[str], None] = lambda problem: None  # once; "": the other side has left
         self.sent = 0  # bytes, heads with them
-        self.received = 0
         self._in = Link(read_fd, loop)
         self._out = self._in if write_fd == read_fd else Link(write_fd, loop)
         self._in.on_data = self._arrived
@@ -130,7 +128,6 @@ class Line:
             self._room.set()
 
     def _arrived(self, data: bytes) -> None:
-        self.received += len(data)
         self._rest += data
         at = 0
         try:

@@ -5,14 +5,10 @@ other side."""
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import resource
 
-from floe.hostnet.carry import reset
+from floe.hostnet.carry import copy, reset
 
-CHUNK = 1 << 16
 LAST_S = 60.0  # for the last bytes to be taken, when both have ended
-_CONNECTIONS = 4096  # at a time, and at the most half the descriptors of this process
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -25,8 +21,8 @@ async def join(near: Streams, far: Streams, over: asyncio.Event | None = None) -
     writers = (near[1], far[1])
     try:
         async with asyncio.TaskGroup() as ways:
-            there = ways.create_task(_copy(near[0], far[1]))
-            back = ways.create_task(_copy(far[0], near[1]))
+            there = ways.create_task(copy(near[0], far[1]))
+            back = ways.create_task(copy(far[0], near[1]))
             if over is not None:
                 cut = ways.create_task(_cut(there, back, over))
                 there.add_done_callback(lambda task: cut.cancel())
@@ -40,22 +36,6 @@ async def join(near: Streams, far: Streams, over: asyncio.Event | None = None) -
     finally:
         for each in writers:
             each.transport.abort()
-
-
-def room() -> int:
-    """How many connections this process may carry at a time; it is allowed all the descriptors that may be."""
-    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-        allowed = most
-    return min(_CONNECTIONS, allowed // 4)
-
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(CHUNK):
-        writer.write(data)
-        await writer.drain()
-    writer.write_eof()
 
 
 async def _cut(there: asyncio.Task[None], back: asyncio.Task[None], over: asyncio.Event) -> None:

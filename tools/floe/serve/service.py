@@ -50,7 +50,7 @@ class Service:
         self._carrying: set[asyncio.Task[None]] = set()
         self._asked = asyncio.Event()
         self._cut = False
-        self._room = joined.room()
+        self._room = carry.room()
         self._sockets: list[tuple[socket.socket, int]] = []
         for forward in forwards:
             try:
