@@ -93,8 +93,9 @@ static mp_obj_t snapshot_asked(mp_obj_t pid) {
 }
 static MP_DEFINE_CONST_FUN_OBJ_1(snapshot_asked_obj, snapshot_asked);
 
-static void ask_for_snapshot(void) {
-    mp_sched_schedule(MP_OBJ_FROM_PTR(&snapshot_asked_obj), MP_OBJ_NEW_SMALL_INT(family_pid()));
+// False: there is no room among what is to be done.
+static bool ask_for_snapshot(void) {
+    return mp_sched_schedule(MP_OBJ_FROM_PTR(&snapshot_asked_obj), MP_OBJ_NEW_SMALL_INT(family_pid()));
 }
 
 // At the VM's start, so that the host can ask for a snapshot from then on.

@@ -18,6 +18,7 @@ enum { CTRL_C = 3 };
 #define CONSOLE_NS 1000000000ull // and for what was printed
 #define STILL_NS 1000000000ull   // and for frames that wait in a device, which would be its copy's, too
 #define LOOK_NS 100000ull
+#define STEP_NS 1000000000ull // the most that counts of the time between two looks, where the clock may be another one
 
 typedef enum { FORK_NONE, FORK_ASKED, FORK_PREPARED, FORK_DONE } stage_t;
 
@@ -40,7 +41,7 @@ static bool asks; // a KILL is out
 static int32_t killed;
 static bool template;
 static bool held;            // it waits for somebody who wants it
-static void (*wanted)(void); // what is called for a snapshot
+static bool (*wanted)(void); // what is called for a snapshot
 
 static int32_t number(const family_frame_t *f, unsigned n) { return (int32_t)family_u32(f, n); }
 
@@ -129,8 +130,9 @@ static bool hear_signal(const family_frame_t *f) {
 
 // A snapshot's state may be asked for by whoever owns the VM, at any time.
 static bool hear_snapshot(const family_frame_t *f) {
-    if (f->len == 0 && wanted != NULL) {
-        wanted();
+    int32_t not_now = -EAGAIN;
+    if (f->len == 0 && wanted != NULL && !wanted() && family_link_has_room(sizeof not_now)) {
+        family_link_send(FAMILY_SNAPSHOT, 0, &not_now, sizeof not_now); // does not wait, as there is room
     }
     return f->len == 0;
 }
@@ -196,7 +198,7 @@ static int say_hello(void) {
     return family_link_send(FAMILY_HELLO, 0, &version, sizeof version);
 }
 
-int family_begin(void (*ask)(void)) {
+int family_begin(bool (*ask)(void)) {
     wanted = ask;
     return say_hello();
 }
@@ -273,6 +275,26 @@ static int await_after(stage_t now, uint64_t give_up) {
     return r;
 }
 
+// Until the state was kept, in the VM and in copies of it, which may be made much later, by other clocks: time in which
+// the VM stands still is not counted, nor is what lies between two clocks.
+static int await_kept(void) {
+    uint64_t left = FORK_NS, seen = hal_clock_ns();
+    int r = 0;
+    while (r == 0 && stage == FORK_PREPARED) {
+        if (left == 0) {
+            family_link_fail("a fork that did not end");
+            return -ETIMEDOUT;
+        }
+        family_link_wait_alone(seen + STEP_NS);
+        uint64_t now = hal_clock_ns(), passed = now - seen; // of a clock that is behind: very much
+        passed = passed < STEP_NS ? passed : STEP_NS;
+        left -= passed < left ? passed : left;
+        seen = now;
+        r = family_link_state();
+    }
+    return r;
+}
+
 // Nothing is given to devices meanwhile.
 static int be_still(void) {
     uint64_t now = hal_clock_ns(), give_up = now + STILL_NS;
@@ -285,7 +307,7 @@ static int be_still(void) {
     return 0;
 }
 
-// keeps: the copy may be made much later, by another clock.
+// keeps: for copies that may be made much later.
 static int ask_for_copy(const char *place, uint32_t len, bool keeps) {
     int r = be_still();
     uint64_t give_up = hal_clock_ns() + FORK_NS;
@@ -298,7 +320,7 @@ static int ask_for_copy(const char *place, uint32_t len, bool keeps) {
     r = r < 0 ? r : await_after(FORK_ASKED, give_up);
     if (r == 0 && stage == FORK_PREPARED) {
         r = family_link_send(FAMILY_FROZEN, 0, NULL, 0);
-        r = r < 0 ? r : await_after(FORK_PREPARED, keeps ? UINT64_MAX : give_up);
+        r = r < 0 ? r : keeps ? await_kept() : await_after(FORK_PREPARED, give_up);
     }
     return r < 0 ? r : result;
 }

@@ -21,13 +21,15 @@ int32_t family_ppid(void);
 // the VM runs meanwhile. `place`: where, "" for here. Waits 30 s at most.
 int32_t family_fork(const char *place, uint32_t len);
 // Say hello, and do not wait for the answer, only for the line itself: a second at most. `ask`, which may not wait, is
-// called when the host wants a snapshot: family_snapshot() or family_refuse() is to follow. 0 or -errno.
-int family_begin(void (*ask)(void));
+// called when the host wants a snapshot. True: family_snapshot() or family_refuse() is to follow; false: the host is
+// told that it is not now. 0 or -errno.
+int family_begin(bool (*ask)(void));
 // Whether the host wants this VM for its state at a certain point alone. After family_open().
 bool family_is_template(void);
 // Let the host keep this VM's state. 0 in a copy, be it made much later, which is another machine, and the first of a
-// family; else -errno, or 1: it is kept. Nothing else of the VM runs meanwhile. A copy that is to wait for
-// somebody who wants it does so in here, as that other machine, its devices served; it ends where its host is gone.
+// family; else -errno, or 1: it is kept. Nothing else of the VM runs meanwhile. Waits 30 s at most, those in which the
+// VM does not run apart. A copy that is to wait for somebody who wants it does so in here, as that other machine, its
+// devices served; it ends where its host is gone.
 int32_t family_snapshot(void);
 // There will be no snapshot.
 int family_refuse(int error);

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 // modules/family over a line that is a script: what is sent is printed (SENT), what comes is fed, at once or one piece
 // a wait. Commands: open; feed HEX; later HEX; room N (frames that still fit, -1 all); restless N; dead; run; state;
-// fork; ended PID; kill PID SIGNAL; pipe PID; read FD SIZE AHEAD; write FD HEX; close FD; ready FD; begin; snapshot;
-// refuse ERRNO; template; abandon FD; sweep; take FD SIZE; ask FD GIVE_UP; lies FD; peek FD; skip FD N; space FD; keep
-// FD; has_ended PID; elsewhere (the VM goes on in another place).
+// fork; ended PID; kill PID SIGNAL; pipe PID; read FD SIZE AHEAD; write FD HEX; close FD; ready FD; begin [busy];
+// snapshot; jump NS (of the clock, in a wait in which nothing comes); refuse ERRNO; template; abandon FD; sweep;
+// take FD SIZE; ask FD GIVE_UP; lies FD; peek FD; skip FD N; space FD; keep FD; has_ended PID; elsewhere (the VM goes
+// on in another place).
 
 #include "../port/talk.h"
 
@@ -15,13 +16,14 @@
 
 enum { LATER_MAX = 32, FED_MAX = 1 << 17 };
 
-static uint64_t now;
+static uint64_t now = 100000000000;
 static hal_event_source_t *sources;
 static uint8_t fed[FED_MAX];
 static size_t fed_at, fed_len;
 static char *later[LATER_MAX];
 static unsigned later_at, later_count;
 static int room = -1;
+static long long jump;    // of the clock, in the next empty wait
 static unsigned restless; // so many times a device has something still
 
 static void feed(const char *hex) {
@@ -41,6 +43,10 @@ void hal_event_add(hal_event_source_t *s) { sources = s; }
 void hal_event_wait_one(const hal_event_source_t *s, uint64_t deadline_ns) {
     if (later_at < later_count) {
         feed(later[later_at++]);
+        if (strcmp(later[later_at - 1], "-") == 0) {
+            now += (uint64_t)jump;
+            jump = 0;
+        }
     } else {
         now += deadline_ns - now < 1000000000 ? deadline_ns - now : 1000000000;
     }
@@ -164,7 +170,12 @@ static void pipe_command(const talk_t *t) {
     }
 }
 
-static void asked(void) { printf("ASKED\n"); }
+static bool is_busy;
+
+static bool asked(void) {
+    printf("ASKED\n");
+    return !is_busy;
+}
 
 static void family_command(const talk_t *t) {
     int32_t status = 0;
@@ -178,10 +189,13 @@ static void family_command(const talk_t *t) {
         printf("%d %d %d\n", r, (int)family_pid(), (int)family_ppid());
     } else if (talk_is(t, "begin")) {
         familydev_register(&fake);
+        is_busy = t->n > 1;
         printf("%d\n", family_begin(asked));
     } else if (talk_is(t, "snapshot")) {
         int r = family_snapshot();
         printf("%d %d %d\n", r, (int)family_pid(), (int)family_ppid());
+    } else if (talk_is(t, "jump")) {
+        jump = strtoll(t->word[1], NULL, 10);
     } else if (talk_is(t, "refuse")) {
         printf("%d\n", family_refuse(atoi(t->word[1])));
     } else if (talk_is(t, "template")) {

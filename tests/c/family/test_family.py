@@ -164,6 +164,36 @@ def test_a_snapshot_is_asked_for_and_kept(h: Harness) -> None:
     assert h.number("state") == 0
 
 
+@pytest.mark.parametrize("prepared", [False, True])
+def test_a_snapshot_that_is_not_answered_ends(family: Family, prepared: bool) -> None:
+    """As a fork: the host's part of it may hang."""
+    if prepared:
+        family.later(PREPARED)
+    lines = family.lines("snapshot")
+    assert lines[-1] == f"{ETIMEDOUT} 5 3"
+    family.is_over("a fork that did not end", lines)
+
+
+@pytest.mark.parametrize("jump_s", [-7, 86400 * 365])
+def test_a_copy_that_is_made_much_later_goes_on(family: Family, jump_s: int) -> None:
+    """Its clock is another one, and the host's answer comes after it was seen."""
+    family.later(PREPARED)
+    family.h.do("jump", jump_s * 10**9)
+    family.h.do("later", "-")
+    family.later(RESULT, numbers(0) + b"ok")
+    assert family.lines("snapshot")[-2:] == ["BECAME 7", "0 7 3"]
+
+
+def test_a_snapshot_for_which_there_is_no_room(h: Harness) -> None:
+    """Whoever is asked cannot take it down: the host hears so, unless it does not read either."""
+    h.do("begin", "busy")
+    h.do("feed", frame(HELLO, numbers(1, 5, 3, 16)))
+    assert h.do("feed", frame(SNAPSHOT)).splitlines() == ["ASKED", f"SENT {frame(SNAPSHOT, numbers(EAGAIN))}"]
+    h.do("room", 0)
+    assert h.do("feed", frame(SNAPSHOT)).splitlines() == ["ASKED"]
+    assert h.number("state") == 0
+
+
 def test_a_vm_of_a_snapshot_is_alone_and_has_what_it_read_ahead(h: Harness) -> None:
     h.do("later", frame(TEMPLATE))
     h.do("later", frame(HELLO, numbers(1, 5, 3, 16)))
