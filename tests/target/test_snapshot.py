@@ -10,13 +10,15 @@ import os
 import signal
 import socket
 import struct
+import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, closing, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext, suppress
 from pathlib import Path
 
 import pytest
 
 from floe.errors import DiskFull, FloeError, UsageError, VmError
+from floe.family import copies, family
 from floe.family.copies import PrivateDisks
 from floe.family.member import Machine
 from floe.hypervisor import registry
@@ -163,6 +165,70 @@ def test_what_differs_is_told(boot: Boot, tmp_path: Path, monkeypatch: pytest.Mo
         restored.check(Snapshot.open(path), memory="64M", machine="q35")
     lines = [line.split() for line in told.value.evidence.splitlines()]
     assert lines == [["the", "snapshot", "here"], ["machine", "microvm", "q35"], ["memory", "32M", "64M"]]
+
+
+@pytest.mark.any_accel
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_disks_may_take_their_time(goes_on: bool, boot: Boot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as something of them is copied: one that stands still is given up."""
+    vm = boot_it(boot, tmp_path)
+
+    def slowly(source: int, target: int, wanted: Callable[[], bool]) -> None:
+        for _ in range(50):
+            time.sleep(0.1)
+            if goes_on and not wanted():
+                return
+        copy_data(source, target, wanted)
+
+    copy_data = copies._copy_data
+    with monkeypatch.context() as slow:
+        slow.setattr(copies, "_copy_data", slowly)
+        slow.setattr(copies, "_FICLONE", 0)
+        slow.setattr(family, "_FORK_S", 2.0)
+        with nullcontext() if goes_on else pytest.raises(VmError, match="took too long"):
+            keep(vm, tmp_path / "s.snap")
+    keep(vm, tmp_path / "s.snap")
+    assert ask(vm, "id")
+
+
+BUSY = """
+import micropython, sys, time, vm
+
+queued = 0
+
+def again(busy):
+    if busy[0]:
+        micropython.schedule(again, busy)
+
+busy = [True]
+try:
+    while True:
+        micropython.schedule(again, busy)
+        queued += 1
+except RuntimeError:
+    print("busy", queued)
+sys.stdin.readline()
+busy[0] = False
+print("idle")
+time.sleep(600)
+"""
+
+
+@pytest.mark.any_accel
+def test_a_script_with_too_much_to_do_says_so(boot: Boot, tmp_path: Path) -> None:
+    """Its queue of what is to be called is full: whoever wants the snapshot hears it at once."""
+    app = tmp_path / "busy.py"
+    app.write_text(BUSY)
+    vm = boot(app, deadline_s=DEADLINE_S)
+    vm.expect(r"busy \d+\n")
+    began = time.monotonic()
+    with pytest.raises(VmError, match="too much to do for a snapshot") as told:
+        keep(vm, tmp_path / "s.snap")
+    assert told.value.hint == "try it again"
+    assert time.monotonic() - began < DEADLINE_S / 2
+    vm.send(b"\n")
+    vm.expect_exact("idle")
+    keep(vm, tmp_path / "s.snap")
 
 
 @pytest.mark.any_accel

@@ -5,6 +5,7 @@ there is a hypervisor whose guest's memory is that file: it takes the state as a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -44,6 +45,8 @@ class Capture:
         _check(original)
         self._member = member
         self._last = last
+        self._loop = loop
+        self._begun = asyncio.Event()  # the guest stands where it can be copied; or there will be no state
         self._sent: asyncio.Future[tuple[Kept, ...]] = loop.create_future()
         self._spec = original.spec
         self._over = asyncio.Event()
@@ -64,17 +67,18 @@ class Capture:
         self._waiting.on_over = lambda status: self._ended()
 
     async def result(self, deadline_s: float) -> Captured:
-        """Ask the guest, and wait for all of it. Raises VmError."""
+        """Ask the guest, which may take so long until it can be copied, and wait for all of it. Raises VmError."""
         try:
             async with asyncio.timeout(deadline_s):
                 await self._waiting.up()
                 if not self._last:
                     await self._member.greeted.wait()
                     self._member.send(Kind.SNAPSHOT)
-                pipes = await asyncio.shield(self._sent)
+                await self._begun.wait()
         except TimeoutError:
             what = "did not reach vm.ready()" if self._last else "did not come to a point between two steps"
             raise VmError(f"the script of {self._member.name} {what} within {deadline_s:g} s") from None
+        pipes = await asyncio.shield(self._sent)  # let_out() has deadlines of its own
         machine = self._waiting.machine
         devices = await machine.devices()
         disks, self._disks = self._disks, PrivateDisks(())
@@ -82,21 +86,31 @@ class Capture:
         return Captured(self._spec, ram, devices, disks, machine.version, pipes)
 
     async def let_out(self, pipes: Callable[[], tuple[Kept, ...]], deadline_s: float) -> bool:
-        """The guest asks for it: whether all went well. pipes: its own."""
+        """The guest asks for it: whether all went well. pipes: its own. deadline_s: for each step; as long as its
+        disks are copied, for each piece of them."""
         member = self._member
         if self._sent.done():
             return False
+        self._begun.set()
         try:
-            async with asyncio.timeout(deadline_s):
+            async with asyncio.timeout(deadline_s) as limit:
+
+                def progress() -> None:
+                    with contextlib.suppress(RuntimeError):  # the loop is closed
+                        self._loop.call_soon_threadsafe(_extend, limit, self._loop.time() + deadline_s)
+
                 member.send(Kind.PREPARED)
                 member.prepared = True
                 member.hold()
                 kept = pipes()  # it has read what was sent before PREPARED, and hears nothing behind it
                 with await self._waiting.source() as sock:
                     await member.frozen.wait()
-                    await member.machine.send_copy(sock, lambda: self._disks.fill(self._spec.disks))
+                    await member.machine.send_copy(sock, lambda: self._disks.fill(self._spec.disks, progress))
         except (FloeError, OSError, TimeoutError) as e:
             self.fail(e if isinstance(e, FloeError) else VmError(str(e) or "the guest's state took too long"))
+        except BaseException:
+            self.fail(VmError("the guest's state was given up"))
+            raise
         if not self._sent.done():
             self._sent.set_result(kept)
         return self._sent.exception() is None
@@ -112,6 +126,7 @@ class Capture:
         """There will be no state, unless it is out already."""
         if not self._sent.done():
             self._sent.set_exception(error)
+        self._begun.set()
 
     def _ended(self) -> None:
         if self._waiting.channel is not None:
@@ -122,6 +137,12 @@ class Capture:
             self._ram = -1
         self.fail(VmError("the hypervisor that was to take the state has ended"))
         self._over.set()
+
+
+def _extend(limit: asyncio.Timeout, when: float) -> None:
+    """Unless it is over."""
+    with contextlib.suppress(RuntimeError):
+        limit.reschedule(when)
 
 
 def _check(machine: Machine) -> None:

@@ -55,12 +55,19 @@ class PrivateDisks:
         made.disks = tuple(own)
         return made
 
-    async def fill(self, original: Sequence[Disk]) -> None:
-        """Copy what the original's disks hold; it must not write meanwhile. Raises OSError."""
+    async def fill(self, original: Sequence[Disk], progress: Callable[[], None] = lambda: None) -> None:
+        """Copy what the original's disks hold; it must not write meanwhile. progress: called now and then by another
+        thread, while it goes on. Raises OSError."""
+
+        def wanted() -> bool:
+            if self.fds:
+                progress()
+            return bool(self.fds)
+
         written = [disk.path for disk in original if not disk.readonly]
         for path, fd in zip(written, self.fds, strict=True):
             # The thread goes on where the fork is given up, and by then the number may be another file's.
-            await asyncio.shield(asyncio.to_thread(_copy, path, os.dup(fd), lambda: bool(self.fds)))
+            await asyncio.shield(asyncio.to_thread(_copy, path, os.dup(fd), wanted))
 
     def close(self) -> None:
         """Let go of them. May be called more than once."""

@@ -243,7 +243,7 @@ class Family:
             member.forking = self._loop.create_task(way)
         elif frame.kind is Kind.SNAPSHOT:
             if self._capture is not None and member is self._top:
-                self._capture.fail(VmError("the script does not let itself be copied", hint="its log says why"))
+                self._capture.fail(_not_kept(frame.number()))
         elif frame.kind is Kind.HOLD:
             self._held.set()
         elif frame.kind is Kind.FROZEN:
@@ -478,6 +478,13 @@ def _told(error: FloeError | OSError | TimeoutError) -> str:
     if isinstance(error, FloeError):
         return error.message
     return error.strerror or str(error) or "it took too long"
+
+
+def _not_kept(number: int) -> VmError:
+    """Why a guest that was asked has no snapshot. number: its -errno, as an unsigned one."""
+    if number == 2**32 - errno.EAGAIN:
+        return VmError("the script has too much to do for a snapshot just now", hint="try it again")
+    return VmError("the script does not let itself be copied", hint="its log says why")
 
 
 def _identity(child: Member) -> str:
