@@ -34,3 +34,10 @@ def test_what_a_vm_alone_does(boot: Boot) -> None:
     assert "] joined at the end" in vm.console_text
     assert "never seen" not in vm.console_text
     assert "PANIC" not in vm.console_text
+
+
+def test_a_pool_without_room_for_its_workers(boot: Boot) -> None:
+    vm = boot(GUEST.with_name("guest_pool_room.py"), children=3, deadline_s=120)
+    assert vm.wait() == 0, vm.console_text
+    assert told(vm.console_text) == ["= the end"]
+    assert "PANIC" not in vm.console_text

@@ -3,6 +3,7 @@
 # is idle, whenever one of the pool's methods is called: there is no thread that could do it meanwhile.
 
 import select
+from errno import EAGAIN
 from time import ticks_add, ticks_diff, ticks_ms
 
 import vm
@@ -14,6 +15,7 @@ from .process import Process
 from .values import dumps
 
 _RUN, _CLOSE, _TERMINATE = range(3)
+_AGAIN_MS = 500  # between two tries at a worker for which there was no room
 
 
 def _work(connection, others, initializer, initargs):
@@ -181,6 +183,7 @@ class _Pool:
         self._state = _RUN
         self._waiting = []  # (result, index, task)
         self._workers = []
+        self._lost = []  # of workers that are to be replaced: host, and when that is tried next
         hosts = list(hosts or (None,))
         for number in range(processes):
             self._beget(hosts[number % len(hosts)])
@@ -193,7 +196,11 @@ class _Pool:
     def _submit(self, result, function, star, pieces):
         name = name_of(function)
         self._waiting += [(result, index, dumps((name, star, items))) for index, items in enumerate(pieces)]
-        self._turn(0)
+        try:
+            self._turn(0)
+        except OSError:  # nobody is there to do it
+            self._waiting = [piece for piece in self._waiting if piece[0] is not result]
+            raise
         return result
 
     def _streams(self):
@@ -207,11 +214,40 @@ class _Pool:
         for worker in busy.values():
             poller.register(worker.stream, select.POLLIN)
         if busy:
-            for stream, _ in poller.poll(-1 if ms is None else ms):
+            for stream, _ in poller.poll(self._until_again(ms)):
                 self._take(busy[id(stream)])
             self._hand_out()
 
+    def _until_again(self, ms):
+        """So long at the most, as poll() has it: work that waits may have another worker then."""
+        ms = -1 if ms is None else ms
+        if self._waiting and self._lost:
+            again = max(0, min(ticks_diff(when, ticks_ms()) for _, when in self._lost))
+            ms = again if ms < 0 else min(ms, again)
+        return ms
+
+    def _fill_up(self):
+        """Replace workers that have ended: each at its time, or at once where work waits and nobody is there."""
+        if self._state == _TERMINATE:
+            return
+        error = None
+        for _ in range(len(self._lost)):
+            host, when = self._lost.pop(0)
+            if ticks_diff(when, ticks_ms()) > 0 and (self._workers or not self._waiting):
+                self._lost.append((host, when))
+                continue
+            try:
+                self._beget(host)
+            except OSError as e:
+                error = e
+                if e.errno == EAGAIN or not (self._workers or self._lost):
+                    self._lost.append((host, ticks_add(ticks_ms(), _AGAIN_MS)))
+                # else its host is gone, say: the others do the work
+        if error is not None and self._waiting and not self._workers:
+            raise error
+
     def _hand_out(self):
+        self._fill_up()
         for worker in self._workers:
             if worker.job is None and self._waiting:
                 result, index, task = self._waiting.pop(0)
@@ -226,12 +262,7 @@ class _Pool:
             worker.process.join()
             self._workers.remove(worker)
             worker.close()
-            if self._state != _TERMINATE:
-                try:
-                    self._beget(worker.host)
-                except OSError:  # its host is gone, say: the others do the work
-                    if not self._workers:
-                        raise
+            self._lost.append((worker.host, ticks_ms()))
             good, value = (
                 False,
                 ProcessError(
@@ -262,7 +293,7 @@ class _Pool:
         self._check_running()
         items = list(iterable)
         if chunksize is None:
-            chunksize, more = divmod(len(items), len(self._workers) * 4)
+            chunksize, more = divmod(len(items), (len(self._workers) + len(self._lost)) * 4)
             chunksize += more > 0
         elif chunksize < 1:
             raise ValueError("Chunksize must be 1+, not " + str(chunksize))
