@@ -12,6 +12,7 @@ import shlex
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -120,26 +121,31 @@ class Session:
         self._receivers.pop(vm, None)
 
     async def send_file(self, place: tuple[int, int], fd: int, start: int, end: int) -> None:
-        """A part of a file, for a VM's stream."""
+        """A part of a file, for a VM's stream. Raises OSError."""
         while start < end and self.lost is None:
             data = os.pread(fd, min(PIECE, end - start), start)
             if not data:
-                return
+                raise OSError(errno.EIO, "a file that is sent has become shorter")
             self.line.send(Kind.FILE, place[0], start.to_bytes(8, "little") + data, place[1])
             start += len(data)
             await self.line.room()
 
-    def close(self) -> None:
-        """End it, and with it what runs there. May be called more than once."""
+    def leave_it(self) -> None:
+        """Begin to end it, and with it what runs there: close() is to follow."""
         self._beat.cancel()
         if self._sending_image is not None:
             self._sending_image.cancel()
         self.line.close()
         if not self._gone.is_set():
-            self._loop.remove_reader(self._pidfd)
             self._process.terminate()
+
+    def close(self, wait_s: float = _CLOSE_S) -> None:
+        """End it; ssh may take so long for it. May be called more than once."""
+        self.leave_it()
+        if not self._gone.is_set():
+            self._loop.remove_reader(self._pidfd)
             try:
-                self._process.wait(_CLOSE_S)
+                self._process.wait(wait_s)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
@@ -184,8 +190,13 @@ class Session:
             self._open.set_result(None)
 
     async def _send_image(self, vm: int) -> None:
-        with self._elf.open("rb") as f:
-            await self.send_file((vm, 0), f.fileno(), 0, self._image[1])
+        """Where it cannot be read, nothing comes of the line: the other side waits for it."""
+        try:
+            with self._elf.open("rb") as f:
+                await self.send_file((vm, 0), f.fileno(), 0, self._image[1])
+        except OSError as e:
+            self._fail(Unplaced(e.errno or errno.EIO, f"{self._elf}: {e.strerror}"))
+            self._over("")
 
     def _ping(self) -> None:
         self._silent += 1
@@ -307,7 +318,10 @@ class Sessions:
             raise Unplaced(errno.ENOENT, e.message) from None
 
     def close(self) -> None:
-        """End all of them."""
+        """End all of them, at once."""
         for session in self._sessions.values():
-            session.close()
+            session.leave_it()
+        end = time.monotonic() + _CLOSE_S
+        for session in self._sessions.values():
+            session.close(max(0.0, end - time.monotonic()))
         self._sessions.clear()
