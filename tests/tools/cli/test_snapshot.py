@@ -93,6 +93,17 @@ def test_vms_from_a_snapshot_are_as_any_others(vms: Vms, tmp_path: Path) -> None
     assert failure("start", "copy", code=125)[0].startswith("copy went on from a snapshot")
 
 
+def test_where_one_of_several_cannot_be_started_the_others_are_told(vms: Vms, tmp_path: Path) -> None:
+    name, path = begun(vms, tmp_path, APP), tmp_path / "app.snap"
+    assert floe("snapshot", name, path).returncode == 0
+    vms.run("--from", path, "--name", "x-2")
+    done = floe("run", "-d", "--json", "--from", path, "--name", "x", "-n", "3")
+    vms.note(vmfolder.find("x"))
+    assert done.returncode == 125
+    assert done.stderr.startswith("floe: --name x-2: there is a running VM of that name\n")
+    assert [each["name"] for each in json.loads(done.stdout)] == ["x"]
+
+
 def test_a_keeper_that_is_killed_while_it_writes_leaves_no_file(vms: Vms, tmp_path: Path) -> None:
     """Nor a process; the VM goes on."""
     name, folder = begun(vms, tmp_path, APP), tmp_path / "there"

@@ -117,15 +117,17 @@ def _detach(snapshot: Snapshot, forwards: list[ports.Forward], copies: int, para
     port = params["console_port"]
     name = str(params["name"]) if params["name"] else None
     told = []
-    for number in range(1, copies + 1):
-        own = name if name is None or number == 1 else f"{name}-{number}"
-        uuid = str(params["uuid"]) or (identity(own) if own else "")
-        spec = restored.spec_of(snapshot, forwards, own or "vm", uuid)
-        folder = launch.go_on(spec, snapshot, name=own, console_port=port if isinstance(port, int) else None)
-        if params["as_json"]:
-            told.append(control.status(folder).as_dict())
-        else:
-            vms.started(control.status(folder), as_json=False)
-    if told:
-        click.echo(json.dumps(told[0] if params["copies"] is None else told))
+    try:
+        for number in range(1, copies + 1):
+            own = name if name is None or number == 1 else f"{name}-{number}"
+            uuid = str(params["uuid"]) or (identity(own) if own else "")
+            spec = restored.spec_of(snapshot, forwards, own or "vm", uuid)
+            folder = launch.go_on(spec, snapshot, name=own, console_port=port if isinstance(port, int) else None)
+            if params["as_json"]:
+                told.append(control.status(folder).as_dict())
+            else:
+                vms.started(control.status(folder), as_json=False)
+    finally:  # those that run, also where another one could not be started
+        if told:
+            click.echo(json.dumps(told[0] if params["copies"] is None else told))
     return EXIT_OK
