@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from floe.detached import control
+from floe.errors import VmError
 from floe.store import vmfolder
 from floe.store.vmfolder import Process
 from tests.support.command import failure, floe
@@ -102,6 +104,23 @@ def test_where_one_of_several_cannot_be_started_the_others_are_told(vms: Vms, tm
     assert done.returncode == 125
     assert done.stderr.startswith("floe: --name x-2: there is a running VM of that name\n")
     assert [each["name"] for each in json.loads(done.stdout)] == ["x"]
+
+
+def test_a_snapshot_that_takes_too_long(vms: Vms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is advised to end a VM for that whose keeper answers."""
+    name = begun(vms, tmp_path, APP)
+    folder = vmfolder.find(name)
+    assert folder.vm is not None
+    folder.vm.signal(signal.SIGSTOP)
+    monkeypatch.setattr(control, "_SNAPSHOT_S", 0.5)
+    try:
+        with pytest.raises(VmError) as e:
+            control.snapshot(folder, tmp_path / "x.snap")
+    finally:
+        folder.vm.signal(signal.SIGCONT)
+    assert e.value.message == f"a snapshot of {name} was not made within 0.5 s"
+    assert e.value.hint == "a file system that takes it faster"
+    assert not (tmp_path / "x.snap").exists()
 
 
 def test_a_keeper_that_is_killed_while_it_writes_leaves_no_file(vms: Vms, tmp_path: Path) -> None:

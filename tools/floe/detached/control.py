@@ -263,7 +263,14 @@ def snapshot(folder: Folder, path: Path) -> int:
     """Keep a running VM's state in a file; how many bytes of disk that takes. Raises FloeError."""
     if not status(folder).alive:
         raise FloeError(f"{folder.name} has ended", hint=f"floe start {folder.name}")
-    answer = ask(folder, {"do": "snapshot", "file": str(path.absolute())}, timeout_s=_SNAPSHOT_S)
+    try:
+        answer = ask(folder, {"do": "snapshot", "file": str(path.absolute())}, timeout_s=_SNAPSHOT_S)
+    except VmError:
+        status(folder)  # raises it too where the keeper hangs, and not only what it does
+        raise VmError(
+            f"a snapshot of {folder.name} was not made within {_SNAPSHOT_S:g} s",
+            hint="a file system that takes it faster",
+        ) from None
     if answer is None:
         raise VmError(f"{folder.name} ended meanwhile", hint=f"floe logs {folder.name}")
     if "error" in answer:
