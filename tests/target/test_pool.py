@@ -7,11 +7,16 @@ import asyncio
 import contextlib
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from floe import hostmemory
 from floe.errors import UsageError, VmError
+from floe.serve.clones import Clones
+from floe.serve.starts import Starts
+from floe.spec import handover
+from floe.spec.handover import Blob
 from floe.spec.runoptions import RunOptions
 from floe.spec.vmspec import VmSpec
 from floe.vm.plan import plan
@@ -104,6 +109,36 @@ def test_a_host_without_memory(accel: str, tmp_path: Path, monkeypatch: pytest.M
                 await asyncio.sleep(0.01)
 
     asyncio.run(main())
+
+
+@pytest.mark.any_accel
+def test_what_is_handed_over_is_read_once(accel: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For all that is served: a secret from a pipe is there once, and all copies have the same one."""
+    disk, key, reads = tmp_path / "d.img", tmp_path / "key", []
+    disk.write_bytes(bytes(1 << 20))
+    key.write_text("s3cret")
+    read = handover.read
+
+    def counted(*what: Any) -> tuple[Blob, ...]:
+        reads.append(what)
+        return read(*what)
+
+    monkeypatch.setattr(handover, "read", counted)
+
+    async def main() -> None:
+        options = RunOptions(accel=accel, memory="16M", forwards=("0:80",), args=("template",), secrets=(f"key={key}",))
+        async with asyncio.timeout(DEADLINE_S):
+            starts = Starts(plan(GUEST, options, print)[0], asyncio.get_running_loop(), print)
+            clones = Clones(starts, 1)
+            failed = asyncio.Event()
+            clones.start(failed.set)
+            while not clones.ready and not failed.is_set():
+                await asyncio.sleep(0.01)
+            assert not failed.is_set()
+            await clones.close()
+
+    asyncio.run(main())
+    assert len(reads) == 1
 
 
 async def _ended(vm: Restored) -> None:

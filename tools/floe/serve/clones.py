@@ -79,7 +79,7 @@ class Clones:
         """Raises UsageError for an image that cannot be copied."""
         self._starts = starts
         own = tuple(replace(f, address=_HERE, host_port=0, through=0) for f in starts.spec.forwards)
-        self._pool = Pool(replace(starts.spec, forwards=own), size, say=starts.say)
+        self._pool = Pool(replace(starts.spec, forwards=own), size, blobs=starts.blobs, say=starts.say)
         self._starting: asyncio.Task[None] | None = None
         self._there = False
 

@@ -39,7 +39,7 @@ class Starts:
         self._held_until = 0.0
         Vm(spec, loop=loop).preload()
         disks.provide(spec.disks)
-        self._blobs = handover.read(spec.secrets, spec.env_files, dict(spec.asked))
+        self.blobs = handover.read(spec.secrets, spec.env_files, dict(spec.asked))
 
     def has_room(self) -> bool:
         """Whether the host has memory for one more."""
@@ -53,7 +53,7 @@ class Starts:
             if not self.has_room():
                 raise VmError("this machine has no memory left for it")
             machine = Machine(
-                replace(self.spec, name=name, uuid=uuid, forwards=self._forwards()), self.loop, self._blobs
+                replace(self.spec, name=name, uuid=uuid, forwards=self._forwards()), self.loop, self.blobs
             )
             machine.on_launch = lambda: self.on_output(machine)
             machine.say = self.say

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from floe import hostmemory
@@ -29,12 +29,30 @@ class _NoRoom(VmError):
     """The host's memory is used."""
 
 
+class _Template(Vm):
+    """Has what its copies are handed over, too."""
+
+    def __init__(self, spec: VmSpec, loop: asyncio.AbstractEventLoop, blobs: Sequence[handover.Blob]) -> None:
+        super().__init__(spec, loop=loop)
+        self._for_all = tuple(blobs)
+
+    def _handed_over(self) -> tuple[handover.Blob, ...]:
+        return self._for_all
+
+
 class Pool:
     """`size` VMs that wait, in the running event loop. A claimed one is the claimer's, who ends and closes it."""
 
-    def __init__(self, spec: VmSpec, size: int, *, say: Callable[[str], None] = lambda text: None) -> None:
-        """spec: of vm.plan; each VM has any free port for each that is forwarded. say takes lines for the user. Raises
-        UsageError for an image that cannot be copied."""
+    def __init__(
+        self,
+        spec: VmSpec,
+        size: int,
+        *,
+        blobs: Sequence[handover.Blob] | None = None,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        """spec: of vm.plan; each VM has any free port for each that is forwarded. blobs: what they are handed over, if
+        it was read already. say takes lines for the user. Raises UsageError for an image that cannot be copied."""
         if spec.children is None:
             raise UsageError(
                 f"{spec.name} does not fork, and cannot be copied: nothing in it imports vm",
@@ -42,6 +60,7 @@ class Pool:
             )
         self._spec = spec
         self._size = size
+        self._blobs = blobs
         self._say = say
         self._number = 0
         self._captured: Captured | None = None
@@ -60,8 +79,10 @@ class Pool:
 
     async def start(self, deadline_s: float = READY_S) -> None:
         """Boot the template, which ends at vm.ready(), and begin to make VMs. Raises FloeError."""
-        blobs = handover.read(self._spec.secrets, self._spec.env_files, dict(self._spec.asked))
-        template = Vm(replace(self._spec, forwards=()), loop=asyncio.get_running_loop())
+        blobs = self._blobs
+        if blobs is None:
+            blobs = handover.read(self._spec.secrets, self._spec.env_files, dict(self._spec.asked))
+        template = _Template(replace(self._spec, forwards=()), asyncio.get_running_loop(), blobs)
         template.say = self._say
         template.start()
         assert template.family is not None

@@ -165,7 +165,11 @@ class Vm:
         """All that the VM takes of this host."""
         taps.check_host(self.spec.cards)
         disks.provide(self.spec.disks)
-        self._blobs = handover.read(self.spec.secrets, self.spec.env_files, dict(self.spec.asked))
+        self._blobs = self._handed_over()
+
+    def _handed_over(self) -> tuple[handover.Blob, ...]:
+        """What the guest is given of files and of this environment."""
+        return handover.read(self.spec.secrets, self.spec.env_files, dict(self.spec.asked))
 
     def _found_family(self) -> None:
         """An image that forks has one."""
