@@ -50,7 +50,9 @@ class Domain:
         words: str = "",
         memory: int = 32 << 20,
         cards: tuple[Card, ...] = (),
+        family: bool = False,
     ) -> None:
+        """family: the guest is told to have a line to its family."""
         data = elf.read_bytes()
         kernel = f"{FOLDER}/{hashlib.sha256(data).hexdigest()[:16]}.elf"
         self.name = f"test{next(_numbers)}"
@@ -58,9 +60,10 @@ class Domain:
             name=self.name, memory=memory, cmdline=f"{words} -- {args}".strip(), cards=cards, disks=disks
         )
         cfg = f"kernel={xlconfig.quote(kernel)}\n{xlconfig.render(own)}"
+        self.config = cfg
         script = (
             f"[ -e {kernel} ] || {{ echo upload; exit; }}\ncat > {FOLDER}/cfg\n"
-            f"xl create -q {FOLDER}/cfg 2>&1 && echo made && xl domid {self.name}"
+            f"xl create -q {'-p ' if family else ''}{FOLDER}/cfg 2>&1 && echo made && xl domid {self.name}"
         )
         said = lab.call(script, stdin=cfg.encode(), deadline_s=60).split()
         if said == ["upload"]:
@@ -69,6 +72,12 @@ class Domain:
         assert said[-2:-1] == ["made"], said
         self.id = int(said[-1])
         self._there = True
+        if family:
+            self.run_with_family()
+
+    def run_with_family(self) -> None:
+        """It stands still, and goes on with a line to its family."""
+        lab.call(f"xenstore-write /local/domain/{self.id}/floe/family 1 && xl unpause {self.id}", deadline_s=60)
 
     def __enter__(self) -> Self:
         return self

@@ -13,6 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from floe.hypervisor.xen_driver import Xen
+from floe.spec.vmspec import VmSpec, Wires
+from floe.xen import places
 from floe.xen.joint import Joint
 from floe.xen.wire import HIGH_WATER, Wire
 from tests.support.fakedomain import HOME, Fake, up
@@ -160,3 +163,11 @@ def test_an_owner_that_reads_nothing_holds_the_guest_back() -> None:
         assert poll.poll(0) == [] and not joint.closed
         joint.close()
         theirs.close()
+
+
+@pytest.mark.parametrize("family", ["", "9"])
+def test_the_process_gets_the_wire_of_a_vm_that_may_have_a_family(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "choose", places.Dom0)
+    spec = VmSpec(Path("x.elf"), cards=(), uuid="u")
+    with Xen().command(spec, Wires("1", "2", "3", family=family), []) as (argv, _):
+        assert (argv[argv.index("--events") + 2 :][:2] == ["--family", "9"]) == bool(family)
