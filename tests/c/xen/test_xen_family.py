@@ -344,6 +344,40 @@ def test_our_part_of_the_page_is_not_read_back(line: Line) -> None:
     assert line.run() == 0 and line.h.log == []
 
 
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("poke"), st.integers(0, GRANTS + 47), st.binary(min_size=1, max_size=5)),
+            st.tuples(st.sampled_from(["send", "receive", "room"]), st.integers(1, 17000), st.just(b"")),
+            st.tuples(st.sampled_from(["run", "arm", "busy", "takes", "says"]), st.integers(0, 3000), st.just(b"")),
+        ),
+        max_size=25,
+    )
+)
+@settings(deadline=None, max_examples=60)
+def test_random_lives(program: Path, steps: list[tuple[str, int, bytes]]) -> None:
+    """Whatever stands in the page: nothing beyond the rings is touched, nobody hangs, and one line is said at most."""
+    with Harness(program) as h:
+        line = Line(h)
+        line.comes()
+        for what, number, data in steps:
+            if what == "poke":
+                line.poke(number, data)
+            elif what == "send":
+                line.send(b"head", bytes(number))
+            elif what == "receive":
+                assert len(line.receive(number)) <= number
+            elif what == "room":
+                line.room(number)
+            elif what == "takes":
+                line.index(OUT_CONS, line.index(OUT_CONS) + number)
+            elif what == "says":
+                line.index(IN_PROD, line.index(IN_PROD) + number)
+            else:
+                h.number("line", what)
+        assert len(h.log) == h.number("line", "dead")
+
+
 def test_the_client_goes(line: Line) -> None:
     line.send(b"abc")
     line.poke(CLI_LIVE, b"\0")

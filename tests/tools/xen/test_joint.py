@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import socket
 import threading
 import time
@@ -115,11 +116,34 @@ def test_an_owner_that_leaves_ends_the_line_alone(make: MakeFake, listening: boo
 
 
 def test_a_dom0_without_the_program(make: MakeFake) -> None:
-    """The guest is not told of a line, and has none."""
+    """The guest is not told of a line, and has none. So has its owner."""
     fake = make(proxy=False)
     up(fake)
     assert not (fake.folder / "store" / HOME / "floe/family").exists()
+    assert fake.family.recv(10) == b""
     fake.ends(0, "4 0")
+    assert fake.process.wait(20) == (4 + 1) << 1 | 1
+
+
+@pytest.mark.parametrize("listening", [False, True])
+def test_a_program_that_dies_is_the_line_s_end(make: MakeFake, listening: bool) -> None:
+    """Its owner hears of it behind the last byte, and each that comes later; the domain goes on."""
+    fake = make(listening=listening)
+    up(fake)
+    assert echoed(fake.family, b"x") == b"x"
+    fake.family.sendall(b"last")
+    until(lambda: bool(select.select([fake.family], [], [], 0)[0]), "the last byte")
+    os.killpg(fake.proxy()[0], signal.SIGKILL)  # it leads the session of its script
+    assert fake.family.recv(10) == b"last"
+    assert fake.family.recv(10) == b""
+    if listening:
+        with socket.socket(socket.AF_UNIX) as after:
+            after.settimeout(20)
+            after.connect(str(fake.folder / "wire3"))
+            assert after.recv(10) == b""
+    os.write(fake.master, b"hello")
+    assert fake.console.recv(10) == b"hello"
+    fake.ends(0, "4 5")
     assert fake.process.wait(20) == (4 + 1) << 1 | 1
 
 

@@ -4,9 +4,9 @@
 the guest's console, its 16550 (which a Xen guest does not have: nothing comes), events for its owner, and the line of
 the guest's family where it may have one.
 
-It makes the domain, joins its console and that line with the sockets, ends it on SIGTERM, and ends when it has ended, with QEMU's
-exit status. It owns nothing that outlives it: when it is killed, the script in dom0 sees the end of its input and
-destroys the domain.
+It makes the domain, joins its console and that line with the sockets, ends it on SIGTERM, and ends when it has ended,
+with QEMU's exit status. It owns nothing that outlives it: when it is killed, the script in dom0 sees the end of its
+input and destroys the domain.
 """
 
 from __future__ import annotations
@@ -114,6 +114,9 @@ class Domain:
         self._control_turn(ready)
         for joint in self._joints.values():
             joint.turn(ready)
+        for wire in self._kin:
+            if self._joints[wire].closed and wire.idle:
+                wire.hang_up()
 
     def _control_turn(self, ready: set[int]) -> None:
         assert self._control is not None

@@ -73,6 +73,11 @@ class Wire:
             self._left()
         return data
 
+    def hang_up(self) -> None:
+        """There is nothing behind this any more: the owner is to hear of it."""
+        if self._peer is not None:
+            self._left()
+
     def _accept(self) -> None:
         assert self._listener is not None
         self._peer = self._listener.accept()[0]
