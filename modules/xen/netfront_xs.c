@@ -103,11 +103,11 @@ static void connect(void *card) {
     }
 }
 
-// Read a number from the backend's folder; 0 where there is none, or no number.
-static int ask(vif_t *v, const char *name, uint64_t *out) {
+// Whether the backend stays: 1, or 0 where it is being removed or says nothing sane.
+static int ask_online(vif_t *v, uint64_t *out) {
     *out = 0;
-    int r = xenbus_backend_u64(&v->bus, name, UINT32_MAX, 0, out);
-    return r == 0 || r == -EINVAL ? 0 : xenbus_fail(&v->bus, name, r);
+    int r = xenbus_backend_u64(&v->bus, "online", 1, 0, out);
+    return r == 0 || r == -EINVAL ? 0 : xenbus_fail(&v->bus, "online", r);
 }
 
 static void unplug(vif_t *v) {
@@ -121,13 +121,14 @@ static void unplug(vif_t *v) {
 // for a contact, and has to see the end of that first. One that is being removed is not asked.
 static void backend_closing(void *card) {
     vif_t *v = card;
-    uint64_t now = 0, online = 0;
+    xenbus_state_t now = XENBUS_UNKNOWN;
+    uint64_t online = 0;
     netfront_disconnect(v->rings);
     int r = v->bus.state == XENBUS_CLOSED ? 0 : xenbus_switch(&v->bus, XENBUS_CLOSED);
     if (r == 0) {
-        r = ask(v, "state", &now);
+        r = xenbus_look(&v->bus, &now);
         v->peer_saw_closed = r == 0 && now == XENBUS_CLOSED;
-        r = v->peer_saw_closed ? ask(v, "online", &online) : r;
+        r = v->peer_saw_closed ? ask_online(v, &online) : r;
     }
     if (r == 0 && v->peer_saw_closed && online == 1) {
         r = xenbus_switch(&v->bus, XENBUS_INITIALISING);

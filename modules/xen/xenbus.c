@@ -103,10 +103,11 @@ static void take_state(xenbus_dev_t *d, xenbus_state_t s) {
 static void fired(void *arg) {
     xenbus_dev_t *d = arg;
     xenbus_state_t s = read_state(d), was = d->backend_state;
-    if (s == was) {
+    if (s == was && (!d->passed || d->again_ns != 0)) { // what failed is tried again, whatever the state is then
         d->rewritten++;
         return;
     }
+    d->passed = false;
     // Back to the beginning without an end between: one watch event stands for many changes, and it was started anew.
     if (connected(was) && (s == XENBUS_INITIALISING || s == XENBUS_INIT_WAIT)) {
         take_state(d, XENBUS_CLOSED);
@@ -194,6 +195,7 @@ int xenbus_open(xenbus_dev_t *d, const char *kind, unsigned number) {
     snprintf(d->watch_path, sizeof(d->watch_path), "%s/state", d->backend);
     d->state = XENBUS_INITIALISING;
     d->backend_state = read_state(d);
+    d->passed = false;
     xenbus_settle(d); // the watch's first event has it read again
     d->watch = (xen_watch_t){.path = d->watch_path, .fired = fired, .arg = d};
     err = xen_store_watch(&d->watch);
@@ -212,6 +214,17 @@ int xenbus_switch(xenbus_dev_t *d, xenbus_state_t state) {
         return xenbus_fail(d, "our state cannot be written", err);
     }
     d->state = state;
+    return 0;
+}
+
+int xenbus_look(xenbus_dev_t *d, xenbus_state_t *out) {
+    uint64_t v = XENBUS_UNKNOWN;
+    int err = xen_store_read_u64(0, d->watch_path, XENBUS_RECONFIGURED, &v);
+    if (err < 0 && err != -ENOENT && err != -EINVAL) {
+        return xenbus_fail(d, "the backend's state cannot be read", err);
+    }
+    *out = err < 0 ? XENBUS_UNKNOWN : (xenbus_state_t)v;
+    d->passed |= *out != d->backend_state;
     return 0;
 }
 

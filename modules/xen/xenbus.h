@@ -37,6 +37,7 @@ struct xenbus_dev {
     uint64_t again_ns;  // when what failed is tried again; 0: nothing waits for that
     uint64_t pause_ns;  // before that; 0: nothing failed. Else xenbus_fail() is silent: the first line has said it
     unsigned rewritten; // how often the backend's state was found as before: it may have been another meanwhile
+    bool passed;        // it has been another: xenbus_look() saw that
     xen_watch_t watch;
     char watch_path[XEN_STORE_PATH_MAX + 8];
     bool listed; // among those that are tried again
@@ -59,6 +60,10 @@ int xenbus_switch(xenbus_dev_t *d, xenbus_state_t state);
 int xenbus_wait(xenbus_dev_t *d, unsigned mask, uint64_t deadline_ns);
 // Read a number from the backend's folder; `missing` when there is none. -EINVAL when it is none, or over max.
 int xenbus_backend_u64(xenbus_dev_t *d, const char *name, uint64_t max, uint64_t missing, uint64_t *out);
+// Read the backend's state as it is at this moment; XENBUS_UNKNOWN where there is none. 0 or -errno. backend_state
+// stays what `changed` has been called for; it will be called for this state or a later one, also where that is the
+// same again.
+int xenbus_look(xenbus_dev_t *d, xenbus_state_t *out);
 // Something that the states ask for failed, with a log line, and may succeed later: the backend's state is read again
 // and `changed` called whatever it is, after a pause that doubles from 0.1 to 30 s.
 // Who has no `changed` waits for again_ns to be 0.

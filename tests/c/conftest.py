@@ -33,7 +33,7 @@ def netfront(tmp_path_factory: pytest.TempPathFactory) -> Path:
     parts = ("netfront", "netfront_rx", "netfront_tx", "netfront_xs", "xenbus", "xenring")
     sources = [f"modules/xen/{name}.c" for name in parts]
     folder = tmp_path_factory.mktemp("netfront")
-    own = ("tests/c/support/net_user.c", "tests/c/xen/xen_netfuzz.c")
+    own = ("tests/c/support/net_user.c", "tests/c/xen/xen_netfuzz.c", "tests/c/xen/xen_netback.c")
     return build_xen(folder, "xen_net.c", *sources, "modules/netdev/netdev.c", *own)
 
 

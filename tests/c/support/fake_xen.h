@@ -54,6 +54,8 @@ void fake_xs_remove(const char *path);
 void fake_xs_fail(const char *path, int err, int count);
 // When the driver's write makes path have this value (NULL: any), path2 gets value2 (NULL: it is removed).
 void fake_xs_react(const char *path, const char *value, const char *path2, const char *value2);
+// Called before each request of the driver, unless NULL: what others do meanwhile.
+extern void (*fake_xs_between)(void);
 // What the driver asked for since the last call: "R path", "W path=value", "X path" (remove), "L path", "B" (begin),
 // "C" (commit), "A" (abort), "?path" (watch), "!path" (unwatch), separated by newlines.
 const char *fake_xs_log(void);

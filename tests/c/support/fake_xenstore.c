@@ -191,9 +191,13 @@ const char *fake_xs_log(void) {
 // ---- XenStore: what the driver calls ---------------------------------------------------------------
 
 static bool in_fired;
+void (*fake_xs_between)(void);
 
 // Note the request. 0, or what it shall fail with.
 static int ask(char what, const char *path, const char *value) {
+    if (fake_xs_between != NULL) {
+        fake_xs_between();
+    }
     size_t room = LOG_MAX - asked_len;
     int n =
         snprintf(asked + asked_len, room, "%s%c%s%s%s%s", asked_len > 0 ? "\n" : "", what,
