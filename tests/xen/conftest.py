@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
+from floe.errors import FloeError
 from floe.qemu import commandline
 from floe.testing import Boot
 from floe.xenlab import lab as the_lab
@@ -16,11 +17,28 @@ from tests.support import labs
 from tests.support.fixtures import REPO
 
 STATE = REPO / "build" / "tests-xen"
+STATES = "xenstore-ls -f /local/domain | grep -E '/(state|hotplug-status|online|error) ='; dmesg | tail -n 5"
 LIMIT_S = 840  # Xen under emulation, on a busy machine; pytest's own limit of a test comes after it
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     labs.give_time(items, Path(__file__).parent, LIMIT_S)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failure comes with the states in XenStore, or with the news that the lab has halted: a guest's console tells
+    neither."""
+    report = yield
+    if report.failed and item.path.parent == Path(__file__).parent and the_lab.is_up():
+        try:
+            said = the_lab.call(STATES)
+        except FloeError as e:
+            said = e.render()
+        report.sections.append(("the lab", said))
+    return report
 
 
 @pytest.fixture(scope="package")
