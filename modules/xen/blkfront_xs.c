@@ -326,22 +326,31 @@ static const xenbus_rule_t rules[] = {
     {PHASE(DEAD), XENBUS_IN(XENBUS_UNKNOWN) | XENBUS_IN(XENBUS_CLOSING) | XENBUS_IN(XENBUS_CLOSED), close_dead},
 };
 
+// Look for the backend that the disk has here.
+static void find_again(blkfront_t *n) {
+    int r = blkfront_xs_find(n);
+    if (xenbus_may_pass(r)) {
+        xenbus_again(&n->bus);
+    } else if (r != 0) {
+        blkfront_die(n, "the disk is not here", -ENODEV);
+    }
+}
+
 void blkfront_xs_anew(blkfront_t *n) {
     bool dead = n->phase == BLKFRONT_DEAD;
     blkfront_ring_forget(n);
-    if (dead) {
-        xenbus_close(&n->bus);
-        return;
-    }
-    enter(n, BLKFRONT_AWAY, 0);
-    if (blkfront_xs_find(n) != 0) {
-        blkfront_die(n, "the disk is not here", -ENODEV);
+    xenbus_close(&n->bus);
+    if (!dead) {
+        enter(n, BLKFRONT_AWAY, 0);
+        find_again(n);
     }
 }
 
 bool blkfront_xs_step(blkfront_t *n) {
     blkfront_phase_t before = n->phase;
-    if (n->bus.again_ns == 0 || n->phase == BLKFRONT_DEAD) {
+    if (n->bus.again_ns == 0 && n->phase == BLKFRONT_AWAY && n->bus.watch.path == NULL) {
+        find_again(n);
+    } else if (n->bus.again_ns == 0 || n->phase == BLKFRONT_DEAD) {
         xenbus_act(rules, HAL_ARRAY_LEN(rules), n->phase, n->bus.backend_state, n);
     }
     return n->phase != before;

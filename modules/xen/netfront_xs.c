@@ -22,6 +22,7 @@ typedef struct {
 
 static vif_t vifs[NETDEV_MAX];
 static unsigned vif_count;
+static xenbus_dev_t folder = {.path = "device/vif"}; // of all cards: what fails with it is tried again
 
 // 1, 0, or -errno: not known now.
 static int folder_exists(unsigned number) {
@@ -239,6 +240,18 @@ static int plug(vif_t *v, unsigned number) {
     return r;
 }
 
+// XenStore could not say where its backend is.
+static void plug_again(xenbus_dev_t *bus) {
+    vif_t *v = (vif_t *)bus;
+    int r = plug(v, v->number);
+    if (r == 0) {
+        vif_changed(bus);
+    } else if (xenbus_may_pass(r)) {
+        bus->changed = plug_again;
+        xenbus_again(bus);
+    }
+}
+
 static int vif_add(unsigned number) {
     if (vif_count == NETDEV_MAX) {
         return -ENOSPC;
@@ -266,7 +279,8 @@ static int vif_add(unsigned number) {
 
 // A card came while the VM runs. The stack knows the cards of its start only: one that was pulled becomes this one, if
 // possible that of the same number. It keeps its address there, as on a wire that is put into another socket.
-static void adopt(unsigned number) {
+// 0, or -errno: it is not known now whether the card is there.
+static int adopt(unsigned number) {
     vif_t *found = NULL;
     for (unsigned i = 0; i < vif_count; i++) {
         vif_t *v = &vifs[i];
@@ -274,37 +288,52 @@ static void adopt(unsigned number) {
             found = v;
         }
     }
-    if (found != NULL && folder_exists(number) == 1 && plug(found, number) == 0) {
-        vif_changed(&found->bus);
+    int there = found != NULL ? folder_exists(number) : 0;
+    if (there == 1) {
+        found->number = number;
+        plug_again(&found->bus);
     }
+    return there < 0 ? there : 0;
+}
+
+// A card is not in the list: pulled, or past its end. 0, or -errno: not known now.
+static int miss(vif_t *v) {
+    int there = folder_exists(v->number);
+    if (there == 0) {
+        unplug(v);
+    }
+    return there < 0 ? there : 0;
 }
 
 // Something below device/vif changed.
 static void cards_changed(void *arg) {
     (void)arg;
     unsigned number[NETDEV_MAX];
-    int count = xenbus_list("vif", number, NETDEV_MAX);
-    if (count < 0) {
-        return;
-    }
+    int count = xenbus_list("vif", number, NETDEV_MAX), err = count < 0 ? count : 0, r;
     bool known[NETDEV_MAX] = {false};
-    for (unsigned i = 0; i < vif_count; i++) {
+    for (unsigned i = 0; count >= 0 && i < vif_count; i++) {
         bool there = false;
         for (int k = 0; k < count && vifs[i].plugged; k++) {
             if (number[k] == vifs[i].number) {
                 there = known[k] = true;
             }
         }
-        if (vifs[i].plugged && !there && folder_exists(vifs[i].number) == 0) { // or it is past the end of the list
-            unplug(&vifs[i]);
-        }
+        r = vifs[i].plugged && !there ? miss(&vifs[i]) : 0;
+        err = err == 0 ? r : err;
     }
     for (int k = 0; k < count; k++) {
-        if (!known[k]) {
-            adopt(number[k]);
-        }
+        r = known[k] ? 0 : adopt(number[k]);
+        err = err == 0 ? r : err;
+    }
+    if (err < 0) {
+        xenbus_fail(&folder, "cards cannot be looked for", err);
+        xenbus_again(&folder);
+    } else {
+        xenbus_settle(&folder);
     }
 }
+
+static void look_again(xenbus_dev_t *bus) { cards_changed(bus); }
 
 // In another domain each card has another backend. The watch of device/vif, set again there, finds it (cards_changed).
 static void vifs_suspend(hal_suspend_t what) {
@@ -342,6 +371,7 @@ static int netfront_probe(void) {
         }
     }
     if (vif_count > 0) {
+        folder.changed = look_again;
         xen_store_watch(&watch);
     }
     return err < 0 ? err : (int)vif_count;

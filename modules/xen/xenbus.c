@@ -130,7 +130,11 @@ static bool again_run(void *arg) {
         any = true;
         d->again_ns = 0;
         unsigned before = d->rewritten;
-        fired(d);
+        if (d->watch.path != NULL) {
+            fired(d);
+        } else {
+            d->rewritten++;
+        }
         if (d->rewritten != before && d->again_ns == 0 && d->changed != NULL) {
             call_changed(d);
         }
@@ -165,18 +169,22 @@ void xenbus_settle(xenbus_dev_t *d) { d->again_ns = d->pause_ns = 0; }
 
 // ---- a device -----------------------------------------------------------------------------------
 
-void xenbus_close(xenbus_dev_t *d) {
-    xenbus_settle(d);
+static void let_go(xenbus_dev_t *d) {
     if (d->watch.path != NULL) {
         xen_store_unwatch(&d->watch);
         d->watch.path = NULL;
     }
 }
 
+void xenbus_close(xenbus_dev_t *d) {
+    xenbus_settle(d);
+    let_go(d);
+}
+
 int xenbus_open(xenbus_dev_t *d, const char *kind, unsigned number) {
     char path[sizeof(d->path) + NAME_ROOM];
     uint64_t dom;
-    xenbus_close(d);
+    let_go(d);
     snprintf(d->path, sizeof(d->path), "device/%s/%u", kind, number);
     snprintf(path, sizeof(path), "%s/backend", d->path);
     int len = xen_store_read(0, path, d->backend, sizeof(d->backend));
@@ -194,15 +202,19 @@ int xenbus_open(xenbus_dev_t *d, const char *kind, unsigned number) {
     d->backend_dom = (uint16_t)dom;
     snprintf(d->watch_path, sizeof(d->watch_path), "%s/state", d->backend);
     d->state = XENBUS_INITIALISING;
+    uint64_t pause = d->pause_ns;
+    d->backend_state = XENBUS_INITIALISING; // where it cannot be read: the watch's first event has it read again
     d->backend_state = read_state(d);
+    d->again_ns = 0;
+    d->pause_ns = pause;
     d->passed = false;
-    xenbus_settle(d); // the watch's first event has it read again
     d->watch = (xen_watch_t){.path = d->watch_path, .fired = fired, .arg = d};
     err = xen_store_watch(&d->watch);
     if (err != 0) {
         d->watch.path = NULL;
         return xenbus_fail(d, "the backend cannot be watched", err);
     }
+    xenbus_settle(d);
     return 0;
 }
 

@@ -48,7 +48,7 @@ struct xenbus_dev {
 int xenbus_list(const char *kind, unsigned *out, unsigned max);
 // Find the backend of a device and watch its state; `changed` is set by the caller before. 0 or -errno, with a log
 // line. The struct is zeroed before the first time. It may be called again: the device came back, perhaps with another
-// backend.
+// backend; or XenStore could not tell, which xenbus_may_pass() says, and xenbus_again() has waited.
 int xenbus_open(xenbus_dev_t *d, const char *kind, unsigned number);
 // Let go of the backend: no `changed` any more.
 void xenbus_close(xenbus_dev_t *d);
@@ -65,11 +65,14 @@ int xenbus_backend_u64(xenbus_dev_t *d, const char *name, uint64_t max, uint64_t
 // same again.
 int xenbus_look(xenbus_dev_t *d, xenbus_state_t *out);
 // Something that the states ask for failed, with a log line, and may succeed later: the backend's state is read again
-// and `changed` called whatever it is, after a pause that doubles from 0.1 to 30 s.
+// and `changed` called whatever it is, after a pause that doubles from 0.1 to 30 s. A device that is not open:
+// `changed` alone is called.
 // Who has no `changed` waits for again_ns to be 0.
 void xenbus_again(xenbus_dev_t *d);
 // It succeeded, or shall not be tried any more. Not needed by those whose `changed` returned without xenbus_again().
 void xenbus_settle(xenbus_dev_t *d);
+// Whether XenStore may answer otherwise later: it could not, or did not answer. Else it said what there is.
+static inline bool xenbus_may_pass(int err) { return err < 0 && err != -ENOENT && err != -EINVAL; }
 // What is to be done where we and the backend have got to: masks, ours of the device's own phases, or of XENBUS_*.
 typedef struct {
     uint16_t ours, theirs;

@@ -23,6 +23,8 @@ enum {
     PFN_LIMIT = 1 << 20, // Xen's own pages are below 4 GiB
 };
 #define ANSWER_NS 5000000000ull
+#define AGAIN_FIRST_NS 100000000ull
+#define AGAIN_MAX_NS 30000000000ull
 
 typedef enum {
     XS_DIRECTORY = 1,
@@ -77,6 +79,8 @@ static struct {
     size_t got;          // bytes of it, header included
     char body[XEN_STORE_PAYLOAD_MAX + 1];
     xen_watch_t *watches;
+    uint64_t again_ns,
+        pause_ns; // when watches that this domain's store has not are set, and the pause before; 0: all are
 } xs;
 
 // ---- the ring -----------------------------------------------------------------------------------
@@ -359,6 +363,25 @@ static int ask_watch(xs_type_t type, const xen_watch_t *w) {
     return ok(ask(type, 0, part, 2));
 }
 
+// Set what is not set. What could not be is looked at once, and set later: pauses that double, one log line.
+static void set_again(void) {
+    int failed = 0;
+    for (xen_watch_t *w = xs.watches; w != NULL && failed != -ETIMEDOUT; w = w->next) { // the others would wait as long
+        int err = w->unset ? ask_watch(XS_WATCH, w) : 0;
+        w->unset &= err != 0 && err != -EEXIST; // a late answer to what we had given up
+        failed = w->unset ? err : failed;
+    }
+    if (failed != 0 && xs.down == 0 && xs.pause_ns == 0) {
+        char line[96];
+        int n = snprintf(line, sizeof(line), "xenstore: a watch cannot be set (%d); it is tried again\n", failed);
+        hal_console_log(line, (size_t)n);
+    }
+    bool more = failed != 0 && xs.down == 0;
+    uint64_t pause = xs.pause_ns < AGAIN_MAX_NS / 2 ? 2 * xs.pause_ns : AGAIN_MAX_NS;
+    xs.pause_ns = !more ? 0 : xs.pause_ns == 0 ? AGAIN_FIRST_NS : pause;
+    xs.again_ns = more ? hal_clock_ns() + xs.pause_ns : 0;
+}
+
 // While the VM stands still for its copy only the host's own wishes are heard; the others stay.
 static xen_watch_t *first_pending(void) {
     xen_watch_t *w = xs.watches;
@@ -372,6 +395,9 @@ static bool watches_run(void *arg) {
     (void)arg;
     unsigned fired = 0;
     receive();
+    if (xs.again_ns != 0 && hal_clock_ns() >= xs.again_ns) {
+        set_again();
+    }
     for (xen_watch_t *w; fired < FIRED_MAX && (w = first_pending()) != NULL; fired++) {
         w->pending = false;
         w->fired(w->arg);
@@ -385,10 +411,16 @@ static bool watches_arm(void *arg) {
     return xs.down == 0 && (unread() || first_pending() != NULL);
 }
 
+static uint64_t watches_deadline(void *arg) {
+    (void)arg;
+    return xs.again_ns != 0 ? xs.again_ns : UINT64_MAX;
+}
+
 int xen_store_watch(xen_watch_t *w) {
-    static hal_event_source_t source = {.run = watches_run, .arm = watches_arm, .basic = true};
+    static hal_event_source_t source = {
+        .run = watches_run, .deadline = watches_deadline, .arm = watches_arm, .basic = true};
     static bool added;
-    w->pending = false;
+    w->pending = w->unset = false;
     w->next = xs.watches;
     xs.watches = w; // before the request: the store sends the first event right behind its answer
     int err = ask_watch(XS_WATCH, w);
@@ -410,8 +442,13 @@ void xen_store_anew(void) {
     xs.down = 0;
     xs.got = 0;
     xs.unanswered = 0;
+    xs.pause_ns = 0;
     for (xen_watch_t *w = xs.watches; w != NULL; w = w->next) {
-        w->pending |= ask_watch(XS_WATCH, w) != 0; // what cannot be watched is looked at once
+        w->unset = true;
+    }
+    set_again();
+    for (xen_watch_t *w = xs.watches; w != NULL; w = w->next) {
+        w->pending |= w->unset;
     }
 }
 

@@ -75,14 +75,15 @@ int xen_store_begin(xen_tx_t *tx);
 // commit: 0, or -EAGAIN when somebody was faster and all has to be done again.
 int xen_store_end(xen_tx_t tx, bool commit);
 // fired() is called from the main loop (never from inside another xen_store_* call) some time after path or anything
-// below it changed, once for all changes until then, and once at the start. It may call xen_store_*. The struct is the
+// below it changed, once for all changes until then, and once at the start. In another domain it is set there, and
+// fired once more; what that store cannot do at once is done later. It may call xen_store_*. The struct is the
 // caller's and stays linked until xen_store_unwatch().
 typedef struct xen_watch {
     const char *path;
     void (*fired)(void *arg);
     void *arg;
-    bool basic; // also called while one event source alone is waited for (hal_event_wait_one)
-    bool pending;
+    bool basic;          // also called while one event source alone is waited for (hal_event_wait_one)
+    bool pending, unset; // unset: not in the store of this domain
     struct xen_watch *next;
 } xen_watch_t;
 int xen_store_watch(xen_watch_t *w);

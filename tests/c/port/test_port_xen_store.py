@@ -301,12 +301,75 @@ def test_another_domain(h: Harness, broken: str) -> None:
     assert len(h.log) == (broken == "dead")
 
 
-def test_a_watch_that_another_domain_s_store_refuses_is_looked_at_once(h: Harness) -> None:
+@pytest.mark.parametrize("fault", ["error", "eagain", "silent"])
+def test_a_watch_that_another_domain_s_store_refuses_is_set_later(h: Harness, fault: str) -> None:
+    """It is looked at once meanwhile; those whose turn it was not are set with it. One line."""
+    for name in ("a", "b"):
+        h.do("watch", name, name)
+    run(h)
+    h.do("fault", fault, 0)
+    h.do("anew")
+    assert sorted(run(h)) == ["a", "b"]
+    err = {"error": EIO, "eagain": EAGAIN, "silent": ETIMEDOUT}[fault]
+    assert h.log == [f"xenstore: a watch cannot be set ({err}); it is tried again"]
+    assert 0 < h.number("left") <= SECOND // 10
+    h.do("sleep", SECOND // 10)
+    run(h)  # fires once more, as any new watch does
+    assert h.number("left") == -1 and len(h.log) == 1
+    for name in ("a", "b"):
+        h.do("touch", name)
+        assert run(h) == [name]
+
+
+def test_a_watch_that_is_refused_for_long(h: Harness) -> None:
+    """The pauses grow to 30 s, one line says it; in a third domain all begins anew."""
     h.do("watch", "a", "a")
     run(h)
-    h.do("fault", "error", 0)
+    h.do("fault", "eagains", -1)
     h.do("anew")
-    assert run(h) == ["a"]
+    pauses = []
+    for _ in range(12):
+        pauses.append(h.number("left") / SECOND)
+        h.do("sleep", h.number("left"))
+        run(h)
+    assert pauses[:3] == pytest.approx([0.1, 0.2, 0.4], rel=0.1) and pauses[-1] == pytest.approx(30, rel=0.1)
+    assert len(h.log) == 1
+    h.do("anew")
+    assert len(h.log) == 2 and h.number("left") <= SECOND // 10
+    h.do("fault", "", 1000)
+    h.do("sleep", SECOND // 10)
+    assert "a" in run(h) and h.number("left") == -1
+
+
+def test_a_watch_that_is_refused_may_be_taken_back(h: Harness) -> None:
+    for name in ("a", "b"):
+        h.do("watch", name, name)
+    run(h)
+    h.do("fault", "eagains", -1)
+    h.do("anew")
+    h.do("unwatch", "b")
+    h.do("unwatch", "a")
+    h.do("sleep", SECOND)
+    assert run(h) == [] and h.number("left") == -1
+
+
+def test_a_store_that_is_silent_in_another_domain(h: Harness) -> None:
+    """It is asked for one watch at a time, and it is dead after the third: nobody waits longer for it."""
+    for name in ("a", "b", "c"):
+        h.do("watch", name, name)
+    run(h)
+    h.do("fault", "silence", -1)
+    before = h.number("clock")
+    h.do("anew")
+    assert h.number("clock") - before < 6 * SECOND
+    for _ in range(4):
+        h.do("sleep", SECOND)
+        run(h)
+    assert [line.partition(" (")[0] for line in h.log] == [
+        "xenstore: a watch cannot be set",
+        f"xenstore: no answer{DEAD}",
+    ]
+    assert h.number("left") == -1 and h.number("arm") == 0
 
 
 @pytest.mark.parametrize("seed", [1, 1000])

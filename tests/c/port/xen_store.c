@@ -3,8 +3,8 @@
 // rings let it. Commands: the verbs of xen.h (read PATH SIZE, num PATH MAX, write PATH VALUE TX, rm, list PATH SIZE,
 // begin, end TX COMMIT, watch NAME PATH, unwatch NAME; basic NAME PATH: such a watch), run (a turn of the main loop),
 // arm; alone 0|1 (in hal_event_wait_one); set PATH VALUE, unset, get (the store itself), touch NAME (a watch event);
-// fault NAME AT: what is wrong with answer AT, from 0; anew: in another domain; step N: bytes moved at a time;
-// param PFN PORT; clock; asked: requests seen; fuzz SEED COUNT.
+// fault NAME AT: what is wrong with answer AT, from 0; anew: in another domain; left: until its deadline; sleep NS;
+// step N: bytes moved at a time; param PFN PORT; clock; asked: requests seen; fuzz SEED COUNT.
 
 #include "talk.h"
 
@@ -132,7 +132,7 @@ static void answer(uint32_t type, uint32_t id, const void *body, size_t len) {
     const char *fault = here ? server.fault : "";
     uint32_t told = (uint32_t)len;
     server.lied |= here;
-    if (strcmp(fault, "silent") == 0 || faulty("flood")) {
+    if (strcmp(fault, "silent") == 0 || faulty("silence") || faulty("flood")) {
         return;
     } else if (strcmp(fault, "id") == 0) {
         id += 7;
@@ -143,7 +143,9 @@ static void answer(uint32_t type, uint32_t id, const void *body, size_t len) {
     } else if (strcmp(fault, "huge") == 0) {
         told = 0xffffffff;
     } else if (strcmp(fault, "more") == 0) {
-        told = (uint32_t)len + 9; // than is sent
+        told = (uint32_t)len + 9;                                   // than is sent
+    } else if (strcmp(fault, "eagain") == 0 || faulty("eagains")) { // once, or from then on
+        type = XS_ERROR, body = "EAGAIN", told = (uint32_t)(len = 7);
     } else if (strcmp(fault, "error") == 0) {
         type = XS_ERROR, body = "EWHATEVER", told = (uint32_t)(len = 10);
     } else if (strcmp(fault, "error_open") == 0) {
@@ -402,6 +404,11 @@ static void command(const talk_t *t) {
         server.req_cons = server.rsp_prod = 0;
         server.in_len = server.out_len = server.out_at = 0;
         xen_store_anew();
+    } else if (talk_is(t, "left")) { // ns until it wants to run by itself; -1: it does not
+        uint64_t at = source->deadline(source->arg);
+        printf("%lld\n", at == UINT64_MAX ? -1 : at > now ? (long long)(at - now) : 0);
+    } else if (talk_is(t, "sleep")) { // NS
+        now += talk_number(t, 1);
     } else if (talk_is(t, "step")) {
         server.step = (uint32_t)talk_number(t, 1);
     } else if (talk_is(t, "param")) {

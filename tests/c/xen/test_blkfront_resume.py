@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.c.support.harness import Harness
+from tests.c.support.harness import EAGAIN, EIO, ETIMEDOUT, Harness
 from tests.c.support.xen_harness import CONNECTED, INIT_WAIT, INITIALISING
 from tests.c.support.xendisk import MS, NOTHING, Disk
 
@@ -33,11 +33,11 @@ def resume(disk: Disk, *, ready: bool = True) -> None:
     disk.h.do("disk_gone", 0)
 
 
-def works(disk: Disk, connects: int) -> None:
+def works(disk: Disk, connects: int, lines: tuple[int, ...] = (0,)) -> None:
     assert disk.write(0, 512, 7) == 0 and disk.read(0, 512, 7) == (0, 0)
     assert disk.front() == disk.backend() == CONNECTED and disk.h.number("disk_connects") == connects
     assert disk.h.number("grants") == 1 + 8 * 11 and len(disk.h.do("ports").split()) == 1
-    assert disk.h.log == [] and disk.info().dead == 0
+    assert len(disk.h.log) in lines and disk.info().dead == 0, disk.h.log
 
 
 def test_requests_in_flight_are_answered_before(disk: Disk) -> None:
@@ -112,6 +112,55 @@ def test_a_disk_that_does_not_come_along_is_dead(disk: Disk) -> None:
         " no backend is named (-2)",
         " the disk is not here (-19)",
     ]
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+@pytest.mark.parametrize("err", [EAGAIN, EIO, ETIMEDOUT])
+@pytest.mark.parametrize("where", ["front/backend", "front/backend-id", "back/state", "front", "back"])
+def test_a_store_that_cannot_tell_yet_is_asked_again(disk: Disk, where: str, err: int, count: int) -> None:
+    """One line says what failed first, and another one where the state can be neither read nor watched; none what does
+    not matter (the end of the old watch, the type). What was in flight is done once the backend is found."""
+    side, _, name = where.partition("/")
+    path = f"{disk.back.front if side == 'front' else disk.back.back}/{name}".rstrip("/")
+    disk.h.do("disk_submit", 3, WRITE)
+    disk.h.do("xs_fail", path, -err, count)
+    resume(disk)
+    disk.work(20_000)
+    assert [disk.h.number("disk_reap") for _ in range(4)] == [1] * 3 + [0]
+    works(disk, 2, lines=(0, 1) if count == 1 else (1, 2))
+    assert all(f"({err})" in line for line in disk.h.log)
+
+
+def test_a_store_that_stays_silent_is_asked_ever_more_rarely(disk: Disk) -> None:
+    disk.h.do("xs_fail", f"{disk.back.front}/backend", 110)
+    resume(disk)
+    disk.h.do("xs_log")
+    disk.wait(60_000)
+    assert disk.h.do("xs_log").count("R device/vbd/51712/backend") in range(8, 11)
+    assert len(disk.h.log) == 1 and disk.info().dead == 0
+
+
+def test_a_disk_that_is_seen_not_to_be_here_later(disk: Disk) -> None:
+    disk.h.do("xs_fail", f"{disk.back.front}/backend", 11, 2)
+    disk.h.do("disk_gone", 1)
+    disk.h.do("xs_rm", disk.back.front)
+    disk.h.do("resumed")
+    assert disk.info().dead == 0
+    disk.wait(1000)
+    assert disk.info().dead == 1 and disk.h.do("ports").split() == [] and disk.h.number("grants") == 0
+    assert [line.partition(":")[2] for line in disk.h.log] == [
+        " no backend is named (-11)",
+        " the disk is not here (-19)",
+    ]
+
+
+def test_moved_on_before_the_store_could_tell(disk: Disk) -> None:
+    """Saved and restored once more meanwhile: what failed in the domain between is no matter."""
+    disk.h.do("xs_fail", f"{disk.back.front}/backend", 11, 3)
+    resume(disk)
+    resume(disk)
+    disk.work(5000)
+    works(disk, 2, lines=(2,))
 
 
 def test_another_disk_is_not_taken(disk: Disk) -> None:

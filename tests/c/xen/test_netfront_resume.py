@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.c.support.harness import EMSGSIZE, Harness
+from tests.c.support.harness import EAGAIN, EIO, EMSGSIZE, ETIMEDOUT, Harness
 from tests.c.support.netuser import pattern
 from tests.c.support.xen_harness import CLOSED, CONNECTED, INIT_WAIT, INITIALISING, Backend
 from tests.c.support.xencard import XenCard
@@ -98,6 +98,57 @@ def test_a_card_that_does_not_come_along_may_come_later(card: XenCard) -> None:
     h.do("resumed")
     h.do("run")
     assert h.number("link", 0) == 0 and h.number("grants") == 0 and h.do("ports").split() == []
+    card.back = Backend(h, "vif", 0, domain=2)
+    card.back.when(CONNECTED, CONNECTED)
+    card.back.set(online=1)
+    h.do("run")
+    works(card)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+@pytest.mark.parametrize("err", [EAGAIN, EIO, ETIMEDOUT])
+@pytest.mark.parametrize("where", ["cards", "front/backend", "front/backend-id", "back/state", "front", "back"])
+def test_a_store_that_cannot_tell_yet_is_asked_again(card: XenCard, where: str, err: int, count: int) -> None:
+    """A line for what failed first, one more where two things did; nothing is left to do once the card is up."""
+    h = card.h
+    h.do("xs_rm", card.back.back)
+    h.do("xs_rm", card.back.front)
+    card.back = Backend(h, "vif", 0, domain=2)
+    card.back.when(CONNECTED, CONNECTED)
+    card.back.set(online=1, feature__rx__copy=1)
+    side, _, name = where.partition("/")
+    folder = {"cards": "device/vif", "front": card.back.front, "back": card.back.back}[side]
+    h.do("xs_fail", f"{folder}/{name}".rstrip("/"), -err, count)
+    h.do("resumed")
+    h.do("run")
+    h.do("wait", 20_000_000_000)
+    works(card)
+    assert 1 <= len(h.log) <= 2 and f"({err})" in h.log[0], h.log
+    assert h.number("evleft") == 0xFFFFFFFFFFFFFFFF
+
+
+@pytest.mark.parametrize("where", ["", "/0/backend-id"])
+def test_a_store_that_stays_silent_is_asked_ever_more_rarely(card: XenCard, where: str) -> None:
+    h = card.h
+    h.do("xs_fail", f"device/vif{where}", 110)
+    resume(card)
+    h.do("run")
+    h.do("xs_log")
+    h.do("wait", 60_000_000_000)
+    asked = h.do("xs_log").splitlines()
+    assert asked.count("L device/vif" if where == "" else "R device/vif/0/backend-id") in range(8, 11)
+    assert len(h.log) == 1, h.log
+
+
+def test_a_card_that_is_seen_not_to_be_here_later(card: XenCard) -> None:
+    h = card.h
+    resume(card)
+    h.do("xs_fail", f"{card.back.front}/backend-id", 11, 1)
+    h.do("run")
+    h.do("xs_rm", card.back.front)
+    h.do("xs_rm", card.back.back)
+    h.do("wait", 1_000_000_000)
+    assert h.number("link", 0) == 0 and h.number("evleft") == 0xFFFFFFFFFFFFFFFF
     card.back = Backend(h, "vif", 0, domain=2)
     card.back.when(CONNECTED, CONNECTED)
     card.back.set(online=1)
