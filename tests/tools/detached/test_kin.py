@@ -74,7 +74,7 @@ def app(vms: Vms, tmp_path: Path) -> str:
     script.write_text(FAMILY)
     secret = tmp_path / "word"
     secret.write_text("heard")
-    name: str = vms.run("--secret", f"word={secret}", "-p", "0:80", script)["name"]
+    name: str = vms.run("--secret", f"word={secret}", "--child-secret", "word", "-p", "0:80", script)["name"]
     secret.unlink()  # what children get was read once
     until(lambda: log(name).count("here") == 3, "all of the family")
     return name
