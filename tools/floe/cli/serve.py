@@ -133,6 +133,7 @@ class _Lines:
 
     def __init__(self, output: Output) -> None:
         self.inject = output.put
+        self.at_line_end: Callable[[], bytes] = lambda: b""
 
 
 def _seconds(text: str) -> float:

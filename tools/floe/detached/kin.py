@@ -44,6 +44,15 @@ class _Log:
         """As much of it as tells whether a line is over."""
         return b"" if self._log.between_lines else b"."
 
+    @property
+    def at_line_end(self) -> Callable[[], bytes]:
+        """As BoundedLog has it."""
+        return self._log.at_line_end
+
+    @at_line_end.setter
+    def at_line_end(self, wanted: Callable[[], bytes]) -> None:
+        self._log.at_line_end = wanted
+
     def inject(self, data: bytes) -> None:
         """Append."""
         self._log.write(data)

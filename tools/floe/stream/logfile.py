@@ -11,6 +11,7 @@ import contextlib
 import os
 import struct
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 LIMIT = 8 << 20  # bytes of one file; with the one before it a log takes twice that
@@ -63,10 +64,13 @@ class BoundedLog:
         self._times_size = 0
         self._stamped = 0.0
         self.lost = 0  # bytes that the disk did not take, since the last note about it
+        self.at_line_end: Callable[[], bytes] = lambda: b""  # what is put behind the end of a line
         self._open()
 
     def write(self, data: bytes) -> None:
         """Append."""
+        if end := data.rfind(b"\n") + 1:
+            data = data[:end] + self.at_line_end() + data[end:]
         if self._fd < 0:
             self._open()
         if self.lost and self._put(note := self._note()) == len(note):

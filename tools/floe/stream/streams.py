@@ -55,6 +55,7 @@ class Stream:
         self.data = bytearray()
         self.diverted: bytearray | None = None  # takes what comes instead of `data`, between divert() and undivert()
         self.on_data: Callable[[bytes], None] = lambda data: None
+        self.at_line_end: Callable[[], bytes] = lambda: b""  # what is put behind the end of a line
         self.on_room: Callable[[], None] = lambda: None
         self.on_end: Callable[[], None] = lambda: None
         self._link.resume()
@@ -127,6 +128,8 @@ class Stream:
         self._changed()
 
     def _received(self, data: bytes) -> None:
+        if end := data.rfind(b"\n") + 1:
+            data = data[:end] + self.at_line_end() + data[end:]
         self.data += data
         if (excess := len(self.data) - self._keep) > 0:
             del self.data[:excess]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable
 from typing import Protocol
 
@@ -25,6 +26,8 @@ class Source(Protocol):
 
 class Target(Protocol):
     """Where lines go to: a stream of the first VM's, or its log."""
+
+    at_line_end: Callable[[], bytes]  # called where a line of the first VM's has ended: what is put there
 
     @property
     def data(self) -> bytes | bytearray:
@@ -48,6 +51,7 @@ class ChildLines:
     def join(self, name: str, source: Source, target: Target) -> None:
         """All that comes from `source` goes to `target`."""
         rest = bytearray()
+        target.at_line_end = functools.partial(self._taken, target)
 
         def said(data: bytes) -> None:
             rest.extend(data)
@@ -65,16 +69,22 @@ class ChildLines:
 
     def _put(self, target: Target, name: str, line: bytes) -> None:
         end = b"" if line.endswith(b"\n") else b"\n"
-        waiting = self._waiting.setdefault(target, bytearray())
-        if not waiting:
-            self._loop.call_soon(self._show, target, self._loop.time() + HELD_S)
+        waiting = self._waiting.get(target)
+        if waiting is None:
+            waiting = self._waiting[target] = bytearray()
+            self._loop.call_soon(self._show, target, waiting, self._loop.time() + HELD_S)
         waiting += head(name) + line + end
 
-    def _show(self, target: Target, deadline: float) -> None:
+    def _taken(self, target: Target) -> bytes:
+        """What waits for this end of a line, which no longer waits."""
+        return bytes(self._waiting.pop(target, b""))
+
+    def _show(self, target: Target, waiting: bytearray, deadline: float) -> None:
         """Now, if the first VM is between two lines."""
+        if self._waiting.get(target) is not waiting:
+            return
         between = not target.data or target.data.endswith(b"\n")
         if not between and self._loop.time() < deadline and not target.closed:
-            self._loop.call_later(HELD_S / 10, self._show, target, deadline)
+            self._loop.call_later(HELD_S / 10, self._show, target, waiting, deadline)
             return
-        waiting = self._waiting.pop(target)
-        target.inject((b"" if between else b"\n") + bytes(waiting))
+        target.inject((b"" if between else b"\n") + self._taken(target))
