@@ -123,6 +123,15 @@ def test_a_snapshot_that_takes_too_long(vms: Vms, tmp_path: Path, monkeypatch: p
     assert not (tmp_path / "x.snap").exists()
 
 
+def test_where_a_copy_stood_is_told(vms: Vms, tmp_path: Path) -> None:
+    """Its image is a file without a name, which ends with it."""
+    name, path = begun(vms, tmp_path, f"import vm\n{PLAIN}"), tmp_path / "app.snap"
+    assert floe("snapshot", name, path).returncode == 0
+    done = floe("run", "--from", path, "--timeout", "2")
+    assert done.returncode == 124
+    assert "\n  it waited, in Python, " in done.stderr, done.stderr
+
+
 def test_a_keeper_that_is_killed_while_it_writes_leaves_no_file(vms: Vms, tmp_path: Path) -> None:
     """Nor a process; the VM goes on."""
     name, folder = begun(vms, tmp_path, APP), tmp_path / "there"

@@ -74,11 +74,12 @@ class Session:
                 if self._raw is not None and self._outputs:
                     self._outputs[0].put(self._raw.rest())
                 self._drain()
+            where = self._where()
         if (error := self._outputs[0].error) is not None:
             if isinstance(error, BrokenPipeError):
                 raise BrokenPipeError  # without errno: click takes one with EPIPE for its own and exits with 1
             raise errors.FloeError(f"cannot write standard output: {error.strerror}")
-        return self._report_outcome(code, timeout_s)
+        return self._report_outcome(code, timeout_s, where)
 
     def stop(self) -> None:
         """Ask the guest to end, as Ctrl-C does; a second call ends it. After its end: leave its output unread."""
@@ -170,25 +171,29 @@ class Session:
             self.on_stamps(self.stamps.times)
         return shown
 
-    def _report_outcome(self, code: int, timeout_s: float | None) -> int:
+    def _where(self) -> str:
+        """Where the guest stood that was ended or that panicked: by its image, which a copy has until it is closed."""
+        outcome = self.vm.outcome
+        if outcome is None or (outcome.cause != "timeout" and outcome.code != EXIT_PANIC):
+            return ""
+        from floe.image import symbols
+
+        told = symbols.stood if outcome.cause == "timeout" else symbols.place
+        return told(self.vm.spec.elf, self.vm.panic_text) or ""
+
+    def _report_outcome(self, code: int, timeout_s: float | None, where: str) -> int:
         outcome = self.vm.outcome
         assert outcome is not None
         for name, output in zip(("output", "error"), self._outputs, strict=True):
             if output.dropped:
                 self._say(f"standard {name} was not read in time: {output.dropped} bytes of the guest's are lost")
         if outcome.cause == "timeout":
-            from floe.image import symbols
-
-            stood = symbols.stood(self.vm.spec.elf, self.vm.panic_text)
             raise errors.TimedOut(
-                f"the guest did not end within {timeout_s:g} s", evidence=stood, hint="a longer --timeout"
+                f"the guest did not end within {timeout_s:g} s", evidence=where, hint="a longer --timeout"
             )
         if outcome.cause == "crash":
             self._say("the guest crashed: its machine was reset without its asking (a triple fault)")
         elif outcome.code == EXIT_PANIC:
-            from floe.image import symbols
-
-            where = symbols.place(self.vm.spec.elf, self.vm.panic_text)
             self._say("the guest panicked" + (f" in {where}" if where else ""))
         elif outcome.code == EXIT_OUT_OF_MEMORY:
             self._say(f"the guest ran out of memory; it has {self.vm.spec.memory >> 20} MiB (--memory)")
