@@ -18,7 +18,7 @@ int family_open(void);
 int32_t family_pid(void);
 int32_t family_ppid(void);
 // Beget a copy of this VM. Its number here, 0 in the copy, which is another machine by then, or -errno. Nothing else of
-// the VM runs meanwhile. `place`: where, "" for here. Waits 30 s at most.
+// the VM runs meanwhile. `place`: where, "" for here. Waits 240 s at most.
 int32_t family_fork(const char *place, uint32_t len);
 // Say hello, and do not wait for the answer, only for the line itself: a second at most. `ask`, which may not wait, is
 // called when the host wants a snapshot. True: family_snapshot() or family_refuse() is to follow; false: the host is

@@ -19,7 +19,6 @@ from pathlib import Path
 import pytest
 
 from floe.errors import VmError
-from floe.family import family
 from floe.family.standby import Standby
 from floe.qemu import commandline, copying
 from floe.qemu.qmp import Commands
@@ -209,7 +208,7 @@ def test_a_child_s_qemu_that_never_answers(
 
 
 def test_a_child_s_qemu_that_is_too_slow_for_all_of_the_fork(parent: Parent, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(family, "_FORK_S", SHORT_S)
+    monkeypatch.setattr(parent.family, "fork_s", SHORT_S)
     parent.meddle(stop)
     parent.is_refused("it took too long")
     parent.goes_on()

@@ -164,10 +164,10 @@ def test_a_fork_that_fails_at_a_step_leaves_nothing(step: str) -> None:
     played(scene)
 
 
-def test_a_guest_that_never_stands_still_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_guest_that_never_stands_still_is_given_up() -> None:
     async def scene() -> None:
-        monkeypatch.setattr(module, "_FORK_S", 0.2)
         kin = Kin()
+        kin.family.fork_s = 0.2
         await kin.top.say(Kind.FORK)
         assert (await kin.top.hear())[0] is Kind.PREPARED
         assert await kin.top.hear() == (Kind.RESULT, numbers(-errno.EAGAIN))

@@ -98,6 +98,9 @@ def test_a_port_is_spread_over_a_family_alone(third: Third) -> None:
     with pytest.raises(UsageError, match="-p 0:80/spread: not under Third, which does not copy a running VM"):
         planned(image, None, "0:80/spread")
     third.copies = True
+    with pytest.raises(UsageError, match="-p 0:80/spread: not under Third, where each port is one VM's"):
+        planned(image, None, "0:80/spread")
+    third.relays_forwards = True
     assert planned(image, own).spread
     assert planned(image, None, "0:80/spread").spread
     with pytest.raises(UsageError, match="-p 0:80/spread: x does not fork") as error:

@@ -76,8 +76,11 @@ class Kin:
         self._loop = loop
         self._lines = ChildLines(loop)
         self._console, self._serial = map(_Log, logs)
-        away = Elsewhere(spec.elf, self._for_child, loop, self._likeness)
+        hypervisor, away = registry.create(spec.hypervisor), None
+        if hypervisor.copies_to_hosts:
+            away = Elsewhere(spec.elf, self._for_child, loop, self._likeness)
         self._family = Family(self, spec.name, make=self._make, loop=loop, say=logs[0].note, elsewhere=away)
+        self._family.fork_s = hypervisor.copy_s
         self._family.on_child = self._listen
         self._family.on_end = self._ended
         self._ends: dict[str, asyncio.Future[int]] = {}  # of children that somebody waits for
@@ -148,7 +151,7 @@ class Kin:
                 "host": child.host,
                 "pid": child.machine.pid if isinstance(child.machine, Child) else None,
                 "began": child.born_at,
-                "addresses": list(zip(_addresses(self.spec), _addresses(child.machine.spec), strict=True)),
+                "addresses": list(zip(_addresses(self.spec), _addresses(child.machine.spec), strict=False)),
                 "ports": [forward.told() for forward in child.machine.spec.forwards],
             }
             for child in self._children()

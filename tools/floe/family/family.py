@@ -31,7 +31,7 @@ from floe.family.standby import Standby
 TOP = 1
 _LAST_PID = 32767
 _SNAPSHOT_S = 30.0  # until a script is between two steps
-_FORK_S = 20.0  # a guest gives up after 30
+_FORK_S = 20.0  # for a fork, all in all; a guest gives up after 240
 _END_S = 2.0  # what the others may take to end after the first one has
 _SOON_S = 0.05  # from a fork to the start of the next standby, which takes the loop from the child's first lines
 _IDLE_S = 60.0  # how long a standby waits for the next fork
@@ -64,6 +64,7 @@ class Family:
         self.on_child: Callable[[str, Machine], None] = lambda name, machine: None  # its hypervisor was started
         self.on_end: Callable[[str, int], None] = lambda name, status: None  # a child has ended, as of waitpid()
         self.on_over: Callable[[], None] = lambda: None  # dissolve() was called, and the last child has ended
+        self.fork_s = _FORK_S  # what a fork may take
         self._make = make
         self._loop = loop
         self._say = say
@@ -272,7 +273,7 @@ class Family:
     async def _fork(self, parent: Member, host: str) -> None:
         host = host or parent.host
         try:
-            async with asyncio.timeout(_FORK_S):
+            async with asyncio.timeout(self.fork_s):
                 self._check(parent, host)
                 result = (await self._copied(parent, host)).pid
         except _Refused as e:
@@ -385,7 +386,7 @@ class Family:
         kept = False
         try:
             if capture is not None:
-                kept = await capture.let_out(lambda: self._pipes.kept(parent.pid), _FORK_S)
+                kept = await capture.let_out(lambda: self._pipes.kept(parent.pid), self.fork_s)
         finally:
             parent.forking = None
         if not kept or not self.is_template:

@@ -55,6 +55,8 @@ class Hypervisor(Protocol):
     card_kinds: tuple[str, ...]  # of network cards
     forwarding_kinds: tuple[str, ...]  # of network cards that ports are forwarded to
     copies: bool  # whether a running VM can be copied: send_copy(), expect_copy(), run_copy()
+    copies_to_hosts: bool  # whether a copy may run on another host
+    copy_s: float  # what a fork may take, on a busy machine; a guest waits for 240
     relays_forwards: bool  # what it cannot forward itself goes through a relay of ours: ports.claim(through=True)
 
     # ---- while a VM is planned
@@ -87,6 +89,9 @@ class Hypervisor(Protocol):
 
     def show(self, spec: VmSpec, *, as_json: bool) -> str:
         """What a person would type to boot `spec`, for --dry-run."""
+
+    def placed_cards(self, cards: Sequence[Card]) -> tuple[Card, ...]:
+        """The network cards as the guest has them, once command() has been asked."""
 
     def greet(self, sock: socket.socket, *, copied: bool = False) -> None:
         """Say what the hypervisor must hear before its first event. copied: the guest runs only by run_copy(). Raises

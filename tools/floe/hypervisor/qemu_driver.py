@@ -37,6 +37,8 @@ class Qemu:
     card_kinds: tuple[str, ...] = network.KINDS
     forwarding_kinds: tuple[str, ...] = ("user",)
     copies = True
+    copies_to_hosts = True
+    copy_s = 20.0
     relays_forwards = True
 
     def __init__(self) -> None:
@@ -88,6 +90,10 @@ class Qemu:
         """A command line to be pasted."""
         argv = commandline.command_line(spec, Endpoints.for_paste())
         return json.dumps(argv) if as_json else shlex.join(argv)
+
+    def placed_cards(self, cards: Sequence[Card]) -> tuple[Card, ...]:
+        """As they were asked for."""
+        return tuple(cards)
 
     def greet(self, sock: socket.socket, *, copied: bool = False) -> None:
         """Ask for QMP's command mode, from which on events come, and for the guest to run."""

@@ -165,7 +165,8 @@ class Boot:
         name = options.get("hypervisor", DEFAULT_HYPERVISOR)
         hypervisor = registry.create(name)
         listed = settings.ports if settings and hypervisor.forwards_own() else ()
-        own = [replace(f, spread=f.spread and hypervisor.copies) for text in listed for f in parse_forwards(text)]
+        spreads = hypervisor.relays_forwards
+        own = [replace(f, spread=f.spread and spreads) for text in listed for f in parse_forwards(text)]
         spread = {str(f.guest_port) for f in own if f.spread}  # boot(ports=[80]) asks for no other kind
         guest_ports = ({str(port) for port in options.get("ports", ())} - spread) | {f.guest_place() for f in own}
         return RunOptions(

@@ -86,6 +86,7 @@ class Child(Vm):
         except BaseException:
             self._close_source()
             raise
+        self.spec = replace(self.spec, cards=self._hypervisor.placed_cards(self.spec.cards))
 
     async def expect_copy(self) -> socket.socket:
         """Wait until the state can come, and return where it is to be written. Raises VmError."""
@@ -127,9 +128,12 @@ class Child(Vm):
         return VmError(f"{error.message}: {said[0]}") if said else error
 
     def end_at_once(self) -> None:
-        """Nobody waits for its last words."""
+        """Nobody waits for its last words. A process that is not the VM has to end that first."""
         self._ending.ask(Outcome(EXIT_INTERRUPTED, "interrupt"), made_to_panic=False)
-        self._kill(signal.SIGKILL)
+        if self._hypervisor.is_the_vm:
+            self._kill(signal.SIGKILL)
+        else:
+            self._terminate()
 
     def _over(self) -> None:
         if not self._told and (self.outcome or self._failure):

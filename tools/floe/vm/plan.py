@@ -207,15 +207,16 @@ def _spread(
     hypervisor: Hypervisor,
 ) -> list[ports.Forward]:
     """The forwards; of those that are spread, where no VM is ever copied: image.toml's as they are without."""
-    if children is not None and hypervisor.copies:
+    spreads = hypervisor.copies and hypervisor.relays_forwards
+    if children is not None and spreads:
         return list(forwards)
-    for forward in forwards if hypervisor.copies else asked:
+    for forward in forwards if spreads else asked:
         if forward.spread:
-            why = (
-                f"{made.content['name']} does not fork: nothing in it imports vm"
-                if hypervisor.copies
-                else f"not under {hypervisor.label}, which does not copy a running VM"
-            )
+            why = f"{made.content['name']} does not fork: nothing in it imports vm"
+            if not hypervisor.copies:
+                why = f"not under {hypervisor.label}, which does not copy a running VM"
+            elif not hypervisor.relays_forwards:
+                why = f"not under {hypervisor.label}, where each port is one VM's"
             raise UsageError(f"{forward.option()}: {why}", hint=replace(forward, spread=False).option())
     return [replace(forward, spread=False) for forward in forwards]
 

@@ -195,8 +195,11 @@ class Vm:
             self.say(text)
 
         lines = ChildLines(self.loop)
-        away = Elsewhere(self.spec.elf, handed, self.loop, self._likeness)
+        hypervisor, away = self._hypervisor, None
+        if hypervisor.copies_to_hosts:
+            away = Elsewhere(self.spec.elf, handed, self.loop, self._likeness)
         self.family = Family(self, self.spec.name, make=make, loop=self.loop, say=say, elsewhere=away)
+        self.family.fork_s = hypervisor.copy_s
         self.family.on_child = listen
         self.family.on_over = self._progress
         self.on_channel = self.family.connect
