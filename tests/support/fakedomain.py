@@ -14,19 +14,38 @@ from pathlib import Path
 
 from floe.spec.handover import Blob
 
-# Domain 7 lives until a line comes to the FIFO `end`: what xl says then.
+# Domain 7 lives until a line comes to the FIFO `end`: what xl says then. It is created, or restored from `state`, which
+# is what was saved of domain 5.
 XL = """#!/bin/sh
 echo "$*" >>"$FAKE/calls"
-case $1 in
-create)
-    cat "$(eval echo \\${$#})" >"$FAKE/config"
-    if [ -e "$FAKE/refuse" ]; then cat "$FAKE/refuse" >&2; exit 3; fi
+live() {
     echo "got a tsc mode string" >&2
     : >"$FAKE/alive"
     echo "Waiting for domain x (domid 7) to die [pid 1]" >&2
     read -r said <"$FAKE/end"
     rm "$FAKE/alive"
     echo "$said" >&2
+}
+case $1 in
+create)
+    cat "$(eval echo \\${$#})" >"$FAKE/config"
+    if [ -e "$FAKE/refuse" ]; then cat "$FAKE/refuse" >&2; exit 3; fi
+    live
+    ;;
+restore)
+    cat "$4" >"$FAKE/config"
+    if [ -e "$FAKE/refuse" ]; then cat "$FAKE/refuse" >&2; exit 3; fi
+    if [ -e "$FAKE/slow" ]; then read -r go <"$FAKE/slow"; fi
+    cat "$5" >"$FAKE/state"
+    live
+    ;;
+save)
+    exec 9>"$4"
+    echo "Saving to a pipe" >&2
+    if [ -e "$FAKE/unsaved" ]; then cat "$FAKE/unsaved" >&2; exit 1; fi
+    n=0
+    until [ $n = 20000 ]; do echo "page $n of domain $3" >&9; n=$((n + 1)); done
+    : >"$FAKE/saved"
     ;;
 list) cat "$FAKE/list" ;;
 destroy) [ ! -e "$FAKE/alive" ] || echo "Domain 7 has been destroyed." >"$FAKE/end" ;;
@@ -36,7 +55,12 @@ READ = '#!/bin/sh\ncat "$FAKE/store$1" 2>/dev/null\n'
 WRITE = (
     '#!/bin/sh\nwhile [ $# -gt 1 ]; do mkdir -p "$FAKE/store${1%/*}"; printf %s "$2" >"$FAKE/store$1"; shift 2; done\n'
 )
-WATCH = "#!/bin/sh\nexec sleep 0.05\n"
+WATCH = """#!/bin/sh
+case $* in
+@releaseDomain) while sleep 0.05; do echo "$*"; done ;;
+*) exec sleep 0.05 ;;
+esac
+"""
 MKTEMP = f'#!/bin/sh\nmkdir -p "$FAKE/run" && exec {shutil.which("mktemp")} "$1" "$FAKE$2"\n'  # /run is root's
 # The family's line: a guest that sends everything back. As the real one it goes on when its input has ended.
 PROXY = """#!/bin/sh
@@ -67,6 +91,7 @@ class Fake:
         self.store("console/tty", os.ttyname(self.slave))
         (folder / "elf").write_bytes(b"\x7fELF" * 50_000)
         self._more, self._blobs, self._listening = more, blobs, listening
+        self.inherited: list[int] = []
         self.refusal = folder / "refuse"
 
     def start(self, *, connect: bool = True) -> None:
@@ -92,7 +117,7 @@ class Fake:
         path = f"{self.folder / 'bin'}:{os.environ['PATH']}"
         self.process = subprocess.Popen(
             [*argv, *self._more],
-            pass_fds=[*fds, *blobs],
+            pass_fds=[*fds, *blobs, *self.inherited],
             env={**os.environ, "PATH": path, "FAKE": str(self.folder)},
             stderr=subprocess.PIPE,
         )

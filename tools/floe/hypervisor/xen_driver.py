@@ -8,6 +8,8 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
 
 from floe.errors import FloeError, UsageError, VmError
 from floe.hypervisor.base import HostUse, OnEvent
@@ -17,6 +19,7 @@ from floe.spec.network import Card
 from floe.spec.runoptions import RunOptions
 from floe.spec.vmspec import VmSpec, Wires
 from floe.xen import dom0, events, listing, places, scripts, xlconfig
+from floe.xen.copying import Copying
 from floe.xenlab import lab
 
 
@@ -31,7 +34,7 @@ class Xen:
     accels: tuple[str, ...] = ()
     card_kinds: tuple[str, ...] = places.KINDS
     forwarding_kinds: tuple[str, ...] = places.KINDS
-    copies = False
+    copies = True
     copies_to_hosts = False
     copy_s = 180.0  # 4 s for 16 MiB in a dom0 that is emulated, by itself
     relays_forwards = False
@@ -39,6 +42,7 @@ class Xen:
     def __init__(self) -> None:
         self._cards: tuple[Card, ...] | None = None  # as they are since the first start
         self._leases: list[lab.Address] = []
+        self._copying = Copying()
 
     def check(self, options: RunOptions) -> None:
         """--accel and --machine as they are when nobody names them, and no packets captured."""
@@ -76,17 +80,21 @@ class Xen:
     def command(
         self, spec: VmSpec, wires: Wires, blobs: Sequence[handover.Blob]
     ) -> Iterator[tuple[list[str], list[int]]]:
-        """The command of domain.py. Raises what places.choose() and assign_addresses() do."""
+        """The command of domain.py. Raises what places.choose() and assign_addresses() do, VmError for a guest whose
+        memory is to be a file."""
+        if wires.ram:
+            raise VmError("the state of a Xen domain is not kept as a file", hint="xl save -c, in dom0")
         place = places.choose()
         if self._cards is None:
-            self._cards, self._leases = places.assign_addresses(place, spec.cards, spec.uuid)
+            self._cards, self._leases = _placed(place, spec, copied=wires.copied)
         own = _domain(spec, self._cards, ())  # where disks are in dom0 is known there
         argv = [sys.executable, "-P", "-m", "floe.xen.domain", "--place", place.name]
         argv += ["--elf", str(spec.elf), "--config", xlconfig.render(own)]
+        argv += ["--copied"] if wires.copied else []
         argv += ["--console", wires.console, "--serial", wires.serial, "--events", wires.events]
         argv += ["--family", wires.family] if wires.family else []
         guest = places.guest_address(self._cards)
-        for forward in spec.forwards:
+        for forward in spec.forwards if not _is_told_later(spec.cards[:1], copied=wires.copied) else ():
             if not guest:
                 raise UsageError(f"{forward.option()}: the guest's address is not known", hint=place.fixed)
             argv += [
@@ -121,7 +129,9 @@ class Xen:
         return tuple(cards) if self._cards is None else self._cards
 
     def greet(self, sock: socket.socket, *, copied: bool = False) -> None:
-        """The process needs no word of ours."""
+        """The process waits for no word of ours; what is asked of it later goes the same way."""
+        self._copying.close()
+        self._copying = Copying(sock.dup())
 
     def interrupt(self) -> bool:
         """Not under Xen."""
@@ -129,31 +139,42 @@ class Xen:
 
     async def watch(self, sock: socket.socket, on_event: OnEvent) -> None:
         """Its lines."""
-        await events.watch(sock, on_event)
+        copying = self._copying
+
+        def deliver(name: str, data: Mapping[str, Any]) -> None:
+            copying.heard(name, data)
+            on_event(name, data)
+
+        try:
+            await events.watch(sock, deliver)
+        finally:
+            copying.ended()
 
     async def send_copy(self, fd: int, meanwhile: Callable[[], Awaitable[None]]) -> None:
-        """Not under Xen: `copies` says so."""
-        raise VmError("a Xen domain is not copied")
+        """By the process at the other end of the socket, to which the domain's number goes. The guest stands still by
+        its own will, before as well."""
+        await meanwhile()
+        await self._copying.send(fd)
 
     async def expect_copy(self, fd: int) -> None:
-        """As send_copy()."""
-        raise VmError("a Xen domain is not copied")
+        """By word to the process."""
+        await self._copying.expect(fd)
 
     async def run_copy(self) -> None:
-        """As send_copy()."""
-        raise VmError("a Xen domain is not copied")
+        """By word to the process."""
+        await self._copying.run()
 
     def likeness(self, accel: str) -> dict[str, str]:
-        """Nothing: no domain is copied."""
+        """Nothing: a copy runs here (copies_to_hosts)."""
         return {}
 
     async def devices(self) -> bytes:
-        """As send_copy()."""
-        raise VmError("a Xen domain is not copied")
+        """Not yet."""
+        raise VmError("the state of a Xen domain is not kept")
 
     async def load(self, devices: bytes, version: str) -> None:
-        """As send_copy()."""
-        raise VmError("a Xen domain is not copied")
+        """Not yet."""
+        raise VmError("the state of a Xen domain is not kept")
 
     @property
     def version(self) -> str:
@@ -177,7 +198,22 @@ class Xen:
 
     def release(self) -> None:
         """Give the addresses back; a process that inherited them holds them still."""
+        self._copying.close()
         places.release(self._leases)
+
+
+def _placed(place: places.Place, spec: VmSpec, *, copied: bool) -> tuple[tuple[Card, ...], list[lab.Address]]:
+    """As places.assign_addresses(). Which address of those that its original was given for children is a copy's is
+    known, and told to its guest, when it is made. Until then its original's stands there; it is not asked for again."""
+    told = [_is_told_later([card], copied=copied) for card in spec.cards]
+    asked = [replace(card, ip="none") if known else card for card, known in zip(spec.cards, told, strict=True)]
+    cards, leases = places.assign_addresses(place, asked, spec.uuid)
+    ips = [was.ip if known else card.ip for card, was, known in zip(cards, spec.cards, told, strict=True)]
+    return tuple(replace(card, ip=ip) for card, ip in zip(cards, ips, strict=True)), leases
+
+
+def _is_told_later(cards: Sequence[Card], *, copied: bool) -> bool:
+    return copied and any(card.kind != "user" and card.is_told for card in cards)
 
 
 def _domain(spec: VmSpec, cards: Sequence[Card], disks: Sequence[str]) -> xlconfig.Domain:

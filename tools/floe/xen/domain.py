@@ -4,22 +4,23 @@
 the guest's console, its 16550 (which a Xen guest does not have: nothing comes), events for its owner, and the line of
 the guest's family where it may have one.
 
-It makes the domain, joins its console and that line with the sockets, ends it on SIGTERM, and ends when it has ended,
-with QEMU's exit status. It owns nothing that outlives it: when it is killed, the script in dom0 sees the end of its
-input and destroys the domain.
+It makes the domain, or waits for one that it is to make a copy of (--copied: copying.py says how it is asked), joins
+its console and that line with the sockets, ends it on SIGTERM, and ends when it has ended, with QEMU's exit status. It
+owns nothing that outlives it: when it is killed, the script in dom0 sees the end of its input and destroys the domain.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import select
 import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from floe.errors import FloeError
@@ -27,6 +28,7 @@ from floe.spec.disks import Disk
 from floe.spec.handover import Blob
 from floe.spec.ports import Forward
 from floe.xen import events, places, scripts, xlconfig
+from floe.xen.arrival import Arrival
 from floe.xen.joint import Joint, receive, send
 from floe.xen.wire import Wire
 
@@ -53,10 +55,14 @@ class Domain:
         self._joints: dict[Wire, Joint] = {}
         self._line = b""  # the beginning of one from the control script
         self._xl_lines: list[str] = []  # output of xl's own
+        self._number = ""  # of the domain, once it is there
         self._running = False
         self._stopping = False  # our owner asked for it
         self._ending: tuple[int, str, int | None] | None = None  # exit status, reason, bytes of console in all
         self._ended_at = 0.0
+        self._asked = b""  # the beginning of a line of our owner's
+        self._arrival = Arrival()
+        self._provide: Callable[[], str] | None = None  # the configuration of a copy
         self._wakeup, wakeup = socket.socketpair()
         self._wakeup.setblocking(False)
         wakeup.setblocking(False)
@@ -64,11 +70,28 @@ class Domain:
 
     def run(self, elf: bytes, configuration: str, blobs: Sequence[Blob]) -> int:
         """Exit status of this process. Raises FloeError when there is no domain, or none any more."""
-        signal.signal(signal.SIGTERM, self._stop)
+        store = self._store(blobs)
+        return self._serve(scripts.control(len(elf), configuration, store), elf + store.encode())
+
+    def run_copy(self, provide: Callable[[], str], blobs: Sequence[Blob]) -> int:
+        """As run(), of a domain that is made of another one. provide: what is lent to it, once that one stands still;
+        returns the configuration."""
+        self._provide = provide
+        store = self._store(blobs)
+        try:
+            return self._serve(scripts.control_copy(store), store.encode())
+        except (FloeError, OSError) as e:
+            self._arrival.answer(e.message if isinstance(e, FloeError) else str(e))
+            raise
+
+    def _store(self, blobs: Sequence[Blob]) -> str:
         seed = b"" if self._place.has_rdrand() else os.urandom(_SEED)
-        store = scripts.store(blobs, seed, family=bool(self._kin))
-        self._control = self._place.connect(scripts.control(len(elf), configuration, store))
-        self._to_control += elf + store.encode()
+        return scripts.store(blobs, seed, family=bool(self._kin))
+
+    def _serve(self, control: str, given: bytes) -> int:
+        signal.signal(signal.SIGTERM, self._stop)
+        self._control = self._place.connect(control)
+        self._to_control += given
         self._control.setblocking(False)
         self._joints[self._owner] = Joint(self._place.connect(scripts.CONSOLE), self._owner)
         for wire in self._kin:
@@ -87,8 +110,8 @@ class Domain:
 
     # ---- one turn -----------------------------------------------------------------------------------
 
-    def _turn(self) -> None:
-        """Wait until something can be moved, and move it."""
+    def _ready(self) -> set[int]:
+        """Wait until something can be moved: which descriptors say so."""
         assert self._control is not None
         poll = select.poll()
         poll.register(self._wakeup, select.POLLIN)
@@ -99,7 +122,13 @@ class Domain:
             reading = wire not in self._joints or self._joints[wire].room
             if (mask := wire.mask(reading=reading)) and wire.fileno() >= 0:
                 poll.register(wire, mask)
-        ready = {fd for fd, _ in poll.poll(self._timeout_ms())}
+        if self._arrival.fileno() >= 0:
+            poll.register(self._arrival, select.POLLIN)
+        return {fd for fd, _ in poll.poll(self._timeout_ms())}
+
+    def _turn(self) -> None:
+        """Move what can be moved."""
+        ready = self._ready()
         if self._wakeup.fileno() in ready:
             self._wakeup.recv(64)
         for wire in self._wires:  # first: what the guest says is for an owner that has come, not for one that has left
@@ -107,6 +136,8 @@ class Domain:
                 data = wire.turn()
                 if wire in self._joints:
                     self._joints[wire].put(data)
+                elif wire is self._events:
+                    self._heed(data)
         for wire in self._kin:
             if wire.left and not self._joints[wire].closed:  # nobody else knows what has been said on it
                 self._joints[wire].close()
@@ -117,6 +148,28 @@ class Domain:
         for wire in self._kin:
             if self._joints[wire].closed and wire.idle:
                 wire.hang_up()
+        if self._arrival.fileno() in ready:
+            self._arrival_turn()
+
+    def _arrival_turn(self) -> None:
+        number = self._arrival.turn()
+        if number is not None:
+            assert self._provide is not None
+            configuration = self._provide().encode()
+            self._to_control += f"copy {number} {len(configuration)}\n".encode() + configuration
+
+    def _heed(self, data: bytes) -> None:
+        """What our owner asks of a copy: copying.py has the list."""
+        if self._provide is None:
+            return
+        *lines, self._asked = (self._asked + data).split(b"\n")
+        for line in lines:
+            asked = json.loads(line)
+            if asked["do"] == "expect":
+                self._arrival.expect(asked["fd"])
+                self._events.put(events.encode("EXPECTS"))
+            elif asked["do"] == "run":
+                self._to_control += scripts.RUN
 
     def _control_turn(self, ready: set[int]) -> None:
         assert self._control is not None
@@ -127,7 +180,7 @@ class Domain:
         if data == b"":
             if self._running:
                 raise places.connection_lost_error(self._place)
-            raise places.create_failed_error(self._xl_lines, self._place)
+            raise self._not_made()
         *lines, self._line = (self._line + (data or b"")).split(b"\n")
         for line in lines:
             self._handle_line(line.decode(errors="replace"))
@@ -139,19 +192,27 @@ class Domain:
         word, *rest = line.removeprefix(scripts.MARK).split() or [""]
         if word == "domain":
             number, folder, *tty = rest
+            self._number = number
             self._joints[self._owner].tell("".join(tty) or "/dev/null")
             for wire in self._kin:
                 self._joints[wire].tell(f"{number} {folder}")
         elif word == "up":
             self._running = True
-            self._events.put(events.encode("RESUME"))
+            self._events.put(events.encode("RESUME", domain=self._number))
+        elif word == "copied":
+            self._arrival.answer()
         elif word == "shutdown":
             self._ending = _ending(rest)
             self._ended_at = time.monotonic()
         elif word == "xl" and self._ending is None and not self._stopping:
             if not self._running:
-                raise places.create_failed_error(self._xl_lines, self._place)
+                raise self._not_made()
             raise FloeError("the domain was destroyed from outside")
+
+    def _not_made(self) -> FloeError:
+        if self._provide is None:
+            return places.create_failed_error(self._xl_lines, self._place)
+        return places.copy_failed_error(self._xl_lines, self._place)
 
     # ---- the end ------------------------------------------------------------------------------------
 
@@ -215,6 +276,7 @@ def main() -> int:
     parser.add_argument("--forward", action="append", default=[], help="PROTOCOL,ADDRESS,PORT,GUEST,PORT")
     parser.add_argument("--disk", action="append", default=[], help="ro|rw,PATH")
     parser.add_argument("--blob", action="append", default=[], help="NAME=DESCRIPTOR")
+    parser.add_argument("--copied", action="store_true")
     for wire in ("--console", "--serial", "--events"):
         parser.add_argument(wire, type=int, required=True)
     parser.add_argument("--family", type=int)
@@ -227,8 +289,12 @@ def main() -> int:
             signal.signal(signal.SIGTERM, _terminate)
             for one in wires:
                 one.wait()
-            configuration = _provide(place, options, leases)
-            return Domain(place, wires).run(Path(options.elf).read_bytes(), configuration, _blobs(options.blob))
+            domain, blobs = Domain(place, wires), _blobs(options.blob)
+            _forward(place, options, leases)
+            if options.copied:
+                return domain.run_copy(lambda: _configuration(place, options, leases), blobs)
+            configuration = _configuration(place, options, leases)
+            return domain.run(Path(options.elf).read_bytes(), configuration, blobs)
         except _Terminated:
             wires[2].put(events.encode("SHUTDOWN", reason="host-signal"))
             return 0
@@ -247,20 +313,29 @@ def _terminate(number: int, frame: object) -> None:
     raise _Terminated
 
 
-def _provide(place: places.Place, options: argparse.Namespace, leases: contextlib.ExitStack) -> str:
-    """Forward ports and bring disks to dom0; returns the configuration with the names they have there."""
-    targets: list[str] = []
+def _forward(place: places.Place, options: argparse.Namespace, leases: contextlib.ExitStack) -> None:
     for text in options.forward:
         protocol, address, port, guest, guest_port = text.split(",")
         lease = place.forward(Forward(address, int(port), int(guest_port), protocol), guest)
         leases.callback(lease.close)
+
+
+def _configuration(place: places.Place, options: argparse.Namespace, leases: contextlib.ExitStack) -> str:
+    """Bring the disks to dom0; returns the configuration with the names they have there."""
+    targets: list[str] = []
     for number, text in enumerate(options.disk):
         access, _, path = text.partition(",")
-        target, disk = place.disk(Disk(Path(path), readonly=access == "ro"))
+        target, disk = place.disk(Disk(_for_others(path), readonly=access == "ro"))
         if disk is not None:
             leases.callback(disk.close)
         targets.append(xlconfig.disk(target, number, readonly=access == "ro"))
     return "".join([options.config, *xlconfig.disk_lines(targets)])
+
+
+def _for_others(path: str) -> Path:
+    """A file that we have inherited, by a name that is good in other processes."""
+    folder, _, number = path.rpartition("/")
+    return Path(f"/proc/{os.getpid()}/fd/{number}" if folder == "/dev/fd" else path)
 
 
 if __name__ == "__main__":

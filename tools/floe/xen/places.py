@@ -206,6 +206,14 @@ def create_failed_error(output: Sequence[str], place: Place) -> VmError:
     return VmError("xl refused to create the domain", evidence=evidence, hint=hint)
 
 
+def copy_failed_error(output: Sequence[str], place: Place) -> VmError:
+    """The error for a domain that xl did not make of another one, from xl's own output."""
+    lines = [line.strip() for line in output if line.strip()]
+    said = next((line for line in lines if "rror" in line), lines[-1] if lines else "it says nothing")
+    evidence = "\n".join(filter(None, ["\n".join(f"xl: {line}" for line in lines[-12:]), place.evidence()]))
+    return VmError(f"xl did not copy the domain: {said}", evidence=evidence, hint="xl dmesg")
+
+
 def connection_lost_error(place: Place) -> FloeError:
     """The error for a connection to dom0 that ended by itself."""
     return VmError("the connection to dom0 has ended", evidence=place.evidence(), hint="floe doctor")

@@ -6,6 +6,7 @@ The first word of a line that is for us is `floe:`; all else on the stream is xl
 
     floe: domain ID FOLDER TTY
                            it is made; FOLDER is control.sh's own; TTY is where xenconsoled has its console
+    floe: copied           it is there as a copy of another one, which has gone on
     floe: up               it runs
     floe: shutdown R A B   the reason of SCHEDOP_shutdown (public/sched.h), and two words of the guest's data/floe-exit
     floe: xl STATUS        xl has ended: the domain is gone, or was never made, or has shut down and is preserved
@@ -47,6 +48,7 @@ echo $$ >"$d/family" || exit
 exec vchan-socket-proxy "$id" "/local/domain/$id/data/floe-family" - 2>/dev/null
 """
 END_FAMILY = b"family\n"  # to control.sh: end that program
+RUN = b"run\n"  # let the copy run
 # Without it the guest has no line, and is not told of one.
 _WANTED = f"""{_PROGRAMS}
 if command -v vchan-socket-proxy >/dev/null; then
@@ -59,6 +61,11 @@ def control(elf_bytes: int, config: str, store: str) -> str:
     """control.sh with its arguments, for a domain of that ELF, configuration and text of store()."""
     arguments = shlex.join([str(elf_bytes), str(len(store.encode())), config])
     return f"set -- {arguments}\n{_CONTROL.read_text()}"
+
+
+def control_copy(store: str) -> str:
+    """The same for a domain that will be made of another one."""
+    return control(0, "", store)
 
 
 def store(blobs: Sequence[Blob], seed: bytes, *, family: bool = False) -> str:
