@@ -34,12 +34,12 @@ typedef struct {
 typedef struct {
     netdev_seg_t seg[NETDEV_MAX_SEGS];
     uint16_t nsegs;
-    uint16_t csum_start;  // tx: byte offset where summing starts; used when csum_needed
-    uint16_t csum_offset; // tx: where the sum goes, counted from csum_start
-    uint16_t gso_size;    // tx: payload bytes per piece; 0 with NETDEV_GSO_NONE
-    uint16_t hdr_len;     // tx: bytes of all headers, for gso
-    uint8_t gso;          // netdev_gso_t
-    bool csum_needed;     // tx: the pseudo-header sum is in place, the device completes it
+    uint16_t csum_start; // byte offset where summing starts; used when csum_needed; rx: 0 where only the stack can tell
+    uint16_t csum_offset; // where the sum goes, counted from csum_start
+    uint16_t gso_size;    // payload bytes per piece; 0 with NETDEV_GSO_NONE
+    uint16_t hdr_len;     // tx: bytes of all headers, for gso; rx: 0
+    uint8_t gso;          // netdev_gso_t; rx: what the host says, which the frame need not bear out
+    bool csum_needed;     // the pseudo-header sum is in place; tx: the device completes it; rx: nobody has, yet
     bool csum_good;       // rx: the device (or the host that made the frame) vouches for the checksum
     void *cookie;         // tx: the stack's, handed back by tx_return; rx: the driver's, untouched by the stack
 } netdev_frame_t;

@@ -29,7 +29,7 @@ enum { // 5.1.3
 
 enum { CONFIG_MAC = 0, CONFIG_STATUS = 6, CONFIG_MTU = 10, STATUS_LINK_UP = 1 }; // 5.1.4
 enum { HDR_F_NEEDS_CSUM = 1, HDR_F_DATA_VALID = 2 };                             // 5.1.6
-enum { GSO_NONE = 0, GSO_TCPV4 = 1, GSO_TCPV6 = 4 };
+enum { GSO_NONE = 0, GSO_TCPV4 = 1, GSO_TCPV6 = 4, GSO_ECN = 0x80 };
 enum { RX_QUEUE = 0, TX_QUEUE = 1, TX_SIZE = 256 };
 enum { ETH_HEADER = 14, VLAN_TAG = 4, MTU_DEFAULT = 1500, MTU_MIN = 68, FRAME_MAX = 65535 };
 
@@ -134,10 +134,32 @@ static int rx_gather(vnet_t *n) {
     return 0;
 }
 
+// What the header says of the frame (5.1.6.4) that is left to whoever sends it on: as far as it was negotiated.
+static void rx_offloads(const vnet_t *n, const volatile vnet_hdr_t *hdr, uint32_t total, netdev_frame_t *out) {
+    bool offered = (n->dev.features & NETDEV_F_RX_CSUM) != 0;
+    uint8_t flags = hdr->flags, type = hdr->gso_type & (uint8_t)~GSO_ECN;
+    uint16_t start = hdr->csum_start, offset = hdr->csum_offset, size = hdr->gso_size;
+    out->csum_start = out->csum_offset = out->gso_size = out->hdr_len = 0;
+    out->gso = NETDEV_GSO_NONE;
+    out->csum_good = offered && (flags & (HDR_F_NEEDS_CSUM | HDR_F_DATA_VALID)) != 0;
+    out->csum_needed = offered && (flags & HDR_F_NEEDS_CSUM) != 0 && (uint32_t)start + offset + 2 <= total;
+    if (!out->csum_needed) {
+        return;
+    }
+    out->csum_start = start;
+    out->csum_offset = offset;
+    bool tcp4 = type == GSO_TCPV4 && (n->v->features & BIT64(F_GUEST_TSO4_BIT)) != 0;
+    bool tcp6 = type == GSO_TCPV6 && (n->v->features & BIT64(F_GUEST_TSO6_BIT)) != 0;
+    if (size > 0 && (tcp4 || tcp6)) {
+        out->gso = tcp4 ? NETDEV_GSO_TCP4 : NETDEV_GSO_TCP6;
+        out->gso_size = size;
+    }
+}
+
 // Describe the assembled frame. False: no frame at all (empty or too long), its buffers went back.
 static bool rx_describe(vnet_t *n, netdev_frame_t *out) {
     vnet_rxbuf_t *b = n->first;
-    uint8_t flags = ((const volatile vnet_hdr_t *)b->base)->flags;
+    const volatile vnet_hdr_t *hdr = (const volatile vnet_hdr_t *)b->base;
     uint32_t total = 0;
     out->nsegs = 0;
     for (uint32_t skip = n->hdr_len; b != NULL; b = b->next, skip = 0) {
@@ -151,10 +173,7 @@ static bool rx_describe(vnet_t *n, netdev_frame_t *out) {
         rx_recycle(n, n->first);
         return false;
     }
-    out->csum_start = out->csum_offset = out->gso_size = out->hdr_len = 0;
-    out->gso = NETDEV_GSO_NONE;
-    out->csum_needed = false;
-    out->csum_good = (n->dev.features & NETDEV_F_RX_CSUM) != 0 && (flags & (HDR_F_NEEDS_CSUM | HDR_F_DATA_VALID)) != 0;
+    rx_offloads(n, hdr, total, out);
     out->cookie = n->first;
     n->first->lent = true;
     n->dev.stats.rx_frames++;

@@ -43,7 +43,9 @@ struct netfront {
     rxbuf_t *first, *last; // frame in assembly
     uint64_t partial_since;
     uint32_t rx_total, rx_pieces;
-    uint16_t rx_flags;                           // of the frame's first piece
+    uint16_t rx_flags;    // of the frame's first piece
+    uint16_t rx_gso_size; // of the frame's extra info, where it has one
+    uint8_t rx_gso_type;
     bool rx_more, rx_extra, rx_gso_seen, rx_bad; // what comes next; what came
 };
 

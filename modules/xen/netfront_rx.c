@@ -41,6 +41,8 @@ static int rx_extra(netfront_t *n, const netif_extra_t *e) {
         return netfront_die(n, "received frame of a segmentation that nobody asked for");
     }
     n->rx_gso_seen = true;
+    n->rx_gso_type = e->gso_type;
+    n->rx_gso_size = e->gso_size;
     n->rx_extra = (e->flags & NETIF_EXTRA_FLAG_MORE) != 0;
     return 0;
 }
@@ -118,10 +120,14 @@ static bool rx_describe(netfront_t *n, netdev_frame_t *out) {
             out->seg[out->nsegs++] = (netdev_seg_t){b->page.base + b->offset, b->len};
         }
     }
-    out->csum_start = out->csum_offset = out->gso_size = out->hdr_len = 0;
+    out->csum_start = out->csum_offset = out->gso_size = out->hdr_len = 0; // where the sum goes is not told
     out->gso = NETDEV_GSO_NONE;
-    out->csum_needed = false;
     // Blank: it never was on a wire, and what stands there is not a checksum yet.
+    out->csum_needed = (n->rx_flags & NETIF_RXF_CSUM_BLANK) != 0;
+    if (n->rx_gso_seen && out->csum_needed) {
+        out->gso = n->rx_gso_type == NETIF_GSO_TCPV4 ? NETDEV_GSO_TCP4 : NETDEV_GSO_TCP6;
+        out->gso_size = n->rx_gso_size;
+    }
     out->csum_good = (n->rx_flags & (NETIF_RXF_DATA_VALIDATED | NETIF_RXF_CSUM_BLANK)) != 0;
     n->dev.stats.rx_frames++;
     n->dev.stats.rx_bytes += n->rx_total;

@@ -36,9 +36,17 @@ class Card(NetUser):
         assert self.probe() == 1, self.h.log
         return self
 
-    def receive(self, data: bytes, buffers: int = 1, flags: int = 0) -> None:
-        """An honest reception: header, then the frame spread over so many buffers, all but the last one full."""
-        rest = struct.pack("<BBHHHHH", flags, 0, 0, 0, 0, 0, buffers) + data
+    def receive(
+        self,
+        data: bytes,
+        buffers: int = 1,
+        flags: int = 0,
+        gso: tuple[int, int] = (0, 0),
+        csum: tuple[int, int] = (0, 0),
+    ) -> None:
+        """An honest reception: header, then the frame spread over so many buffers, all but the last one full. gso: type
+        and size; csum: start and offset."""
+        rest = struct.pack("<BBHHHHH", flags, gso[0], 0, gso[1], *csum, buffers) + data
         for _ in range(buffers):
             chain = self.dev.take(RX)
             part, rest = rest[: chain.writable[0]], rest[chain.writable[0] :]

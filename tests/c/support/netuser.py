@@ -16,10 +16,13 @@ SMALL_VM, LARGE_VM = 8 << 20, 64 << 20
 
 @dataclass
 class Frame:
+    """offload: what was left to do: csum, start, offset, gso, size."""
+
     cookie: int
     csum_good: bool
     segments: int
     data: bytes
+    offload: tuple[int, ...] = ()
 
 
 def pattern(n: int) -> bytes:
@@ -73,7 +76,8 @@ class NetUser(ABC):
         answer = self.h.do("rx", self.index).split()
         if answer[0] != "0":
             return int(answer[0])
-        return Frame(int(answer[1]), answer[2] == "1", int(answer[3]), bytes.fromhex(answer[4]))
+        data, offload = bytes.fromhex(answer[4]), tuple(map(int, answer[5:]))
+        return Frame(int(answer[1]), answer[2] == "1", int(answer[3]), data, offload)
 
     def frame(self) -> Frame:
         frame = self.take()

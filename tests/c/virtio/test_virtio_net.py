@@ -102,6 +102,32 @@ def test_receive_checksum_vouched_for(card: Card, flags: int, good: bool) -> Non
     assert card.frame().csum_good is good
 
 
+@pytest.mark.parametrize(
+    ("missing", "flags", "gso", "csum", "told"),
+    [
+        (0, 1, (0, 0), (34, 16), (1, 34, 16, 0, 0)),
+        (0, 1, (1, 1448), (34, 16), (1, 34, 16, 1, 1448)),
+        (0, 1, (4, 1428), (54, 16), (1, 54, 16, 2, 1428)),
+        (0, 1, (0x81, 1448), (34, 16), (1, 34, 16, 1, 1448)),  # with ECN
+        (0, 0, (1, 1448), (34, 16), (0, 0, 0, 0, 0)),  # what has to be cut has no checksum yet
+        (0, 2, (0, 0), (34, 16), (0, 0, 0, 0, 0)),
+        (0, 1, (1, 0), (34, 16), (1, 34, 16, 0, 0)),
+        (0, 1, (3, 1448), (34, 6), (1, 34, 6, 0, 0)),  # UDP was not negotiated
+        (0, 1, (1, 1448), (3999, 16), (0, 0, 0, 0, 0)),  # beyond the frame
+        (0, 1, (1, 1448), (65535, 65535), (0, 0, 0, 0, 0)),
+        (GUEST_TSO4, 1, (1, 1448), (34, 16), (1, 34, 16, 0, 0)),
+        (GUEST_CSUM, 1, (1, 1448), (34, 16), (0, 0, 0, 0, 0)),
+    ],
+)
+def test_receive_what_is_left_to_do(
+    card: Card, missing: int, flags: int, gso: tuple[int, int], csum: tuple[int, int], told: tuple[int, ...]
+) -> None:
+    card.dev.set(features=(USUAL | GUEST_CSUM | GUEST_TSO4 | GUEST_TSO6) & ~missing)
+    card.up()
+    card.receive(pattern(4000), flags=flags, gso=gso, csum=csum)
+    assert card.frame().offload == told
+
+
 @pytest.mark.parametrize("total", [4096 - 11, 9000, 65535])
 def test_receive_over_several_buffers(card: Card, total: int) -> None:
     card.up()

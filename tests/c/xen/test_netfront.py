@@ -70,8 +70,18 @@ def test_receive_in_pieces(card: XenCard, total: int, gso: tuple[int, int] | Non
         card.receive(pattern(total), RX_BLANK, gso)
         frame = card.frame()
         assert frame.data == pattern(total) and frame.segments == -(-total // PAGE)
+        assert frame.offload == (1, 0, 0, *(gso or (0, 0)))  # where the sum goes is the stack's to find
         card.give_back(frame)
     assert card.buffers() == 256
+
+
+def test_receive_what_nothing_is_left_to_do_of(card: XenCard) -> None:
+    card.up()
+    for flags, gso in ((RX_VALIDATED, None), (0, None), (0, (1, 1448))):
+        card.receive(pattern(30000), RX_BLANK, (1, 1448))
+        assert card.frame().offload == (1, 0, 0, 1, 1448)
+        card.receive(pattern(1000), flags, gso)
+        assert card.frame().offload == (0, 0, 0, 0, 0)
 
 
 def test_receive_a_frame_that_comes_in_parts(card: XenCard) -> None:
