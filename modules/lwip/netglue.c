@@ -39,6 +39,7 @@ typedef struct rxbuf {
 } rxbuf_t;
 
 const uint8_t *netglue_sender;
+netglue_fate_t (*netglue_intercept)(netglue_t *g, netdev_frame_t *f);
 static netglue_t glues[NETDEV_MAX];
 static unsigned glue_count;
 static rxbuf_t *free_list; // grows to the most that was ever in use
@@ -144,6 +145,13 @@ bool netglue_rx(netglue_t *g, unsigned budget) {
             return false;
         }
         g->kick = true;
+        netglue_fate_t fate = netglue_intercept != NULL ? netglue_intercept(g, &f) : NETGLUE_PASSED;
+        if (fate != NETGLUE_PASSED) {
+            if (fate == NETGLUE_DROPPED) {
+                g->dev->ops->rx_return(g->dev, f.cookie);
+            }
+            continue;
+        }
         bool wrap = g->rx_held < g->rx_held_max && f.seg[0].len >= FIRST_MIN;
         struct pbuf *p = wrap ? rx_wrap(g, &f) : rx_copy(g, &f);
         if (p == NULL) {
@@ -159,6 +167,19 @@ bool netglue_rx(netglue_t *g, unsigned budget) {
         netglue_sender = NULL;
     }
     return true;
+}
+
+bool netglue_keep_frame(netglue_t *g) {
+    bool ok = g->rx_held < g->rx_held_max;
+    g->rx_held += ok;
+    return ok;
+}
+
+void netglue_give_back(netglue_t *g, void *cookie) {
+    hal_assert(g->rx_held > 0);
+    g->rx_held--;
+    g->kick = true;
+    g->dev->ops->rx_return(g->dev, cookie);
 }
 
 struct pbuf *netglue_keep(struct pbuf *p) {

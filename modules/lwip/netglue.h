@@ -45,12 +45,25 @@ bool netglue_check_link(netglue_t *g);
 // small or the driver runs short. Takes p, returns what to keep instead.
 struct pbuf *netglue_keep(struct pbuf *p);
 
+// Who looks at received frames before lwIP does, and sends them on without it (modules/packet): NULL where nobody is
+// linked that does. PASSED: lwIP gets the frame; DROPPED: its buffer is returned; KEPT: the other has it, and returns
+// it later, with netglue_give_back().
+typedef enum { NETGLUE_PASSED, NETGLUE_DROPPED, NETGLUE_KEPT } netglue_fate_t;
+extern netglue_fate_t (*netglue_intercept)(netglue_t *g, netdev_frame_t *f);
+// One more frame of this card is kept. False: that would be too many.
+bool netglue_keep_frame(netglue_t *g);
+void netglue_give_back(netglue_t *g, void *cookie);
+
 // lwIP's linkoutput: queue a frame. ERR_MEM: the queue is full, the caller keeps p.
 err_t nettx_push(struct netif *netif, struct pbuf *p);
 // Hand queued frames to the device, joining TCP segments where it cuts them itself.
 void nettx_flush(netglue_t *g);
 // Take back what has left.
 void nettx_reclaim(netglue_t *g);
+// Send a frame past lwIP, in front of what it has queued. Its cookie has bit 1 set and bit 0 clear, and goes to
+// nettx_forwarded once the frame has left. 0, or -errno of tx_provide: not taken.
+int nettx_forward(netglue_t *g, const netdev_frame_t *f);
+extern void (*nettx_forwarded)(void *cookie);
 
 // The MAC address that the frame which lwIP works on came from;
 // NULL: it works on none, or on one of this machine's own.

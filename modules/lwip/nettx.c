@@ -25,6 +25,9 @@ enum { IP4_PROTO_AT = 9, IP4_ADDRS_AT = 12, IP6_NEXT_AT = 6, IP6_ADDRS_AT = 8, T
 u16_t nettx_path_mtu(const ip6_addr_t *to, struct netif *n); // nethooks.h
 enum { PATH_MIN = 1280 };                                    // every IPv6 path takes that (RFC 8200, section 5)
 
+enum { FORWARDED = 2 }; // bit of a cookie that is not lwIP's
+void (*nettx_forwarded)(void *cookie);
+
 // pbufs that went out as one frame; the device's cookie points to it with bit 0 set.
 typedef struct nettx_batch {
     struct pbuf *p[NETDEV_MAX_SEGS];
@@ -257,6 +260,10 @@ void nettx_reclaim(netglue_t *g) {
     void *cookie;
     while (g->tx.in_flight > 0 && (cookie = g->dev->ops->tx_return(g->dev)) != NULL) {
         g->tx.in_flight--;
+        if (((uintptr_t)cookie & FORWARDED) != 0) {
+            nettx_forwarded(cookie);
+            continue;
+        }
         if (((uintptr_t)cookie & 1) == 0) {
             pbuf_free(cookie);
             continue;
@@ -268,6 +275,20 @@ void nettx_reclaim(netglue_t *g) {
         b->next_free = free_batches;
         free_batches = b;
     }
+}
+
+int nettx_forward(netglue_t *g, const netdev_frame_t *f) {
+    hal_assert(((uintptr_t)f->cookie & 3) == FORWARDED);
+    int r = g->dev->dead ? -EIO : g->dev->ops->tx_provide(g->dev, f);
+    if (r == -EAGAIN) { // what has left meanwhile makes room
+        nettx_reclaim(g);
+        r = g->dev->ops->tx_provide(g->dev, f);
+    }
+    if (r == 0) {
+        g->tx.in_flight++;
+        g->kick = true;
+    }
+    return r;
 }
 
 u16_t nettx_path_mtu(const ip6_addr_t *to, struct netif *n) {
