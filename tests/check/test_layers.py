@@ -43,6 +43,9 @@ USES: list[tuple[str, str]] = [
     (r"modules/handoff/handoff[a-z_]*\.[ch]", rf"{STD}|(hal|sock|handoff[a-z_]*|family[a-z]*)\.h"),
     (r"modules/handoff/mod_handoff\.c", rf"{STD}|py/.*|mod_socket\.h|handoff\.h|family[a-z]*\.h"),
     (r"modules/http/http[a-z]+\.[ch]", rf"{STD}|http[a-z]+\.h"),
+    (r"modules/packet/packetjoin\.[ch]", rf"{STD}|lwip/.*|(hal|net[a-z]+|packet[a-z]*)\.h"),
+    (r"modules/packet/packet[a-z]*\.[ch]", rf"{STD}|(hal|netdev|packet[a-z]*)\.h"),
+    (r"modules/packet/mod_packet\.c", rf"{STD}|py/.*|lwip/ip_addr\.h|(mod_netaddr|netcfg|packet[a-z]*)\.h"),
     (r"modules/virtio/.*", rf"{STD}|hal\.h|(netdev|blkdev|familydev)\.h|virt[a-z_]*\.h"),
     (r"modules/xen/.*", rf"{STD}|hal\.h|(netdev|familydev)\.h|xen[a-z_/]*\.h|netfront[a-z_]*\.h|blk[a-z_]*\.h"),
     (
@@ -107,7 +110,7 @@ HYPERVISOR_WORDS = re.compile(
 )
 
 
-@pytest.mark.parametrize("name", matching(r"modules/(netdev|blkdev|dns|family|handoff|lwip|resp|tls)/.*\.[ch]"))
+@pytest.mark.parametrize("name", matching(r"modules/(netdev|blkdev|dns|family|handoff|lwip|packet|resp|tls)/.*\.[ch]"))
 def test_nothing_from_netdev_upward_knows_the_hypervisor(name: str) -> None:
     code = without_comments(read(name))
     assert [m[0] for m in HYPERVISOR_WORDS.finditer(code)] == []
@@ -133,6 +136,7 @@ PREFIXES = [
     (r"modules/[a-z]+/mod_[a-z_]+\.c", r"mod_|floe_|netaddr_"),
     # The last two are lwIP's own hooks: sys_now and the timer it calls.
     (r"modules/lwip/.*", r"net[a-z]+_|sock_|sys_now$|tcp_timer_needed$"),
+    (r"modules/packet/(?!mod_).*", r"packet_"),
     (r"modules/resp/.*", r"resp_"),
     # The last three are what mbedTLS asks of a platform, under its own names.
     (r"modules/tls/.*", r"tls_|mbedtls_(ms_time|platform_gmtime_r|psa_external_get_random)$"),

@@ -24,7 +24,8 @@ from floe.image import names
 READY = port_archive.BUILD / "ready"
 INDEX = "index.json"
 
-_SERVERS = {"_dns", "_http", "_proxy", "_resp", "_timelimit"}  # native parts of images; _dns brings all of the network
+# Native parts of images and of what few scripts import; _dns and _packet bring all of the network.
+_SERVERS = {"_dns", "_http", "_packet", "_proxy", "_resp", "_timelimit"}
 _NETWORK = NETWORK_MODULES | {"websocket", "hashlib"} | _SERVERS
 _TLS = {"tls", "cryptolib"}
 _DISK = {"vfs"}

@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: MIT
+// The joint between the engine, the cards and lwIP: frames come by netglue's interception and leave by nettx_forward(),
+// neighbours are those of lwIP's tables, and the cards' addresses make routes of themselves. Owns the engine, and what
+// it last saw of the cards. Not here: what becomes of a packet (packetfwd.c). Context: main loop.
+
+#include "packetjoin.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "hal.h"
+#include "lwip/etharp.h"
+#include "lwip/nd6.h"
+#include "lwip/priv/nd6_priv.h"
+#include "netglue.h"
+#include "netstack.h"
+#include "packetsend.h"
+
+enum { IP6_NET_BITS = 64, AUTOMATIC_MAX = NETDEV_MAX * (4 + 2 * LWIP_IPV6_NUM_ADDRESSES) + 1, FORWARDED = 2 };
+enum { ROUTES_SHARE = 8 };   // of RAM
+#define LOOK_NS 100000000ull // how often the cards' addresses are looked at
+
+// What routes are made from.
+typedef struct {
+    struct {
+        bool up;
+        uint8_t mac[NETDEV_MAC_LEN];
+        ip4_addr_t ip4, mask, gateway;
+        ip6_addr_t ip6[LWIP_IPV6_NUM_ADDRESSES]; // any: none
+    } card[NETDEV_MAX];
+    ip6_addr_t router;
+    uint8_t router_card;
+} seen_t;
+
+typedef struct {
+    uint8_t family, bits, prefix[16];
+} automatic_t;
+
+static packet_fwd_t *engine;
+static seen_t seen;
+static automatic_t automatic[AUTOMATIC_MAX];
+static unsigned automatic_count;
+static uint64_t looked_ns;
+
+static struct netif *netif_of(unsigned card) { return &netglue_get(card)->netif; }
+
+static unsigned card_of(const struct netif *n) {
+    unsigned card = 0;
+    while (card < netglue_count() && netif_of(card) != n) {
+        card++;
+    }
+    return card;
+}
+
+// ---- neighbours -----------------------------------------------------------------------------------
+
+static ip6_addr_t ip6_of(struct netif *n, const uint8_t *address) {
+    ip6_addr_t a;
+    memcpy(a.addr, address, sizeof a.addr);
+    ip6_addr_clear_zone(&a);
+    ip6_addr_assign_zone(&a, IP6_UNICAST, n);
+    return a;
+}
+
+// As lwIP does when it sends to one: an entry that is stale is found out about, and used meanwhile (RFC 4861, 7.3.3).
+static bool neighbour6(struct netif *n, const uint8_t *address, uint8_t *mac) {
+    ip6_addr_t a = ip6_of(n, address);
+    for (unsigned i = 0; i < LWIP_ND6_NUM_NEIGHBORS; i++) {
+        struct nd6_neighbor_cache_entry *e = &neighbor_cache[i];
+        if (e->state < ND6_REACHABLE || e->netif != n || !ip6_addr_eq(&e->next_hop_address, &a)) {
+            continue;
+        }
+        if (e->state == ND6_STALE) {
+            e->state = ND6_DELAY;
+            e->counter.delay_time = LWIP_ND6_DELAY_FIRST_PROBE_TIME / ND6_TMR_INTERVAL;
+        }
+        memcpy(mac, e->lladdr, NETDEV_MAC_LEN);
+        return true;
+    }
+    return false;
+}
+
+static bool neighbour(unsigned card, unsigned family, const uint8_t *address, uint8_t *mac) {
+    struct netif *n = netif_of(card);
+    if (family == 6) {
+        return neighbour6(n, address, mac);
+    }
+    ip4_addr_t a;
+    const ip4_addr_t *found;
+    struct eth_addr *eth;
+    memcpy(&a.addr, address, sizeof a.addr);
+    if (etharp_find_addr(n, &a, &eth, &found) < 0) {
+        return false;
+    }
+    memcpy(mac, eth->addr, NETDEV_MAC_LEN);
+    return true;
+}
+
+static void ask(unsigned card, unsigned family, const uint8_t *address) {
+    struct netif *n = netif_of(card);
+    if (family == 6) {
+        const u8_t *mac;
+        ip6_addr_t a = ip6_of(n, address);
+        nd6_get_next_hop_addr_or_queue(n, NULL, &a, &mac); // a new entry asks; there is nothing to queue
+        return;
+    }
+    ip4_addr_t a;
+    memcpy(&a.addr, address, sizeof a.addr);
+    etharp_request(n, &a);
+}
+
+// ---- frames ---------------------------------------------------------------------------------------
+
+static bool keep(unsigned card) {
+    netglue_t *g = netglue_get(card), *each;
+    if (netglue_keep_frame(g)) {
+        return true;
+    }
+    for (unsigned i = 0; (each = netglue_get(i)) != NULL; i++) { // some may have left
+        nettx_reclaim(each);
+    }
+    return netglue_keep_frame(g);
+}
+
+static void give_back(unsigned card, void *cookie) { netglue_give_back(netglue_get(card), cookie); }
+
+static int send(unsigned card, netdev_frame_t *f) {
+    void *cookie = f->cookie;
+    f->cookie = (void *)((uintptr_t)cookie | FORWARDED);
+    int r = nettx_forward(netglue_get(card), f);
+    f->cookie = cookie;
+    return r;
+}
+
+static void forwarded(void *cookie) {
+    packet_send_done(&engine->base, (packet_ref_t *)((uintptr_t)cookie & ~(uintptr_t)FORWARDED));
+}
+
+// ---- routes of themselves ---------------------------------------------------------------------------
+
+static void look(seen_t *s) {
+    memset(s, 0, sizeof *s);
+    for (unsigned i = 0; i < netglue_count(); i++) {
+        const struct netif *n = netif_of(i);
+        s->card[i].up = netif_is_up(n) && netif_is_link_up(n);
+        memcpy(s->card[i].mac, n->hwaddr, NETDEV_MAC_LEN);
+        s->card[i].ip4 = *netif_ip4_addr(n);
+        s->card[i].mask = *netif_ip4_netmask(n);
+        s->card[i].gateway = *netif_ip4_gw(n);
+        for (s8_t k = 0; k < LWIP_IPV6_NUM_ADDRESSES; k++) {
+            if (ip6_addr_isvalid(netif_ip6_addr_state(n, k))) {
+                memcpy(s->card[i].ip6[k].addr, netif_ip6_addr(n, k)->addr, sizeof s->card[i].ip6[k].addr);
+            }
+        }
+    }
+    for (unsigned i = 0; i < LWIP_ND6_NUM_ROUTERS; i++) {
+        const struct nd6_router_list_entry *r = &default_router_list[i];
+        if (r->neighbor_entry != NULL && r->invalidation_timer > 0) {
+            memcpy(s->router.addr, r->neighbor_entry->next_hop_address.addr, sizeof s->router.addr);
+            s->router_card = (uint8_t)card_of(r->neighbor_entry->netif);
+            return;
+        }
+    }
+}
+
+// Add one, unless somebody wants it otherwise; this machine's own addresses are never another's.
+static void add(unsigned family, const void *address, unsigned bits, packet_hop_t hop) {
+    automatic_t a = {.family = (uint8_t)family, .bits = (uint8_t)bits};
+    memcpy(a.prefix, address, family == 4 ? 4 : 16);
+    for (unsigned i = bits; i < (family == 4 ? 32u : 128u); i++) {
+        a.prefix[i / 8] &= (uint8_t)~(0x80 >> i % 8);
+    }
+    const packet_hop_t *old = packet_route_get(&engine->routes, family, a.prefix, bits);
+    bool own = hop.kind == PACKET_ROUTE_LOCAL || hop.kind == PACKET_ROUTE_BROADCAST;
+    if ((old != NULL && !own) || automatic_count == AUTOMATIC_MAX) {
+        return; // the first card of those on one network has it
+    }
+    if (packet_route_add(&engine->routes, family, a.prefix, bits, &hop) == 0) {
+        automatic[automatic_count++] = a;
+    }
+}
+
+static void add4(unsigned card) {
+    static const uint8_t any[4];
+    uint32_t ip = seen.card[card].ip4.addr, mask = seen.card[card].mask.addr, all = ip | ~mask;
+    packet_hop_t hop = {.kind = PACKET_ROUTE_LOCAL, .card = (uint8_t)card};
+    if (ip == 0) {
+        return;
+    }
+    add(4, &ip, 32, hop);
+    unsigned bits = 0;
+    for (uint32_t m = lwip_ntohl(mask); m != 0; m <<= 1) {
+        bits++;
+    }
+    if (bits < 31) {
+        hop.kind = PACKET_ROUTE_BROADCAST;
+        add(4, &all, 32, hop);
+    }
+    hop.kind = PACKET_ROUTE_CONNECTED;
+    add(4, &ip, bits, hop);
+    if (seen.card[card].gateway.addr != 0) {
+        hop.kind = PACKET_ROUTE_DEFAULT;
+        hop.gateway = true;
+        memcpy(hop.via, &seen.card[card].gateway.addr, 4);
+        add(4, any, 0, hop);
+    }
+}
+
+static void add6(unsigned card, const ip6_addr_t *a) {
+    packet_hop_t hop = {.kind = PACKET_ROUTE_LOCAL, .card = (uint8_t)card};
+    if (ip6_addr_isany_val(*a)) {
+        return;
+    }
+    add(6, a->addr, 128, hop);
+    if (!ip6_addr_islinklocal(a)) {
+        hop.kind = PACKET_ROUTE_CONNECTED;
+        add(6, a->addr, IP6_NET_BITS, hop);
+    }
+}
+
+static void fill_card(unsigned card) {
+    packet_card_t *c = &engine->base.card[card];
+    *c = (packet_card_t){.dev = netglue_get(card)->dev, .up = seen.card[card].up};
+    memcpy(c->mac, seen.card[card].mac, sizeof c->mac);
+    memcpy(c->ip4, &seen.card[card].ip4.addr, sizeof c->ip4);
+    for (unsigned k = 0; k < LWIP_IPV6_NUM_ADDRESSES; k++) {
+        const ip6_addr_t *a = &seen.card[card].ip6[k];
+        if (!ip6_addr_isany_val(*a) && !ip6_addr_islinklocal(a)) {
+            memcpy(c->ip6, a->addr, sizeof c->ip6);
+            return;
+        }
+    }
+}
+
+// Look at the cards again, and make their routes anew where something is another.
+static void update(bool anyway) {
+    static seen_t now;
+    look(&now);
+    if (!anyway && memcmp(&now, &seen, sizeof now) == 0) {
+        return;
+    }
+    seen = now;
+    for (; automatic_count > 0; automatic_count--) {
+        const automatic_t *a = &automatic[automatic_count - 1];
+        const packet_hop_t *h = packet_route_get(&engine->routes, a->family, a->prefix, a->bits);
+        if (h != NULL && h->kind != PACKET_ROUTE_STATIC) {
+            packet_route_remove(&engine->routes, a->family, a->prefix, a->bits);
+        }
+    }
+    for (unsigned i = 0; i < netglue_count(); i++) {
+        fill_card(i);
+        add4(i);
+        for (unsigned k = 0; k < LWIP_IPV6_NUM_ADDRESSES; k++) {
+            add6(i, &seen.card[i].ip6[k]);
+        }
+    }
+    if (!ip6_addr_isany_val(seen.router) && seen.router_card < netglue_count()) {
+        packet_hop_t hop = {.kind = PACKET_ROUTE_DEFAULT, .card = seen.router_card, .gateway = true};
+        static const uint8_t any[16];
+        memcpy(hop.via, seen.router.addr, sizeof hop.via);
+        add(6, any, 0, hop);
+    }
+}
+
+// ---- running ----------------------------------------------------------------------------------------
+
+static netglue_fate_t intercept(netglue_t *g, netdev_frame_t *f) {
+    static const netglue_fate_t fates[] = {
+        [PACKET_PASSED] = NETGLUE_PASSED, [PACKET_DROPPED] = NETGLUE_DROPPED, [PACKET_KEPT] = NETGLUE_KEPT};
+    uint64_t now = hal_clock_ns();
+    if (now - looked_ns >= LOOK_NS) {
+        looked_ns = now;
+        update(false);
+    }
+    return fates[packet_fwd_frame(engine, card_of(&g->netif), f, now)];
+}
+
+static bool run(void *arg) {
+    (void)arg;
+    return engine->neigh.waiting > 0 && packet_fwd_run(engine, hal_clock_ns());
+}
+
+static uint64_t deadline(void *arg) {
+    (void)arg;
+    return packet_fwd_deadline(engine);
+}
+
+static bool start(void) {
+    static const packet_host_t host = {neighbour, ask, keep, give_back, send};
+    static hal_event_source_t source = {.run = run, .deadline = deadline};
+    packet_fwd_t *w = malloc(sizeof *w);
+    if (w == NULL || !packet_fwd_init(w, &host, hal_mem_total() / ROUTES_SHARE)) {
+        free(w);
+        return false;
+    }
+    engine = w;
+    nettx_forwarded = forwarded;
+    hal_event_add(&source);
+    return true;
+}
+
+packet_fwd_t *packet_join(void) {
+    netstack_start();
+    bool first = engine == NULL;
+    if (first && !start()) {
+        return NULL;
+    }
+    update(first);
+    return engine;
+}
+
+void packet_join_forward(bool on) { netglue_intercept = on && packet_join() != NULL ? intercept : NULL; }
+
+int packet_join_add(unsigned family, const uint8_t *prefix, unsigned bits, const uint8_t *gateway, unsigned card) {
+    packet_hop_t hop = {.kind = PACKET_ROUTE_STATIC, .card = (uint8_t)card, .gateway = gateway != NULL};
+    if (packet_join() == NULL) {
+        return -ENOMEM;
+    }
+    if (gateway != NULL) {
+        const packet_hop_t *way = packet_route_find(&engine->routes, family, gateway);
+        bool near = way != NULL && way->kind == PACKET_ROUTE_CONNECTED;
+        if (card == PACKET_NO_CARD && !near) {
+            return -EHOSTUNREACH;
+        }
+        hop.card = card == PACKET_NO_CARD ? way->card : (uint8_t)card;
+        memcpy(hop.via, gateway, family == 4 ? 4 : 16);
+    }
+    if (hop.card >= netglue_count()) {
+        return -ENODEV;
+    }
+    const packet_hop_t *old = packet_route_get(&engine->routes, family, prefix, bits);
+    if (old != NULL && (old->kind == PACKET_ROUTE_LOCAL || old->kind == PACKET_ROUTE_BROADCAST)) {
+        return -EEXIST;
+    }
+    return packet_route_add(&engine->routes, family, prefix, bits, &hop);
+}
+
+int packet_join_remove(unsigned family, const uint8_t *prefix, unsigned bits) {
+    if (packet_join() == NULL) {
+        return -ENOMEM;
+    }
+    const packet_hop_t *h = packet_route_get(&engine->routes, family, prefix, bits);
+    if (h == NULL || h->kind != PACKET_ROUTE_STATIC) {
+        return -ENOENT;
+    }
+    int r = packet_route_remove(&engine->routes, family, prefix, bits);
+    update(true); // it may have stood in the place of one
+    return r;
+}

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: MIT
+// The joint between the engine, the cards and lwIP. Owns the one engine of this VM. Not here: Python (mod_packet.c).
+// Context: main loop.
+
+#ifndef FLOE_PACKETJOIN_H
+#define FLOE_PACKETJOIN_H
+
+#include "packetfwd.h"
+
+// The engine, set up at the first call; NULL: no memory. Its automatic routes are up to date.
+packet_fwd_t *packet_join(void);
+// Whether frames that are not for this machine go on to where their routes lead. Off at the start.
+void packet_join_forward(bool on);
+// Add or replace a route. card PACKET_NO_CARD: that from which the gateway can be reached. gateway NULL: the hosts are
+// on that card's network. 0; -EINVAL: no such prefix; -ENODEV: no such card; -EHOSTUNREACH: the gateway is on no card's
+// network; -EEXIST: the prefix is an address of this machine's; -ENOSPC, -ENOMEM.
+int packet_join_add(unsigned family, const uint8_t *prefix, unsigned bits, const uint8_t *gateway, unsigned card);
+// 0; -ENOENT: nobody added it; -EINVAL.
+int packet_join_remove(unsigned family, const uint8_t *prefix, unsigned bits);
+
+#endif
