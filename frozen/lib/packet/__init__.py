@@ -1,42 +1,17 @@
 # SPDX-License-Identifier: MIT
-"""Packets that go from card to card, without Python in between: a router's routes and counters. The engine is in C."""
+"""Packets that go from card to card, without Python in between; the engine is in C. A part is in an image only if its
+names are used."""
 
-import _packet
-import network  # the cards come with it
-from _packet import counters
-
-_KEYS = ("prefix", "via", "card", "kind")
-
-
-def forward(on=True):
-    """Whether packets that are not for this machine go on to where their routes lead. Off until this is called."""
-    _packet.forward(on)
+_attrs = {
+    "counters": "router",
+    "forward": "router",
+    "route": "router",
+    "routes": "router",
+}
 
 
-class _Routes:
-    """What `packet.route` is."""
-
-    @staticmethod
-    def add(prefix, via=None, card=None):
-        """Add a route, or replace the one of this prefix: by the router `via`, or straight out of a card.
-
-        `card` is a card's number, as network.LAN() counts them; without it `via` says which. OSError EHOSTUNREACH: no
-        card's network has `via`; ENODEV: no such card; EEXIST: an address of this machine's; ENOSPC: too many routes.
-        """
-        _packet.add(prefix, via, card)
-
-    @staticmethod
-    def remove(prefix):
-        """Take away a route that add() made. OSError ENOENT: there is none."""
-        _packet.remove(prefix)
-
-
-route = _Routes()
-
-
-def routes():
-    """All routes, one dict each: prefix, via (None: straight), card, and kind: static, connected, default, ..."""
-    out = []
-    for address, bits, via, card, kind in _packet.routes():
-        out.append(dict(zip(_KEYS, (f"{address}/{bits}", via, card, kind))))
-    return out
+def __getattr__(name):
+    if name not in _attrs:
+        raise AttributeError(name)
+    globals()[name] = value = getattr(__import__(_attrs[name], globals(), None, (name,), 1), name)
+    return value
