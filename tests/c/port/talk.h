@@ -23,17 +23,21 @@ static uint64_t talk_number(const talk_t *t, int i) { return i < t->n ? strtoull
 
 static int talk_is(const talk_t *t, const char *name) { return t->n > 0 && strcmp(t->word[0], name) == 0; }
 
+static unsigned talk_digit(char c) {
+    const char *digits = "0123456789abcdef", *at = c == 0 ? NULL : strchr(digits, c | 0x20);
+    if (at == NULL) {
+        abort();
+    }
+    return (unsigned)(at - digits);
+}
+
 // Bytes of a word in hexadecimal ("-" for none), in a heap block of exactly their size: the caller frees it.
 static unsigned char *talk_bytes(const talk_t *t, int i, size_t *len) {
     const char *hex = i < t->n && strcmp(t->word[i], "-") != 0 ? t->word[i] : "";
     *len = strlen(hex) / 2;
     unsigned char *p = malloc(*len > 0 ? *len : 1);
     for (size_t k = 0; k < *len; k++) {
-        unsigned v = 0;
-        if (sscanf(hex + 2 * k, "%2x", &v) != 1) {
-            abort();
-        }
-        p[k] = (unsigned char)v;
+        p[k] = (unsigned char)(talk_digit(hex[2 * k]) << 4 | talk_digit(hex[2 * k + 1]));
     }
     return p;
 }
