@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: MIT
+"""A rule program as bytes: what modules/packet/packetprogram.h describes."""
+
+from struct import pack
+
+MAGIC = 0x4C525046
+VERSION = 1
+DEPTH = 16
+STEPS = 1 << 20
+SIZE = 32 << 20
+TEXT = 47
+BURST = 1 << 16
+PERIOD = 86400 * 1000000000
+NONE = 0xFFFFFFFF
+
+HOOKS = ("prerouting", "input", "forward", "postrouting")
+(FAMILY, PROTO, IN, OUT, FRAGMENT, TTL, DSCP, FLAGS, ICMP_TYPE, ICMP_CODE, STATE, SRC4, DST4, SPORT, DPORT, LENGTH,
+ VLAN, MARK, SRC6, DST6, SMAC) = range(21)  # fmt: skip
+(RANGE, SET, LIMIT, COUNT, LOG, SET_MARK, CALL, RETURN, ACCEPT, DROP, REJECT, DNAT, DNAT_MAP, SNAT,
+ MASQUERADE) = range(15)  # fmt: skip
+
+
+def wide(number):
+    """A number of 128 bits, as the engine compares it."""
+    return pack("<QQ", number >> 64, number & 0xFFFFFFFFFFFFFFFF)
+
+
+def pack_ranges(ranges, is_wide):
+    if is_wide:
+        return b"".join(wide(lo) + wide(hi) for lo, hi in ranges)
+    return b"".join(pack("<II", lo, hi) for lo, hi in ranges)
+
+
+def pack_targets(targets):
+    """Of (first port, last port, address, port) each."""
+    return b"".join(pack("<HHHH", lo, hi, port, 0) + pack(">II", number, 0) for lo, hi, number, port in targets)
+
+
+class Program:
+    """What the engine loads. named: (Set or Map, number, encode) of those that may change: encode() gives what
+    the engine is to be told then, or raises ValueError."""
+
+    def __init__(self, content, named):
+        self.bytes = content
+        self.named = named
+
+
+class Tables:
+    """The tables of a program that is being made. Equal entries stand once."""
+
+    def __init__(self):
+        self.names = []
+        self.text = b""
+        self._known = {}
+        self.limits = []
+        self.sets = []
+        self.narrow = []
+        self.wide = []
+        self.maps = []
+        self.targets = []
+        self.counters = []
+
+    def name(self, text):
+        """The number of a name."""
+        raw = text.encode()
+        key = ("name", raw)
+        if key not in self._known:
+            self._known[key] = len(self.names)
+            self.names.append((len(self.text), len(raw)))
+            self.text += raw
+        return self._known[key]
+
+    def add_set(self, ranges, is_wide, name=None):
+        """The number of a set; one with a name is nobody else's."""
+        key = ("set", is_wide, tuple(ranges))
+        if name is None and key in self._known:
+            return self._known[key]
+        pool = self.wide if is_wide else self.narrow
+        self.sets.append((int(is_wide), len(pool), len(ranges), NONE if name is None else self.name(name)))
+        pool += ranges
+        if name is None:
+            self._known[key] = len(self.sets) - 1
+        return len(self.sets) - 1
+
+    def add_target(self, number, port):
+        key = ("target", number, port)
+        if key not in self._known:
+            self._known[key] = len(self.targets)
+            self.targets.append((0, 0, number, port))
+        return self._known[key]
+
+    def add_map(self, targets, name):
+        self.maps.append((len(self.targets), len(targets), self.name(name), 0))
+        self.targets += targets
+        return len(self.maps) - 1
+
+    def add_limit(self, period_ns, burst):
+        self.limits.append((period_ns, burst))
+        return len(self.limits) - 1
+
+    def order_counters(self, names):
+        """Give counters their numbers, in the order of names: {name: number}."""
+        raw = sorted((name.encode(), name) for name in names)
+        self.counters = [self.name(name) for _, name in raw]
+        return {name: i for i, (_, name) in enumerate(raw)}
+
+    def pack(self, entry, chains, code):
+        """The program. entry: a chain or NONE of each hook; chains: (start, end, steps, depth, hooks); code:
+        [op, field, negate, a, b, to]."""
+        parts = [pack("<IIIHBB", *chain, 0) for chain in chains]
+        parts += [pack("<BBBBIII", i[0], i[1], i[2], 0, i[3], i[4], i[5]) for i in code]
+        parts += [pack("<IIII", *each) for each in self.sets + self.maps]
+        parts += [pack("<QII", period, burst, 0) for period, burst in self.limits]
+        parts += [pack("<II", name, 0) for name in self.counters]
+        parts += [pack("<II", *name) for name in self.names]
+        parts += [pack_ranges(self.narrow, False), pack_ranges(self.wide, True), pack_targets(self.targets), self.text]
+        body = b"".join(parts)
+        counts = [len(each) for each in (chains, code, self.sets, self.maps, self.limits, self.counters, self.names,
+                                         self.narrow, self.wide, self.targets, self.text)]  # fmt: skip
+        return pack("<IIIIIII", MAGIC, VERSION, 72 + len(body), *entry) + pack("<IIIIIIIIIII", *counts) + body

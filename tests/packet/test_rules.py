@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: MIT
+"""The engine decides as the reference does, about rule sets and packets at random. FLOE_RULE_SETS sets how many rule
+sets are made beside hypothesis's, with 50 packets each."""
+
+from __future__ import annotations
+
+import os
+from random import Random
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.packet.anyrules import Maker, packet
+from tests.packet.engine import HOOKS, Engine, Packet
+from tests.packet.reference import Reference
+
+RULE_SETS = int(os.environ.get("FLOE_RULE_SETS", "300"))
+PACKETS = 50
+LOG_SIZE = 8
+
+
+def compare(engine: Engine, rule_set: Any, random: Random) -> None:
+    """All that both can be asked about one rule set."""
+    assert engine.load(program := rule_set.compile().bytes), program.hex()
+    engine.log()
+    before, lost = engine.counts(), engine.log()[1]
+    reference = Reference(rule_set)
+    hooks = [hook for hook, chain in rule_set.hooks if chain is not None] or list(HOOKS)
+    questions: list[tuple[str, Packet, int]] = []
+    now = 0
+    for _ in range(PACKETS):
+        now += random.choice((0, 1, 1000, 10**6, 10**9, 2 * 10**10))
+        questions.append((random.choice(hooks), packet(random), now))
+    verdicts = engine.run(questions)
+    for (hook, asked, when), verdict in zip(questions, verdicts, strict=True):
+        assert verdict == reference.run(hook, asked, when), (hook, asked, shown(rule_set))
+    for name, (packets, size) in engine.counts().items():
+        base = before[name]
+        assert (packets - base[0], size - base[1]) == reference.counts.get(name, (0, 0)), shown(rule_set)
+    records, now_lost = engine.log()
+    assert now_lost - lost == max(0, len(reference.log) - LOG_SIZE)
+    wanted = reference.log[-LOG_SIZE:]
+    assert [(r.time_ns, r.hook, r.text) for r in records] == [each[:3] for each in wanted], shown(rule_set)
+    # A record has the packet as it came: a mark that a rule set is the verdict's.
+    assert [r.key[:60] for r in records] == [each[3].pack()[:60] for each in wanted]
+
+
+def shown(rule_set: Any) -> str:
+    chains = [*rule_set.hooks, *rule_set.chains.items()]
+    return "\n".join(f"{name}: {getattr(chain, 'rules', chain)}" for name, chain in chains)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.randoms(use_true_random=False), st.integers(0, 2**32))
+def test_the_engine_agrees_with_the_reference(engine: Engine, random: Random, seed: int) -> None:
+    compare(engine, Maker(random).rule_set(), Random(seed))
+
+
+def test_more_of_them(engine: Engine) -> None:
+    for seed in range(RULE_SETS):
+        random = Random(seed)
+        compare(engine, Maker(random).rule_set(), random)
