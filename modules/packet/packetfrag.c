@@ -34,7 +34,7 @@ bool packet_frag_read(const packet_t *p, packet_frag_key_t *key, packet_piece_t 
         return k->length > header && read_piece(piece, (place & 0x1fff) * 8, k->length - header, (place & 0x2000) != 0);
     }
     uint32_t room = p->frame->seg[0].len - (uint32_t)(ip - (uint8_t *)p->frame->seg[0].base);
-    packet_chain_t chain;
+    packet_ip6_chain_t chain;
     if (!packet_tuple_chain(ip, room < k->length ? room : k->length, &chain) || chain.fragment == 0) {
         return false;
     }

@@ -104,8 +104,8 @@ bool packet_tuple_asks(const packet_tuple_t *t) {
     return t->family == 6 ? t->dport == ICMP6_ECHO : t->dport == ICMP_ECHO || t->dport % 2 != 0;
 }
 
-bool packet_tuple_chain(const uint8_t *ip6, uint32_t room, packet_chain_t *chain) {
-    *chain = (packet_chain_t){.proto = ip6[6], .l4 = PACKET_IP6};
+bool packet_tuple_chain(const uint8_t *ip6, uint32_t room, packet_ip6_chain_t *chain) {
+    *chain = (packet_ip6_chain_t){.proto = ip6[6], .l4 = PACKET_IP6};
     for (unsigned n = 0; n < EXTENSIONS_MAX; n++) {
         uint8_t kind = chain->proto;
         bool fragment = kind == PACKET_IP6_FRAGMENT;
@@ -146,7 +146,7 @@ static bool quoted_header(packet_quote_t *q, unsigned room) {
         q->l4_room = (uint16_t)(room - header);
         return true;
     }
-    packet_chain_t chain;
+    packet_ip6_chain_t chain;
     if (room < PACKET_IP6 || q->ip[0] >> 4 != 6 || !packet_tuple_chain(q->ip, room, &chain) || chain.later ||
         chain.l4 + QUOTED_MIN > room) {
         return false;

@@ -52,9 +52,9 @@ typedef struct {
     bool later;        // a later fragment: what follows is the middle of something
     uint32_t l4;       // where `proto` begins
     uint32_t fragment; // the fragment header; 0: none
-} packet_chain_t;
+} packet_ip6_chain_t;
 
 // Follow them through `room` bytes. False: they do not end there.
-bool packet_tuple_chain(const uint8_t *ip6, uint32_t room, packet_chain_t *chain);
+bool packet_tuple_chain(const uint8_t *ip6, uint32_t room, packet_ip6_chain_t *chain);
 
 #endif
