@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Collection, Sequence
 from random import Random
 from typing import Any
 
@@ -39,16 +40,18 @@ NAT = ["10.0.0.5", "192.168.1.1", "255.255.255.255"]
 
 
 class Maker:
-    """Makes one rule set."""
+    """Makes one rule set. hooks: those it may have; without: words of conditions and actions that it has not."""
 
-    def __init__(self, random: Random) -> None:
+    def __init__(self, random: Random, hooks: Sequence[str] = HOOKS, without: Collection[str] = ()) -> None:
         self.r = random
+        self.hooks = hooks
+        self.without = without
         self.named: dict[Any, Any] = {}
         self.chains: dict[str, list[Any]] = {}
 
     def rule_set(self) -> Any:
         hooks: dict[str, Any] = {}
-        for hook in self.r.sample(HOOKS, self.r.choice((1, 1, 2, 4))):
+        for hook in self.r.sample(self.hooks, min(len(self.hooks), self.r.choice((1, 1, 2, 4)))):
             made = self.rules(hook, 0)
             hooks[hook] = made
             if self.r.random() < 0.7:
@@ -60,40 +63,38 @@ class Maker:
 
     def rule(self, hook: str, depth: int) -> Any:
         family = self.r.choice((4, 6))
-        words: dict[str, Any] = {}
         kind = self.r.choice(("", "", "tcp", "ports", "icmp", "proto"))
-        if kind in ("tcp", "ports"):
-            words["proto"] = "tcp" if kind == "tcp" else self.r.choice(("udp", ["tcp", "udp"], ["udp", 6]))
-            wanted = [word for word in ("sport", "dport") if self.r.random() < 0.5]
-            wanted += ["flags"] if kind == "tcp" and self.r.random() < 0.4 else []
-        elif kind == "icmp":
-            words["proto"] = {4: self.r.choice(("icmp", ["icmp"], 1)), 6: "icmpv6"}[family]
-            wanted = [word for word in ("icmp", "icmp_code") if self.r.random() < 0.5]
-        else:
-            wanted = ["proto"] if kind else []
+        ends = self.ends(hook, depth, kind)
+        is_nat = ends[0].word in ("dnat", "snat", "masquerade")
+        family = 4 if is_nat else family
+        words, wanted = self.protocol(kind, family)
         wanted += [word for word in ("src", "dst") if self.r.random() < 0.3]
         wanted += [self.r.choice(ANYWHERE) for _ in range(self.r.choice((0, 0, 1, 2)))]
         if hook in ("forward", "postrouting") and self.r.random() < 0.2:
             wanted.append("out")
-        ends = self.ends(hook, depth, kind)
-        if self.r.random() < 0.1 and ends[0].word not in ("dnat", "snat", "masquerade"):
+        if self.r.random() < 0.1 and not is_nat:
             words["family"] = family
-        if ends[0].word in ("dnat", "snat", "masquerade"):
-            family = 4
-            if words.get("proto") == "icmpv6":
-                words["proto"] = "icmp"
         for word in wanted:
-            words[word] = self.value(word, family)
-        if items(words.get("proto")) == ["icmp"]:
-            words.pop("family", None)  # of a proto at random: IPv4's, whatever the rule's family is
-            for word in [word for word in ("src", "dst") if word in words and family == 6]:
-                del words[word]
-        if items(words.get("proto")) == ["icmpv6"] and (family == 4 or ends[0].word in ("dnat", "snat", "masquerade")):
-            words["proto"] = "gre"
+            if word not in self.without:
+                words[word] = self.value(word, family)
+        if items(words.get("proto")) == [{4: "icmpv6", 6: "icmp"}[family]]:
+            words["proto"] = "gre"  # one at random, which is about the other family
         made = r.rule(**words)
         for action in (*self.middle(), *ends):
-            made = made >> action
+            if action.word not in self.without:
+                made = made >> action
         return made
+
+    def protocol(self, kind: str, family: int) -> tuple[dict[str, Any], list[str]]:
+        """Conditions about the protocol, and words that may stand beside them."""
+        if kind in ("tcp", "ports"):
+            proto = "tcp" if kind == "tcp" else self.r.choice(("udp", ["tcp", "udp"], ["udp", 6]))
+            wanted = [word for word in ("sport", "dport") if self.r.random() < 0.5]
+            return {"proto": proto}, wanted + (["flags"] if kind == "tcp" and self.r.random() < 0.4 else [])
+        if kind == "icmp":
+            wanted = [word for word in ("icmp", "icmp_code") if self.r.random() < 0.5]
+            return {"proto": self.r.choice(("icmp", ["icmp"], 1)) if family == 4 else "icmpv6"}, wanted
+        return {}, ["proto"] if kind else []
 
     def value(self, word: str, family: int) -> Any:
         known = ADDRESSES[family] if word in ("src", "dst") else NUMBERS[word]

@@ -38,7 +38,7 @@ def made(
 
 CALL = [[p.CALL, 0, 0, 1, 0, 0], ACCEPT, RETURN]
 SET = [[p.SET, p.PROTO, 0, 0, 0, 1], ACCEPT]
-NAMES = {"names": [(0, 1), (1, 1)], "text": b"ab"}
+NAMES: dict[str, Any] = {"names": [(0, 1), (1, 1)], "text": b"ab"}
 
 
 def test_such_programs_are_taken(engine: Engine) -> None:

@@ -41,6 +41,7 @@ TEST_PACKAGES = {
     "dosfstools": "/usr/sbin/fsck.fat",
     "wrk": "wrk",
     "iproute2": "ip",
+    "nftables": "/usr/sbin/nft",
     "git": "git",
     "openssl": "openssl",
     "openssh-client": "ssh",
