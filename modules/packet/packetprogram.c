@@ -42,8 +42,9 @@ int packet_program_open(packet_sections_t *s, const uint8_t *bytes, size_t len) 
     s->narrow = s->names == NULL ? NULL : section(&at, &left, h->narrow, sizeof *s->narrow);
     s->wide = s->narrow == NULL ? NULL : section(&at, &left, h->wide, sizeof *s->wide);
     s->targets = s->wide == NULL ? NULL : section(&at, &left, h->targets, sizeof *s->targets);
-    s->text = s->targets == NULL ? NULL : section(&at, &left, h->text, 1);
-    return s->text != NULL && left == 0 ? 0 : -EINVAL;
+    s->cases = s->targets == NULL ? NULL : section(&at, &left, h->cases, sizeof *s->cases);
+    s->text = s->cases == NULL ? NULL : section(&at, &left, h->text, 1);
+    return s->text != NULL && left == 0 && h->zero == 0 ? 0 : -EINVAL;
 }
 
 int packet_program_narrow(const packet_narrow_t *ranges, size_t count) {
@@ -142,6 +143,8 @@ static int check_insn(const packet_sections_t *s, const packet_insn_t *i, uint8_
                    s->sets[i->a].wide == (i->field >= PACKET_F_NARROW);
         case PACKET_OP_LIMIT:
             return plain && i->a < h->limits;
+        case PACKET_OP_SWITCH:
+            return i->field < PACKET_F_NARROW && i->negate == 0 && is_within(i->a, i->b, h->cases);
         case PACKET_OP_COUNT:
             return plain && i->a < h->counters;
         case PACKET_OP_LOG:
@@ -169,10 +172,26 @@ static int check_insn(const packet_sections_t *s, const packet_insn_t *i, uint8_
     }
 }
 
-static int may_jump(uint8_t op) { return op <= PACKET_OP_LIMIT || op == PACKET_OP_DNAT_MAP; }
+static int may_jump(uint8_t op) { return op <= PACKET_OP_SWITCH || op == PACKET_OP_DNAT_MAP; }
 
 // Whether nothing runs on behind it.
 static int is_last(uint8_t op) { return op >= PACKET_OP_RETURN && op != PACKET_OP_DNAT_MAP; }
+
+// The cases of an instruction at `at` of a chain, of which `used` are others'.
+static int check_cases(const packet_sections_t *s, uint32_t at, uint32_t end, uint32_t *used) {
+    const packet_insn_t *i = &s->code[at];
+    if (i->a != *used) {
+        return -EINVAL;
+    }
+    *used += i->b;
+    for (uint32_t n = i->a; n < *used; n++) {
+        const packet_case_t *c = &s->cases[n];
+        if (c->lo > c->hi || (n > i->a && c->lo <= c[-1].hi) || c->to <= at || c->to >= end || c->zero != 0) {
+            return -EINVAL;
+        }
+    }
+    return 0;
+}
 
 static int is_entry(const packet_program_t *h, uint32_t chain) {
     for (unsigned hook = 0; hook < PACKET_HOOKS; hook++) {
@@ -183,7 +202,8 @@ static int is_entry(const packet_program_t *h, uint32_t chain) {
     return 0;
 }
 
-static int check_chain(const packet_sections_t *s, uint32_t number) {
+// cases: how many of them belong to chains before this one; those of this one are added.
+static int check_chain(const packet_sections_t *s, uint32_t number, uint32_t *cases) {
     const packet_program_t *h = s->head;
     const packet_chain_t *c = &s->chains[number];
     if (c->start >= c->end || c->end > h->code || c->zero != 0 || (c->hooks & ~ALL_HOOKS) != 0 ||
@@ -196,7 +216,8 @@ static int check_chain(const packet_sections_t *s, uint32_t number) {
         const packet_insn_t *i = &s->code[at];
         int jumps_well = may_jump(i->op) ? i->to > at && i->to < c->end : i->to == 0;
         if (i->zero != 0 || !check_insn(s, i, c->hooks) || !jumps_well ||
-            (i->op == PACKET_OP_RETURN && is_entry(h, number))) {
+            (i->op == PACKET_OP_RETURN && is_entry(h, number)) ||
+            (i->op == PACKET_OP_SWITCH && check_cases(s, at, c->end, cases) != 0)) {
             return -EINVAL;
         }
         if (i->op == PACKET_OP_CALL) {
@@ -225,12 +246,12 @@ int packet_program_check(const packet_sections_t *s) {
             return -EINVAL;
         }
     }
-    uint32_t end = 0; // without gaps: code beside all chains would be nobody's
+    uint32_t end = 0, cases = 0; // without gaps: code beside all chains would be nobody's
     for (uint32_t i = 0; i < h->chains; i++) {
-        if (s->chains[i].start != end || check_chain(s, i) != 0) {
+        if (s->chains[i].start != end || check_chain(s, i, &cases) != 0) {
             return -EINVAL;
         }
         end = s->chains[i].end;
     }
-    return end == h->code ? 0 : -EINVAL;
+    return end == h->code && cases == h->cases ? 0 : -EINVAL;
 }

@@ -55,6 +55,7 @@ enum {
     PACKET_OP_RANGE,  // unless field - a <= b (mod 2^32; xor negate): go to `to`
     PACKET_OP_SET,    // unless field is in set a (xor negate): go to `to`
     PACKET_OP_LIMIT,  // unless limit a has a token: go to `to`
+    PACKET_OP_SWITCH, // go to where that one of cases a to a + b - 1 leads which has the field; without one: to `to`
     PACKET_OP_COUNT,  // counter a
     PACKET_OP_LOG,    // with name a as its text
     PACKET_OP_MARK,   // the packet's mark becomes a
@@ -73,7 +74,8 @@ enum {
 enum { PACKET_REJECT_PORT, PACKET_REJECT_HOST, PACKET_REJECT_NET, PACKET_REJECT_ADMIN, PACKET_REJECT_RESET };
 enum { PACKET_REJECT_KINDS = 5 };
 
-// An operand that an instruction has no use for is 0. `to`: an instruction further on in the same chain.
+// An operand that an instruction has no use for is 0. `to`: an instruction further on in the same chain. Cases belong to
+// one instruction each, in the order of these.
 typedef struct {
     uint8_t op, field, negate, zero;
     uint32_t a, b, to;
@@ -116,6 +118,10 @@ typedef struct {
 } packet_narrow_t;
 
 typedef struct {
+    uint32_t lo, hi, to, zero;
+} packet_case_t;
+
+typedef struct {
     uint64_t lo[2], hi[2]; // the more significant half first
 } packet_wide_t;
 
@@ -128,11 +134,12 @@ typedef struct {
 typedef struct {
     uint32_t magic, version, size;
     uint32_t entry[PACKET_HOOKS]; // chains; PACKET_PROGRAM_NONE: all is accepted
-    uint32_t chains, code, sets, maps, limits, counters, names, narrow, wide, targets, text;
+    uint32_t chains, code, sets, maps, limits, counters, names, narrow, wide, targets, cases, text, zero;
 } packet_program_t;
 
-_Static_assert(sizeof(packet_program_t) == 72 && sizeof(packet_insn_t) == 16, "as the compiler writes them");
+_Static_assert(sizeof(packet_program_t) == 80 && sizeof(packet_insn_t) == 16, "as the compiler writes them");
 _Static_assert(sizeof(packet_chain_t) == 16 && sizeof(packet_set_t) == 16 && sizeof(packet_map_t) == 16, "likewise");
+_Static_assert(sizeof(packet_case_t) == 16, "likewise");
 _Static_assert(sizeof(packet_limit_t) == 16 && sizeof(packet_wide_t) == 32 && sizeof(packet_target_t) == 16,
                "likewise");
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "a program is read as it stands");
@@ -150,6 +157,7 @@ typedef struct {
     const packet_narrow_t *narrow;
     const packet_wide_t *wide;
     const packet_target_t *targets;
+    const packet_case_t *cases;
     const uint8_t *text;
 } packet_sections_t;
 

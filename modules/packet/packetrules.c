@@ -145,6 +145,17 @@ static const packet_target_t *target_of(const ranges_t *map, uint32_t port) {
     return count != 0 && t[low].lo <= port && port <= t[low].hi ? &t[low] : NULL;
 }
 
+// Where a switch leads.
+static uint32_t way_of(const packet_case_t *cases, const packet_insn_t *i, uint32_t value) {
+    uint32_t low = 0, count = i->b;
+    while (count > 1) {
+        uint32_t half = count / 2;
+        low = cases[low + half].lo <= value ? low + half : low;
+        count -= half;
+    }
+    return count != 0 && cases[low].lo <= value && value <= cases[low].hi ? cases[low].to : i->to;
+}
+
 // Take a token. The time that has gone by fills the bucket, up to its burst.
 static bool has_token(const packet_limit_t *limit, bucket_t *b, uint64_t now_ns) {
     uint64_t full = limit->period_ns * limit->burst;
@@ -208,22 +219,22 @@ again:
         switch (i->op) {
             case PACKET_OP_RANGE:
                 if ((v.narrow[i->field] - i->a <= i->b) == i->negate) {
-                    i = &code[i->to];
-                    goto again;
+                    goto jump;
                 }
                 break;
             case PACKET_OP_SET:
                 if (is_in(r, i, &v) == i->negate) {
-                    i = &code[i->to];
-                    goto again;
+                    goto jump;
                 }
                 break;
             case PACKET_OP_LIMIT:
                 if (!has_token(&r->s.limits[i->a], &r->buckets[i->a], now_ns)) {
-                    i = &code[i->to];
-                    goto again;
+                    goto jump;
                 }
                 break;
+            case PACKET_OP_SWITCH:
+                i = &code[way_of(r->s.cases + i->a, i, v.narrow[i->field])];
+                goto again;
             case PACKET_OP_COUNT:
                 r->counts[i->a].packets++;
                 r->counts[i->a].bytes += key->length;
@@ -244,8 +255,7 @@ again:
             case PACKET_OP_DNAT_MAP:
                 target = target_of(&r->maps[i->a], key->dport);
                 if (target == NULL) {
-                    i = &code[i->to];
-                    goto again;
+                    goto jump;
                 }
                 translate(out, PACKET_DNAT, target, key);
                 return;
@@ -253,6 +263,10 @@ again:
                 decide(r, i, key, out);
                 return;
         }
+        continue;
+jump:
+        i = &code[i->to];
+        goto again;
     }
 }
 

@@ -36,6 +36,7 @@ NUMBERS: dict[str, list[Any]] = {
 }  # fmt: skip
 NUMBERS["dport"], NUMBERS["out"] = NUMBERS["sport"], NUMBERS["in_"]
 ANYWHERE = ["in_", "state", "mark", "mark", "mark", "vlan", "smac", "length", "ttl", "dscp", "fragment"]
+ROWS = ["in_", "length", "ttl", "dscp", "mark"]
 NAT = ["10.0.0.5", "192.168.1.1", "255.255.255.255"]
 
 
@@ -59,7 +60,12 @@ class Maker:
         return r.RuleSet(chains=self.chains, cards={"wan": 0, "lan": 1}, **hooks)
 
     def rules(self, hook: str, depth: int) -> list[Any]:
-        return [self.rule(hook, depth) for _ in range(self.r.randrange(5))]
+        made = [self.rule(hook, depth) for _ in range(self.r.choice((0, 1, 2, 3, 4, 12)))]
+        if len(made) > 2 and self.r.random() < 0.4:  # a row of rules that ask the same
+            word = self.r.choice(ROWS)
+            for each in made:
+                each.conditions[word] = self.value(word, 4)
+        return made
 
     def rule(self, hook: str, depth: int) -> Any:
         family = self.r.choice((4, 6))

@@ -211,6 +211,21 @@ def test_sets_and_maps_change_while_rules_run(engine: Engine) -> None:
     assert engine.change(0, b"1234567") == -22
 
 
+def test_a_row_of_rules_with_what_changes(engine: Engine) -> None:
+    """Marks change on the way through a row, and sets while it is in use: a switch knows the latest."""
+    marks = r.RuleSet(forward=[r.rule(mark=n) >> r.mark(n + 1) for n in range(20)])
+    assert engine.load(marks.compile().bytes)
+    assert engine.run([("forward", V4.but(mark=5), 0)]) == [Verdict("accept", 20)]
+    sets = [r.Set(f"s{n}", [f"10.0.{n}.0/24"]) for n in range(20)]
+    program = r.RuleSet(forward=[r.rule(src=each) >> r.drop for each in sets]).compile()
+    assert engine.load(program.bytes)
+    assert [v.kind for v in engine.run([("forward", V4, 0)])] == ["accept"]
+    named, number, encode = program.named[7]
+    named.loaded(lambda: engine.change(number, encode()))
+    named.add("10.1.2.0/24")
+    assert [v.kind for v in engine.run([("forward", V4, 0)])] == ["drop"]
+
+
 RULE = r"chain 'forward', rule 2: .*: "
 
 
@@ -370,9 +385,9 @@ def test_both_sides_have_the_same_numbers() -> None:
 
     fields = enumerated("F")
     fields.insert(18, "SRC6")
-    assert [getattr(program, name) for name in fields] == list(range(21))
+    assert [getattr(program.F, name) for name in fields] == list(range(21))
     operations = ["SET_MARK" if name == "MARK" else name for name in enumerated("OP")]
-    assert [getattr(program, name) for name in operations] == list(range(15))
+    assert [getattr(program.Op, name) for name in operations] == list(range(16))
     for name in ("MAGIC", "VERSION", "DEPTH", "STEPS", "SIZE", "TEXT", "BURST"):
         value = re.search(rf"PACKET_PROGRAM_{name} = ([^,/]+),", header)
         assert value is not None and eval(value[1]) == getattr(program, name)

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: MIT
 """A rule set to a program: chains in order, each rule's conditions and actions, checks of the whole."""
 
-from . import program as p
-from . import values
 from .conditions import PORTS, TCP, UDP, Conditions, text_of
+from .layout import lay_out
+from .program import BURST, DEPTH, HOOKS, NONE, SIZE, STEPS, Op, Program, Tables, pack_targets
 from .rules import Action, Chain, Map, Rule, RuleError
+from .values import address, number_range
 
 REJECTS = ("port-unreachable", "host-unreachable", "net-unreachable", "admin-prohibited", "tcp-reset")
-LAST = {"accept": p.ACCEPT, "drop": p.DROP, "masquerade": p.MASQUERADE}
+LAST = {"accept": Op.ACCEPT, "drop": Op.DROP, "masquerade": Op.MASQUERADE}
 ENDS = ("accept", "drop", "reject", "masquerade", "ret", "jump", "dnat", "snat")
 # Where these may stand.
 ONLY = {
@@ -23,7 +24,7 @@ def targets_of(content):
     """What a Map's content is for the engine."""
     out = []
     for ports, to in content.items():
-        lo, hi = values.numbers(ports, 65535, "port", {})
+        lo, hi = number_range(ports, 65535, "port", {})
         to, port = to if isinstance(to, tuple) else (to, 0)
         out.append((lo, hi, nat_address(to), nat_port(port)))
     out.sort()
@@ -34,7 +35,7 @@ def targets_of(content):
 
 
 def nat_address(text):
-    family, number = values.address(text)
+    family, number = address(text)
     if family != 4:
         raise ValueError("%r: there is no address translation for IPv6" % text)
     return number
@@ -43,12 +44,12 @@ def nat_address(text):
 def nat_port(port):
     if not isinstance(port, int):
         raise ValueError("%r is no port; right: 1 to 65535" % (port,))
-    return values.numbers(port, 65535, "port", {})[0]
+    return number_range(port, 65535, "port", {})[0]
 
 
 class Compiler:
     def __init__(self, rule_set):
-        self.tables = p.Tables()
+        self.tables = Tables()
         self.conditions = Conditions(self.tables, rule_set.cards)
         self.code = []
         self.counted = set()
@@ -63,9 +64,9 @@ class Compiler:
         burst = given["burst"]
         if not isinstance(rate, int) or not 1 <= rate <= 1000000000:
             raise ValueError("limit: %s is to be a whole number from 1" % word)
-        if not isinstance(burst, int) or not 1 <= burst <= p.BURST:
-            raise ValueError("limit: burst is to be 1 to %d" % p.BURST)
-        return [p.LIMIT, 0, 0, self.tables.add_limit(seconds * 1000000000 // rate, burst), 0, None]
+        if not isinstance(burst, int) or not 1 <= burst <= BURST:
+            raise ValueError("limit: burst is to be 1 to %d" % BURST)
+        return [Op.LIMIT, 0, 0, self.tables.add_limit(seconds * 1000000000 // rate, burst), 0, None]
 
     def nat(self, action, proto):
         """An instruction of dnat or snat."""
@@ -74,7 +75,7 @@ class Compiler:
         if (isinstance(to, Map) or port) and not (proto and proto <= {TCP, UDP}):
             raise ValueError("%s with a port %s" % (action.word, PORTS))
         if not isinstance(to, Map):
-            op = p.DNAT if action.word == "dnat" else p.SNAT
+            op = Op.DNAT if action.word == "dnat" else Op.SNAT
             return [op, 0, 0, self.tables.add_target(nat_address(to), nat_port(port)), 0, 0]
         if action.word != "dnat" or port:
             raise ValueError("a Map has its ports itself, and is for dnat alone")
@@ -82,10 +83,10 @@ class Compiler:
         if known is None:
             known = (to, "map", self.tables.add_map(targets_of(to), to.name), None)
             self.conditions.named[to.name] = known
-            self.conditions.encodes.append((to, known[2], lambda: p.pack_targets(targets_of(to))))
+            self.conditions.encodes.append((to, known[2], lambda: pack_targets(targets_of(to))))
         if known[0] is not to:
             raise ValueError("two sets or maps have the name %r" % to.name)
-        return [p.DNAT_MAP, 0, 0, known[2], 0, None]
+        return [Op.DNAT_MAP, 0, 0, known[2], 0, None]
 
     def reject(self, action, proto):
         kind = action.args[0] if action.args else REJECTS[0]
@@ -93,7 +94,7 @@ class Compiler:
             raise ValueError("%r is no way to reject; right: %s" % (kind, ", ".join(REJECTS)))
         if kind == "tcp-reset" and proto != {TCP}:
             raise ValueError("reject('tcp-reset') needs proto='tcp' in its rule")
-        return [p.REJECT, 0, 0, REJECTS.index(kind), 0, 0]
+        return [Op.REJECT, 0, 0, REJECTS.index(kind), 0, 0]
 
     def action(self, action, proto, policy, numbers):
         """An instruction. policy: what ret is; numbers: of chains by their names."""
@@ -106,19 +107,20 @@ class Compiler:
             return self.reject(action, proto)
         op, number = policy, 0
         if word == "log":
-            op, number = p.LOG, self.tables.name(text_of(action.args[0], "text"))
+            op, number = Op.LOG, self.tables.name(text_of(action.args[0], "text"))
         elif word == "count":
-            op, number = p.COUNT, text_of(action.args[0], "name of a counter")  # a number once all are known
+            op, number = Op.COUNT, text_of(action.args[0], "name of a counter")  # a number once all are known
             self.counted.add(number)
         elif word == "mark":
-            op, number = p.SET_MARK, values.numbers(action.args[0], 0xFFFFFFFF, "mark", {})[0]
+            op, number = Op.SET_MARK, number_range(action.args[0], 0xFFFFFFFF, "mark", {})[0]
         elif word == "jump":
-            op, number = p.CALL, numbers[chain_name(action)]
+            op, number = Op.CALL, numbers[chain_name(action)]
         elif word != "ret":
             op = LAST[word]
         return [op, 0, 0, number, 0, 0]
 
     def rule(self, rule, hooks, policy, numbers):
+        """A rule's instructions, in which None is the next rule's place."""
         check_actions(rule)
         for word in list(rule.conditions) + [action.word for action in rule.actions]:
             for hook in hooks:
@@ -127,17 +129,16 @@ class Compiler:
         nat = [action for action in rule.actions if action.word in ("dnat", "snat", "masquerade")]
         code, proto = self.conditions.of(rule, {action.word: 4 for action in nat})
         code += [self.action(action, proto, policy, numbers) for action in rule.actions]
-        for insn in code:
-            if insn[5] is None:
-                insn[5] = len(self.code) + len(code)  # the next rule
-        self.code += code
+        return code
 
     def chain(self, name, rules, hooks, policy, numbers):
+        made = []
         for number, rule in enumerate(rules, 1):
             try:
-                self.rule(rule, hooks, policy, numbers)
+                made.append(self.rule(rule, hooks, policy, numbers))
             except ValueError as e:
                 raise RuleError(name, number, repr(rule), str(e))
+        self.code += lay_out(made, len(self.code), self.tables)
         self.code.append([policy, 0, 0, 0, 0, 0])
 
 
@@ -175,8 +176,8 @@ def in_order(hooks, called):
     done = []
 
     def visit(name, rules, way):
-        if len(way) >= p.DEPTH:
-            raise RuleError(name, None, None, "jumps go deeper than %d chains" % p.DEPTH)
+        if len(way) >= DEPTH:
+            raise RuleError(name, None, None, "jumps go deeper than %d chains" % DEPTH)
         for number, rule, to in calls_of(name, rules):
             if to not in called:
                 right = ", ".join(sorted(called)) or "there are none; put it into RuleSet(chains=...)"
@@ -188,9 +189,12 @@ def in_order(hooks, called):
                 visit(to, called[to], way + [name])
         done.append(name)
 
-    for name, chain in list(hooks.items()) + sorted(called.items()):
+    for name in HOOKS:  # a dict has its own order in a VM
+        if name in hooks:
+            visit(name, hooks[name].rules, [])
+    for name in sorted(called):
         if name not in done:
-            visit(name, chain.rules if isinstance(chain, Chain) else chain, [])
+            visit(name, called[name], [])
     return done[::-1]
 
 
@@ -208,7 +212,7 @@ def chains_of(rule_set):
         given = {chain.name: chain for chain in given}
     called = {}
     for name, chain in given.items():
-        if name in p.HOOKS:
+        if name in HOOKS:
             raise RuleError(name, None, None, "is the name of a hook; give this chain another")
         if isinstance(chain, Chain) and chain.policy is not None:
             raise RuleError(name, None, None, "a chain that is jumped to has no policy: it goes back")
@@ -221,37 +225,37 @@ def compile_rules(rule_set):
     hooks, called = chains_of(rule_set)
     order = in_order(hooks, called)
     numbers = {name: i for i, name in enumerate(order)}
-    reached = {name: [hook for hook in p.HOOKS if hook == name] for name in order}
+    reached = {name: [hook for hook in HOOKS if hook == name] for name in order}
     made = Compiler(rule_set)
     lengths = []
     for name in order:
         chain = hooks.get(name)
         rules = chain.rules if chain else called[name]
-        policy = p.RETURN
+        policy = Op.RETURN
         if chain:
-            policy = p.DROP if chain.policy is not None and chain.policy.word == "drop" else p.ACCEPT
+            policy = Op.DROP if chain.policy is not None and chain.policy.word == "drop" else Op.ACCEPT
         start = len(made.code)
         made.chain(name, rules, reached[name], policy, numbers)
         lengths.append((start, len(made.code)))
         for _, _, to in calls_of(name, rules):
-            reached[to] = [hook for hook in p.HOOKS if hook in reached[to] or hook in reached[name]]
+            reached[to] = [hook for hook in HOOKS if hook in reached[to] or hook in reached[name]]
     counters = made.tables.order_counters(made.counted)
     for insn in made.code:
-        if insn[0] == p.COUNT:
+        if insn[0] == Op.COUNT:
             insn[3] = counters[insn[3]]
     chains = [None] * len(order)
     for i in range(len(order) - 1, -1, -1):
         start, end = lengths[i]
-        calls = [chains[insn[3]] for insn in made.code[start:end] if insn[0] == p.CALL]
+        calls = [chains[insn[3]] for insn in made.code[start:end] if insn[0] == Op.CALL]
         steps = end - start + sum(chain[2] for chain in calls)
         depth = 1 + max([chain[3] for chain in calls] or [0])
-        if depth > p.DEPTH:
-            raise RuleError(order[i], None, None, "jumps go deeper than %d chains" % p.DEPTH)
-        if steps > p.STEPS:
-            raise RuleError(order[i], None, None, "one packet may need %d steps, %d at most" % (steps, p.STEPS))
-        bits = sum(1 << p.HOOKS.index(hook) for hook in reached[order[i]])
+        if depth > DEPTH:
+            raise RuleError(order[i], None, None, "jumps go deeper than %d chains" % DEPTH)
+        if steps > STEPS:
+            raise RuleError(order[i], None, None, "one packet may need %d steps, %d at most" % (steps, STEPS))
+        bits = sum(1 << HOOKS.index(hook) for hook in reached[order[i]])
         chains[i] = (start, end, steps, depth, bits)
-    content = made.tables.pack([numbers.get(hook, p.NONE) for hook in p.HOOKS], chains, made.code)
-    if len(content) > p.SIZE:
-        raise RuleError(None, None, None, "its program has %d bytes, %d at most" % (len(content), p.SIZE))
-    return p.Program(content, made.conditions.encodes)
+    content = made.tables.pack([numbers.get(hook, NONE) for hook in HOOKS], chains, made.code)
+    if len(content) > SIZE:
+        raise RuleError(None, None, None, "its program has %d bytes, %d at most" % (len(content), SIZE))
+    return Program(content, made.conditions.encodes)

@@ -2,30 +2,43 @@
 """What a rule asks of a packet, as instructions that jump to the next rule where it does not hold. All must hold, so
 their order is free: what tells most packets apart stands first."""
 
-from . import program as p
-from . import values
+from .program import TEXT, F, Op, pack_ranges
 from .rules import Set, not_
+from .values import (
+    DSCP,
+    FRAGMENTS,
+    ICMP_TYPES,
+    ICMPV6_TYPES,
+    PROTOCOLS,
+    STATES,
+    THIS,
+    flag_ranges,
+    mac_range,
+    merge,
+    network_range,
+    number_range,
+)
 
 TCP, UDP, ICMP, ICMPV6 = 6, 17, 1, 58
 PORTS = "needs proto='tcp', proto='udp' or both in its rule"
 
 # Word: field, largest number, what it is called, names.
 NUMBERS = {
-    "family": (p.FAMILY, 6, "family", {}),
-    "proto": (p.PROTO, 255, "protocol", values.PROTOCOLS),
-    "sport": (p.SPORT, 65535, "port", {}),
-    "dport": (p.DPORT, 65535, "port", {}),
-    "in_": (p.IN, 254, "card", {}),
-    "out": (p.OUT, 254, "card", {}),
-    "state": (p.STATE, None, "state", values.STATES),
-    "icmp": (p.ICMP_TYPE, 255, "type of ICMP", values.ICMP),
-    "icmp_code": (p.ICMP_CODE, 255, "code of ICMP", {}),
-    "mark": (p.MARK, 0xFFFFFFFF, "mark", {}),
-    "vlan": (p.VLAN, 4095, "VLAN", {}),
-    "length": (p.LENGTH, 65535, "length", {}),
-    "ttl": (p.TTL, 255, "TTL", {}),
-    "dscp": (p.DSCP, 63, "DSCP", values.DSCP),
-    "fragment": (p.FRAGMENT, None, "place of a fragment", values.FRAGMENTS),
+    "family": (F.FAMILY, 6, "family", {}),
+    "proto": (F.PROTO, 255, "protocol", PROTOCOLS),
+    "sport": (F.SPORT, 65535, "port", {}),
+    "dport": (F.DPORT, 65535, "port", {}),
+    "in_": (F.IN, 254, "card", {}),
+    "out": (F.OUT, 254, "card", {}),
+    "state": (F.STATE, None, "state", STATES),
+    "icmp": (F.ICMP_TYPE, 255, "type of ICMP", ICMP_TYPES),
+    "icmp_code": (F.ICMP_CODE, 255, "code of ICMP", {}),
+    "mark": (F.MARK, 0xFFFFFFFF, "mark", {}),
+    "vlan": (F.VLAN, 4095, "VLAN", {}),
+    "length": (F.LENGTH, 65535, "length", {}),
+    "ttl": (F.TTL, 255, "TTL", {}),
+    "dscp": (F.DSCP, 63, "DSCP", DSCP),
+    "fragment": (F.FRAGMENT, None, "place of a fragment", FRAGMENTS),
 }
 # In this order they are asked.
 WORDS = ("dport", "dst", "src", "sport", "in_", "out", "icmp", "icmp_code", "flags", "smac", "vlan", "mark", "length",
@@ -38,8 +51,8 @@ LAYER_4 = ("sport", "dport", "icmp", "icmp_code", "flags")
 def text_of(value, what):
     """A name, or a log's text."""
     size = len(value.encode()) if isinstance(value, str) else 0
-    if not 1 <= size <= p.TEXT or any(c < " " or c == "\x7f" for c in value):
-        raise ValueError("%r is no %s; right are 1 to %d bytes of text on one line" % (value, what, p.TEXT))
+    if not 1 <= size <= TEXT or any(c < " " or c == "\x7f" for c in value):
+        raise ValueError("%r is no %s; right are 1 to %d bytes of text on one line" % (value, what, TEXT))
     return value
 
 
@@ -54,9 +67,9 @@ def one_family(families):
 
 def of_addresses(items):
     """Family and ranges of addresses, networks and ranges of them."""
-    found = [values.network(item) for item in items]
+    found = [network_range(item) for item in items]
     families = {"%r" % item: each[0] for item, each in zip(items, found)}
-    return one_family(families), values.merge([(lo, hi) for _, lo, hi in found])
+    return one_family(families), merge([(lo, hi) for _, lo, hi in found])
 
 
 class Conditions:
@@ -65,7 +78,7 @@ class Conditions:
 
     def __init__(self, tables, cards):
         self.tables = tables
-        self.cards = dict(cards, this=values.THIS)
+        self.cards = dict(cards, this=THIS)
         self.named = {}
         self.encodes = []
 
@@ -75,18 +88,18 @@ class Conditions:
             family, found = of_addresses(items)
             return family, family == 6, found
         if word == "smac":
-            return None, True, values.merge([values.mac(item) for item in items])
+            return None, True, merge([mac_range(item) for item in items])
         if word == "flags":
-            return None, False, values.merge([each for item in items for each in values.flags(item)])
+            return None, False, merge([each for item in items for each in flag_ranges(item)])
         _, most, what, names = NUMBERS[word]
         if word in ("in_", "out"):
             names = self.cards
         if word == "icmp" and proto == ICMPV6:
-            names = values.ICMPV6
-        found = [values.numbers(item, most, what, names) for item in items]
+            names = ICMPV6_TYPES
+        found = [number_range(item, most, what, names) for item in items]
         if word == "family" and any(each not in ((4, 4), (6, 6)) for each in found):
             raise ValueError("right are 4 and 6")
-        return None, False, values.merge(found)
+        return None, False, merge(found)
 
     def named_set(self, word, named, proto):
         """Number and family of a Set in a condition."""
@@ -111,7 +124,7 @@ class Conditions:
             found = self.ranges(word, list(named), proto)
             if found[0] not in (None, family):
                 raise ValueError("set %r holds addresses of IPv%d" % (named.name, family))
-            return p.pack_ranges(found[2], is_wide)
+            return pack_ranges(found[2], is_wide)
 
         number = self.tables.add_set(self.ranges(word, list(named), proto)[2], is_wide, named.name)
         self.named[named.name] = (named, kind, number, family)
@@ -124,7 +137,7 @@ class Conditions:
         value = value.value if negate else value
         if isinstance(value, Set):
             number, family = self.named_set(word, value, proto)
-            return [p.SET, self.field(word, family), int(negate), number, 0, None], family
+            return [Op.SET, self.field(word, family), int(negate), number, 0, None], family
         items = list(value) if isinstance(value, (list, tuple, set, frozenset)) else [value]
         if word == "fragment" and items in ([True], [False]):
             items = ["first", "later"] if items[0] else ["whole"]
@@ -135,22 +148,22 @@ class Conditions:
         family, is_wide, found = self.ranges(word, items, proto)
         field = self.field(word, family)
         if not is_wide and len(found) == 1:
-            return [p.RANGE, field, int(negate), found[0][0], found[0][1] - found[0][0], None], family
-        return [p.SET, field, int(negate), self.tables.add_set(found, is_wide), 0, None], family
+            return [Op.RANGE, field, int(negate), found[0][0], found[0][1] - found[0][0], None], family
+        return [Op.SET, field, int(negate), self.tables.add_set(found, is_wide), 0, None], family
 
     def field(self, word, family):
         if word == "src":
-            return p.SRC4 if family == 4 else p.SRC6
+            return F.SRC4 if family == 4 else F.SRC6
         if word == "dst":
-            return p.DST4 if family == 4 else p.DST6
-        return {"smac": p.SMAC, "flags": p.FLAGS}.get(word) or NUMBERS[word][0]
+            return F.DST4 if family == 4 else F.DST6
+        return {"smac": F.SMAC, "flags": F.FLAGS}.get(word) or NUMBERS[word][0]
 
     def protocols(self, value):
         """The protocols of which a rule's packets must be; None: any."""
         if value is None or isinstance(value, (Set, not_)):
             return None
         items = value if isinstance(value, (list, tuple, set, frozenset)) else [value]
-        found = [values.numbers(item, 255, "protocol", values.PROTOCOLS) for item in items]
+        found = [number_range(item, 255, "protocol", PROTOCOLS) for item in items]
         return {number for lo, hi in found for number in range(lo, hi + 1)}
 
     def of(self, rule, families):
@@ -183,7 +196,7 @@ class Conditions:
             families["family"] = rule.conditions["family"]
         family = one_family(families)
         if family is not None and "family" not in families:
-            out.append([p.RANGE, p.FAMILY, 0, family, 0, None])
+            out.append([Op.RANGE, F.FAMILY, 0, family, 0, None])
         if any(word in rule.conditions for word in LAYER_4):
-            out.append([p.RANGE, p.FRAGMENT, 0, 0, 1, None])  # a later fragment has no ports, nor has it a type
+            out.append([Op.RANGE, F.FRAGMENT, 0, 0, 1, None])  # a later fragment has no ports, nor has it a type
         return out, proto

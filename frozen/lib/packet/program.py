@@ -12,12 +12,56 @@ TEXT = 47
 BURST = 1 << 16
 PERIOD = 86400 * 1000000000
 NONE = 0xFFFFFFFF
+HEAD = 80
 
 HOOKS = ("prerouting", "input", "forward", "postrouting")
-(FAMILY, PROTO, IN, OUT, FRAGMENT, TTL, DSCP, FLAGS, ICMP_TYPE, ICMP_CODE, STATE, SRC4, DST4, SPORT, DPORT, LENGTH,
- VLAN, MARK, SRC6, DST6, SMAC) = range(21)  # fmt: skip
-(RANGE, SET, LIMIT, COUNT, LOG, SET_MARK, CALL, RETURN, ACCEPT, DROP, REJECT, DNAT, DNAT_MAP, SNAT,
- MASQUERADE) = range(15)  # fmt: skip
+
+
+class F:
+    """What is asked of a packet; those from SRC6 on are of 16 bytes."""
+
+    FAMILY = 0
+    PROTO = 1
+    IN = 2
+    OUT = 3
+    FRAGMENT = 4
+    TTL = 5
+    DSCP = 6
+    FLAGS = 7
+    ICMP_TYPE = 8
+    ICMP_CODE = 9
+    STATE = 10
+    SRC4 = 11
+    DST4 = 12
+    SPORT = 13
+    DPORT = 14
+    LENGTH = 15
+    VLAN = 16
+    MARK = 17
+    SRC6 = 18
+    DST6 = 19
+    SMAC = 20
+
+
+class Op:
+    """Instructions."""
+
+    RANGE = 0
+    SET = 1
+    LIMIT = 2
+    SWITCH = 3
+    COUNT = 4
+    LOG = 5
+    SET_MARK = 6
+    CALL = 7
+    RETURN = 8
+    ACCEPT = 9
+    DROP = 10
+    REJECT = 11
+    DNAT = 12
+    DNAT_MAP = 13
+    SNAT = 14
+    MASQUERADE = 15
 
 
 def wide(number):
@@ -59,6 +103,7 @@ class Tables:
         self.maps = []
         self.targets = []
         self.counters = []
+        self.cases = []
 
     def name(self, text):
         """The number of a name."""
@@ -113,8 +158,10 @@ class Tables:
         parts += [pack("<QII", period, burst, 0) for period, burst in self.limits]
         parts += [pack("<II", name, 0) for name in self.counters]
         parts += [pack("<II", *name) for name in self.names]
-        parts += [pack_ranges(self.narrow, False), pack_ranges(self.wide, True), pack_targets(self.targets), self.text]
+        parts += [pack_ranges(self.narrow, False), pack_ranges(self.wide, True), pack_targets(self.targets)]
+        parts += [pack("<IIII", lo, hi, to, 0) for lo, hi, to in self.cases]
+        parts.append(self.text)
         body = b"".join(parts)
         counts = [len(each) for each in (chains, code, self.sets, self.maps, self.limits, self.counters, self.names,
-                                         self.narrow, self.wide, self.targets, self.text)]  # fmt: skip
-        return pack("<IIIIIII", MAGIC, VERSION, 72 + len(body), *entry) + pack("<IIIIIIIIIII", *counts) + body
+                                         self.narrow, self.wide, self.targets, self.cases, self.text)]  # fmt: skip
+        return pack("<IIIIIII", MAGIC, VERSION, HEAD + len(body), *entry) + pack("<IIIIIIIIIIIII", *counts, 0) + body

@@ -6,10 +6,10 @@ PROTOCOLS = {"icmp": 1, "igmp": 2, "tcp": 6, "udp": 17, "gre": 47, "esp": 50, "a
 STATES = {"new": 1, "established": 2, "related": 4, "invalid": 8, "untracked": 16}
 FRAGMENTS = {"whole": 0, "first": 1, "later": 2}
 FLAGS = {"fin": 1, "syn": 2, "rst": 4, "psh": 8, "ack": 16, "urg": 32, "ece": 64, "cwr": 128}
-ICMP = {"echo-reply": 0, "destination-unreachable": 3, "source-quench": 4, "redirect": 5, "echo-request": 8,
+ICMP_TYPES = {"echo-reply": 0, "destination-unreachable": 3, "source-quench": 4, "redirect": 5, "echo-request": 8,
         "router-advertisement": 9, "router-solicitation": 10, "time-exceeded": 11, "parameter-problem": 12,
         "timestamp-request": 13, "timestamp-reply": 14}  # fmt: skip
-ICMPV6 = {"destination-unreachable": 1, "packet-too-big": 2, "time-exceeded": 3, "parameter-problem": 4,
+ICMPV6_TYPES = {"destination-unreachable": 1, "packet-too-big": 2, "time-exceeded": 3, "parameter-problem": 4,
           "echo-request": 128, "echo-reply": 129, "router-solicitation": 133, "router-advertisement": 134,
           "neighbour-solicitation": 135, "neighbour-advertisement": 136, "redirect": 137}  # fmt: skip
 DSCP = {"ef": 46, "cs0": 0, "cs1": 8, "cs2": 16, "cs3": 24, "cs4": 32, "cs5": 40, "cs6": 48, "cs7": 56}
@@ -88,7 +88,7 @@ def shown(family, number):
     return ":".join("%x" % (number >> shift & 0xFFFF) for shift in range(112, -1, -16))
 
 
-def network(text):
+def network_range(text):
     """(family, first, last) of an address, a network "a/24" or a range "a-b"."""
     if isinstance(text, str) and "-" in text:
         first, _, last = text.partition("-")
@@ -126,7 +126,7 @@ def merge(ranges):
     return out
 
 
-def numbers(value, most, what, names):
+def number_range(value, most, what, names):
     """The range of a number, "a-b", or a name. most: the largest number; None: names alone."""
     if isinstance(value, str) and value in names:
         return names[value], names[value]
@@ -144,7 +144,7 @@ def numbers(value, most, what, names):
     raise ValueError("%r is no %s; right: %s" % (value, what, ", ".join(right)))
 
 
-def mac(text):
+def mac_range(text):
     parts = text.split(":") if isinstance(text, str) else []
     if len(parts) != 6 or not all(len(part) == 2 and _is_hex(part) for part in parts):
         raise ValueError("%r is no MAC; right is '52:54:00:12:34:56'" % (text,))
@@ -152,7 +152,7 @@ def mac(text):
     return number, number
 
 
-def flags(text):
+def flag_ranges(text):
     """Ranges of flag bytes that "syn !ack" means: those named are set, those after a ! are not."""
     wanted = mask = 0
     words = text.split() if isinstance(text, str) else []
