@@ -45,6 +45,7 @@ USES: list[tuple[str, str]] = [
     (r"modules/http/http[a-z]+\.[ch]", rf"{STD}|http[a-z]+\.h"),
     (r"modules/packet/packetjoin\.[ch]", rf"{STD}|lwip/.*|(hal|net[a-z]+|packet[a-z]*)\.h"),
     (r"modules/packet/packet[a-z]*\.[ch]", rf"{STD}|(hal|netdev|packet[a-z]*)\.h"),
+    (r"modules/packet/mod_packetrules\.c", rf"{STD}|py/.*|packetrules\.h"),
     (r"modules/packet/mod_packet\.c", rf"{STD}|py/.*|lwip/ip_addr\.h|(mod_netaddr|netcfg|packet[a-z]*)\.h"),
     (r"modules/virtio/.*", rf"{STD}|hal\.h|(netdev|blkdev|familydev)\.h|virt[a-z_]*\.h"),
     (r"modules/xen/.*", rf"{STD}|hal\.h|(netdev|familydev)\.h|xen[a-z_/]*\.h|netfront[a-z_]*\.h|blk[a-z_]*\.h"),
