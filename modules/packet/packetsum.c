@@ -13,9 +13,9 @@ static inline uint16_t load(const uint8_t *at) {
     return v;
 }
 
-// What a word's change adds: the complement of the old one, and the new one.
+// What a word's change adds: the complement of the old one, and the new one; 0 where it is the same.
 static inline packet_change_t swap(packet_change_t change, uint16_t old, uint16_t new) {
-    return change + (uint16_t)~old + new;
+    return old == new ? change : change + (uint16_t)~old + new;
 }
 
 packet_change_t packet_sum_put(packet_change_t change, uint8_t *at, const uint8_t *bytes, size_t size) {

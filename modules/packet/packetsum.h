@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// The sum of all changes so far; 0 to begin with. No more than 32,767 words may be changed.
+// The sum of all changes so far; 0: none, to begin with. No more than 32,767 words may be changed.
 typedef uint32_t packet_change_t;
 
 // Put new bytes where old ones are, an even number of them, and add what that changes.

@@ -6,6 +6,7 @@
 
 #include "packetbytes.h"
 #include "packetflow.h"
+#include "packetnat.h"
 #include "packetparse.h"
 #include "packetsum.h"
 #include "packettable.h"
@@ -33,20 +34,78 @@ static bool read_packet(const talk_t *t, int i) {
     return true;
 }
 
-// pass NOW HEX [look]: a packet that is accepted, but for an invalid one; or only looked at. The answer: what it is, its
-// direction, its flow's number, "p" or "f" for one that leaves no trace or follows a first fragment, commit's result.
+// What a word and the numbers behind it say: dnat ADDRESS BITS FIRST LAST BASE, snat ADDRESS BITS FIRST LAST KEEP.
+static packet_nat_t read_nat(const talk_t *t, int i) {
+    packet_nat_t to = {.bits = (uint8_t)talk_number(t, i + 2),
+                       .first = (uint16_t)talk_number(t, i + 3),
+                       .last = (uint16_t)talk_number(t, i + 4),
+                       .base = (uint16_t)talk_number(t, i + 5),
+                       .keep = talk_number(t, i + 5) != 0};
+    packet_put32(to.address, (uint32_t)talk_number(t, i + 1));
+    return to;
+}
+
+static int find(const talk_t *t, const char *word) {
+    for (int i = 3; i < t->n; i++) {
+        if (strcmp(t->word[i], word) == 0) {
+            return i;
+        }
+    }
+    return 0;
+}
+
+// What a pipeline does with a packet that is accepted.
+static int pass_on(const talk_t *t, packet_look_t *look) {
+    int dst = find(t, "dnat"), src = find(t, "snat"), r = 0;
+    bool fresh = look->state == PACKET_NEW && look->flow == NULL;
+    if (fresh && dst > 0) {
+        packet_nat_t to = read_nat(t, dst);
+        r = packet_nat_dst(table, look, &to);
+    }
+    packet_nat_translate(&packet, look, PACKET_NAT_DST);
+    if (r == 0 && fresh && (src > 0 || dst > 0)) {
+        packet_nat_t to = read_nat(t, src);
+        r = packet_nat_src(table, look, src > 0 ? &to : NULL);
+    }
+    r = r == 0 ? packet_flow_commit(table, &packet, look) : r;
+    packet_nat_translate(&packet, look, PACKET_NAT_SRC);
+    return r;
+}
+
+// The key is to say what the packet says.
+static bool key_is_right(void) {
+    packet_t again;
+    if (packet_parse(&again, &nf, 0) != PACKET_PARSED) {
+        return false;
+    }
+    again.key.state = packet.key.state;
+    return memcmp(&again.key, &packet.key, sizeof again.key) == 0;
+}
+
+// pass NOW HEX [look] [partial] [dnat ...] [snat ...]: a packet that is accepted, but for an invalid one; or only looked
+// at. The answer: what it is, its direction, its flow's number, "p" or "f" for one that leaves no trace or follows a
+// first fragment, the result, and the packet as it leaves.
 static void pass(const talk_t *t) {
     if (!read_packet(t, 2)) {
         return;
     }
+    if (find(t, "partial") && packet.l4 != NULL) {
+        nf.csum_needed = true;
+        nf.csum_start = (uint16_t)(packet.l4 - frame);
+        nf.csum_offset = packet.key.proto == PACKET_TCP ? 16 : 6;
+    }
     packet_look_t look;
     packet_flow_look(table, &packet, talk_number(t, 1), &look);
     int r = 0;
-    if (t->n < 4 && look.state != PACKET_INVALID) {
-        r = packet_flow_commit(table, &packet, &look);
+    if (!find(t, "look") && look.state != PACKET_INVALID) {
+        r = pass_on(t, &look);
     }
     const char *how = look.follows ? "f" : look.passing ? "p" : "-";
-    printf("%u %u %u %s %d\n", look.state, look.dir, look.flow == NULL ? 0 : look.flow->number, how, r);
+    printf("%u %u %u %s %d ", look.state, look.dir, look.flow == NULL ? 0 : look.flow->number, how, r);
+    if (!key_is_right()) {
+        printf("wrong key ");
+    }
+    talk_print_bytes(frame + 14, nf.seg[0].len - 14);
 }
 
 static void print_address(const uint8_t *a, unsigned family) {

@@ -19,7 +19,7 @@ SECOND = 10**9
 SEED = (0x0706050403020100, 0x0F0E0D0C0B0A0908)
 LIFES = ["opening", "established", "closing", "time_wait", "reset", "udp_one", "udp", "icmp", "other_one", "other"]
 PHASES = ["syn_sent", "syn_received", "established", "half_closed", "closing", "time_wait", "reset"]
-PARTS = ("parse", "sum", "tcp", "table", "tuple", "frag", "flow")
+PARTS = ("parse", "sum", "tcp", "table", "tuple", "frag", "flow", "nat")
 STATS = [
     "made", "expired", "deleted", "evicted", "refused", "clashes", "invalid", "ports_exhausted", "fragments_lost", "flows",
     "young", "longest",
@@ -49,6 +49,7 @@ class Looked:
     flow: int
     how: str
     result: int
+    packet: bytes  # as it leaves
 
 
 @dataclass(frozen=True)
@@ -76,13 +77,13 @@ class Table:
     def _ns(self) -> int:
         return int(self.now * SECOND)
 
-    def see(self, packet: bytes, *, only_look: bool = False) -> Looked | None:
-        """None: the parser does not take it."""
-        answer = self.h.do("pass", self._ns(), packet.hex(), *(["look"] if only_look else []))
+    def see(self, packet: bytes, *words: object, only_look: bool = False) -> Looked | None:
+        """None: the parser does not take it. words: as flow_user.c reads them."""
+        answer = self.h.do("pass", self._ns(), packet.hex(), *words, *(["look"] if only_look else []))
         if answer == "bad":
             return None
-        state, direction, flow, how, result = answer.split()
-        return Looked(int(state), int(direction), int(flow), how, int(result))
+        state, direction, flow, how, result, after = answer.split()
+        return Looked(int(state), int(direction), int(flow), how, int(result), bytes.fromhex(after))
 
     def state(self, packet: bytes) -> int:
         looked = self.see(packet)

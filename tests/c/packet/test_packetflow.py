@@ -404,6 +404,9 @@ def test_beside_the_model(h: Harness, steps: list[tuple[str, str, str, int, int,
     assert sorted(found) == sorted((known.there[1:], tuple(known.packets), known.replied) for known in model.flows)
 
 
+NAT_WORDS = ["dnat", 0x0A000050, 0, 80, 81, 0, "snat", 0xCB007101, 0, 0, 0, 0]
+
+
 def test_chance(h: Harness) -> None:
     """Bytes of packets changed, cut, lengthened: whatever it is, nothing is read or written where it must not be."""
     rng = random.Random(13)
@@ -429,7 +432,8 @@ def test_chance(h: Harness) -> None:
             packet[10:12] = (0xFFFF - fp.ones_sum(bytes(packet[:header]))).to_bytes(2, "big")
         elif packet[0] >> 4 == 6 and len(packet) >= 40 and rng.random() < 0.9:
             packet[4:6] = (len(packet) - 40).to_bytes(2, "big")
-        looked = table.see(bytes(packet))
+        words = rng.choice([[], [], ["partial"], NAT_WORDS[:6], NAT_WORDS[6:], NAT_WORDS])
+        looked = table.see(bytes(packet), *words)
         assert looked is None or looked.state in (NEW, ESTABLISHED, RELATED, INVALID, UNTRACKED)
         table.now += rng.choice([0, 0.01, 1])
         if rng.random() < 0.1:
