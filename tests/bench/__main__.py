@@ -21,6 +21,7 @@ from tests.bench import (
     connections,
     cpu,
     dns,
+    flows,
     fork,
     handoff,
     http,
@@ -49,6 +50,7 @@ BENCHES: dict[str, Callable[[Options], Report]] = {
     "connections": connections.bench,
     "bulk": bulk.bench,
     "dns": dns.bench,
+    "flows": flows.bench,
     "xen": xen.bench,
 }
 
