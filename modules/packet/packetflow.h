@@ -90,6 +90,8 @@ typedef struct {
 size_t packet_flow_size(uint32_t flows);
 // A table in memory of that size, aligned as malloc does. seed: random, and nobody else's.
 packet_flows_t *packet_flow_init(void *memory, uint32_t flows, const uint64_t seed[2]);
+// Another seed, as when this machine was copied: all is sorted anew, and datagrams under way in fragments are lost.
+void packet_flow_reseed(packet_flows_t *t, const uint64_t seed[2]);
 // Seconds for a kind of flow; as for TCP and UDP the RFCs are the caller's to keep. False: no such kind, or 0.
 bool packet_flow_set_life(packet_flows_t *t, packet_life_t life, uint32_t seconds);
 // Whether connections may begin in the middle: after a restart, or where replies go another way.

@@ -195,14 +195,25 @@ static void translate_l4(packet_t *p, const packet_tuple_t *out, packet_change_t
     }
 }
 
+// What of a reply is translated.
+static unsigned undone(unsigned nat) {
+    return ((nat & PACKET_NAT_DST) != 0 ? PACKET_NAT_SRC : 0) | ((nat & PACKET_NAT_SRC) != 0 ? PACKET_NAT_DST : 0);
+}
+
 void packet_nat_translate(packet_t *p, const packet_look_t *look, unsigned which) {
     const packet_flow_t *f = look->flow;
     if (p->key.family != 4 || (f == NULL ? look->state != PACKET_NEW : f->nat == 0)) {
         return;
     }
+    bool error = look->state == PACKET_RELATED;
+    if (f != NULL && !error) {
+        which &= look->dir == PACKET_DIR_FIRST ? f->nat : undone(f->nat);
+        if (which == 0) {
+            return; // the other end alone is translated
+        }
+    }
     const packet_tuple_t *tuple = f == NULL ? look->tuple : f->tuple, *in = &tuple[look->dir];
     packet_tuple_t out = packet_tuple_reverse(&tuple[!look->dir]);
-    bool error = look->state == PACKET_RELATED;
     if (error && memcmp(in->src, out.src, sizeof out.src) == 0) {
         which &= ~(unsigned)PACKET_NAT_SRC; // of whatever router on the way it is
     }

@@ -71,6 +71,12 @@ static uint32_t *bucket_of(const packet_flows_t *t, const packet_tuple_t *tuple)
 static inline packet_flow_t *flow_at(const packet_flows_t *t, uint32_t place) { return &t->flow[(place - 1) >> 1]; }
 static inline uint32_t index_of(const packet_flows_t *t, const packet_flow_t *f) { return (uint32_t)(f - t->flow); }
 
+static void chain(packet_flows_t *t, packet_flow_t *f, unsigned dir) {
+    uint32_t *bucket = bucket_of(t, &f->tuple[dir]);
+    f->chain[dir] = *bucket;
+    *bucket = index_of(t, f) * 2 + dir + 1;
+}
+
 static void unchain(packet_flows_t *t, packet_flow_t *f, unsigned dir) {
     uint32_t place = index_of(t, f) * 2 + dir + 1;
     uint32_t *link = bucket_of(t, &f->tuple[dir]);
@@ -224,18 +230,15 @@ packet_flow_t *packet_table_add(packet_flows_t *t, const packet_tuple_t tuple[2]
     if (crowd[0] >= CHAIN_MAX - 1 || crowd[1] >= CHAIN_MAX - 1) {
         return NULL; // with a seed that nobody knows this does not happen
     }
-    uint32_t i = t->free;
-    packet_flow_t *f = &t->flow[i];
+    packet_flow_t *f = &t->flow[t->free];
     t->free = f->chain[0];
     memset(f, 0, sizeof *f);
     f->used = true;
     f->number = ++t->numbers;
     f->started_ns = t->now;
     for (unsigned dir = 0; dir < 2; dir++) {
-        uint32_t *bucket = bucket_of(t, &tuple[dir]);
         f->tuple[dir] = tuple[dir];
-        f->chain[dir] = *bucket;
-        *bucket = i * 2 + dir + 1;
+        chain(t, f, dir);
         t->stats.longest = crowd[dir] + 1 > t->stats.longest ? crowd[dir] + 1 : t->stats.longest;
     }
     f->expires_ns = t->now + ((uint64_t)PACKET_WHEEL_SLOTS << PACKET_TICK_SHIFT); // until it is touched
@@ -298,6 +301,18 @@ packet_flows_t *packet_flow_init(void *memory, uint32_t flows, const uint64_t se
         t->life[i] = lifes_s[i] * 1000000000ull;
     }
     return t;
+}
+
+void packet_flow_reseed(packet_flows_t *t, const uint64_t seed[2]) {
+    memcpy(t->key, seed, sizeof t->key);
+    memset(t->bucket, 0, ((size_t)t->mask + 1) * sizeof *t->bucket);
+    memset(&t->frags, 0, sizeof t->frags);
+    for (uint32_t i = 0; i < t->size; i++) {
+        if (t->flow[i].used) {
+            chain(t, &t->flow[i], 0);
+            chain(t, &t->flow[i], 1);
+        }
+    }
 }
 
 bool packet_flow_set_life(packet_flows_t *t, packet_life_t life, uint32_t seconds) {

@@ -183,6 +183,8 @@ static void command(const talk_t *t) {
         size_t size = packet_flow_size(flows);
         table = size > 0 ? packet_flow_init(memset(malloc(size), 0xa5, size), flows, seed) : NULL;
         printf("%zu\n", size);
+    } else if (talk_is(t, "reseed")) { // SEED SEED
+        packet_flow_reseed(table, (uint64_t[2]){talk_number(t, 1), talk_number(t, 2)});
     } else if (talk_is(t, "pass")) {
         pass(t);
     } else if (talk_is(t, "age")) { // NOW WORK

@@ -304,6 +304,23 @@ def test_delete(table: Table) -> None:
     assert table.stats()["deleted"] == 9
 
 
+def test_another_seed(h: Harness) -> None:
+    """Flows are found again, can be ended, and their places used."""
+    table = Table(h, 300)
+    fill(table, 200, answered=True)
+    h.do("delete", 0, 0, "-", 0, "-", 0, 7, 0, 1000)
+    parts = fp.fragments(fp.udp(A, 1, B, 2, bytes(40)), 24)
+    table.state(parts[0])
+    h.do("reseed", 77, 78)
+    assert table.state(parts[1]) == INVALID
+    for port in range(1, 201):
+        assert table.state(fp.udp(B, 2, A, port)) == (NEW if port == 7 else ESTABLISHED)
+    table.now += 1000
+    table.age()
+    assert table.stats()["flows"] == 0
+    fill(table, 300, answered=False)
+
+
 def test_a_listing_takes_steps(table: Table) -> None:
     fill(table, 64, answered=False)
     assert len(table.flows(work=1)) == len(table.flows(work=7)) == len(table.flows(work=1000)) == 64
