@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Datagrams of which fragments are under way: see packetfrag.h. Owns nothing of its own. Context: main loop; host tests.
+// Datagrams of which fragments are under way: see packetfrag.h.
+// Owns nothing of its own. Context: main loop; host tests.
 
 #include "packetfrag.h"
 

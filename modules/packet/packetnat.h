@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Translation of IPv4 addresses and ports (RFC 3022, RFC 4787, RFC 5382, RFC 5508). It is all in a flow's two tuples: a
-// packet that came in by one of them leaves as the reverse of the other. So both ends can be translated in one flow, and
-// a network's own machines reach each other by its outer address (hairpin).
+// packet that came in by one of them leaves as the reverse of the other. So both ends can be translated in one flow,
+// and a network's own machines reach each other by its outer address (hairpin).
 //
 // In the pipeline: look; for a packet that is NEW and has no flow, packet_nat_dst where a rule says so; translate
 // PACKET_NAT_DST; routing and rules; for such a packet packet_nat_src; commit; translate PACKET_NAT_SRC.
@@ -25,8 +25,8 @@ typedef struct {
 // What the packet's flow will be translated to. 0, or and nothing changed: -EINVAL: it is not a new flow of IPv4, or
 // there is no such range; -EADDRINUSE (src): no port is left, and that is counted: the packet is to be dropped.
 int packet_nat_dst(packet_flows_t *t, packet_look_t *look, const packet_nat_t *to);
-// to NULL: the source as it is, or if replies to that are another flow's, by another port. Where dst was given, this is to
-// be called. A port is chosen by a keyed hash of who sends (RFC 6056, algorithm 3, without the destination), so that it
+// to NULL: the source as it is, or if replies to that are another flow's, by another port. Where dst was given, this is
+// to be called. A port is chosen by a keyed hash of who sends (RFC 6056, algorithm 3, without the destination), so that it
 // is the same one for all whom a port talks to as far as it is free (RFC 4787, REQ-1), and else by chance.
 int packet_nat_src(packet_flows_t *t, packet_look_t *look, const packet_nat_t *to);
 

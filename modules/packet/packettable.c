@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Memory of the flows: see packettable.h. The wheel is lazy: a flow hangs where it would have expired when it was put
-// there, and is hung up again when the wheel comes by and it lives longer by then. What is found is always asked whether
-// it is over, so a wheel that lags behind holds memory and does nothing else.
+// there, and is hung up again when the wheel comes by and it lives longer by then. What is found is always asked
+// whether it is over, so a wheel that lags behind holds memory and does nothing else.
 // Owns nothing of its own. Not here: packets (packetflow.c). Context: main loop; host tests.
 
 #include "packettable.h"

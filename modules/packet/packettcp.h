@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A TCP connection (RFC 9293) as somebody between its ends sees it: where it stands, and which segments can belong to it.
+// A TCP connection (RFC 9293) as somebody between its ends sees it: where it stands, and which segments can belong to
+// it.
 // Windows are kept for both ends as van Rooij described them (2001): a segment must begin within what its receiver
 // offers, must not be older than one window, and must not acknowledge what was never sent.
 // Owns nothing. Not here: tables, time (packetflow.h). Context: main loop; host tests.

@@ -82,8 +82,8 @@ static bool key_is_right(void) {
     return memcmp(&again.key, &packet.key, sizeof again.key) == 0;
 }
 
-// pass NOW HEX [look] [partial] [dnat ...] [snat ...]: a packet that is accepted, but for an invalid one; or only looked
-// at. The answer: what it is, its direction, its flow's number, "p" or "f" for one that leaves no trace or follows a
+// pass NOW HEX [look] [partial] [dnat ...] [snat ...]: a packet that is accepted, but for an invalid one; or only
+// looked at. The answer: what it is, its direction, its flow's number, "p" or "f" for one that leaves no trace or follows a
 // first fragment, the result, and the packet as it leaves.
 static void pass(const talk_t *t) {
     if (!read_packet(t, 2)) {
