@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Fragments: later ones go the way of the first one, which has the ports. A small table of datagrams under way says
-// which flow that was and which bytes were seen; none is put together here. Of bytes that come twice only the first ones
-// pass, so that nobody behind this can put together something else than what was judged (RFC 5722, RFC 1858).
+// which flow that was and which bytes were seen; none is put together here. Of bytes that come twice only the first
+// ones pass, so that nobody behind this can put together something else than what was judged (RFC 5722, RFC 1858).
 // Owns its table, of a fixed size. Not here: flows (packetflow.h). Context: main loop; host tests.
 
 #ifndef FLOE_PACKETFRAG_H

@@ -200,11 +200,31 @@ static unsigned undone(unsigned nat) {
     return ((nat & PACKET_NAT_DST) != 0 ? PACKET_NAT_SRC : 0) | ((nat & PACKET_NAT_SRC) != 0 ? PACKET_NAT_DST : 0);
 }
 
+// Put a tuple, of ports too where they are.
+static void put(packet_t *p, const packet_tuple_t *out, unsigned which) {
+    bool src = (which & PACKET_NAT_SRC) != 0, dst = (which & PACKET_NAT_DST) != 0;
+    packet_change_t addresses = put_addresses(p->ip, src ? out->src : NULL, dst ? out->dst : NULL);
+    (void)packet_sum_mend(p->ip + IP4_SUM, addresses, PACKET_SUM_PLAIN);
+    if (src) {
+        memcpy(p->key.src, out->src, sizeof p->key.src);
+    }
+    if (dst) {
+        memcpy(p->key.dst, out->dst, sizeof p->key.dst);
+    }
+    if (p->key.state != PACKET_RELATED && p->key.fragment != PACKET_LATER_FRAGMENT && p->l4 != NULL) {
+        translate_l4(p, out, addresses, which);
+    }
+}
+
+static bool is_translated(const packet_t *p, const packet_look_t *look) {
+    return p->key.family == 4 && (look->flow == NULL ? look->state == PACKET_NEW : look->flow->nat != 0);
+}
+
 void packet_nat_translate(packet_t *p, const packet_look_t *look, unsigned which) {
-    const packet_flow_t *f = look->flow;
-    if (p->key.family != 4 || (f == NULL ? look->state != PACKET_NEW : f->nat == 0)) {
+    if (!is_translated(p, look)) {
         return;
     }
+    const packet_flow_t *f = look->flow;
     bool error = look->state == PACKET_RELATED;
     if (f != NULL && !error) {
         which &= look->dir == PACKET_DIR_FIRST ? f->nat : undone(f->nat);
@@ -212,23 +232,20 @@ void packet_nat_translate(packet_t *p, const packet_look_t *look, unsigned which
             return; // the other end alone is translated
         }
     }
-    const packet_tuple_t *tuple = f == NULL ? look->tuple : f->tuple, *in = &tuple[look->dir];
+    const packet_tuple_t *tuple = f == NULL ? look->tuple : f->tuple;
     packet_tuple_t out = packet_tuple_reverse(&tuple[!look->dir]);
-    if (error && memcmp(in->src, out.src, sizeof out.src) == 0) {
+    if (error && (which & PACKET_NAT_DST) != 0) {
+        translate_quote(p, &tuple[!look->dir]);
+    }
+    if (error && memcmp(tuple[look->dir].src, out.src, sizeof out.src) == 0) {
         which &= ~(unsigned)PACKET_NAT_SRC; // of whatever router on the way it is
     }
-    bool src = (which & PACKET_NAT_SRC) != 0, dst = (which & PACKET_NAT_DST) != 0;
-    packet_change_t addresses = put_addresses(p->ip, src ? out.src : NULL, dst ? out.dst : NULL);
-    (void)packet_sum_mend(p->ip + IP4_SUM, addresses, PACKET_SUM_PLAIN);
-    if (src) {
-        memcpy(p->key.src, out.src, sizeof p->key.src);
-    }
-    if (dst) {
-        memcpy(p->key.dst, out.dst, sizeof p->key.dst);
-    }
-    if (error && dst) {
-        translate_quote(p, &tuple[!look->dir]);
-    } else if (!error && p->key.fragment != PACKET_LATER_FRAGMENT && p->l4 != NULL) {
-        translate_l4(p, &out, addresses, which);
+    put(p, &out, which);
+}
+
+void packet_nat_restore(packet_t *p, const packet_look_t *look) {
+    if (is_translated(p, look) && look->state != PACKET_RELATED) {
+        const packet_tuple_t *tuple = look->flow == NULL ? look->tuple : look->flow->tuple;
+        put(p, &tuple[look->dir], PACKET_NAT_DST | PACKET_NAT_SRC);
     }
 }

@@ -26,12 +26,15 @@ typedef struct {
 // there is no such range; -EADDRINUSE (src): no port is left, and that is counted: the packet is to be dropped.
 int packet_nat_dst(packet_flows_t *t, packet_look_t *look, const packet_nat_t *to);
 // to NULL: the source as it is, or if replies to that are another flow's, by another port. Where dst was given, this is
-// to be called. A port is chosen by a keyed hash of who sends (RFC 6056, algorithm 3, without the destination), so that it
-// is the same one for all whom a port talks to as far as it is free (RFC 4787, REQ-1), and else by chance.
+// to be called. A port is chosen by a keyed hash of who sends (RFC 6056, algorithm 3, without the destination), so that
+// it is the same one for all whom a port talks to as far as it is free (RFC 4787, REQ-1), and else by chance.
 int packet_nat_src(packet_flows_t *t, packet_look_t *look, const packet_nat_t *to);
 
 // Change the packet as its flow says: addresses, ports, checksums, p->key; of an ICMP error also the packet that it
 // quotes. which: PACKET_NAT_DST, PACKET_NAT_SRC, or both; once each.
 void packet_nat_translate(packet_t *p, const packet_look_t *look, unsigned which);
+// Make it what it was when it came in, before it was committed: for an ICMP error about it, which its sender could not
+// understand otherwise. Not for errors themselves, about which there are none.
+void packet_nat_restore(packet_t *p, const packet_look_t *look);
 
 #endif

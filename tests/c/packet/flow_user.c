@@ -72,6 +72,18 @@ static int pass_on(const talk_t *t, packet_look_t *look) {
     return r;
 }
 
+static void look_only(const talk_t *t, packet_look_t *look) {
+    int dst = find(t, "dnat");
+    packet_nat_t to = read_nat(t, dst);
+    if (dst > 0 && packet_nat_dst(table, look, &to) != 0) {
+        printf("no dnat ");
+    }
+    packet_nat_translate(&packet, look, PACKET_NAT_DST);
+    if (find(t, "restore")) {
+        packet_nat_restore(&packet, look);
+    }
+}
+
 // The key is to say what the packet says.
 static bool key_is_right(void) {
     packet_t again;
@@ -82,9 +94,9 @@ static bool key_is_right(void) {
     return memcmp(&again.key, &packet.key, sizeof again.key) == 0;
 }
 
-// pass NOW HEX [look] [partial] [dnat ...] [snat ...]: a packet that is accepted, but for an invalid one; or only
-// looked at. The answer: what it is, its direction, its flow's number, "p" or "f" for one that leaves no trace or follows a
-// first fragment, the result, and the packet as it leaves.
+// pass NOW HEX [look] [restore] [partial] [dnat ...] [snat ...]: a packet that is accepted, but for an invalid one; or
+// only looked at, translated and made what it was again. The answer: what it is, its direction, its flow's number, "p"
+// or "f" for one that leaves no trace or follows a first fragment, the result, and the packet as it leaves.
 static void pass(const talk_t *t) {
     if (!read_packet(t, 2)) {
         return;
@@ -97,7 +109,9 @@ static void pass(const talk_t *t) {
     packet_look_t look;
     packet_flow_look(table, &packet, talk_number(t, 1), &look);
     int r = 0;
-    if (!find(t, "look") && look.state != PACKET_INVALID) {
+    if (find(t, "look")) {
+        look_only(t, &look);
+    } else if (look.state != PACKET_INVALID) {
         r = pass_on(t, &look);
     }
     const char *how = look.follows ? "f" : look.passing ? "p" : "-";

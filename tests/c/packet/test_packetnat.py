@@ -310,6 +310,27 @@ def test_checksums_that_a_card_completes(table: Table, kind: str) -> None:
     assert see(table, partial(back(PEER, 80, OUT, outer)), "partial").packet == partial(back(PEER, 80, IN, 4000))
 
 
+@pytest.mark.parametrize("kind", PAIRS)
+def test_as_it_came_in(table: Table, kind: str) -> None:
+    """For an error about a packet that cannot go on: its sender knows no other one."""
+    there, back = PAIRS[kind]
+    packet = there(PEER, 4000, OUT, 80)
+    assert see(table, packet, "look", *dnat(ports=(8080, 8080))).packet == there(PEER, 4000, SERVER, 8080)
+    assert see(table, packet, "look", "restore", *dnat(ports=(8080, 8080))).packet == packet
+    see(table, there(IN, 4000, PEER, 80), *snat())
+    reply = back(PEER, 80, OUT, port_of(table))
+    assert see(table, reply, "look").packet == back(PEER, 80, IN, 4000)
+    assert see(table, reply, "look", "restore").packet == reply
+    part = fp.fragments(packet, 8 if kind != "tcp" else 24)[0]
+    assert see(table, part, "look", "restore", *dnat()).packet == part
+
+
+def test_pings_as_they_came_in(table: Table) -> None:
+    see(table, fp.echo(IN, PEER, 77), *snat())
+    reply = fp.echo(PEER, OUT, table.only().tuples[1][1], reply=True)
+    assert see(table, reply, "look", "restore").packet == reply
+
+
 # ---- beside whole sums ---------------------------------------------------------------------------
 
 ADDRESSES = st.integers(0x0B000000, 0xDFFFFFFF).map(lambda n: str(IPv4Address(n)))
