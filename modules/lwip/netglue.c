@@ -169,15 +169,17 @@ bool netglue_rx(netglue_t *g, unsigned budget) {
     return true;
 }
 
-bool netglue_keep_frame(netglue_t *g) {
-    bool ok = g->rx_held < g->rx_held_max;
-    g->rx_held += ok;
+// Three quarters of the buffers, so that the card goes on receiving; they are in a card's ring, or come back in seconds.
+bool netglue_keep_frame(netglue_t *g, unsigned pieces) {
+    unsigned all = g->dev->rx_pieces != 0 ? g->dev->rx_pieces : RX_HELD_DEFAULT;
+    bool ok = g->rx_kept == 0 || g->rx_kept + pieces <= all - all / 4; // one frame may always be
+    g->rx_kept += ok ? (uint16_t)pieces : 0;
     return ok;
 }
 
-void netglue_give_back(netglue_t *g, void *cookie) {
-    hal_assert(g->rx_held > 0);
-    g->rx_held--;
+void netglue_give_back(netglue_t *g, void *cookie, unsigned pieces) {
+    hal_assert(g->rx_kept >= pieces);
+    g->rx_kept -= (uint16_t)pieces;
     g->kick = true;
     g->dev->ops->rx_return(g->dev, cookie);
 }

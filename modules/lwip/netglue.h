@@ -23,7 +23,8 @@ typedef struct {
 typedef struct netglue {
     struct netif netif; // netif.state points back here
     netdev_t *dev;
-    uint16_t rx_held, rx_held_max;              // receive buffers lwIP and sockets have, and may have
+    uint16_t rx_held, rx_held_max;              // frames lwIP and sockets have, and may have
+    uint16_t rx_kept;                           // receive buffers that whoever intercepts frames has
     uint16_t gen_flags;                         // the NETIF_CHECKSUM_GEN_* part of netif.chksum_flags
     bool kick;                                  // something was provided or returned since the last kick
     bool dhcp_missed;                           // nobody has answered for seconds, and that was said
@@ -50,9 +51,9 @@ struct pbuf *netglue_keep(struct pbuf *p);
 // it later, with netglue_give_back().
 typedef enum { NETGLUE_PASSED, NETGLUE_DROPPED, NETGLUE_KEPT } netglue_fate_t;
 extern netglue_fate_t (*netglue_intercept)(netglue_t *g, netdev_frame_t *f);
-// One more frame of this card is kept. False: that would be too many.
-bool netglue_keep_frame(netglue_t *g);
-void netglue_give_back(netglue_t *g, void *cookie);
+// A frame of this card in so many pieces is kept; they are its driver's receive buffers. False: too many would be.
+bool netglue_keep_frame(netglue_t *g, unsigned pieces);
+void netglue_give_back(netglue_t *g, void *cookie, unsigned pieces);
 
 // lwIP's linkoutput: queue a frame. ERR_MEM: the queue is full, the caller keeps p.
 err_t nettx_push(struct netif *netif, struct pbuf *p);
@@ -64,6 +65,8 @@ void nettx_reclaim(netglue_t *g);
 // nettx_forwarded once the frame has left. 0, or -errno of tx_provide: not taken.
 int nettx_forward(netglue_t *g, const netdev_frame_t *f);
 extern void (*nettx_forwarded)(void *cookie);
+// Who hears of each frame that lwIP queues; NULL: nobody.
+extern void (*nettx_heard)(netglue_t *g, const struct pbuf *p);
 
 // The MAC address that the frame which lwIP works on came from;
 // NULL: it works on none, or on one of this machine's own.

@@ -27,6 +27,7 @@ enum { PATH_MIN = 1280 };                                    // every IPv6 path 
 
 enum { FORWARDED = 2 }; // bit of a cookie that is not lwIP's
 void (*nettx_forwarded)(void *cookie);
+void (*nettx_heard)(netglue_t *g, const struct pbuf *p);
 
 // pbufs that went out as one frame; the device's cookie points to it with bit 0 set.
 typedef struct nettx_batch {
@@ -319,6 +320,9 @@ err_t nettx_push(struct netif *netif, struct pbuf *p) {
             t->refused = true;
             return ERR_MEM;
         }
+    }
+    if (nettx_heard != NULL) {
+        nettx_heard(g, p);
     }
     pbuf_ref(p);
     t->queue[(t->head + t->count) % NETTX_QUEUE] = p;

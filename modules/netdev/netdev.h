@@ -77,6 +77,7 @@ struct netdev {
     uint8_t mac[NETDEV_MAC_LEN];
     uint16_t mtu;
     uint16_t rx_buffers; // the stack holds at most half so many frames; 0: not told
+    uint16_t rx_pieces;  // receive buffers in all, each a segment of a frame; 0: not told
     uint32_t features;   // NETDEV_F_*
     bool dead;
     netdev_stats_t stats;

@@ -11,6 +11,8 @@
 #include "py/mperrno.h"
 #include "py/runtime.h"
 
+enum { FLOWS_AT_ONCE = 64, FLOWS_LOOKED_AT = 4096 };
+
 static packet_fwd_t *engine_or_raise(void) {
     packet_fwd_t *w = packet_join();
     if (w == NULL) {
@@ -134,12 +136,59 @@ static mp_obj_t mod_packet_counters(void) {
 }
 static MP_DEFINE_CONST_FUN_OBJ_0(mod_packet_counters_obj, mod_packet_counters);
 
+// track(flows): 0 for as many as this VM's memory is meant for.
+static mp_obj_t mod_packet_track(mp_obj_t flows_in) {
+    mp_int_t flows = mp_obj_get_int(flows_in);
+    uint32_t count = flows == 0 ? packet_join_flows_default() : (uint32_t)MIN(MAX(flows, 0), UINT32_MAX);
+    int r = packet_join_track(count);
+    if (r == -EINVAL) {
+        mp_raise_ValueError(MP_ERROR_TEXT("so many flows cannot be"));
+    }
+    raise_for(r);
+    return mp_const_none;
+}
+static MP_DEFINE_CONST_FUN_OBJ_1(mod_packet_track_obj, mod_packet_track);
+
+static mp_obj_t end_of(const packet_flow_t *f, const uint8_t *address, uint16_t port) {
+    mp_obj_t items[] = {text_of(address, f->tuple[0].family == 6), MP_OBJ_NEW_SMALL_INT(port)};
+    return mp_obj_new_tuple(MP_ARRAY_SIZE(items), items);
+}
+
+// flows(cursor): ([flow...], cursor of the next ones), the last one -1. A flow is a tuple: proto, source and target as
+// (address, port) of its first packets, the same of its replies, packets and bytes each way, whether it was replied.
+static mp_obj_t mod_packet_flows(mp_obj_t cursor_in) {
+    const packet_fwd_t *w = engine_or_raise();
+    uint32_t cursor = (uint32_t)mp_obj_get_int(cursor_in);
+    mp_obj_t list = mp_obj_new_list(0, NULL);
+    for (unsigned n = 0; w->flows != NULL && cursor != UINT32_MAX && n < FLOWS_AT_ONCE; n++) {
+        const packet_flow_t *f = packet_flow_next(w->flows, &cursor, FLOWS_LOOKED_AT);
+        if (f == NULL) {
+            break;
+        }
+        const packet_tuple_t *first = &f->tuple[0], *reply = &f->tuple[1];
+        mp_obj_t items[] = {
+            MP_OBJ_NEW_SMALL_INT(first->proto),   end_of(f, first->src, first->sport),
+            end_of(f, first->dst, first->dport),  end_of(f, reply->src, reply->sport),
+            end_of(f, reply->dst, reply->dport),  mp_obj_new_int_from_ull(f->packets[0]),
+            mp_obj_new_int_from_ull(f->bytes[0]), mp_obj_new_int_from_ull(f->packets[1]),
+            mp_obj_new_int_from_ull(f->bytes[1]), mp_obj_new_bool(f->replied),
+        };
+        mp_obj_list_append(list, mp_obj_new_tuple(MP_ARRAY_SIZE(items), items));
+    }
+    bool all = w->flows == NULL || cursor == UINT32_MAX;
+    mp_obj_t pair[] = {list, all ? MP_OBJ_NEW_SMALL_INT(-1) : mp_obj_new_int_from_uint(cursor)};
+    return mp_obj_new_tuple(MP_ARRAY_SIZE(pair), pair);
+}
+static MP_DEFINE_CONST_FUN_OBJ_1(mod_packet_flows_obj, mod_packet_flows);
+
 static const mp_rom_map_elem_t mod_packet_globals_table[] = {
     {MP_ROM_QSTR(MP_QSTR___name__), MP_ROM_QSTR(MP_QSTR__packet)},
     {MP_ROM_QSTR(MP_QSTR_forward), MP_ROM_PTR(&mod_packet_forward_obj)},
     {MP_ROM_QSTR(MP_QSTR_add), MP_ROM_PTR(&mod_packet_add_obj)},
     {MP_ROM_QSTR(MP_QSTR_remove), MP_ROM_PTR(&mod_packet_remove_obj)},
     {MP_ROM_QSTR(MP_QSTR_routes), MP_ROM_PTR(&mod_packet_routes_obj)},
+    {MP_ROM_QSTR(MP_QSTR_track), MP_ROM_PTR(&mod_packet_track_obj)},
+    {MP_ROM_QSTR(MP_QSTR_flows), MP_ROM_PTR(&mod_packet_flows_obj)},
     {MP_ROM_QSTR(MP_QSTR_counters), MP_ROM_PTR(&mod_packet_counters_obj)},
 };
 static MP_DEFINE_CONST_DICT(mod_packet_globals, mod_packet_globals_table);

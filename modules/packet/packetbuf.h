@@ -23,7 +23,7 @@ typedef struct packet_ref {
     void *cookie;  // of the received frame
     uint16_t refs; // frames in flight or waiting, and pieces; 0: free
     uint8_t card;  // which received it
-    uint8_t kind;
+    uint8_t kind, pieces;
 } packet_ref_t;
 
 typedef struct {
@@ -35,7 +35,7 @@ bool packet_pool_init(packet_pool_t *pool);
 // One reference. NULL: none is free. With a parent, which gets one more.
 packet_ref_t *packet_ref_get(packet_pool_t *pool, packet_ref_kind_t kind, packet_ref_t *parent);
 // Give up one reference; the last frees it and gives up its parent's. Returns the received frame that nobody has any
-// more, NULL if there is none: read cookie and card of it at once.
+// more, NULL if there is none: read what it has of it at once.
 packet_ref_t *packet_ref_put(packet_pool_t *pool, packet_ref_t *ref);
 // Its room, aligned to 8.
 static inline uint8_t *packet_ref_data(packet_ref_t *ref) { return (uint8_t *)(ref + 1); }

@@ -11,12 +11,17 @@
 #include "packetbytes.h"
 #include "packetsend.h"
 
+enum { RESET = -1 }; // in an ICMP error's place
 enum { DONT_FRAGMENT = 0x40, GSO_SIZE_MIN = 48, TCP_SUM_AT = 16, UDP_SUM_AT = 6, LINK_MTU6 = 1280 };
 
 const char *const packet_stat_names[PACKET_N_COUNT] = {
     [PACKET_N_FORWARDED] = "forwarded",
     [PACKET_N_FORWARDED_BYTES] = "forwarded_bytes",
     [PACKET_N_LOCAL] = "local",
+    [PACKET_N_NOT_OURS] = "not_ours",
+    [PACKET_N_FILTERED] = "filtered",
+    [PACKET_N_REJECTED] = "rejected",
+    [PACKET_N_NO_FLOW] = "no_flow",
     [PACKET_N_BAD] = "bad",
     [PACKET_N_MARTIAN] = "martian",
     [PACKET_N_SPOOFED] = "spoofed",
@@ -163,8 +168,8 @@ static const uint8_t *source_for(const packet_fwd_t *w, unsigned family, unsigne
     return NULL;
 }
 
-// Tell the sender of a packet, if that may be; the packet stays whose it was.
-static void report(packet_fwd_t *w, const packet_t *p, packet_error_t error, uint16_t mtu) {
+// Tell the sender of a packet, if that may be; the packet stays whose it was. error RESET: by a TCP reset.
+static void report(packet_fwd_t *w, const packet_t *p, int error, uint16_t mtu) {
     unsigned family = p->key.family;
     const packet_hop_t *hop = packet_route_find(&w->routes, family, p->key.src);
     if (!packet_icmp_may(p) || !goes_out(hop) || !w->base.card[hop->card].up) {
@@ -180,14 +185,39 @@ static void report(packet_fwd_t *w, const packet_t *p, packet_error_t error, uin
         return;
     }
     netdev_frame_t f = {.nsegs = 1, .cookie = ref};
-    f.seg[0] = (netdev_seg_t){packet_ref_data(ref), packet_icmp_make(packet_ref_data(ref), p, error, mtu, source)};
+    uint8_t *out = packet_ref_data(ref);
+    bool reset = error == RESET;
+    uint32_t len = reset ? packet_icmp_reset(out, p) : packet_icmp_make(out, p, (packet_error_t)error, mtu, source);
+    if (len == 0) {
+        packet_base_put(&w->base, ref);
+        return;
+    }
+    f.seg[0] = (netdev_seg_t){out, len};
     w->base.count[PACKET_N_ICMP]++;
     output(w, hop, family, p->key.src, &f);
 }
 
-static packet_fate_t refuse(packet_fwd_t *w, const packet_t *p, packet_stat_t why, packet_error_t error, uint16_t mtu) {
+// A packet that came as far as the rules goes no further.
+static packet_fate_t refuse(packet_fwd_t *w, packet_t *p, const packet_pass_t *s, packet_stat_t why, int error,
+                            uint16_t mtu) {
+    packet_filter_undo(s, p);
     report(w, p, error, mtu);
     return drop(w, why);
+}
+
+// What the rules have said no to.
+static packet_fate_t stop(packet_fwd_t *w, packet_t *p, packet_step_t step, const packet_pass_t *s) {
+    static const int errors[PACKET_REJECT_KINDS] = {
+        [PACKET_REJECT_PORT] = PACKET_ERROR_PORT,
+        [PACKET_REJECT_HOST] = PACKET_ERROR_HOST,
+        [PACKET_REJECT_NET] = PACKET_ERROR_NET,
+        [PACKET_REJECT_ADMIN] = PACKET_ERROR_ADMIN,
+        [PACKET_REJECT_RESET] = RESET,
+    };
+    if (step == PACKET_REFUSED) {
+        return refuse(w, p, s, PACKET_N_REJECTED, errors[s->reject], 0);
+    }
+    return drop(w, step == PACKET_STOPS ? PACKET_N_FILTERED : PACKET_N_NO_FLOW);
 }
 
 // One hop less. The header's checksum changes by as much (RFC 1141).
@@ -201,38 +231,25 @@ static void count_hop(packet_t *p) {
     packet_put16(p->ip + 10, sum + (sum >= 0xffff));
 }
 
-static packet_fate_t forward(packet_fwd_t *w, packet_t *p, const packet_hop_t *hop) {
+// Hand a packet that may go on over to its card.
+static packet_fate_t pass_on(packet_fwd_t *w, packet_t *p, const packet_hop_t *hop, packet_pass_t *s) {
     packet_key_t *k = &p->key;
-    if (hop != NULL && hop->kind == PACKET_ROUTE_BROADCAST) {
-        return drop(w, PACKET_N_BROADCAST); // RFC 2644
-    }
-    if (!offloads_ok(p)) {
-        return drop(w, PACKET_N_BAD);
-    }
-    if (k->ttl <= 1) {
-        return refuse(w, p, PACKET_N_EXPIRED, PACKET_ERROR_TTL, 0);
-    }
-    if (hop == NULL) {
-        return refuse(w, p, PACKET_N_NO_ROUTE, PACKET_ERROR_NO_ROUTE, 0);
-    }
-    const packet_card_t *out = &w->base.card[hop->card];
-    if (!out->up) {
-        return refuse(w, p, PACKET_N_UNREACHABLE, PACKET_ERROR_HOST, 0);
-    }
-    if (!fits(p, out->dev->mtu)) {
-        uint16_t mtu = k->family == 6 && out->dev->mtu < LINK_MTU6 ? LINK_MTU6 : out->dev->mtu;
-        return refuse(w, p, PACKET_N_TOO_BIG, PACKET_ERROR_TOO_BIG, mtu);
-    }
     packet_ref_t *ref = packet_ref_get(&w->base.pool, PACKET_REF_FRAME, NULL);
-    if (ref == NULL || !w->base.host->keep(k->in)) {
+    if (ref == NULL || !w->base.host->keep(k->in, p->frame->nsegs)) {
         if (ref != NULL) {
             packet_ref_put(&w->base.pool, ref);
         }
         return drop(w, PACKET_N_NO_ROOM);
     }
-    k->out = hop->card;
     ref->card = k->in;
+    ref->pieces = (uint8_t)p->frame->nsegs;
     ref->cookie = p->frame->cookie;
+    packet_step_t step = packet_filter_leaves(s, p, w->base.card[hop->card].ip4);
+    if (step != PACKET_GOES) {
+        (void)stop(w, p, step, s);
+        packet_base_put(&w->base, ref); // gives the frame back
+        return PACKET_KEPT;
+    }
     p->frame->cookie = ref;
     count_hop(p);
     w->base.count[PACKET_N_FORWARDED]++;
@@ -241,35 +258,99 @@ static packet_fate_t forward(packet_fwd_t *w, packet_t *p, const packet_hop_t *h
     return PACKET_KEPT;
 }
 
+static packet_fate_t forward(packet_fwd_t *w, packet_t *p, const packet_hop_t *hop, packet_pass_t *s) {
+    packet_key_t *k = &p->key;
+    if (hop != NULL && hop->kind == PACKET_ROUTE_BROADCAST) {
+        return drop(w, PACKET_N_BROADCAST); // RFC 2644
+    }
+    k->out = hop != NULL ? hop->card : PACKET_NO_CARD;
+    packet_step_t step = packet_filter_forward(s, p);
+    if (step != PACKET_GOES) {
+        return stop(w, p, step, s);
+    }
+    if (k->ttl <= 1) {
+        return refuse(w, p, s, PACKET_N_EXPIRED, PACKET_ERROR_TTL, 0);
+    }
+    if (hop == NULL) {
+        return refuse(w, p, s, PACKET_N_NO_ROUTE, PACKET_ERROR_NO_ROUTE, 0);
+    }
+    const packet_card_t *out = &w->base.card[hop->card];
+    if (!out->up) {
+        return refuse(w, p, s, PACKET_N_UNREACHABLE, PACKET_ERROR_HOST, 0);
+    }
+    if (!fits(p, out->dev->mtu)) {
+        uint16_t mtu = k->family == 6 && out->dev->mtu < LINK_MTU6 ? LINK_MTU6 : out->dev->mtu;
+        return refuse(w, p, s, PACKET_N_TOO_BIG, PACKET_ERROR_TOO_BIG, mtu);
+    }
+    return pass_on(w, p, hop, s);
+}
+
+// For everybody, or for a group: this machine may be meant.
+static packet_fate_t group(packet_fwd_t *w, packet_t *p) {
+    packet_pass_t s = {.flows = w->flows, .now_ns = w->base.now_ns};
+    if (is_own(w, &p->key)) {
+        return drop(w, PACKET_N_SPOOFED);
+    }
+    return packet_filter_group(&s, p) == PACKET_GOES ? PACKET_PASSED : drop(w, PACKET_N_FILTERED);
+}
+
+static packet_fate_t route(packet_fwd_t *w, packet_t *p) {
+    packet_key_t *k = &p->key;
+    packet_pass_t s = {.flows = w->flows, .now_ns = w->base.now_ns};
+    if (is_own(w, k)) {
+        return drop(w, PACKET_N_SPOOFED);
+    }
+    packet_step_t step = packet_filter_came(&s, p);
+    if (step != PACKET_GOES) {
+        return stop(w, p, step, &s);
+    }
+    const packet_hop_t *hop = packet_route_find(&w->routes, k->family, k->dst);
+    if (on_link_only(k) || (hop != NULL && (hop->kind == PACKET_ROUTE_LOCAL ||
+                                            (hop->kind == PACKET_ROUTE_BROADCAST && hop->card == k->in)))) {
+        step = packet_filter_input(&s, p);
+        w->base.count[PACKET_N_LOCAL] += step == PACKET_GOES;
+        return step == PACKET_GOES ? PACKET_PASSED : stop(w, p, step, &s);
+    }
+    if (is_martian(k)) {
+        return drop(w, PACKET_N_MARTIAN);
+    }
+    return offloads_ok(p) ? forward(w, p, hop, &s) : drop(w, PACKET_N_BAD);
+}
+
 packet_fate_t packet_fwd_frame(packet_fwd_t *w, unsigned card, netdev_frame_t *f, uint64_t now_ns) {
     packet_t p;
     const uint8_t *eth = f->seg[0].base;
+    bool filtered = packet_rules_in_use() != NULL;
     w->base.now_ns = now_ns;
-    if (f->seg[0].len < PACKET_ETH || memcmp(eth, w->base.card[card].mac, NETDEV_MAC_LEN) != 0) {
-        return PACKET_PASSED; // to everybody, to a group, to another that a bridge does not know yet
+    if (f->seg[0].len < PACKET_ETH) {
+        return filtered ? drop(w, PACKET_N_BAD) : PACKET_PASSED;
+    }
+    bool many = (eth[0] & 1) != 0;
+    if (many && !filtered) {
+        return PACKET_PASSED;
+    }
+    if (!many && memcmp(eth, w->base.card[card].mac, NETDEV_MAC_LEN) != 0) {
+        return drop(w, PACKET_N_NOT_OURS); // a bridge does not know yet where that machine is
     }
     switch (packet_parse(&p, f, (uint8_t)card)) {
         case PACKET_PARSED:
-            break;
+            return many ? group(w, &p) : route(w, &p);
         case PACKET_BAD:
             return drop(w, PACKET_N_BAD);
+        case PACKET_SPLIT: // no card does that with headers; no rule would see it
+            return filtered ? drop(w, PACKET_N_BAD) : PACKET_PASSED;
         default:
             return PACKET_PASSED;
     }
-    const packet_hop_t *hop = packet_route_find(&w->routes, p.key.family, p.key.dst);
-    bool here = on_link_only(&p.key) || (hop != NULL && (hop->kind == PACKET_ROUTE_LOCAL ||
-                                                         (hop->kind == PACKET_ROUTE_BROADCAST && hop->card == card)));
-    if (is_own(w, &p.key)) {
-        return drop(w, PACKET_N_SPOOFED);
+}
+
+void packet_fwd_sent(packet_fwd_t *w, unsigned card, netdev_frame_t *f, uint64_t now_ns) {
+    packet_t p;
+    packet_pass_t s = {.flows = w->flows, .now_ns = now_ns};
+    if (w->flows != NULL && packet_parse(&p, f, PACKET_NO_CARD) == PACKET_PARSED && (p.eth[0] & 1) == 0) {
+        p.key.out = (uint8_t)card;
+        packet_filter_sent(&s, &p);
     }
-    if (here) {
-        w->base.count[PACKET_N_LOCAL]++;
-        return PACKET_PASSED;
-    }
-    if (is_martian(&p.key)) {
-        return drop(w, PACKET_N_MARTIAN);
-    }
-    return forward(w, &p, hop);
 }
 
 // ---- what waits -------------------------------------------------------------------------------------

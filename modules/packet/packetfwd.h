@@ -5,6 +5,7 @@
 #ifndef FLOE_PACKETFWD_H
 #define FLOE_PACKETFWD_H
 
+#include "packetfilter.h"
 #include "packethost.h"
 #include "packeticmp.h"
 #include "packetneigh.h"
@@ -15,6 +16,7 @@ typedef struct {
     packet_routes_t routes;
     packet_neigh_t neigh;
     packet_bucket_t errors;
+    packet_flows_t *flows; // the caller's to set; NULL: none are kept
 } packet_fwd_t;
 
 typedef enum {
@@ -27,6 +29,8 @@ typedef enum {
 bool packet_fwd_init(packet_fwd_t *w, const packet_host_t *host, size_t routes_limit);
 // A received frame.
 packet_fate_t packet_fwd_frame(packet_fwd_t *w, unsigned card, netdev_frame_t *f, uint64_t now_ns);
+// A frame that this machine itself sends, of which the engine takes note.
+void packet_fwd_sent(packet_fwd_t *w, unsigned card, netdev_frame_t *f, uint64_t now_ns);
 // What waits: to be called when neighbours may be known, and by the deadline. True: something was sent.
 bool packet_fwd_run(packet_fwd_t *w, uint64_t now_ns);
 uint64_t packet_fwd_deadline(const packet_fwd_t *w);

@@ -24,10 +24,10 @@ typedef struct {
     bool (*neighbour)(unsigned card, unsigned family, const uint8_t *address, uint8_t *mac);
     // Ask that network for it; nothing is waited for.
     void (*ask)(unsigned card, unsigned family, const uint8_t *address);
-    // One more frame that this card received stays with the engine. False: it has enough of them.
-    bool (*keep)(unsigned card);
+    // One more frame that this card received, in so many pieces, stays with the engine. False: it has enough of them.
+    bool (*keep)(unsigned card, unsigned pieces);
     // A frame that was kept is given back to its card.
-    void (*give_back)(unsigned card, void *cookie);
+    void (*give_back)(unsigned card, void *cookie, unsigned pieces);
     // Send a frame whose cookie is a packet_ref_t. 0: packet_send_done() follows when it has left. Else it is not
     // taken, and as it was.
     int (*send)(unsigned card, netdev_frame_t *f);
@@ -38,6 +38,10 @@ typedef enum {
     PACKET_N_FORWARDED,
     PACKET_N_FORWARDED_BYTES,
     PACKET_N_LOCAL,     // for this machine
+    PACKET_N_NOT_OURS,  // for another machine on the link
+    PACKET_N_FILTERED,  // a rule said so
+    PACKET_N_REJECTED,  // the same, and the sender was told
+    PACKET_N_NO_FLOW,   // no room for another flow, or no port
     PACKET_N_BAD,       // no packet: lengths, header checksum, source route
     PACKET_N_MARTIAN,   // from or to an address that nobody can have
     PACKET_N_SPOOFED,   // from an address of this machine's
@@ -69,7 +73,7 @@ typedef struct {
 static inline void packet_base_put(packet_base_t *b, packet_ref_t *ref) {
     packet_ref_t *frame = packet_ref_put(&b->pool, ref);
     if (frame != NULL) {
-        b->host->give_back(frame->card, frame->cookie);
+        b->host->give_back(frame->card, frame->cookie, frame->pieces);
     }
 }
 

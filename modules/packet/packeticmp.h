@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// ICMP errors: when one may be sent (RFC 1812, 4.3.2.7; RFC 4443, 2.4), how often, and what stands in it. Owns
-// nothing. Not here: sending it (packetfwd.c). Context: main loop; host tests.
+// ICMP errors, and TCP resets in their place: when one may be sent (RFC 1812, 4.3.2.7; RFC 4443, 2.4), how often, and
+// what stands in it. Owns nothing. Not here: sending it (packetfwd.h). Context: main loop; host tests.
 
 #ifndef FLOE_PACKETICMP_H
 #define FLOE_PACKETICMP_H
@@ -16,6 +16,7 @@ typedef enum {
     PACKET_ERROR_TOO_BIG,
     PACKET_ERROR_ADMIN, // forbidden
     PACKET_ERROR_PORT,
+    PACKET_ERROR_NET, // forbidden, by another name
 } packet_error_t;
 
 // A bucket of errors: so many at once, so many a second after that.
@@ -31,5 +32,7 @@ bool packet_icmp_may(const packet_t *p);
 // Write a frame without its MAC addresses to out, which has room for PACKET_LARGE_ROOM bytes: Ethernet's type, an IP
 // header from `source` to the packet's sender, the error, and what fits of the packet. Returns its bytes.
 uint32_t packet_icmp_make(uint8_t *out, const packet_t *p, packet_error_t error, uint16_t mtu, const uint8_t *source);
+// The same for a TCP packet: a reset from where it wanted to go (RFC 9293, 3.10.7.1). 0: it is one itself.
+uint32_t packet_icmp_reset(uint8_t *out, const packet_t *p);
 
 #endif

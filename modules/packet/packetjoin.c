@@ -18,8 +18,9 @@
 #include "packetsend.h"
 
 enum { IP6_NET_BITS = 64, AUTOMATIC_MAX = NETDEV_MAX * (4 + 2 * LWIP_IPV6_NUM_ADDRESSES) + 1, FORWARDED = 2 };
-enum { ROUTES_SHARE = 8 };   // of RAM
-#define LOOK_NS 100000000ull // how often the cards' addresses are looked at
+enum { FLOWS_LEAST = 1024, FLOWS_MOST = 65536, AGE_WORK = 2048 };
+enum { ROUTES_SHARE = 8, FLOWS_SHARE = 8 }; // of RAM
+#define LOOK_NS 100000000ull                // how often the cards' addresses are looked at
 
 // What routes are made from.
 typedef struct {
@@ -42,6 +43,7 @@ static seen_t seen;
 static automatic_t automatic[AUTOMATIC_MAX];
 static unsigned automatic_count;
 static uint64_t looked_ns;
+static bool no_flows; // there was no memory for them: that is not tried again for each packet
 
 static struct netif *netif_of(unsigned card) { return &netglue_get(card)->netif; }
 
@@ -112,18 +114,20 @@ static void ask(unsigned card, unsigned family, const uint8_t *address) {
 
 // ---- frames ---------------------------------------------------------------------------------------
 
-static bool keep(unsigned card) {
+static bool keep(unsigned card, unsigned pieces) {
     netglue_t *g = netglue_get(card), *each;
-    if (netglue_keep_frame(g)) {
+    if (netglue_keep_frame(g, pieces)) {
         return true;
     }
     for (unsigned i = 0; (each = netglue_get(i)) != NULL; i++) { // some may have left
         nettx_reclaim(each);
     }
-    return netglue_keep_frame(g);
+    return netglue_keep_frame(g, pieces);
 }
 
-static void give_back(unsigned card, void *cookie) { netglue_give_back(netglue_get(card), cookie); }
+static void give_back(unsigned card, void *cookie, unsigned pieces) {
+    netglue_give_back(netglue_get(card), cookie, pieces);
+}
 
 static int send(unsigned card, netdev_frame_t *f) {
     void *cookie = f->cookie;
@@ -265,6 +269,43 @@ static void update(bool anyway) {
 
 // ---- running ----------------------------------------------------------------------------------------
 
+// What lwIP sends, for the flows alone: only the headers are looked at, which lie in the first piece.
+static void heard(netglue_t *g, const struct pbuf *p) {
+    netdev_frame_t f = {.nsegs = 2};
+    f.seg[0] = (netdev_seg_t){p->payload, p->len};
+    f.seg[1] = (netdev_seg_t){NULL, (uint32_t)p->tot_len - p->len};
+    packet_fwd_sent(engine, card_of(&g->netif), &f, hal_clock_ns());
+}
+
+uint32_t packet_join_flows_default(void) {
+    size_t share = hal_mem_total() / FLOWS_SHARE, each = packet_flow_size(FLOWS_LEAST) / FLOWS_LEAST;
+    return share / each > FLOWS_MOST ? FLOWS_MOST : share / each < FLOWS_LEAST ? FLOWS_LEAST : (uint32_t)(share / each);
+}
+
+int packet_join_track(uint32_t flows) {
+    size_t size = packet_flow_size(flows);
+    uint64_t seed[2];
+    if (size == 0) {
+        return -EINVAL;
+    }
+    void *memory = packet_join() != NULL ? malloc(size) : NULL;
+    if (memory == NULL) {
+        return -ENOMEM;
+    }
+    hal_entropy_get(seed, sizeof seed);
+    free(engine->flows);
+    engine->flows = packet_flow_init(memory, flows, seed);
+    nettx_heard = heard;
+    return 0;
+}
+
+// Rules look at flows.
+static void follow_rules(void) {
+    if (engine->flows == NULL && !no_flows && packet_rules_in_use() != NULL) {
+        no_flows = packet_join_track(packet_join_flows_default()) != 0;
+    }
+}
+
 static netglue_fate_t intercept(netglue_t *g, netdev_frame_t *f) {
     static const netglue_fate_t fates[] = {
         [PACKET_PASSED] = NETGLUE_PASSED, [PACKET_DROPPED] = NETGLUE_DROPPED, [PACKET_KEPT] = NETGLUE_KEPT};
@@ -272,7 +313,11 @@ static netglue_fate_t intercept(netglue_t *g, netdev_frame_t *f) {
     if (now - looked_ns >= LOOK_NS) {
         looked_ns = now;
         update(false);
+        if (engine->flows != NULL) {
+            packet_flow_age(engine->flows, now, AGE_WORK);
+        }
     }
+    follow_rules();
     return fates[packet_fwd_frame(engine, card_of(&g->netif), f, now)];
 }
 

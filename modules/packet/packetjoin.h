@@ -11,6 +11,10 @@
 packet_fwd_t *packet_join(void);
 // Whether frames that are not for this machine go on to where their routes lead. Off at the start.
 void packet_join_forward(bool on);
+// Keep track of this many flows from here on, which are forgotten when there are others already. Rules do that
+// by themselves (packet_join_flows_default()) where nobody did. 0; -EINVAL: that many cannot be; -ENOMEM.
+int packet_join_track(uint32_t flows);
+uint32_t packet_join_flows_default(void);
 // Add or replace a route. card PACKET_NO_CARD: that from which the gateway can be reached. gateway NULL: the hosts are
 // on that card's network. 0; -EINVAL: no such prefix; -ENODEV: no such card; -EHOSTUNREACH: the gateway is on no card's
 // network; -EEXIST: the prefix is an address of this machine's; -ENOSPC, -ENOMEM.

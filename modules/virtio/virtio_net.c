@@ -417,6 +417,7 @@ static int equip(vnet_t *n) {
         return r;
     }
     n->rx_count = n->rxq.size;
+    n->dev.rx_pieces = (uint16_t)n->rx_count;
     n->dev.rx_buffers = netdev_rx_share(n->rx_count, rx_each(n));
     n->rxbuf = hal_mem_dma(n->rx_count * sizeof(vnet_rxbuf_t), _Alignof(vnet_rxbuf_t));
     uint8_t *bytes = hal_mem_dma((size_t)n->rx_count * n->rx_size, HAL_PAGE_SIZE);

@@ -102,7 +102,8 @@ void netfront_forget(netfront_t *n) {
 }
 
 // The stack looks at this once: a card that is not connected by then is taken for one with all its pages.
-static uint16_t rx_share(const netfront_t *n, uint32_t usable) {
+static uint16_t rx_share(netfront_t *n, uint32_t usable) {
+    n->dev.rx_pieces = (uint16_t)usable;
     uint32_t pages = ((uint32_t)n->dev.mtu + ETH_HEADER + VLAN_TAG + PAGE - 1) / PAGE;
     return netdev_rx_share(usable, n->slots == SLOTS_LARGE ? PAGES_GSO : pages);
 }

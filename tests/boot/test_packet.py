@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import json
 import os
+import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -56,24 +57,38 @@ class Router:
         return self.left.call(work)
 
 
-@pytest.fixture
-def router(boot: Boot) -> Iterator[Router]:
+@contextlib.contextmanager
+def routing(boot: Boot, guest: str, *, behind: bool) -> Iterator[Router]:
+    """The VM between its hosts; behind: the right host knows the way to the left one, and has more addresses."""
     with spaces("l", "r") as (left, right):
         net = [
             f"tap:{left.tap},mac={MACS[0]},ip=10.1.0.1/24,ip6=2001:db8:1::1/64",
             f"tap:{right.tap},mac={MACS[1]},ip=10.2.0.1/24,ip6=2001:db8:2::1/64",
         ]
-        vm = boot(HERE / "guest_packet.py", deadline_s=DEADLINE_S, net=net, memory="64M")
+        vm = boot(HERE / guest, deadline_s=DEADLINE_S, net=net, memory="64M")
         vm.expect_exact("forwarding")
         left.join("10.1.0.2/24", "2001:db8:1::2/64", gateways=("10.1.0.1", "2001:db8:1::1"))
-        right.join("10.2.0.2/24", "2001:db8:2::2/64", gateways=("10.2.0.1", "2001:db8:2::1"))
-        right.ip("addr", "add", "10.3.0.1/32", "dev", "lo")
-        right.ip("addr", "add", "2001:db8:3::1/128", "dev", "lo")
+        ways = ("10.2.0.1", "2001:db8:2::1") if behind else ("2001:db8:2::1",)
+        right.join("10.2.0.2/24", "2001:db8:2::2/64", gateways=ways)
         until_there(left, "10.1.0.1")
         yield Router(vm, left, right)
         vm.send(b"stop\n")
         assert vm.wait() == 0
         assert "Traceback" not in vm.console_text and "PANIC" not in vm.console_text
+
+
+@pytest.fixture
+def router(boot: Boot) -> Iterator[Router]:
+    with routing(boot, "guest_packet.py", behind=True) as router:
+        router.right.ip("addr", "add", "10.3.0.1/32", "dev", "lo")
+        router.right.ip("addr", "add", "2001:db8:3::1/128", "dev", "lo")
+        yield router
+
+
+@pytest.fixture
+def firewall(boot: Boot) -> Iterator[Router]:
+    with routing(boot, "guest_packet_firewall.py", behind=False) as router:
+        yield router
 
 
 def until_there(space: Space, address: str) -> None:
@@ -125,30 +140,73 @@ def test_what_cannot_go_on_is_said(router: Router) -> None:
     assert said["expired"] == 2 and said["no_route"] == 1 and said["unreachable"] == 2
 
 
-def test_a_large_file(router: Router, tmp_path: Path) -> None:
+def fetch(server: Space, client: Space, bind: str, url: str, folder: Path) -> None:
+    """A file of 10 MB goes through whole."""
     data = os.urandom(LARGE)
-    (tmp_path / "large").write_bytes(data)
-    digest = hashlib.sha256(data).hexdigest()
-    for host, url in (("10.3.0.1", "10.3.0.1"), ("2001:db8:2::2", "[2001:db8:2::2]")):
-        serve = ("python3", "-m", "http.server", "8000", "--bind", host, "--directory", str(tmp_path))
-        with router.right.running(*serve):
-            argv = ("curl", "-sf", "--retry", "20", "--retry-connrefused", "--retry-delay", "1", "-m", "60")
-            router.left.run(*argv, "-o", tmp_path / "got", f"http://{url}:8000/large", timeout_s=120)
-        assert hashlib.sha256((tmp_path / "got").read_bytes()).hexdigest() == digest
+    (folder / "large").write_bytes(data)
+    serve = ("python3", "-m", "http.server", "8000", "--bind", bind, "--directory", str(folder))
+    with server.running(*serve):
+        argv = ("curl", "-sf", "--retry", "20", "--retry-connrefused", "--retry-delay", "1", "-m", "60")
+        client.run(*argv, "-o", folder / "got", f"{url}/large", timeout_s=120)
+    assert hashlib.sha256((folder / "got").read_bytes()).digest() == hashlib.sha256(data).digest()
+
+
+def test_a_large_file(router: Router, tmp_path: Path) -> None:
+    fetch(router.right, router.left, "10.3.0.1", "http://10.3.0.1:8000", tmp_path)
+    fetch(router.right, router.left, "2001:db8:2::2", "http://[2001:db8:2::2]:8000", tmp_path)
 
 
 def test_iperf3_through_it(router: Router) -> None:
-    with iperf3(router.right):
-        for words in (
-            ("-c", "10.2.0.2"),
-            ("-c", "2001:db8:2::2", "-R"),
-            ("-c", "10.2.0.2", "-u", "-b", "5M", "-l", "1000"),
-        ):
+    udp = ("-c", "10.2.0.2", "-u", "-b", "5M", "-l", "1000")
+    for words in (("-c", "10.2.0.2"), ("-c", "2001:db8:2::2", "-R"), udp):
+        with iperf3(router.right):
             said = json.loads(router.left.run("iperf3", "-J", "-t", "2", *words))
-            end = said["end"]
-            got = end["sum"] if "-u" in words else end["sum_received"]
-            print(words, f"{got['bits_per_second'] / 1e6:.0f} Mbit/s")
-            assert got["bits_per_second"] > 1e6
-            assert "-u" not in words or got["lost_percent"] < 50
+        assert "error" not in said, (said["error"], router.ask("counters"))
+        got = said["end"]["sum" if words == udp else "sum_received"]
+        print(words, f"{got['bits_per_second'] / 1e6:.0f} Mbit/s")
+        assert got["bits_per_second"] > 1e6 and got.get("lost_percent", 0) < 50
     said = router.ask("counters")
     assert said["forwarded_bytes"] > 1 << 20 and said["bad"] == 0
+
+
+# ---- rules and translated addresses -------------------------------------------------------------------
+
+
+def test_connections_from_inside_alone(firewall: Router, tmp_path: Path) -> None:
+    left, right = firewall.left, firewall.right
+    for address in ("10.2.0.2", "2001:db8:2::2", "10.1.0.1", "2001:db8:1::1"):
+        assert left.call(packetpeer.ping, address, 1000), address
+    for address in ("10.2.0.1", "2001:db8:2::1"):
+        assert right.call(packetpeer.ping, address), address
+    assert not right.call(packetpeer.ping, "2001:db8:1::2", 56, 1.0)  # inside, from outside
+    fetch(right, left, "10.2.0.2", "http://10.2.0.2:8000", tmp_path)
+    fetch(right, left, "2001:db8:2::2", "http://[2001:db8:2::2]:8000", tmp_path)
+    flows = [f for f in firewall.ask("flows") if f["proto"] == 6 and f["src"][0] == "10.1.0.2"]
+    flow = max(flows, key=lambda f: int(f["reply_bytes"]))  # curl tries until the server is there
+    assert flow["dst"] == flow["reply_src"] == ("10.2.0.2", 8000) and flow["reply_dst"][0] == "10.2.0.1"
+    assert flow["replied"] and flow["reply_bytes"] > LARGE
+    said = firewall.ask("counters")
+    assert said["filtered"] >= 1 and said["no_flow"] == said["bad"] == said["no_route"] == 0
+
+
+def test_a_port_is_forwarded(firewall: Router, tmp_path: Path) -> None:
+    fetch(firewall.left, firewall.right, "10.1.0.2", "http://10.2.0.1:8080", tmp_path)
+    assert firewall.ask("rules")["forwarded"][0] >= 1
+    flows = [f for f in firewall.ask("flows") if f["dst"] == ("10.2.0.1", 8080)]
+    assert flows and all(f["reply_src"] == ("10.1.0.2", 8000) for f in flows)
+    for port, code in (("8000", 28), ("25", 28)):  # nobody answers
+        argv = firewall.right.argv("curl", "-s", "-m", "2", f"http://10.2.0.1:{port}/")
+        assert subprocess.run(argv, capture_output=True, timeout=30, check=False).returncode == code
+    argv = firewall.left.argv("curl", "-s", "-m", "5", "http://10.2.0.2:25/")
+    assert subprocess.run(argv, capture_output=True, timeout=30, check=False).returncode == 7  # reset
+    assert firewall.ask("counters")["rejected"] == 1
+
+
+def test_iperf3_behind_one_address(firewall: Router) -> None:
+    for words in ((), ("-R",), ("-P", "4")):
+        with iperf3(firewall.right):
+            said = json.loads(firewall.left.run("iperf3", "-J", "-t", "2", "-c", "10.2.0.2", *words))
+        assert "error" not in said, (said["error"], firewall.ask("counters"))
+        got = said["end"]["sum_received"]["bits_per_second"]
+        print(words, f"{got / 1e6:.0f} Mbit/s")
+        assert got > 1e6

@@ -3,10 +3,36 @@
 names are used."""
 
 _attrs = {
+    "RuleError": "rules",
+    "RuleSet": "rules",
+    "Chain": "rules",
+    "Set": "rules",
+    "Map": "rules",
+    "rule": "rules",
+    "not_": "rules",
+    "accept": "rules",
+    "drop": "rules",
+    "reject": "rules",
+    "masquerade": "rules",
+    "ret": "rules",
+    "log": "rules",
+    "count": "rules",
+    "mark": "rules",
+    "jump": "rules",
+    "dnat": "rules",
+    "snat": "rules",
+    "limit": "rules",
+    "load": "inuse",
+    "unload": "inuse",
+    "rule_counters": "inuse",
+    "rule_log": "inuse",
+    "rule_log_lost": "inuse",
     "counters": "router",
+    "flows": "router",
     "forward": "router",
     "route": "router",
     "routes": "router",
+    "track": "router",
 }
 
 

@@ -2,15 +2,20 @@
 """Forwarding, routes and counters: what packet.forward(), packet.route and their like are."""
 
 import _packet
-import network  # the cards come with it
-from _packet import counters
+import network  # noqa: F401 - the drivers of cards come with it
 
+_FLOW = ("proto", "src", "dst", "reply_src", "reply_dst", "packets", "bytes", "reply_packets", "reply_bytes", "replied")
 _KEYS = ("prefix", "via", "card", "kind")
 
 
 def forward(on=True):
     """Whether packets that are not for this machine go on to where their routes lead. Off until this is called."""
     _packet.forward(on)
+
+
+def counters():
+    """How many packets went which way, by name; of what was dropped why (docs/router.md)."""
+    return _packet.counters()
 
 
 class _Routes:
@@ -40,3 +45,22 @@ def routes():
     for address, bits, via, card, kind in _packet.routes():
         out.append(dict(zip(_KEYS, (f"{address}/{bits}", via, card, kind))))
     return out
+
+
+def track(flows=0):
+    """Keep track of so many flows; 0: as an eighth of memory holds. Those that are known are forgotten. Loading rules
+    begins it where nobody did. ValueError: that many cannot be; OSError ENOMEM."""
+    _packet.track(flows)
+
+
+def flows():
+    """An iterator of the flows, one dict each; what comes and goes meanwhile may be missed.
+
+    src, dst: (address, port) of the first packet (of an ICMP echo its identifier); reply_src, reply_dst: of what comes
+    back, which is another pair where addresses are translated; packets, bytes, reply_packets, reply_bytes, replied.
+    """
+    cursor = 0
+    while cursor >= 0:
+        some, cursor = _packet.flows(cursor)
+        for flow in some:
+            yield dict(zip(_FLOW, flow))

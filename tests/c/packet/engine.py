@@ -14,8 +14,10 @@ from scapy.packet import Packet
 
 from tests.c.support.harness import ROOT, Harness
 from tests.c.support.port_programs import build
+from tests.packet import language
 
-SOURCES = ("buf", "fwd", "icmp", "neigh", "parse", "route", "send")
+SOURCES = ("buf", "filter", "fwd", "icmp", "neigh", "parse", "route", "send")
+SOURCES += ("flow", "frag", "nat", "sum", "table", "tcp", "tuple", "program", "rules")
 KINDS = ("local", "broadcast", "connected", "default", "static")
 TX_CSUM, TSO4, TSO6 = 1, 2, 4
 TCP4, TCP6 = 1, 2  # netdev_gso_t
@@ -117,6 +119,18 @@ class Engine:
         ends = [*cuts, len(data)]
         pieces = [data[a:b].hex() for a, b in zip([0, *cuts], ends, strict=True)]
         return self._result(self.harness.do("frame", card, *csum, *gso, *pieces))
+
+    def rules(self, **chains: object) -> None:
+        """Have these rules in use, of tests.packet.language; none: without rules."""
+        program = language.rules.RuleSet(**chains).compile().bytes if chains else b""
+        self.harness.do("rules", bytes(program).hex() or "-")
+
+    def track(self, flows: int = 1024) -> None:
+        self.harness.do("track", flows)
+
+    def sends(self, card: int, frame: Packet) -> None:
+        """This machine itself sends a frame."""
+        self.harness.do("sends", card, bytes(frame).hex())
 
     def run(self, seconds: float = 0.0) -> Result:
         return self._result(self.harness.do("run", int(seconds * 1e9)))

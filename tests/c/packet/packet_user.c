@@ -5,6 +5,7 @@
 //   card N MTU FEATURES UP ROOM
 //   frame CARD CSUM_START CSUM_OFFSET GSO GSO_SIZE HEX [HEX...], a piece each: what was sent or asked, then "passed",
 //   "dropped" or "kept"    run NS: the clock goes on, what waits is looked at    left: what is in flight has left
+//   rules HEX: a program, "-" for none    track FLOWS    sends CARD HEX: what this machine does
 //   count NAME    lent: frames that were not given back    fuzz SEED COUNT
 // Each piece of a received frame is a heap block of its size. Context: a process on the host, under sanitizers.
 
@@ -65,8 +66,8 @@ static void ask(unsigned card, unsigned family, const uint8_t *address) {
     }
 }
 
-static bool keep(unsigned card) {
-    (void)card;
+static bool keep(unsigned card, unsigned pieces) {
+    check(card < CARDS && pieces > 0 && pieces <= NETDEV_MAX_SEGS, "kept");
     bool ok = lent < LENT_MAX;
     lent += ok;
     return ok;
@@ -79,7 +80,8 @@ static void free_lent(lent_t *l) {
     free(l);
 }
 
-static void give_back(unsigned card, void *cookie) {
+static void give_back(unsigned card, void *cookie, unsigned pieces) {
+    check(pieces > 0 && pieces <= ((lent_t *)cookie)->pieces, "pieces");
     check(((lent_t *)cookie)->card == card, "given back to another card");
     free_lent(cookie);
     check(lent > 0, "given back twice");
@@ -351,6 +353,33 @@ static void know(const talk_t *t) {
     free(mac);
 }
 
+static void use_rules(const talk_t *t) {
+    size_t len;
+    uint8_t *program = talk_bytes(t, 1, &len);
+    packet_rules_t *made = NULL;
+    if (len > 0) {
+        void *memory = malloc(packet_rules_room(program, len));
+        made = packet_rules_load(memory, program, len, packet_rules_in_use(), NULL);
+        check(made != NULL, "no program");
+    }
+    free(packet_rules_use(made));
+    free(program);
+}
+
+static void track(uint32_t flows) {
+    free(w.flows);
+    w.flows = flows == 0 ? NULL : packet_flow_init(malloc(packet_flow_size(flows)), flows, (uint64_t[]){1, 2});
+}
+
+static void sends(const talk_t *t) {
+    size_t len;
+    uint8_t *data = talk_bytes(t, 2, &len);
+    netdev_frame_t f = {.nsegs = 1};
+    f.seg[0] = (netdev_seg_t){data, (uint32_t)len};
+    packet_fwd_sent(&w, (unsigned)talk_number(t, 1), &f, now_ns);
+    free(data);
+}
+
 static void command(const talk_t *t) {
     unsigned family = (unsigned)talk_number(t, 1);
     uint8_t a[16];
@@ -384,6 +413,12 @@ static void command(const talk_t *t) {
         room[n] = (unsigned)talk_number(t, 5);
     } else if (talk_is(t, "frame")) {
         frame(t);
+    } else if (talk_is(t, "rules")) {
+        use_rules(t);
+    } else if (talk_is(t, "track")) {
+        track((uint32_t)talk_number(t, 1));
+    } else if (talk_is(t, "sends")) {
+        sends(t);
     } else if (talk_is(t, "run")) {
         now_ns += talk_number(t, 1);
         packet_fwd_run(&w, now_ns);

@@ -110,7 +110,6 @@ def test_extension_headers_go_along(engine: Engine, layers: Packet) -> None:
     [
         Ether(dst=mac(0)) / ARP(pdst="10.0.0.1"),
         Ether(dst="ff:ff:ff:ff:ff:ff") / IP(src="10.0.0.2", dst="10.1.0.2") / UDP(),
-        Ether(dst="02:00:00:00:00:77") / IP(src="10.0.0.2", dst="10.1.0.2") / UDP(),
         to(0, IP(src="10.0.0.2", dst="10.0.0.1") / UDP()),
         to(0, IP(src="10.0.0.2", dst="10.1.0.1") / UDP()),
         to(0, IP(src="10.0.0.2", dst="10.0.255.255") / UDP()),
@@ -162,6 +161,13 @@ def test_what_lwip_gets(engine: Engine, frame: Packet | bytes) -> None:
 def test_what_nobody_gets(engine: Engine, packet: Packet, why: str) -> None:
     result = engine.receive(0, to(0, packet / UDP() / Raw(b"x" * 20)))
     assert (result.fate, result.sent, engine.count(why)) == ("dropped", [], 1)
+
+
+def test_what_is_another_machine_s(engine: Engine) -> None:
+    for destination in ("10.1.0.2", "10.0.0.1"):
+        frame = Ether(dst="02:00:00:00:00:77") / IP(src="10.0.0.2", dst=destination) / UDP()
+        assert engine.receive(0, frame).fate == "dropped"
+    assert engine.count("not_ours") == 2
 
 
 def test_options_that_cannot_be(engine: Engine) -> None:
