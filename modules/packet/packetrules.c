@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Runs rule programs. A packet's values are laid out once, by the number that conditions have for them; then each
 // instruction is a step, forward only. That nothing here looks at bounds rests on packetprogram.c.
-// Owns which rules are in use; their state lies in the memory that packet_rules_load() was given. Not here: the format, and what makes a
-// program valid (packetprogram.c). Context: main loop.
+// Owns which rules are in use; their state lies in the memory that packet_rules_load() was given. Not here: the format,
+// and what makes a program valid (packetprogram.c). Context: main loop.
 
 #include "packetrules.h"
 

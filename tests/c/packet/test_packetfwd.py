@@ -21,7 +21,7 @@ from scapy.layers.inet6 import (
 from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Packet, Raw
 
-from tests.c.packet.engine import (
+from tests.c.packet.packetwords import (
     TCP4,
     TCP6,
     TSO4,

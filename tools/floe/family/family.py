@@ -339,7 +339,7 @@ class Family:
             raise
         child.born = True
         child.born_at = time.time()
-        child.send(Kind.RESULT, numbers(0) + _identity(child).encode())
+        child.send(Kind.RESULT, numbers(0) + child.identity().encode())
         return child
 
     def _addresses(self, pid: int) -> list[Addresses]:
@@ -399,7 +399,7 @@ class Family:
         self._top.greeted.set()
         if hold:
             self._top.send(Kind.HOLD)
-        self._top.send(Kind.RESULT, numbers(0) + _identity(self._top).encode())
+        self._top.send(Kind.RESULT, numbers(0) + self._top.identity().encode())
 
     async def held(self, deadline_s: float) -> None:
         """Wait until the first VM, which was told to hold, is another machine and waits. Raises VmError."""
@@ -486,18 +486,3 @@ def _not_kept(number: int) -> VmError:
     if number == 2**32 - errno.EAGAIN:
         return VmError("the script has too much to do for a snapshot just now", hint="try it again")
     return VmError("the script does not let itself be copied", hint="its log says why")
-
-
-def _identity(child: Member) -> str:
-    """What makes the child a machine of its own."""
-    spec = child.machine.spec
-    own = {
-        "pid": child.pid,
-        "ppid": child.ppid,
-        "name": child.name,
-        "uuid": spec.uuid,
-        "seed": os.urandom(32).hex(),
-        "wall": time.time_ns(),
-        **cards.identity(spec.cards),
-    }
-    return "".join(f"{key}={value}\n" for key, value in own.items())

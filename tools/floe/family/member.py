@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
+import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from floe.errors import VmError
+from floe.family import cards
 from floe.family.copies import PrivateDisks
 from floe.family.frames import BrokenFrame, Decoder, Frame, Kind, encode, numbers
 from floe.spec.vmspec import VmSpec
@@ -149,6 +152,20 @@ class Member:
         for frame in held:
             if self._link is not None:
                 self._link.send(frame)
+
+    def identity(self) -> str:
+        """What makes it a machine of its own."""
+        spec = self.machine.spec
+        own = {
+            "pid": self.pid,
+            "ppid": self.ppid,
+            "name": self.name,
+            "uuid": spec.uuid,
+            "seed": os.urandom(32).hex(),
+            "wall": time.time_ns(),
+            **cards.identity(spec.cards),
+        }
+        return "".join(f"{key}={value}\n" for key, value in own.items())
 
     def finish(self) -> None:
         """Its hypervisor has ended: hear what was sent before, which the kernel still has."""
