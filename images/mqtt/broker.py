@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Sessions, subscriptions, retained messages, wills: who gets what. Knows connections by what they do for it."""
 
-import packet as p
+import controlpacket as p
 from link import Link
 from session import AS_PUBLISHED, NO_LOCAL, SUB_ID_SHIFT, Message, Session, now
 from topics import Subscriptions, matches

@@ -4,7 +4,7 @@
 import binascii
 import os
 
-import packet as p
+import controlpacket as p
 from session import Message
 from topics import is_topic
 

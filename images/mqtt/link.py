@@ -3,7 +3,7 @@
 
 import asyncio
 
-import packet as p
+import controlpacket as p
 from connect import Connect, connack
 from session import NO_LOCAL, SUB_ID_SHIFT, Message, now
 from topics import is_filter, is_topic, shared

@@ -7,7 +7,7 @@ import time
 
 import appliance
 from broker import Broker
-from packet import SHUTTING_DOWN, PacketError
+from controlpacket import SHUTTING_DOWN, PacketError
 from session import Message
 from store import Store
 from users import Users, UsersError

@@ -3,7 +3,7 @@
 
 import time
 
-from packet import PUBREL, SUB_ID, answer, properties, publish
+from controlpacket import PUBREL, SUB_ID, answer, properties, publish
 
 NO_LOCAL, AS_PUBLISHED = 4, 8  # options of a subscription, above its QoS
 

@@ -8,7 +8,7 @@ import binascii
 import os
 import struct
 
-import packet as p
+import controlpacket as p
 from session import Message, Session, now
 
 _HEAD = b"floe-mqtt 1\n"

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.c.packet import engine
+from tests.c.packet import packetwords
 from tests.c.support.harness import EINVAL, ENOSPC, Harness
 
 Net = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -23,13 +23,13 @@ MANY_BYTES = 16 << 20
 
 @pytest.fixture(scope="module")
 def routes_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return engine.program(tmp_path_factory.mktemp("packetroute"))
+    return packetwords.program(tmp_path_factory.mktemp("packetroute"))
 
 
 @pytest.fixture(scope="module")
-def table(routes_program: Path) -> Iterator[engine.Engine]:
+def table(routes_program: Path) -> Iterator[packetwords.Engine]:
     with Harness(routes_program) as harness:
-        yield engine.Engine(harness)
+        yield packetwords.Engine(harness)
 
 
 class Plain:
@@ -68,7 +68,7 @@ steps = st.lists(
 @given(steps, st.lists(any_net, max_size=10))
 @settings(deadline=None, max_examples=150)
 def test_the_longest_prefix_is_found(
-    table: engine.Engine, steps: list[tuple[str, Net, int, int]], others: list[Net]
+    table: packetwords.Engine, steps: list[tuple[str, Net, int, int]], others: list[Net]
 ) -> None:
     table.harness.do("empty", 1 << 24)
     plain = Plain()
@@ -90,7 +90,7 @@ def test_the_longest_prefix_is_found(
     assert table.find("10.1.2.3") is None and table.routes(6) == {}
 
 
-def test_a_hundred_thousand_routes(table: engine.Engine) -> None:
+def test_a_hundred_thousand_routes(table: packetwords.Engine) -> None:
     chance = random.Random(13)
     wanted: dict[int, int] = {}
     while len(wanted) < MANY:
@@ -108,7 +108,7 @@ def test_a_hundred_thousand_routes(table: engine.Engine) -> None:
         assert table.find(str(ipaddress.IPv4Address(address))) == (best, "")
 
 
-def test_a_full_table_stays_as_it_is(table: engine.Engine) -> None:
+def test_a_full_table_stays_as_it_is(table: packetwords.Engine) -> None:
     table.harness.do("empty", 3000)
     net = ipaddress.IPv6Network("2001:db8::/64")
     added = []
@@ -127,6 +127,6 @@ def test_a_full_table_stays_as_it_is(table: engine.Engine) -> None:
 @pytest.mark.parametrize(
     ("family", "prefix", "bits"), [(4, "0a000001", 8), (4, "0a000000", 33), (6, "ff" * 16, 127), (5, "00", 0)]
 )
-def test_what_is_no_prefix(table: engine.Engine, family: int, prefix: str, bits: int) -> None:
+def test_what_is_no_prefix(table: packetwords.Engine, family: int, prefix: str, bits: int) -> None:
     assert table.harness.number("route", family, prefix, bits, 0, "-") == EINVAL
     assert table.harness.number("unroute", family, prefix, bits) == EINVAL
