@@ -13,7 +13,7 @@
 enum { VERSION = 1, CHILDREN_MAX = 1024 };
 enum { CTRL_C = 3 };
 #define ANSWER_NS 10000000000ull
-#define FORK_NS 240000000000ull // longer than any host takes (Hypervisor.copy_s)
+#define FORK_NS 240000000000ull  // longer than any host takes (Hypervisor.copy_s)
 #define LEAVE_NS 10000000ull     // for frames of the network to leave before a fork
 #define CONSOLE_NS 1000000000ull // and for what was printed
 #define STILL_NS 1000000000ull   // and for frames that wait in a device, which would be its copy's, too

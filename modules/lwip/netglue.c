@@ -169,7 +169,7 @@ bool netglue_rx(netglue_t *g, unsigned budget) {
     return true;
 }
 
-// Three quarters of the buffers, so that the card goes on receiving; they are in a card's ring, or come back in seconds.
+// Three quarters of the buffers, so that the card goes on receiving; they are in a card's ring, or come back soon.
 bool netglue_keep_frame(netglue_t *g, unsigned pieces) {
     unsigned all = g->dev->rx_pieces != 0 ? g->dev->rx_pieces : RX_HELD_DEFAULT;
     bool ok = g->rx_kept == 0 || g->rx_kept + pieces <= all - all / 4; // one frame may always be

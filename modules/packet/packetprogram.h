@@ -74,8 +74,8 @@ enum {
 enum { PACKET_REJECT_PORT, PACKET_REJECT_HOST, PACKET_REJECT_NET, PACKET_REJECT_ADMIN, PACKET_REJECT_RESET };
 enum { PACKET_REJECT_KINDS = 5 };
 
-// An operand that an instruction has no use for is 0. `to`: an instruction further on in the same chain. Cases belong to
-// one instruction each, in the order of these.
+// An operand that an instruction has no use for is 0. `to`: an instruction further on in the same chain. Cases belong
+// to one instruction each, in the order of these.
 typedef struct {
     uint8_t op, field, negate, zero;
     uint32_t a, b, to;

@@ -13,7 +13,7 @@ from scapy.layers.inet6 import ICMPv6MLReport2, ICMPv6ND_NS, ICMPv6ND_RA, IPv6
 from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Packet, Raw
 
-from tests.c.packet.engine import TX_CSUM, Engine, addressed, intact, mac, program, pseudo, summed, to
+from tests.c.packet.packetwords import TX_CSUM, Engine, addressed, intact, mac, program, pseudo, summed, to
 from tests.c.support.harness import Harness
 from tests.packet import language
 
