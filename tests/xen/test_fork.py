@@ -54,6 +54,7 @@ def test_a_child_is_another_machine(boot: Boot, tmp_path: Path) -> None:
     (folder / "image.toml").write_text('name = "kin"\ndisks = true\n')
     disk = tmp_path / "disk"
     vm = boot(folder, deadline_s=SLOW, memory="16M", args=("forks",), ports=(7,), disks=(f"{disk}:size=1M",))
+    vm.say = print
     vm.expect_exact("ready")
     with socket.create_connection(("127.0.0.1", vm.ports[7]), SLOW) as conn:
         conn.sendall(b"go")
@@ -83,6 +84,7 @@ def test_a_child_is_another_machine(boot: Boot, tmp_path: Path) -> None:
 
 def test_a_child_is_killed_and_one_ends_with_its_family(boot: Boot) -> None:
     vm = boot(GUEST, deadline_s=SLOW, memory="16M", args=("kills",))
+    vm.say = print
     assert vm.wait() == 0
     assert said(vm).endswith("heard b'up'\nended -9\none is left\nthe end\n")
 

@@ -121,9 +121,12 @@ def test_what_it_is_given(tmp_path: Path) -> None:
         os.close(fd)
 
 
-def test_xl_restore_refuses(copy: Copy) -> None:
-    """What xl saves is read to its end all the same, so that the other domain goes on as always."""
+def test_xl_restore_refuses(tmp_path: Path) -> None:
+    """What xl saves is read to its end all the same, so that the other domain goes on as always. A domain that an xl
+    has left which was killed is found by its UUID: it has no name yet."""
+    copy = Copy(tmp_path, "--config", 'name="x"\nuuid="0-1-2"\n')
     fake = copy.fake
+    (tmp_path / "list").write_text("Name ID Mem VCPUs State Time(s) UUID\n(null) 9 0 0 --p--- 0.0 0-1-2 - -\n")
     fake.refusal.write_text(
         "Parsing config\nxc: error: Failed to populate physmap (12 = Cannot allocate memory)\nend\n"
     )
@@ -135,8 +138,9 @@ def test_xl_restore_refuses(copy: Copy) -> None:
     assert event["event"] == "FAILED" and said in str(event["data"])
     assert fake.process.wait(20) == 1
     assert (fake.folder / "saved").exists()
-    assert sorted(fake.calls()) == ["destroy", "restore", "save"] and left(fake) == []
-    assert "\ndestroy x\n" in (fake.folder / "calls").read_text()  # whatever there was of it
+    assert sorted(fake.calls()) == ["destroy", "list", "restore", "save"] and left(fake) == []
+    assert "\ndestroy 9\n" in (fake.folder / "calls").read_text()
+    copy.close()
 
 
 def test_xl_save_fails(copy: Copy) -> None:

@@ -94,11 +94,15 @@ copied() {
         [ -z "$made" ] || xl destroy "$id"
     fi
 }
-# An xl that was killed leaves what it has made so far; another one has destroyed it.
+# An xl that was killed leaves what it has made so far, which may have no name yet. Another one may have destroyed it.
 unmade() {
-    while IFS='"' read -r key name rest; do
-        [ "$key" != "name=" ] || xl destroy "$name" 2>/dev/null
+    uuid=
+    while IFS='"' read -r key value rest; do
+        [ "$key" != "uuid=" ] || uuid=$value
     done <"$d/config"
+    [ -n "$uuid" ] || return
+    set -- $(xl list -v 2>/dev/null | grep -F " $uuid ")
+    [ -z "$2" ] || timeout 60 xl destroy "$2"
 }
 # Reads what xl says.
 heed() {
