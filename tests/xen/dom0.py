@@ -52,7 +52,7 @@ class Domain:
         cards: tuple[Card, ...] = (),
         family: bool = False,
     ) -> None:
-        """family: the guest is told to have a line to its family."""
+        """family: the guest is to have a line to its family, and stands still until run_with_family()."""
         data = elf.read_bytes()
         kernel = f"{FOLDER}/{hashlib.sha256(data).hexdigest()[:16]}.elf"
         self.name = f"test{next(_numbers)}"
@@ -72,8 +72,6 @@ class Domain:
         assert said[-2:-1] == ["made"], said
         self.id = int(said[-1])
         self._there = True
-        if family:
-            self.run_with_family()
 
     def run_with_family(self) -> None:
         """It stands still, and goes on with a line to its family."""

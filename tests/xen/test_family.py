@@ -137,6 +137,7 @@ def test_a_vm_that_forks_is_saved_and_its_copy_has_a_line_of_its_own(
     (tmp_path / "main.py").write_text(FORKS)
     saved = f"{dom0.FOLDER}/saved"
     with Domain(build(tmp_path / "main.py"), memory=16 << 20, family=True) as parent, joined(parent) as line:
+        parent.run_with_family()  # behind the line: a guest waits for no more than 10 s for its host's first word
         assert line.next() is Kind.HELLO
         line.send(Kind.HELLO, numbers(1, 1, 0, 16))
         assert line.next() is Kind.FORK
@@ -169,6 +170,7 @@ def test_where_it_is_restored_there_is_no_family(build: Callable[..., Path], tmp
     saved = f"{dom0.FOLDER}/saved"
     with Domain(build(tmp_path / "main.py"), memory=16 << 20, family=True) as domain:
         with joined(domain) as line:
+            domain.run_with_family()
             assert line.next() is Kind.HELLO
             line.send(Kind.HELLO, numbers(1, 1, 0, 16))
             domain.expect("1", SLOW)
