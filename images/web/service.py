@@ -166,7 +166,7 @@ class Service:
                 await self.gateway.stop()
             cut = await server.stop(_DRAIN_S)
             server.fold()
-            app.log.info("stopped; %d requests served, %d connections cut", server.served, cut)
+            app.log.info("%d requests served, %d connections cut", server.served, cut)
 
 
 def run(port: int, context: object = None, reloader: object = None) -> None:

@@ -71,7 +71,7 @@ def test_a_server_ends_with_xl_shutdown(boot: Boot, dev: bool) -> None:
         assert answer.status == 200
     the_lab.call(f"xl shutdown -w {domain(vm)}", deadline_s=40)
     assert vm.wait() == 0
-    assert "stopped; 1 requests served, 0 connections cut" in vm.console_text  # and not ended by us
+    assert "info web: 1 requests served, 0 connections cut" in vm.console_text  # and not ended by us
 
 
 def test_a_script_that_does_not_end_is_ended(boot: Boot, tmp_path: Path) -> None:

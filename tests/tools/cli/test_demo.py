@@ -30,6 +30,11 @@ def test_it_shows_a_page_and_stops_by_itself() -> None:
     entry, python, byte = map(float, stamps.groups())
     assert 0 < entry < python < byte < 10_000
     assert "floe: stamps" not in done.stdout  # the guest's line is ours
+    served = re.search(r"web: (\d+) requests served", done.stdout)
+    asked = re.search(r"floe: GET http\S+/(?:, asked (\d+) times until it answered)?\n", said)
+    assert served and asked
+    assert 1 <= int(served[1]) <= int(asked[1] or 1)
+    assert done.stdout.count("info web: stopped") == 1
     assert "Traceback" not in said + done.stdout
 
 

@@ -64,14 +64,14 @@ class Demo:
 
         try:
             async with asyncio.timeout(ANSWER_DEADLINE_S):
-                arrived, answer = await self._first_answer()
+                arrived, answer, asked = await self._first_answer()
         except TimeoutError:
             self.problem = TimedOut(f"{self.url} did not answer within {ANSWER_DEADLINE_S:g} s")
             self._session.stop()
             return
         head, _, body = answer.partition(b"\r\n\r\n")
         lines = [*head.decode(errors="replace").splitlines(), "", *body.decode(errors="replace").splitlines()]
-        say(f"GET {self.url}")
+        say(f"GET {self.url}" + (f", asked {asked} times until it answered" if asked > 1 else ""))
         for line in lines[:_SHOWN_LINES]:
             print(f"  {shown(line)}", file=sys.stderr)
         if len(lines) > _SHOWN_LINES:
@@ -85,8 +85,9 @@ class Demo:
             say("standard input is no terminal: stopping")
             self._session.stop()
 
-    async def _first_answer(self) -> tuple[float, bytes]:
-        """time.monotonic() of the first byte of the first answer, and the answer. Asks again and again until then."""
+    async def _first_answer(self) -> tuple[float, bytes, int]:
+        """time.monotonic() of the first byte of the first answer, the answer, and how often it was asked for: again and
+        again until then. The guest may serve all of them."""
         import asyncio
 
         async def ask() -> tuple[float, bytes]:
@@ -100,15 +101,17 @@ class Demo:
                 writer.close()
 
         attempts: set[asyncio.Task[tuple[float, bytes]]] = set()
+        asked = 0
         try:
             while True:
                 attempts.add(asyncio.create_task(ask()))
+                asked += 1
                 done, attempts = await asyncio.wait(
                     attempts, timeout=_PROBE_INTERVAL_S, return_when=asyncio.FIRST_COMPLETED
                 )
                 for attempt in done:
                     if attempt.exception() is None:
-                        return attempt.result()
+                        return *attempt.result(), asked
         finally:
             for attempt in attempts:
                 attempt.cancel()
