@@ -116,8 +116,9 @@ class Hypervisor(Protocol):
     async def run_copy(self) -> None:
         """Wait until the state is there, and let the guest run. Raises VmError."""
 
-    def likeness(self, accel: str) -> dict[str, str]:
-        """What must be alike on another host where a copy of a VM is to run, each with its name. Raises FloeError."""
+    def likeness(self, kind: str) -> dict[str, str]:
+        """What must be alike on another host where a copy of a VM is to run, each with its name; kind: of accelerator.
+        Raises FloeError."""
 
     async def devices(self) -> bytes:
         """After expect_copy(), once the state is there: what of it is not the guest's memory. The guest does not run

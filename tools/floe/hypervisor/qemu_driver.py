@@ -15,7 +15,6 @@ from floe.errors import UsageError
 from floe.hostnet import backlog, taps
 from floe.hypervisor.base import HostUse, OnEvent
 from floe.qemu import accel, commandline, qmp, words
-from floe.qemu.accel import likeness
 from floe.qemu.commandline import Endpoints
 from floe.qemu.copying import Copying, StandsStill
 from floe.qemu.memory import GuestMemory
@@ -140,9 +139,11 @@ class Qemu:
         """The migration is complete."""
         await self._copying.run()
 
-    def likeness(self, accel: str) -> dict[str, str]:
-        """Its version; under KVM, which serves, the processor."""
-        return {"QEMU": commandline.version(), **likeness(accel)}
+    def likeness(self, kind: str) -> dict[str, str]:
+        """Its version, and the processor; KVM, if it is to be that, serves."""
+        if kind == "kvm":
+            accel.check_kvm()
+        return {"QEMU": commandline.version(), "processor": accel.cpu_seen(kind)}
 
     async def devices(self) -> bytes:
         """By a migration that leaves the memory out."""

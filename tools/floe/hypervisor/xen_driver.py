@@ -164,7 +164,7 @@ class Xen:
         """By word to the process."""
         await self._copying.run()
 
-    def likeness(self, accel: str) -> dict[str, str]:
+    def likeness(self, kind: str) -> dict[str, str]:
         """Nothing: a copy runs here (copies_to_hosts)."""
         return {}
 

@@ -16,6 +16,7 @@ from floe.errors import UsageError, VmError
 
 ACCELS = ("auto", "kvm", "tcg")
 KVM_DEVICE = Path("/dev/kvm")
+_CPUINFO = Path("/proc/cpuinfo")
 WITHOUT = "or without: --accel tcg"
 
 # linux/kvm.h: _IO(KVMIO, 0) and _IO(KVMIO, 1); the version has been 12 since Linux 2.6.22.
@@ -81,30 +82,20 @@ def arguments(accel: str) -> list[str]:
     return ["-accel", accel, "-cpu", _CPU[accel]]
 
 
-def likeness(accel: str) -> dict[str, str]:
-    """What a state that was taken under this accelerator asks of another host. Raises VmError."""
-    if accel != "kvm":
-        return {}
-    check_kvm()
-    seen: dict[str, str] = {}
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            key, _, value = line.partition(":")
-            seen.setdefault(key.strip(), value.strip())
-    flags = " ".join(sorted(seen.get("flags", "").split()))
-    return {"processor": f"{seen.get('model name', '?')} ({hashlib.sha256(flags.encode()).hexdigest()[:8]})"}
-
-
 def cpu_seen(accel: str) -> str:
-    """What a guest's state depends on of this machine's processor: with KVM its model, and whether it virtualises."""
+    """What a guest's state depends on of this machine's processor: with KVM its model, whether it virtualises, and all
+    that it can do."""
     if accel != "kvm":
         return f"QEMU's {_CPU[accel]}"
     known: dict[str, str] = {}
-    for line in Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines():
-        key, _, value = line.partition(":")
-        known[key.strip()] = value.strip()
-    kind = {"vmx", "svm"} & set(known.get("flags", "").split())
-    return f"{known.get('model name', '?')} ({', '.join(kind) or 'no hardware virtualisation'})"
+    with contextlib.suppress(OSError):
+        for line in _CPUINFO.read_text().split("\n\n")[0].splitlines():
+            key, _, value = line.partition(":")
+            known[key.strip()] = value.strip()
+    flags = sorted(known.get("flags", "").split())
+    kind = ", ".join({"vmx", "svm"}.intersection(flags)) or "no hardware virtualisation"
+    features = hashlib.sha256(" ".join(flags).encode()).hexdigest()[:8]
+    return f"{known.get('model name', '?')} ({kind}, features {features})"
 
 
 def _rights(device: Path) -> str:
