@@ -8,8 +8,8 @@ from collections.abc import Collection, Sequence
 from random import Random
 from typing import Any
 
-from tests.packet.engine import HOOKS, REJECTS, Packet
 from tests.packet.language import rules as r
+from tests.packet.ruleengine import HOOKS, REJECTS, Packet
 
 ADDRESSES = {
     4: ["10.0.0.0/8", "10.1.0.0/16", "10.1.2.3", "10.1.2.2-10.1.2.9", "0.0.0.0/0", "192.168.1.1", "192.168.1.0/25",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.packet.engine import Engine, build
+from tests.packet.ruleengine import Engine, build
 
 
 @pytest.fixture(scope="session")

@@ -21,8 +21,8 @@ from random import Random
 from typing import Any
 
 from tests.packet.anyrules import Maker, packet
-from tests.packet.engine import Engine, Packet
 from tests.packet.reference import DSCP, FRAGMENTS, PROTOCOLS, TYPES, ends, has_flags, items_of, name_of
+from tests.packet.ruleengine import Engine, Packet
 
 DEADLINE_S = 10.0
 WITHOUT = ("state", "vlan", "smac", "limit", "log")

@@ -11,7 +11,7 @@ from fractions import Fraction
 from functools import cache
 from typing import Any
 
-from tests.packet.engine import Packet, Verdict
+from tests.packet.ruleengine import Packet, Verdict
 
 STATES = {"new": 1, "established": 2, "related": 4, "invalid": 8, "untracked": 16}
 PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "icmpv6": 58, "gre": 47}

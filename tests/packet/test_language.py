@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.packet.engine import HOOKS, Engine, Packet, Verdict
 from tests.packet.language import part, rules
 from tests.packet.language import rules as r
+from tests.packet.ruleengine import HOOKS, Engine, Packet, Verdict
 
 SECOND = 10**9
 

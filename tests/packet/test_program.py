@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from tests.packet.anyrules import Maker
-from tests.packet.engine import Engine
 from tests.packet.language import part
 from tests.packet.language import rules as r
+from tests.packet.ruleengine import Engine
 
 ROUNDS = int(os.environ.get("FLOE_PROGRAM_FUZZ", "200000"))
 p: Any = part("program")

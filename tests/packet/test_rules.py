@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.packet.anyrules import Maker, packet
-from tests.packet.engine import HOOKS, Engine, Packet
 from tests.packet.language import part
 from tests.packet.language import rules as r
 from tests.packet.reference import Reference
+from tests.packet.ruleengine import HOOKS, Engine, Packet
 
 RULE_SETS = int(os.environ.get("FLOE_RULE_SETS", "300"))
 PACKETS = 50

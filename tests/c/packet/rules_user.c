@@ -16,7 +16,7 @@ typedef struct {
     packet_key_t key;
 } question_t;
 
-_Static_assert(sizeof(packet_key_t) == 64 && sizeof(packet_verdict_t) == 12, "as tests/packet/engine.py has them");
+_Static_assert(sizeof(packet_key_t) == 64 && sizeof(packet_verdict_t) == 12, "as tests/packet/ruleengine.py has them");
 
 static packet_rules_t *rules;
 static uint8_t *program, *changed[16];
