@@ -135,7 +135,8 @@ class Engine:
     def run(self, questions: list[tuple[str, Packet, int]]) -> list[Verdict]:
         """Verdicts about packets at hooks at times in ns."""
         self._do("R", b"".join(struct.pack("<QII", now, HOOKS.index(hook), 0) + p.pack() for hook, p, now in questions))
-        return [_verdict(self._read(12)) for _ in questions]
+        raw = self._read(12 * len(questions))
+        return [_verdict(raw[at : at + 12]) for at in range(0, len(raw), 12)]
 
     def counts(self) -> dict[str, tuple[int, int]]:
         """Packets and bytes of each counter."""

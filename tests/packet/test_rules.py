@@ -71,6 +71,7 @@ def test_the_engine_agrees_with_the_reference(engine: Engine, random: Random, se
     compare(engine, Maker(random).rule_set(), Random(seed))
 
 
+@pytest.mark.limit(600 + RULE_SETS / 10)
 def test_more_of_them(engine: Engine) -> None:
     for seed in range(RULE_SETS):
         random = Random(seed)
