@@ -118,7 +118,7 @@ def test_extension_headers_go_along(engine: Engine, layers: Packet) -> None:
         to(0, IPv6(src="fe80::2", dst="fe80::1") / UDP()),
         to(0, IPv6(src="fe80::2", dst="ff02::1") / UDP()),
         Ether(dst=mac(0), type=0x88CC) / Raw(b"x" * 60),
-        mac(0).encode(),
+        bytes.fromhex(mac(0).replace(":", "")),
         b"",
     ],
 )
