@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from floe.xenlab import lab as the_lab
 from floe.xenlab import machine
 from tests.support import labs
 from tests.support.fixtures import REPO
+from tests.support.vms import Vms
 
 STATE = REPO / "build" / "tests-xen"
 STATES = "xenstore-ls -f /local/domain | grep -E '/(state|hotplug-status|online|error) ='; dmesg | tail -n 5"
@@ -62,3 +64,11 @@ def boot(lab: None, tmp_path: Path) -> Iterator[Boot]:
     with Boot(apps=[REPO / "images"], folder=tmp_path) as boots:
         boots.defaults.update(hypervisor="xen", memory="32M")
         yield boots
+
+
+@pytest.fixture
+def vms(lab: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vms]:
+    home = os.environ["XDG_STATE_HOME"]
+    with Vms(tmp_path, monkeypatch) as made:
+        monkeypatch.setenv("XDG_STATE_HOME", home)  # the lab is found by it
+        yield made

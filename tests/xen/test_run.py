@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -216,14 +215,6 @@ def test_ten_at_once(boot: Boot, tmp_path: Path) -> None:
 
 
 # ---- detached -----------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def vms(lab: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vms]:
-    home = os.environ["XDG_STATE_HOME"]
-    with Vms(tmp_path, monkeypatch) as made:
-        monkeypatch.setenv("XDG_STATE_HOME", home)  # the lab is found by it
-        yield made
 
 
 def test_a_detached_board(vms: Vms, tmp_path: Path) -> None:

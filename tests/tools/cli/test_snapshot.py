@@ -127,7 +127,7 @@ def test_where_a_copy_stood_is_told(vms: Vms, tmp_path: Path) -> None:
     """Its image is a file without a name, which ends with it."""
     name, path = begun(vms, tmp_path, f"import vm\n{PLAIN}"), tmp_path / "app.snap"
     assert floe("snapshot", name, path).returncode == 0
-    done = floe("run", "--from", path, "--timeout", "2")
+    done = floe("run", "--from", path, "--hypervisor", "qemu", "--timeout", "2")
     assert done.returncode == 124
     assert "\n  it waited, in Python, " in done.stderr, done.stderr
 

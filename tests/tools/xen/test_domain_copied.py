@@ -12,6 +12,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -216,9 +217,13 @@ def test_a_copy_is_told_later_which_address_is_its_own(monkeypatch: pytest.Monke
     assert driver.placed_cards(cards)[0].ip == "10.0.0.2/24"
 
 
-def test_no_state_is_kept_as_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(VmError, match="not kept as a file"):
-        command(monkeypatch, Wires("3", "4", "5", copied=True, ram="/dev/fd/9"))
+def test_what_a_state_is_kept_by_and_what_is_made_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only at its first start."""
+    wires = Wires("3", "4", "5", copied=True, ram="/dev/fd/9")
+    _, made = command(monkeypatch, replace(wires, once="@"))
+    assert made[made.index("@--copied") :][:3] == ["@--copied", "@--state", "@9"]
+    _, kept = command(monkeypatch, replace(wires, ram_shared=True))
+    assert kept[1:] == ["-P", "-m", "floe.xen.keeping", "--place", "dom0", "--state", "9", "--events", "5"]
 
 
 # ---- the owner's side ---------------------------------------------------------------------------

@@ -117,7 +117,9 @@ def begin(folder: Folder, told: Spec, spec: VmSpec, blobs: Sequence[handover.Blo
         wires = replace(wires, copied=True, ram=f"/dev/fd/{brought[0]}", once=ONCE)
     try:
         with chosen.command(own, wires, blobs) as (argv, fds):
-            folder.plan = replace(spec, elf=folder.image)
+            # A copy is told its addresses, which are known from here on; else they are given at each start.
+            placed = chosen.placed_cards(spec.cards) if told.snapshot >= 0 else spec.cards
+            folder.plan = replace(spec, elf=folder.image, cards=placed)
             handed = [*fds, *brought]
             folder.spec = msgspec.structs.replace(told, argv=argv, handed=handed, ports=_ports(spec))
             start_keeper(folder, inherited=handed)

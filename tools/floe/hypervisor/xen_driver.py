@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from floe.errors import FloeError, UsageError, VmError
+from floe.errors import FloeError, UsageError
 from floe.hypervisor.base import HostUse, OnEvent
 from floe.lab import disk as labdisk
 from floe.spec import guestline, handover, vmspec
@@ -62,8 +62,8 @@ class Xen:
         return "xen", ""
 
     def state_key(self, spec: VmSpec) -> dict[str, str]:
-        """No state is kept."""
-        return {}
+        """The type of domain; of Xen's version dom0 says whether it is the same."""
+        return {"hypervisor": self.label, "machine": spec.machine}
 
     def with_macs(self, cards: Sequence[Card], uuid: str) -> tuple[Card, ...]:
         """Those of Xen's range are given when the domain starts."""
@@ -80,17 +80,30 @@ class Xen:
     def command(
         self, spec: VmSpec, wires: Wires, blobs: Sequence[handover.Blob]
     ) -> Iterator[tuple[list[str], list[int]]]:
-        """The command of domain.py. Raises what places.choose() and assign_addresses() do, VmError for a guest whose
-        memory is to be a file."""
-        if wires.ram:
-            raise VmError("the state of a Xen domain is not kept as a file", hint="xl save -c, in dom0")
+        """The command of domain.py, or of keeping.py for a state that is to be in a file. Raises what places.choose()
+        and assign_addresses() do."""
         place = places.choose()
+        if wires.ram and wires.ram_shared:
+            argv = [
+                sys.executable,
+                "-P",
+                "-m",
+                "floe.xen.keeping",
+                "--place",
+                place.name,
+                "--state",
+                _number(wires.ram),
+            ]
+            yield [*argv, "--events", wires.events], []
+            return
         if self._cards is None:
             self._cards, self._leases = _placed(place, spec, copied=wires.copied)
         own = _domain(spec, self._cards, ())  # where disks are in dom0 is known there
         argv = [sys.executable, "-P", "-m", "floe.xen.domain", "--place", place.name]
         argv += ["--elf", str(spec.elf), "--config", xlconfig.render(own)]
-        argv += ["--copied"] if wires.copied else []
+        first = ["--copied"] if wires.copied else []
+        first += ["--state", _number(wires.ram)] if wires.ram else []
+        argv += [wires.once + word for word in first]
         argv += ["--console", wires.console, "--serial", wires.serial, "--events", wires.events]
         argv += ["--family", wires.family] if wires.family else []
         guest = places.guest_address(self._cards)
@@ -169,17 +182,18 @@ class Xen:
         return {}
 
     async def devices(self) -> bytes:
-        """Not yet."""
-        raise VmError("the state of a Xen domain is not kept")
+        """How much of the file is the state: xl's, memory and all."""
+        await self._copying.kept()
+        return json.dumps({"size": self._copying.kept_size}).encode()
 
     async def load(self, devices: bytes, version: str) -> None:
-        """Not yet."""
-        raise VmError("the state of a Xen domain is not kept")
+        """By word to the process, which has the file."""
+        await self._copying.load(json.loads(devices)["size"], version, self.copy_s)
 
     @property
     def version(self) -> str:
-        """Not told."""
-        return ""
+        """Of Xen, as dom0 tells it."""
+        return self._copying.version
 
     def preload(self) -> None:
         """All is loaded."""
@@ -200,6 +214,11 @@ class Xen:
         """Give the addresses back; a process that inherited them holds them still."""
         self._copying.close()
         places.release(self._leases)
+
+
+def _number(path: str) -> str:
+    """Of a descriptor, from its name below /dev/fd."""
+    return path.rpartition("/")[2]
 
 
 def _placed(place: places.Place, spec: VmSpec, *, copied: bool) -> tuple[tuple[Card, ...], list[lab.Address]]:

@@ -23,7 +23,7 @@ from floe.errors import DiskFull, FloeError, NotFound, UsageError
 from floe.family.capture import Captured
 from floe.family.pipes import Kept
 from floe.spec.handover import Blob
-from floe.spec.vmspec import VmSpec
+from floe.spec.vmspec import DEFAULT_HYPERVISOR, VmSpec
 
 FORMAT = 1
 _MAGIC = b"floe snapshot\r\n\0"
@@ -114,7 +114,7 @@ class Snapshot:
             return os.dup(self.fd)
         copy = os.memfd_create("floe-ram", os.MFD_CLOEXEC)
         try:
-            size = self.content.plan.memory
+            size = self._parts["memory"].size
             os.ftruncate(copy, size)
             copy_data(self.fd, 0, size, copy, 0)
         except BaseException:
@@ -173,7 +173,7 @@ def write(path: Path, captured: Captured, *, blobs: Sequence[Blob], app: str, ke
 
 
 def _write_parts(fd: int, captured: Captured, blobs: Sequence[Blob]) -> list[Part]:
-    size = captured.spec.memory
+    size = os.fstat(captured.ram).st_size  # Xen's has more than the memory in it
     parts = [Part("memory", 0, size)]
     os.ftruncate(fd, size)
     copy_data(captured.ram, 0, size, fd, 0)
@@ -304,7 +304,9 @@ def _content(fd: int, shown: str) -> Content:
         end = part.at + part.size
     if end + length + _FOOTER.size != size:
         raise _broken(shown, f"it has {size} bytes, and should have {end + length + _FOOTER.size}")
-    if not content.parts or content.parts[0] != Part("memory", 0, content.plan.memory):
+    first = content.parts[0] if content.parts else None
+    size = content.plan.memory if content.plan.hypervisor == DEFAULT_HYPERVISOR or first is None else first.size
+    if first != Part("memory", 0, size):
         raise _broken(shown, "its memory is not that of its VM")
     return content
 

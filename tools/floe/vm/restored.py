@@ -39,6 +39,8 @@ def check(snapshot: Snapshot, **asked: str) -> None:
     ):
         raise FloeError(f"{snapshot.shown} was not made by floe snapshot", hint="make it anew: floe snapshot NAME FILE")
     hypervisor.choose_accel(plan.accel)
+    if "hypervisor" in asked:
+        asked["hypervisor"] = registry.create(asked["hypervisor"]).label
     here = hypervisor.state_key(plan) | {name: value for name, value in asked.items() if value}
     made = snapshot.content.key | {"memory": f"{plan.memory >> 20}M"}
     rows = [(name, made.get(name, "-"), here[name]) for name in here if made.get(name, "-") != here[name]]
@@ -114,6 +116,7 @@ class Restored(Vm):
         try:
             await self._hypervisor.load(self._state.devices, self._state.version)
             await self._hypervisor.run_copy()
+            self.spec = replace(self.spec, cards=self._hypervisor.placed_cards(self.spec.cards))
             assert self.family is not None
             self.family.go_on(self._state.pipes, hold=self._paused)
             if self._paused:

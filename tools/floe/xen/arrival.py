@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 
 from floe.errors import VmError
@@ -46,6 +47,14 @@ class Arrival:
             return int(self._line)
         except ValueError:
             raise VmError("what is to be copied is not the number of a domain") from None
+
+    def wait(self) -> int:
+        """turn() until it has the number. Raises VmError."""
+        while True:
+            select.select([self], [], [])
+            number = self.turn()
+            if number is not None:
+                return number
 
     def answer(self, problem: str = "") -> None:
         """The domain is there, or why not. Only the first answer counts."""

@@ -10,6 +10,8 @@
 # The input goes on with lines, where the domain is made of another one:
 #
 #   copy ID BYTES  make a copy of domain ID, which goes on, by the configuration in the bytes behind this line
+#   restore VERSION BYTES
+#                  make it of a state that is of this version of Xen, and comes into the FIFO `state`
 #   run            let it run
 #
 # The domain is destroyed when our input ends, whoever is faster: `id` is written before `over` is looked for, and
@@ -80,6 +82,15 @@ copy() {
             echo "floe: xl $status"
         }
     } 4>&1
+}
+load() {
+    xl restore -F -p "$d/config" "$d/state" 2>&1 </dev/null
+    echo "floe: xl $?"
+}
+version() {
+    read -r major </sys/hypervisor/version/major && read -r minor </sys/hypervisor/version/minor || return
+    read -r extra </sys/hypervisor/version/extra
+    echo "$major.$minor$extra"
 }
 prepared() {
     [ "$store_bytes" = 0 ] || . "$d/store" || return
@@ -169,6 +180,20 @@ while read -r word first second; do
         take config "$second"
         echo 'kernel="/none"' >>"$d/config" # xl wants one, and does not look at it
         copy "$first" | heed &
+        ;;
+    restore)
+        take config "$second"
+        echo 'kernel="/none"' >>"$d/config"
+        here=$(version)
+        if [ "$first" = "$here" ]; then
+            saved=0
+            mkfifo "$d/state"
+            echo "floe: state $d"
+            load | heed &
+        else
+            echo "the state is of Xen $first, and this is Xen $here"
+            echo "floe: xl 1"
+        fi
         ;;
     family) end_family ;;
     run)

@@ -2,6 +2,9 @@
 """What the owner of a Xen domain asks of the domain's process, in lines of JSON over the socket of its events:
 
     {"do": "expect", "fd": N}   be a copy of the domain whose number comes at that descriptor: EXPECTS answers
+    {"do": "load", "version": V, "size": N}
+                                go on from the state of so many bytes with which the process was started, of that
+                                version of Xen: LOADED answers
     {"do": "run"}               the copy is there: let it run. RESUME answers
 
 The copying itself is dom0's: control.sh."""
@@ -34,12 +37,16 @@ class Copying:
         self._over = False
         self._failure: VmError | None = None
         self.domain = ""  # its number, once it runs
+        self.kept_size = 0  # bytes of the state that was kept
+        self.version = ""  # of Xen, once a state was kept
 
     def heard(self, name: str, data: Mapping[str, Any]) -> None:
         """An event of the process's."""
         self._heard.add(name)
         if name == "RESUME":
             self.domain = str(data.get("domain", ""))
+        elif name == "KEPT":
+            self.kept_size, self.version = int(data["size"]), str(data["version"])
         elif name == "FAILED":
             self._failure = VmError(str(data.get("message", "")))
         self._changed.set()
@@ -78,6 +85,15 @@ class Copying:
         """Have the process wait at this descriptor, which it has inherited. Raises VmError."""
         await self._ask({"do": "expect", "fd": fd})
         await self._wait("EXPECTS", _UP_S)
+
+    async def kept(self) -> None:
+        """Once the other domain was sent: wait until its state is in the file. Raises VmError."""
+        await self._wait("KEPT", _UP_S)
+
+    async def load(self, size: int, version: str, deadline_s: float) -> None:
+        """Have the process make its domain of the state that it was started with. Raises VmError."""
+        await self._ask({"do": "load", "version": version, "size": size})
+        await self._wait("LOADED", deadline_s)
 
     async def run(self) -> None:
         """Once the copy is there, let it run. Raises VmError."""

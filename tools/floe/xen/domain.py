@@ -19,6 +19,7 @@ import select
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -63,6 +64,8 @@ class Domain:
         self._asked = b""  # the beginning of a line of our owner's
         self._arrival = Arrival()
         self._provide: Callable[[], str] | None = None  # the configuration of a copy
+        self._state: int | None = None  # descriptor of a file that the copy is made of
+        self._state_size = 0
         self._wakeup, wakeup = socket.socketpair()
         self._wakeup.setblocking(False)
         wakeup.setblocking(False)
@@ -73,10 +76,11 @@ class Domain:
         store = self._store(blobs)
         return self._serve(scripts.control(len(elf), configuration, store), elf + store.encode())
 
-    def run_copy(self, provide: Callable[[], str], blobs: Sequence[Blob]) -> int:
-        """As run(), of a domain that is made of another one. provide: what is lent to it, once that one stands still;
-        returns the configuration."""
+    def run_copy(self, provide: Callable[[], str], blobs: Sequence[Blob], state: int | None = None) -> int:
+        """As run(), of a domain that is made of another one, or of the state in a file. provide: what is lent to it,
+        once that one stands still; returns the configuration."""
         self._provide = provide
+        self._state = state
         store = self._store(blobs)
         try:
             return self._serve(scripts.control_copy(store), store.encode())
@@ -168,8 +172,28 @@ class Domain:
             if asked["do"] == "expect":
                 self._arrival.expect(asked["fd"])
                 self._events.put(events.encode("EXPECTS"))
+            elif asked["do"] == "load":
+                configuration = self._provide().encode()
+                self._state_size = int(asked["size"])
+                version = "".join(asked["version"].split()) or "-"
+                self._to_control += f"restore {version} {len(configuration)}\n".encode() + configuration
             elif asked["do"] == "run":
                 self._to_control += scripts.RUN
+
+    def _send_state(self, folder: str) -> None:
+        """Into dom0, whatever it takes; xl says what is wrong with it, or that it has ended too early."""
+        assert self._state is not None
+        with contextlib.suppress(OSError), self._place.connect(scripts.STATE) as sock:
+            sock.setblocking(True)
+            sock.sendall(f"{folder}\n".encode())
+            at = 0
+            while at < self._state_size:
+                at += (sent := os.sendfile(sock.fileno(), self._state, at, self._state_size - at))
+                if not sent:
+                    return
+            sock.shutdown(socket.SHUT_WR)
+            while sock.recv(_CHUNK):
+                pass
 
     def _control_turn(self, ready: set[int]) -> None:
         assert self._control is not None
@@ -199,8 +223,12 @@ class Domain:
         elif word == "up":
             self._running = True
             self._events.put(events.encode("RESUME", domain=self._number))
+        elif word == "state":
+            threading.Thread(target=self._send_state, args=(rest[0],), daemon=True).start()
         elif word == "copied":
             self._arrival.answer()
+            if self._state is not None:
+                self._events.put(events.encode("LOADED"))
         elif word == "shutdown":
             self._ending = _ending(rest)
             self._ended_at = time.monotonic()
@@ -277,6 +305,7 @@ def main() -> int:
     parser.add_argument("--disk", action="append", default=[], help="ro|rw,PATH")
     parser.add_argument("--blob", action="append", default=[], help="NAME=DESCRIPTOR")
     parser.add_argument("--copied", action="store_true")
+    parser.add_argument("--state", type=int, help="descriptor of what floe.xen.keeping has written")
     for wire in ("--console", "--serial", "--events"):
         parser.add_argument(wire, type=int, required=True)
     parser.add_argument("--family", type=int)
@@ -292,7 +321,7 @@ def main() -> int:
             domain, blobs = Domain(place, wires), _blobs(options.blob)
             _forward(place, options, leases)
             if options.copied:
-                return domain.run_copy(lambda: _configuration(place, options, leases), blobs)
+                return domain.run_copy(lambda: _configuration(place, options, leases), blobs, options.state)
             configuration = _configuration(place, options, leases)
             return domain.run(Path(options.elf).read_bytes(), configuration, blobs)
         except _Terminated:

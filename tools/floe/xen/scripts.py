@@ -6,7 +6,8 @@ The first word of a line that is for us is `floe:`; all else on the stream is xl
 
     floe: domain ID FOLDER TTY
                            it is made; FOLDER is control.sh's own; TTY is where xenconsoled has its console
-    floe: copied           it is there as a copy of another one, which has gone on
+    floe: state FOLDER     it is made of a state, which goes into FOLDER/state: STATE
+    floe: copied           it is there as a copy of another one, which has gone on, or of that state
     floe: up               it runs
     floe: shutdown R A B   the reason of SCHEDOP_shutdown (public/sched.h), and two words of the guest's data/floe-exit
     floe: xl STATUS        xl has ended: the domain is gone, or was never made, or has shut down and is preserved
@@ -49,6 +50,30 @@ exec vchan-socket-proxy "$id" "/local/domain/$id/data/floe-family" - 2>/dev/null
 """
 END_FAMILY = b"family\n"  # to control.sh: end that program
 RUN = b"run\n"  # let the copy run
+# The first line of its input is control.sh's folder; the state of a domain follows. xl may have given up by then.
+STATE = r"""
+read -r d || exit
+[ -p "$d/state" ] && exec timeout 600 cat >"$d/state"
+"""
+SAVED = b"\nfloe: saved "  # behind a state: xl's status, and what it said where that is not 0
+# Xen's version in a line, then the state of domain $1, which goes on. As in control.sh, xl save always meets a reader.
+_KEEP = r"""
+trap '' PIPE
+read -r a </sys/hypervisor/version/major && read -r b </sys/hypervisor/version/minor || exit
+read -r c </sys/hypervisor/version/extra
+echo "$a.$b$c"
+said=$(mktemp /run/floe-said.XXXXXX) || exit
+{
+    xl save -c "$1" /proc/self/fd/3 3>&1 >"$said" 2>&1 </dev/null
+    status=$?
+    printf '\nfloe: saved %s\n' "$status"
+    [ "$status" = 0 ] || grep -v progress: "$said"
+    rm -f "$said"
+} | {
+    cat 2>/dev/null
+    cat >/dev/null
+}
+"""
 # Without it the guest has no line, and is not told of one.
 _WANTED = f"""{_PROGRAMS}
 if command -v vchan-socket-proxy >/dev/null; then
@@ -61,6 +86,11 @@ def control(elf_bytes: int, config: str, store: str) -> str:
     """control.sh with its arguments, for a domain of that ELF, configuration and text of store()."""
     arguments = shlex.join([str(elf_bytes), str(len(store.encode())), config])
     return f"set -- {arguments}\n{_CONTROL.read_text()}"
+
+
+def keep(number: int) -> str:
+    """A script that writes the state of that domain."""
+    return f"set -- {number}\n{_KEEP}"
 
 
 def control_copy(store: str) -> str:
