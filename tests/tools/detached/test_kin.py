@@ -125,7 +125,7 @@ def test_logs_of_a_child_and_of_all(app: str) -> None:
         assert f"[app.{number - 1}] {line}" in text
         assert floe("logs", f"app.{number - 1}").stdout == line
         assert floe("logs", "-n", "1", f"app.{number - 1}").stdout == line
-    assert floe("logs", "app.9").stdout == ""
+    assert failure("logs", "app.9", code=127)[0] == "app.9 has said nothing, and does not run"
     cause, _, _ = failure("logs", "nobody.1", code=127)
     assert cause == "there is no VM nobody.1"
 

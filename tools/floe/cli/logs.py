@@ -15,7 +15,7 @@ import click
 
 from floe import shown
 from floe.detached import control
-from floe.errors import EXIT_OK
+from floe.errors import EXIT_OK, NotFound
 from floe.store import vmfolder
 from floe.stream import inotify
 from floe.stream.logfile import Stamps
@@ -101,6 +101,9 @@ def command(name: str, follow: bool, lines: int | None, times: bool, raw: bool) 
     if lines != 0:
         serial = _content(folder.serial_log)
         if own is not None:
+            heard = any(line.startswith(own) for line in (older + kept + serial).splitlines())
+            if not heard and not control.child_runs(folder, str(child)):
+                raise NotFound(f"{child} has said nothing, and does not run", hint=f"floe logs {folder.name}")
             serial = b"".join(s.removeprefix(own) for s in serial.splitlines(keepends=True) if s.startswith(own))
         sys.stderr.buffer.write(serial if raw else shown.Stream().feed(serial, final=True).encode())
     return EXIT_OK
