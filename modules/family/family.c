@@ -348,6 +348,7 @@ static void wait_to_be_wanted(void) {
         }
         hal_event_wait(UINT64_MAX);
     }
+    (void)family_link_send(FAMILY_GO, 0, NULL, 0); // else the claim fails, and this VM is ended
 }
 
 static void flush(void) {

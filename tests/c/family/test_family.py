@@ -189,7 +189,13 @@ def kept(h: Harness, result: bytes = numbers(0) + b"ok") -> None:
 def test_a_copy_that_waits_is_another_machine_before_somebody_wants_it(h: Harness) -> None:
     kept(h)
     h.do("later", frame(GO))
-    assert h.do("snapshot").splitlines()[4:] == ["RESUME 1", "BECAME 7", f"SENT {frame(HOLD)}", "0 7 3"]
+    assert h.do("snapshot").splitlines()[4:] == [
+        "RESUME 1",
+        "BECAME 7",
+        f"SENT {frame(HOLD)}",
+        f"SENT {frame(GO)}",
+        "0 7 3",
+    ]
     assert h.number("state") == 0
 
 

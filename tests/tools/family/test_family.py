@@ -406,7 +406,10 @@ def test_a_copy_of_a_kept_vm_is_told_who_it_is_and_waits_until_it_is_wanted() ->
             await kin.family.held(0.01)
         await kin.top.say(Kind.HOLD)
         await kin.family.held(WAIT_S)
-        kin.family.let_go()
+        going = asyncio.create_task(kin.family.let_go())
         assert await kin.top.hear() == (Kind.GO, b"")
+        assert not going.done()
+        await kin.top.say(Kind.GO)
+        await asyncio.wait_for(going, WAIT_S)
 
     asyncio.run(main())

@@ -80,6 +80,7 @@ class Family:
         self._capture: Capture | None = None  # the first VM's state, on its way out
         self.is_template = False  # the first VM is wanted for its state at vm.ready() alone
         self._held = asyncio.Event()  # the first VM waits for let_go()
+        self._going = asyncio.Event()  # and goes on
         self._leaving: set[Standby] = set()  # those that end unused
         self._top = self._admit(Member(TOP, 0, name, machine))
         self._top.born = True
@@ -247,6 +248,8 @@ class Family:
                 self._capture.fail(_not_kept(frame.number()))
         elif frame.kind is Kind.HOLD:
             self._held.set()
+        elif frame.kind is Kind.GO:
+            self._going.set()
         elif frame.kind is Kind.FROZEN:
             if not member.prepared:
                 raise BrokenFrame("FROZEN without a fork")
@@ -408,9 +411,10 @@ class Family:
         except TimeoutError:
             raise VmError(f"{self._top.name} did not come to wait within {deadline_s:g} s") from None
 
-    def let_go(self) -> None:
-        """Have the script of the first VM go on, which was held."""
+    async def let_go(self) -> None:
+        """Have the script of the first VM go on, which was held, and wait until it does: for ever, if that has died."""
         self._top.send(Kind.GO)
+        await self._going.wait()
 
     # ---- the standby --------------------------------------------------------------------------------
 

@@ -58,6 +58,7 @@ _SIZES = {
     Kind.STATE: (1, 1),
     Kind.SNAPSHOT: (4, 4),
     Kind.HOLD: (0, 0),
+    Kind.GO: (0, 0),
 }
 _OF_PIPES = {Kind.PIPE, Kind.WRITE, Kind.READ, Kind.WANT, Kind.CLOSE, Kind.STATE}
 

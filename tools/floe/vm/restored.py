@@ -20,6 +20,7 @@ from floe.spec import disks, ports
 from floe.spec.vmspec import VmSpec
 from floe.vm.vm import Vm
 
+_GO_S = 5.0
 _HELD_S = 20.0  # from the start of a copy that is to wait to where it does
 
 
@@ -135,9 +136,15 @@ class Restored(Vm):
     async def go_on(self) -> None:
         """Let its script go on, if it was to be paused. Raises VmError."""
         await self.up()
-        if self._has_exited() or self.family is None:
-            raise VmError(f"{self.spec.name} has ended while it waited")
-        self.family.let_go()
+        assert self.family is not None
+        going, ended = asyncio.ensure_future(self.family.let_go()), asyncio.ensure_future(self.ended())
+        try:
+            await asyncio.wait([going, ended], timeout=_GO_S, return_when=asyncio.FIRST_COMPLETED)
+            if not going.done():
+                raise VmError(f"{self.spec.name} has ended while it waited, or does not answer")
+        finally:
+            going.cancel()
+            ended.cancel()
 
     def _release(self) -> None:
         super()._release()

@@ -10,7 +10,6 @@ VM from a thread that outlives it.
 from __future__ import annotations
 
 import os
-import select
 import shlex
 import signal
 import socket
@@ -272,10 +271,6 @@ class Vm:
         for path in network.socket_paths(self.spec.cards):
             path.unlink(missing_ok=True)  # QEMU removes it only where it ends in order
         self._progress()
-
-    def _has_exited(self) -> bool:
-        """Whether the hypervisor's process is at its end, also before that was noticed here."""
-        return self._exited or bool(select.select([self._pidfd], [], [], 0)[0])
 
     def _progress(self) -> None:
         """Look whether the VM is at its end: QEMU gone, and every stream read to its last byte."""
