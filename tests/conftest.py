@@ -55,7 +55,7 @@ def build() -> Callable[..., Path]:
         path = REPO / "images" / app if isinstance(app, str) else app
         if path.suffix == ".elf":
             return path
-        if (path, dev) not in built:
+        if (path, dev) not in built or not built[path, dev].is_file():  # a later build of that name may have removed it
             built[path, dev] = pipeline.build(path, profile="dev" if dev else "sealed").path
         return built[path, dev]
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from floe.errors import DiskFull, FloeError, UsageError, VmError
-from floe.family import copies, family
+from floe.family import copies
 from floe.family.copies import PrivateDisks
 from floe.family.member import Machine
 from floe.hypervisor import registry
@@ -184,7 +184,8 @@ def test_disks_may_take_their_time(goes_on: bool, boot: Boot, tmp_path: Path, mo
     with monkeypatch.context() as slow:
         slow.setattr(copies, "_copy_data", slowly)
         slow.setattr(copies, "_FICLONE", 0)
-        slow.setattr(family, "_FORK_S", 2.0)
+        assert vm.family is not None
+        slow.setattr(vm.family, "fork_s", 2.0)
         with nullcontext() if goes_on else pytest.raises(VmError, match="took too long"):
             keep(vm, tmp_path / "s.snap")
     keep(vm, tmp_path / "s.snap")

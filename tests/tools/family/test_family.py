@@ -104,7 +104,7 @@ def test_nothing_is_said_to_a_vm_between_prepared_and_the_result() -> None:
 @pytest.mark.parametrize(
     ("spec", "place", "number"),
     [
-        (replace(SPEC, children=0), b"", errno.EAGAIN),
+        (replace(SPEC, children=0), b"", errno.ENOSYS),
         (replace(SPEC, cards=(Card("tap", "tap0", ip="10.0.0.2/24"),)), b"", errno.EADDRNOTAVAIL),
         (replace(SPEC, memory=1 << 60), b"", errno.EAGAIN),
         (SPEC, b"elsewhere", errno.EOPNOTSUPP),

@@ -130,6 +130,7 @@ class Kin:
 
         def once() -> None:
             self._family.on_over = lambda: None
+            self._lines.show_all()
             over()
 
         self._family.on_over = once

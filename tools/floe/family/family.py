@@ -301,7 +301,7 @@ class Family:
     def _check(self, parent: Member, host: str) -> None:
         """Raises _Refused, Unplaced."""
         spec = parent.machine.spec
-        if not parent.machine.copies():
+        if not parent.machine.copies() or not self._top.machine.spec.children:
             raise _Refused(errno.ENOSYS)
         if host and (self.elsewhere is None or any(card.kind not in _CARDS_ELSEWHERE for card in spec.cards)):
             raise _Refused(errno.EOPNOTSUPP)

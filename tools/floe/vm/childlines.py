@@ -75,6 +75,11 @@ class ChildLines:
             self._loop.call_soon(self._show, target, waiting, self._loop.time() + HELD_S)
         waiting += head(name) + line + end
 
+    def show_all(self) -> None:
+        """Nothing of the first VM's follows."""
+        for target, waiting in list(self._waiting.items()):
+            self._show(target, waiting, 0.0)
+
     def _taken(self, target: Target) -> bytes:
         """What waits for this end of a line, which no longer waits."""
         return bytes(self._waiting.pop(target, b""))

@@ -69,7 +69,8 @@ def assemble(
     asked_env = dict(map(_variable, options.env))
     accel, why_not_faster = hypervisor.choose_accel(options.accel)
     disks.check_host(own_disks)
-    children = _children(made, options.children, hypervisor)
+    own = [f for text in (config.ports if config else ()) for f in ports.parse_forwards(text)]
+    children = _children(made, options.children, hypervisor, spread=any(f.spread for f in (*forwards, *own)))
     spec = VmSpec(
         elf=made.path,
         memory=memory,
@@ -171,8 +172,9 @@ def _disks(made: elf.Image, values: Sequence[str]) -> tuple[disks.Disk, ...]:
     return found
 
 
-def _children(made: elf.Image, asked: int | None, hypervisor: Hypervisor) -> int | None:
-    """How many copies may run at a time; None where the guest makes none."""
+def _children(made: elf.Image, asked: int | None, hypervisor: Hypervisor, *, spread: bool) -> int | None:
+    """How many copies may run at a time; None where the guest makes none. spread: its port is to be theirs, too; where
+    it is one VM's, none is made that nobody would reach."""
     if not made.content.get("fork", False):
         if asked is not None:
             raise UsageError(
@@ -184,7 +186,8 @@ def _children(made: elf.Image, asked: int | None, hypervisor: Hypervisor) -> int
         if asked is not None:
             raise UsageError(f"--children {asked}: not under {hypervisor.label}, which does not copy a running VM")
         return 0
-    return DEFAULT_CHILDREN if asked is None else asked
+    most = DEFAULT_CHILDREN if hypervisor.relays_forwards or not spread else 0
+    return most if asked is None else asked
 
 
 def _child_secrets(

@@ -74,8 +74,8 @@ class Wire:
         return data
 
     def hang_up(self) -> None:
-        """There is nothing behind this any more: the owner is to hear of it."""
-        if self._peer is not None:
+        """There is nothing behind this any more: the owner is to hear of it, and one that comes at that moment, too."""
+        while self._peer is not None:
             self._left()
 
     def _accept(self) -> None:
