@@ -13,18 +13,13 @@ from scapy.layers.inet6 import ICMPv6MLReport2, ICMPv6ND_NS, ICMPv6ND_RA, IPv6
 from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Packet, Raw
 
-from tests.c.packet.packetwords import TX_CSUM, Engine, addressed, intact, mac, program, pseudo, summed, to
+from tests.c.packet.packetwords import TX_CSUM, Engine, addressed, intact, mac, pseudo, summed, to
 from tests.c.support.harness import Harness
 from tests.packet import language
 
 INSIDE, OUTSIDE = "02:00:00:00:00:aa", "02:00:00:00:01:02"
 say = language.rules
 ESTABLISHED = ["established", "related"]
-
-
-@pytest.fixture(scope="module")
-def engine_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return program(tmp_path_factory.mktemp("packetfilter"))
 
 
 @pytest.fixture

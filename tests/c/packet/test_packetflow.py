@@ -5,7 +5,6 @@ table. TCP's windows and fragments have files of their own."""
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
@@ -23,7 +22,6 @@ from tests.c.packet.flowtable import (
     REPLY,
     UNTRACKED,
     Table,
-    flow_harness,
 )
 from tests.c.support.harness import ENOSPC, Harness
 
@@ -33,17 +31,6 @@ GRE = 47
 TICK = 1.1  # seconds that a flow may keep its place when it is over
 # Seconds: RFC 4787 (UDP), RFC 5508 (ICMP) have the least values of those that they name.
 LIFE = {"udp_one": 120, "udp": 300, "icmp": 60, "other_one": 120, "other": 600}
-
-
-@pytest.fixture(scope="module")
-def h(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
-    with flow_harness(tmp_path_factory) as harness:
-        yield harness
-
-
-@pytest.fixture
-def table(h: Harness) -> Table:
-    return Table(h)
 
 
 def test_memory(h: Harness) -> None:

@@ -4,29 +4,17 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.c.packet import flowpackets as fp
-from tests.c.packet.flowtable import ESTABLISHED, INVALID, NEW, REPLY, Table, flow_harness
+from tests.c.packet.flowtable import ESTABLISHED, INVALID, NEW, REPLY, Table
 from tests.c.support.harness import Harness
 
 ENDS = [("10.0.0.1", "192.0.2.7"), ("2001:db8::1", "2001:db8:1::2")]
 A, B = ENDS[0]
-
-
-@pytest.fixture(scope="module")
-def h(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
-    with flow_harness(tmp_path_factory) as harness:
-        yield harness
-
-
-@pytest.fixture
-def table(h: Harness) -> Table:
-    return Table(h)
 
 
 def later(at: int, size: int, *, more: bool, ident: int = 7) -> bytes:

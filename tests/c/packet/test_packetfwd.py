@@ -31,7 +31,6 @@ from tests.c.packet.packetwords import (
     addressed,
     intact,
     mac,
-    program,
     pseudo,
     summed,
     to,
@@ -41,11 +40,6 @@ from tests.c.support.harness import Harness
 FUZZED = 100_000
 HOST = "02:00:00:00:01:02"  # who has .2 on the second card's network
 BOTH = pytest.mark.parametrize("version", [4, 6])
-
-
-@pytest.fixture(scope="module")
-def engine_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return program(tmp_path_factory.mktemp("packetfwd"))
 
 
 @pytest.fixture
@@ -192,7 +186,7 @@ def test_headers_in_pieces_are_left_to_lwip(engine: Engine) -> None:
 
 def error(result: object, version: int) -> Packet:
     (sent,) = result.sent  # type: ignore[attr-defined]  # a Result, or the test fails here
-    assert result.fate == "dropped" and sent.card == 0  # type: ignore[attr-defined]
+    assert result.fate == "dropped" and sent.card == 0  # type: ignore[attr-defined]  # as above
     out = sent.ether
     assert out.dst == "02:00:00:00:00:aa" and intact(out)
     assert out.payload.src == ("10.0.0.1" if version == 4 else "2001:db8::1")

@@ -5,7 +5,7 @@ what comes back is what the old one awaits."""
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from ipaddress import IPv4Address
 
 import pytest
@@ -13,23 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.c.packet import flowpackets as fp
-from tests.c.packet.flowtable import ESTABLISHED, INVALID, NEW, RELATED, Looked, Table, flow_harness
+from tests.c.packet.flowtable import ESTABLISHED, INVALID, NEW, RELATED, Looked, Table
 from tests.c.support.harness import EINVAL, Harness
 
 EADDRINUSE = -98
 IN, OUT, PEER, SERVER, ROUTER = "10.0.0.5", "203.0.113.1", "192.0.2.7", "10.0.0.80", "198.51.100.3"
 GRE, UDP_LITE = 47, 136
-
-
-@pytest.fixture(scope="module")
-def h(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
-    with flow_harness(tmp_path_factory) as harness:
-        yield harness
-
-
-@pytest.fixture
-def table(h: Harness) -> Table:
-    return Table(h)
 
 
 def snat(address: str = OUT, *, bits: int = 0, ports: tuple[int, int] = (0, 0), keep: bool = False) -> list[object]:

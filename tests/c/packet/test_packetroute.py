@@ -22,13 +22,8 @@ MANY_BYTES = 16 << 20
 
 
 @pytest.fixture(scope="module")
-def routes_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return packetwords.program(tmp_path_factory.mktemp("packetroute"))
-
-
-@pytest.fixture(scope="module")
-def table(routes_program: Path) -> Iterator[packetwords.Engine]:
-    with Harness(routes_program) as harness:
+def table(engine_program: Path) -> Iterator[packetwords.Engine]:
+    with Harness(engine_program) as harness:
         yield packetwords.Engine(harness)
 
 

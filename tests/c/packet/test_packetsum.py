@@ -4,23 +4,14 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 
-import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.c.packet.flowpackets import ones_sum
-from tests.c.packet.flowtable import flow_harness
 from tests.c.support.harness import Harness
 
 PLAIN, UDP, PARTIAL = 0, 1, 2
-
-
-@pytest.fixture(scope="module")
-def h(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
-    with flow_harness(tmp_path_factory) as harness:
-        yield harness
 
 
 def change(h: Harness, data: bytes, at: int, new: bytes, kind: int) -> tuple[bytes, int, int]:

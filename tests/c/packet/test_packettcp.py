@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -13,22 +12,11 @@ from hypothesis import strategies as st
 
 from tests.c.packet import flowpackets as fp
 from tests.c.packet.flowpackets import ACK, FIN, PSH, RST, SYN
-from tests.c.packet.flowtable import ESTABLISHED, INVALID, NEW, REPLY, Looked, Table, flow_harness
+from tests.c.packet.flowtable import ESTABLISHED, INVALID, NEW, REPLY, Looked, Table
 from tests.c.support.harness import Harness
 
 A, B = "10.0.0.1", "192.0.2.7"
 PORTS = {A: 4000, B: 80}
-
-
-@pytest.fixture(scope="module")
-def h(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
-    with flow_harness(tmp_path_factory) as harness:
-        yield harness
-
-
-@pytest.fixture
-def table(h: Harness) -> Table:
-    return Table(h)
 
 
 def segment(src: str, flags: int, **more: int) -> bytes:
