@@ -62,9 +62,13 @@ def test_a_domain_that_was_saved_goes_on(fake: Fake, state: str, said: str | Non
     assert fake.calls()[-1] == "destroy"
 
 
-def test_a_domain_that_was_saved_and_is_gone(fake: Fake) -> None:
+@pytest.mark.parametrize("state", [None, "-----d", "--p--d"])
+def test_a_domain_that_was_saved_and_is_gone(fake: Fake, state: str | None) -> None:
+    """One that is dying is: its pages may be held for long, and XenStore tells of no other end of it."""
     up(fake)
-    fake.ends(2, None)  # `xl list 7` finds none
+    if state is not None:
+        listed(fake, state)
+    fake.ends(2, None)
     event = fake.event()
     assert event["event"] == "FAILED" and "destroyed from outside" in str(event["data"])
     assert fake.process.wait(20) == 1

@@ -46,6 +46,7 @@ over() {
     ???sr?) ended 1 ;;
     ???sc?) ended 3 ;;
     ???sw?) ended 4 ;;
+    ?????d) ;; # destroyed; XenStore told of that once, and others may hold its pages for a while
     *) return 1 ;;
     esac
 }
