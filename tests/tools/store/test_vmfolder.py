@@ -13,10 +13,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from floe.detached import parent
+from floe.detached import control, parent
 from floe.errors import FloeError, NotFound, UsageError
 from floe.store import vmfolder
-from floe.store.records import End, Names
+from floe.store.records import End, Names, Spec
 from floe.store.vmfolder import Folder, Process
 
 
@@ -168,6 +168,18 @@ def test_a_recycled_number_is_not_the_vm(child: Child) -> None:
     assert folder.vm is None
     child.popen.kill()
     child.popen.wait()
+
+
+def test_a_vm_that_is_removed_while_it_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the reading of one file and the next."""
+    folder = vmfolder.create("a", "app")
+    folder.spec = Spec(
+        name="a", app="a.py", profile="", argv=[], memory=1, accel="", machine="", ports=[], created=0.0,
+        sockets=str(folder.path),
+    )  # fmt: skip
+    monkeypatch.setattr(Folder, "exit_status", property(lambda folder: folder.remove()))
+    with pytest.raises(NotFound, match="there is no VM a"):
+        control.status(folder)
 
 
 # ---- sockets -----------------------------------------------------------------------------------------

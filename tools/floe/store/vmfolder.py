@@ -7,6 +7,7 @@ room from the start, because a full disk must not hide how a VM ended. README of
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -315,8 +316,16 @@ class Folder:
 
     @property
     def last_sign(self) -> float:
-        """When something was written here last, which is the latest that is known of a VM whose end nobody saw."""
-        return max(path.stat().st_mtime for path in self.path.iterdir())
+        """When something was written here last, which is the latest that is known of a VM whose end nobody saw. Raises
+        NotFound where somebody has removed it meanwhile."""
+        times = [0.0]
+        try:
+            for path in self.path.iterdir():
+                with contextlib.suppress(FileNotFoundError):
+                    times.append(path.stat().st_mtime)
+        except FileNotFoundError:
+            raise NotFound(f"there is no VM {self.name} any more") from None
+        return max(times)
 
     def remove(self) -> None:
         """Remove the folder and all in it. The VM must be gone."""
