@@ -89,6 +89,9 @@ def _app(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path
               help="Instead of booting APP, go on from what `floe snapshot` kept.")  # fmt: skip
 @click.option("-n", "copies", type=click.IntRange(min=1), metavar="COPIES",
               help="With --from and -d: so many VMs, NAME, NAME-2, ...  [default: 1]")  # fmt: skip
+@click.option("--pool", "pool_size", type=click.IntRange(0, 1000), metavar="N",
+              help="With --from and -d: have N VMs wait that went on from FILE; without --pool, one of them\n"
+                   "goes on then. With APP, FILE is made first: APP as it is at vm.ready().")  # fmt: skip
 @click.option("--stamps", is_flag=True, help="Print when kernel and script started.")
 @click.option("--dry-run", is_flag=True, help="Print the command line, or Xen's configuration, instead of running it.")
 @click.option("-v", "--verbose", is_flag=True, help="Say which accelerator and command line are used.")
@@ -118,6 +121,8 @@ def command(
     assert app is not None
     if options.pop("copies") is not None:
         raise UsageError("-n is for VMs that go on from a snapshot", hint="floe run --from FILE -d -n COPIES")
+    if options.pop("pool_size") is not None:
+        raise UsageError("--pool is for VMs that go on from a snapshot", hint="floe run -d --pool N --from FILE APP")
     detach, name, console_port = (options.pop(key) for key in ("detach", "name", "console_port"))
     policy = parse_restart(str(options.pop("restart")))
     if name and not options["uuid"]:

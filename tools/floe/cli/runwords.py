@@ -14,7 +14,19 @@ from floe.errors import UsageError
 
 # What says how floe goes about it, not what runs: no service is described by it.
 MANNERS = frozenset(
-    {"app", "args", "detach", "console_port", "dry_run", "verbose", "as_json", "help", "from_file", "copies"}
+    {
+        "app",
+        "args",
+        "detach",
+        "console_port",
+        "dry_run",
+        "verbose",
+        "as_json",
+        "help",
+        "from_file",
+        "copies",
+        "pool_size",
+    }
 )
 
 

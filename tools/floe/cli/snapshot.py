@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,7 +53,15 @@ def command(name: str, file: Path) -> int:
 
 def run(ctx: click.Context) -> int:
     """`floe run --from FILE`. Raises FloeError."""
-    given, params = _given(ctx), ctx.params
+    params = ctx.params
+    if params["pool_size"] is not None:
+        from floe.cli import pool
+
+        return pool.run(ctx)
+    given = options_given(ctx)
+    if params["app"] is not None:
+        raise UsageError("--from goes on with the app and the arguments of the snapshot", hint="without APP and ARGS")
+    _check_given(ctx, given)
     snapshot = Snapshot.open(params["from_file"])
     try:
         asked = {key: str(params[name]) for name, key in _AS_THEY_WERE.items() if name in given}
@@ -72,25 +81,31 @@ def run(ctx: click.Context) -> int:
         snapshot.close()
 
 
-def _given(ctx: click.Context) -> set[str]:
-    """What the command line has, all of which is good. Raises UsageError."""
-    given = {name for name in ctx.params if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE}
-    if ctx.params["app"] is not None:
-        raise UsageError("--from goes on with the app and the arguments of the snapshot", hint="without APP and ARGS")
+def options_given(ctx: click.Context) -> set[str]:
+    """Names of what the command line has."""
+    return {name for name in ctx.params if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+
+
+def _check_given(ctx: click.Context, given: set[str]) -> None:
+    """Raises UsageError."""
     wrong = given - _GOOD - set(_AS_THEY_WERE) - {"memory", "app", "args"}
     names = sorted(p.opts[-1] for p in ctx.command.params if p.name in wrong)
     if names:
         raise UsageError(f"{', '.join(names)}: a VM that goes on from a snapshot has what that one had", hint="without")
-    return given
 
 
 def _check_copies(copies: int, forwards: list[ports.Forward], *, detached: bool) -> None:
     if not detached:
         raise UsageError(f"-n {copies}: one VM can have this terminal", hint="with --detach")
+    check_any_port(forwards, f"{copies} VMs")
+
+
+def check_any_port(forwards: Sequence[ports.Forward], who: str) -> None:
+    """Raises UsageError where one has to be a certain one."""
     for forward in forwards:
         if forward.host_port:
             raise UsageError(
-                f"{forward.option()}: {copies} VMs cannot share a port",
+                f"{forward.option()}: {who} cannot share a port",
                 hint=f"{replace(forward, host_port=0).option()}: any free one for each",
             )
 
@@ -110,7 +125,7 @@ def _attach(snapshot: Snapshot, forwards: list[ports.Forward], params: dict[str,
 
 
 def _detach(snapshot: Snapshot, forwards: list[ports.Forward], copies: int, params: dict[str, object]) -> int:
-    from floe.cli import vms
+    from floe.cli import pool, vms
 
     if params["timeout"] is not None:
         raise UsageError("--timeout: a detached VM is ended by `floe stop`")
@@ -119,10 +134,12 @@ def _detach(snapshot: Snapshot, forwards: list[ports.Forward], copies: int, para
     told = []
     try:
         for number in range(1, copies + 1):
-            own = name if name is None or number == 1 else f"{name}-{number}"
-            uuid = str(params["uuid"]) or (identity(own) if own else "")
-            spec = restored.spec_of(snapshot, forwards, own or "vm", uuid)
-            folder = launch.go_on(spec, snapshot, name=own, console_port=port if isinstance(port, int) else None)
+            folder = pool.claimed(snapshot, forwards, params)
+            if folder is None:
+                own = name if name is None or number == 1 else f"{name}-{number}"
+                uuid = str(params["uuid"]) or (identity(own) if own else "")
+                spec = restored.spec_of(snapshot, forwards, own or "vm", uuid)
+                folder = launch.go_on(spec, snapshot, name=own, console_port=port if isinstance(port, int) else None)
             if params["as_json"]:
                 told.append(control.status(folder).as_dict())
             else:

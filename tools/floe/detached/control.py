@@ -34,8 +34,8 @@ _LOOK_S = 0.25  # how often a keeper that is starting is looked for, should it d
 
 @dataclass(frozen=True)
 class Status:
-    """What `floe ps` shows. state: running, restarting (it has ended, and is to be started again), ended (the guest or
-    floe ended it), crashed (all else)."""
+    """What `floe ps` shows. state: running, waiting (to be claimed: pools.py), restarting (it has ended, and is to be
+    started again), ended (the guest or floe ended it), crashed (all else)."""
 
     folder: Folder
     spec: Spec
@@ -166,7 +166,7 @@ def _running(folder: Folder, spec: Spec, answer: dict[str, Any], process: Proces
     return Status(
         folder,
         spec,
-        "restarting" if waits else "running",
+        "restarting" if waits else "waiting" if answer.get("waiting") else "running",
         pid=process.pid if process and not waits else None,
         endpoints=Endpoints(pty=answer["pty"], port=answer["port"], unix=answer["unix"]),
         client=answer["client"],

@@ -92,6 +92,9 @@ class Keeper:
             self._handed = inherited
             self._found_family()
             self._process.adopt() if adopt else self._process.start(inherited)
+            if adopt and self._life.waiting:
+                self._log.note("it waited, and nobody can claim it any more")
+                self._process.kill()
             if not self._spec.policy.ever and self._spec.snapshot < 0:  # whose disks are these, for its children too
                 self._let_go()
             self._open_endpoints()
@@ -126,10 +129,18 @@ class Keeper:
 
     def _found_family(self) -> None:
         self._kin = kin.of(self._folder, self._process, self._handed, (self._log, self._serial), self._loop)
+        if self._kin is not None and self._spec.pool:
+            self._kin.waits, self._kin.on_waiting = True, self._waits
+
+    def _waits(self) -> None:
+        """The guest is a machine of its own, and its script stands until somebody claims it."""
+        self._set_life(waiting=True)
+        self._up.set()
 
     def _started(self) -> None:
         """The guest runs."""
-        self._up.set()
+        if not self._spec.pool:
+            self._up.set()
         self._last = None
         self._since = time.time()
         self._set_life(began=self._since)
@@ -244,6 +255,8 @@ class Keeper:
         if request.get("do") == "stop":
             self.stop(float(request.get("timeout", 0)))
             await self._over.wait()
+        elif request.get("do") == "claim":
+            return {"claimed": await self._claim()}
         elif request.get("do") == "snapshot":
             return await self._snapshot(Path(str(request.get("file"))))
         elif request.get("do") == "vitals":
@@ -260,12 +273,20 @@ class Keeper:
             "restarts": self._life.restarts,
             "began": self._life.began,
             "restarting": self._last is not None,
+            "waiting": self._life.waiting,
             "children": self._kin.told() if self._kin is not None and end is None else [],
             "pty": endpoints.pty if endpoints else "",
             "port": endpoints.port if endpoints else 0,
             "unix": endpoints.unix if endpoints else "",
             "end": {"code": end.code, "cause": end.cause, "problem": end.problem} if end else None,
         }
+
+    async def _claim(self) -> bool:
+        """Let the script of a VM go on that waits. False: it does not, or not for long."""
+        if not self._life.waiting or self._kin is None or self._end is not None or self._stopping:
+            return False
+        self._set_life(waiting=False, began=time.time())
+        return await self._kin.let_go()
 
     async def _snapshot(self, path: Path) -> dict[str, Any]:
         try:
@@ -274,6 +295,8 @@ class Keeper:
                     f"{self._folder.name} does not fork, and cannot be copied: nothing in it imports vm",
                     hint="fork = true in its image.toml",
                 )
+            if self._life.waiting:
+                raise UsageError(f"{self._folder.name} waits to be claimed, and is as {self._spec.origin} has it")
             return {"size": await self._kin.snapshot(path, self._spec.app)}
         except FloeError as e:
             return {"error": e.message, "evidence": e.evidence, "hint": e.hint}
@@ -304,7 +327,7 @@ class Keeper:
         if self._last is not None:  # nothing runs
             self._process.cancel()
             return
-        if again or grace_s <= 0:
+        if again or grace_s <= 0 or self._life.waiting:
             self._end_all()
             return
         if self._kin is not None:

@@ -19,6 +19,7 @@ from floe.family import cards
 from floe.family.copies import PrivateDisks
 from floe.family.family import Family
 from floe.family.member import Machine, Member
+from floe.family.pipes import Kept
 from floe.hosts.remote import Elsewhere, Remote
 from floe.hypervisor import registry
 from floe.snapshot.file import write
@@ -29,6 +30,9 @@ from floe.store.vmfolder import Folder
 from floe.stream.logfile import BoundedLog
 from floe.vm.child import Child, spec_of_copy
 from floe.vm.childlines import ChildLines
+
+_HELD_S = 20.0  # from the start of a copy that is to wait to where it does
+_GO_S = 5.0  # from there, once it is claimed, to its script
 
 
 class _Log:
@@ -74,6 +78,7 @@ class Kin:
         self._process = process
         self._blobs = blobs
         self._loop = loop
+        self._say = logs[0].note
         self._lines = ChildLines(loop)
         self._console, self._serial = map(_Log, logs)
         hypervisor, away = registry.create(spec.hypervisor), None
@@ -85,7 +90,10 @@ class Kin:
         self._family.on_end = self._ended
         self._ends: dict[str, asyncio.Future[int]] = {}  # of children that somebody waits for
         process.on_channel = self._family.connect
-        process.on_restored = self._family.go_on
+        process.on_restored = self._go_on
+        self.on_waiting: Callable[[], None] = lambda: None  # the first VM waits to be claimed
+        self.waits = False  # it is to wait, once it is restored
+        self._holding: asyncio.Task[None] | None = None
 
     # ---- what a family asks of its first VM -----------------------------------------------------------
 
@@ -136,6 +144,30 @@ class Kin:
         self._family.on_over = once
         if self._family.dissolve():
             once()
+
+    def _go_on(self, pipes: Sequence[Kept]) -> None:
+        self._family.go_on(pipes, hold=self.waits)
+        if self.waits:
+            self._holding = self._loop.create_task(self._hold())
+
+    async def _hold(self) -> None:
+        try:
+            await self._family.held(_HELD_S)
+        except FloeError as e:
+            self._say(e.message)
+            self._process.kill()
+            return
+        self.on_waiting()
+
+    async def let_go(self) -> bool:
+        """Have the first VM's script go on, which waits. False: it does not answer, and is ended."""
+        try:
+            await asyncio.wait_for(self._family.let_go(), _GO_S)
+        except TimeoutError:
+            self._say(f"it did not go on within {_GO_S:g} s")
+            self._process.kill()
+            return False
+        return True
 
     def reached_at(self, guest_port: int) -> Sequence[tuple[str, int]]:
         """As Family.reached_at()."""

@@ -72,11 +72,19 @@ def launch(
     return folder
 
 
-def go_on(spec: VmSpec, snapshot: Snapshot, *, name: str | None, console_port: int | None = None) -> Folder:
+def go_on(
+    spec: VmSpec,
+    snapshot: Snapshot,
+    *,
+    name: str | None,
+    base: str | None = None,
+    console_port: int | None = None,
+    waits: bool = False,
+) -> Folder:
     """Start a detached VM that goes on from a snapshot, as vm.restored.spec_of() has it; `name` and `console_port` as
-    launch() has them. Raises FloeError."""
+    launch() has them. base: from which a name is made. waits: until it is claimed (pools.py). Raises FloeError."""
     app = snapshot.content.app
-    folder = vmfolder.create(name, Path(app).stem or "vm")
+    folder = vmfolder.create(name, base or Path(app).stem or "vm")
     material: Material | None = None
     try:
         material = Material.of(snapshot)
@@ -85,7 +93,12 @@ def go_on(spec: VmSpec, snapshot: Snapshot, *, name: str | None, console_port: i
         spec = replace(spec, disks=material.disks.disks)
         told = _spec(folder, spec, app)
         told = msgspec.structs.replace(
-            told, console_port=console_port, origin=snapshot.shown, snapshot=snapshot.fd, handed=material.fds
+            told,
+            console_port=console_port,
+            origin=snapshot.shown,
+            snapshot=snapshot.fd,
+            pool=snapshot.identity if waits else "",
+            handed=material.fds,
         )
         begin(folder, told, spec, snapshot.state.blobs)
     except OSError as e:

@@ -21,6 +21,9 @@ def serial_port(name: str) -> str:
     status = control.status(vmfolder.find(name))
     if status.state == "restarting":
         raise FloeError(f"{name} has ended, and is to be started again", hint=f"floe logs -n 20 {name}")
+    if status.state == "waiting":
+        claim = shlex.join(["floe", "run", "--from", status.spec.origin, "--detach"])
+        raise FloeError(f"{name} waits to be claimed", hint=claim)
     if not status.alive:
         end = status.end
         how = f": {end.code}, {end.cause}" if end and end.code is not None else f": {end.problem}" if end else ""

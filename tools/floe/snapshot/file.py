@@ -70,11 +70,12 @@ class Snapshot:
     """An open file, which stays as it is: a new one takes its name, not its place. Each VM made of it has it open."""
 
     def __init__(self, fd: int, shown: str) -> None:
-        """shown: the file's name, for messages. The descriptor is ours from here on. Raises FloeError."""
+        """shown: the file's name, for messages. The descriptor is ours from here on. `identity`: of this state among
+        all. Raises FloeError."""
         self.fd = fd
         self.shown = shown
         try:
-            self.content = _content(fd, shown)
+            self.content, self.identity = _content(fd, shown)
             self._parts = {part.name: part for part in self.content.parts}
             self.state = self._state()
         except BaseException:
@@ -273,8 +274,8 @@ def _name(fd: int, path: Path) -> None:
         os.close(folder)
 
 
-def _content(fd: int, shown: str) -> Content:
-    """Raises FloeError."""
+def _content(fd: int, shown: str) -> tuple[Content, str]:
+    """And its checksum. Raises FloeError."""
     try:
         size = os.fstat(fd).st_size
         footer = os.pread(fd, _FOOTER.size, max(0, size - _FOOTER.size))
@@ -308,7 +309,7 @@ def _content(fd: int, shown: str) -> Content:
     size = content.plan.memory if content.plan.hypervisor == DEFAULT_HYPERVISOR or first is None else first.size
     if first != Part("memory", 0, size):
         raise _broken(shown, "its memory is not that of its VM")
-    return content
+    return content, digest.hex()
 
 
 def _from_text(kind: type, text: Any) -> Any:

@@ -70,6 +70,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
 
     origin: str = ""  # the snapshot that it goes on from
     snapshot: int = -1  # its descriptor, among the handed ones
+    pool: str = ""  # it waits until it is claimed, among the others that go on from the snapshot of this identity
 
     @property
     def parts(self) -> dict[str, str]:
@@ -119,3 +120,4 @@ class Life(msgspec.Struct, frozen=True, kw_only=True):
     restarts: int = 0
     delay: float = 0.0  # seconds that the last of them waited
     began: float = 0.0  # time.time() of the guest's last start; 0: it has not started yet
+    waiting: bool = False  # to be claimed

@@ -7,10 +7,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from floe import hostmemory
-from floe.errors import FloeError, UsageError, VmError
+from floe.errors import FloeError, VmError
 from floe.family.capture import Captured
 from floe.hypervisor import registry
 from floe.snapshot.file import State
@@ -18,26 +17,14 @@ from floe.snapshot.material import Material
 from floe.spec import handover
 from floe.spec.vmspec import VmSpec
 from floe.vm.restored import Restored, spec_from
-from floe.vm.vm import Vm
+from floe.vm.template import READY_S, captured_when_ready, check_copied, end
 
-READY_S = 60.0  # from the template's start to vm.ready()
 _SOON_S = 0.05  # from a claim to the start of the next VM, which takes the processor from the claimed one's first lines
 _TRIES = 3  # VMs that end while they wait, one after another
 
 
 class _NoRoom(VmError):
     """The host's memory is used."""
-
-
-class _Template(Vm):
-    """Has what its copies are handed over, too."""
-
-    def __init__(self, spec: VmSpec, loop: asyncio.AbstractEventLoop, blobs: Sequence[handover.Blob]) -> None:
-        super().__init__(spec, loop=loop)
-        self._for_all = tuple(blobs)
-
-    def _handed_over(self) -> tuple[handover.Blob, ...]:
-        return self._for_all
 
 
 class Pool:
@@ -53,11 +40,7 @@ class Pool:
     ) -> None:
         """spec: of vm.plan; each VM has any free port for each that is forwarded. blobs: what they are handed over, if
         it was read already. say takes lines for the user. Raises UsageError for an image that cannot be copied."""
-        if spec.children is None:
-            raise UsageError(
-                f"{spec.name} does not fork, and cannot be copied: nothing in it imports vm",
-                hint="fork = true in its image.toml",
-            )
+        check_copied(spec)
         self._spec = spec
         self._size = size
         self._blobs = blobs
@@ -82,34 +65,7 @@ class Pool:
         blobs = self._blobs
         if blobs is None:
             blobs = handover.read(self._spec.secrets, self._spec.env_files, dict(self._spec.asked))
-        template = _Template(replace(self._spec, forwards=()), asyncio.get_running_loop(), blobs)
-        template.say = self._say
-        template.start()
-        assert template.family is not None
-        template.family.is_template = True
-        ended = asyncio.ensure_future(template.ended())
-        capture = asyncio.ensure_future(template.family.capture(deadline_s=deadline_s))
-        try:
-            await asyncio.wait([ended, capture], return_when=asyncio.FIRST_COMPLETED)
-            if not capture.done():
-                how = f"ended with {template.outcome.code}" if template.outcome else "failed"
-                raise VmError(
-                    f"{self._spec.name} {how} before vm.ready()",
-                    evidence=_tail(template),
-                    hint="vm.ready() in the script",
-                )
-            try:
-                self._captured = captured = await capture
-            except FloeError as e:
-                e.evidence, e.hint = e.evidence or _tail(template), e.hint or "vm.ready() in the script"
-                raise
-            except OSError as e:
-                raise VmError(f"{self._spec.name} cannot be copied: {e.strerror or e}", hint="df, ulimit -n") from e
-        finally:
-            capture.cancel()
-            with contextlib.suppress(FloeError, OSError, asyncio.CancelledError):
-                await capture
-            await _end(template, ended)
+        self._captured = captured = await captured_when_ready(self._spec, blobs, say=self._say, deadline_s=deadline_s)
         self._state = State(captured.devices, captured.version, captured.pipes, blobs)
         self._wanted.set()
         self._filling = asyncio.get_running_loop().create_task(self._fill())
@@ -130,9 +86,9 @@ class Pool:
                 await vm.go_on()
                 return vm
             except FloeError:  # it has ended while it waited
-                await _end(vm)
+                await end(vm)
             except BaseException:  # nobody wants it any more
-                await _end(vm)
+                await end(vm)
                 raise
 
     async def close(self) -> None:
@@ -142,7 +98,7 @@ class Pool:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._filling
         waiting, self._waiting = self._waiting, []
-        await asyncio.gather(*(_end(vm) for vm in waiting))
+        await asyncio.gather(*(end(vm) for vm in waiting))
         if self._captured is not None:
             self._captured.close()
             self._captured = None
@@ -195,7 +151,7 @@ class Pool:
         try:
             await vm.up()
         except BaseException:
-            await _end(vm)
+            await end(vm)
             raise
         return vm
 
@@ -209,14 +165,3 @@ async def _material(captured: Captured) -> Material:
         with contextlib.suppress(OSError):
             (await making).close()
         raise
-
-
-async def _end(vm: Vm, ended: asyncio.Future[None] | None = None) -> None:
-    """End a VM and let go of all of it."""
-    vm.end_at_once()
-    await (ended if ended is not None else vm.ended())
-    vm.close()
-
-
-def _tail(vm: Vm) -> str:
-    return "\n".join(vm.console_text.splitlines()[-10:])

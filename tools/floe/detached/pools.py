@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: MIT
+"""Detached VMs that wait to be claimed: each goes on from one snapshot, is a machine of its own, and its script stands.
+How many of them there are to be is in a file, which is locked by who adds some or ends some; whoever claims one has
+another process bring their number back: `python -m floe.detached.pools FD FILE`."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from floe.detached import control, launch
+from floe.errors import FloeError, VmError
+from floe.snapshot.file import Snapshot
+from floe.store import vmfolder
+from floe.store.vmfolder import Folder
+from floe.vm import restored
+
+MOST = 1000
+_CLAIM_S = 10.0
+
+
+def waiting(snapshot: Snapshot) -> list[Folder]:
+    """Those that go on from it and wait, the one that was made first before the others."""
+    found = []
+    for folder in vmfolder.everything():
+        with contextlib.suppress(FloeError):  # damaged, or just removed
+            if folder.spec.pool == snapshot.identity and folder.life.waiting and not folder.over:
+                found.append((folder.spec.created, folder))
+    return [folder for _, folder in sorted(found, key=lambda pair: pair[0])]
+
+
+def claim(snapshot: Snapshot, wanted: Callable[[Folder], bool] = lambda folder: True) -> Folder | None:
+    """One that waits and is wanted, and whose script goes on from here; another process has one take its place. None:
+    there is none."""
+    for folder in waiting(snapshot):
+        with contextlib.suppress(VmError):  # its keeper hangs
+            if not wanted(folder):
+                continue
+            answer = control.ask(folder, {"do": "claim"}, timeout_s=_CLAIM_S)
+            if answer is not None and answer.get("claimed"):
+                _fill_later(snapshot)
+                return folder
+    return None
+
+
+def keep(snapshot: Snapshot, size: int, name: str | None, told: Callable[[Folder], None] = lambda folder: None) -> None:
+    """Have so many VMs wait from here on, 0: none. name: from which theirs are made; None: from the app's. told: of
+    each that is new. Raises FloeError, OSError; those that could be made wait then."""
+    path = _path(snapshot.identity)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _locked(path, os.O_CREAT) as fd:
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{size} {name or ''}\n".encode(), 0)
+        for folder in waiting(snapshot)[size:]:
+            control.stop(folder, 0)
+            folder.remove()
+        _fill(snapshot, size, name, told)
+        if size == 0:
+            path.unlink()
+
+
+def _fill(snapshot: Snapshot, size: int, name: str | None, told: Callable[[Folder], None]) -> None:
+    """The pool is locked."""
+    for _ in range(size - len(waiting(snapshot))):
+        spec = restored.spec_of(snapshot, (), "vm")
+        told(launch.go_on(spec, snapshot, name=None, base=name, waits=True))
+
+
+def _fill_later(snapshot: Snapshot) -> None:
+    """In a process that nobody waits for."""
+    if _path(snapshot.identity).exists():
+        subprocess.Popen(
+            [sys.executable, "-P", "-m", "floe.detached.pools", str(snapshot.fd), snapshot.shown],
+            pass_fds=[snapshot.fd],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+
+def _path(identity: str) -> Path:
+    return vmfolder.root().with_name("pools") / identity
+
+
+@contextlib.contextmanager
+def _locked(path: Path, flags: int = 0) -> Iterator[int]:
+    """The file of a pool, open, and locked by nobody else. Raises OSError: there is none."""
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | flags, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            if os.fstat(fd).st_nlink:  # else it was ended just now
+                yield fd
+                return
+        finally:
+            os.close(fd)
+
+
+def main() -> None:
+    """Bring the number of one pool's VMs back."""
+    snapshot = Snapshot(int(sys.argv[1]), sys.argv[2])
+    with contextlib.suppress(FileNotFoundError), _locked(_path(snapshot.identity)) as fd:
+        size, _, name = os.pread(fd, 200, 0).decode().strip().partition(" ")
+        _fill(snapshot, int(size), name or None, lambda folder: None)
+
+
+if __name__ == "__main__":
+    main()
