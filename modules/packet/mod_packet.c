@@ -156,9 +156,17 @@ static mp_obj_t end_of(const packet_flow_t *f, const uint8_t *address, uint16_t 
 
 // flows(cursor): ([flow...], cursor of the next ones), the last one -1. A flow is a tuple: proto, source and target as
 // (address, port) of its first packets, the same of its replies, packets and bytes each way, whether it was replied.
-static mp_obj_t mod_packet_flows(mp_obj_t cursor_in) {
+// flows(): how many there are.
+static mp_obj_t mod_packet_flows(size_t n_args, const mp_obj_t *args) {
     const packet_fwd_t *w = engine_or_raise();
-    uint32_t cursor = (uint32_t)mp_obj_get_int(cursor_in);
+    if (n_args == 0) {
+        packet_flow_stats_t stats = {0};
+        if (w->flows != NULL) {
+            packet_flow_stats(w->flows, &stats);
+        }
+        return MP_OBJ_NEW_SMALL_INT(stats.flows);
+    }
+    uint32_t cursor = (uint32_t)mp_obj_get_int(args[0]);
     mp_obj_t list = mp_obj_new_list(0, NULL);
     for (unsigned n = 0; w->flows != NULL && cursor != UINT32_MAX && n < FLOWS_AT_ONCE; n++) {
         const packet_flow_t *f = packet_flow_next(w->flows, &cursor, FLOWS_LOOKED_AT);
@@ -179,7 +187,7 @@ static mp_obj_t mod_packet_flows(mp_obj_t cursor_in) {
     mp_obj_t pair[] = {list, all ? MP_OBJ_NEW_SMALL_INT(-1) : mp_obj_new_int_from_uint(cursor)};
     return mp_obj_new_tuple(MP_ARRAY_SIZE(pair), pair);
 }
-static MP_DEFINE_CONST_FUN_OBJ_1(mod_packet_flows_obj, mod_packet_flows);
+static MP_DEFINE_CONST_FUN_OBJ_VAR_BETWEEN(mod_packet_flows_obj, 0, 1, mod_packet_flows);
 
 static const mp_rom_map_elem_t mod_packet_globals_table[] = {
     {MP_ROM_QSTR(MP_QSTR___name__), MP_ROM_QSTR(MP_QSTR__packet)},

@@ -28,6 +28,7 @@ _attrs = {
     "rule_log": "inuse",
     "rule_log_lost": "inuse",
     "counters": "router",
+    "flow_count": "router",
     "flows": "router",
     "forward": "router",
     "route": "router",

@@ -64,3 +64,8 @@ def flows():
         some, cursor = _packet.flows(cursor)
         for flow in some:
             yield dict(zip(_FLOW, flow))
+
+
+def flow_count():
+    """How many flows there are."""
+    return _packet.flows()
