@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: MIT
+"""A table of a TOML file, read key by key: what is unknown, missing or of another type is told with its place, and with
+what would be right."""
+
+from appliance import SettingsError
+from packet.values import address, network_range, number_range
+
+MISSING = ()  # as a default: the key must be there
+
+
+class Table:
+    """where: its place, as "router.toml: route 2"; keys: all that it may have. Every method raises SettingsError."""
+
+    def __init__(self, where: str, content: object, keys: tuple) -> None:
+        self.where = where
+        if not isinstance(content, dict):
+            self.fail(None, "expected a table")
+        self.content = content
+        for key in sorted(content):
+            if key not in keys:
+                self.fail(None, "%s is no key of it; there are: %s" % (key, ", ".join(keys)))
+
+    @staticmethod
+    def each(where: str, content: object, keys: tuple) -> list:
+        """Those of a list [[name]]. where: "router.toml: route"."""
+        if not isinstance(content, list):
+            raise SettingsError("%s: expected a list of tables, each [[%s]]" % (where, where.rsplit(" ", 1)[-1]))
+        return [Table("%s %d" % (where, i + 1), each, keys) for i, each in enumerate(content)]
+
+    def fail(self, key: str | None, problem: object) -> None:
+        raise SettingsError("%s%s: %s" % (self.where, ": " + key if key else "", problem))
+
+    def _get(self, key: str, default: object) -> object:
+        if key in self.content:
+            return self.content[key]
+        if default is MISSING:
+            self.fail(None, "%s is missing" % key)
+        return default
+
+    def _typed(self, key: str, default: object, kind: type, words: str) -> object:
+        value = self._get(key, default)
+        if type(value) is not kind and value is not default:
+            self.fail(key, "%r: expected %s" % (value, words))
+        return value
+
+    def flag(self, key: str, default: bool) -> bool:
+        return self._typed(key, default, bool, "true or false")
+
+    def text(self, key: str, default: object = MISSING) -> str:
+        return self._typed(key, default, str, "text")
+
+    def number(self, key: str, default: object, least: int, most: int) -> int:
+        value = self._typed(key, default, int, "a whole number")
+        if value is not default and not least <= value <= most:
+            self.fail(key, "%d: expected %d to %d" % (value, least, most))
+        return value
+
+    def items(self, key: str, default: object = MISSING, kinds: tuple = (str,), words: str = "text") -> list:
+        """A list; one value alone is a list of one."""
+        value = self._get(key, default)
+        if value is default:
+            return value
+        found = value if isinstance(value, list) else [value]
+        if not found or not all(type(each) in kinds for each in found):
+            self.fail(key, "%r: expected %s, or a list of such" % (value, words))
+        return found
+
+    def names(self, key: str, known: object, default: object = MISSING) -> list:
+        """A list of words that must be among those known."""
+        found = self.items(key, default)
+        for each in found or ():
+            if each not in known:
+                self.fail(key, "there is no %s; there are: %s" % (each, ", ".join(sorted(known)) or "none"))
+        return found
+
+    def _checked(self, key: str, function: object, *args: object) -> object:
+        try:
+            return function(*args)
+        except ValueError as exc:
+            self.fail(key, exc)
+
+    def address(self, key: str, default: object = MISSING, family: int | None = None) -> str:
+        """An address as it stands. family: it must be of this one."""
+        value = self.text(key, default)
+        if value is not default:
+            found = self._checked(key, address, value)[0]
+            if family not in (None, found):
+                self.fail(key, "%s is IPv%d; expected IPv%d" % (value, found, family))
+        return value
+
+    def networks(self, key: str, default: object = MISSING, words: tuple = ()) -> list:
+        """Addresses, networks and ranges, and these words."""
+        found = self.items(key, default, words="an address, a/24 or a-b")
+        for each in found or ():
+            if each not in words:
+                self._checked(key, network_range, each)
+        return found
+
+    def ports(self, key: str, default: object = MISSING) -> list:
+        """Ports and ranges of them."""
+        found = self.items(key, default, (int, str), 'a port, or "a-b"')
+        for each in found or ():
+            if self._checked(key, number_range, each, 65535, "port", {})[0] == 0:
+                self.fail(key, "0 is no port; right: 1 to 65535, 'a-b'")
+        return found
