@@ -44,4 +44,11 @@ def test_domains_go_on_from_a_state(vms: Vms, tmp_path: Path) -> None:
     done = floe("run", "--from", path, "--hypervisor", "qemu")
     assert done.returncode == 125 and "hypervisor  Xen           QEMU" in done.stderr
     assert floe("stop", "one", "two", name).returncode == 0
+    done = floe("run", "-d", "--pool", "1", "--from", path)
+    waits = done.stdout.strip()
+    assert done.returncode == 0 and ps(waits)["state"] == "waiting" and log(waits) == "", done.stderr
+    assert vms.run("--from", path)["name"] == waits
+    until(lambda: "became 1\n" in log(waits), "the claimed one to go on", SLOW)
+    assert floe("run", "-d", "--pool", "0", "--from", path).returncode == 0
+    assert floe("stop", waits).returncode == 0
     until(lambda: not domains() and not the_lab.call("ls -d /run/floe* 2>/dev/null"), "dom0 to be empty")
