@@ -258,6 +258,44 @@ networks = []
     assert networks.cards(file, stack, "s.b", cut) == ["none"]
 
 
+def test_gateways_that_are_vms(tmp_path: Path) -> None:
+    text = """
+[network.front]
+subnet = "10.7.0.0/24"
+gateway = "10.7.0.2"
+dns = "10.8.0.53"
+[network.back]
+subnet = "10.8.0.0/24"
+gateway = "10.8.0.2"
+dns = "10.8.0.53"
+[vm.client]
+app = "a.py"
+networks = ["front"]
+[vm.router]
+app = "a.py"
+networks = { front = "10.7.0.2", back = "10.8.0.2" }
+[vm.names]
+app = "a.py"
+networks = { back = "10.8.0.53" }
+"""
+    file = load(tmp_path, text)
+    stack = stackfolder.Stack(name="s", file=str(file.file), sockets="/run/x")
+    networks.settle(file, stack, [(f"s.{vm}", vm) for vm in file.vms])
+
+    def cards(vm: str) -> list[str]:
+        return [card.rpartition(",mac=")[0] for card in networks.cards(file, stack, f"s.{vm}", file.vms[vm])]
+
+    assert cards("client") == ["connect:/run/x/front.net,ip=10.7.0.3/24,gw=10.7.0.2,dns=10.8.0.53"]
+    assert cards("router") == [
+        "connect:/run/x/front.net,ip=10.7.0.2/24,dns=10.8.0.53",
+        "connect:/run/x/back.net,ip=10.8.0.2/24,dns=10.8.0.53",
+    ]
+    assert cards("names") == ["connect:/run/x/back.net,ip=10.8.0.53/24,gw=10.8.0.2,dns=10.8.0.53"]
+    bridged = load(tmp_path, text.replace('subnet = "10.8.0.0/24"', 'bridge = "br0"\nsubnet = "10.8.0.0/24"'))
+    with pytest.raises(UsageError, match=r"not all of 10\.8\.0\.2 "):  # there it is another machine
+        networks.settle(bridged, stack, [(f"s.{vm}", vm) for vm in file.vms])
+
+
 def load(folder: Path, text: str) -> stackfile.StackFile:
     (folder / "compose.toml").write_text(text)
     return stackfile.load(folder, {})

@@ -53,7 +53,8 @@ def addresses(file: StackFile, before: dict[str, dict[str, str]], members: Membe
         taken = {str(subnet[1]), network.gateway, network.dns}
         for member, address in fixed.items():
             block = blocks[member].at(address)
-            if not block or block & (taken | set(fixed.values()) - {address}):
+            here = {address} if not network.bridge else set()  # the gateway may be a VM, and is one on a switch
+            if not block or block & (taken - here | set(fixed.values()) - {address}):
                 problem = (
                     f"in the network {name} not all of {address} and the {blocks[member].children} behind it are free"
                 )
@@ -116,11 +117,13 @@ def cards(file: StackFile, stack: Stack, name: str, vm: Vm) -> list[str]:
         subnet = ipaddress.IPv4Network(net.subnet) if net.subnet else None
         spare = f"+{vm.children}" if vm.children else ""
         words = f",ip={address}/{subnet.prefixlen}{spare}" if subnet else ""
+        words += f",gw={net.gateway}" if net.gateway not in ("", address) else ""
         if net.bridge:
-            words += (f",gw={net.gateway}" if net.gateway else "") + (f",dns={net.dns}" if net.dns else "")
+            words += f",dns={net.dns}" if net.dns else ""
             made.append(f"bridge:{net.bridge}{words},mac={mac}")
         elif subnet:
-            made.append(f"connect:{stack.sockets}/{network}{carrier.SUFFIX}{words},dns={subnet[1]},mac={mac}")
+            words += f",dns={net.dns or subnet[1]}"
+            made.append(f"connect:{stack.sockets}/{network}{carrier.SUFFIX}{words},mac={mac}")
     return made or ["none"]
 
 

@@ -71,12 +71,13 @@ class Vm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Net(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A network between VMs: a switch of ours, or a bridge of this machine's."""
+    """A network between VMs: a switch of ours, whose own name server is asked where `dns` is "", or a bridge of this
+    machine's."""
 
     subnet: str = ""
     bridge: str = ""
-    gateway: str = ""  # on a bridge
-    dns: str = ""  # on a bridge
+    gateway: str = ""
+    dns: str = ""
 
 
 class _Top(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -187,6 +188,7 @@ class _Reader:
         stack = StackFile(self._file, top.name, vms, self._networks(top.network, vms))
         for name, vm in vms.items():
             self._check_networks(f"vm.{name}", vm, stack)
+        self._check_gateways(stack)
         return stack
 
     def _replaced(self, value: Any, key: str) -> Any:
@@ -249,8 +251,8 @@ class _Reader:
     def _check_network(self, key: str, network: Net) -> None:
         if network.bridge and not _CARD_NAME.fullmatch(network.bridge):
             raise self._fail(f"{key}.bridge", f"'{network.bridge}' is no name of a bridge", "ip -brief link")
-        if (network.gateway or network.dns) and not (network.bridge and network.subnet):
-            raise self._fail(key, "gateway and dns go with bridge and subnet")
+        if (network.gateway or network.dns) and network.bridge and not network.subnet:
+            raise self._fail(key, "gateway and dns go with subnet where there is a bridge")
         try:
             subnet = ipaddress.IPv4Network(network.subnet) if network.subnet else None
             for address in (network.gateway, network.dns):
@@ -260,6 +262,14 @@ class _Reader:
             raise self._fail(f"{key}.subnet", str(e), 'subnet = "10.9.0.0/24"') from None
         if subnet is not None and not 8 <= subnet.prefixlen <= 29:
             raise self._fail(f"{key}.subnet", f"{subnet} is not from /8 to /29", 'subnet = "10.9.0.0/24"')
+
+    def _check_gateways(self, stack: StackFile) -> None:
+        """On a switch of ours nobody but a VM forwards."""
+        for name, network in stack.networks.items():
+            fixed = {stack.joined(vm).get(name) for vm in stack.vms.values()}
+            if network.gateway and not network.bridge and network.gateway not in fixed:
+                hint = f'networks = {{ {name} = "{network.gateway}" }} in the [vm.NAME] that forwards'
+                raise self._fail(f"network.{name}.gateway", f"{network.gateway} is no VM's address", hint)
 
     def _check_networks(self, key: str, vm: Vm, stack: StackFile) -> None:
         joined = stack.joined(vm)
