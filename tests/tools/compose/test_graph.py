@@ -86,12 +86,13 @@ def test_what_the_file_says_is_on_it(tmp_path: Path) -> None:
         assert word in said
     assert "network back  10.101.0.0/24, names at 10.101.0.1" in said
     assert "network lan  addresses leased, bridge br0" in said
+    assert {"front", "back", "back 10.101.0.9", "lan"} <= set(said)  # cards
     (line,) = (text for text in said if text.startswith("ready: says"))
     assert line.startswith('ready: says <script>" & ^[[2J \u00fc \u6f22\u5b57 long')
     assert line.endswith("\u2026")
     # Nothing in it acts or is fetched.
     assert {element.tag.removeprefix(SVG) for element in picture.iter()} <= {
-        "svg", "title", "style", "defs", "marker", "path", "rect", "g", "text",
+        "svg", "title", "style", "defs", "marker", "path", "rect", "circle", "g", "text",
     }  # fmt: skip
     assert len(re.findall("https?:", made)) == 1  # the name space
     assert "prefers-color-scheme: dark" in made
@@ -124,12 +125,29 @@ def test_what_is_up_is_in_colours(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     stack = Stack(name="shop", file=str(file.file), vms={"shop.db": Placed(vm="db", aspects={}, ready=True)})
     stack.addresses = {"back": {"shop.db": "10.101.0.9", "shop.web.1": "10.101.0.2"}}
     assert graph.states(file, stack) == {"db": ("down", "not up")}
-    assert graph.addresses(file, stack) == {"db": ["10.101.0.9"]}
+    assert graph.addresses(file, stack) == {"db": {"back": ["10.101.0.9"]}}
     states = {"db": ("up", "up"), "web": ("wait", "1 of 3 up")}
-    picture = ElementTree.fromstring(graph.svg(file, states, {"db": ["10.101.0.9"]}).encode())
+    picture = ElementTree.fromstring(graph.svg(file, states, {"web": {"back": ["10.101.0.2"]}}).encode())
     classes = [box.get("class") for group in picture.iter(f"{SVG}g") for box in group.iter(f"{SVG}rect")]
     assert classes == ["vm", "wait", "up", "vm", "vm"]
-    assert {"up", "1 of 3 up", "10.101.0.9"} <= set(texts(picture))
+    assert {"up", "1 of 3 up", "back 10.101.0.9", "back 10.101.0.2", "front"} <= set(texts(picture))
+
+
+def test_a_wire_begins_at_its_card(tmp_path: Path) -> None:
+    text = FULL.replace("[network.back]", '[network.back]\ngateway = "10.101.0.9"\ndns = "10.9.9.9"')
+    file = load(tmp_path, text)
+    picture = ElementTree.fromstring(graph.svg(file, {}, {}).encode())
+    assert "network back  10.101.0.0/24, gateway 10.101.0.9, names at 10.9.9.9" in texts(picture)
+    cards = [(c.get("cx"), c.get("cy"), c.get("fill")) for c in picture.iter(f"{SVG}circle")]
+    wires = [path for path in picture.iter(f"{SVG}path") if path.get("class") == "wire"]
+    assert len(cards) == 6
+    assert sorted(cards) == sorted(
+        (*str(path.get("d")).removeprefix("M").partition("H")[0].split(), path.get("stroke")) for path in wires
+    )
+    (web,) = (group for group in picture.iter(f"{SVG}g") if group.get("id") == "vm-web")
+    lines = {text.text: float(text.get("y", "")) for text in web.iter(f"{SVG}text")}
+    plugs = [float(circle.get("cy", "")) for circle in web.iter(f"{SVG}circle")]
+    assert [lines["front"] - 4, lines["back"] - 4] == plugs
 
 
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from floe.compose import instances
 from floe.compose import stack as stacks
-from floe.compose.stackfile import Net, Ready, StackFile, Vm
+from floe.compose.stackfile import Net, Ready, StackFile
 from floe.detached import control
 from floe.errors import FloeError
 from floe.shown import shown
@@ -41,6 +41,8 @@ svg { color: #e6e9ec; } .ground, .net { fill: #14181c; } .vm { fill: #22282e; st
 
 # By VMs, those that are up of them: "up", "wait" or "down", and words for it.
 States = Mapping[str, tuple[str, str]]
+# By VMs, those that are up of them: by networks, the addresses of all replicas.
+Addresses = Mapping[str, Mapping[str, Sequence[str]]]
 
 
 def states(file: StackFile, stack: Stack) -> dict[str, tuple[str, str]]:
@@ -69,13 +71,13 @@ def _state(stack: Stack, name: str) -> str:
     return "wait" if status is not None and status.alive else "down"
 
 
-def addresses(file: StackFile, stack: Stack) -> dict[str, list[str]]:
+def addresses(file: StackFile, stack: Stack) -> dict[str, dict[str, list[str]]]:
     """Of what is up of a stack."""
-    found: dict[str, list[str]] = {}
-    for own in stack.addresses.values():
+    found: dict[str, dict[str, list[str]]] = {}
+    for network, own in stack.addresses.items():
         for member, address in own.items():
             if member in stack.vms:
-                found.setdefault(stack.vms[member].vm, []).append(address)
+                found.setdefault(stack.vms[member].vm, {}).setdefault(network, []).append(address)
     return {name: found[name] for name in file.vms if name in found}
 
 
@@ -94,21 +96,27 @@ def facts(file: StackFile, states: States) -> dict[str, object]:
 
 @dataclass(frozen=True)
 class _Box:
-    """One [vm.NAME] on the picture. lines: below its name."""
+    """One [vm.NAME] on the picture. lines: below its name; the last ones are its cards, a network each."""
 
     name: str
     x: float
     y: float
     width: float
     lines: tuple[str, ...]
+    cards: tuple[str, ...]
     state: str
 
     @property
     def height(self) -> float:
         return 2 * _PAD + _LINE * (1 + len(self.lines))
 
+    def plug(self, network: str) -> float:
+        """Where the card in that network is, from the top of the picture."""
+        first = len(self.lines) - len(self.cards)
+        return self.y + _PAD + 8 + (1 + first + self.cards.index(network)) * _LINE
 
-def svg(file: StackFile, states: States, addresses: Mapping[str, Sequence[str]]) -> str:
+
+def svg(file: StackFile, states: States, addresses: Addresses) -> str:
     """The picture. states and addresses: by names of [vm.NAME]; of what is not up they have nothing."""
     boxes = _placed(file, states, addresses)
     networks = list(file.networks)
@@ -120,8 +128,9 @@ def svg(file: StackFile, states: States, addresses: Mapping[str, Sequence[str]])
     parts = [*_wires(file, boxes, places), *_arrows(file, boxes)]
     for number, name in enumerate(networks):
         parts += _network(name, file.networks[name], places[name], width, _COLOURS[number % len(_COLOURS)])
+    colours = {name: _COLOURS[number % len(_COLOURS)] for number, name in enumerate(networks)}
     for box in boxes.values():
-        parts += _drawn(box)
+        parts += _drawn(box, colours)
     title = shown(file.name or file.default_name)
     return "\n".join(
         [
@@ -139,7 +148,7 @@ def svg(file: StackFile, states: States, addresses: Mapping[str, Sequence[str]])
     )
 
 
-def _placed(file: StackFile, states: States, addresses: Mapping[str, Sequence[str]]) -> dict[str, _Box]:
+def _placed(file: StackFile, states: States, addresses: Addresses) -> dict[str, _Box]:
     """In columns: each VM right of those that it comes after."""
     columns: list[list[str]] = []
     depths: dict[str, int] = {}
@@ -151,17 +160,27 @@ def _placed(file: StackFile, states: States, addresses: Mapping[str, Sequence[st
     boxes: dict[str, _Box] = {}
     x = float(_MARGIN + 2 * _PAD)
     for column in columns:
-        told = {name: _lines(name, file.vms[name], states, addresses.get(name, ())) for name in column}
+        told = {name: _lines(file, name, states) + _cards(file, name, addresses) for name in column}
         widest = max(_text_width(line) for name in column for line in (shown(name), *told[name]))
         width, y = max(_BOX_MIN, widest + 2 * _PAD), float(_MARGIN)
         for name in column:
-            boxes[name] = _Box(name, x, y, width, told[name], states.get(name, ("vm", ""))[0])
+            cards = tuple(file.joined(file.vms[name]))
+            boxes[name] = _Box(name, x, y, width, told[name], cards, states.get(name, ("vm", ""))[0])
             y += boxes[name].height + _GAP_Y
         x += width + _GAP_X
     return {name: boxes[name] for name in file.vms}
 
 
-def _lines(name: str, vm: Vm, states: States, addresses: Sequence[str]) -> tuple[str, ...]:
+def _cards(file: StackFile, name: str, addresses: Addresses) -> tuple[str, ...]:
+    """A line for each network of a VM: its address there, as it is or as the file says."""
+    up = addresses.get(name, {})
+    joined = file.joined(file.vms[name])
+    lines = (" ".join([network, *(up.get(network) or [fixed])]).rstrip() for network, fixed in joined.items())
+    return tuple(_cut(shown(line)) for line in lines)
+
+
+def _lines(file: StackFile, name: str, states: States) -> tuple[str, ...]:
+    vm = file.vms[name]
     made = [f"app {vm.app}" + (f" ({vm.variant})" if vm.variant else ""), f"memory {vm.memory or 'of the image'}"]
     if vm.replicas is not None:
         made.append(f"{vm.replicas} replicas")
@@ -180,8 +199,6 @@ def _lines(name: str, vm: Vm, states: States, addresses: Sequence[str]) -> tuple
         made.append(f"restart {vm.restart}")
     if vm.profiles:
         made.append(f"profile {', '.join(vm.profiles)}")
-    if addresses:
-        made.append(" ".join(addresses))
     if name in states:
         made.append(states[name][1])
     return tuple(_cut(shown(line)) for line in made)
@@ -199,8 +216,10 @@ def _net_words(name: str, network: Net) -> str:
     what = [network.subnet] if network.subnet else ["addresses leased"]
     if network.bridge:
         what.append(f"bridge {network.bridge}")
-    elif network.subnet:
-        what.append(f"names at {ipaddress.IPv4Network(network.subnet)[1]}")
+    if network.gateway:
+        what.append(f"gateway {network.gateway}")
+    if network.dns or not network.bridge:
+        what.append(f"names at {network.dns or ipaddress.IPv4Network(network.subnet)[1]}")
     return _cut(shown(f"network {name}  {', '.join(what)}"), 90)
 
 
@@ -223,7 +242,7 @@ def _text(x: float, y: float, text: str, style: str = "") -> str:
     return f'<text x="{x:.0f}" y="{y:.0f}"' + (f' class="{style}"' if style else "") + f">{_xml(text)}</text>"
 
 
-def _drawn(box: _Box) -> Iterable[str]:
+def _drawn(box: _Box, colours: Mapping[str, str]) -> Iterable[str]:
     name = _xml(shown(box.name))
     yield f"<g id={quoteattr('vm-' + name)}>"
     yield (
@@ -233,6 +252,8 @@ def _drawn(box: _Box) -> Iterable[str]:
     yield _text(box.x + _PAD, box.y + _PAD + 12, shown(box.name), "name")
     for number, line in enumerate(box.lines, 1):
         yield _text(box.x + _PAD, box.y + _PAD + 12 + number * _LINE, line)
+    for network in box.cards:
+        yield f'<circle fill="{colours[network]}" cx="{box.x:.0f}" cy="{box.plug(network):.0f}" r="5"/>'
     yield "</g>"
 
 
@@ -245,13 +266,13 @@ def _network(name: str, network: Net, y: float, right: float, colour: str) -> It
 
 
 def _wires(file: StackFile, boxes: Mapping[str, _Box], places: Mapping[str, float]) -> Iterable[str]:
-    """From the left of each box, where nothing else is, down to its networks."""
+    """From the left of each box, where its cards are, down to its networks."""
     for number, (network, y) in enumerate(places.items()):
         colour = _COLOURS[number % len(_COLOURS)]
         for name, box in boxes.items():
             if network in file.joined(file.vms[name]):
-                x = box.x - 6 - 4 * (number % 4)
-                way = f"M{box.x:.0f} {box.y + box.height - 8 - 4 * (number % 4):.0f}H{x:.0f}V{y:.0f}"
+                x = box.x - 7 - 6 * (number % 4)
+                way = f"M{box.x:.0f} {box.plug(network):.0f}H{x:.0f}V{y + _NET_HEIGHT / 2:.0f}"
                 yield f'<path class="wire" stroke="{colour}" d="{way}"/>'
 
 
