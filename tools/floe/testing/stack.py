@@ -78,6 +78,12 @@ class Stack:
             name = self._name(vm)
             return {network: own[name] for network, own in self._record().addresses.items() if name in own}
 
+    def socket(self, network: str) -> Path:
+        """At which programs of this machine join a network of the file's that is no bridge: a stream of frames, each
+        behind its length, 4 bytes big endian."""
+        with self._apart():
+            return Path(self._record().sockets) / f"{network}.net"
+
     def log(self, vm: str) -> str:
         """What it has said on its console; line ends are as it wrote them."""
         return self.status(vm).folder.console_log.read_text(errors="replace")
