@@ -32,6 +32,7 @@ include modules/dns/dns.mk
 include modules/family/family.mk
 include modules/handoff/handoff.mk
 include modules/http/http.mk
+include modules/link/link.mk
 include modules/lwip/lwip.mk
 include modules/packet/packet.mk
 include modules/resp/resp.mk
@@ -65,7 +66,7 @@ ifeq ($(PROFILE),dev)
 SRC_PORT_C += $(sort $(wildcard port/dev/*.c))
 endif
 SRC_MODULES_C = modules/netdev/netdev.c $(FLOE_BLKDEV_C) $(FLOE_HTTP_C) $(FLOE_VIRTIO_C) $(FLOE_XEN_C) $(FLOE_LWIP_C) $(FLOE_RESP_C) $(FLOE_TLS_C) \
-    $(FLOE_DNS_C) $(FLOE_FAMILY_C) $(FLOE_HANDOFF_C) $(FLOE_PACKET_C)
+    $(FLOE_DNS_C) $(FLOE_FAMILY_C) $(FLOE_HANDOFF_C) $(FLOE_LINK_C) $(FLOE_PACKET_C)
 SRC_SHARED_C = shared/readline/readline.c shared/runtime/gchelper_generic.c shared/runtime/pyexec.c \
     shared/runtime/sys_stdio_mphal.c shared/timeutils/timeutils.c
 # exp and sqrt are port/libc/stdlib.c's.
@@ -99,7 +100,7 @@ OBJ += $(addprefix $(BUILD)/lwip/, $(LWIP_SRC_C:.c=.o)) $(addprefix $(BUILD)/mbe
 
 # What runs per bytecode, per frame, per request or per byte is compiled for speed: ours by the folders' lists.
 FLOE_FAST = port/libc/malloc.c port/libc/string.c modules/netdev/netdev.c $(FLOE_HAL_FAST) $(FLOE_BLKDEV_FAST) $(FLOE_HTTP_FAST) \
-    $(FLOE_VIRTIO_FAST) $(FLOE_XEN_FAST) $(FLOE_LWIP_FAST) $(FLOE_RESP_FAST) $(FLOE_TLS_FAST) $(FLOE_DNS_FAST) $(FLOE_HANDOFF_FAST) $(FLOE_PACKET_FAST)
+    $(FLOE_VIRTIO_FAST) $(FLOE_XEN_FAST) $(FLOE_LWIP_FAST) $(FLOE_RESP_FAST) $(FLOE_TLS_FAST) $(FLOE_DNS_FAST) $(FLOE_HANDOFF_FAST) $(FLOE_LINK_FAST) $(FLOE_PACKET_FAST)
 PY_FAST = $(addprefix py/, runtime.o map.o obj.o objfun.o objlist.o objdict.o objstr.o objint.o objgenerator.o objtype.o \
     bc.o qstr.o nlr.o argcheck.o malloc.o stream.o scheduler.o) extmod/modselect.o extmod/modasyncio.o
 $(addprefix $(BUILD)/, $(FLOE_FAST:.c=.o) $(PY_FAST)) $(addprefix $(BUILD)/lwip/, $(LWIP_FAST:.c=.o)): CFLAGS += $(FAST_OPT)

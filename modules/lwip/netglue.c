@@ -40,6 +40,7 @@ typedef struct rxbuf {
 
 const uint8_t *netglue_sender;
 netglue_fate_t (*netglue_intercept)(netglue_t *g, netdev_frame_t *f);
+netglue_fate_t (**netglue_forwarder)(netglue_t *g, netdev_frame_t *f) = &netglue_intercept;
 static netglue_t glues[NETDEV_MAX];
 static unsigned glue_count;
 static rxbuf_t *free_list; // grows to the most that was ever in use

@@ -51,6 +51,8 @@ struct pbuf *netglue_keep(struct pbuf *p);
 // it later, with netglue_give_back().
 typedef enum { NETGLUE_PASSED, NETGLUE_DROPPED, NETGLUE_KEPT } netglue_fate_t;
 extern netglue_fate_t (*netglue_intercept)(netglue_t *g, netdev_frame_t *f);
+// Where whoever sends frames on puts itself: netglue_intercept, or behind whoever listens before it (modules/link).
+extern netglue_fate_t (**netglue_forwarder)(netglue_t *g, netdev_frame_t *f);
 // A frame of this card in so many pieces is kept; they are its driver's receive buffers. False: too many would be.
 bool netglue_keep_frame(netglue_t *g, unsigned pieces);
 void netglue_give_back(netglue_t *g, void *cookie, unsigned pieces);

@@ -355,7 +355,7 @@ packet_fwd_t *packet_join(void) {
     return engine;
 }
 
-void packet_join_forward(bool on) { netglue_intercept = on && packet_join() != NULL ? intercept : NULL; }
+void packet_join_forward(bool on) { *netglue_forwarder = on && packet_join() != NULL ? intercept : NULL; }
 
 int packet_join_add(unsigned family, const uint8_t *prefix, unsigned bits, const uint8_t *gateway, unsigned card) {
     packet_hop_t hop = {.kind = PACKET_ROUTE_STATIC, .card = (uint8_t)card, .gateway = gateway != NULL};

@@ -43,6 +43,8 @@ USES: list[tuple[str, str]] = [
     (r"modules/handoff/handoff[a-z_]*\.[ch]", rf"{STD}|(hal|sock|handoff[a-z_]*|family[a-z]*)\.h"),
     (r"modules/handoff/mod_handoff\.c", rf"{STD}|py/.*|mod_socket\.h|handoff\.h|family[a-z]*\.h"),
     (r"modules/http/http[a-z]+\.[ch]", rf"{STD}|http[a-z]+\.h"),
+    (r"modules/link/link\.[ch]", rf"{STD}|lwip/.*|(hal|net[a-z]+|link)\.h"),
+    (r"modules/link/mod_link\.c", rf"{STD}|py/.*|(link|netsum)\.h"),
     (r"modules/packet/packetjoin\.[ch]", rf"{STD}|lwip/.*|(hal|net[a-z]+|packet[a-z]*)\.h"),
     (r"modules/packet/packet[a-z]*\.[ch]", rf"{STD}|(hal|netdev|packet[a-z]*)\.h"),
     (r"modules/packet/mod_packetrules\.c", rf"{STD}|py/.*|packetrules\.h"),
@@ -111,7 +113,9 @@ HYPERVISOR_WORDS = re.compile(
 )
 
 
-@pytest.mark.parametrize("name", matching(r"modules/(netdev|blkdev|dns|family|handoff|lwip|packet|resp|tls)/.*\.[ch]"))
+@pytest.mark.parametrize(
+    "name", matching(r"modules/(netdev|blkdev|dns|family|handoff|link|lwip|packet|resp|tls)/.*\.[ch]")
+)
 def test_nothing_from_netdev_upward_knows_the_hypervisor(name: str) -> None:
     code = without_comments(read(name))
     assert [m[0] for m in HYPERVISOR_WORDS.finditer(code)] == []
@@ -137,6 +141,7 @@ PREFIXES = [
     (r"modules/[a-z]+/mod_[a-z_]+\.c", r"mod_|floe_|netaddr_"),
     # The last two are lwIP's own hooks: sys_now and the timer it calls.
     (r"modules/lwip/.*", r"net[a-z]+_|sock_|sys_now$|tcp_timer_needed$"),
+    (r"modules/link/(?!mod_).*", r"link_"),
     (r"modules/packet/(?!mod_).*", r"packet_"),
     (r"modules/resp/.*", r"resp_"),
     # The last three are what mbedTLS asks of a platform, under its own names.
