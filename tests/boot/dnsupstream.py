@@ -19,17 +19,17 @@ SOA = "ns.up.test. host.up.test. 1 2 3 4 7"
 
 
 class Upstream:
-    """Answers by UDP and TCP on `port` of 127.0.0.1, in threads of its own. `seen`: (name, letters, id, port, by UDP)."""
+    """Answers by UDP and TCP on `port` of an address, in threads of its own. port 0: any. `seen`: (name, letters, id, port, by UDP)."""
 
-    def __init__(self) -> None:
+    def __init__(self, address: str = "127.0.0.1", port: int = 0) -> None:
         self.seen: list[tuple[str, str, int, int, bool]] = []
         self.udp = socket.socket(type=socket.SOCK_DGRAM)
         self.tcp = socket.socket()
         while True:
-            self.udp.bind(("127.0.0.1", 0))
+            self.udp.bind((address, port))
             self.port = int(self.udp.getsockname()[1])
             try:
-                self.tcp.bind(("127.0.0.1", self.port))
+                self.tcp.bind((address, self.port))
                 break
             except OSError:
                 self.udp.close()

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: MIT
+"""DNS for the machines of the networks: names of this network from the leases, all others from other servers. The
+server, the forwarder and its cache are those of images/dns."""
+
+import socket
+
+import network
+from appliance.listener import families
+from authority import Authority
+from forwarder import Forwarder
+from names import Names
+from tcp import Limits, TcpServer
+from udp import Udp
+
+_UDP_SIZE = 1232
+
+
+class NameSide:
+    """Owns the sockets."""
+
+    def __init__(self, app: object, lan: object, clock: object) -> None:
+        self.app = app
+        self.names = None
+        self.authority = Authority(_UDP_SIZE)
+        self._lan = lan
+        self._clock = clock
+        self._config = None
+        self._servers: list = []
+        self._udp: list = []
+
+    def start(self, config: object) -> None:
+        """Raises OSError."""
+        self._config = config
+        forwarder = self.names.forwarder if self.names is not None else None
+        self.names = Names(config.domains, config.access, self._find, self._find_name)
+        self.names.forwarder = forwarder
+        self.authority.forwarder = self.names
+        self._servers = []
+        self.refresh()
+        if not self._udp and config.values.dns_port:
+            tcp = TcpServer(self.app.loop, self.authority, Limits(), self.app.report)
+
+            def listen(family: int, address: object) -> None:
+                self._udp.append(Udp(self.app.loop, self.authority, family, address, self.app.report))
+                tcp.listen(family, address)
+
+            families(config.values.dns_port, socket.SOCK_DGRAM, listen)
+
+    def refresh(self) -> None:
+        """Ask those that the file names, or that DHCP has told this machine."""
+        servers = self._config.upstream or [(each, 53) for each in _told()]
+        if servers == self._servers:
+            return
+        self._servers = servers
+        self.names.forwarder = None
+        if servers:
+            cache = self._config.values.cache << 10
+            self.names.forwarder = Forwarder(self.app.loop, servers, self._config.access, cache)
+            self.names.forwarder.udp_size = _UDP_SIZE
+
+    def _find(self, domain: str, name: str) -> int | None:
+        """The address of a machine: of [hosts], reserved, or leased."""
+        config = self._config
+        if domain == config.domain and name in config.hosts:
+            return config.hosts[name]
+        for lan in config.lans:
+            for each in lan.reservations:
+                if lan.domain == domain and name and each.name == name:
+                    return each.address
+        lease = self._lan.server.lease_of(domain, name, self._clock())
+        return lease.address if lease is not None else None
+
+    def _find_name(self, address: int) -> object:
+        config = self._config
+        for name, known in config.hosts.items():
+            if known == address:
+                return name + "." + config.domain
+        for lan in config.lans:
+            for each in lan.reservations:
+                if each.address == address and each.name:
+                    return each.name + "." + lan.domain
+        for scope in self._lan.scopes:
+            if scope.has(address):
+                lease = scope.book.leases.get(address)
+                if lease is not None and lease.until > self._clock() and lease.name:
+                    return lease.name + "." + scope.domain
+                return None
+        return False
+
+
+def _told() -> list:
+    found = network.ipconfig("dns")
+    return [found] if found not in (None, "", "0.0.0.0", "::") else []

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: MIT
+"""Start, running and end of the router."""
+
+import time
+
+import appliance
+import gateway
+import measures
+import vfs  # noqa: F401 - a disk is mounted where this is imported
+from appliance.console import Console
+from config import DEFAULTS, Config
+from lanside import LanSide
+from nameside import NameSide
+from packet import Chain, RuleError, accept, drop, rule
+from views import leases, status
+
+_SECOND_MS = 1000
+
+
+def clock() -> int:
+    return int(time.time())
+
+
+class Router:
+    """Owns the cards, and what is done on them."""
+
+    def __init__(self, app: appliance.PolledApp, config: Config) -> None:
+        self.app = app
+        self.config = config
+        self.gateway = gateway.Gateway(app.settings.flows)
+        self.lan = LanSide(app, clock)
+        self.names = NameSide(app, self.lan, clock)
+
+    def start(self) -> None:
+        """Raises SettingsError, RuleError, OSError."""
+        self.use(self.config)
+        self._second()
+
+    def use(self, config: Config) -> None:
+        """Raises SettingsError, RuleError, OSError; then those before stay in force."""
+        rule_set = rules(config)
+        rule_set.compile()
+        self.lan.start(config)
+        self.gateway.use(config.plan, rule_set)
+        self.names.start(config)
+        self.config = config
+
+    def _second(self) -> None:
+        self.app.loop.call_later(_SECOND_MS, self._second)
+        self.gateway.refresh()
+        self.names.refresh()
+
+
+def rules(config: Config) -> object:
+    """Who comes from a card that addresses are translated at is let in if that is an answer, or if a port is forwarded;
+    all else may pass."""
+    plan = config.plan
+    outside = config.values.tables.get("nat", {}).get("masquerade", [])
+    if not outside:
+        return plan.rule_set()
+    static = [each["inside"] for each in config.values.tables["nat"].get("static", [])]
+    within = [rule(state=["established", "related"]) >> accept]
+    forward = list(within)
+    if static:
+        forward.append(rule(in_=outside, dst=static) >> accept)
+    forward.append(rule(in_=outside) >> drop)
+    own = [
+        within[0],
+        rule(in_=outside, proto=["icmp", "icmpv6"]) >> accept,
+        rule(in_=outside, proto="udp", sport=67, dport=68) >> accept,  # of the server that this machine is a client of
+        rule(in_=outside) >> drop,
+    ]
+    return plan.rule_set(Chain("forward", accept, forward), Chain("input", accept, own))
+
+
+def reload(router: Router) -> None:
+    """Read the file again; if it is wrong, all stays as it was."""
+    app = router.app
+    try:
+        settings = appliance.Settings(app.name, app.settings.defaults)
+        router.use(Config(settings))
+        app.settings = settings
+        app.log.info("read again")
+    except (appliance.SettingsError, RuleError, OSError) as exc:
+        app.log.error("the configuration stays as it was: %s", exc)
+
+
+def commands(router: Router) -> dict:
+    """What may be said to the console."""
+    return {
+        "leases": lambda: leases(router.lan, clock()),
+        "status": lambda: status(router),
+        "reload": lambda: reload(router),
+        "routes": gateway.routes,
+        "flows": gateway.flows,
+        "counters": gateway.counters,
+        "rules": gateway.rules,
+    }
+
+
+def run(more: dict | None = None) -> None:
+    """Until the VM is asked for its end. more: commands beside."""
+    app = appliance.PolledApp("router", DEFAULTS)
+    try:
+        router = Router(app, Config(app.settings))
+        router.start()
+    except (appliance.SettingsError, RuleError) as exc:
+        app.fail(str(exc))
+    measures.add(app, router)
+    known = commands(router)
+    known.update(more or {})
+    Console(app.loop, "router", known)
+    app.ready()
+    app.log.info("routing between %d cards", len(router.config.plan.cards))
+    try:
+        app.run()
+    finally:
+        router.lan.stop()
+        time.sleep_ms(50)  # what was sent leaves with the next turn of the network
+    app.log.info("stopped")
