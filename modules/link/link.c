@@ -32,7 +32,7 @@ typedef struct {
 } listener_t;
 
 static listener_t listeners[NETDEV_MAX];
-static netglue_fate_t (*next)(netglue_t *g, netdev_frame_t *f);
+static netglue_fate_t (*next)(netglue_t *g, netdev_frame_t *f, uint64_t now_ns);
 
 static inline unsigned get16(const uint8_t *p) { return (unsigned)p[0] << 8 | p[1]; }
 
@@ -99,7 +99,7 @@ static void keep(listener_t *l, const netdev_frame_t *f) {
     netevent_raise();
 }
 
-static netglue_fate_t intercept(netglue_t *g, netdev_frame_t *f) {
+static netglue_fate_t intercept(netglue_t *g, netdev_frame_t *f, uint64_t now_ns) {
     unsigned card = 0;
     while (netglue_get(card) != g) {
         card++;
@@ -121,7 +121,7 @@ static netglue_fate_t intercept(netglue_t *g, netdev_frame_t *f) {
             return NETGLUE_DROPPED;
         }
     }
-    return next != NULL ? next(g, f) : NETGLUE_PASSED;
+    return next != NULL ? next(g, f, now_ns) : NETGLUE_PASSED;
 }
 
 int link_listen(unsigned card, unsigned kinds) {

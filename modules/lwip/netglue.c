@@ -39,8 +39,8 @@ typedef struct rxbuf {
 } rxbuf_t;
 
 const uint8_t *netglue_sender;
-netglue_fate_t (*netglue_intercept)(netglue_t *g, netdev_frame_t *f);
-netglue_fate_t (**netglue_forwarder)(netglue_t *g, netdev_frame_t *f) = &netglue_intercept;
+netglue_fate_t (*netglue_intercept)(netglue_t *g, netdev_frame_t *f, uint64_t now_ns);
+netglue_fate_t (**netglue_forwarder)(netglue_t *g, netdev_frame_t *f, uint64_t now_ns) = &netglue_intercept;
 static netglue_t glues[NETDEV_MAX];
 static unsigned glue_count;
 static rxbuf_t *free_list; // grows to the most that was ever in use
@@ -139,14 +139,36 @@ static struct pbuf *rx_copy(netglue_t *g, const netdev_frame_t *f) {
     return p;
 }
 
+// Three quarters of the buffers, so that the card goes on receiving; they are in a card's ring, or come back soon.
+static unsigned kept_max(const netglue_t *g) {
+    unsigned all = g->dev->rx_pieces != 0 ? g->dev->rx_pieces : RX_HELD_DEFAULT;
+    return all - all / 4;
+}
+
+// Whether frames that are on their way are to leave before more are taken: what waits in the card's ring, and before it
+// on the host, costs nothing, and is not lost before there is no room there either.
+static bool is_full(netglue_t *g, uint64_t now) {
+    netglue_t *each;
+    unsigned most = kept_max(g);
+    bool full = g->rx_kept > 0 && g->rx_kept + (unsigned)NETDEV_MAX_SEGS > most; // of a frame to come nothing is known
+    for (unsigned i = 0; full && (each = netglue_get(i)) != NULL; i++) {
+        nettx_reclaim(each);
+    }
+    full = full && g->rx_kept + (unsigned)NETDEV_MAX_SEGS > most;
+    g->rx_full_since = !full ? 0 : g->rx_full_since == 0 ? now : g->rx_full_since;
+    g->rx_full = full && now - g->rx_full_since < NETGLUE_STUCK_NS;
+    return g->rx_full;
+}
+
 bool netglue_rx(netglue_t *g, unsigned budget) {
     netdev_frame_t f;
+    uint64_t now = netglue_intercept != NULL ? hal_clock_ns() : 0; // of the batch
     for (; budget > 0; budget--) {
-        if (g->dev->dead || g->dev->ops->rx_take(g->dev, &f) != 0) {
+        if (g->dev->dead || is_full(g, now) || g->dev->ops->rx_take(g->dev, &f) != 0) {
             return false;
         }
         g->kick = true;
-        netglue_fate_t fate = netglue_intercept != NULL ? netglue_intercept(g, &f) : NETGLUE_PASSED;
+        netglue_fate_t fate = netglue_intercept != NULL ? netglue_intercept(g, &f, now) : NETGLUE_PASSED;
         if (fate != NETGLUE_PASSED) {
             if (fate == NETGLUE_DROPPED) {
                 g->dev->ops->rx_return(g->dev, f.cookie);
@@ -170,10 +192,8 @@ bool netglue_rx(netglue_t *g, unsigned budget) {
     return true;
 }
 
-// Three quarters of the buffers, so that the card goes on receiving; they are in a card's ring, or come back soon.
 bool netglue_keep_frame(netglue_t *g, unsigned pieces) {
-    unsigned all = g->dev->rx_pieces != 0 ? g->dev->rx_pieces : RX_HELD_DEFAULT;
-    bool ok = g->rx_kept == 0 || g->rx_kept + pieces <= all - all / 4; // one frame may always be
+    bool ok = g->rx_kept == 0 || g->rx_kept + pieces <= kept_max(g); // one frame may always be
     g->rx_kept += ok ? (uint16_t)pieces : 0;
     return ok;
 }

@@ -11,7 +11,8 @@
 #include "lwip/netif.h"
 #include "netdev.h"
 
-enum { NETTX_QUEUE = 512 }; // frames that wait for room in the device's ring; a power of two
+enum { NETTX_QUEUE = 512 };          // frames that wait for room in the device's ring; a power of two
+#define NETGLUE_STUCK_NS 20000000ull // cards that send nothing for so long hold up no other one
 
 typedef struct {
     struct pbuf *queue[NETTX_QUEUE]; // each holds one reference
@@ -25,6 +26,8 @@ typedef struct netglue {
     netdev_t *dev;
     uint16_t rx_held, rx_held_max;              // frames lwIP and sockets have, and may have
     uint16_t rx_kept;                           // receive buffers that whoever intercepts frames has
+    uint64_t rx_full_since;                     // it has as many as it may; 0: it has not
+    bool rx_full;                               // so that none is taken, for a while
     uint16_t gen_flags;                         // the NETIF_CHECKSUM_GEN_* part of netif.chksum_flags
     bool kick;                                  // something was provided or returned since the last kick
     bool dhcp_missed;                           // nobody has answered for seconds, and that was said
@@ -36,7 +39,7 @@ typedef struct netglue {
 // Attach every registered device, in order; names them en0, en1, ... Once, after lwip_init().
 void netglue_init(void);
 unsigned netglue_count(void);
-netglue_t *netglue_get(unsigned index); // NULL past the last
+netglue_t *netglue_get(unsigned index); // NULL past the last; they lie one behind the other
 
 // Take and deliver up to budget frames. True: there may be more.
 bool netglue_rx(netglue_t *g, unsigned budget);
@@ -50,10 +53,11 @@ struct pbuf *netglue_keep(struct pbuf *p);
 // linked that does. PASSED: lwIP gets the frame; DROPPED: its buffer is returned; KEPT: the other has it, and returns
 // it later, with netglue_give_back().
 typedef enum { NETGLUE_PASSED, NETGLUE_DROPPED, NETGLUE_KEPT } netglue_fate_t;
-extern netglue_fate_t (*netglue_intercept)(netglue_t *g, netdev_frame_t *f);
+extern netglue_fate_t (*netglue_intercept)(netglue_t *g, netdev_frame_t *f, uint64_t now_ns);
 // Where whoever sends frames on puts itself: netglue_intercept, or behind whoever listens before it (modules/link).
-extern netglue_fate_t (**netglue_forwarder)(netglue_t *g, netdev_frame_t *f);
-// A frame of this card in so many pieces is kept; they are its driver's receive buffers. False: too many would be.
+extern netglue_fate_t (**netglue_forwarder)(netglue_t *g, netdev_frame_t *f, uint64_t now_ns);
+// A frame of this card in so many pieces is kept; they are its driver's receive buffers. False: too many would be. No
+// more frames are taken from a card just before that, for so long as those that are on their way leave.
 bool netglue_keep_frame(netglue_t *g, unsigned pieces);
 void netglue_give_back(netglue_t *g, void *cookie, unsigned pieces);
 

@@ -87,14 +87,25 @@ static bool run(void *arg) {
 static uint64_t deadline(void *arg) {
     (void)arg;
     timer_due = nettimer_deadline(hal_clock_ns());
-    return timer_due;
+    uint64_t due = timer_due;
+    netglue_t *g;
+    for (unsigned i = 0; (g = netglue_get(i)) != NULL; i++) {
+        uint64_t stuck = g->rx_full ? g->rx_full_since + NETGLUE_STUCK_NS : UINT64_MAX;
+        due = stuck < due ? stuck : due;
+    }
+    return due;
 }
 
 static bool arm(void *arg) {
     (void)arg;
-    bool work = false;
+    bool work = false, waits = false;
     netglue_t *g;
     for (unsigned i = 0; (g = netglue_get(i)) != NULL; i++) {
+        waits |= g->rx_full;
+    }
+    for (unsigned i = 0; (g = netglue_get(i)) != NULL; i++) {
+        g->dev->rx_paused = g->rx_full;
+        g->dev->tx_wanted = waits;
         work |= !g->dev->dead && g->dev->ops->arm(g->dev);
     }
     return work;

@@ -207,7 +207,7 @@ static int send_one(netglue_t *g) {
     nettx_t *t = &g->tx;
     netdev_frame_t f;
     f.nsegs = 0;
-    f.csum_start = f.csum_offset = f.gso_size = f.hdr_len = 0;
+    f.csum_start = f.csum_offset = f.gso_size = f.hdr_len = f.headroom = 0;
     f.gso = NETDEV_GSO_NONE;
     f.csum_needed = f.csum_good = false;
     if (!add_segs(&f, queued(t, 0), 0)) {

@@ -41,7 +41,8 @@ typedef struct {
     uint8_t gso;          // netdev_gso_t; rx: what the host says, which the frame need not bear out
     bool csum_needed;     // the pseudo-header sum is in place; tx: the device completes it; rx: nobody has, yet
     bool csum_good;       // rx: the device (or the host that made the frame) vouches for the checksum
-    void *cookie;         // tx: the stack's, handed back by tx_return; rx: the driver's, untouched by the stack
+    uint16_t headroom; // bytes in front of the first piece: rx: that are the frame's, too; tx: the driver's to change
+    void *cookie;      // tx: the stack's, handed back by tx_return; rx: the driver's, untouched by the stack
 } netdev_frame_t;
 
 typedef struct netdev netdev_t;
@@ -80,6 +81,8 @@ struct netdev {
     uint16_t rx_pieces;  // receive buffers in all, each a segment of a frame; 0: not told
     uint32_t features;   // NETDEV_F_*
     bool dead;
+    bool rx_paused; // the stack's: arm does not look at what was received, which is not taken now
+    bool tx_wanted; // the stack's: arm has frames interrupt that leave
     netdev_stats_t stats;
     void *stack; // the stack's own, NULL at registration
 };

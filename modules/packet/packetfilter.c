@@ -12,17 +12,21 @@
 
 enum { ND_FIRST = 133, ND_LAST = 137, MLD_FIRST = 130, MLD_LAST = 132, MLD2 = 143, ND_HOPS = 255 };
 
-// Ask the rules in use at a hook. PACKET_GOES also where there are none.
-static packet_step_t ask(packet_pass_t *s, packet_t *p, unsigned hook, packet_verdict_t *v) {
-    packet_rules_t *r = packet_rules_in_use();
-    *v = (packet_verdict_t){.kind = PACKET_ACCEPT, .mark = p->key.mark};
-    if (r == NULL || (s->flows != NULL && s->look.follows) || !packet_rules_has(r, hook)) {
+static packet_step_t run(packet_rules_t *r, packet_pass_t *s, packet_t *p, unsigned hook, packet_verdict_t *v) {
+    if ((s->flows != NULL && s->look.follows) || !packet_rules_has(r, hook)) {
         return PACKET_GOES; // a later fragment goes the way of its first one
     }
     packet_rules_run(r, hook, &p->key, s->now_ns, v);
     p->key.mark = v->mark;
     s->reject = v->reject;
     return v->kind == PACKET_DROP ? PACKET_STOPS : v->kind == PACKET_REJECT ? PACKET_REFUSED : PACKET_GOES;
+}
+
+// Ask the rules in use at a hook. PACKET_GOES also where there are none.
+static inline packet_step_t ask(packet_pass_t *s, packet_t *p, unsigned hook, packet_verdict_t *v) {
+    packet_rules_t *r = packet_rules_in_use();
+    *v = (packet_verdict_t){.kind = PACKET_ACCEPT, .mark = p->key.mark};
+    return r == NULL ? PACKET_GOES : run(r, s, p, hook, v);
 }
 
 static bool begins(const packet_pass_t *s) {

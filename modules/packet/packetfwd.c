@@ -55,7 +55,7 @@ static packet_fate_t drop(packet_fwd_t *w, packet_stat_t why) {
 
 // ---- who it is from, and for ----------------------------------------------------------------------
 
-static bool is_own(const packet_fwd_t *w, const packet_key_t *k) {
+static bool is_own(packet_fwd_t *w, const packet_key_t *k) {
     const packet_hop_t *h = packet_route_find(&w->routes, k->family, k->src);
     return h != NULL && h->kind == PACKET_ROUTE_LOCAL;
 }

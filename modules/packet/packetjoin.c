@@ -39,21 +39,17 @@ typedef struct {
 } automatic_t;
 
 static packet_fwd_t *engine;
+static netglue_t *first; // card 0
 static seen_t seen;
 static automatic_t automatic[AUTOMATIC_MAX];
 static unsigned automatic_count;
 static uint64_t looked_ns;
 static bool no_flows; // there was no memory for them: that is not tried again for each packet
 
-static struct netif *netif_of(unsigned card) { return &netglue_get(card)->netif; }
-
-static unsigned card_of(const struct netif *n) {
-    unsigned card = 0;
-    while (card < netglue_count() && netif_of(card) != n) {
-        card++;
-    }
-    return card;
-}
+// netglue's cards lie one behind the other: this is per packet.
+static inline netglue_t *glue_of(unsigned card) { return first + card; }
+static inline unsigned card_of(const netglue_t *g) { return (unsigned)(g - first); }
+static struct netif *netif_of(unsigned card) { return &glue_of(card)->netif; }
 
 // ---- neighbours -----------------------------------------------------------------------------------
 
@@ -115,7 +111,7 @@ static void ask(unsigned card, unsigned family, const uint8_t *address) {
 // ---- frames ---------------------------------------------------------------------------------------
 
 static bool keep(unsigned card, unsigned pieces) {
-    netglue_t *g = netglue_get(card), *each;
+    netglue_t *g = glue_of(card), *each;
     if (netglue_keep_frame(g, pieces)) {
         return true;
     }
@@ -126,13 +122,13 @@ static bool keep(unsigned card, unsigned pieces) {
 }
 
 static void give_back(unsigned card, void *cookie, unsigned pieces) {
-    netglue_give_back(netglue_get(card), cookie, pieces);
+    netglue_give_back(glue_of(card), cookie, pieces);
 }
 
 static int send(unsigned card, netdev_frame_t *f) {
     void *cookie = f->cookie;
     f->cookie = (void *)((uintptr_t)cookie | FORWARDED);
-    int r = nettx_forward(netglue_get(card), f);
+    int r = nettx_forward(glue_of(card), f);
     f->cookie = cookie;
     return r;
 }
@@ -162,7 +158,7 @@ static void look(seen_t *s) {
         const struct nd6_router_list_entry *r = &default_router_list[i];
         if (r->neighbor_entry != NULL && r->invalidation_timer > 0) {
             memcpy(s->router.addr, r->neighbor_entry->next_hop_address.addr, sizeof s->router.addr);
-            s->router_card = (uint8_t)card_of(r->neighbor_entry->netif);
+            s->router_card = (uint8_t)card_of(r->neighbor_entry->netif->state);
             return;
         }
     }
@@ -225,7 +221,7 @@ static void add6(unsigned card, const ip6_addr_t *a) {
 
 static void fill_card(unsigned card) {
     packet_card_t *c = &engine->base.card[card];
-    *c = (packet_card_t){.dev = netglue_get(card)->dev, .up = seen.card[card].up};
+    *c = (packet_card_t){.dev = glue_of(card)->dev, .up = seen.card[card].up};
     memcpy(c->mac, seen.card[card].mac, sizeof c->mac);
     memcpy(c->ip4, &seen.card[card].ip4.addr, sizeof c->ip4);
     for (unsigned k = 0; k < LWIP_IPV6_NUM_ADDRESSES; k++) {
@@ -274,7 +270,7 @@ static void heard(netglue_t *g, const struct pbuf *p) {
     netdev_frame_t f = {.nsegs = 2};
     f.seg[0] = (netdev_seg_t){p->payload, p->len};
     f.seg[1] = (netdev_seg_t){NULL, (uint32_t)p->tot_len - p->len};
-    packet_fwd_sent(engine, card_of(&g->netif), &f, hal_clock_ns());
+    packet_fwd_sent(engine, card_of(g), &f, hal_clock_ns());
 }
 
 uint32_t packet_join_flows_default(void) {
@@ -306,10 +302,9 @@ static void follow_rules(void) {
     }
 }
 
-static netglue_fate_t intercept(netglue_t *g, netdev_frame_t *f) {
+static netglue_fate_t intercept(netglue_t *g, netdev_frame_t *f, uint64_t now) {
     static const netglue_fate_t fates[] = {
         [PACKET_PASSED] = NETGLUE_PASSED, [PACKET_DROPPED] = NETGLUE_DROPPED, [PACKET_KEPT] = NETGLUE_KEPT};
-    uint64_t now = hal_clock_ns();
     if (now - looked_ns >= LOOK_NS) {
         looked_ns = now;
         update(false);
@@ -318,7 +313,7 @@ static netglue_fate_t intercept(netglue_t *g, netdev_frame_t *f) {
         }
     }
     follow_rules();
-    return fates[packet_fwd_frame(engine, card_of(&g->netif), f, now)];
+    return fates[packet_fwd_frame(engine, card_of(g), f, now)];
 }
 
 static bool run(void *arg) {
@@ -347,11 +342,12 @@ static bool start(void) {
 
 packet_fwd_t *packet_join(void) {
     netstack_start();
-    bool first = engine == NULL;
-    if (first && !start()) {
+    bool begin = engine == NULL;
+    first = netglue_get(0);
+    if (begin && !start()) {
         return NULL;
     }
-    update(first);
+    update(begin);
     return engine;
 }
 

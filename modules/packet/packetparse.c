@@ -13,14 +13,6 @@ enum { EXTENSIONS_MAX = 8, TCP_MIN = 20, UDP_MIN = 8, ICMP_MIN = 8 };
 enum { IP4_OPTION_END = 0, IP4_OPTION_NOP = 1, IP4_OPTION_LSRR = 131, IP4_OPTION_SSRR = 137 };
 enum { ICMP_ECHO_REPLY = 0, ICMP_ECHO = 8, ICMP6_ECHO = 128, ICMP6_ECHO_REPLY = 129 };
 
-uint32_t packet_frame_len(const netdev_frame_t *f) {
-    uint32_t total = 0;
-    for (unsigned i = 0; i < f->nsegs; i++) {
-        total += f->seg[i].len;
-    }
-    return total;
-}
-
 // Cut the frame down to so many bytes, which it has.
 static void trim(netdev_frame_t *f, uint32_t len) {
     for (unsigned i = 0; i < f->nsegs; i++) {

@@ -25,6 +25,12 @@ typedef enum {
 packet_parsed_t packet_parse(packet_t *p, netdev_frame_t *f, uint8_t in);
 
 // Bytes of a frame.
-uint32_t packet_frame_len(const netdev_frame_t *f);
+static inline uint32_t packet_frame_len(const netdev_frame_t *f) {
+    uint32_t total = f->seg[0].len;
+    for (unsigned i = 1; i < f->nsegs; i++) {
+        total += f->seg[i].len;
+    }
+    return total;
+}
 
 #endif

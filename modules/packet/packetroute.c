@@ -60,7 +60,7 @@ static inline unsigned end_bit(const cursor_t *c, unsigned left) {
 }
 
 bool packet_routes_init(packet_routes_t *r, size_t limit) {
-    *r = (packet_routes_t){.limit = limit};
+    *r = (packet_routes_t){.limit = limit, .stamp = 2};
     for (unsigned i = 0; i < 2; i++) {
         r->root[i] = calloc(1, sizeof(packet_node_t));
     }
@@ -215,6 +215,7 @@ int packet_route_add(packet_routes_t *r, unsigned family, const uint8_t *prefix,
     if (!prefix_ok(family, prefix, bits)) {
         return -EINVAL;
     }
+    r->stamp += 2; // the hops may move, whatever comes of it
     int taken = hop_take(r, hop);
     if (taken < 0) {
         return taken;
@@ -265,6 +266,7 @@ int packet_route_remove(packet_routes_t *r, unsigned family, const uint8_t *pref
     if (have != bits / STRIDE + 1 || (n->ends >> bit & 1) == 0) {
         return -ENOENT;
     }
+    r->stamp += 2;
     r->uses[n->hop[below(n->ends, bit)]]--;
     remove_hop(r, n, bit);
     prune(r, family, prefix, node, have);
@@ -285,22 +287,35 @@ const packet_hop_t *packet_route_get(const packet_routes_t *r, unsigned family, 
     return there ? &r->hop[n->hop[below(n->ends, bit)]] : NULL;
 }
 
-const packet_hop_t *packet_route_find(const packet_routes_t *r, unsigned family, const uint8_t *address) {
-    const packet_node_t *n = r->root[family == 6];
-    cursor_t c = cursor(family, address);
-    const uint16_t *best = NULL;
+static const packet_hop_t *longest(const packet_routes_t *r, const packet_node_t *n, cursor_t c) {
+    const packet_node_t *best = NULL;
+    uint64_t found = 0;
     for (;;) {
         unsigned v = next_six(&c);
-        uint64_t found = n->ends & matches(v);
-        if (found != 0) { // the longest has the highest bit
-            best = &n->hop[below(n->ends, 63u - (unsigned)__builtin_clzll(found))];
+        uint64_t here = n->ends & matches(v);
+        if (here != 0) {
+            best = n;
+            found = here;
         }
         if ((n->children >> v & 1) == 0) {
-            return best != NULL ? &r->hop[*best] : NULL;
+            break;
         }
         n = &n->child[below(n->children, v)];
         advance(&c);
     }
+    // The longest has the highest bit.
+    return best == NULL ? NULL : &r->hop[best->hop[below(best->ends, 63u - (unsigned)__builtin_clzll(found))]];
+}
+
+const packet_hop_t *packet_route_find(packet_routes_t *r, unsigned family, const uint8_t *address) {
+    cursor_t c = cursor(family, address);
+    uint64_t all = c.high ^ c.low, stamp = r->stamp + (family == 6);
+    packet_route_line_t *l = &r->line[((uint32_t)(all ^ all >> 32) * 2654435761u) >> 24];
+    _Static_assert(PACKET_ROUTE_LINES == 256, "eight bits of the hash");
+    if (l->stamp != stamp || l->high != c.high || l->low != c.low) {
+        *l = (packet_route_line_t){c.high, c.low, stamp, longest(r, r->root[family == 6], c)};
+    }
+    return l->hop;
 }
 
 // ---- all of them --------------------------------------------------------------------------------

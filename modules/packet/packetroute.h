@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { PACKET_ROUTES_MAX = 131072, PACKET_HOPS_MAX = 4096 };
+enum { PACKET_ROUTES_MAX = 131072, PACKET_HOPS_MAX = 4096, PACKET_ROUTE_LINES = 256 };
 
 typedef enum {
     PACKET_ROUTE_LOCAL,     // an address of this machine's
@@ -27,6 +27,13 @@ typedef struct {
     uint8_t via[16]; // network order, of the prefix's family
 } packet_hop_t;
 
+// What was found for an address, until the table changes.
+typedef struct {
+    uint64_t high, low;
+    uint64_t stamp; // of the table, and of the family
+    const packet_hop_t *hop;
+} packet_route_line_t;
+
 typedef struct packet_node packet_node_t;
 typedef struct {
     packet_node_t *root[2]; // IPv4, IPv6
@@ -35,6 +42,8 @@ typedef struct {
     uint32_t hops, hops_room;
     uint32_t count; // routes
     size_t bytes, limit;
+    uint64_t stamp; // goes on by 2 with each change
+    packet_route_line_t line[PACKET_ROUTE_LINES];
 } packet_routes_t;
 
 // An empty table that takes at most so many bytes. False: no memory.
@@ -49,7 +58,7 @@ int packet_route_add(packet_routes_t *r, unsigned family, const uint8_t *prefix,
 int packet_route_remove(packet_routes_t *r, unsigned family, const uint8_t *prefix, unsigned bits);
 // The hop of exactly this prefix, of the longest prefix that has this address; NULL: none. Good until the next change.
 const packet_hop_t *packet_route_get(const packet_routes_t *r, unsigned family, const uint8_t *prefix, unsigned bits);
-const packet_hop_t *packet_route_find(const packet_routes_t *r, unsigned family, const uint8_t *address);
+const packet_hop_t *packet_route_find(packet_routes_t *r, unsigned family, const uint8_t *address);
 // Call visit for each route of a family, which must not change the table.
 typedef void packet_route_visit_t(void *arg, const uint8_t *prefix, unsigned bits, const packet_hop_t *hop);
 void packet_route_walk(const packet_routes_t *r, unsigned family, packet_route_visit_t *visit, void *arg);

@@ -28,7 +28,7 @@ struct packet_rules {
     bucket_t *buckets;
 };
 
-static packet_rules_t *in_use;
+packet_rules_t *packet_rules_now;
 
 // A packet's values as conditions ask for them.
 typedef struct {
@@ -352,12 +352,10 @@ packet_rules_t *packet_rules_load(void *memory, const uint8_t *bytes, size_t len
 }
 
 packet_rules_t *packet_rules_use(packet_rules_t *r) {
-    packet_rules_t *before = in_use;
-    in_use = r;
+    packet_rules_t *before = packet_rules_now;
+    packet_rules_now = r;
     return before;
 }
-
-packet_rules_t *packet_rules_in_use(void) { return in_use; }
 
 bool packet_rules_has(const packet_rules_t *r, unsigned hook) { return r->s.head->entry[hook] != PACKET_PROGRAM_NONE; }
 

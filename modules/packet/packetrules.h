@@ -67,7 +67,8 @@ void packet_rules_run(packet_rules_t *r, unsigned hook, const packet_key_t *key,
 // Have these rules be the ones in use, NULL: none. Returns those that were before, whose memory is the caller's again.
 packet_rules_t *packet_rules_use(packet_rules_t *r);
 // The rules in use, or NULL: all is accepted.
-packet_rules_t *packet_rules_in_use(void);
+extern packet_rules_t *packet_rules_now; // packet_rules_use() alone changes it
+static inline packet_rules_t *packet_rules_in_use(void) { return packet_rules_now; }
 // Whether a program has rules for a hook; where not, packet_rules_run() accepts.
 bool packet_rules_has(const packet_rules_t *r, unsigned hook);
 // Counters, in the order of their names. False: no counter has this number.

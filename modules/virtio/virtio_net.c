@@ -162,6 +162,7 @@ static bool rx_describe(vnet_t *n, netdev_frame_t *out) {
     const volatile vnet_hdr_t *hdr = (const volatile vnet_hdr_t *)b->base;
     uint32_t total = 0;
     out->nsegs = 0;
+    out->headroom = b->len > n->hdr_len ? (uint16_t)n->hdr_len : 0; // where the header was
     for (uint32_t skip = n->hdr_len; b != NULL; b = b->next, skip = 0) {
         if (b->len > skip) {
             out->seg[out->nsegs++] = (netdev_seg_t){b->base + skip, b->len - skip};
@@ -241,6 +242,7 @@ static int vnet_tx_provide(netdev_t *dev, const netdev_frame_t *f) {
     }
     hal_assert(f->cookie != NULL);
     virtq_buf_t buf[1 + NETDEV_MAX_SEGS];
+    bool ahead = f->headroom >= n->hdr_len && !n->v->legacy; // one descriptor less; 2.7.4.3: not in a legacy one
     uint32_t total = 0;
     for (unsigned i = 0; i < f->nsegs; i++) {
         buf[1 + i] = (virtq_buf_t){f->seg[i].base, f->seg[i].len};
@@ -253,9 +255,14 @@ static int vnet_tx_provide(netdev_t *dev, const netdev_frame_t *f) {
     vnet_txslot_t *slot = n->tx_free; // as many slots as descriptors, so there is one where there is room
     int r = -EAGAIN;
     if (slot != NULL) {
-        slot->hdr = hdr;
-        buf[0] = (virtq_buf_t){&slot->hdr, n->hdr_len};
-        r = virtq_provide(&n->txq, buf, 1u + f->nsegs, 0, slot);
+        if (ahead) {
+            buf[1] = (virtq_buf_t){(uint8_t *)buf[1].base - n->hdr_len, buf[1].len + n->hdr_len};
+            memcpy(buf[1].base, &hdr, n->hdr_len);
+        } else {
+            slot->hdr = hdr;
+            buf[0] = (virtq_buf_t){&slot->hdr, n->hdr_len};
+        }
+        r = virtq_provide(&n->txq, buf + ahead, !ahead + (unsigned)f->nsegs, 0, slot);
     }
     if (r == -EAGAIN) {
         n->tx_refused = true;
@@ -321,8 +328,8 @@ static bool vnet_arm(netdev_t *dev) {
         dev->dead = true;
         return false;
     }
-    bool work = virtq_arm(&n->rxq, 1);
-    if (n->tx_refused && n->txq.outstanding > 0) {
+    bool work = !dev->rx_paused && virtq_arm(&n->rxq, 1);
+    if ((n->tx_refused || dev->tx_wanted) && n->txq.outstanding > 0) {
         work |= virtq_arm(&n->txq, (uint16_t)((n->txq.outstanding + 1) / 2));
     }
     return work;

@@ -37,9 +37,9 @@ static bool netfront_arm(netdev_t *dev) {
         return false;
     }
     xen_evtchn_take(n->port);
-    bool work = xenring_arm(&n->rx, 1);
+    bool work = !dev->rx_paused && xenring_arm(&n->rx, 1);
     uint32_t out = xenring_outstanding(&n->tx);
-    if (n->tx_refused && out > 0) {
+    if ((n->tx_refused || dev->tx_wanted) && out > 0) {
         work |= xenring_arm(&n->tx, (out + 1) / 2);
     }
     return work;

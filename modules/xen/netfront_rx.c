@@ -120,7 +120,8 @@ static bool rx_describe(netfront_t *n, netdev_frame_t *out) {
             out->seg[out->nsegs++] = (netdev_seg_t){b->page.base + b->offset, b->len};
         }
     }
-    out->csum_start = out->csum_offset = out->gso_size = out->hdr_len = 0; // where the sum goes is not told
+    out->csum_start = out->csum_offset = out->gso_size = out->hdr_len = out->headroom =
+        0; // where the sum goes is not told
     out->gso = NETDEV_GSO_NONE;
     // Blank: it never was on a wire, and what stands there is not a checksum yet.
     out->csum_needed = (n->rx_flags & NETIF_RXF_CSUM_BLANK) != 0;

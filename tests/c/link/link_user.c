@@ -10,8 +10,8 @@
 
 #include "modules/link/link.c"
 
-netglue_fate_t (*netglue_intercept)(netglue_t *g, netdev_frame_t *f);
-netglue_fate_t (**netglue_forwarder)(netglue_t *g, netdev_frame_t *f) = &netglue_intercept;
+netglue_fate_t (*netglue_intercept)(netglue_t *g, netdev_frame_t *f, uint64_t now_ns);
+netglue_fate_t (**netglue_forwarder)(netglue_t *g, netdev_frame_t *f, uint64_t now_ns) = &netglue_intercept;
 static netglue_t cards[2];
 static bool full;
 
@@ -47,13 +47,13 @@ err_t nettx_push(struct netif *n, struct pbuf *p) {
     return ERR_OK;
 }
 
-static netglue_fate_t forward(netglue_t *g, netdev_frame_t *f) {
+static netglue_fate_t forward(netglue_t *g, netdev_frame_t *f, uint64_t now_ns) {
     return g == &cards[0] && f->nsegs ? NETGLUE_KEPT : NETGLUE_PASSED;
 }
 
 static void receive(unsigned card, netdev_frame_t *f) {
     static const char *const fates[] = {"passed", "dropped", "kept"};
-    printf("%s\n", fates[netglue_intercept != NULL ? netglue_intercept(&cards[card], f) : NETGLUE_PASSED]);
+    printf("%s\n", fates[netglue_intercept != NULL ? netglue_intercept(&cards[card], f, 0) : NETGLUE_PASSED]);
 }
 
 static void frame(const talk_t *t) {
@@ -95,7 +95,7 @@ static void fuzz(const talk_t *t) {
             f.seg[i] = (netdev_seg_t){p, (uint32_t)len};
         }
         for (unsigned c = 0; c < 2; c++) {
-            netglue_intercept(&cards[c], &f);
+            netglue_intercept(&cards[c], &f, 0);
             taken += link_take(c, out, sizeof out) > 0;
         }
         for (int i = 0; i < f.nsegs; i++) {

@@ -341,6 +341,7 @@ int main(int argc, char **argv) {
         {"backlog", backlog},
         {"hoarding", hoarding},
         {"stuck_card", stuck_card},
+        {"kept_frames", kept_frames},
         {"closed_window", closed_window},
         {"out_of_memory", out_of_memory},
         {"time_wait", time_wait},

@@ -177,8 +177,7 @@ static void *tx_return(netdev_t *n) {
 static void kick(netdev_t *n) { n->stats.kicks++; }
 
 static bool arm(netdev_t *n) {
-    (void)n;
-    return (rx_head != NULL && rx_lent < RX_BUFFERS) || (tx_refused && !tx_stuck);
+    return (rx_head != NULL && rx_lent < RX_BUFFERS && !n->rx_paused) || (tx_refused && !tx_stuck);
 }
 
 static bool link_up(netdev_t *n) { return !n->dead; }

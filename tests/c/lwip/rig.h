@@ -64,7 +64,8 @@ bool read_tcp(const sent_t *f, tcp_t *t, uint32_t *payload_len);
 // An ICMPv6 message to the stack (neighbours.c).
 void send_icmp6(const uint8_t *from, const uint8_t *to, const uint8_t *body, uint32_t len);
 
-void path_mtu(void); // checks of path_mtu.c
+void kept_frames(void); // check of kept.c
+void path_mtu(void);    // checks of path_mtu.c
 void path_mtu_lie(void);
 void claimed(void); // checks of neighbours.c
 void redirected(void);

@@ -33,6 +33,7 @@ CHECKS = [
     "backlog",
     "hoarding",
     "stuck_card",
+    "kept_frames",
     "closed_window",
     "out_of_memory",
     "time_wait",

@@ -68,11 +68,13 @@ def test_the_longest_prefix_is_found(
     table.harness.do("empty", 1 << 24)
     plain = Plain()
     for what, net, card, via in steps:
+        assert table.find(str(net.network_address)) == plain.find(str(net.network_address))
         if what == "add":
             plain.routes[net] = card, vias[net.version][via]
             assert table.route(str(net), *plain.routes[net]) == 0
         else:
             assert table.unroute(str(net)) == (0 if plain.routes.pop(net, None) else ENOENT)
+        assert table.find(str(net.network_address)) == plain.find(str(net.network_address))
     for net in [*plain.routes, *others]:
         for address in (net.network_address, net.broadcast_address, net.network_address + net.num_addresses // 3):
             assert table.find(str(address)) == plain.find(str(address)), address

@@ -42,6 +42,19 @@ static void cmd_rx(void) {
     printf("\n");
 }
 
+// Take a frame and queue it again as it lies there, as a router does; the frame is given back with rxret.
+static void cmd_pass(void) {
+    netdev_frame_t f;
+    int r = nic->ops->rx_take(nic, &f);
+    if (r == 0) {
+        rx_cookie[rx_cookies++ % COOKIES] = f.cookie;
+        f.cookie = (void *)(uintptr_t)num(2);
+        r = nic->ops->tx_provide(nic, &f);
+    }
+    printf("%d\n", r);
+}
+
+static void cmd_wanted(void) { nic->tx_wanted = num(2) != 0; }
 static void cmd_rxret(void) { nic->ops->rx_return(nic, rx_cookie[num(2) % COOKIES]); }
 
 // The frame's bytes are pattern()'s of netuser.py, in a heap block of their own for as long as the driver has them.
@@ -106,8 +119,9 @@ static const struct {
     const char *name;
     void (*run)(void);
 } commands[] = {
-    {"rx", cmd_rx},   {"rxret", cmd_rxret}, {"tx", cmd_tx},   {"txret", cmd_txret}, {"kick", cmd_kick},
-    {"arm", cmd_arm}, {"link", cmd_link},   {"nic", cmd_nic}, {"stats", cmd_stats}, {"told", cmd_told},
+    {"rx", cmd_rx},       {"rxret", cmd_rxret}, {"tx", cmd_tx},     {"txret", cmd_txret},
+    {"kick", cmd_kick},   {"arm", cmd_arm},     {"link", cmd_link}, {"nic", cmd_nic},
+    {"stats", cmd_stats}, {"told", cmd_told},   {"pass", cmd_pass}, {"wanted", cmd_wanted},
 };
 
 bool net_user_command(char **w, unsigned count) {

@@ -54,6 +54,13 @@ def test_frames(h: Harness, legacy: Device, features: int, header: int, most: in
     assert h.log == []
 
 
+def test_a_header_has_a_descriptor_of_its_own(h: Harness, legacy: Device) -> None:
+    card = legacy_card(h, legacy, USUAL)
+    card.receive(pattern(60))
+    assert h.number("pass", 0, 7) == 0
+    assert legacy.take(TX).readable == [12, 60]
+
+
 def test_a_header_cut_short_is_a_lie(h: Harness, legacy: Device) -> None:
     card = legacy_card(h, legacy, USUAL & ~MRG_RXBUF)
     chain = legacy.take(RX)

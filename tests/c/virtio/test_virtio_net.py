@@ -250,6 +250,48 @@ def test_send(card: Card, lengths: tuple[int, ...]) -> None:
     assert card.returned() == 9 and card.returned() == 0
 
 
+@pytest.mark.parametrize(("size", "first"), [(60, 60), (1514, 1514), (4084, 4084), (5000, 4084)])
+def test_what_was_received_is_sent_with_its_header_in_front(card: Card, size: int, first: int) -> None:
+    card.dev.set(features=USUAL | MTU)
+    card.configure(ADDRESS, 1, 9000)
+    card.up()
+    card.receive(pattern(size), 1 + (size > first))
+    assert card.h.number("pass", 0, 7) == 0
+    chain = card.dev.take(TX)
+    assert chain.readable == [12 + first, *([size - first] if size > first else [])]
+    data = card.dev.read(TX, chain)
+    assert data == bytes(12) + pattern(size)
+    card.dev.used(TX, chain.head, 0)
+    assert card.returned() == 7
+
+
+def test_no_header_goes_in_front_of_a_page(card: Card) -> None:
+    card.up()
+    for part in (bytes(10) + b"\x02\x00", pattern(60)):  # the frame begins in the second buffer
+        chain = card.dev.take(RX)
+        card.dev.fill(RX, chain, part)
+        card.dev.used(RX, chain.head, len(part))
+    assert card.h.number("pass", 0, 7) == 0
+    header, data, segments = sent(card)
+    assert (header, data, segments) == (bytes(12), pattern(60), 2)
+
+
+def test_a_ring_of_frames_is_sent_on(card: Card) -> None:
+    card.up()
+    for n in range(256):
+        card.receive(pattern(60))
+        assert card.h.number("pass", 0, n + 1) == 0
+
+
+def test_who_waits_for_frames_to_leave_is_woken(card: Card) -> None:
+    card.up()
+    assert card.send(1, 60) == 0
+    sent(card)
+    assert card.arm() == 0  # nobody waits
+    card.h.do("wanted", 0, 1)
+    assert card.arm() == 1
+
+
 def test_send_with_checksum(card: Card) -> None:
     card.dev.set(features=USUAL | CSUM)
     card.up()
