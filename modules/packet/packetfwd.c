@@ -373,4 +373,11 @@ bool packet_fwd_run(packet_fwd_t *w, uint64_t now_ns) {
     return w->neigh.waiting > 0 && packet_neigh_run(&w->neigh, &w->base, unreachable, w);
 }
 
+void packet_fwd_copied(packet_fwd_t *w, const uint64_t seed[2]) {
+    packet_neigh_forget(&w->neigh, &w->base);
+    if (w->flows != NULL) {
+        packet_flow_reseed(w->flows, seed);
+    }
+}
+
 uint64_t packet_fwd_deadline(const packet_fwd_t *w) { return packet_neigh_deadline(&w->neigh); }

@@ -31,6 +31,9 @@ bool packet_fwd_init(packet_fwd_t *w, const packet_host_t *host, size_t routes_l
 packet_fate_t packet_fwd_frame(packet_fwd_t *w, unsigned card, netdev_frame_t *f, uint64_t now_ns);
 // A frame that this machine itself sends, of which the engine takes note.
 void packet_fwd_sent(packet_fwd_t *w, unsigned card, netdev_frame_t *f, uint64_t now_ns);
+// This machine is a copy of another one, which goes on: what waits is that one's, flows are both's, but no copy tells
+// how the other one's hash.
+void packet_fwd_copied(packet_fwd_t *w, const uint64_t seed[2]);
 // What waits: to be called when neighbours may be known, and by the deadline. True: something was sent.
 bool packet_fwd_run(packet_fwd_t *w, uint64_t now_ns);
 uint64_t packet_fwd_deadline(const packet_fwd_t *w);

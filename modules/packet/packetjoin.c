@@ -351,6 +351,27 @@ packet_fwd_t *packet_join(void) {
     return engine;
 }
 
+static void reseed(void) {
+    uint64_t seed[2];
+    if (engine != NULL && hal_entropy_get(seed, sizeof seed)) {
+        packet_fwd_copied(engine, seed);
+        looked_ns = 0; // cards have other addresses
+    }
+}
+
+static void copied(const hal_identity_t *id) {
+    (void)id;
+    reseed();
+}
+HAL_COPIED(HAL_COPIED_ABOVE, copied);
+
+static void suspended(hal_suspend_t what) {
+    if (what == HAL_RESUMED) {
+        reseed();
+    }
+}
+HAL_SUSPEND(suspended);
+
 void packet_join_forward(bool on) { *netglue_forwarder = on && packet_join() != NULL ? intercept : NULL; }
 
 int packet_join_add(unsigned family, const uint8_t *prefix, unsigned bits, const uint8_t *gateway, unsigned card) {

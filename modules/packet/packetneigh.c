@@ -134,6 +134,20 @@ bool packet_neigh_run(packet_neigh_t *n, packet_base_t *b, packet_neigh_failed_t
     return done;
 }
 
+static void give_up(void *arg, unsigned card, netdev_frame_t *f) {
+    (void)card;
+    packet_base_put(arg, f->cookie);
+}
+
+void packet_neigh_forget(packet_neigh_t *n, packet_base_t *b) {
+    for (unsigned i = 0; i < PACKET_NEIGH_WAITING; i++) {
+        if (n->wait[i].family != 0) {
+            finish(n, b, &n->wait[i], NULL, give_up, b);
+        }
+    }
+    memset(n->line, 0, sizeof n->line);
+}
+
 uint64_t packet_neigh_deadline(const packet_neigh_t *n) {
     uint64_t due = UINT64_MAX;
     for (unsigned i = 0; i < PACKET_NEIGH_WAITING && n->waiting > 0; i++) {

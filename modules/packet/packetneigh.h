@@ -49,6 +49,8 @@ bool packet_neigh_hold(packet_neigh_t *n, const packet_base_t *b, unsigned card,
 // which it owns. True: something was sent or has failed.
 typedef void packet_neigh_failed_t(void *arg, unsigned card, netdev_frame_t *f);
 bool packet_neigh_run(packet_neigh_t *n, packet_base_t *b, packet_neigh_failed_t *failed, void *arg);
+// All is another's, as this machine is a copy: give up the frames that wait, and ask for everybody anew.
+void packet_neigh_forget(packet_neigh_t *n, packet_base_t *b);
 // When to run again; UINT64_MAX: nothing waits.
 uint64_t packet_neigh_deadline(const packet_neigh_t *n);
 

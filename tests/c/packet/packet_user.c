@@ -6,6 +6,7 @@
 //   frame CARD CSUM_START CSUM_OFFSET GSO GSO_SIZE HEX [HEX...], a piece each: what was sent or asked, then "passed",
 //   "dropped" or "kept"    run NS: the clock goes on, what waits is looked at    left: what is in flight has left
 //   rules HEX: a program, "-" for none    track FLOWS    sends CARD HEX: what this machine does
+//   copied SEED SEED: the machine is a copy of another one
 //   count NAME    lent: frames that were not given back    fuzz SEED COUNT
 // Each piece of a received frame is a heap block of its size. Context: a process on the host, under sanitizers.
 
@@ -422,6 +423,8 @@ static void command(const talk_t *t) {
     } else if (talk_is(t, "run")) {
         now_ns += talk_number(t, 1);
         packet_fwd_run(&w, now_ns);
+    } else if (talk_is(t, "copied")) {
+        packet_fwd_copied(&w, (uint64_t[]){talk_number(t, 1), talk_number(t, 2)});
     } else if (talk_is(t, "left")) {
         all_left();
     } else if (talk_is(t, "lent")) {
