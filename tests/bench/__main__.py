@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Measure Floe on this machine and print JSON: `make bench`, or `.venv/bin/python -m tests.bench [NAME ...]`.
 
-Progress goes to standard error. Everything stays on loopback; every guest is ended again.
+Progress goes to standard error. Everything stays on loopback and in network namespaces of its own; every guest is ended
+again, also on Ctrl-C and SIGTERM.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -26,6 +28,7 @@ from tests.bench import (
     handoff,
     http,
     nginx,
+    packet,
     perf,
     proxy,
     serve,
@@ -51,6 +54,7 @@ BENCHES: dict[str, Callable[[Options], Report]] = {
     "bulk": bulk.bench,
     "dns": dns.bench,
     "flows": flows.bench,
+    "packet": packet.bench,
     "xen": xen.bench,
 }
 
@@ -68,6 +72,7 @@ def main() -> int:
     options = Options(quick=args.quick, accels=accels)
     report: Report = {"command": "python -m tests.bench " + " ".join(sys.argv[1:]), "machine": machine()}
     failed = False
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     for name in args.names or BENCHES:
         say(name)
         start = time.monotonic()

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The peer: a Linux microVM whose only process is the same script with the same MicroPython, or a program of this machine.
+"""The peer: a Linux microVM whose only process is the same script with the same MicroPython, or a program of this machine;
+or a router between two taps, with nftables.
 
 Debian's cloud kernel and busybox are fetched with apt-get as packages and only unpacked; the root file system is
 an initramfs made here. Everything lies in build/bench/linux. No swap, no disk, no other service.
@@ -34,6 +35,7 @@ _BOOT_TIMEOUT_S = 60
 # In the order in which they depend on each other.
 _DRIVERS = ("virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci")
 _DRIVERS += ("failover", "net_failover", "virtio_net")
+_FILTER = ("nf_tables", "nft_ct", "nft_masq", "nft_chain_nat")
 _QUIET = "console=ttyS0 quiet panic=-1 reboot=t mitigations=off apparmor=0 audit=0 random.trust_cpu=on nokaslr"
 _INIT = """#!/bin/sh
 export PATH=/bin
@@ -45,6 +47,16 @@ cd /app
 {command}
 echo "linux: the script ended with $?"
 poweroff -f
+"""
+_ROUTER = """#!/bin/sh
+export PATH=/bin
+mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
+for d in {drivers}; do insmod /drivers/$d.ko; done
+for n in 0 1; do ip addr add 10.$((n + 1)).0.1/24 dev eth$n; ip link set eth$n up; done
+echo 1 >/proc/sys/net/ipv4/ip_forward
+echo {flows} >/proc/sys/net/netfilter/nf_conntrack_max
+/app/nft -f /app/rules && echo "linux: forwarding"
+while sleep 1; do read n </proc/sys/net/netfilter/nf_conntrack_count; [ "$n" = "$last" ] || echo "linux: $n flows"; last=$n; done
 """
 
 
@@ -120,26 +132,59 @@ def program(binary: str, arguments: str, files: dict[str, bytes], port: int = 0)
 
     port: "serving on port N" is said as soon as the program listens there.
     """
-    path = _find(binary)
-    root: Files = {name: (0o644, content) for name, content in files.items()}
-    for library in re.findall(r"(/\S+) \(0x", _run(["ldd", str(path)])):
-        root[library.lstrip("/")] = (0o755, Path(library).read_bytes())
-    root[f"app/{binary}"] = (0o755, path.read_bytes())
+    root = _linked(binary) | {name: (0o644, content) for name, content in files.items()}
     root["etc/passwd"] = (0o644, b"root:x:0:0::/:/bin/sh\n")
     root["etc/group"] = (0o644, b"root:x:0:\n")
     listens = f"until grep -qs ':{port:04X} .* 0A ' /proc/net/tcp /proc/net/tcp6; do sleep 0.01; done; echo serving on port {port}"
     return _root(binary, (f"({listens}) &\n" if port else "") + f"./{binary} {arguments}", root)
 
 
+def _linked(binary: str) -> Files:
+    """A program as /app/NAME, and its libraries."""
+    path = _find(binary)
+    files: Files = {f"app/{binary}": (0o755, path.read_bytes())}
+    for library in re.findall(r"(/\S+) \(0x", _run(["ldd", str(path)])):
+        files[library.lstrip("/")] = (0o755, Path(library).read_bytes())
+    return files
+
+
+def router(name: str, rules: str, flows: int) -> Path:
+    """A root file system that forwards between eth0, 10.1.0.1/24, and eth1, 10.2.0.1/24, with these rules of nft's and
+    room for so many flows. It says "linux: forwarding", and then how many flows there are. Raises NotFound."""
+    modules = _modules((*_DRIVERS, *_FILTER))
+    files = _linked("nft") | {"app/rules": (0o644, rules.encode())}
+    return _pack(name, _ROUTER.format(drivers=" ".join(modules), flows=flows), files, modules)
+
+
+def _modules(wanted: tuple[str, ...]) -> dict[str, bytes]:
+    """Modules of the kernel, each behind those that it needs."""
+    folder = FOLDER / "root" / "lib" / "modules" / kernel()[1]
+    found: dict[str, bytes] = {}
+
+    def add(name: str) -> None:
+        if name in found or not name:
+            return
+        content = next(folder.rglob(f"{name}.ko")).read_bytes()
+        needed = re.search(rb"\0depends=([^\0]*)\0", content)
+        for other in needed[1].decode().split(",") if needed else ():
+            add(other)
+        found[name] = content
+
+    for name in wanted:
+        add(name)
+    return found
+
+
 def _root(name: str, command: str, own: Files) -> Path:
-    version = kernel()[1]
-    init = _INIT.format(drivers=" ".join(_DRIVERS), command=command)
+    modules = _modules(_DRIVERS)
+    return _pack(name, _INIT.format(drivers=" ".join(modules), command=command), own, modules)
+
+
+def _pack(name: str, init: str, own: Files, modules: dict[str, bytes]) -> Path:
     files = {"init": (0o755, init.encode()), **own}
     busybox = next(p for p in (FOLDER / "root").rglob("busybox") if p.is_file() and os.access(p, os.X_OK))
     files["bin/busybox"] = (0o755, busybox.read_bytes())
-    for driver_name in _DRIVERS:
-        driver = next((FOLDER / "root" / "lib" / "modules" / version).rglob(f"{driver_name}.ko"))
-        files[f"drivers/{driver_name}.ko"] = (0o644, driver.read_bytes())
+    files |= {f"drivers/{module}.ko": (0o644, content) for module, content in modules.items()}
     out = FOLDER / f"{name}.cpio.gz"
     out.write_bytes(gzip.compress(_cpio(files), 6, mtime=0))
     return out
@@ -166,6 +211,8 @@ class LinuxVm:
     accel: str = "tcg"
     root: Path | None = None  # in the place of main: what program() made
     memory: str = MEMORY
+    taps: tuple[str, ...] = ()  # in the place of the user network, a card for each
+    macs: tuple[str, ...] = ()
 
     def __enter__(self) -> Self:
         root = self.root or initramfs(self.main or Path(), self.env, self.heap)
@@ -174,8 +221,13 @@ class LinuxVm:
         fwd = "".join(f",hostfwd={f.protocol}:127.0.0.1:{f.host_port}-10.0.2.15:{f.guest_port}" for f in forwards)
         self.argv = [find_qemu(), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
         self.argv += ["-M", f"{MACHINE},usb=off,sata=off,smbus=off,vmport=off", "-accel", self.accel, "-cpu", "max"]
-        self.argv += ["-smp", "1", "-m", self.memory, "-serial", "stdio", "-netdev", f"user,id=net0{fwd}"]
-        self.argv += ["-device", "virtio-net-pci,disable-legacy=on,romfile=,netdev=net0"]
+        self.argv += ["-smp", "1", "-m", self.memory, "-serial", "stdio"]
+        vhost = "on" if os.access("/dev/vhost-net", os.R_OK | os.W_OK) else "off"  # as floe does
+        cards = [f"tap,id=net{n},ifname={tap},script=no,downscript=no,vhost={vhost}" for n, tap in enumerate(self.taps)]
+        for number, card in enumerate(cards or [f"user,id=net0{fwd}"]):
+            mac = f",mac={self.macs[number]}" if self.macs else ""
+            self.argv += ["-netdev", card]
+            self.argv += ["-device", f"virtio-net-pci,disable-legacy=on,romfile=,netdev=net{number}{mac}"]
         self.argv += ["-kernel", str(kernel()[0]), "-initrd", str(root), "-append", _QUIET]
         self._log = tempfile.TemporaryFile()
         self.started_at = time.monotonic()
@@ -192,7 +244,8 @@ class LinuxVm:
     def wait_for(self, text: str) -> float:
         """Seconds from the start of QEMU until the guest said `text`. Raises VmError."""
         while text not in self.text:
-            if time.monotonic() - self.started_at > _BOOT_TIMEOUT_S or self._process.poll() is not None:
+            ended = self._process.poll() is not None or "KVM internal error" in self.text
+            if ended or time.monotonic() - self.started_at > _BOOT_TIMEOUT_S:
                 raise VmError(f"the Linux microVM did not say {text!r}", evidence=self.text[-2000:])
             time.sleep(0.01)
         return time.monotonic() - self.started_at

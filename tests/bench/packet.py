@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: MIT
+"""Packets from card to card: a VM of ours as a router with rules, beside the Linux microVM with nftables and the same.
+
+Each has two taps, in two network namespaces: a source and a sink. In both, what is established passes, then what comes
+from the source's side, and leaves behind the router's own address; then again with 1,000 rules more, behind the one for
+what is established, where a flow's first packet alone comes to them, and before it, where each does. Frames are of 64
+bytes; a rate is loss-free if no more than one frame of 1,000 is lost, once in two tries.
+Latency is from send() to the stamp of the sink's kernel, for all systems at half of what the slowest TCG one forwards,
+less what a veth pair takes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from functools import partial
+
+from floe.errors import FloeError, NotFound, VmError
+from tests.bench.common import GUESTS, Options, Report, alternate, build, median, say, spread
+from tests.bench.linux import MACHINE, kernel, router
+from tests.bench.routers import WAIT_S, Rules, Way, check_rules, direct, load, nft_rules, ours, theirs
+
+# name: rules more that refuse, and whether behind the one for what is established
+RULES = {"few rules": (0, False), "1,000 rules behind": (1000, True), "1,000 rules before": (1000, False)}
+GOALS = {"per_s": 1.5, "tcp_1": 1.0, "tcp_4": 1.0, "added_p99_us": 0.5}
+_FIRST, _STEP, _MOST = 2000, 2.0, 1_500_000  # frames a second that are offered
+_NEAR = 0.05  # how near the highest loss-free rate is found
+_LOST = 0.001
+_MANY = 10_000  # flows that have to find room
+_OURS_KIB = (4096, 5120, 6144, 7168, 8192, 10240, 12288, 16384, 24576)
+_THEIRS_MIB = (48, 56, 64, 72, 80, 96, 112, 128, 160, 192, 256)
+
+
+def _is_whole(run: Report) -> bool:
+    return bool(run["arrived"] >= run["offered"] * (1 - _LOST))
+
+
+def rates(offer: Callable[[float], Report]) -> Report:
+    """The most that arrives of any rate, the highest rate that loses nothing, and what arrives of twice the most.
+
+    offer(rate) is a run of load()."""
+    most = 0.0
+
+    def tried(rate: float) -> Report:
+        """The first of two runs that loses nothing, or the second: this machine does other things, too."""
+        nonlocal most
+        for _ in range(2):
+            run = offer(rate)
+            most = max(most, run["arrived_per_s"])
+            if _is_whole(run) or run["arrived"] < run["offered"] * 0.7:
+                break
+        return run
+
+    rate, good = float(_FIRST), 0.0
+    while rate < _MOST:
+        run = tried(rate)
+        if _is_whole(run):
+            good = rate
+        if run["arrived"] < run["offered"] * 0.7:
+            break
+        rate *= _STEP
+    bad = good * _STEP if good else rate
+    while bad - good > bad * _NEAR:
+        between = (good + bad) / 2
+        good, bad = (between, bad) if _is_whole(tried(between)) else (good, between)
+    return {"per_s": most, "loss_free_per_s": good, "overload_per_s": offer(2 * most)["arrived_per_s"]}
+
+
+def _iperf3(path: Way, streams: int, seconds: int) -> float:
+    """Mbit/s of bulk TCP that arrive."""
+    argv = path.left.argv("iperf3", "-J", "-c", "10.2.0.2", "-t", seconds, "-P", streams)
+    end = time.monotonic() + WAIT_S
+    while True:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=seconds + WAIT_S, check=False)
+        said = json.loads(done.stdout or "{}")
+        if "end" in said and "error" not in said:
+            return float(said["end"]["sum_received"]["bits_per_second"] / 1e6)
+        if time.monotonic() > end:
+            raise VmError("iperf3 measured nothing", evidence=str(said.get("error")))
+        time.sleep(0.2)
+
+
+def _bulk(path: Way, seconds: int) -> Report:
+    with path.right.running("iperf3", "-s"):
+        return {"tcp_1": _iperf3(path, 1, seconds), "tcp_4": _iperf3(path, 4, seconds)}
+
+
+def _running(stack: ExitStack, options: Options, rules: Rules, kvm: bool) -> dict[str, Way]:
+    """Linux under TCG is the last."""
+    systems: dict[str, AbstractContextManager[Way]] = {"veth": direct(0)}
+    for number, accel in enumerate(options.accels, 1):
+        systems[f"floe {accel} microvm"] = ours(number, accel, rules)
+    systems[f"floe tcg {MACHINE}"] = ours(7, "tcg", rules, machine=MACHINE)
+    if kvm:
+        systems[f"linux kvm {MACHINE}"] = theirs(8, "kvm", rules)
+    systems[f"linux tcg {MACHINE}"] = theirs(9, "tcg", rules)
+    paths = {name: stack.enter_context(made) for name, made in systems.items()}
+    for path in list(paths.values())[1:] if rules[0] else ():
+        check_rules(path, rules[0])
+    return paths
+
+
+def _with_rules(options: Options, rules: Rules, kvm: bool) -> Report:
+    """All figures with so many rules more."""
+    rounds, seconds = (1, 0.8) if options.quick else (3, 1.0)
+    with ExitStack() as stack:
+        paths = _running(stack, options, rules, kvm)
+        routers = dict(list(paths.items())[1:])
+        fast = alternate(
+            rounds, {name: partial(rates, partial(load, path, seconds=seconds)) for name, path in routers.items()}
+        )
+        bulk = alternate(rounds, {name: partial(_bulk, path, options.seconds(4)) for name, path in routers.items()})
+        slowest = min(
+            median([run["loss_free_per_s"] for run in runs]) for name, runs in fast.items() if " tcg " in name
+        )
+        rate = max(slowest / 2, 100)
+        timed = {name: partial(load, path, rate, options.seconds(4), "time") for name, path in paths.items()}
+        late = alternate(rounds, timed)
+    runs = {name: [{**a, **b} for a, b in zip(fast[name], bulk[name], strict=True)] for name in routers}
+    for name, values in runs.items():
+        for run, took, straight in zip(values, late[name], late["veth"], strict=True):
+            run["added_p50_us"] = took["p50_us"] - straight["p50_us"]
+            run["added_p99_us"] = took["p99_us"] - straight["p99_us"]
+    return {
+        "ratios": ratios(runs),
+        **{name: {key: spread([run[key] for run in values], 1) for key in values[0]} for name, values in runs.items()},
+        "latency_at_per_s": round(rate),
+        "veth": {key: spread([run[key] for run in late["veth"]], 1) for key in ("p50_us", "p99_us")},
+    }
+
+
+def ratios(runs: dict[str, list[Report]]) -> Report:
+    """Ours to Linux with the same accelerator, round by round, each beside what it should be."""
+    out: Report = {}
+    for name, values in runs.items():
+        accel = name.split()[1]
+        linux = f"linux {accel} {MACHINE}"
+        if name != linux and linux in runs:
+            out[f"{name} : {linux}"] = {
+                key: {
+                    "goal": f"{'<=' if key.endswith('us') else '>='} {goal}",
+                    **spread([a[key] / b[key] for a, b in zip(values, runs[linux], strict=True)], 2),
+                }
+                for key, goal in (*GOALS.items(), ("loss_free_per_s", GOALS["per_s"]))
+            }
+    return out
+
+
+def _holds(make: Callable[[], AbstractContextManager[Way]]) -> bool:
+    """Whether so many flows find room."""
+    try:
+        with make() as path:
+            load(path, 2000, _MANY / 2000 + 1, "fill", _MANY)
+            return int(path.ask("flows")) >= _MANY
+    except FloeError:
+        return False
+
+
+def memory(options: Options) -> Report:
+    """The least memory that holds 10,000 flows, in steps, and the bytes of what is started."""
+    report: Report = {}
+    few = RULES["few rules"]
+    tries: dict[str, tuple[tuple[int, ...], int, Callable[[int], AbstractContextManager[Way]]]] = {
+        "floe": (_OURS_KIB, 1, lambda n: ours(1, options.accels[0], few, memory=f"{n}K", flows=_MANY + 240)),
+        "linux": (_THEIRS_MIB, 1024, lambda n: theirs(1, "tcg", few, memory=f"{n}M")),
+    }
+    for name, (sizes, unit, make) in tries.items():
+        for size in sizes:
+            say(f"packet: {_MANY} flows in {size * unit} KiB, {name}")
+            if _holds(partial(make, size)):
+                report[name] = {"least_kib": size * unit}
+                break
+    root = router("router", nft_rules(few), 65536)
+    report["floe"]["elf_bytes"] = build(GUESTS / "guest_router.py").stat().st_size
+    report["linux"]["kernel_and_initrd_bytes"] = kernel()[0].stat().st_size + root.stat().st_size
+    return report
+
+
+def _starts_with_kvm(options: Options) -> bool:
+    if "kvm" not in options.accels:
+        return False
+    try:
+        with theirs(7, "kvm", (0, False)):
+            return True
+    except VmError:
+        return False
+
+
+def bench(options: Options) -> Report:
+    """In turns. Ratios under KVM are there only where Linux starts under this machine's."""
+    if os.geteuid() != 0:
+        raise NotFound("network namespaces need root", hint="sudo")
+    for tool in ("nft", "iperf3"):
+        if shutil.which(tool) is None:
+            raise NotFound(f"{tool} is not installed", hint="make setup-tests")
+    kvm = _starts_with_kvm(options)
+    with direct(0) as path:
+        source = load(path, 10 * _MOST, 1.0)["offered_per_s"]
+    report: Report = {
+        "linux_under_kvm": "starts" if kvm else "does not start on this machine",
+        "vhost": os.access("/dev/vhost-net", os.R_OK | os.W_OK),
+        "source_per_s": round(source),
+    }
+    for name, rules in list(RULES.items())[::2] if options.quick else RULES.items():
+        say(f"packet: {name}")
+        report[name] = _with_rules(options, rules, kvm)
+    if not options.quick:
+        report["memory"] = memory(options)
+    return report
