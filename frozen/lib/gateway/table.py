@@ -73,7 +73,8 @@ class Table:
                 self.fail(key, "there is no %s; there are: %s" % (each, ", ".join(sorted(known)) or "none"))
         return found
 
-    def _checked(self, key: str, function: object, *args: object) -> object:
+    def checked(self, key: str, function: object, *args: object) -> object:
+        """What a function gives that raises ValueError."""
         try:
             return function(*args)
         except ValueError as exc:
@@ -83,7 +84,7 @@ class Table:
         """An address as it stands. family: it must be of this one."""
         value = self.text(key, default)
         if value is not default:
-            found = self._checked(key, address, value)[0]
+            found = self.checked(key, address, value)[0]
             if family not in (None, found):
                 self.fail(key, "%s is IPv%d; expected IPv%d" % (value, found, family))
         return value
@@ -93,13 +94,13 @@ class Table:
         found = self.items(key, default, words="an address, a/24 or a-b")
         for each in found or ():
             if each not in words:
-                self._checked(key, network_range, each)
+                self.checked(key, network_range, each)
         return found
 
     def ports(self, key: str, default: object = MISSING) -> list:
         """Ports and ranges of them."""
         found = self.items(key, default, (int, str), 'a port, or "a-b"')
         for each in found or ():
-            if self._checked(key, number_range, each, 65535, "port", {})[0] == 0:
+            if self.checked(key, number_range, each, 65535, "port", {})[0] == 0:
                 self.fail(key, "0 is no port; right: 1 to 65535, 'a-b'")
         return found

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: MIT
+"""Start, running and end of the firewall: rules in force, read again on wish, and what they tell passed on."""
+
+import asyncio
+import sys
+import time
+from syslog import NOTICE, WARNING, Syslog, told
+
+import network
+import packet
+import ruleset
+from appliance import App, Settings, SettingsError
+from gateway import Gateway, Plan, counters, flows, measure, routes, rules
+from zones import TABLES, Zones, rule_set
+
+DEFAULTS = {"flows": 0, "drop_echo": False, "log_denied": True, "log_console": False, "rules": "", "reload_s": 5}
+_TICK_MS = 200
+_TICKS = 5  # from one look at addresses and files to the next
+
+
+class Service:
+    """files: reload.Files in an image with disks, or None."""
+
+    running: object = None
+
+    def __init__(self, files: object) -> None:
+        self.app = App("firewall", DEFAULTS)
+        self.files = files
+        self._syslog = None
+        self._syslogs_before = (0, 0)  # sent and lost by those before
+        self._more = None  # what of ruleset is in force
+        settings = self.app.settings
+        if settings.flows < 0 or settings.reload_s < 0:
+            self.app.fail("flows and reload_s are 0 or more")
+        self.gateway = Gateway(settings.flows)
+        if files is not None:
+            files.have_changed(settings)  # since now
+        try:
+            self._take(settings)
+        except (ValueError, OSError, MemoryError) as exc:
+            self.app.fail(self._said(settings, exc))
+        self._measure()
+
+    # ---- rules ----------------------------------------------------------------------------------
+
+    def reload(self) -> bool:
+        """Read the settings again. If something is wrong with them, or with rules, those before stay in force."""
+        app = self.app
+        start = time.ticks_ms()
+        settings = None
+        try:
+            settings = Settings(app.name, app.settings.defaults)
+            self._take(settings)
+        except Exception as exc:  # of a file in Python anything
+            app.log.error("the rules stay as they were: %s", self._said(settings, exc))
+            return False
+        app.settings = settings
+        app.log.info("rules read again (%d ms)", time.ticks_diff(time.ticks_ms(), start))
+        return True
+
+    @staticmethod
+    def _said(settings: object, exc: Exception) -> str:
+        if isinstance(exc, SettingsError):
+            return str(exc)
+        if isinstance(exc, packet.RuleError):  # says which rule
+            return "%s: %s" % (settings.rules or "%s, ruleset.py" % settings.file, exc)
+        return "%s: %s" % (type(exc).__name__, exc)
+
+    def _take(self, settings: object) -> None:
+        """Have settings in force, or raise with all as it was."""
+        plan = Plan(settings, TABLES)
+        dhcp = [i for i, card in enumerate(network.route()) if card.ipconfig("dhcp4")]
+        zones = Zones(settings, plan, dhcp)
+        table = settings.tables.get("syslog")
+        log = self._syslog
+        if table is None:
+            log = None
+        elif log is None or log.made_of != table:
+            log = Syslog("%s: syslog" % plan.file, table, network.hostname(), self.app.name)
+        more = self._python(settings)
+        self.gateway.use(plan, rule_set(plan, zones, more))
+        self._more = _names_of(ruleset)
+        if log is not self._syslog and self._syslog is not None:
+            self._syslogs_before = self.syslog_counts()
+            self._syslog.close()
+        self._syslog = log
+
+    def _python(self, settings: object) -> object:
+        """Rules in Python: of a file, or of the module."""
+        if not settings.rules:
+            return ruleset
+        if self.files is None:
+            raise SettingsError("%s: rules: this image has no disk; `--variant disk` has" % (settings.file or "RULES"))
+        return self.files.rules(settings.rules)
+
+    # ---- telling --------------------------------------------------------------------------------
+
+    def syslog_counts(self) -> tuple:
+        sent, lost = self._syslogs_before
+        log = self._syslog
+        return (sent, lost) if log is None else (sent + log.sent, lost + log.lost)
+
+    def _measure(self) -> None:
+        app = self.app
+        measure(app, self.gateway)
+        app.check("routes", self.gateway.problems)
+        app.counter("firewall_syslog_sent_total", "Lines sent.", function=lambda: self.syslog_counts()[0])
+        app.counter("firewall_syslog_lost_total", "Lines lost.", function=lambda: self.syslog_counts()[1])
+
+    def _tell(self) -> None:
+        """Pass on what rules have told since the last time."""
+        log, app = self._syslog, self.app
+        if log is None and not app.settings.log_console:
+            return
+        found = packet.rule_log()
+        if found:
+            cards = {number: name for name, number in self.gateway.plan.cards.items()}
+            offset = time.time_ns() - time.ticks_us() * 1000
+            for record in found:
+                text = told(record, cards)
+                if log is not None:
+                    refused = record.text.startswith(("denied", "spoofed"))
+                    log.put(WARNING if refused else NOTICE, offset + record.time_ns, text)
+                if app.settings.log_console:
+                    app.log.line(text)
+        if log is not None:
+            log.send()
+
+    # ---- running --------------------------------------------------------------------------------
+
+    async def serve(self) -> None:
+        app = self.app
+        app.ready()
+        app.log.info("%d zones in force, %d cards", len(app.settings.tables["zones"]), len(self.gateway.plan.cards))
+        turn = 0
+        try:
+            while True:
+                turn += 1
+                try:
+                    self._tell()
+                    if turn % _TICKS == 0:
+                        self.gateway.refresh()
+                        self._look()
+                except Exception as exc:  # no memory, or an address that cannot be
+                    app.log.exception(exc)
+                await asyncio.sleep_ms(_TICK_MS)
+        finally:
+            self._tell()
+            if self._syslog is not None:
+                self._syslog.close()
+
+    def _look(self) -> None:
+        """Whether something has changed: a file, or the module by `floe swap`."""
+        if self.files is not None and self.files.have_changed(self.app.settings):
+            self.reload()
+        elif _names_of(ruleset) != self._more:
+            self._more = _names_of(ruleset)
+            self.reload()
+
+
+def _names_of(module: object) -> tuple:
+    return tuple(
+        [id(getattr(module, name)) for name in ("rules", "prerouting", "input", "forward", "postrouting", "chains")]
+    )
+
+
+def reload() -> None:
+    """For `floe exec NAME 'import service; service.reload()'` of a dev image."""
+    Service.running.reload()
+
+
+async def _commands(names: dict) -> None:
+    """Lines of the console, each a command."""
+    from appliance.console import Console
+
+    class Loop:  # one stream, waited for by this task
+        stream = None
+
+        def watch(self, stream: object, target: object, events: int) -> None:
+            self.stream = stream
+
+        def unwatch(self, stream: object) -> None:
+            self.stream = None
+
+    loop = Loop()
+    console = Console(loop, "firewall", names)
+    while loop.stream is not None:
+        yield asyncio.core._io_queue.queue_read(loop.stream)
+        try:
+            console.ready(1)
+        except Exception as exc:
+            sys.print_exception(exc)
+
+
+def run(files: object = None) -> None:
+    """files: of an image with disks."""
+    service = Service.running = Service(files)
+
+    async def main() -> None:
+        names = {"reload": service.reload, "routes": routes, "flows": flows, "counters": counters, "rules": rules}
+        task = asyncio.create_task(_commands(names))
+        try:
+            await service.serve()
+        finally:
+            task.cancel()
+
+    service.app.run(main())

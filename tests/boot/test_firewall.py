@@ -1,0 +1,358 @@
+# SPDX-License-Identifier: MIT
+"""images/firewall between hosts that are network namespaces: who reaches whom, and what is told of the others."""
+
+from __future__ import annotations
+
+import datetime
+import http.client
+import re
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from scapy.layers.inet import IP, UDP
+from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import Ether
+from scapy.packet import Raw
+
+from floe.testing import Boot, Guest
+from tests.boot import firewallsite as fw
+from tests.boot import packetpeer
+from tests.support.command import floe
+
+OPEN, SILENT, REFUSED = "open", "silent", "refused"
+
+
+@pytest.fixture
+def edge(boot: Boot, tmp_path: Path) -> Iterator[fw.Site]:
+    with fw.site(boot, fw.folder(tmp_path / "edge", fw.FILE)) as site:
+        yield site
+
+
+def test_who_reaches_whom(edge: fw.Site) -> None:
+    """Each way between zones, by TCP of both families and ping."""
+    dmz, wan, lan = edge.hosts["dmz"], edge.hosts["wan"], edge.hosts["lan"]
+    with (
+        fw.web(dmz, "10.2.0.2"), fw.web(dmz, "2001:db8:2::2"), fw.web(dmz, "10.2.0.2", 81), fw.web(wan, "192.0.2.2"),
+        fw.web(wan, "2001:db8:9::2"), fw.web(lan, "10.1.0.2"), fw.web(lan, "2001:db8:1::2"),
+    ):  # fmt: skip
+        wanted = {
+            ("wan", "10.2.0.2", 80): OPEN,
+            ("wan", "2001:db8:2::2", 80): OPEN,
+            ("wan", "10.2.0.2", 81): SILENT,
+            ("wan", "10.1.0.2", 80): SILENT,
+            ("wan", "2001:db8:1::2", 80): SILENT,
+            ("wan", "192.0.2.1", fw.ADMIN): SILENT,
+            ("lan", "10.2.0.2", 80): OPEN,
+            ("lan", "2001:db8:2::2", 80): OPEN,
+            ("lan", "10.2.0.2", 81): REFUSED,
+            ("lan", "192.0.2.2", 80): OPEN,
+            ("lan", "2001:db8:9::2", 80): OPEN,
+            ("lan", "10.1.0.1", fw.ADMIN): OPEN,
+            ("lan", "10.1.0.1", 22): SILENT,
+            ("dmz", "10.1.0.2", 80): SILENT,
+            ("dmz", "192.0.2.2", 80): SILENT,
+            ("dmz", "2001:db8:9::2", 80): SILENT,
+            ("dmz", "10.2.0.1", fw.ADMIN): SILENT,
+        }
+        assert {key: edge.tcp(*key) for key in wanted} == wanted
+        assert lan.call(fw.client_address, "http://192.0.2.2/") == "192.0.2.1"  # behind the firewall's address
+        assert wan.call(fw.client_address, "http://10.2.0.2/") == "192.0.2.2"
+        assert lan.call(fw.client_address, "http://[2001:db8:9::2]/") == "2001:db8:1::2"
+    pings = {("lan", "192.0.2.2"): True, ("lan", "2001:db8:9::2"): True, ("wan", "10.2.0.2"): False,
+             ("wan", "192.0.2.1"): True, ("dmz", "2001:db8:2::1"): True, ("wan", "2001:db8:1::2"): False}  # fmt: skip
+    assert {key: edge.ping(*key) for key in pings} == pings
+    assert (
+        edge.count("web") >= 4 and edge.count("denied dmz to inside") >= 1 and edge.count("denied inside to this") >= 1
+    )
+
+
+def test_whose_packets_come_from_where(edge: fw.Site) -> None:
+    udp = UDP(sport=4, dport=5) / Raw(b"x")
+    edge.send("wan", IP(src="10.1.0.9", dst="10.2.0.2") / udp, IPv6(src="2001:db8:2::9", dst="2001:db8:1::2") / udp)
+    edge.send("lan", IP(src="10.2.0.9", dst="192.0.2.2") / udp, IPv6(src="2001:db8:9::9", dst="2001:db8:9::2") / udp)
+    edge.send("dmz", IP(src="192.0.2.9", dst="10.1.0.2") / udp, IP(src="10.2.0.9", dst="10.1.0.2") / udp)
+    assert [edge.count(f"spoofed {zone}") for zone in ("outside", "inside", "dmz")] == [2, 2, 1]
+    assert edge.count("denied dmz to inside") == 1
+
+
+def test_a_forwarded_port(boot: Boot, tmp_path: Path) -> None:
+    """From outside, from inside by the same address, and from beside the server; no echo of anybody's."""
+    text = "drop_echo = true\n" + fw.FILE + FORWARD
+    with fw.site(boot, fw.folder(tmp_path / "edge", text)) as edge, fw.web(edge.hosts["dmz"], "10.2.0.2", 8000):
+        seen = {where: edge.hosts[where].call(fw.client_address, "http://192.0.2.1:8080/") for where in fw.MACS}
+        assert seen == {"wan": "192.0.2.2", "lan": "10.1.0.2", "dmz": "10.2.0.1"}
+        assert edge.tcp("wan", "192.0.2.1", 8000) == edge.tcp("wan", "10.2.0.2", 8000) == SILENT
+        assert edge.tcp("lan", "192.0.2.1", 9000) == SILENT  # without a hairpin
+        pings = [("lan", "192.0.2.2"), ("wan", "192.0.2.1"), ("lan", "2001:db8:1::1"), ("lan", "2001:db8:9::2")]
+        assert not any(edge.ping(*each) for each in pings)
+        assert edge.count("echo") == 4
+        flows = edge.vm
+        flows.send(b"flows\n")
+        flows.expect(
+            r"tcp +192\.0\.2\.2:\d+ +192\.0\.2\.1:8080 +192\.0\.2\.2:\d+ -> 10\.2\.0\.2:8000 ", timeout=fw.WAIT_S
+        )
+        flows.expect(r"\d+ of \d+ flows", timeout=fw.WAIT_S)
+        for command, said in (
+            (b"routes", "2001:db8:2::/64 "),
+            (b"rules", "spoofed|web|echo +4"),
+            (b"counters", "forwarded +"),
+        ):
+            flows.send(command + b"\n")
+            flows.expect(said, timeout=fw.WAIT_S)
+
+
+FORWARD = """
+[[forward]]
+in = "wan"
+port = 8080
+to = "10.2.0.2"
+to-port = 8000
+[[forward]]
+in = "wan"
+port = 9000
+to = "10.2.0.2"
+to-port = 8000
+hairpin = false
+"""
+SYSLOG = """
+[[allow]]
+name = "a few"
+from = "inside"
+to = "dmz"
+proto = "udp"
+port = 7
+limit = "1/h"
+burst = 3
+log = true
+[[deny]]
+name = "the rest"
+from = "inside"
+to = "outside"
+proto = "udp"
+port = "1-1023"
+source = "10.1.0.2-10.1.0.3"
+[syslog]
+server = "10.1.0.2"
+port = 5514
+proto = "%s"
+facility = "local4"
+"""
+LINE = re.compile(r"<(\d+)>1 (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z) (\S+) firewall - - - (.*)")
+
+
+def received(sock: socket.socket, count: int) -> list[str]:
+    """Lines of syslog, by datagrams or by octets counted."""
+    sock.settimeout(fw.WAIT_S)
+    if sock.type == socket.SOCK_DGRAM:
+        return [sock.recv(4096).decode() for _ in range(count)]
+    conn, _ = sock.accept()
+    conn.settimeout(fw.WAIT_S)
+    with conn, conn.makefile("rb") as file:
+        found = []
+        for _ in range(count):
+            digits = b""
+            while not digits.endswith(b" "):
+                digits += file.read(1)
+            found.append(file.read(int(digits)).decode())
+        return found
+
+
+@pytest.mark.parametrize("proto", ["udp", "tcp"])
+def test_syslog(boot: Boot, tmp_path: Path, proto: str) -> None:
+    def server() -> socket.socket:
+        kind = socket.SOCK_DGRAM if proto == "udp" else socket.SOCK_STREAM
+        sock = socket.socket(socket.AF_INET, kind)
+        sock.bind(("10.1.0.2", 5514))
+        if proto == "tcp":
+            sock.listen()
+        return sock
+
+    image = fw.folder(tmp_path / "edge", fw.FILE + SYSLOG % proto)
+    with fw.site(boot, image) as edge, edge.hosts["lan"].call(server) as sock:
+        edge.send("lan", *[IP(src="10.1.0.2", dst="10.2.0.2") / UDP(sport=1000 + n, dport=7) for n in range(5)])
+        edge.send("lan", *[IP(src="10.1.0.2", dst="192.0.2.2") / UDP(sport=1000 + n, dport=7) for n in range(2)])
+        edge.send("wan", IP(src="10.1.0.9", dst="10.2.0.2") / UDP(sport=4, dport=5) / Raw(b"x"))
+        lines = [LINE.fullmatch(line) for line in received(sock, 6)]
+        told = {each[4]: (int(each[1]), each[2]) for each in lines if each}
+        ends = "proto=17 src=10.1.0.2 dst=10.2.0.2 sport=%d dport=7 length=28"
+        assert sorted(told) == [
+            *[f"a few: in=lan out=dmz {ends}" % n for n in (1000, 1001, 1002)],
+            *[f"denied inside to dmz: in=lan out=dmz {ends}" % n for n in (1003, 1004)],
+            "spoofed outside: in=wan out=this proto=17 src=10.1.0.9 dst=10.2.0.2 sport=4 dport=5 length=29",
+        ]
+        assert {priority for priority, _ in told.values()} == {20 * 8 + 4, 20 * 8 + 5}
+        now = datetime.datetime.now(datetime.UTC)
+        assert all(abs((datetime.datetime.fromisoformat(at) - now).total_seconds()) < 60 for _, at in told.values())
+        assert edge.count("a few") == 3 and edge.count("the rest") == 2
+        page = edge.page()[1]
+        assert "firewall_syslog_sent_total 6" in page and "firewall_syslog_lost_total 0" in page
+
+
+def test_pages_by_curl(edge: fw.Site) -> None:
+    assert edge.page("health") == (200, "ok\n") and edge.page("ready") == (200, "ok\n")
+    status, page = edge.page()
+    assert status == 200
+    for name in ("packet_flows ", 'packet_card_bytes_total{card="dmz",what="sent"} ', 'floe_info{name="edge"',
+                 'packet_packets_total{result="local"} ', 'packet_rule_bytes_total{rule="metrics"} '):  # fmt: skip
+        assert name in page, name
+
+
+def test_many_flows_in_little_memory(boot: Boot, tmp_path: Path) -> None:
+    """10,000 flows in 8 MiB: when more begin, those that nobody answered give way, and a connection goes on."""
+    text = fw.FILE.replace("flows = 2000", "flows = 10000")
+    with (
+        fw.site(boot, fw.folder(tmp_path / "edge", text), memory="8M") as edge,
+        fw.web(edge.hosts["wan"], "2001:db8:9::2"),
+    ):
+        talk = Talk("2001:db8:1::2")
+        thread = threading.Thread(target=edge.hosts["lan"].call, args=(talk.run, "2001:db8:9::2"))
+        thread.start()
+        try:
+            for first in range(0, 11000, 500):
+                edge.hosts["lan"].call(flood, edge.hosts["lan"].tap, range(first, first + 500))
+                time.sleep(0.05)
+            found = number(edge.page()[1], "packet_flows")
+            assert 9990 <= found <= 10000
+            before = talk.answers
+            time.sleep(1)
+        finally:
+            talk.ends = True
+            thread.join()
+        assert talk.wrong is None and talk.answers > before
+        page = edge.page()[1]
+        assert 9990 <= number(page, "packet_flows") <= 10000
+        print("free RAM", number(page, "floe_ram_free_bytes"), "Python", number(page, "floe_gc_total_bytes"))
+
+
+def flood(device: str, numbers: range) -> None:
+    """UDP from inside to outside, another flow each."""
+    whole = Ether(dst=fw.MACS["lan"], src=packetpeer.hardware(device)) / IPv6(src="2001:db8:1::2", dst="2001:db8:9::2")
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sock:
+        sock.bind((device, packetpeer.ALL))
+        frame = bytearray(bytes(whole / UDP(sport=1, dport=9, chksum=1) / Raw(b"x")))
+        for n in numbers:
+            frame[54:56] = (20000 + n).to_bytes(2, "big")
+            sock.send(frame)
+
+
+def number(page: str, metric: str) -> int:
+    return int(next(line for line in page.splitlines() if line.startswith(metric + " ")).rsplit(" ", 1)[1])
+
+
+# ---- rules that change ----------------------------------------------------------------------------------
+
+PYTHON = """
+from packet import Set, accept, count, drop, reject, rule
+
+friends = Set("friends", ["192.0.2.2"])
+forward = [
+    rule(src=friends, proto="tcp", dport=81) >> count("friends") >> accept,
+    rule(in_="lan", proto="tcp", dport=80, dst="192.0.2.2") >> reject("tcp-reset"),
+]
+"""
+
+
+def test_rules_change_while_packets_flow(boot: Boot, tmp_path: Path) -> None:
+    """A file of rules on a disk, and the settings: read again when they change; a wrong one changes nothing; connections
+    and flows go on."""
+    image = fw.folder(tmp_path / "edge", fw.FILE)
+    disk = tmp_path / "rules.img"
+    assert floe("disk", "create", disk, "--size", "4M").returncode == 0
+    for name, text in (("firewall.toml", 'rules = "/rules.py"\nreload_s = 1\n' + fw.FILE), ("rules.py", PYTHON)):
+        (tmp_path / name).write_text(text)
+        assert floe("disk", "cp", disk, tmp_path / name, ":/").returncode == 0
+    toml = '[variant.disk]\nmain = "disk.py"\ndisks = true\n'
+    fw.folder(image, fw.FILE, toml)
+    with (
+        fw.site(boot, image, variant="disk", dev=True, disks=[str(disk)], memory="32M") as edge,
+        fw.web(edge.hosts["dmz"], "10.2.0.2"), fw.web(edge.hosts["dmz"], "10.2.0.2", 81),
+        fw.web(edge.hosts["wan"], "192.0.2.2"),
+    ):  # fmt: skip
+        vm, talk = edge.vm, Talk("192.0.2.2")
+        assert (edge.tcp("wan", "10.2.0.2", 81), edge.tcp("lan", "192.0.2.2", 80)) == (OPEN, REFUSED)
+        thread = threading.Thread(target=edge.hosts["wan"].call, args=(talk.run, "10.2.0.2"))
+        thread.start()
+        try:
+            for text, said in (
+                (PYTHON + "rule(\n", "error firewall: the rules stay as they were: /rules.py: line 10: SyntaxError: "),
+                (PYTHON + "forward[0] >> undefined\n", "/rules.py: line 9: NameError: name 'undefined' isn't defined"),
+                (
+                    PYTHON.replace("dport=81", "dport=0x10000"),
+                    "/rules.py: chain 'forward', rule 3: rule(src=Set('friends'), ",
+                ),
+            ):
+                put(vm, "/rules.py", text)
+                vm.expect_exact(said, timeout=fw.WAIT_S)
+                assert (edge.tcp("wan", "10.2.0.2", 81), edge.tcp("lan", "192.0.2.2", 80)) == (OPEN, REFUSED)
+            put(vm, "/firewall.toml", 'rules = "/rules.py"\nreload_s = 1\n' + fw.FILE.replace("2001:db8:2::2", "::x"))
+            vm.expect_exact("/firewall.toml: allow 1: destination: '::x' is no address", timeout=fw.WAIT_S)
+            put(vm, "/firewall.toml", "reload_s = 1\n" + fw.FILE.replace('["outside", "inside"]', '"inside"'))
+            vm.expect_exact("info firewall: rules read again (", timeout=fw.WAIT_S)
+            assert (edge.tcp("wan", "10.2.0.2", 81), edge.tcp("lan", "192.0.2.2", 80)) == (SILENT, OPEN)
+            assert edge.tcp("wan", "10.2.0.2", 80) == SILENT
+            before = talk.answers
+            time.sleep(1)
+        finally:
+            talk.ends = True
+            thread.join()
+        assert talk.wrong is None and talk.answers > before + 1 > 20  # on the connection that was there
+        assert "Traceback" not in vm.console_text
+
+
+def put(vm: Guest, path: str, text: str) -> None:
+    vm.exec(f"with open({path!r}, 'w') as f: f.write({text!r})")
+
+
+class Talk:
+    """One connection that asks again and again."""
+
+    def __init__(self, seen: str) -> None:
+        """seen: the client's address as the server sees it."""
+        self.seen = seen.encode()
+        self.answers, self.ends = 0, False
+        self.wrong: Exception | None = None
+
+    def run(self, address: str) -> None:
+        try:
+            connection = http.client.HTTPConnection(address, 80, timeout=fw.WAIT_S)
+            while not self.ends:
+                connection.request("GET", "/")
+                assert connection.getresponse().read() == self.seen
+                connection.auto_open = 0
+                self.answers += 1
+                time.sleep(0.02)
+            connection.close()
+        except Exception as e:
+            self.wrong = e
+
+
+def test_floe_swap(boot: Boot, tmp_path: Path) -> None:
+    """The module ruleset of a dev image is another: its rules are in force a second later; a wrong one's are not."""
+    with (
+        fw.site(boot, fw.folder(tmp_path / "edge", fw.FILE), dev=True, memory="32M") as edge,
+        fw.web(edge.hosts["wan"], "192.0.2.2"),
+    ):
+        assert edge.tcp("lan", "192.0.2.2", 80) == OPEN
+        swap(edge.vm, "from packet import rule, drop\nforward = [rule(proto='tcp', dport=80) >> drop]\n" + REST)
+        edge.vm.expect_exact("info firewall: rules read again (", timeout=fw.WAIT_S)
+        assert edge.tcp("lan", "192.0.2.2", 80) == SILENT
+        swap(edge.vm, "from packet import rule, drop\nforward = [rule(dport=80) >> drop]\n" + REST)
+        edge.vm.expect_exact("the rules stay as they were: /rom/firewall.toml, ruleset.py: chain 'forward', rule 3: ")
+        edge.vm.expect_exact("dport needs proto='tcp', proto='udp' or both in its rule", timeout=fw.WAIT_S)
+        assert edge.tcp("lan", "192.0.2.2", 80) == SILENT
+        assert "10.1.0.0/24" in edge.vm.exec("routes()") and "flows" in edge.vm.exec("flows()")
+        assert "forwarded" in edge.vm.exec("rules(); counters()")
+        swap(edge.vm, "forward = []\n" + REST)
+        edge.vm.expect_exact("info firewall: rules read again (", timeout=fw.WAIT_S)
+        assert edge.tcp("lan", "192.0.2.2", 80) == OPEN
+
+
+REST = "rules = None\nprerouting = []\ninput = []\npostrouting = []\nchains = {}\n"
+
+
+def swap(vm: Guest, code: str) -> None:
+    vm.exec(f"import floe; floe.swap('ruleset', {code!r})")
