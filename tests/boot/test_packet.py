@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import hashlib
 import json
@@ -11,75 +10,25 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from scapy.layers.inet import ICMP, IP, UDP
 from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6TimeExceeded, IPv6
-from scapy.layers.l2 import Ether
-from scapy.packet import Packet, Raw
+from scapy.packet import Raw
 
-from floe.testing import Boot, Guest
+from floe.testing import Boot
 from tests.boot import packetpeer
-from tests.support.spaces import Space, spaces
+from tests.boot.packetrouter import Router, routing
+from tests.support.spaces import Space
 
 HERE = Path(__file__).resolve().parent
-DEADLINE_S = 180
-WAIT_S = 20.0
 LARGE = 10 << 20
-MACS = ("02:00:00:00:01:01", "02:00:00:00:02:01")
-
-
-@dataclass
-class Router:
-    """left - VM - right; behind right is 10.3.0.1, 2001:db8:3::1."""
-
-    vm: Guest
-    left: Space
-    right: Space
-
-    def ask(self, what: str) -> Any:
-        """What the guest says of its counters or routes."""
-        self.vm.send(what.encode() + b"\n")
-        self.vm.expect(rf"{what} (.*) end", timeout=WAIT_S)
-        return ast.literal_eval(self.vm.match[1])
-
-    def from_left(self, *packets: Packet, expect: type[Packet], timeout_s: float = WAIT_S) -> Packet | None:
-        """Send from the left host to the VM; what comes back there of this layer."""
-
-        def work() -> Packet | None:
-            own = packetpeer.hardware(self.left.tap)
-            frames = [Ether(dst=MACS[0], src=own) / packet for packet in packets]
-            return packetpeer.exchange(self.left.tap, frames, lambda f: expect in f, timeout_s)
-
-        return self.left.call(work)
-
-
-@contextlib.contextmanager
-def routing(boot: Boot, guest: str, *, behind: bool) -> Iterator[Router]:
-    """The VM between its hosts; behind: the right host knows the way to the left one, and has more addresses."""
-    with spaces("l", "r") as (left, right):
-        net = [
-            f"tap:{left.tap},mac={MACS[0]},ip=10.1.0.1/24,ip6=2001:db8:1::1/64",
-            f"tap:{right.tap},mac={MACS[1]},ip=10.2.0.1/24,ip6=2001:db8:2::1/64",
-        ]
-        vm = boot(HERE / guest, deadline_s=DEADLINE_S, net=net, memory="64M")
-        vm.expect_exact("forwarding")
-        left.join("10.1.0.2/24", "2001:db8:1::2/64", gateways=("10.1.0.1", "2001:db8:1::1"))
-        ways = ("10.2.0.1", "2001:db8:2::1") if behind else ("2001:db8:2::1",)
-        right.join("10.2.0.2/24", "2001:db8:2::2/64", gateways=ways)
-        until_there(left, "10.1.0.1")
-        yield Router(vm, left, right)
-        vm.send(b"stop\n")
-        assert vm.wait() == 0
-        assert "Traceback" not in vm.console_text and "PANIC" not in vm.console_text
 
 
 @pytest.fixture
 def router(boot: Boot) -> Iterator[Router]:
-    with routing(boot, "guest_packet.py", behind=True) as router:
+    with routing(boot, HERE / "guest_packet.py", behind=True) as router:
         router.right.ip("addr", "add", "10.3.0.1/32", "dev", "lo")
         router.right.ip("addr", "add", "2001:db8:3::1/128", "dev", "lo")
         yield router
@@ -87,14 +36,8 @@ def router(boot: Boot) -> Iterator[Router]:
 
 @pytest.fixture
 def firewall(boot: Boot) -> Iterator[Router]:
-    with routing(boot, "guest_packet_firewall.py", behind=False) as router:
+    with routing(boot, HERE / "guest_packet_firewall.py", behind=False) as router:
         yield router
-
-
-def until_there(space: Space, address: str) -> None:
-    end = time.monotonic() + WAIT_S
-    while not space.call(packetpeer.ping, address, 56, 1.0):
-        assert time.monotonic() < end, f"{address} does not answer"
 
 
 @contextlib.contextmanager
