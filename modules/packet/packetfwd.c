@@ -13,6 +13,7 @@
 
 enum { RESET = -1 }; // in an ICMP error's place
 enum { DONT_FRAGMENT = 0x40, GSO_SIZE_MIN = 48, TCP_SUM_AT = 16, UDP_SUM_AT = 6, LINK_MTU6 = 1280 };
+enum { DHCP_SERVER = 67, DHCP_CLIENT = 68 };
 
 const char *const packet_stat_names[PACKET_N_COUNT] = {
     [PACKET_N_FORWARDED] = "forwarded",
@@ -294,6 +295,13 @@ static packet_fate_t group(packet_fwd_t *w, packet_t *p) {
     return packet_filter_group(&s, p) == PACKET_GOES ? PACKET_PASSED : drop(w, PACKET_N_FILTERED);
 }
 
+// An answer of DHCP to a card that has no address yet, sent to the one that it is offered (RFC 2131, section 4.1).
+static bool is_lease(const packet_fwd_t *w, const packet_key_t *k) {
+    static const uint8_t none[4];
+    return k->family == 4 && k->proto == PACKET_UDP && k->sport == DHCP_SERVER && k->dport == DHCP_CLIENT &&
+           k->fragment == PACKET_WHOLE && memcmp(w->base.card[k->in].ip4, none, sizeof none) == 0;
+}
+
 static packet_fate_t route(packet_fwd_t *w, packet_t *p) {
     packet_key_t *k = &p->key;
     packet_pass_t s = {.flows = w->flows, .now_ns = w->base.now_ns};
@@ -305,8 +313,9 @@ static packet_fate_t route(packet_fwd_t *w, packet_t *p) {
         return stop(w, p, step, &s);
     }
     const packet_hop_t *hop = packet_route_find(&w->routes, k->family, k->dst);
-    if (on_link_only(k) || (hop != NULL && (hop->kind == PACKET_ROUTE_LOCAL ||
-                                            (hop->kind == PACKET_ROUTE_BROADCAST && hop->card == k->in)))) {
+    if (on_link_only(k) || is_lease(w, k) ||
+        (hop != NULL &&
+         (hop->kind == PACKET_ROUTE_LOCAL || (hop->kind == PACKET_ROUTE_BROADCAST && hop->card == k->in)))) {
         step = packet_filter_input(&s, p);
         w->base.count[PACKET_N_LOCAL] += step == PACKET_GOES;
         return step == PACKET_GOES ? PACKET_PASSED : stop(w, p, step, &s);

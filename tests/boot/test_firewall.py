@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import http.client
 import re
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from scapy.layers.dhcp import BOOTP, DHCP
 from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
@@ -22,6 +24,7 @@ from floe.testing import Boot, Guest
 from tests.boot import firewallsite as fw
 from tests.boot import packetpeer
 from tests.support.command import floe
+from tests.support.spaces import spaces
 
 OPEN, SILENT, REFUSED = "open", "silent", "refused"
 
@@ -241,6 +244,53 @@ def flood(device: str, numbers: range) -> None:
 
 def number(page: str, metric: str) -> int:
     return int(next(line for line in page.splitlines() if line.startswith(metric + " ")).rsplit(" ", 1)[1])
+
+
+def test_an_address_by_dhcp(boot: Boot, tmp_path: Path) -> None:
+    """A card that has none when rules are in force gets one, by answers to that address; forwarded ports follow."""
+    ends = threading.Event()
+    with spaces("w", "l", "d") as made:
+        hosts = dict(zip(fw.MACS, made, strict=True))
+        cards = [fw.net(host, name) for name, host in hosts.items()]
+        cards[0] = f"tap:{hosts['wan'].tap},mac={fw.MACS['wan']}"
+        vm = boot(fw.folder(tmp_path / "edge", fw.FILE + FORWARD), deadline_s=fw.DEADLINE_S, net=cards, memory="16M")
+        vm.expect_exact("zones in force")
+        for name, host in hosts.items():
+            host.join(f"{fw.NETS[name][0]}.2/24", gateways=(f"{fw.NETS[name][0]}.1",))
+        edge = fw.Site(vm, hosts)
+        server = threading.Thread(target=hosts["wan"].call, args=(answer_dhcp, hosts["wan"].tap, ends))
+        server.start()
+        try:
+            edge.until_there("wan", "192.0.2.50")
+        finally:
+            ends.set()
+            server.join()
+        with fw.web(hosts["dmz"], "10.2.0.2", 8000):
+            end = time.monotonic() + fw.WAIT_S
+            while edge.tcp("wan", "192.0.2.50", 8080) != OPEN:
+                assert time.monotonic() < end, vm.console_text
+        assert edge.tcp("wan", "192.0.2.50", fw.ADMIN) == SILENT
+        vm.stop()
+        assert vm.wait() == 0 and "Traceback" not in vm.console_text
+
+
+def answer_dhcp(device: str, ends: threading.Event) -> None:
+    """A server that has 192.0.2.50 for everybody, and sends its answers there."""
+    own = packetpeer.hardware(device)
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(packetpeer.ALL)) as sock:
+        sock.bind((device, packetpeer.ALL))
+        sock.settimeout(0.2)
+        while not ends.is_set():
+            with contextlib.suppress(TimeoutError):
+                asked = Ether(sock.recv(2048))
+                if DHCP not in asked or asked[UDP].dport != 67:
+                    continue
+                kind = {1: "offer", 3: "ack"}[asked[DHCP].options[0][1]]
+                options = [("message-type", kind), ("server_id", "192.0.2.2"), ("lease_time", 600),
+                           ("subnet_mask", "255.255.255.0"), ("router", "192.0.2.2"), "end"]  # fmt: skip
+                said = BOOTP(op=2, xid=asked[BOOTP].xid, yiaddr="192.0.2.50", chaddr=asked[BOOTP].chaddr)
+                ends_ = IP(src="192.0.2.2", dst="192.0.2.50") / UDP(sport=67, dport=68)
+                sock.send(bytes(Ether(src=own, dst=asked.src) / ends_ / said / DHCP(options=options)))
 
 
 # ---- rules that change ----------------------------------------------------------------------------------

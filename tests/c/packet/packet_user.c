@@ -412,6 +412,8 @@ static void command(const talk_t *t) {
         device[n].features = (uint32_t)talk_number(t, 3);
         w.base.card[n].up = talk_number(t, 4) != 0;
         room[n] = (unsigned)talk_number(t, 5);
+    } else if (talk_is(t, "bare")) {
+        memset(w.base.card[talk_number(t, 1)].ip4, 0, 4);
     } else if (talk_is(t, "frame")) {
         frame(t);
     } else if (talk_is(t, "rules")) {

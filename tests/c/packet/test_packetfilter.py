@@ -209,6 +209,22 @@ def test_input(engine: Engine) -> None:
     assert fate(answer) == "passed"
 
 
+def test_an_address_by_dhcp(engine: Engine) -> None:
+    """The answer comes to an address that no card has; it is this machine's only where its card has none."""
+    answer = Ether(dst=mac(0), src=INSIDE) / IP(src="10.9.0.2", dst="10.9.0.50") / UDP(sport=67, dport=68) / BOOTP()
+    assert engine.receive(0, answer).fate == "dropped"
+    engine.harness.do("bare", 0)
+    assert engine.receive(0, answer).fate == "passed"
+    assert engine.receive(1, answer).fate == "dropped"
+    engine.rules(input=say.Chain("input", policy=say.drop, rules=[say.rule(proto="udp", sport=67) >> say.accept]))
+    assert engine.receive(0, answer).fate == "passed"
+    answer[UDP].sport = 66
+    assert engine.receive(0, answer).fate == "dropped"
+    answer[UDP].sport = 67
+    engine.rules(input=say.Chain("input", policy=say.drop, rules=[]))
+    assert engine.receive(0, answer).fate == "dropped"
+
+
 def test_no_frame_gets_around_the_rules(engine: Engine) -> None:
     engine.rules(input=say.Chain("input", policy=say.drop, rules=[]))
     frame = to(0, IP(src="10.0.0.2", dst="10.0.0.1") / TCP(dport=22))
