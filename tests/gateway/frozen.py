@@ -41,11 +41,20 @@ class Engine:
         self.routes: dict[str, tuple[Any, Any]] = {}
         self.errors: dict[str, int] = {}  # of routes
         self.program = b""
+        self.full = False
 
     def add(self, prefix: str, via: Any, card: Any) -> None:
+        if self.full:
+            self.full = False
+            raise MemoryError
         if prefix in self.errors:
             raise OSError(self.errors[prefix], "")
         self.routes[prefix] = (via, card)
+
+    def track(self, flows: int) -> None:
+        if flows == 99:
+            raise OSError(12, "")
+        self.said.append(("track", flows))
 
     def load(self, program: bytes) -> None:
         self.program = program
@@ -58,7 +67,7 @@ class Engine:
                 "add": self.add,
                 "remove": self.routes.pop,
                 "forward": lambda on: note(("forward", on)),
-                "track": lambda flows: note(("track", flows)),
+                "track": self.track,
                 "counters": lambda: {"forwarded": 7, "forwarded_bytes": 700, "bad": 0},
                 "routes": lambda: [("10.3.0.0", 16, "10.2.0.2", 1, "static")],
                 "flows": self.flows,

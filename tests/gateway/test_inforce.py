@@ -71,6 +71,20 @@ def test_what_cannot_be_leaves_all_as_it_was(lib: SimpleNamespace, engine: Engin
     assert engine.program == before and gateway.plan is plan
 
 
+def test_what_there_is_no_memory_for(lib: SimpleNamespace, engine: Engine) -> None:
+    plan = lib.gateway.Plan(settings(FILE))
+    with pytest.raises(lib.appliance.SettingsError, match="flows = 99: there is no memory for so many"):
+        lib.gateway.Gateway(99).use(plan, plan.rule_set())
+    gateway = lib.gateway.Gateway()
+    gateway.use(plan, plan.rule_set())
+    before = engine.program
+    other = lib.gateway.Plan(settings(FILE.replace("10.3.0.0", "10.4.0.0").replace("8080", "8081")))
+    engine.full = True
+    with pytest.raises(MemoryError):
+        gateway.use(other, other.rule_set())
+    assert engine.program == before and engine.routes == {"10.3.0.0/16": ("10.1.0.2", None)} and gateway.plan is plan
+
+
 def test_what_comes_later(lib: SimpleNamespace, engine: Engine) -> None:
     """A card's address by DHCP, and with it the network of a gateway."""
     engine.cards[0].address = "0.0.0.0"

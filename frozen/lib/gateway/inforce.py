@@ -24,13 +24,16 @@ class Gateway:
         """Have a plan and its rule set in force, in place of those before, which stay if it raises: RuleError,
         SettingsError, MemoryError. Forwarding begins with the first one."""
         if self.plan is None and self._flows:
-            packet.track(self._flows)
+            try:
+                packet.track(self._flows)
+            except (ValueError, OSError):
+                raise SettingsError("flows = %d: there is no memory for so many" % self._flows)
         before = dict(self._routes)
         before.update(self.pending)
         packet.load(rules)
         try:
             self._change(plan.routes)
-        except SettingsError:
+        except Exception:  # no memory, too
             if self._rules is None:
                 packet.unload()
             else:
