@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from floe.detached import control, pools
-from floe.errors import EXIT_FLOE, EXIT_NOT_FOUND, EXIT_REFUSED
+from floe.errors import EXIT_FLOE, EXIT_NOT_FOUND, EXIT_REFUSED, NotFound
 from floe.snapshot.file import Snapshot
 from floe.store import vmfolder
 from tests.support.command import FLOE, failure, floe
@@ -45,7 +46,11 @@ def app(vms: Vms, tmp_path: Path) -> Path:
 
 
 def states() -> dict[str, str]:
-    return {folder.name: control.status(folder).state for folder in vmfolder.everything()}
+    found = {}
+    for folder in vmfolder.everything():
+        with contextlib.suppress(NotFound):  # another process is just making it
+            found[folder.name] = control.status(folder).state
+    return found
 
 
 def waiting() -> list[str]:

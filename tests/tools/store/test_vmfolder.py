@@ -14,16 +14,24 @@ import msgspec
 import pytest
 
 from floe.detached import control, parent
-from floe.errors import FloeError, NotFound, UsageError
+from floe.errors import EXIT_NOT_FOUND, FloeError, NotFound, UsageError
 from floe.store import vmfolder
 from floe.store.records import End, Names, Spec
 from floe.store.vmfolder import Folder, Process
+from tests.support.command import failure, floe
 
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     return tmp_path
+
+
+def spec(folder: Folder) -> Spec:
+    return Spec(
+        name=folder.name, app="a.py", profile="", argv=[], memory=1, accel="", machine="", ports=[], created=0.0,
+        sockets=str(folder.path),
+    )  # fmt: skip
 
 
 def test_root_follows_xdg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,6 +61,7 @@ def test_a_bad_name_is_refused(name: str) -> None:
 
 def test_a_taken_name_is_refused_until_its_vm_is_removed() -> None:
     folder = vmfolder.create("a", "app")
+    folder.spec = spec(folder)
     with pytest.raises(FloeError) as e:
         vmfolder.create("a", "app")
     assert (e.value.message, e.value.hint) == (
@@ -173,13 +182,34 @@ def test_a_recycled_number_is_not_the_vm(child: Child) -> None:
 def test_a_vm_that_is_removed_while_it_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the reading of one file and the next."""
     folder = vmfolder.create("a", "app")
-    folder.spec = Spec(
-        name="a", app="a.py", profile="", argv=[], memory=1, accel="", machine="", ports=[], created=0.0,
-        sockets=str(folder.path),
-    )  # fmt: skip
+    folder.spec = spec(folder)
     monkeypatch.setattr(Folder, "exit_status", property(lambda folder: folder.remove()))
     with pytest.raises(NotFound, match="there is no VM a"):
         control.status(folder)
+
+
+def test_a_vm_that_is_just_being_made() -> None:
+    """Is none yet, and nothing is wrong with it; where its maker has died there is."""
+    ours, theirs = os.pipe()
+    maker = os.fork()
+    if maker == 0:
+        vmfolder.create("a", "app")
+        os.write(theirs, b"x")
+        signal.pause()
+        os._exit(0)
+    try:
+        assert os.read(ours, 1) == b"x"
+        done = floe("ps", "--all")
+        assert (done.returncode, done.stderr, "damaged" in done.stdout) == (0, "", False)
+        assert "a is just being made" in failure("stop", "a", code=EXIT_NOT_FOUND)[0]
+        with pytest.raises(FloeError, match="of that name is just being made"):
+            vmfolder.create("a", "app")
+    finally:
+        os.kill(maker, signal.SIGKILL)
+        os.waitpid(maker, 0)
+        os.close(ours)
+        os.close(theirs)
+    assert "spec.json is missing or damaged; floe rm a" in floe("ps").stderr
 
 
 # ---- sockets -----------------------------------------------------------------------------------------

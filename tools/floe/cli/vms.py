@@ -10,7 +10,7 @@ import click
 
 from floe.detached import control
 from floe.detached.control import Status
-from floe.errors import EXIT_OK, FloeError
+from floe.errors import EXIT_OK, FloeError, NotFound
 from floe.shown import shown
 from floe.store import vmfolder
 from floe.vm.vm import STOP_GRACE_S
@@ -45,6 +45,8 @@ def ps(everything: bool, as_json: bool) -> int:
     for folder in vmfolder.everything():
         try:
             found.append(control.status(folder))
+        except NotFound:  # just being made, or removed meanwhile
+            continue
         except FloeError as e:
             damaged.append({"name": folder.name, "state": "damaged", "problem": e.message, "folder": str(folder.path)})
     wanted = [entry for status in found if everything or status.alive for entry in control.tree(status)]

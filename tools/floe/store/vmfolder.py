@@ -8,6 +8,7 @@ room from the start, because a full disk must not hide how a VM ended. README of
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import re
@@ -106,6 +107,7 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.name = path.name
+        self._making: int | None = None  # of who makes it: a descriptor, locked until there is a spec
 
     # ---- files --------------------------------------------------------------------------------------
 
@@ -148,8 +150,10 @@ class Folder:
 
     @property
     def spec(self) -> Spec:
-        """What was asked for. Raises FloeError."""
+        """What was asked for. Raises FloeError: NotFound, where another process is just making the VM."""
         spec = self._read(Names.SPEC, Spec)
+        if spec is None and self._is_being_made():
+            raise NotFound(f"{self.name} is just being made", hint="again in a moment")
         if spec is None:
             raise FloeError(f"{self.path / Names.SPEC} is missing or damaged", hint=f"floe rm {self.name}")
         return spec
@@ -157,6 +161,36 @@ class Folder:
     @spec.setter
     def spec(self, spec: Spec) -> None:
         self._write(Names.SPEC, spec)
+        self._made()
+
+    def begin(self) -> None:
+        """It is ours to make. Raises OSError."""
+        self._making = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        with contextlib.suppress(OSError):  # a file system without such locks
+            fcntl.flock(self._making, fcntl.LOCK_EX)
+
+    def _made(self) -> None:
+        if self._making is not None:
+            os.close(self._making)
+            self._making = None
+
+    def _is_being_made(self) -> bool:
+        """Whether it has no spec yet, and its maker, who is another, lives."""
+        if self._making is not None or (self.path / Names.SPEC).exists():
+            return False
+        try:
+            fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        finally:
+            os.close(fd)
+        return (self.path / Names.SPEC).exists()  # written just now
 
     @property
     def plan(self) -> VmSpec | None:
@@ -329,6 +363,7 @@ class Folder:
 
     def remove(self) -> None:
         """Remove the folder and all in it. The VM must be gone."""
+        self._made()
         spec = self._read(Names.SPEC, Spec)
         if spec is not None and Path(spec.sockets) != self.path:
             shutil.rmtree(spec.sockets, ignore_errors=True)
@@ -345,13 +380,19 @@ def _as_text(value: object) -> str:
     raise TypeError(f"{value!r} has no form in JSON")
 
 
-def create(name: str | None, base: str) -> Folder:
-    """A new folder: under `name`, or under one made from `base` that is free. Raises UsageError, FloeError."""
-    if name is not None and not _NAME.fullmatch(name):
+def check_name(name: str) -> None:
+    """Raises UsageError."""
+    if not _NAME.fullmatch(name):
         raise UsageError(
             f"--name {name}: not a name of a VM",
             hint="letters, digits, '-', '_' and '.', at most 63, a letter or digit first",
         )
+
+
+def create(name: str | None, base: str) -> Folder:
+    """A new folder: under `name`, or under one made from `base` that is free. Raises UsageError, FloeError."""
+    if name is not None:
+        check_name(name)
     stem = re.sub(r"[^A-Za-z0-9_.-]", "-", base).lstrip("-_.")[:50] or "vm"
     folder = root()
     try:
@@ -364,11 +405,16 @@ def create(name: str | None, base: str) -> Folder:
                 if name is None:
                     continue
                 taken = Folder(folder / name)
+                if taken._is_being_made():
+                    raise FloeError(
+                        f"--name {name}: a VM of that name is just being made", hint="another name"
+                    ) from None
                 how = "there is a running VM" if taken.vm else "there is a VM that has ended"
                 free = f"floe stop {name} && floe rm {name}" if taken.vm else f"floe rm {name}"
                 raise FloeError(f"--name {name}: {how} of that name", hint=f"another name, or: {free}") from None
             made = Folder(folder / wanted)
             try:
+                made.begin()
                 made.blank()
             except OSError:
                 made.remove()
