@@ -181,6 +181,7 @@ def test_what_is_refused(app: Path, tmp_path: Path) -> None:
     assert "cannot share a port" in refused("--from", path, "-p", "8080:80", app)
     assert "--timeout: not for a pool" in refused("--timeout", "5", "--from", path, app)
     assert "--memory: not for a pool" in refused("--memory", "16M", "--from", path)
+    assert "--name ../x: not a name of a VM" in refused("--from", path, "--name", "../x", app)
     assert "no such snapshot" in refused("--from", path, code=EXIT_NOT_FOUND)
     app.write_text("import vm\nprint('no more')\n")
     said = refused("--from", path, app, code=EXIT_REFUSED)

@@ -21,6 +21,7 @@ from floe.snapshot.file import Snapshot
 from floe.spec import handover
 from floe.spec.ports import Forward, parse_forwards
 from floe.spec.runoptions import RunOptions
+from floe.store import vmfolder
 from floe.store.vmfolder import Folder
 from floe.vm import restored
 from floe.vm.plan import plan
@@ -43,6 +44,8 @@ def run(ctx: click.Context) -> int:
     names = sorted(p.opts[-1] for p in ctx.command.params if p.name in wrong)
     if names:
         raise UsageError(f"{', '.join(names)}: not for a pool", hint="without")
+    if params["name"] is not None:
+        vmfolder.check_name(params["name"])
     if params["app"] is not None:
         _make(path, params)
     snapshot = Snapshot.open(path)
