@@ -43,8 +43,8 @@ def _check_root(host: HostSettings, file: str) -> None:
 
 def make_proxy(app: App, upstreams: list, options: dict, where: str) -> object:
     """Raises ValueError; where: the place of the options."""
-    from gateway import make_options
     from proxy import Proxy
+    from reverse import make_options
 
     proxy = Proxy(upstreams, make_options(options, lambda key: where + ": " + key), app.log)
     proxy.made_of = upstreams, options
@@ -97,7 +97,7 @@ class Service:
         try:
             limit(app.settings, limits)
             if os.getenv("UPSTREAMS"):
-                from gateway import Gateway
+                from reverse import Gateway
 
                 self.gateway = Gateway(app.log)
                 handler = self.gateway.proxy
@@ -136,7 +136,7 @@ class Service:
                     self.notes.routes(host.router)
                     self._status.routes(host.router)
         if self.proxies and not self._is_measured:
-            from gateway import measure
+            from reverse import measure
 
             self._is_measured = True
             measure(app, self.proxies)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from floe.build.bases import IMAGES
 from floe.build.contents import base_root
 from floe.build.imports import scan
 from floe.build.port_archive import CModule
@@ -450,3 +451,9 @@ def test_a_fuller_package_has_all_that_the_plain_one_has(target: str) -> None:
     assert theirs
     assert theirs.items() <= ours.items()
     assert {f"{target.partition('/')[0]}/{part}.py" for part in ours.values()} <= base.files.keys()
+
+
+def test_no_image_of_ours_hides_a_module_of_ours() -> None:
+    base = base_root()
+    own = [path for path in IMAGES.glob("*/*.py") if base.find((path.stem,))[1]]
+    assert own == []
