@@ -56,7 +56,7 @@ for n in 0 1; do ip addr add 10.$((n + 1)).0.1/24 dev eth$n; ip link set eth$n u
 echo 1 >/proc/sys/net/ipv4/ip_forward
 echo {flows} >/proc/sys/net/netfilter/nf_conntrack_max
 /app/nft -f /app/rules && echo "linux: forwarding"
-while sleep 1; do read n </proc/sys/net/netfilter/nf_conntrack_count; [ "$n" = "$last" ] || echo "linux: $n flows"; last=$n; done
+while sleep 1; do n=$(cat /proc/sys/net/netfilter/nf_conntrack_count); [ "$n" = "$last" ] || echo "linux: $n flows"; last=$n; done
 """
 
 
@@ -195,7 +195,7 @@ def _cpio(files: Files) -> bytes:
     folders |= {"proc", "sys", "dev", "tmp"}
     parts = [_entry(i, name, 0o040755) for i, name in enumerate(sorted(folders), 1)]
     parts += [_entry(1000 + i, name, 0o100000 | mode, data) for i, (name, (mode, data)) in enumerate(files.items())]
-    for number, applet in enumerate(("sh", "mount", "insmod", "ip", "poweroff", "echo", "grep", "sleep")):
+    for number, applet in enumerate(("sh", "mount", "insmod", "ip", "poweroff", "echo", "grep", "sleep", "cat")):
         parts.append(_entry(2000 + number, f"bin/{applet}", 0o120777, b"busybox"))
     return b"".join([*parts, _entry(0, "TRAILER!!!", 0)])
 

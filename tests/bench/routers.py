@@ -27,6 +27,7 @@ from tests.support.spaces import Space, spaces
 
 Rules = tuple[int, bool]  # rules that refuse, and whether they stand behind the one for what is established
 WAIT_S = 30.0
+_BOOT_S = 180.0  # with 1,000 rules, under TCG, beside other work
 _MACS = ("02:00:00:00:01:01", "02:00:00:00:02:01")
 _NET = tuple(f"mac={mac},ip=10.{number}.0.1/24,ip6=none" for number, mac in enumerate(_MACS, 1))
 _FLOWS = 50  # of the load
@@ -67,7 +68,7 @@ def ours(
         env = (("REFUSED", str(rules[0])), ("BEHIND", "yes" if rules[1] else "no"), ("FLOWS", str(flows)))
         elf = build(GUESTS / "guest_router.py")
         with floe_vm(elf, accel=accel, machine=machine, memory=memory, cards=cards, env=env) as vm:
-            expect(vm, "forwarding", WAIT_S)
+            expect(vm, "forwarding", _BOOT_S)
 
             def ask(what: str) -> Any:
                 vm.send(what.encode() + b"\n")
