@@ -87,12 +87,7 @@ class Advertiser:
 
     # ---- the message ----------------------------------------------------------------------------
 
-    def send(
-        self,
-        lifetime_s: int,
-        mac: bytes = b"\x33\x33\0\0\0\1",
-        to: bytes = ether.ALL_NODES,
-    ) -> bool:
+    def send(self, lifetime_s: int, mac: bytes = b"\x33\x33\0\0\0\1", to: bytes = ether.ALL_NODES) -> bool:
         """False: the card has no link-local address yet."""
         own = [found for found in self._addresses() if found[:2] == b"\xfe\x80"]
         if not own:

@@ -35,9 +35,17 @@ class Card:
 
     def listen(self, kinds: int, probe_ms: int) -> None:
         """Raises OSError."""
+        self.quiet()
         self._link = _link.Link(self.number, kinds)
         self.probes = Probes(self._loop, self.mac, self.send, probe_ms)
         self._loop.watch(self._link, self, IN)
+
+    def quiet(self) -> None:
+        """Listen no more."""
+        if self._link is not None:
+            self._loop.unwatch(self._link)
+            self._link = _link.Link(self.number, 0)
+        self.server = self.scope = None
 
     def is_router(self) -> None:
         """Neighbours are told so from now on."""
@@ -77,11 +85,7 @@ class Card:
     def _dhcp(self, datagram: object) -> None:
         address = self.address()
         if self.server is not None and address:
-            self.server.take(
-                datagram.data,
-                Arrival(address, self.scope, datagram.mac, self),
-                self.clock(),
-            )
+            self.server.take(datagram.data, Arrival(address, self.scope, datagram.mac, self), self.clock())
 
     def send(self, frame: bytes) -> bool:
         return self._link.send(frame)

@@ -23,17 +23,7 @@ DEFAULTS = {
     "probe": Seconds(0.3),
     "authoritative": True,
 }
-_SHARED = (
-    "dhcp",
-    "lease",
-    "router",
-    "dns",
-    "ntp",
-    "mtu",
-    "domain",
-    "routes",
-    "reservation",
-)
+_SHARED = ("dhcp", "lease", "router", "dns", "ntp", "mtu", "domain", "routes", "reservation")
 _OF_A_CARD = ("card", "advertise", "prefixes")
 _KEYS = {"lan": _OF_A_CARD + _SHARED, "relayed": ("network",) + _SHARED}  # noqa: RUF005 - no * in MicroPython 1.25
 _MOST = 16384  # addresses of a network to give away
@@ -97,11 +87,7 @@ class Config:
 
     def _hosts(self, content: object) -> dict:
         """{name: address} of [hosts]."""
-        table = Table(
-            "%s: hosts" % self.plan.file,
-            content,
-            tuple(content) if isinstance(content, dict) else (),
-        )
+        table = Table("%s: hosts" % self.plan.file, content, tuple(content) if isinstance(content, dict) else ())
         found = {}
         for name in sorted(table.content):
             if not dhcpmessage.label(name.encode()) or "." in name:
@@ -145,11 +131,7 @@ class Config:
             table.fail("dhcp", "more than %d addresses" % _MOST)
         known = {}
         where = table.where + ": reservation"
-        for each in Table.each(
-            where,
-            table.content.get("reservation", []),
-            ("mac", "client-id", "address", "name"),
-        ):
+        for each in Table.each(where, table.content.get("reservation", []), ("mac", "client-id", "address", "name")):
             made = _reservation(each)
             for what in (made.key, made.address):
                 if what in known:

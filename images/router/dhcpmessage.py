@@ -4,17 +4,7 @@
 import struct
 
 DISCOVER, OFFER, REQUEST, DECLINE, ACK, NAK, RELEASE, INFORM = 1, 2, 3, 4, 5, 6, 7, 8
-NAMES = (
-    "",
-    "discover",
-    "offer",
-    "request",
-    "decline",
-    "ack",
-    "nak",
-    "release",
-    "inform",
-)
+NAMES = ("", "discover", "offer", "request", "decline", "ack", "nak", "release", "inform")
 # Options.
 MASK, ROUTER, DNS, HOST, DOMAIN, MTU, NTP = 1, 3, 6, 12, 15, 26, 42
 WANTED, LEASE, OVERLOAD, TYPE, SERVER, LIST, TEXT, MOST, RENEW, REBIND, CLIENT = (
@@ -37,14 +27,7 @@ _COOKIE = b"\x63\x82\x53\x63"
 _LEAST = 300  # bytes of a message: BOOTP relays want as many
 _USUAL = 576 - 28  # that anybody takes, without the headers of IP and UDP
 _BROADCAST = 0x8000
-_FIRST = (
-    TYPE,
-    SERVER,
-    LEASE,
-    AGENT,
-    CLIENT,
-    TEXT,
-)  # what an answer cannot be without, whatever was asked for
+_FIRST = (TYPE, SERVER, LEASE, AGENT, CLIENT, TEXT)  # what an answer cannot be without, whatever was asked for
 
 
 class FormatError(ValueError):
@@ -152,16 +135,7 @@ def answer(message: Message, kind: int, own: tuple, options: dict) -> bytes:
         if len(part) <= room:
             room -= len(part)
             parts.append(part)
-    data = b"".join(
-        (
-            head,
-            message.hardware,
-            bytes(208 - len(message.hardware)),
-            _COOKIE,
-            b"".join(parts),
-            b"\xff",
-        )
-    )
+    data = b"".join((head, message.hardware, bytes(208 - len(message.hardware)), _COOKIE, b"".join(parts), b"\xff"))
     return data + bytes(max(0, _LEAST - len(data)))
 
 

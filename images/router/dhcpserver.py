@@ -11,6 +11,8 @@ from leases import Lease
 
 _TRIES = 3  # addresses that may turn out to be in use, for one request
 _DECLINED_S = 600
+_SOON = 8  # who comes again within this part of its lease gets no longer one
+_LINES_A_SECOND = 10
 
 
 class Scope:
@@ -56,9 +58,21 @@ class Server:
         self._asking: dict = {}  # (scope, key) -> the latest message, while an address is asked for
         self._names: dict = {}  # (domain, name) -> Lease or Reservation
         self._told = 0
+        self._lines = 0  # of the log in this second
+        self._second = 0
 
     def count(self, what: str) -> None:
         self.counts[what] = self.counts.get(what, 0) + 1
+
+    def _say(self, now: int, text: str, *args: object) -> None:
+        """A line of the log. What strangers can cause is no more than some lines a second."""
+        if now != self._second:
+            if self._lines > _LINES_A_SECOND:
+                self._log.info("dhcp: %d lines were left out", self._lines - _LINES_A_SECOND)
+            self._second, self._lines = now, 0
+        self._lines += 1
+        if self._lines <= _LINES_A_SECOND:
+            self._log.info(text, *args)
 
     def take(self, data: bytes, arrival: Arrival, now: int) -> None:
         """A message has come."""
@@ -88,7 +102,7 @@ class Server:
             lease = scope.book.release(message.ciaddr, message.key)
             if lease is not None:
                 self._store.put(lease)
-                self._log.info("dhcp: %s is released", ip4_text(lease.address))
+                self._say(now, "dhcp: %s is released", ip4_text(lease.address))
         elif kind == INFORM and message.ciaddr:
             self._answer(message, ACK, arrival, (0, scope.options))
 
@@ -124,7 +138,7 @@ class Server:
                 self._offer(latest, arrival, address, now)
                 return
             self.count("conflict")
-            self._log.warning("dhcp: %s is in use by %s", ip4_text(address), mac_text(in_use))
+            self._say(now, "dhcp: %s is in use by %s", ip4_text(address), mac_text(in_use))
             book.decline(address, now + _DECLINED_S)
             if tries > 1:
                 self._find(latest, arrival, now, tries - 1)
@@ -138,7 +152,8 @@ class Server:
 
     def _offer(self, message: object, arrival: Arrival, address: int, now: int) -> None:
         arrival.scope.book.offer(address, message.key, now)
-        self._answer(message, OFFER, arrival, (address, self._options(message, arrival, address)))
+        options = self._options(message, arrival, self._lease_s(message, arrival.scope))
+        self._answer(message, OFFER, arrival, (address, options))
 
     # ---- a lease --------------------------------------------------------------------------------
 
@@ -156,38 +171,35 @@ class Server:
         if known is None and message.server is None and not self.authoritative:
             return
         if not scope.has(address) or not book.may_have(address, message, now):
-            self._refuse(message, arrival, address)
+            self._refuse(message, arrival, address, now)
             return
         if known is not None and known.address != address and known.until > now and message.server is None:
-            self._refuse(message, arrival, address)  # it has another one
+            self._refuse(message, arrival, address, now)  # it has another one
             return
-        lease = Lease(
-            address,
-            message.key,
-            message.hardware,
-            now + self._lease_s(message, scope),
-            "",
-        )
+        seconds = self._lease_s(message, scope)
+        lease = Lease(address, message.key, message.hardware, now + seconds, "")
         lease.name = self._name(message, scope, lease, now)
+        same = known is not None and known.address == address and known.name == lease.name
+        if same and seconds - seconds // _SOON < known.until - now <= seconds:
+            self._grant(message, arrival, known, now)  # it comes early: what is left of its lease is its lease
+            return
+        self._forget_name(scope, known)
         book.grant(lease)
+        if lease.name and not self._is_reserved(lease.name, scope):
+            self._names[scope.domain, lease.name] = lease
         if not self._store.put(lease):
             self.count("unstored")
-        self._answer(message, ACK, arrival, (address, self._options(message, arrival, address)))
+        self._grant(message, arrival, lease, now)
         if known is None or known.address != address:
-            self._log.info(
-                "dhcp: %s is %s %s",
-                ip4_text(address),
-                mac_text(message.hardware[:6]),
-                lease.name,
-            )
+            self._say(now, "dhcp: %s is %s %s", ip4_text(address), mac_text(message.hardware[:6]), lease.name)
 
-    def _refuse(self, message: object, arrival: Arrival, address: int) -> None:
+    def _grant(self, message: object, arrival: Arrival, lease: Lease, now: int) -> None:
+        options = self._options(message, arrival, lease.until - now)
+        self._answer(message, ACK, arrival, (lease.address, options))
+
+    def _refuse(self, message: object, arrival: Arrival, address: int, now: int) -> None:
         self.count("nak")
-        self._log.info(
-            "dhcp: %s may not have %s",
-            mac_text(message.hardware[:6]),
-            ip4_text(address),
-        )
+        self._say(now, "dhcp: %s may not have %s", mac_text(message.hardware[:6]), ip4_text(address))
         data = dhcpmessage.answer(message, NAK, (0, arrival.address), {})
         self._send(arrival, message, 0, data)
 
@@ -196,9 +208,10 @@ class Server:
         lease = book.leases.get(message.wanted)
         if lease is not None and lease.key == message.key:
             lease.until = 0
+            self._forget_name(arrival.scope, lease)
             self._store.put(lease)
             book.decline(message.wanted, now + _DECLINED_S)
-            self._log.warning("dhcp: %s is in use, says its client", ip4_text(message.wanted))
+            self._say(now, "dhcp: %s is in use, says its client", ip4_text(message.wanted))
 
     def _lease_s(self, message: object, scope: Scope) -> int:
         """What the client asked for, if that is less than it would get."""
@@ -215,17 +228,20 @@ class Server:
         if reserved is not None and reserved.name:
             return reserved.name
         name = message.host()
-        if not name or self.is_taken(name, scope, lease, now):
-            return ""
-        self._names[scope.domain, name] = lease
-        return name
+        return "" if not name or self._is_taken(name, scope, lease, now) else name
 
-    def is_taken(self, name: str, scope: Scope, lease: Lease, now: int) -> bool:
-        for each in scope.book.reserved.values():
-            if each.name == name:
-                return True
+    @staticmethod
+    def _is_reserved(name: str, scope: Scope) -> bool:
+        return any(each.name == name for each in scope.book.reserved.values())
+
+    def _is_taken(self, name: str, scope: Scope, lease: Lease, now: int) -> bool:
         holder = self._names.get((scope.domain, name))
-        return holder is not None and holder.key != lease.key and holder.until > now
+        held = holder is not None and holder.key != lease.key and holder.until > now
+        return held or self._is_reserved(name, scope)
+
+    def _forget_name(self, scope: Scope, lease: Lease | None) -> None:
+        if lease is not None and self._names.get((scope.domain, lease.name)) is lease:
+            del self._names[scope.domain, lease.name]
 
     def know(self, scope: Scope, lease: Lease) -> None:
         """A lease of an earlier run."""
@@ -237,6 +253,10 @@ class Server:
         lease = self._names.get((domain, name))
         return lease if lease is not None and lease.until > now and lease.name == name else None
 
+    def forget_all_names(self) -> None:
+        """Before know() says them anew."""
+        self._names.clear()
+
     def forget_names(self, now: int) -> None:
         """Those of leases that are over."""
         for key, lease in list(self._names.items()):
@@ -245,10 +265,9 @@ class Server:
 
     # ---- answers --------------------------------------------------------------------------------
 
-    def _options(self, message: object, arrival: Arrival, address: int) -> dict:
+    def _options(self, message: object, arrival: Arrival, seconds: int) -> dict:
         scope = arrival.scope
         options = dict(scope.options)
-        seconds = self._lease_s(message, scope)
         options[dhcpmessage.LEASE] = seconds.to_bytes(4, "big")
         options[dhcpmessage.RENEW] = (seconds // 2).to_bytes(4, "big")
         options[dhcpmessage.REBIND] = (seconds * 7 // 8).to_bytes(4, "big")

@@ -20,12 +20,7 @@ _HOPS = 64
 
 
 def ip4_text(number: int) -> str:
-    return "%d.%d.%d.%d" % (
-        number >> 24,
-        number >> 16 & 255,
-        number >> 8 & 255,
-        number & 255,
-    )
+    return "%d.%d.%d.%d" % (number >> 24, number >> 16 & 255, number >> 8 & 255, number & 255)
 
 
 def mac_text(mac: bytes) -> str:

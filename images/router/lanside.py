@@ -47,6 +47,7 @@ class LanSide:
                 cards[number] = card
             made.append((lan, card, _scope_of(lan, card) if lan.has_dhcp() else None))
         known = self.leases() if self._started else self.file.load()
+        self.server.forget_all_names()
         self.server.authoritative = config.values.authoritative
         self.server.relayed = [scope for lan, card, scope in made if card is None and scope is not None]
         self.scopes = [scope for _, _, scope in made if scope is not None]
@@ -66,15 +67,17 @@ class LanSide:
 
     def _open(self, cards: dict, made: list, config: object) -> None:
         for card in cards.values():
-            card.server = card.scope = None
+            card.quiet()
         wanted = {}
         for lan, card, scope in made:
             if card is None:
                 continue
+            kinds = SOLICIT if lan.advertise else 0
+            if scope is not None or self.server.relayed:
+                kinds |= DHCP | ARP
+            card.listen(kinds, int(config.values.probe * 1000))
             if scope is not None or self.server.relayed:
                 card.server, card.scope, card.clock = self.server, scope, self.clock
-            kinds = (DHCP | ARP if card.server is not None else 0) | (SOLICIT if lan.advertise else 0)
-            card.listen(kinds, int(config.values.probe * 1000))
             if lan.advertise:
                 wanted[card.number] = _Advertised(lan)
         for number, advertiser in self.advertisers.items():
@@ -146,12 +149,7 @@ def _scope_of(lan: object, card: object) -> Scope:
     if not options.get(dhcpmessage.DNS):
         options.pop(dhcpmessage.DNS, None)
     last = network[0] | (~mask & 0xFFFFFFFF)
-    scope = Scope(
-        lan.card or ip4_text(network[0]),
-        network,
-        lan.book([own, network[0], last]),
-        lan.lease_s,
-    )
+    scope = Scope(lan.card or ip4_text(network[0]), network, lan.book([own, network[0], last]), lan.lease_s)
     scope.options = options
     scope.domain = lan.domain
     for address in [each for pair in lan.ranges for each in pair] + [each.address for each in lan.reservations]:

@@ -52,9 +52,7 @@ class LeaseFile:
         except OSError as exc:
             if not self.problem:
                 self._log.error(
-                    "%s: cannot be written (error %d): leases are in memory alone",
-                    self.path,
-                    exc.errno or 0,
+                    "%s: cannot be written (error %d): leases are in memory alone", self.path, exc.errno or 0
                 )
             self.problem = "%s: error %d" % (self.path, exc.errno or 0)
             self._close()

@@ -120,11 +120,6 @@ def _reply(query: Query, code: int, records: bytes) -> bytes:
     """With authority: nobody else knows these names."""
     opt = query.opt(1232)
     head = struct.pack(
-        ">HHHHH",
-        0x8480 | (query.message[2] & 1) << 8 | code,
-        1,
-        1 if records else 0,
-        0,
-        1 if opt else 0,
+        ">HHHHH", 0x8480 | (query.message[2] & 1) << 8 | code, 1, 1 if records else 0, 0, 1 if opt else 0
     )
     return b"".join((query.message[:2], head, query.message[HEADER : query.end], records, opt))

@@ -12,15 +12,7 @@ def leases(lan: object, now: int) -> None:
         for lease in sorted(scope.book.leases.values(), key=lambda lease: lease.address):
             left = lease.until - now
             state = "%d s" % left if left > 0 else "over"
-            rows.append(
-                (
-                    ip4_text(lease.address),
-                    mac_text(lease.hardware),
-                    lease.name or "-",
-                    scope.name,
-                    state,
-                )
-            )
+            rows.append((ip4_text(lease.address), mac_text(lease.hardware), lease.name or "-", scope.name, state))
     show(("address", "hardware", "name", "network", "left"), rows)
 
 
@@ -29,15 +21,7 @@ def status(router: object) -> None:
     rows = []
     for scope in router.lan.scopes:
         book = scope.book
-        rows.append(
-            (
-                scope.name,
-                book.size,
-                book.taken(router.lan.clock()),
-                len(book.offers),
-                len(book.declined),
-            )
-        )
+        rows.append((scope.name, book.size, book.taken(router.lan.clock()), len(book.offers), len(book.declined)))
     show(("network", "addresses", "leases", "offers", "in use by others"), rows)
     counts = router.lan.server.counts
     show(("dhcp", "messages"), [(name, counts[name]) for name in sorted(counts)])

@@ -100,12 +100,7 @@ class Client:
             said.append(("client_id", self.client_id))
         if self.name:
             said.append(("hostname", self.name.encode()))
-        bootp = BOOTP(
-            chaddr=bytes.fromhex(self.mac.replace(":", "")),
-            ciaddr=ciaddr,
-            xid=next(_XIDS),
-            **more,
-        )
+        bootp = BOOTP(chaddr=bytes.fromhex(self.mac.replace(":", "")), ciaddr=ciaddr, xid=next(_XIDS), **more)
         hardware = ALL if to == "255.255.255.255" else mac_of(0)
         source = ciaddr if ciaddr != "0.0.0.0" else "0.0.0.0"
         ip = IP(src=source, dst=to)

@@ -131,6 +131,27 @@ def test_leases_outlive_the_router(boot: Boot, tmp_path: Path) -> None:
         assert client(router.lans[0], 3).lease() == "10.1.0.102"
 
 
+def test_a_lease_that_was_granted_is_on_the_disk(boot: Boot, tmp_path: Path) -> None:
+    """The machine ends in the middle of many leases: those whose clients heard of them are known afterwards."""
+    text = "probe = 0\n" + FILE.replace('"10.2.0.50-10.2.0.99"', '"10.2.0.20-10.2.0.250"')
+    disk = disk_with(tmp_path, text)
+    granted: dict[str, str] = {}
+    with routing(boot, disk, CARDS) as router:
+        right = router.lans[1]
+        for number in range(60):
+            one = client(right, number, name=f"host{number}")
+            if number == 59:
+                router.crash()
+                assert one.discover(timeout_s=0.5) is None
+            else:
+                granted[one.mac] = one.lease()
+    with routing(boot, disk, CARDS) as router:
+        said = router.say("leases", r"two +\d+ s\r?\n(.*two.*\n)*")
+        for mac, address in granted.items():
+            assert f"{address} " in said and mac in said, mac
+        assert len(set(granted.values())) == 59 and "passed over" not in str(router.vm.console_text)
+
+
 def test_a_relay_agent(boot: Boot, tmp_path: Path) -> None:
     with routing(boot, disk_with(tmp_path, FILE), CARDS) as router:
         right = router.lans[1]

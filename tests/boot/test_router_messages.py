@@ -56,7 +56,8 @@ class Side:
         self.asked: list[int] = []
         self.stored: list[Lease] = []
         self._probe = probe
-        self.server = Server(Log(), self, self._send, self._ask)
+        self.log = Log()
+        self.server = Server(self.log, self, self._send, self._ask)
         self.now = NOW
 
     def put(self, lease: Lease) -> bool:
@@ -148,6 +149,44 @@ def test_a_name_is_its_first_holder_s() -> None:
     assert side.take(request(2, "request", ("requested_addr", "10.1.0.101"), ("hostname", b"tv"))) is not None
     assert side.server.lease_of("test", "tv", NOW).address == FIRST
     assert side.server.lease_of("test", "tv", NOW + 3601) is None
+
+
+def test_names_do_not_pile_up() -> None:
+    """A client that calls itself something else each time has the latest name alone."""
+    side = Side()
+    side.scope.domain = "test"
+    for step in range(200):
+        options = [("requested_addr", "10.1.0.100"), ("hostname", b"name%d" % step)]
+        assert side.take(request(1, "request", *options)) is not None
+    assert side.server.lease_of("test", "name199", side.now) is not None
+    assert side.server.lease_of("test", "name7", side.now) is None
+    assert side.take(request(1, "request", ("requested_addr", "10.1.0.100"))) is not None  # and none at last
+    assert side.server.lease_of("test", "name199", side.now) is None and not side.server._names
+
+
+def test_a_client_that_comes_too_often_costs_no_writing() -> None:
+    side = Side()
+    side.lease(1)
+    wanted = ("requested_addr", "10.1.0.100")
+    for _ in range(100):
+        ack = side.take(request(1, "request", wanted))
+        assert ack is not None
+    side.now += 100
+    ack = side.take(request(1, "request", wanted))
+    assert ack is not None and ("lease_time", 3500) in ack[DHCP].options and len(side.stored) == 1
+    side.now += 400
+    ack = side.take(request(1, "request", wanted))
+    assert ack is not None and ("lease_time", 3600) in ack[DHCP].options and len(side.stored) == 2
+
+
+def test_lines_of_the_log_are_few_however_many_are_refused() -> None:
+    side = Side()
+    for number in range(1000):
+        side.take(request(number, "request", ("requested_addr", "192.0.2.1")))
+    assert len(side.log.lines) <= 20
+    side.now += 2
+    side.take(request(1, "request", ("requested_addr", "192.0.2.1")))
+    assert "990 lines were left out" in side.log.lines[-2] and "may not have" in side.log.lines[-1]
 
 
 def test_an_answer_holds_what_was_asked_for_and_fits() -> None:

@@ -13,8 +13,8 @@ import pytest
 
 from floe.testing import Boot
 from tests.boot.dnsupstream import Upstream
-from tests.boot.routerguest import Client, disk_with, routing
-from tests.support.spaces import Space
+from tests.boot.routerguest import DEADLINE_S, START_S, Client, Router, disk_with, mac_of, routing
+from tests.support.spaces import Space, spaces
 
 FILE = """
 domain = "home.test"
@@ -138,14 +138,62 @@ def test_addresses_are_translated_and_ports_forwarded(boot: Boot, tmp_path: Path
             wan.ip("route", "add", "10.1.0.0/24", "via", "10.0.0.1")
             assert fetched(wan, "http://10.1.0.9:8000/page") == ""  # nobody asked for it
         assert "10.1.0.0/24" in router.say("routes", r"fe80.* 1 +local\r?\n")
+        address = Client(lan, "02:aa:00:00:00:01", name="tv").lease()
         router.say("change", "changed")
         router.say("reload", "read again")
+        assert Client(lan, "02:aa:00:00:00:01").lease() == address  # which is known as before
+        assert Client(lan, "02:aa:00:00:00:02").lease() != address
         with lan.running(*serve, "8000"):
             until(lambda: fetched(wan, "http://10.0.0.1:8081/page") == "here", "the new port is not forwarded")
             assert fetched(wan, "http://10.0.0.1:8080/page") == ""
         metrics = lan.run("curl", "-s", "http://10.1.0.1:9100/metrics")
         assert 'dhcp_addresses{network="lan"} 100' in metrics and "packet_forwarded_bytes_total" in metrics
         assert lan.run("curl", "-s", "http://10.1.0.1:9100/health") == "ok\n"
+
+
+INNER = """
+domain = "inner.test"
+
+[cards]
+wan = 0
+lan = 1
+
+[[lan]]
+card = "lan"
+dhcp = "10.5.0.100-10.5.0.199"
+
+[nat]
+masquerade = "wan"
+"""
+
+
+def test_a_router_behind_a_router(boot: Boot, tmp_path: Path) -> None:
+    """The inner one has its address, its way out and its name server from the outer one."""
+    (tmp_path / "served").mkdir()
+    (tmp_path / "served" / "page").write_text("here")
+    (tmp_path / "inner").mkdir()
+    line = tmp_path / "line"
+    outer_disk, inner_disk = disk_with(tmp_path, FILE), disk_with(tmp_path / "inner", INNER)
+    with spaces("w", "i") as (wan, inside):
+        outer = booted(boot, outer_disk, [f"tap:{wan.tap},ip=10.0.0.1/24,gw=10.0.0.2", f"listen:{line},ip=10.1.0.1/24"])
+        inner = booted(boot, inner_disk, [f"connect:{line},mac={mac_of(5)}", f"tap:{inside.tap},ip=10.5.0.1/24"])
+        wan.join("10.0.0.2/24")
+        inside.join("10.5.0.9/24", gateways=("10.5.0.1",))
+        until(lambda: mac_of(5) in outer.say("leases", r"left.*\n(.*\n)?"), "no lease for the inner one")
+        serve = ("python3", "-m", "http.server", "-d", tmp_path / "served", "8000")
+        with wan.running(*serve), wan.call(Upstream, "10.0.0.2", 5353):
+            until(lambda: fetched(inside, "http://10.0.0.2:8000/page") == "here", "no way out")
+            assert inside.run("dig", "+short", "@10.5.0.1", "one.up.test").split() == ["192.0.2.77"]
+            assert inside.run("dig", "+short", "@10.5.0.1", "nas.home.test").split() == ["10.1.0.8"]
+            assert "NXDOMAIN" in inside.run("dig", "@10.5.0.1", "nas.inner.test")
+        inner.stop()
+        outer.stop()
+
+
+def booted(boot: Boot, disk: Path, net: list[str]) -> Router:
+    vm = boot("router", deadline_s=DEADLINE_S, net=net, memory="32M", disks=[str(disk)])
+    vm.expect(r"routing between \d+ cards", timeout=START_S)
+    return Router(vm)
 
 
 def changing(folder: Path, text: str) -> Path:

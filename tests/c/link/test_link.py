@@ -31,12 +31,7 @@ DISCOVER = (
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folders = [
-        "modules/link",
-        "modules/lwip",
-        "modules/netdev",
-        "build/upstream/lwip/src/include",
-    ]
+    folders = ["modules/link", "modules/lwip", "modules/netdev", "build/upstream/lwip/src/include"]
     flags = [f"-I{ROOT}", *(f"-I{ROOT / folder}" for folder in folders)]
     return build(tmp_path_factory.mktemp("link"), "link_user", *flags, folder="link")
 
@@ -54,11 +49,7 @@ class Link:
     def frame(self, packet: Packet | bytes, *cuts: int, card: int = 0) -> str:
         data = bytes(packet)
         edges = [0, *cuts, len(data)]
-        return self.do(
-            "frame",
-            card,
-            *(data[a:b].hex() or "-" for a, b in itertools.pairwise(edges)),
-        )
+        return self.do("frame", card, *(data[a:b].hex() or "-" for a, b in itertools.pairwise(edges)))
 
     def take(self, card: int = 0) -> str:
         return self.do("take", card, FRAME_MAX)
@@ -148,19 +139,10 @@ def test_neighbours_hear_that_this_is_a_router(link: Link) -> None:
     assert link.do("output", 0, bytes(said).hex()).split() == ["0", bytes(said).hex()]
     assert link.do("router", 0, 1) == "0"
     assert link.do("output", 0, bytes(said).hex()).split() == ["0", bytes(wanted).hex()]
-    assert link.do("output", 0, bytes(wanted).hex()).split() == [
-        "0",
-        bytes(wanted).hex(),
-    ]
-    assert link.do("output", 0, bytes(DISCOVER).hex()).split() == [
-        "0",
-        bytes(DISCOVER).hex(),
-    ]
+    assert link.do("output", 0, bytes(wanted).hex()).split() == ["0", bytes(wanted).hex()]
+    assert link.do("output", 0, bytes(DISCOVER).hex()).split() == ["0", bytes(DISCOVER).hex()]
     for size in (14, 54, 60, 77):
-        assert link.do("output", 0, bytes(said).hex()[: 2 * size]).split() == [
-            "0",
-            bytes(said).hex()[: 2 * size],
-        ]
+        assert link.do("output", 0, bytes(said).hex()[: 2 * size]).split() == ["0", bytes(said).hex()[: 2 * size]]
     assert link.do("router", 0, 0) == "0"
     assert link.do("output", 0, bytes(said).hex()).split() == ["0", bytes(said).hex()]
 

@@ -56,6 +56,8 @@ TEST_PACKAGES = {
     "nsd": "/usr/sbin/nsd",
     "iperf": "iperf",
     "iperf3": "iperf3",
+    "udhcpc": "udhcpc",
+    "ndisc6": "rdisc6",
     "redis-server": "redis-server",
     "redis-tools": "redis-cli",
 }
