@@ -12,7 +12,7 @@ from config import DEFAULTS, Config
 from lanside import LanSide
 from nameside import NameSide
 from packet import Chain, RuleError, accept, drop, rule
-from views import leases, status
+from views import show_leases, show_status
 
 _SECOND_MS = 1000
 
@@ -23,6 +23,8 @@ def clock() -> int:
 
 class Router:
     """Owns the cards, and what is done on them."""
+
+    running: object = None
 
     def __init__(self, app: appliance.PolledApp, config: Config) -> None:
         self.app = app
@@ -85,11 +87,21 @@ def reload(router: Router) -> None:
         app.log.error("the configuration stays as it was: %s", exc)
 
 
+def leases() -> None:
+    """Addresses that are given away."""
+    show_leases(Router.running.lan, clock())
+
+
+def status() -> None:
+    """Numbers of DHCP and of names."""
+    show_status(Router.running)
+
+
 def commands(router: Router) -> dict:
     """What may be said to the console."""
     return {
-        "leases": lambda: leases(router.lan, clock()),
-        "status": lambda: status(router),
+        "leases": leases,
+        "status": status,
         "reload": lambda: reload(router),
         "routes": gateway.routes,
         "flows": gateway.flows,
@@ -102,7 +114,7 @@ def run(more: dict | None = None) -> None:
     """Until the VM is asked for its end. more: commands beside."""
     app = appliance.PolledApp("router", DEFAULTS)
     try:
-        router = Router(app, Config(app.settings))
+        router = Router.running = Router(app, Config(app.settings))
         router.start()
     except (appliance.SettingsError, RuleError) as exc:
         app.fail(str(exc))

@@ -5,7 +5,7 @@ from ether import ip4_text, mac_text
 from gateway import show
 
 
-def leases(lan: object, now: int) -> None:
+def show_leases(lan: object, now: int) -> None:
     """Addresses that are given away."""
     rows = []
     for scope in lan.scopes:
@@ -16,7 +16,7 @@ def leases(lan: object, now: int) -> None:
     show(("address", "hardware", "name", "network", "left"), rows)
 
 
-def status(router: object) -> None:
+def show_status(router: object) -> None:
     """Numbers of DHCP, advertisements and names."""
     rows = []
     for scope in router.lan.scopes:

@@ -15,6 +15,7 @@ from tests.boot.iperfguest import Iperf, tool
 from tests.boot.mqttguest import Mqtt, run
 from tests.boot.rawhttp import RawHttp
 from tests.boot.redisguest import Redis
+from tests.boot.routerguest import Router
 from tests.boot.served import Served, stop_all
 from tests.boot.webguest import DATA
 
@@ -48,6 +49,8 @@ def serve_them_all(boot: Boot, folder: Path, deadline_s: float) -> None:
     proxy = _Http(boot("web", deadline_s=deadline_s, ports=[80, 9100], env=upstream), 80)
     dns = Dns(boot("dns", deadline_s=deadline_s, ports=[53, "53/udp", 9100]))
     mqtt = Mqtt(boot("mqtt", deadline_s=deadline_s, ports=[1883, 9100]), 1883)
+    router = Router(boot("router", deadline_s=deadline_s, ports=[9100]))
+    router.vm.expect_exact("routing between 1 cards")
     iperf = Iperf(boot("iperf", deadline_s=deadline_s, ports=[9100]))
 
     assert web.get("/") == (DATA / "index.html").read_bytes()
@@ -57,7 +60,7 @@ def serve_them_all(boot: Boot, folder: Path, deadline_s: float) -> None:
     _resolve(dns)
     _publish(mqtt)
     _measure(iperf)
-    served: list[Served] = [proxy, function, web, dns, mqtt, iperf]
+    served: list[Served] = [proxy, function, web, dns, mqtt, router, iperf]
     for each in served:
         _pages(each.vm)
     stop_all(served)

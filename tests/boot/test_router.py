@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import random
 import shutil
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -176,6 +180,12 @@ def test_a_flood_leaves_room_for_clients(boot: Boot, tmp_path: Path) -> None:
         for number in range(3000):
             flooding = Client(right, f"06:00:00:00:{number >> 8:02x}:{number & 255:02x}")
             frames.append(flooding.frame("discover"))
+        draw = random.Random(5)
+        for _ in range(300):  # and what is none
+            lie = bytearray(bytes(frames[0]))
+            for _ in range(draw.randrange(1, 40)):
+                lie[draw.randrange(12, len(lie))] = draw.randrange(256)
+            frames.append(Ether(bytes(lie[: draw.randrange(20, len(lie))])))
         right.call(packetpeer.exchange, right.tap, frames, lambda _: False, 2.0)
         assert client(right, 1).lease().startswith("10.2.0.")
         said = router.say("status", r"two +231 .*\n")
@@ -183,10 +193,10 @@ def test_a_flood_leaves_room_for_clients(boot: Boot, tmp_path: Path) -> None:
         assert client(router.lans[0], 1).lease() == "10.1.0.100"
 
 
-@pytest.mark.parametrize("tool", ["udhcpc", "dhclient"])
+@pytest.mark.parametrize("tool", ["udhcpc", "dhclient", "dhcpcd"])
 def test_real_clients(boot: Boot, tmp_path: Path, tool: str) -> None:
     if shutil.which(tool) is None:
-        pytest.skip(f"SKIP: {tool} is not installed; try: apt-get install udhcpc isc-dhcp-client")
+        pytest.skip(f"SKIP: {tool} is not installed; try: apt-get install udhcpc isc-dhcp-client dhcpcd-base")
     with routing(boot, disk_with(tmp_path, FILE), CARDS) as router:
         right = router.lans[1]
         script = tmp_path / "script"
@@ -206,7 +216,7 @@ def test_real_clients(boot: Boot, tmp_path: Path, tool: str) -> None:
         router.vm.expect(r"10\.2\.0\.50 is released", timeout=20.0)
 
 
-# For both: dhclient's variables and those of udhcpc.
+# For all: dhclient's and dhcpcd's variables and those of udhcpc.
 _SCRIPT = """#!/bin/sh
 address="${new_ip_address:-$ip}"
 [ -n "$address" ] || exit 0
@@ -223,6 +233,9 @@ def run_client(space: Space, tool: str, script: Path, environment: dict[str, str
         lines = [tool, "-4", "-lf", folder / "client.leases", "-pf", pid, "-sf", script]
         lines += [word for name in environment for word in ("-e", f"{name}={environment[name]}")]
         argv = [*lines, *(["-r"] if end else ["-1"]), space.tap]
+    elif tool == "dhcpcd":
+        told = ["-4", "-t", "20", "-c", script, "-e", f"GOT={environment['GOT']}", "--noarp"]
+        argv = [tool, *(["-4", "-k"] if end else told), space.tap]
     elif end:
         subprocess.run(["kill", "-USR2", pid.read_text().strip()], check=True)
         time.sleep(1)
@@ -240,3 +253,32 @@ def run_client(space: Space, tool: str, script: Path, environment: dict[str, str
         stdin=subprocess.DEVNULL,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_real_relay_agent(boot: Boot, tmp_path: Path) -> None:
+    """udhcpc, a wire, dhcrelay, and behind it the router."""
+    if shutil.which("dhcrelay") is None or shutil.which("udhcpc") is None:
+        pytest.skip("SKIP: dhcrelay and udhcpc are not installed; try: apt-get install isc-dhcp-relay udhcpc")
+    with routing(boot, disk_with(tmp_path, FILE), CARDS) as router, namespace("far") as far:
+        relay = router.lans[1]
+        relay.ip("addr", "add", "10.2.0.9/24", "dev", relay.tap)
+        relay.ip("link", "add", "near", "type", "veth", "peer", "name", "wire", "netns", far)
+        relay.ip("addr", "add", "10.7.0.1/24", "dev", "near")
+        relay.ip("link", "set", "near", "up")
+        inside = Space(far, "wire")
+        inside.ip("link", "set", "wire", "up")
+        with relay.running("dhcrelay", "-4", "-d", "-id", "near", "-iu", relay.tap, "10.2.0.1"):
+            time.sleep(1)
+            inside.run("udhcpc", "-i", "wire", "-n", "-q", "-f", "-s", "/bin/true")
+        router.say("leases", r"10\.7\.0\.20 .*")
+
+
+@contextlib.contextmanager
+def namespace(name: str) -> Iterator[str]:
+    """A namespace without a tap."""
+    full = f"floe-{os.getpid()}-{name}"
+    subprocess.run(["ip", "netns", "add", full], check=True)
+    try:
+        yield full
+    finally:
+        subprocess.run(["ip", "netns", "del", full], check=False)

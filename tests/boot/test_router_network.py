@@ -151,6 +151,23 @@ def test_addresses_are_translated_and_ports_forwarded(boot: Boot, tmp_path: Path
         assert lan.run("curl", "-s", "http://10.1.0.1:9100/health") == "ok\n"
 
 
+def test_a_dev_image_has_a_repl(boot: Boot) -> None:
+    """Commands while it runs, functions after Ctrl-C."""
+    vm = boot("router", deadline_s=DEADLINE_S, memory="32M", dev=True)
+    vm.expect_exact("routing between 1 cards", timeout=START_S)
+    vm.send(b"status\n")
+    vm.expect_exact("network  addresses", timeout=WAIT_S)
+    vm.interrupt()
+    vm.expect_exact(">>> ", timeout=WAIT_S)
+    for command, said in (
+        ("status()", "network  addresses"),
+        ("leases()", "address  hardware"),
+        ("routes()", "connected"),
+    ):
+        vm.send(command.encode() + b"\r\n")
+        vm.expect_exact(said, timeout=WAIT_S)
+
+
 INNER = """
 domain = "inner.test"
 
