@@ -70,12 +70,12 @@ class Site:
     vm: Guest
     hosts: dict[str, Space]
 
-    def tcp(self, where: str, address: str, port: int) -> str:
-        """A connection: "open", "reset", "refused" (by ICMP), or "silent"."""
-        return self.hosts[where].call(_connect, address, port)
+    def tcp(self, where: str, address: str, port: int, wanted: str = "open") -> str:
+        """A connection: "open", "refused" (also by ICMP), or "silent"; that takes less patience where it is wanted."""
+        return self.hosts[where].call(_connect, address, port, SILENT_S if wanted == "silent" else WAIT_S)
 
-    def ping(self, where: str, address: str) -> bool:
-        return self.hosts[where].call(packetpeer.ping, address, 56, SILENT_S)
+    def ping(self, where: str, address: str, wanted: bool = True) -> bool:
+        return self.hosts[where].call(packetpeer.ping, address, 56, WAIT_S if wanted else SILENT_S)
 
     def until_there(self, where: str, address: str) -> None:
         end = time.monotonic() + WAIT_S
@@ -110,10 +110,10 @@ class Site:
         return int(next(line for line in self.page()[1].splitlines() if line.startswith(wanted)).rsplit(" ", 1)[1])
 
 
-def _connect(address: str, port: int) -> str:
+def _connect(address: str, port: int, patience_s: float) -> str:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as sock:
-        sock.settimeout(SILENT_S)
+        sock.settimeout(patience_s)
         try:
             sock.connect((address, port))
         except TimeoutError:

@@ -61,13 +61,13 @@ def test_who_reaches_whom(edge: fw.Site) -> None:
             ("dmz", "2001:db8:9::2", 80): SILENT,
             ("dmz", "10.2.0.1", fw.ADMIN): SILENT,
         }
-        assert {key: edge.tcp(*key) for key in wanted} == wanted
+        assert {key: edge.tcp(*key, result) for key, result in wanted.items()} == wanted
         assert lan.call(fw.client_address, "http://192.0.2.2/") == "192.0.2.1"  # behind the firewall's address
         assert wan.call(fw.client_address, "http://10.2.0.2/") == "192.0.2.2"
         assert lan.call(fw.client_address, "http://[2001:db8:9::2]/") == "2001:db8:1::2"
     pings = {("lan", "192.0.2.2"): True, ("lan", "2001:db8:9::2"): True, ("wan", "10.2.0.2"): False,
              ("wan", "192.0.2.1"): True, ("dmz", "2001:db8:2::1"): True, ("wan", "2001:db8:1::2"): False}  # fmt: skip
-    assert {key: edge.ping(*key) for key in pings} == pings
+    assert {key: edge.ping(*key, result) for key, result in pings.items()} == pings
     assert (
         edge.count("web") >= 4 and edge.count("denied dmz to inside") >= 1 and edge.count("denied inside to this") >= 1
     )
@@ -88,10 +88,10 @@ def test_a_forwarded_port(boot: Boot, tmp_path: Path) -> None:
     with fw.site(boot, fw.folder(tmp_path / "edge", text)) as edge, fw.web(edge.hosts["dmz"], "10.2.0.2", 8000):
         seen = {where: edge.hosts[where].call(fw.client_address, "http://192.0.2.1:8080/") for where in fw.MACS}
         assert seen == {"wan": "192.0.2.2", "lan": "10.1.0.2", "dmz": "10.2.0.1"}
-        assert edge.tcp("wan", "192.0.2.1", 8000) == edge.tcp("wan", "10.2.0.2", 8000) == SILENT
-        assert edge.tcp("lan", "192.0.2.1", 9000) == SILENT  # without a hairpin
+        assert edge.tcp("wan", "192.0.2.1", 8000, SILENT) == edge.tcp("wan", "10.2.0.2", 8000, SILENT) == SILENT
+        assert edge.tcp("lan", "192.0.2.1", 9000, SILENT) == SILENT  # without a hairpin
         pings = [("lan", "192.0.2.2"), ("wan", "192.0.2.1"), ("lan", "2001:db8:1::1"), ("lan", "2001:db8:9::2")]
-        assert not any(edge.ping(*each) for each in pings)
+        assert not any(edge.ping(*each, False) for each in pings)
         assert edge.count("echo") == 4
         flows = edge.vm
         flows.send(b"flows\n")
@@ -267,9 +267,9 @@ def test_an_address_by_dhcp(boot: Boot, tmp_path: Path) -> None:
             server.join()
         with fw.web(hosts["dmz"], "10.2.0.2", 8000):
             end = time.monotonic() + fw.WAIT_S
-            while edge.tcp("wan", "192.0.2.50", 8080) != OPEN:
+            while edge.tcp("wan", "192.0.2.50", 8080, SILENT) != OPEN:
                 assert time.monotonic() < end, vm.console_text
-        assert edge.tcp("wan", "192.0.2.50", fw.ADMIN) == SILENT
+        assert edge.tcp("wan", "192.0.2.50", fw.ADMIN, SILENT) == SILENT
         vm.stop()
         assert vm.wait() == 0 and "Traceback" not in vm.console_text
 
@@ -342,8 +342,8 @@ def test_rules_change_while_packets_flow(boot: Boot, tmp_path: Path) -> None:
             vm.expect_exact("/firewall.toml: allow 1: destination: '::x' is no address", timeout=fw.WAIT_S)
             put(vm, "/firewall.toml", "reload_s = 1\n" + fw.FILE.replace('["outside", "inside"]', '"inside"'))
             vm.expect_exact("info firewall: rules read again (", timeout=fw.WAIT_S)
-            assert (edge.tcp("wan", "10.2.0.2", 81), edge.tcp("lan", "192.0.2.2", 80)) == (SILENT, OPEN)
-            assert edge.tcp("wan", "10.2.0.2", 80) == SILENT
+            assert (edge.tcp("wan", "10.2.0.2", 81, SILENT), edge.tcp("lan", "192.0.2.2", 80)) == (SILENT, OPEN)
+            assert edge.tcp("wan", "10.2.0.2", 80, SILENT) == SILENT
             before = talk.answers
             time.sleep(1)
         finally:
@@ -389,11 +389,11 @@ def test_floe_swap(boot: Boot, tmp_path: Path) -> None:
         assert edge.tcp("lan", "192.0.2.2", 80) == OPEN
         swap(edge.vm, "from packet import rule, drop\nforward = [rule(proto='tcp', dport=80) >> drop]\n" + REST)
         edge.vm.expect_exact("info firewall: rules read again (", timeout=fw.WAIT_S)
-        assert edge.tcp("lan", "192.0.2.2", 80) == SILENT
+        assert edge.tcp("lan", "192.0.2.2", 80, SILENT) == SILENT
         swap(edge.vm, "from packet import rule, drop\nforward = [rule(dport=80) >> drop]\n" + REST)
         edge.vm.expect_exact("the rules stay as they were: /rom/firewall.toml, ruleset.py: chain 'forward', rule 3: ")
         edge.vm.expect_exact("dport needs proto='tcp', proto='udp' or both in its rule", timeout=fw.WAIT_S)
-        assert edge.tcp("lan", "192.0.2.2", 80) == SILENT
+        assert edge.tcp("lan", "192.0.2.2", 80, SILENT) == SILENT
         assert "10.1.0.0/24" in edge.vm.exec("routes()") and "flows" in edge.vm.exec("flows()")
         assert "forwarded" in edge.vm.exec("rules(); counters()")
         swap(edge.vm, "forward = []\n" + REST)
