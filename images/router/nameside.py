@@ -48,7 +48,7 @@ class NameSide:
 
     def refresh(self) -> None:
         """Ask those that the file names, or that DHCP has told this machine."""
-        servers = self._config.upstream or [(each, 53) for each in _told()]
+        servers = self._config.upstream or _told()
         if servers == self._servers:
             return
         self._servers = servers
@@ -89,5 +89,10 @@ class NameSide:
 
 
 def _told() -> list:
+    """By DHCP, or by the router that advertised itself, whose address may be one of a link: of which one is not said."""
     found = network.ipconfig("dns")
-    return [found] if found not in (None, "", "0.0.0.0", "::") else []
+    if found in (None, "", "0.0.0.0", "::"):
+        return []
+    if found.startswith("fe80:"):
+        return [(found, 53, 0, 1 + card) for card in range(len(network.route()))]
+    return [(found, 53)]
