@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from floe.detached import control, pools
 from floe.errors import EXIT_FLOE, EXIT_NOT_FOUND, EXIT_REFUSED, NotFound
 from floe.snapshot.file import Snapshot
 from floe.store import vmfolder
+from floe.store.vmfolder import Folder
 from tests.support.command import FLOE, failure, floe
 from tests.support.vms import Vms, gone, kill, log, ps, until
 
@@ -144,6 +146,43 @@ def test_one_that_waits_ends(app: Path) -> None:
     until(lambda: waiting() == ["app-4"], "those that are left")
     assert claim(path) == "app-4"
     until(lambda: len(waiting()) == 4, "as many as before")
+
+
+def test_all_that_wait_are_gone(app: Path) -> None:
+    """As after a restart of the host: the next start has as many wait as before."""
+    path = make(app, 1, str(app))
+    assert floe("rm", "--force", "app").returncode == 0
+    assert claim(path) == "app"
+    until(lambda: len(waiting()) == 1, "as many as before")
+    assert states()["app"] == "running"
+
+
+def test_one_is_claimed_while_the_pool_ends(app: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is its claimer's, and goes on."""
+    path = make(app, 2, str(app))
+    snapshot = Snapshot.open(path)
+    found = pools.waiting
+
+    def then_claimed(snapshot: Snapshot) -> list[Folder]:
+        folders = found(snapshot)
+        monkeypatch.setattr(pools, "waiting", found)
+        assert claim(path) == "app"
+        return folders
+
+    monkeypatch.setattr(pools, "waiting", then_claimed)
+    pools.keep(snapshot, 0, None)
+    snapshot.close()
+    assert states() == {"app": "running"}
+    until(lambda: "goes on" in log("app"), "its script")
+
+
+def test_a_keeper_hangs_while_the_pool_ends(app: Path) -> None:
+    path = make(app, 2, str(app))
+    keeper = vmfolder.find("app").keeper
+    assert keeper is not None
+    assert keeper.signal(signal.SIGSTOP)
+    done = floe("run", "-d", "--pool", "0", "--from", path)
+    assert (done.returncode, done.stderr, states()) == (0, "", {})
 
 
 def test_its_file_is_replaced(app: Path) -> None:

@@ -257,6 +257,8 @@ class Keeper:
             await self._over.wait()
         elif request.get("do") == "claim":
             return {"claimed": await self._claim()}
+        elif request.get("do") == "dismiss":
+            return {"dismissed": await self._dismiss()}
         elif request.get("do") == "snapshot":
             return await self._snapshot(Path(str(request.get("file"))))
         elif request.get("do") == "vitals":
@@ -287,6 +289,14 @@ class Keeper:
             return False
         self._set_life(waiting=False, began=time.time())
         return await self._kin.let_go()
+
+    async def _dismiss(self) -> bool:
+        """End a VM that waits. False: somebody has claimed it."""
+        if not self._life.waiting:
+            return False
+        self.stop(0)
+        await self._over.wait()
+        return True
 
     async def _snapshot(self, path: Path) -> dict[str, Any]:
         try:

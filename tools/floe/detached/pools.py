@@ -45,6 +45,7 @@ def claim(snapshot: Snapshot, wanted: Callable[[Folder], bool] = lambda folder: 
             if answer is not None and answer.get("claimed"):
                 _fill_later(snapshot)
                 return folder
+    _fill_later(snapshot)  # all have ended, say with the host
     return None
 
 
@@ -57,11 +58,20 @@ def keep(snapshot: Snapshot, size: int, name: str | None, told: Callable[[Folder
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{size} {name or ''}\n".encode(), 0)
         for folder in waiting(snapshot)[size:]:
-            control.stop(folder, 0)
-            folder.remove()
+            _dismiss(folder)
         _fill(snapshot, size, name, told)
         if size == 0:
             path.unlink()
+
+
+def _dismiss(folder: Folder) -> None:
+    """End one that waits, and forget it; not if somebody claims it meanwhile. Raises FloeError."""
+    try:
+        answer = control.ask(folder, {"do": "dismiss"}, timeout_s=_CLAIM_S)
+    except VmError:  # its keeper hangs
+        answer = None
+    if folder.life.waiting if answer is None else answer.get("dismissed"):
+        control.remove(folder, force=True)
 
 
 def _fill(snapshot: Snapshot, size: int, name: str | None, told: Callable[[Folder], None]) -> None:
