@@ -249,6 +249,24 @@ static err_t netif_start(struct netif *n) {
     return ERR_OK;
 }
 
+// In line: an image without VLANs has one of the two calls.
+static inline __attribute__((always_inline)) netglue_t *attach(netdev_t *dev) {
+    netglue_t *g = &glues[glue_count++];
+    dev->stack = g;
+    g->dev = dev;
+    g->rx_held_max = dev->rx_buffers != 0 ? dev->rx_buffers / 2 : RX_HELD_DEFAULT;
+    g->gen_flags = GEN_ALL;
+    if (dev->features & NETDEV_F_TX_CSUM) {
+        g->gen_flags &= (uint16_t)~NETIF_CHECKSUM_GEN_TCP;
+    } else {
+        netsum_offloaded = false;
+    }
+    hal_assert(netif_add_noaddr(&g->netif, g, netif_start, netif_input) != NULL);
+    netif_create_ip6_linklocal_address(&g->netif, 1);
+    netglue_check_link(g);
+    return g;
+}
+
 void netglue_init(void) {
     struct netif *lo;
     NETIF_FOREACH(lo) { // only loopback exists yet: what never leaves the machine needs no checksums
@@ -256,21 +274,14 @@ void netglue_init(void) {
     }
     netsum_offloaded = true;
     netdev_t *dev;
-    for (; (dev = netdev_get(glue_count)) != NULL; glue_count++) {
-        netglue_t *g = &glues[glue_count];
-        dev->stack = g;
-        g->dev = dev;
-        g->rx_held_max = dev->rx_buffers != 0 ? dev->rx_buffers / 2 : RX_HELD_DEFAULT;
-        g->gen_flags = GEN_ALL;
-        if (dev->features & NETDEV_F_TX_CSUM) {
-            g->gen_flags &= (uint16_t)~NETIF_CHECKSUM_GEN_TCP;
-        } else {
-            netsum_offloaded = false;
-        }
-        hal_assert(netif_add_noaddr(&g->netif, g, netif_start, netif_input) != NULL);
-        netif_create_ip6_linklocal_address(&g->netif, 1);
-        netglue_check_link(g);
+    while ((dev = netdev_get(glue_count)) != NULL) {
+        attach(dev);
     }
+}
+
+netglue_t *netglue_attach(netdev_t *dev) {
+    hal_assert(netdev_register(dev) == 0);
+    return attach(dev);
 }
 
 unsigned netglue_count(void) { return glue_count; }

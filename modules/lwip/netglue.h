@@ -38,6 +38,8 @@ typedef struct netglue {
 
 // Attach every registered device, in order; names them en0, en1, ... Once, after lwip_init().
 void netglue_init(void);
+// One more, which is registered with this, while there are less than NETDEV_MAX. It is down, and without addresses.
+netglue_t *netglue_attach(netdev_t *dev);
 unsigned netglue_count(void);
 netglue_t *netglue_get(unsigned index); // NULL past the last; they lie one behind the other
 

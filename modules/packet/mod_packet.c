@@ -57,6 +57,30 @@ static mp_obj_t mod_packet_forward(mp_obj_t on) {
 }
 static MP_DEFINE_CONST_FUN_OBJ_1(mod_packet_forward_obj, mod_packet_forward);
 
+// vlan(card, tag): the number of its card.
+static mp_obj_t mod_packet_vlan(mp_obj_t card_in, mp_obj_t tag_in) {
+    mp_int_t card = mp_obj_get_int(card_in), tag = mp_obj_get_int(tag_in);
+    int r = packet_join_vlan(card >= 0 && card < NETDEV_MAX ? (unsigned)card : NETDEV_MAX, tag > 0 ? (unsigned)tag : 0);
+    if (r == -EINVAL) {
+        mp_raise_ValueError(MP_ERROR_TEXT("a tag is 1 to 4094"));
+    }
+    raise_for(r);
+    return MP_OBJ_NEW_SMALL_INT(r);
+}
+static MP_DEFINE_CONST_FUN_OBJ_2(mod_packet_vlan_obj, mod_packet_vlan);
+
+// bridge(cards, filter): the number of its own card. cards: a bit each.
+static mp_obj_t mod_packet_bridge(mp_obj_t cards_in, mp_obj_t filter_in) {
+    mp_int_t cards = mp_obj_get_int(cards_in);
+    int r = packet_join_bridge(cards >= 0 && cards < 1 << NETDEV_MAX ? (unsigned)cards : 0, mp_obj_is_true(filter_in));
+    if (r == -EINVAL) {
+        mp_raise_ValueError(MP_ERROR_TEXT("a bridge is of two cards at least"));
+    }
+    raise_for(r);
+    return MP_OBJ_NEW_SMALL_INT(r);
+}
+static MP_DEFINE_CONST_FUN_OBJ_2(mod_packet_bridge_obj, mod_packet_bridge);
+
 // add(prefix, via, card): via and card may be None, not both.
 static mp_obj_t mod_packet_add(mp_obj_t prefix_in, mp_obj_t via_in, mp_obj_t card_in) {
     uint8_t prefix[16], via[16];
@@ -192,6 +216,8 @@ static MP_DEFINE_CONST_FUN_OBJ_VAR_BETWEEN(mod_packet_flows_obj, 0, 1, mod_packe
 static const mp_rom_map_elem_t mod_packet_globals_table[] = {
     {MP_ROM_QSTR(MP_QSTR___name__), MP_ROM_QSTR(MP_QSTR__packet)},
     {MP_ROM_QSTR(MP_QSTR_forward), MP_ROM_PTR(&mod_packet_forward_obj)},
+    {MP_ROM_QSTR(MP_QSTR_vlan), MP_ROM_PTR(&mod_packet_vlan_obj)},
+    {MP_ROM_QSTR(MP_QSTR_bridge), MP_ROM_PTR(&mod_packet_bridge_obj)},
     {MP_ROM_QSTR(MP_QSTR_add), MP_ROM_PTR(&mod_packet_add_obj)},
     {MP_ROM_QSTR(MP_QSTR_remove), MP_ROM_PTR(&mod_packet_remove_obj)},
     {MP_ROM_QSTR(MP_QSTR_routes), MP_ROM_PTR(&mod_packet_routes_obj)},

@@ -16,27 +16,17 @@ enum { DONT_FRAGMENT = 0x40, GSO_SIZE_MIN = 48, TCP_SUM_AT = 16, UDP_SUM_AT = 6,
 enum { DHCP_SERVER = 67, DHCP_CLIENT = 68 };
 
 const char *const packet_stat_names[PACKET_N_COUNT] = {
-    [PACKET_N_FORWARDED] = "forwarded",
-    [PACKET_N_FORWARDED_BYTES] = "forwarded_bytes",
-    [PACKET_N_LOCAL] = "local",
-    [PACKET_N_NOT_OURS] = "not_ours",
-    [PACKET_N_FILTERED] = "filtered",
-    [PACKET_N_REJECTED] = "rejected",
-    [PACKET_N_NO_FLOW] = "no_flow",
-    [PACKET_N_BAD] = "bad",
-    [PACKET_N_MARTIAN] = "martian",
-    [PACKET_N_SPOOFED] = "spoofed",
-    [PACKET_N_BROADCAST] = "broadcast",
-    [PACKET_N_NO_ROUTE] = "no_route",
-    [PACKET_N_EXPIRED] = "expired",
-    [PACKET_N_TOO_BIG] = "too_big",
-    [PACKET_N_FRAGMENTED] = "fragmented",
-    [PACKET_N_SEGMENTED] = "segmented",
-    [PACKET_N_UNREACHABLE] = "unreachable",
-    [PACKET_N_NO_ROOM] = "no_room",
-    [PACKET_N_CARD_FULL] = "card_full",
-    [PACKET_N_ICMP] = "icmp",
-    [PACKET_N_ICMP_LIMITED] = "icmp_limited",
+    [PACKET_N_FORWARDED] = "forwarded", [PACKET_N_FORWARDED_BYTES] = "forwarded_bytes",
+    [PACKET_N_LOCAL] = "local",         [PACKET_N_NOT_OURS] = "not_ours",
+    [PACKET_N_FILTERED] = "filtered",   [PACKET_N_REJECTED] = "rejected",
+    [PACKET_N_NO_FLOW] = "no_flow",     [PACKET_N_BAD] = "bad",
+    [PACKET_N_MARTIAN] = "martian",     [PACKET_N_SPOOFED] = "spoofed",
+    [PACKET_N_BROADCAST] = "broadcast", [PACKET_N_BRIDGED] = "bridged",
+    [PACKET_N_NO_ROUTE] = "no_route",   [PACKET_N_EXPIRED] = "expired",
+    [PACKET_N_TOO_BIG] = "too_big",     [PACKET_N_FRAGMENTED] = "fragmented",
+    [PACKET_N_SEGMENTED] = "segmented", [PACKET_N_UNREACHABLE] = "unreachable",
+    [PACKET_N_NO_ROOM] = "no_room",     [PACKET_N_CARD_FULL] = "card_full",
+    [PACKET_N_ICMP] = "icmp",           [PACKET_N_ICMP_LIMITED] = "icmp_limited",
 };
 
 static const uint8_t zero[16];
@@ -84,8 +74,7 @@ static bool is_martian(const packet_key_t *k) {
 
 // ---- what the device is to do for us ---------------------------------------------------------------
 
-// What a card said of a received frame, made such that another one can be asked for it. False: it cannot be.
-static bool offloads_ok(packet_t *p) {
+bool packet_fwd_offloads(packet_t *p) {
     netdev_frame_t *f = p->frame;
     bool tcp = p->key.proto == PACKET_TCP, udp = p->key.proto == PACKET_UDP;
     if (f->gso != NETDEV_GSO_NONE) {
@@ -323,7 +312,7 @@ static packet_fate_t route(packet_fwd_t *w, packet_t *p) {
     if (is_martian(k)) {
         return drop(w, PACKET_N_MARTIAN);
     }
-    return offloads_ok(p) ? forward(w, p, hop, &s) : drop(w, PACKET_N_BAD);
+    return packet_fwd_offloads(p) ? forward(w, p, hop, &s) : drop(w, PACKET_N_BAD);
 }
 
 packet_fate_t packet_fwd_frame(packet_fwd_t *w, unsigned card, netdev_frame_t *f, uint64_t now_ns) {
@@ -343,6 +332,7 @@ packet_fate_t packet_fwd_frame(packet_fwd_t *w, unsigned card, netdev_frame_t *f
     }
     switch (packet_parse(&p, f, (uint8_t)card)) {
         case PACKET_PARSED:
+            p.key.vlan = w->base.card[card].vlan;
             return many ? group(w, &p) : route(w, &p);
         case PACKET_BAD:
             return drop(w, PACKET_N_BAD);

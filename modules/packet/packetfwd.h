@@ -29,6 +29,8 @@ typedef enum {
 bool packet_fwd_init(packet_fwd_t *w, const packet_host_t *host, size_t routes_limit);
 // A received frame.
 packet_fate_t packet_fwd_frame(packet_fwd_t *w, unsigned card, netdev_frame_t *f, uint64_t now_ns);
+// What a card said of a received frame, made such that another one can be asked for it. False: it cannot be.
+bool packet_fwd_offloads(packet_t *p);
 // A frame that this machine itself sends, of which the engine takes note.
 void packet_fwd_sent(packet_fwd_t *w, unsigned card, netdev_frame_t *f, uint64_t now_ns);
 // This machine is a copy of another one, which goes on: what waits is that one's, flows are both's, but no copy tells

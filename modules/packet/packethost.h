@@ -12,6 +12,7 @@
 
 // A card, as far as the engine must know it.
 typedef struct {
+    uint16_t vlan;       // whose tag its frames had; 0: none
     const netdev_t *dev; // MTU and features, which may change; NULL: there is no such card
     bool up;
     uint8_t mac[NETDEV_MAC_LEN];
@@ -46,6 +47,7 @@ typedef enum {
     PACKET_N_MARTIAN,   // from or to an address that nobody can have
     PACKET_N_SPOOFED,   // from an address of this machine's
     PACKET_N_BROADCAST, // to everybody on another network
+    PACKET_N_BRIDGED,   // frames that left by a card of a bridge
     PACKET_N_NO_ROUTE,
     PACKET_N_EXPIRED,      // TTL, hop limit
     PACKET_N_TOO_BIG,      // for the link, and may not be cut

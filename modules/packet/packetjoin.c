@@ -15,7 +15,9 @@
 #include "lwip/priv/nd6_priv.h"
 #include "netglue.h"
 #include "netstack.h"
+#include "packetbridgecard.h"
 #include "packetsend.h"
+#include "packetvlan.h"
 
 enum { IP6_NET_BITS = 64, AUTOMATIC_MAX = NETDEV_MAX * (4 + 2 * LWIP_IPV6_NUM_ADDRESSES) + 1, FORWARDED = 2 };
 enum { FLOWS_LEAST = 1024, FLOWS_MOST = 65536, AGE_WORK = 2048 };
@@ -44,6 +46,7 @@ static seen_t seen;
 static automatic_t automatic[AUTOMATIC_MAX];
 static unsigned automatic_count;
 static uint64_t looked_ns;
+static bool forwarding, vlans, bridges;
 static bool no_flows; // there was no memory for them: that is not tried again for each packet
 
 // netglue's cards lie one behind the other: this is per packet.
@@ -134,6 +137,10 @@ static int send(unsigned card, netdev_frame_t *f) {
 }
 
 static void forwarded(void *cookie) {
+    if (((uintptr_t)cookie & PACKET_OVER_COOKIE) != 0) {
+        packet_over_sent(cookie);
+        return;
+    }
     packet_send_done(&engine->base, (packet_ref_t *)((uintptr_t)cookie & ~(uintptr_t)FORWARDED));
 }
 
@@ -221,7 +228,7 @@ static void add6(unsigned card, const ip6_addr_t *a) {
 
 static void fill_card(unsigned card) {
     packet_card_t *c = &engine->base.card[card];
-    *c = (packet_card_t){.dev = glue_of(card)->dev, .up = seen.card[card].up};
+    *c = (packet_card_t){.dev = glue_of(card)->dev, .up = seen.card[card].up, .vlan = packet_vlan_tag(card)};
     memcpy(c->mac, seen.card[card].mac, sizeof c->mac);
     memcpy(c->ip4, &seen.card[card].ip4.addr, sizeof c->ip4);
     for (unsigned k = 0; k < LWIP_IPV6_NUM_ADDRESSES; k++) {
@@ -303,6 +310,11 @@ static void follow_rules(void) {
 }
 
 static netglue_fate_t intercept(netglue_t *g, netdev_frame_t *f, uint64_t now) {
+    netglue_fate_t fate = vlans ? packet_vlan_receive(g, f) : NETGLUE_PASSED;
+    packet_bridge_t *bridge = bridges ? packet_bridge_of(card_of(g)) : NULL;
+    if (fate != NETGLUE_PASSED || (!forwarding && bridge == NULL)) {
+        return fate;
+    }
     static const netglue_fate_t fates[] = {
         [PACKET_PASSED] = NETGLUE_PASSED, [PACKET_DROPPED] = NETGLUE_DROPPED, [PACKET_KEPT] = NETGLUE_KEPT};
     if (now - looked_ns >= LOOK_NS) {
@@ -313,7 +325,8 @@ static netglue_fate_t intercept(netglue_t *g, netdev_frame_t *f, uint64_t now) {
         }
     }
     follow_rules();
-    return fates[packet_fwd_frame(engine, card_of(g), f, now)];
+    return fates[bridge != NULL ? packet_bridge_frame(engine, bridge, card_of(g), f, now)
+                                : packet_fwd_frame(engine, card_of(g), f, now)];
 }
 
 static bool run(void *arg) {
@@ -372,7 +385,32 @@ static void suspended(hal_suspend_t what) {
 }
 HAL_SUSPEND(suspended);
 
-void packet_join_forward(bool on) { *netglue_forwarder = on && packet_join() != NULL ? intercept : NULL; }
+static void listen(void) { *netglue_forwarder = forwarding || vlans || bridges ? intercept : NULL; }
+
+void packet_join_forward(bool on) {
+    forwarding = on && packet_join() != NULL;
+    listen();
+}
+
+int packet_join_bridge(unsigned cards, bool filter) {
+    int r = packet_join() != NULL ? packet_bridge_add(&engine->base, cards, filter) : -ENOMEM;
+    bridges |= r >= 0;
+    listen();
+    if (r >= 0) {
+        update(true);
+    }
+    return r;
+}
+
+int packet_join_vlan(unsigned card, unsigned tag) {
+    int r = packet_join() != NULL ? packet_vlan_add(card, tag) : -ENOMEM;
+    vlans |= r >= 0;
+    listen();
+    if (r >= 0) {
+        update(true);
+    }
+    return r;
+}
 
 int packet_join_add(unsigned family, const uint8_t *prefix, unsigned bits, const uint8_t *gateway, unsigned card) {
     packet_hop_t hop = {.kind = PACKET_ROUTE_STATIC, .card = (uint8_t)card, .gateway = gateway != NULL};

@@ -11,6 +11,10 @@
 packet_fwd_t *packet_join(void);
 // Whether frames that are not for this machine go on to where their routes lead. Off at the start.
 void packet_join_forward(bool on);
+// A card for the frames of a card that have this tag: packet_vlan_add().
+int packet_join_vlan(unsigned card, unsigned tag);
+// A bridge of these cards, a bit each: packet_bridge_add().
+int packet_join_bridge(unsigned cards, bool filter);
 // Keep track of this many flows from here on, which are forgotten when there are others already. Rules do that
 // by themselves (packet_join_flows_default()) where nobody did. 0; -EINVAL: that many cannot be; -ENOMEM.
 int packet_join_track(uint32_t flows);

@@ -38,7 +38,7 @@ static uint64_t sum_from(const netdev_frame_t *f, uint32_t skip) {
 
 // Complete a checksum that was left to the device. Its place lies in the first piece, or it is left as it is: whoever
 // gave us the frame did not say the truth.
-static void complete_sum(netdev_frame_t *f) {
+void packet_send_sum(netdev_frame_t *f) {
     uint32_t at = (uint32_t)f->csum_start + f->csum_offset;
     if (at + 2 <= f->seg[0].len) {
         uint8_t *sum = (uint8_t *)f->seg[0].base + at;
@@ -50,7 +50,7 @@ static void complete_sum(netdev_frame_t *f) {
 // Hand a frame that fits the card over to it.
 static void hand_over(packet_base_t *b, unsigned card, netdev_frame_t *f) {
     if (f->csum_needed && (b->card[card].dev->features & NETDEV_F_TX_CSUM) == 0) {
-        complete_sum(f);
+        packet_send_sum(f);
     }
     if (b->host->send(card, f) != 0) {
         b->count[PACKET_N_CARD_FULL]++;
@@ -154,7 +154,7 @@ static void cut_ip4(packet_base_t *b, unsigned card, const packet_t *p) {
     uint32_t hlen = (p->ip[0] & 15u) * 4, head = PACKET_ETH + hlen, total = packet_frame_len(whole);
     uint32_t place = packet_get16(p->ip + 6), room = (b->card[card].dev->mtu - hlen) & ~7u;
     if (whole->csum_needed) {
-        complete_sum(whole); // no device completes that of a fragment
+        packet_send_sum(whole); // no device completes that of a fragment
     }
     b->count[PACKET_N_FRAGMENTED]++;
     for (uint32_t at = head; at < total; at += room) {
@@ -192,5 +192,13 @@ void packet_send(packet_base_t *b, unsigned card, netdev_frame_t *f) {
     } else {
         b->count[PACKET_N_TOO_BIG]++;
         packet_base_put(b, f->cookie);
+    }
+}
+
+void packet_send_whole(packet_base_t *b, unsigned card, netdev_frame_t *f) {
+    if (f->gso != NETDEV_GSO_NONE && !can_cut(&b->card[card], f)) {
+        packet_send(b, card, f);
+    } else {
+        hand_over(b, card, f);
     }
 }

@@ -19,8 +19,8 @@ from scapy.packet import Raw
 
 from floe.testing import Boot
 from tests.boot import packetpeer
-from tests.boot.packetrouter import Router, routing
-from tests.support.spaces import Space
+from tests.boot.packetrouter import DEADLINE_S, MACS, Router, routing, until_there
+from tests.support.spaces import Space, spaces
 
 HERE = Path(__file__).resolve().parent
 LARGE = 10 << 20
@@ -110,6 +110,81 @@ def test_iperf3_through_it(router: Router) -> None:
         assert got["bits_per_second"] > 1e6 and got.get("lost_percent", 0) < 50
     said = router.ask("counters")
     assert said["forwarded_bytes"] > 1 << 20 and said["bad"] == 0
+
+
+# ---- VLANs --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tagged(boot: Boot, tmp_path: Path) -> Iterator[tuple[Router, Router]]:
+    """left - VM - VLAN 7 - VM - right; without a tag the link between the VMs is another network."""
+    with spaces("l", "r") as (left, right):
+        vms = []
+        for n, (space, link) in enumerate(((left, "listen"), (right, "connect")), 1):
+            outer = f"tap:{space.tap},mac={MACS[n - 1]},ip=10.{n}.0.1/24,ip6=2001:db8:{n}::1/64"
+            inner = f"{link}:{tmp_path}/link,ip=10.9.0.{n}/24"
+            o = 3 - n
+            args = ["1", f"10.7.0.{n}/24", f"2001:db8:7::{n}"]
+            args += [f"10.{o}.0.0/24", f"2001:db8:{o}::/64", f"10.7.0.{o}", f"2001:db8:7::{o}"]
+            vms.append(boot(HERE / "guest_packet_vlan.py", deadline_s=DEADLINE_S, net=[outer, inner], args=args))
+            vms[-1].expect_exact("forwarding")
+            space.join(f"10.{n}.0.2/24", f"2001:db8:{n}::2/64", gateways=(f"10.{n}.0.1", f"2001:db8:{n}::1"))
+        until_there(left, "10.2.0.2")
+        yield Router(vms[0], left, right), Router(vms[1], left, right)
+        for vm in vms:
+            vm.send(b"stop\n")
+            assert vm.wait() == 0
+            assert "Traceback" not in vm.console_text and "PANIC" not in vm.console_text
+
+
+def test_a_vlan_is_a_card_of_its_own(tagged: tuple[Router, Router], tmp_path: Path) -> None:
+    one = tagged[0]
+    for address in ("10.2.0.2", "10.7.0.1", "2001:db8:2::2", "2001:db8:7::1"):
+        for size in (0, 56, 1452):
+            assert one.left.call(packetpeer.ping, address, size), (address, size)
+    fetch(one.right, one.left, "10.2.0.2", "http://10.2.0.2:8000", tmp_path)
+    fetch(one.left, one.right, "2001:db8:1::2", "http://[2001:db8:1::2]:8000", tmp_path)
+    for router in tagged:
+        said, rules = router.ask("counters"), router.ask("rules")
+        assert said["bad"] == said["spoofed"] == said["filtered"] == 0
+        assert rules["tagged"] == rules["came"] and rules["came"][0] > 100 and rules["left"][0] > 100
+        assert {r["prefix"]: r["card"] for r in router.ask("routes")}["10.7.0.0/24"] == 2
+        text = router.vm.console_text
+        assert text.count("refused ValueError") == 2 and "refused OSError 19" in text and "refused OSError 17" in text
+
+
+# ---- bridges ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bridged(boot: Boot) -> Iterator[Router]:
+    with spaces("l", "r") as (left, right):
+        net = [f"tap:{space.tap},mac={mac},ip=none,ip6=none" for space, mac in zip((left, right), MACS, strict=True)]
+        vm = boot(HERE / "guest_packet_bridge.py", deadline_s=DEADLINE_S, net=net, memory="64M")
+        vm.expect_exact("forwarding")
+        left.join("10.1.0.2/24", "2001:db8:1::2/64")
+        right.join("10.1.0.3/24", "2001:db8:1::3/64")
+        until_there(left, "10.1.0.1")
+        yield Router(vm, left, right)
+        vm.send(b"stop\n")
+        assert vm.wait() == 0
+        assert "Traceback" not in vm.console_text and "PANIC" not in vm.console_text
+
+
+def test_a_bridge(bridged: Router, tmp_path: Path) -> None:
+    left, right = bridged.left, bridged.right
+    for address in ("10.1.0.3", "10.1.0.1", "2001:db8:1::3", "2001:db8:1::1"):
+        for size in (0, 56, 1452):
+            assert left.call(packetpeer.ping, address, size), (address, size)
+    for address in ("10.1.0.2", "10.1.0.1", "2001:db8:1::2", "2001:db8:1::1"):
+        assert right.call(packetpeer.ping, address), address
+    fetch(right, left, "10.1.0.3", "http://10.1.0.3:8000", tmp_path)
+    fetch(left, right, "2001:db8:1::2", "http://[2001:db8:1::2]:8000", tmp_path)
+    said = bridged.ask("counters")
+    assert said["bridged"] > 100 and said["bad"] == said["no_room"] == said["filtered"] == 0
+    assert bridged.ask("rules")["across"][0] > 50
+    for card in ("ValueError", "OSError"):
+        assert f"refused [0{', 1' if card == 'OSError' else ''}] {card}" in bridged.vm.console_text
 
 
 # ---- rules and translated addresses -------------------------------------------------------------------

@@ -27,6 +27,7 @@ _attrs = {
     "rule_counters": "inuse",
     "rule_log": "inuse",
     "rule_log_lost": "inuse",
+    "bridge": "router",
     "counters": "router",
     "flow_count": "router",
     "flows": "router",
@@ -34,6 +35,7 @@ _attrs = {
     "route": "router",
     "routes": "router",
     "track": "router",
+    "vlan": "router",
 }
 
 

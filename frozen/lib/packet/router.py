@@ -2,7 +2,7 @@
 """Forwarding, routes and counters: what packet.forward(), packet.route and their like are."""
 
 import _packet
-import network  # noqa: F401 - the drivers of cards come with it
+import network
 
 _FLOW = ("proto", "src", "dst", "reply_src", "reply_dst", "packets", "bytes", "reply_packets", "reply_bytes", "replied")
 _KEYS = ("prefix", "via", "card", "kind")
@@ -11,6 +11,37 @@ _KEYS = ("prefix", "via", "card", "kind")
 def forward(on=True):
     """Whether packets that are not for this machine go on to where their routes lead. Off until this is called."""
     _packet.forward(on)
+
+
+def vlan(card, tag, ip=None, ip6=None):
+    """A card for the frames of this card that have this VLAN tag; its number, for all that takes a card's.
+
+    ip, ip6: its addresses, as "10.7.0.1/24"; network.LAN(number) is for the rest. OSError ENODEV: no such card;
+    EEXIST: the tag has a card; ENOSPC: eight cards are all there can be. ValueError: no such tag.
+    """
+    return _addressed(_packet.vlan(card, tag), ip, ip6)
+
+
+def bridge(cards, filter=False, ip=None, ip6=None):
+    """Make one link of the links of these cards; the number of this machine's own card on it.
+
+    filter: whether prerouting, forward and postrouting are asked about what goes from card to card, too. ip, ip6: the
+    own card's addresses; the others have none. A loop is not found: there is no spanning tree. OSError ENODEV: no such
+    card; EEXIST: one of them is in a bridge; ENOSPC: eight cards are all there can be. ValueError: fewer than two.
+    """
+    bits = 0
+    for card in cards:
+        bits |= 1 << card
+    return _addressed(_packet.bridge(bits, filter), ip, ip6)
+
+
+def _addressed(card, ip, ip6):
+    lan = network.LAN(card)
+    if ip is not None:
+        lan.ipconfig(addr4=ip)
+    if ip6 is not None:
+        lan.ipconfig(addr6=ip6)
+    return card
 
 
 def counters():

@@ -342,6 +342,7 @@ int main(int argc, char **argv) {
         {"hoarding", hoarding},
         {"stuck_card", stuck_card},
         {"kept_frames", kept_frames},
+        {"vlan", vlan},
         {"closed_window", closed_window},
         {"out_of_memory", out_of_memory},
         {"time_wait", time_wait},

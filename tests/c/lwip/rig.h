@@ -65,6 +65,7 @@ bool read_tcp(const sent_t *f, tcp_t *t, uint32_t *payload_len);
 void send_icmp6(const uint8_t *from, const uint8_t *to, const uint8_t *body, uint32_t len);
 
 void kept_frames(void); // check of kept.c
+void vlan(void);        // check of vlan.c
 void path_mtu(void);    // checks of path_mtu.c
 void path_mtu_lie(void);
 void claimed(void); // checks of neighbours.c

@@ -34,6 +34,7 @@ CHECKS = [
     "hoarding",
     "stuck_card",
     "kept_frames",
+    "vlan",
     "closed_window",
     "out_of_memory",
     "time_wait",
@@ -65,7 +66,7 @@ FLAGS = [
     "-fsanitize=address,undefined",
     "-fno-sanitize-recover=all",
     "-fno-delete-null-pointer-checks",
-    *(f"-I{ROOT / d}" for d in ("port/hal", "modules/netdev", "modules/lwip")),
+    *(f"-I{ROOT / d}" for d in ("", "port/hal", "modules/netdev", "modules/lwip")),
     f"-I{LWIP / 'include'}",
 ]
 # Upstream's warnings are not ours to mend, nor is that it takes a member's address through a null pointer.
@@ -75,7 +76,12 @@ OUR_FLAGS = ["-Wall", "-Wextra", "-Werror"]
 
 def _sources() -> dict[Path, list[str]]:
     ours = [p for p in (ROOT / "modules/lwip").glob("*.c") if not p.name.startswith("mod_")]
-    ours += [ROOT / "modules/netdev/netdev.c", ROOT / "port/hal/copied.c", *HERE.glob("*.c")]
+    ours += [
+        ROOT / "modules/packet/packetvlan.c",
+        ROOT / "modules/netdev/netdev.c",
+        ROOT / "port/hal/copied.c",
+        *HERE.glob("*.c"),
+    ]
     # nettimer.c stands in for timeouts.c.
     upstream = [p for d in ("core", "core/ipv4", "core/ipv6") for p in (LWIP / d).glob("*.c") if p.name != "timeouts.c"]
     upstream.append(LWIP / "netif/ethernet.c")

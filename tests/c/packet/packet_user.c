@@ -6,12 +6,14 @@
 //   frame CARD CSUM_START CSUM_OFFSET GSO GSO_SIZE HEX [HEX...], a piece each: what was sent or asked, then "passed",
 //   "dropped" or "kept"    run NS: the clock goes on, what waits is looked at    left: what is in flight has left
 //   rules HEX: a program, "-" for none    track FLOWS    sends CARD HEX: what this machine does
+//   bridge CARDS FILTER: a bridge of these cards, a bit each, whose own one is the fourth
 //   copied SEED SEED: the machine is a copy of another one
 //   count NAME    lent: frames that were not given back    fuzz SEED COUNT
 // Each piece of a received frame is a heap block of its size. Context: a process on the host, under sanitizers.
 
 #include "../port/talk.h"
 
+#include "modules/packet/packetbridge.h"
 #include "modules/packet/packetbytes.h"
 #include "modules/packet/packetfwd.h"
 #include "modules/packet/packetsend.h"
@@ -28,6 +30,7 @@ typedef struct {
 } lent_t;
 
 static packet_fwd_t w;
+static packet_bridge_t bridge;
 static netdev_t device[CARDS];
 static unsigned room[CARDS]; // frames that a card still takes
 static unsigned lent;
@@ -92,11 +95,13 @@ static void give_back(unsigned card, void *cookie, unsigned pieces) {
 static int send(unsigned card, netdev_frame_t *f) {
     const netdev_t *d = &device[card];
     uint32_t total = packet_frame_len(f);
+    bool tagged = packet_get16((const uint8_t *)f->seg[0].base + 12) == 0x8100;
     check(f->nsegs > 0 && f->nsegs <= NETDEV_MAX_SEGS, "number of pieces");
     check(!f->csum_needed || (d->features & NETDEV_F_TX_CSUM) != 0, "checksum of a card that makes none");
     check(!f->csum_needed || (uint32_t)f->csum_start + f->csum_offset + 2 <= total, "place of the checksum");
     check(f->gso == NETDEV_GSO_NONE || (d->features & (NETDEV_F_TX_TSO4 << (f->gso - 1))) != 0, "cutting");
-    check(f->gso == NETDEV_GSO_NONE ? total <= d->mtu + 14u : f->gso_size > 0 && f->hdr_len < total && f->csum_needed,
+    check(f->gso == NETDEV_GSO_NONE ? total <= d->mtu + (tagged ? 18u : 14u)
+                                    : f->gso_size > 0 && f->hdr_len < total && f->csum_needed,
           "length");
     if (room[card] == 0 || in_flight == FLIGHT_MAX) {
         return -EAGAIN;
@@ -182,6 +187,24 @@ static void route(const talk_t *t) {
     printf("%d\n", packet_route_add(&w.routes, (unsigned)talk_number(t, 1), prefix, (unsigned)talk_number(t, 3), &hop));
 }
 
+static void deliver(packet_bridge_t *b, netdev_frame_t *f) {
+    check(b == &bridge, "the bridge");
+    if (!quiet) {
+        printf("own ");
+        talk_print_bytes(f->seg[0].base, f->seg[0].len);
+    }
+    packet_base_put(&w.base, f->cookie);
+}
+
+static void make_bridge(const talk_t *t) {
+    static netdev_t own = {.mtu = 1500};
+    packet_card_t *c = &w.base.card[CARDS];
+    packet_bridge_init(&bridge, (uint8_t)talk_number(t, 1), CARDS);
+    bridge.filter = talk_number(t, 2) != 0;
+    bridge.deliver = deliver;
+    *c = (packet_card_t){.dev = &own, .up = true, .mac = {2, 0, 0, 0, 0, CARDS}};
+}
+
 // A frame of these pieces, which are the engine's from here on.
 static void receive(unsigned card, netdev_frame_t *f, lent_t *l) {
     f->cookie = l;
@@ -190,7 +213,9 @@ static void receive(unsigned card, netdev_frame_t *f, lent_t *l) {
     for (unsigned i = 0; i < f->nsegs; i++) {
         l->piece[i] = f->seg[i].base;
     }
-    packet_fate_t fate = packet_fwd_frame(&w, card, f, now_ns);
+    bool bridged = (bridge.members >> card & 1) != 0;
+    packet_fate_t fate =
+        bridged ? packet_bridge_frame(&w, &bridge, card, f, now_ns) : packet_fwd_frame(&w, card, f, now_ns);
     if (fate != PACKET_KEPT) {
         free_lent(l);
     }
@@ -279,6 +304,10 @@ static void fuzz_one(void) {
         p[i] = (uint8_t)pick(256);
     }
     memcpy(p, w.base.card[card].mac, NETDEV_MAC_LEN);
+    if (bridge.members != 0) {
+        memcpy(p, (uint8_t[]){(uint8_t)(2 + (pick(6) == 0)), 0, 0, 0, 0, (uint8_t)pick(CARDS + 2)}, NETDEV_MAC_LEN);
+        memcpy(p + NETDEV_MAC_LEN, (uint8_t[]){2, 0, 0, 0, 1, (uint8_t)pick(200)}, NETDEV_MAC_LEN);
+    }
     uint32_t hlen = 0;
     bool v6 = pick(2) == 0 && size > PACKET_ETH + PACKET_IP6;
     if (pick(20) != 0) {
@@ -425,6 +454,8 @@ static void command(const talk_t *t) {
     } else if (talk_is(t, "run")) {
         now_ns += talk_number(t, 1);
         packet_fwd_run(&w, now_ns);
+    } else if (talk_is(t, "bridge")) {
+        make_bridge(t);
     } else if (talk_is(t, "copied")) {
         packet_fwd_copied(&w, (uint64_t[]){talk_number(t, 1), talk_number(t, 2)});
     } else if (talk_is(t, "left")) {

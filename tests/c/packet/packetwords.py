@@ -16,7 +16,7 @@ from tests.c.support.harness import ROOT, Harness
 from tests.c.support.port_programs import build
 from tests.packet import language
 
-SOURCES = ("buf", "filter", "fwd", "icmp", "neigh", "parse", "route", "send")
+SOURCES = ("bridge", "buf", "filter", "fwd", "icmp", "neigh", "parse", "route", "send")
 SOURCES += ("flow", "frag", "nat", "sum", "table", "tcp", "tuple", "program", "rules")
 KINDS = ("local", "broadcast", "connected", "default", "static")
 TX_CSUM, TSO4, TSO6 = 1, 2, 4
@@ -57,11 +57,12 @@ class Sent:
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a frame: "passed", "dropped", "kept"; "" of the clock."""
+    """What became of a frame: "passed", "dropped", "kept"; "" of the clock. own: what a bridge has for this machine."""
 
     fate: str
     sent: list[Sent]
     asked: list[tuple[int, str]]
+    own: bytes | None = None
 
 
 class Engine:
@@ -146,16 +147,19 @@ class Engine:
     def _result(self, said: str) -> Result:
         sent = []
         asked = []
+        own = None
         fate = ""
         for line in said.splitlines():
             kind, *words = line.split()
             if kind == "sent":
                 sent.append(Sent(*map(int, words[:6]), bytes.fromhex(words[6])))
+            elif kind == "own":
+                own = bytes.fromhex(words[0])
             elif kind == "ask":
                 asked.append((int(words[0]), str(ipaddress.ip_address(bytes.fromhex(words[2])))))
             else:
                 fate = kind
-        return Result(fate, sent, asked)
+        return Result(fate, sent, asked, own)
 
 
 def to(card: int, packet: Packet, source: str = "02:00:00:00:aa:01") -> Packet:

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT
+// VLANs (IEEE 802.1Q): a card more for each tag of a card. What comes in with the tag is that card's, without it; what
+// goes out of it gets it. It is a driver as netdev.h has it, over another card, so that the stack and the engine see a
+// card like all others. Owns these cards. Not here: priorities, double tags of one kind (a VLAN's card may have VLANs).
+// Context: main loop.
+
+#ifndef FLOE_PACKETVLAN_H
+#define FLOE_PACKETVLAN_H
+
+#include "netglue.h"
+
+enum { PACKET_VLAN_LAST = 4094 };
+
+// What a cookie of nettx_forward() points to, if it has this bit: a frame of a card that stands over others.
+enum { PACKET_OVER_COOKIE = 4 };
+typedef struct packet_over {
+    void (*sent)(struct packet_over *over); // a card that it was given to has sent it
+} packet_over_t;
+// Tell it, of such a cookie.
+void packet_over_sent(void *cookie);
+
+// A card for a tag: its number. -ENODEV: no such card; -EINVAL: no such tag; -EEXIST: it has a card; -ENOSPC: there are
+// NETDEV_MAX cards; -ENOMEM. It is up, and has no address yet.
+int packet_vlan_add(unsigned card, unsigned tag);
+// The tag of a card; 0: none.
+uint16_t packet_vlan_tag(unsigned card);
+// A received frame that has a tag: KEPT, and its card has it, or DROPPED. PASSED: it had none, or VLAN 0, which is no
+// other one (and is taken off).
+netglue_fate_t packet_vlan_receive(netglue_t *g, netdev_frame_t *f);
+
+#endif
