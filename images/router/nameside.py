@@ -89,7 +89,7 @@ class NameSide:
 
 
 def _told() -> list:
-    """By DHCP, or by the router that advertised itself, whose address may be one of a link: of which one is not said."""
+    """By DHCP, or by a router that advertised itself, whose address may be one of a link: of which is not said."""
     found = network.ipconfig("dns")
     if found in (None, "", "0.0.0.0", "::"):
         return []

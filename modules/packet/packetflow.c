@@ -30,7 +30,12 @@ static packet_frag_t *find_datagram(packet_flows_t *t, const packet_look_t *look
 static uint8_t look_later_fragment(packet_flows_t *t, const packet_t *p, packet_look_t *look) {
     packet_frag_t *datagram = packet_frag_read(p, &look->fragment, &look->piece) ? find_datagram(t, look) : NULL;
     packet_flow_t *f = datagram == NULL ? NULL : &t->flow[datagram->flow];
-    if (f == NULL || !f->used || f->number != datagram->number || !packet_frag_fits(datagram, &look->piece)) {
+    bool known = f != NULL && f->used && f->number == datagram->number;
+    packet_frag_fit_t fit = known ? packet_frag_fit(datagram, &look->piece) : PACKET_FRAG_SEEN;
+    if (fit != PACKET_FRAG_NEW) {
+        if (fit == PACKET_FRAG_OVERLAPS) {
+            datagram->broken = true; // whatever the rules say of this one
+        }
         t->stats.fragments_lost++;
         return PACKET_INVALID;
     }

@@ -99,7 +99,8 @@ void packet_flow_set_loose(packet_flows_t *t, bool loose);
 // How old a flow that is not answered must be before a new one takes its place in a full table (2 s).
 void packet_flow_set_victim_age(packet_flows_t *t, uint64_t ns);
 
-// What a packet is. Fills in *look and p->key.state, and changes nothing else. NEW: nothing came back yet. RELATED: an
+// What a packet is. Fills in *look and p->key.state, and changes nothing else, but
+// that a datagram is known to have fragments that overlap. NEW: nothing came back yet. RELATED: an
 // ICMP error about a flow's packet.
 void packet_flow_look(packet_flows_t *t, packet_t *p, uint64_t now_ns, packet_look_t *look);
 // A packet that was looked at is accepted: make its flow, or take note in the one it has. p is as it came in, or

@@ -71,19 +71,21 @@ packet_frag_t *packet_frag_begin(packet_frags_t *t, const packet_frag_key_t *key
     return best;
 }
 
-bool packet_frag_fits(const packet_frag_t *f, const packet_piece_t *piece) {
-    bool joins = false;
-    if (f->end != 0 && (piece->last || piece->end > f->end)) {
-        return false;
-    }
+packet_frag_fit_t packet_frag_fit(const packet_frag_t *f, const packet_piece_t *piece) {
+    bool joins = false, overlaps = f->broken || (f->end != 0 && (piece->last || piece->end > f->end));
     for (unsigned i = 0; i < f->pieces; i++) {
         const packet_piece_t *other = &f->piece[i];
-        if ((piece->first < other->end && other->first < piece->end) || (piece->last && piece->end < other->end)) {
-            return false;
+        bool within = piece->first >= other->first && piece->end <= other->end;
+        if (within && !f->broken && (!piece->last || piece->end == f->end)) {
+            return PACKET_FRAG_SEEN;
         }
+        overlaps |=
+            (piece->first < other->end && other->first < piece->end) || (piece->last && piece->end < other->end);
         joins |= piece->first == other->end || piece->end == other->first;
     }
-    return joins || f->pieces < PACKET_FRAG_PIECES;
+    return overlaps                                  ? PACKET_FRAG_OVERLAPS
+           : joins || f->pieces < PACKET_FRAG_PIECES ? PACKET_FRAG_NEW
+                                                     : PACKET_FRAG_NO_ROOM;
 }
 
 void packet_frag_put(packet_frag_t *f, const packet_piece_t *piece) {

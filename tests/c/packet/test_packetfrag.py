@@ -72,15 +72,29 @@ def test_a_flow_that_is_gone_takes_its_fragments_along(table: Table) -> None:
 
 
 @pytest.mark.parametrize(
-    ("at", "size", "more"),
-    [(8, 8, True), (24, 8, True), (16, 24, True), (64, 8, True), (40, 8, False), (0, 24, True), (8, 99, False)],
+    ("at", "size", "more", "breaks"),
+    [
+        (8, 8, True, False),
+        (24, 8, True, False),
+        (48, 24, True, False),
+        (64, 8, True, False),
+        (0, 24, True, False),
+        (16, 24, True, True),
+        (40, 16, True, True),
+        (40, 8, False, True),
+        (64, 8, False, True),
+        (8, 99, False, True),
+    ],
 )
-def test_overlaps(table: Table, at: int, size: int, more: bool) -> None:
+def test_overlaps(table: Table, at: int, size: int, more: bool, breaks: bool) -> None:
+    """What was seen is not passed on again; what overlaps with that ends the datagram (RFC 5722)."""
     table.state(fp.fragments(fp.udp(A, 1, B, 2, bytes(100)), 32)[0])
     assert table.state(later(48, 24, more=True)) == ESTABLISHED
     assert table.state(later(at, size, more=more)) == INVALID
-    assert table.state(later(32, 16, more=True)) == ESTABLISHED
-    assert table.state(later(72, 1, more=False)) == ESTABLISHED
+    assert table.state(later(32, 16, more=True)) == (INVALID if breaks else ESTABLISHED)
+    assert table.state(later(72, 1, more=False)) == (INVALID if breaks else ESTABLISHED)
+    whole = fp.fragments(fp.udp(A, 1, B, 2, bytes(100)), 56, ident=8)  # another datagram of the flow
+    assert [table.state(part) for part in whole] == [NEW, ESTABLISHED]
 
 
 @pytest.mark.parametrize(
