@@ -55,7 +55,7 @@ class Advertiser:
             ms = _LEAST_S * 1000 + _random((_MOST_S - _LEAST_S) * 1000)
             self._again(min(ms, _FIRST_S * 1000) if self._sent < _FIRST else ms)
         else:
-            self._again(500)  # the card's address is not there yet
+            self._again(500)
 
     def asked(self, solicitation: object) -> None:
         """Answer it, after a moment that is drawn."""
@@ -88,16 +88,18 @@ class Advertiser:
     # ---- the message ----------------------------------------------------------------------------
 
     def send(self, lifetime_s: int, mac: bytes = b"\x33\x33\0\0\0\1", to: bytes = ether.ALL_NODES) -> bool:
-        """False: the card has no link-local address yet."""
-        own = [found for found in self._addresses() if found[:2] == b"\xfe\x80"]
-        if not own:
+        """False: the card has no address yet, or none beyond the link: then this is no way to anywhere."""
+        addresses = self._addresses()
+        own = [found for found in addresses if found[:2] == b"\xfe\x80"]
+        prefixes = self._prefixes(addresses)
+        if not own or not prefixes:
             return False
         message = struct.pack(">BBHBBHII", 134, 0, 0, _HOPS, 0, lifetime_s, 0, 0) + b"\1\1" + self._card.mac
         if self._settings.mtu:
             message += struct.pack(">BBHI", 5, 1, 0, self._settings.mtu)
-        for prefix, bits in self._prefixes():
+        for prefix, bits in prefixes:
             message += struct.pack(">BBBBIII", 3, 4, bits, 0xC0, _VALID_S, _PREFERRED_S, 0) + prefix
-        message += self._names(own[0], _NAMES_S if lifetime_s else 0)
+        message += self._names((_beyond(addresses) or own)[0], _NAMES_S if lifetime_s else 0)
         return self._card.send(ether.icmp6((self._card.mac, mac), own[0] + to, message))
 
     def _addresses(self) -> list:
@@ -108,10 +110,10 @@ class Advertiser:
                 found.append(socket.inet_pton(socket.AF_INET6, text.split("%")[0]))
         return found
 
-    def _prefixes(self) -> list:
+    def _prefixes(self, addresses: list) -> list:
         if self._settings.prefixes is not None:
             return self._settings.prefixes
-        return sorted({(found[:8] + bytes(8), 64) for found in self._addresses() if found[:2] != b"\xfe\x80"})
+        return sorted({(found[:8] + bytes(8), 64) for found in _beyond(addresses)})
 
     def _names(self, own: bytes, seconds: int) -> bytes:
         """Who answers for names, and what names end in."""
@@ -124,6 +126,11 @@ class Advertiser:
             names += bytes(-len(names) % 8)
             out += struct.pack(">BBHI", 31, 1 + len(names) // 8, 0, seconds) + names
         return out
+
+
+def _beyond(addresses: list) -> list:
+    """Those that are not of the link alone: what a client keeps of one of these may lose which link it was."""
+    return [found for found in addresses if found[:2] != b"\xfe\x80"]
 
 
 def _wire(name: str) -> bytes:

@@ -93,6 +93,6 @@ def _told() -> list:
     found = network.ipconfig("dns")
     if found in (None, "", "0.0.0.0", "::"):
         return []
-    if found.startswith("fe80:"):
+    if found[:4].lower() == "fe80":
         return [(found, 53, 0, 1 + card) for card in range(len(network.route()))]
     return [(found, 53)]

@@ -87,7 +87,7 @@ def test_an_advertisement() -> None:
     assert (prefix.prefix, prefix.prefixlen, prefix.L, prefix.A) == ("2001:db8:1::", 64, 1, 1)
     assert ICMPv6NDOptPrefixInfo not in prefix.payload
     assert frame[ICMPv6NDOptMTU].mtu == 1480 and frame[ICMPv6NDOptSrcLLAddr].lladdr == MAC.hex(":")
-    assert frame[ICMPv6NDOptRDNSS].dns == [LINK_LOCAL] and frame[ICMPv6NDOptRDNSS].lifetime == 1800
+    assert frame[ICMPv6NDOptRDNSS].dns == [GLOBAL] and frame[ICMPv6NDOptRDNSS].lifetime == 1800
     assert frame[ICMPv6NDOptDNSSL].searchlist == ["home.test."]
     made.stop()
     last = card.sent[-1]
@@ -95,7 +95,7 @@ def test_an_advertisement() -> None:
 
 
 def test_the_first_ones_come_soon_and_all_at_random() -> None:
-    loop, card = Loop(), Card((LINK_LOCAL, 0x30))
+    loop, card = Loop(), Card((LINK_LOCAL, 0x30), (GLOBAL, 0x30))
     made = advertiser(card, loop, dns=[], domains=[], mtu=0)
     made.start()
     waits = [max(loop.run()) for _ in range(12)]
@@ -104,8 +104,10 @@ def test_the_first_ones_come_soon_and_all_at_random() -> None:
     assert ICMPv6NDOptRDNSS not in card.sent[0] and ICMPv6NDOptMTU not in card.sent[0]
 
 
-def test_without_an_address_it_waits() -> None:
-    loop, card = Loop(), Card((LINK_LOCAL, 0x08))
+@pytest.mark.parametrize("addresses", [[(LINK_LOCAL, 0x08), (GLOBAL, 0x30)], [(LINK_LOCAL, 0x30)], []])
+def test_without_addresses_it_waits(addresses: list[tuple[str, int]]) -> None:
+    """It is no way to anywhere."""
+    loop, card = Loop(), Card(*addresses)
     made = advertiser(card, loop)
     made.start()
     assert loop.run() and not card.sent and made.counts["advertised"] == 0
@@ -113,7 +115,7 @@ def test_without_an_address_it_waits() -> None:
 
 
 def test_answers_to_solicitations_are_limited() -> None:
-    loop, card = Loop(), Card((LINK_LOCAL, 0x30))
+    loop, card = Loop(), Card((LINK_LOCAL, 0x30), (GLOBAL, 0x30))
     made = advertiser(card, loop)
     asker = SimpleNamespace(address=socket.inet_pton(socket.AF_INET6, "fe80::9"), mac=b"\2\0\0\0\0\x09")
     for _ in range(100):
