@@ -10,6 +10,7 @@ _BARE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012345678
 _WORD = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_+.:")
 _ESCAPES = {"b": "\b", "t": "\t", "n": "\n", "f": "\f", "r": "\r", '"': '"', "\\": "\\"}
 _DIGITS = {"x": "0123456789abcdefABCDEF", "o": "01234567", "b": "01"}
+_WINDOW = 1024  # characters
 _BASES = {"x": 16, "o": 8, "b": 2}
 
 
@@ -29,17 +30,27 @@ class _Table:
 class _Reader:
     def __init__(self, text: str) -> None:
         self.text = text.replace("\r\n", "\n")
+        self.end = len(self.text)
         self.at = 0
+        self.lines = 0  # before `text`
 
     # ---- places -------------------------------------------------------------------------------
 
     def fail(self, problem: str, at: int = -1) -> TOMLDecodeError:
         at = self.at if at < 0 else at
-        if at >= len(self.text):
+        if at >= self.end:
             return TOMLDecodeError(problem + " (at end of document)")
-        line = self.text.count("\n", 0, at) + 1
+        line = self.lines + self.text.count("\n", 0, at) + 1
         column = at - self.text.rfind("\n", 0, at)
         return TOMLDecodeError("%s (at line %d, column %d)" % (problem, line, column))
+
+    def forget(self) -> None:
+        """At the beginning of a line: let go of what was read. A character is found the later the further in it is."""
+        if self.at >= _WINDOW:
+            self.lines += self.text.count("\n", 0, self.at)
+            self.text = self.text[self.at :]
+            self.end -= self.at
+            self.at = 0
 
     def peek(self) -> str:
         return self.text[self.at : self.at + 1]
@@ -55,7 +66,7 @@ class _Reader:
         if self.peek() != "#":
             return
         end = self.text.find("\n", self.at)
-        end = len(self.text) if end < 0 else end
+        end = self.end if end < 0 else end
         self.check_text(self.at, end, "comment")
         self.at = end
 
@@ -66,21 +77,23 @@ class _Reader:
                 raise self.fail("Found invalid character %r" % chr(char), at)
 
     def skip_lines(self) -> None:
-        """Blanks, comments and ends of lines."""
+        """Blanks, comments and ends of lines. No place in the text that somebody keeps is right after it."""
         while True:
             self.skip_blanks()
             self.skip_comment()
             if self.peek() != "\n":
                 return
             self.at += 1
+            self.forget()
 
     def end_of_line(self) -> None:
         self.skip_blanks()
         self.skip_comment()
-        if self.at < len(self.text):
+        if self.at < self.end:
             if self.peek() != "\n":
                 raise self.fail("Expected newline or end of document after a statement")
             self.at += 1
+            self.forget()
 
     def expect(self, text: str, problem: str) -> None:
         if self.text[self.at : self.at + len(text)] != text:
@@ -105,7 +118,7 @@ class _Reader:
         if char in ('"', "'") and char:
             return self.basic_line() if char == '"' else self.literal_line()
         start = self.at
-        while self.peek() in _BARE and self.at < len(self.text):
+        while self.peek() in _BARE and self.at < self.end:
             self.at += 1
         if self.at == start:
             raise self.fail("Invalid initial character for a key part")
@@ -172,7 +185,7 @@ class _Reader:
         end = self.text.find("'", start)
         line = self.text.find("\n", start)
         if end < 0 or 0 <= line < end:
-            self.at = line if line >= 0 else len(self.text)
+            self.at = line if line >= 0 else self.end
             raise self.fail('Expected "\'"')
         self.check_text(start, end, "string")
         self.at = end + 1
@@ -230,7 +243,7 @@ class _Reader:
         start = self.at
         end = self.text.find("'''", start)
         if end < 0:
-            self.at = len(self.text)
+            self.at = self.end
             raise self.fail("Expected \"'''\"")
         self.at = end
         end += self.quotes("'")
@@ -275,7 +288,7 @@ class _Reader:
         """A boolean, a number, a date or a time."""
         start = self.at
         text = self.text
-        while self.at < len(text) and text[self.at] in _WORD:
+        while self.at < self.end and text[self.at] in _WORD:
             self.at += 1
         word = text[start : self.at]
         if word in ("true", "false"):
@@ -283,7 +296,7 @@ class _Reader:
         if len(word) >= 5 and (word[4] == "-" or word[2] == ":") and word[:2].isdigit():
             if len(word) == 10 and text[self.at : self.at + 1] == " " and text[self.at + 1 : self.at + 3].isdigit():
                 at = self.at + 1
-                while at < len(text) and text[at] in _WORD:
+                while at < self.end and text[at] in _WORD:
                     at += 1
                 word = text[start:at]
                 self.at = at
@@ -379,7 +392,7 @@ class _Reader:
         root = table = _Table("header")
         while True:
             self.skip_lines()
-            if self.at >= len(self.text):
+            if self.at >= self.end:
                 return _plain(root)
             if self.peek() == "[":
                 table = self.header(root)

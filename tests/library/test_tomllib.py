@@ -62,3 +62,17 @@ def test_reads_what_cpython_reads(ours: ModuleType, text: str, damage: tuple[int
         place %= len(text) + 1
         text = text[:place] + char + text[place + taken :]
     assert read(ours, text) == read(tomllib, text)
+
+
+def test_a_long_document(ours: ModuleType) -> None:
+    """What was read is let go of; an error still says where it is."""
+    table = '[[rule]]  # one\nname = "n\u00fc"\nnets = [  # some\n%s\n]\n\n# and\n\ntext = """\n%s"""\n'
+    nets = ",\n".join(f'"10.0.{n}.0/24"' for n in range(200))
+    text = table % (nets, "line\n" * 300) * 20
+    assert shown(ours.loads(text)) == shown(tomllib.loads(text))
+    for damaged in (text + "x", text + "y = [1,\n" + "2,\n" * 900 + "3", text.replace("line\n", "l\0ne\n", 7)):
+        with pytest.raises(ours.TOMLDecodeError) as found:
+            ours.loads(damaged)
+        with pytest.raises(tomllib.TOMLDecodeError) as wanted:
+            tomllib.loads(damaged)
+        assert str(found.value).rsplit("(")[-1] == str(wanted.value).rsplit("(")[-1]
