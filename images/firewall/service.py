@@ -2,6 +2,7 @@
 """Start, running and end of the firewall: rules in force, read again on wish, and what they tell passed on."""
 
 import asyncio
+import gc
 import sys
 import time
 from syslog import NOTICE, WARNING, Syslog, told
@@ -27,6 +28,7 @@ class Service:
         self.app = App("firewall", DEFAULTS)
         self.files = files
         self._syslog = None
+        self._zones = 0
         self._syslogs_before = (0, 0)  # sent and lost by those before
         self._more = None  # what of ruleset is in force
         settings = self.app.settings
@@ -77,13 +79,17 @@ class Service:
             log = None
         elif log is None or log.made_of != table:
             log = Syslog("%s: syslog" % plan.file, table, network.hostname(), self.app.name)
-        more = self._python(settings)
-        self.gateway.use(plan, rule_set(plan, zones, more))
+        rules = rule_set(plan, zones, self._python(settings))
+        count = len(zones.names)
+        settings.tables = zones = None  # large, and all is taken
+        gc.collect()
+        self.gateway.use(plan, rules)
         self._more = _names_of(ruleset)
         if log is not self._syslog and self._syslog is not None:
             self._syslogs_before = self.syslog_counts()
             self._syslog.close()
         self._syslog = log
+        self._zones = count
 
     def _python(self, settings: object) -> object:
         """Rules in Python: of a file, or of the module."""
@@ -131,7 +137,7 @@ class Service:
     async def serve(self) -> None:
         app = self.app
         app.ready()
-        app.log.info("%d zones in force, %d cards", len(app.settings.tables["zones"]), len(self.gateway.plan.cards))
+        app.log.info("%d zones in force, %d cards", self._zones, len(self.gateway.plan.cards))
         turn = 0
         try:
             while True:

@@ -231,6 +231,24 @@ def test_many_flows_in_little_memory(boot: Boot, tmp_path: Path) -> None:
         print("free RAM", number(page, "floe_ram_free_bytes"), "Python", number(page, "floe_gc_total_bytes"))
 
 
+def test_a_thousand_rules(boot: Boot, tmp_path: Path) -> None:
+    """A file of 110 KB is read, and again, and its rules hold."""
+    rule = (
+        '[[allow]]\nname = "r%d"\nfrom = "outside"\nto = "dmz"\nproto = "tcp"\nport = %d\ndestination = "10.2.0.%d"\n'
+    )
+    text = fw.FILE + "".join(rule % (n, 1000 + n, n % 200 + 2) for n in range(1000))
+    with (
+        fw.site(boot, fw.folder(tmp_path / "edge", text), memory="32M") as edge,
+        fw.web(edge.hosts["dmz"], "10.2.0.2", 1800),
+    ):
+        assert edge.tcp("wan", "10.2.0.2", 1800) == OPEN
+        assert edge.tcp("wan", "10.2.0.2", 1801, SILENT) == SILENT
+        edge.vm.send(b"reload\n")
+        edge.vm.expect(r"info firewall: rules read again \((\d+) ms\)", timeout=fw.DEADLINE_S)
+        print("read again in", edge.vm.match[1], "ms")
+        assert edge.count("r800") == 1
+
+
 def flood(device: str, numbers: range) -> None:
     """UDP from inside to outside, another flow each."""
     whole = Ether(dst=fw.MACS["lan"], src=packetpeer.hardware(device)) / IPv6(src="2001:db8:1::2", dst="2001:db8:9::2")

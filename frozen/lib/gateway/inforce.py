@@ -17,7 +17,6 @@ class Gateway:
         self.plan = None
         self.pending: dict = {}  # routes whose gateway no card's network has yet: refresh() tries again
         self._flows = flows
-        self._rules = None
         self._routes: dict = {}  # those that the engine has of us
 
     def use(self, plan: object, rules: object) -> None:
@@ -28,22 +27,18 @@ class Gateway:
                 packet.track(self._flows)
             except (ValueError, OSError):
                 raise SettingsError("flows = %d: there is no memory for so many" % self._flows)
+        program = rules.compile()  # and of the rules nothing is kept: a thousand take 1 MB
         before = dict(self._routes)
         before.update(self.pending)
-        packet.load(rules)
         try:
             self._change(plan.routes)
+            packet.load(program)
         except Exception:  # no memory, too
-            if self._rules is None:
-                packet.unload()
-            else:
-                packet.load(self._rules)
             self._change(before)
             raise
         if self.plan is None:
             packet.forward()
         self.plan = plan
-        self._rules = rules
         self.refresh()
 
     def refresh(self) -> None:

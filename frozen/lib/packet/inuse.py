@@ -44,10 +44,10 @@ def _follower(number, encode, is_map):
     return push
 
 
-def load(rule_set):
-    """Have these rules decide from the next packet on, in place of those before, all at once. RuleError: a rule cannot
-    be, and those before stay. Counters of equal names go on; flows stay."""
-    program = rule_set.compile()
+def load(rules):
+    """Have these rules, or what their compile() gave, decide from the next packet on, in place of those before, all at
+    once. RuleError: a rule cannot be, and those before stay. Counters of equal names go on; flows stay."""
+    program = rules.compile() if hasattr(rules, "compile") else rules
     _packetrules.load(program.bytes)
     for named in _sets:
         named.loaded(None)
