@@ -291,6 +291,11 @@ networks = { back = "10.8.0.53" }
         "connect:/run/x/back.net,ip=10.8.0.2/24,dns=10.8.0.53",
     ]
     assert cards("names") == ["connect:/run/x/back.net,ip=10.8.0.53/24,gw=10.8.0.2,dns=10.8.0.53"]
+    text = text.replace('networks = ["front"]', 'networks = { front = "dhcp" }')
+    file = load(tmp_path, text)
+    networks.settle(file, stack, [(f"s.{vm}", vm) for vm in file.vms])  # it has had another one
+    assert stack.addresses["front"] == {"s.router": "10.7.0.2"}
+    assert cards("client") == ["connect:/run/x/front.net"]
     bridged = load(tmp_path, text.replace('subnet = "10.8.0.0/24"', 'bridge = "br0"\nsubnet = "10.8.0.0/24"'))
     with pytest.raises(UsageError, match=r"not all of 10\.8\.0\.2 "):  # there it is another machine
         networks.settle(bridged, stack, [(f"s.{vm}", vm) for vm in file.vms])

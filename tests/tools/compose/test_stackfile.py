@@ -146,6 +146,10 @@ def test_the_name_of_a_stack_is_its_folder_s(tmp_path: Path, folder: str, name: 
         (f'{ONE}networks = {{x = "me"}}\n{X}', "vm.a.networks: Expected 4 octets in 'me'"),
         (f'{ONE}replicas = 2\nnetworks = {{x = "10.9.0.5"}}\n{X}', "2 replicas cannot share the address 10.9.0.5"),
         (f'{ONE}networks = {{x = "10.9.0.5"}}\n[network.x]\nbridge = "b"', "no address of a network with a subnet"),
+        (
+            f'{ONE}networks = {{x = "dhcp"}}\nready = {{ port = 80 }}\n{X}',
+            "ready.port: the VM is in no network in which",
+        ),
         (f"{ONE}networks = []\nready = {{ port = 80 }}", "ready.port: the VM is in no network in which its address is"),
         (f'{ONE}outside = false\nports = ["0:80"]', "ports are forwarded to a VM with a way outside only"),
         ("vm = 3", "compose.toml:1: vm: expected `object`, got `int`"),

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from floe import userfile
-from floe.compose.stackfile import Net, StackFile, Vm
+from floe.compose.stackfile import DHCP, Net, StackFile, Vm
 from floe.errors import DiskFull, FloeError, UsageError, VmError
 from floe.hostnet import networks as carrier
 from floe.store import vmfolder
@@ -44,6 +44,7 @@ def addresses(file: StackFile, before: dict[str, dict[str, str]], members: Membe
             continue
         subnet = ipaddress.IPv4Network(network.subnet)
         joined = {member: file.joined(file.vms[vm]) for member, vm in members.items()}
+        joined = {member: nets for member, nets in joined.items() if nets.get(name) != DHCP}
         fixed = {member: nets[name] for member, nets in joined.items() if nets.get(name)}
         for member, address in fixed.items():
             if (other := next(m for m, a in fixed.items() if a == address)) != member:
@@ -114,16 +115,15 @@ def cards(file: StackFile, stack: Stack, name: str, vm: Vm) -> list[str]:
         net = file.networks[network]
         mac = hardware_address(name, network)
         address = stack.addresses.get(network, {}).get(name, "")
-        subnet = ipaddress.IPv4Network(net.subnet) if net.subnet else None
+        subnet = ipaddress.IPv4Network(net.subnet) if net.subnet and address else None
         spare = f"+{vm.children}" if vm.children else ""
         words = f",ip={address}/{subnet.prefixlen}{spare}" if subnet else ""
-        words += f",gw={net.gateway}" if net.gateway not in ("", address) else ""
-        if net.bridge:
-            words += f",dns={net.dns}" if net.dns else ""
-            made.append(f"bridge:{net.bridge}{words},mac={mac}")
-        elif subnet:
-            words += f",dns={net.dns or subnet[1]}"
-            made.append(f"connect:{stack.sockets}/{network}{carrier.SUFFIX}{words},mac={mac}")
+        if subnet:
+            dns = net.dns or ("" if net.bridge else str(subnet[1]))
+            words += f",gw={net.gateway}" if net.gateway not in ("", address) else ""
+            words += f",dns={dns}" if dns else ""
+        what = f"bridge:{net.bridge}" if net.bridge else f"connect:{stack.sockets}/{network}{carrier.SUFFIX}"
+        made.append(f"{what}{words},mac={mac}")
     return made or ["none"]
 
 
@@ -252,7 +252,7 @@ def answers(file: StackFile, stack: Stack, name: str, vm: Vm) -> bool:
     return any(
         _answers(file.networks[network], stack, network, stack.addresses[network][name], vm.ready.port)
         for network in file.joined(vm)
-        if file.networks[network].subnet
+        if name in stack.addresses.get(network, {})
     )
 
 

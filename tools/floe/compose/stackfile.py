@@ -27,6 +27,7 @@ FILE_NAME = "compose.toml"
 NAME_MAX = 24
 MAX_REPLICAS = 64
 DEFAULT_NETWORK = "default"
+DHCP = "dhcp"  # in place of an address: the VM asks for one, that of a bridge's network or of a VM's
 _SUBNET = "10.100.{}.0/24"
 _CARD_NAME = re.compile(r"[^\s/,:]{1,15}")
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?")
@@ -280,20 +281,20 @@ class _Reader:
             self._check_address(f"{key}.networks", address, vm, stack.networks[network])
         if len(joined) >= MAX_CARDS:
             raise self._fail(f"{key}.networks", f"{len(joined)} networks; a guest has at most {MAX_CARDS} cards")
-        if vm.ready.port and not any(stack.networks[name].subnet for name in joined):
+        if vm.ready.port and not any(stack.networks[name].subnet and own != DHCP for name, own in joined.items()):
             raise self._fail(f"{key}.ready.port", "the VM is in no network in which its address is known")
         if vm.ports and vm.outside is False:
             raise self._fail(f"{key}.outside", "ports are forwarded to a VM with a way outside only")
 
     def _check_address(self, key: str, text: str, vm: Vm, network: Net) -> None:
-        if not text:
+        if text in ("", DHCP):
             return
         if vm.replicas is not None and vm.replicas > 1:
             raise self._fail(key, f"{vm.replicas} replicas cannot share the address {text}")
         try:
             address, subnet = ipaddress.IPv4Address(text), ipaddress.IPv4Network(network.subnet or "0.0.0.0/32")
         except ValueError as e:
-            raise self._fail(key, str(e), f'an address of {network.subnet}, or "" for any') from None
+            raise self._fail(key, str(e), f'an address of {network.subnet}, "" for any, "dhcp"') from None
         if address not in subnet or address in (subnet[0], subnet[1], subnet[-1]):
             where = f"from {subnet[2]} to {subnet[-2]}" if network.subnet else "of a network with a subnet"
             raise self._fail(key, f"{text} is no address {where}")
