@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: MIT
 """Start, running and end of the router."""
 
+import socket
 import time
 
 import appliance
 import gateway
 import measures
+import network
 import vfs  # noqa: F401 - a disk is mounted where this is imported
 from appliance.console import Console
 from config import DEFAULTS, Config
 from lanside import LanSide
 from nameside import NameSide
-from packet import Chain, RuleError, accept, drop, rule
+from packet import Chain, RuleError, accept, count, drop, not_, rule
+from packet.values import shown
 from views import show_leases, show_status
 
 _SECOND_MS = 1000
@@ -57,6 +60,7 @@ def rules(config: Config) -> object:
     """Who comes from a card that addresses are translated at is let in if that is an answer, or if a port is forwarded;
     all else may pass."""
     plan = config.plan
+    plan.prerouting[:0] = spoofed(plan.cards)
     outside = config.values.tables.get("nat", {}).get("masquerade", [])
     if not outside:
         return plan.rule_set()
@@ -73,6 +77,19 @@ def rules(config: Config) -> object:
         rule(in_=outside) >> drop,
     ]
     return plan.rule_set(Chain("forward", accept, forward), Chain("input", accept, own))
+
+
+def spoofed(cards: dict) -> list:
+    """Rules against who says that he is in another card's network, and so might speak in flows of others. Cards whose
+    address DHCP may change have none."""
+    found = []
+    for name, number in sorted(cards.items()):
+        card = network.LAN(number)
+        own, mask = (int.from_bytes(socket.inet_pton(socket.AF_INET, each), "big") for each in card.ipconfig("addr4"))
+        if own and not card.ipconfig("dhcp4"):
+            theirs = "%s/%d" % (shown(4, own & mask), bin(mask).count("1"))
+            found.append(rule(in_=not_([name]), src=theirs) >> count("spoofed " + name) >> drop)
+    return found
 
 
 def reload(router: Router) -> None:
