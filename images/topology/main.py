@@ -8,8 +8,9 @@ import time
 
 HOST = os.getenv("HOST", "www.classic.example")
 EVERY_S = float(os.getenv("EVERY_S", "2"))
-ANSWER_S = 3
+ANSWER_S = 10
 AGAIN_S = 0.05  # as long as it has never worked: others start still
+PATIENCE_S = 10  # for how long nothing is said of that
 LONGEST = 1 << 20
 
 
@@ -30,7 +31,8 @@ def fetch():
 
 
 def main():
-    worked = None
+    began = time.time()
+    worked = None  # None: not yet, and nothing was said
     while True:
         try:
             address, size = fetch()
@@ -38,10 +40,10 @@ def main():
                 print("all reachable:", HOST, "is", address, "and has a page of", size, "bytes")
             worked = True
         except (OSError, ValueError) as e:
-            if worked:
+            if worked or (worked is None and time.time() - began > PATIENCE_S):
                 print("not reachable:", e)
-            worked = False if worked is not None else None
-        time.sleep(EVERY_S if worked is not None else AGAIN_S)
+                worked = False
+        time.sleep(AGAIN_S if worked is None else EVERY_S)
 
 
 main()

@@ -113,8 +113,9 @@ def test_what_passes_and_what_does_not(classic: Stack, hosts: Hosts) -> None:
     assert brought(inside, b"back")
     inside.send(datagram(inside.address, dmz.address, b"to the servers"), via=INSIDE_GATEWAY)
     assert brought(dmz, b"to the servers")
-    dmz.send(datagram(dmz.address, outside.address, b"from the servers"), via=DMZ_GATEWAY)
-    assert brought(outside, b"from the servers")
+    answer = IP(src=dmz.address, dst=DMZ_GATEWAY) / UDP(sport=5002, dport=dmz.came[-1][UDP].sport) / Raw(b"answered")
+    dmz.send(answer, via=DMZ_GATEWAY)
+    assert brought(inside, b"answered")  # behind the router's address
     dmz.find(NAMES)
     dmz.send(query(dmz.address, 2), via=NAMES)
     assert answered(dmz, 2)  # it comes to this host, where one is asked for in its name
@@ -132,9 +133,11 @@ def test_what_passes_and_what_does_not(classic: Stack, hosts: Hosts) -> None:
     outside.send(datagram(outside.address, dmz.address, b"begun outside"), via=FIREWALL)
     lies = [dmz.address, inside.address, "192.0.2.99", WEB, FIREWALL, "127.0.0.1", "224.0.0.1"]
     outside.send(*(query(source, 10 + n) for n, source in enumerate(lies)), via=FIREWALL)
-    dmz.send(datagram(dmz.address, inside.address, b"begun in the dmz"), via=DMZ_GATEWAY)
+    dmz.send(
+        *(datagram(dmz.address, to, b"begun in the dmz") for to in (inside.address, outside.address)), via=DMZ_GATEWAY
+    )
     dmz.send(datagram(inside.address, outside.address, b"lie of the dmz"), via=DMZ_GATEWAY)
-    inside.send(datagram(dmz.address, outside.address, b"lie of inside"), via=INSIDE_GATEWAY)
+    inside.send(datagram("203.0.113.77", outside.address, b"lie of inside"), via=INSIDE_GATEWAY)
     for station in (outside, dmz, inside):
         came = station.wait(station.is_for, QUIET_S)
         assert came is None, came.show(dump=True)
