@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
+import signal
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,7 +76,14 @@ def routing(boot: Boot, disk: Path, cards: list[tuple[str, ...]], app: str | Pat
         router.vm.expect(r"routing between \d+ cards", timeout=START_S)
         for host in hosts:
             host.join()
-        yield router
+        try:
+            yield router
+        finally:
+            for host in hosts:  # clients that a test has left in the background
+                found = subprocess.run(["ip", "netns", "pids", host.name], capture_output=True, text=True, check=False)
+                for pid in found.stdout.split():
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(int(pid), signal.SIGKILL)
         if not router.crashed:
             router.stop()
 
