@@ -13,7 +13,7 @@ static uint64_t end_by;
 static bool stop_run(void *arg) {
     (void)arg;
     if (hal_clock_ns() >= end_by) {
-        hal_exit(0);
+        hal_exit(1); // as of a script that KeyboardInterrupt has ended: it was not done
     }
     return false;
 }

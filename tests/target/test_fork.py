@@ -58,3 +58,30 @@ def test_messages_of_random_sizes(boot: Boot) -> None:
     assert "through one 1500 more than" in vm.console_text
     assert "\nwith a child each 20\nthe end\n" in vm.console_text
     assert re.search("Traceback|PANIC|floe: family", vm.console_text) is None
+
+
+# Its child heeds no SIGTERM.
+DEAF = """
+import os, signal, time, vm
+
+def deaf():
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    print("deaf")
+    while True:
+        time.sleep(1)
+
+child = vm.spawn(deaf)
+time.sleep(1)
+os.kill(child, signal.SIGTERM)
+print("ended", os.waitpid(child, 0) == (child, 1 << 8))
+"""
+
+
+def test_a_child_that_heeds_no_signal(boot: Boot, tmp_path: Path) -> None:
+    """It is ended, and that is no success."""
+    script = tmp_path / "deaf.py"
+    script.write_text(DEAF)
+    vm = boot(script, deadline_s=120)
+    assert vm.wait() == 0
+    assert "] deaf\n" in vm.console_text and "\nended True\n" in "\n" + vm.console_text
