@@ -15,6 +15,7 @@ import pytest
 
 from floe.detached import control, pools
 from floe.errors import EXIT_FLOE, EXIT_NOT_FOUND, EXIT_REFUSED, NotFound
+from floe.qemu import commandline
 from floe.snapshot.file import Snapshot
 from floe.store import vmfolder
 from floe.store.vmfolder import Folder
@@ -232,3 +233,27 @@ def test_what_is_refused(app: Path, tmp_path: Path) -> None:
     assert "is there already" in refused("--from", path, app)
     assert path.read_text() == "mine"
     assert states() == {}
+
+
+def test_a_claim_that_comes_late(app: Path) -> None:
+    """A keeper that stood still lets nothing go on for whom nobody waits any more."""
+    path = make(app, 1, str(app))
+    folder = vmfolder.find("app")
+    late = control.ask(folder, {"do": "claim", "until": time.monotonic() - 0.1})
+    assert late is not None and late["claimed"] is False
+    assert waiting() == ["app"] and claim(path) == "app"
+
+
+def test_one_that_cannot_be_replaced(app: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next claim says why none waits."""
+    path = make(app, 1, str(app))
+    monkeypatch.setenv(commandline.CHOICE, "/bin/false")
+    with contextlib.closing(Snapshot.open(path)) as snapshot:
+        found = pools.claim(snapshot)
+        assert found is not None
+        until(lambda: pools.problem(snapshot) != "", "why not")
+        monkeypatch.delenv(commandline.CHOICE)
+        done = floe("run", "-d", "--from", path)
+        assert "no VM waits, and another one is started: " in done.stderr
+        until(lambda: len(waiting()) == 1, "as many as before")
+        assert pools.problem(snapshot) == ""

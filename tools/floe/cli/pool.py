@@ -97,7 +97,10 @@ def claimed(snapshot: Snapshot, forwards: list[Forward], params: dict[str, objec
     there = {(f.guest_port, f.protocol) for f in snapshot.content.plan.forwards}
     is_any = all(f.address == _HERE and f.host_port == 0 and (f.guest_port, f.protocol) in there for f in forwards)
     if all(word in (None, "") for word in own) and is_any:
-        return pools.claim(snapshot)
+        found = pools.claim(snapshot)
+        if found is None and (problem := pools.problem(snapshot)):
+            say(f"no VM waits, and another one is started: {problem}")
+        return found
     if pools.waiting(snapshot):
         say("no VM that waits has the name, the ports or the UUID that are asked for: another one is started")
     return None

@@ -256,7 +256,9 @@ class Keeper:
             self.stop(float(request.get("timeout", 0)))
             await self._over.wait()
         elif request.get("do") == "claim":
-            return {"claimed": await self._claim()}
+            until = request.get("until")
+            late = isinstance(until, float) and time.monotonic() > until
+            return {"claimed": not late and await self._claim()}
         elif request.get("do") == "dismiss":
             return {"dismissed": await self._dismiss()}
         elif request.get("do") == "snapshot":

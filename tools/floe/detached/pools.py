@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from floe.store import vmfolder
 from floe.store.vmfolder import Folder
 from floe.vm import restored
 
-MOST = 1000
+_ROOM, _WORDS = 4096, 600  # bytes of a pool's file; letters of a problem, of which JSON may make six bytes each
 _CLAIM_S = 10.0
 
 
@@ -41,7 +43,9 @@ def claim(snapshot: Snapshot, wanted: Callable[[Folder], bool] = lambda folder: 
         with contextlib.suppress(VmError):  # its keeper hangs
             if not wanted(folder):
                 continue
-            answer = control.ask(folder, {"do": "claim"}, timeout_s=_CLAIM_S)
+            # A keeper that stood still does not do late what nobody waits for any more.
+            until = time.monotonic() + _CLAIM_S / 2
+            answer = control.ask(folder, {"do": "claim", "until": until}, timeout_s=_CLAIM_S)
             if answer is not None and answer.get("claimed"):
                 _fill_later(snapshot)
                 return folder
@@ -55,13 +59,29 @@ def keep(snapshot: Snapshot, size: int, name: str | None, told: Callable[[Folder
     path = _path(snapshot.identity)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _locked(path, os.O_CREAT) as fd:
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{size} {name or ''}\n".encode(), 0)
+        _write(fd, size, name or "")
         for folder in waiting(snapshot)[size:]:
             _dismiss(folder)
         _fill(snapshot, size, name, told)
         if size == 0:
             path.unlink()
+
+
+def problem(snapshot: Snapshot) -> str:
+    """Why fewer VMs wait than were wanted; "" where nothing is known."""
+    with contextlib.suppress(OSError), _path(snapshot.identity).open("rb") as f:
+        return _read(f.fileno())[2]
+    return ""
+
+
+def _write(fd: int, size: int, name: str, why_not: str = "") -> None:
+    """In place, over what it held: a full disk has room for that."""
+    os.pwrite(fd, json.dumps([size, name, why_not[:_WORDS]]).encode().ljust(_ROOM), 0)
+
+
+def _read(fd: int) -> tuple[int, str, str]:
+    size, name, why_not = json.loads(os.pread(fd, _ROOM, 0).strip() or b'[0, "", ""]')
+    return int(size), str(name), str(why_not)
 
 
 def _dismiss(folder: Folder) -> None:
@@ -116,8 +136,13 @@ def main() -> None:
     """Bring the number of one pool's VMs back."""
     snapshot = Snapshot(int(sys.argv[1]), sys.argv[2])
     with contextlib.suppress(FileNotFoundError), _locked(_path(snapshot.identity)) as fd:
-        size, _, name = os.pread(fd, 200, 0).decode().strip().partition(" ")
-        _fill(snapshot, int(size), name or None, lambda folder: None)
+        size, name, _ = _read(fd)
+        try:
+            _fill(snapshot, size, name or None, lambda folder: None)
+        except (FloeError, OSError) as e:
+            _write(fd, size, name, e.message if isinstance(e, FloeError) else str(e))
+        else:
+            _write(fd, size, name)
 
 
 if __name__ == "__main__":
