@@ -5,7 +5,7 @@ import _packetrules
 
 from .program import HOOKS
 from .rules import Map
-from .values import THIS, shown
+from .values import PROTOCOLS, THIS, shown
 
 _sets = []  # of the rules in use, whose changes the engine is told
 
@@ -30,7 +30,8 @@ class Record:
     def __repr__(self):
         ports = (":%d" % self.sport, ":%d" % self.dport) if self.sport or self.dport else ("", "")
         ends = "%s%s -> %s%s" % (self.src, ports[0], self.dst, ports[1])
-        return "%s: %s, protocol %d, %s, %d bytes" % (self.text, self.hook, self.proto, ends, self.length)
+        proto = next((name for name in PROTOCOLS if PROTOCOLS[name] == self.proto), "protocol %d" % self.proto)
+        return "%s: %s, %s, %s, %d bytes" % (self.text, self.hook, proto, ends, self.length)
 
 
 def _text(raw):

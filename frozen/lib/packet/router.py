@@ -59,7 +59,11 @@ class _Routes:
         `card` is a card's number, as network.LAN() counts them; without it `via` says which. OSError EHOSTUNREACH: no
         card's network has `via`; ENODEV: no such card; EEXIST: an address of this machine's; ENOSPC: too many routes.
         """
-        _packet.add(prefix, via, card)
+        try:
+            _packet.add(prefix, via, card)
+        except OSError as exc:
+            way = via if card is None else "card %s" % card
+            raise OSError(exc.errno, "route to %s by %s" % (prefix, way)) from None
 
     @staticmethod
     def remove(prefix):
