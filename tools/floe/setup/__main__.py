@@ -57,6 +57,8 @@ TEST_PACKAGES = {
     "iperf": "iperf",
     "iperf3": "iperf3",
     "udhcpc": "udhcpc",
+    "isc-dhcp-client": "/sbin/dhclient",
+    "dhcpcd-base": "/usr/sbin/dhcpcd",
     "ndisc6": "rdisc6",
     "redis-server": "redis-server",
     "redis-tools": "redis-cli",
