@@ -62,7 +62,7 @@ class LanSide:
             self._started = True
             self._forget()
             if self.scopes:
-                where = self.file.path or "memory alone: there is no disk"
+                where = self.file.path or "memory alone: no disk can be written"
                 self.app.log.info("dhcp: %d leases are known, kept in %s", len(self.leases()), where)
 
     def _open(self, cards: dict, made: list, config: object) -> None:

@@ -57,8 +57,7 @@ class Router:
 
 
 def rules(config: Config) -> object:
-    """Who comes from a card that addresses are translated at is let in if that is an answer, or if a port is forwarded;
-    all else may pass."""
+    """From a card of `masquerade` only answers, forwarded ports and static addresses pass; from others, everything."""
     plan = config.plan
     plan.prerouting[:0] = spoofed(plan.cards)
     outside = config.values.tables.get("nat", {}).get("masquerade", [])
@@ -80,8 +79,8 @@ def rules(config: Config) -> object:
 
 
 def spoofed(cards: dict) -> list:
-    """Rules against who says that he is in another card's network, and so might speak in flows of others. Cards whose
-    address DHCP may change have none."""
+    """Rules that drop sources of another card's network, which could inject into flows of others. Networks of cards
+    whose address DHCP may change have no such rule."""
     found = []
     for name, number in sorted(cards.items()):
         card = network.LAN(number)
