@@ -20,7 +20,7 @@ _NOT_NOW = (errno.EAGAIN, errno.EINPROGRESS, 12, 105, 107, 114)  # ENOMEM, ENOBU
 class Syslog:
     """Where lines go. settings: the table [syslog]. Raises SettingsError.
 
-    sent, lost: lines; lost ones found no room in the queue, or no way."""
+    sent, lost: lines; lost ones met a full queue, or an error of the socket."""
 
     def __init__(self, where: str, settings: object, host: str, name: str) -> None:
         table = Table(where, settings, _KEYS)
