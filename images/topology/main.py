@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Who uses the servers: resolves a name and fetches the page that is there, every EVERY_S seconds, and says when that
-begins to work and when it ends. Settings: README.md."""
+"""The client: resolves a name and fetches the page that is there, every EVERY_S seconds, and says when that begins to
+work and when it stops. Settings: README.md."""
 
 import os
 import socket
@@ -9,8 +9,8 @@ import time
 HOST = os.getenv("HOST", "www.classic.example")
 EVERY_S = float(os.getenv("EVERY_S", "2"))
 ANSWER_S = 10
-AGAIN_S = 0.05  # as long as it has never worked: others start still
-PATIENCE_S = 10  # for how long nothing is said of that
+AGAIN_S = 0.05  # until it has worked once: the servers are still starting
+PATIENCE_S = 10  # for so long that is not reported
 LONGEST = 1 << 20
 
 
