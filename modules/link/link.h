@@ -16,7 +16,7 @@ enum { LINK_FRAME_MAX = 1514, LINK_WAITING_MAX = 16 };
 
 // Kinds of frames (bit masks).
 enum {
-    LINK_DHCP = 1u << 0,    // UDP to port 67 of this machine's addresses or to all; nobody else gets these
+    LINK_DHCP = 1u << 0,    // UDP port 67 to this machine or broadcast; neither lwIP nor rules get these
     LINK_ARP = 1u << 1,     // ARP replies to this card; lwIP gets them too
     LINK_SOLICIT = 1u << 2, // router solicitations from the link; lwIP gets them too
 };
@@ -24,16 +24,16 @@ enum {
 // Listen on a card to these kinds from now on, in front of rules; 0 kinds: to none. What comes while LINK_WAITING_MAX
 // wait is dropped. -ENODEV: no such card. -ENOMEM.
 int link_listen(unsigned card, unsigned kinds);
-// Bytes of the oldest frame that waits, or -EAGAIN; it stays.
+// Length in bytes of the oldest frame that waits, which stays; -EAGAIN: none.
 int link_waiting(unsigned card);
-// Take it: the bytes that were copied out. -EAGAIN: none waits.
+// Copy the oldest frame out, at most size bytes, and remove it; returns the bytes copied. -EAGAIN: none waits.
 int link_take(unsigned card, void *out, size_t size);
-// Frames that had no room.
+// Frames that were dropped because LINK_WAITING_MAX waited, or because they are longer than LINK_FRAME_MAX.
 uint32_t link_lost(unsigned card);
 // Send a whole Ethernet frame, which is copied. -ENODEV; -EMSGSIZE: too short or too long; -EAGAIN: the queue is full.
 int link_send(unsigned card, const void *frame, size_t len);
-// Say from now on that this card is a router's: neighbours that hear otherwise forget their default route (RFC 4861,
-// 7.2.5, the R flag of a neighbour advertisement). -ENODEV.
+// Set the R flag in neighbour advertisements of this card from now on, or not: without it hosts drop the router from
+// their default routers (RFC 4861, 7.2.5). -ENODEV.
 int link_router(unsigned card, bool on);
 
 #endif

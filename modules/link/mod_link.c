@@ -47,7 +47,7 @@ static mp_obj_t link_recv(mp_obj_t self_in) {
 }
 static MP_DEFINE_CONST_FUN_OBJ_1(link_recv_obj, link_recv);
 
-// send(frame): False: not now.
+// send(frame): False: the queue is full. OSError: EMSGSIZE: too short or too long.
 static mp_obj_t link_send_frame(mp_obj_t self_in, mp_obj_t frame) {
     const link_obj_t *self = MP_OBJ_TO_PTR(self_in);
     mp_buffer_info_t buf;
@@ -61,7 +61,7 @@ static mp_obj_t link_send_frame(mp_obj_t self_in, mp_obj_t frame) {
 }
 static MP_DEFINE_CONST_FUN_OBJ_2(link_send_obj, link_send_frame);
 
-// router(on): whether neighbours are told that this is one.
+// router(on): set the R flag in this card's neighbour advertisements.
 static mp_obj_t link_set_router(mp_obj_t self_in, mp_obj_t on) {
     const link_obj_t *self = MP_OBJ_TO_PTR(self_in);
     check(link_router(self->card, mp_obj_is_true(on)));

@@ -11,7 +11,8 @@
 
 enum { GROUP = 1, TYPE_VLAN = 0x8100, TAG = 4, TAG_ID = 0xfff };
 
-static const uint8_t link_local[5] = {0x01, 0x80, 0xc2, 0x00, 0x00}; // and below 0x10: never goes on (8.6.3)
+// And a last byte below 0x10: reserved, never forwarded (IEEE 802.1Q, 8.6.3).
+static const uint8_t link_local[5] = {0x01, 0x80, 0xc2, 0x00, 0x00};
 
 void packet_bridge_init(packet_bridge_t *b, uint8_t members, uint8_t card) {
     memset(b, 0, sizeof *b);

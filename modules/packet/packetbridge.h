@@ -27,9 +27,9 @@ typedef struct packet_bridge {
 } packet_bridge_t;
 
 void packet_bridge_init(packet_bridge_t *b, uint8_t members, uint8_t card);
-// Who is behind which card: a bit for each card that a frame to this address goes to. A group, or nobody known: all.
+// The cards, a bit each, that a frame to this address goes to: the station's, or all for a group or an unknown one.
 uint8_t packet_bridge_where(packet_bridge_t *b, const uint8_t *mac, uint64_t now_ns);
-// A frame that a member received.
+// Forward, flood or deliver a frame that a member received. DROPPED: the caller still owns it; KEPT: it was taken over.
 packet_fate_t packet_bridge_frame(packet_fwd_t *w, packet_bridge_t *b, unsigned card, netdev_frame_t *f,
                                   uint64_t now_ns);
 

@@ -17,7 +17,7 @@ enum { SLOTS = 256, QUEUE = 64, FORWARDED = 2 };
 typedef struct out {
     packet_over_t over; // first: a cookie points to it
     void *cookie;
-    unsigned cards; // that have not sent it
+    unsigned cards; // how many have not sent it yet
     struct bridge *bridge;
     struct out *next;
 } out_t;

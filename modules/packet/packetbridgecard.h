@@ -9,9 +9,9 @@
 #include "netglue.h"
 #include "packetbridge.h"
 
-// A bridge of these cards, a bit each: the number of its own card, which is up, and has no address yet. Its MAC address
-// is the first one's. -ENODEV: no such card; -EINVAL: fewer than two; -EEXIST: one of them is another bridge's, or a
-// bridge; -ENOSPC: there are NETDEV_MAX cards; -ENOMEM.
+// Make a bridge of these cards (a bit each) and return the number of its own card, which is up, and has no address yet.
+// Its MAC address is that of the first of them. -ENODEV: no such card; -EINVAL: fewer than two; -EEXIST: one of them is
+// another bridge's, or a bridge; -ENOSPC: there are NETDEV_MAX cards; -ENOMEM.
 int packet_bridge_add(packet_base_t *base, unsigned cards, bool filter);
 // The bridge that a card is of; NULL: none.
 packet_bridge_t *packet_bridge_of(unsigned card);
