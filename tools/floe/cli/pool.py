@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`floe run --pool N --from FILE`: VMs that go on from a snapshot, up to where somebody claims them."""
+"""`floe run --pool N --from FILE`: VMs restored from a snapshot that wait until they are claimed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _OF_ONE_VM = ("copies", "timeout", "console_port", "restart", "uuid", "dry_run",
 
 
 def run(ctx: click.Context) -> int:
-    """Have so many wait. Raises FloeError."""
+    """Set the size of the pool, and make the snapshot first if there is an app. Raises FloeError."""
     params, given = ctx.params, options_given(ctx)
     path = Path(params["from_file"]) if params["from_file"] is not None else None
     if path is None:
@@ -71,7 +71,7 @@ def run(ctx: click.Context) -> int:
 
 
 def _make(path: Path, params: dict[str, object]) -> None:
-    """The snapshot of an app at its vm.ready(). Raises FloeError."""
+    """Boot an app and write its state at vm.ready() to path. Raises FloeError."""
     if path.exists():
         raise FloeError(f"{path} is there already", hint="without APP it is used; with APP, remove it first")
     options = {field.name: params[field.name] for field in fields(RunOptions) if field.name in params}
@@ -92,7 +92,7 @@ def _make(path: Path, params: dict[str, object]) -> None:
 
 
 def claimed(snapshot: Snapshot, forwards: list[Forward], params: dict[str, object]) -> Folder | None:
-    """One that waits and has what is asked for; None where there is none. Says so where others wait."""
+    """A waiting VM that fits the options, claimed; None: a new one has to be started, and the user is told why."""
     own = [params[name] for name in ("name", "uuid", "console_port")]
     there = {(f.guest_port, f.protocol) for f in snapshot.content.plan.forwards}
     is_any = all(f.address == _HERE and f.host_port == 0 and (f.guest_port, f.protocol) in there for f in forwards)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Detached VMs that wait to be claimed: each goes on from one snapshot, is a machine of its own, and its script stands.
-How many of them there are to be is in a file, which is locked by who adds some or ends some; whoever claims one has
-another process bring their number back: `python -m floe.detached.pools FD FILE`."""
+"""Pools: detached VMs restored from one snapshot that wait to be claimed. Each is a machine of its own, its script
+paused. A pool's wanted size is in a file, which is locked while VMs are added or ended; a claim starts another process
+that refills the pool: `python -m floe.detached.pools FD FILE`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _CLAIM_S = 10.0
 
 
 def waiting(snapshot: Snapshot) -> list[Folder]:
-    """Those that go on from it and wait, the one that was made first before the others."""
+    """The waiting VMs of this snapshot's pool, oldest first; damaged ones are left out."""
     found = []
     for folder in vmfolder.everything():
         with contextlib.suppress(FloeError):  # damaged, or just removed
@@ -37,25 +37,25 @@ def waiting(snapshot: Snapshot) -> list[Folder]:
 
 
 def claim(snapshot: Snapshot, wanted: Callable[[Folder], bool] = lambda folder: True) -> Folder | None:
-    """One that waits and is wanted, and whose script goes on from here; another process has one take its place. None:
-    there is none."""
+    """Let the script of a waiting VM that is wanted go on, and return its folder; another process refills the pool.
+    None: no such VM waits. A keeper that does not answer within _CLAIM_S seconds is passed over."""
     for folder in waiting(snapshot):
         with contextlib.suppress(VmError):  # its keeper hangs
             if not wanted(folder):
                 continue
-            # A keeper that stood still does not do late what nobody waits for any more.
+            # A keeper that hung must not act on a claim after we gave up on it.
             until = time.monotonic() + _CLAIM_S / 2
             answer = control.ask(folder, {"do": "claim", "until": until}, timeout_s=_CLAIM_S)
             if answer is not None and answer.get("claimed"):
                 _fill_later(snapshot)
                 return folder
-    _fill_later(snapshot)  # all have ended, say with the host
+    _fill_later(snapshot)  # all may have ended, as after a restart of the host
     return None
 
 
 def keep(snapshot: Snapshot, size: int, name: str | None, told: Callable[[Folder], None] = lambda folder: None) -> None:
-    """Have so many VMs wait from here on, 0: none. name: from which theirs are made; None: from the app's. told: of
-    each that is new. Raises FloeError, OSError; those that could be made wait then."""
+    """Set the pool's size; 0 ends it and its VMs. name: base of the VMs' names; None: the app's. told: called with each
+    new VM. Raises FloeError, OSError (the pool's file): VMs that were made by then stay and wait."""
     path = _path(snapshot.identity)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _locked(path, os.O_CREAT) as fd:
@@ -68,7 +68,7 @@ def keep(snapshot: Snapshot, size: int, name: str | None, told: Callable[[Folder
 
 
 def problem(snapshot: Snapshot) -> str:
-    """Why fewer VMs wait than were wanted; "" where nothing is known."""
+    """Why the last refill failed; "" if it did not, or if there is no pool."""
     with contextlib.suppress(OSError), _path(snapshot.identity).open("rb") as f:
         return _read(f.fileno())[2]
     return ""
@@ -85,7 +85,7 @@ def _read(fd: int) -> tuple[int, str, str]:
 
 
 def _dismiss(folder: Folder) -> None:
-    """End one that waits, and forget it; not if somebody claims it meanwhile. Raises FloeError."""
+    """End a waiting VM and remove its folder, unless it is claimed meanwhile. Raises FloeError."""
     try:
         answer = control.ask(folder, {"do": "dismiss"}, timeout_s=_CLAIM_S)
     except VmError:  # its keeper hangs
@@ -95,7 +95,7 @@ def _dismiss(folder: Folder) -> None:
 
 
 def _fill(snapshot: Snapshot, size: int, name: str | None, told: Callable[[Folder], None]) -> None:
-    """The pool is locked."""
+    """Add the VMs that are missing. The caller holds the lock. Raises FloeError, OSError."""
     for _ in range(size - len(waiting(snapshot))):
         spec = restored.spec_of(snapshot, (), "vm")
         told(launch.go_on(spec, snapshot, name=None, base=name, waits=True))
@@ -120,12 +120,12 @@ def _path(identity: str) -> Path:
 
 @contextlib.contextmanager
 def _locked(path: Path, flags: int = 0) -> Iterator[int]:
-    """The file of a pool, open, and locked by nobody else. Raises OSError: there is none."""
+    """The file of a pool, open and locked. Raises FileNotFoundError: there is no pool; OSError."""
     while True:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | flags, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
-            if os.fstat(fd).st_nlink:  # else it was ended just now
+            if os.fstat(fd).st_nlink:  # else keep(0) has just removed the file
                 yield fd
                 return
         finally:
@@ -133,7 +133,7 @@ def _locked(path: Path, flags: int = 0) -> Iterator[int]:
 
 
 def main() -> None:
-    """Bring the number of one pool's VMs back."""
+    """Refill one pool."""
     snapshot = Snapshot(int(sys.argv[1]), sys.argv[2])
     with contextlib.suppress(FileNotFoundError), _locked(_path(snapshot.identity)) as fd:
         size, name, _ = _read(fd)

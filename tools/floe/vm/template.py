@@ -18,7 +18,7 @@ READY_S = 60.0  # from its start to vm.ready()
 
 
 class _Template(Vm):
-    """Has what its copies are handed over, too."""
+    """The VM that is copied; it gets the secrets and variables that its copies will get."""
 
     def __init__(self, spec: VmSpec, loop: asyncio.AbstractEventLoop, blobs: Sequence[handover.Blob]) -> None:
         super().__init__(spec, loop=loop)
@@ -40,8 +40,8 @@ def check_copied(spec: VmSpec) -> None:
 async def captured_when_ready(
     spec: VmSpec, blobs: Sequence[handover.Blob], *, say: Callable[[str], None], deadline_s: float = READY_S
 ) -> Captured:
-    """Boot it, and return its state, which is the caller's to close; it has ended by then. say: takes lines for the
-    user. Raises FloeError."""
+    """Boot it and return its state at vm.ready(), which the caller closes; the VM has ended by then. deadline_s:
+    seconds from its start. say: called with lines for the user. Raises FloeError."""
     template = _Template(replace(spec, forwards=()), asyncio.get_running_loop(), blobs)
     template.say = say
     template.start()
