@@ -27,13 +27,13 @@ class Gateway:
                 packet.track(self._flows)
             except (ValueError, OSError):
                 raise SettingsError("flows = %d: there is no memory for so many" % self._flows)
-        program = rules.compile()  # and of the rules nothing is kept: a thousand take 1 MB
+        program = rules.compile()  # the rules themselves are not kept: a thousand take 1 MB
         before = dict(self._routes)
         before.update(self.pending)
         try:
             self._change(plan.routes)
             packet.load(program)
-        except Exception:  # no memory, too
+        except Exception:  # MemoryError, too
             self._change(before)
             raise
         if self.plan is None:

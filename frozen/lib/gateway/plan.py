@@ -51,7 +51,8 @@ class Plan:
             self.postrouting.append(rule(out=cards) >> masquerade)
 
     def rule_set(self, forward: object = None, input: object = None, chains: dict | None = None) -> RuleSet:
-        """These rules around others: `forward` of a Chain begins with those for forwarded ports."""
+        """These rules around others. forward, input: a packet.Chain, None: all passes; `forward` is asked
+        behind the rules for forwarded ports. chains: as RuleSet has them."""
         if forward is not None:
             forward = Chain("forward", forward.policy, self.forward + forward.rules)
         return RuleSet(self.prerouting, input, forward, self.postrouting, chains, self.cards)
