@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A DHCP server's part of the conversation (RFC 2131, 4.3): a message in, an answer out. No sockets.
 
-Before an address is offered that its client does not have already, somebody is asked whether it is in use.
+Before an address is offered that its client does not have already, it is probed: somebody may use it.
 """
 
 import dhcpmessage
@@ -11,7 +11,7 @@ from leases import Lease
 
 _TRIES = 3  # addresses that may turn out to be in use, for one request
 _DECLINED_S = 600
-_SOON = 8  # who comes again within this part of its lease gets no longer one
+_SOON = 8  # a client that comes again within this part (1/8) of its lease gets no longer one
 _LINES_A_SECOND = 10
 
 
@@ -50,9 +50,8 @@ class Server:
         self._store = store
         self._send = send
         self._probe = probe
-        self.authoritative = (
-            True  # there is no other server: who comes with an address that nobody knows of is answered
-        )
+        # There is no other server: a client that asks for an address unknown here is told that it may not have it.
+        self.authoritative = True
         self.relayed: list = []  # Scopes behind relay agents
         self.counts: dict = {}  # what came and went -> how often
         self._asking: dict = {}  # (scope, key) -> the latest message, while an address is asked for
