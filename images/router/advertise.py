@@ -33,7 +33,7 @@ class Advertiser:
         self._timer = None
         self._sent = 0
         self._room = _ANSWERS
-        self._waiting = 0
+        self._stopped = False
         self.counts = {"advertised": 0, "answered": 0, "limited": 0}
 
     def start(self) -> None:
@@ -42,6 +42,8 @@ class Advertiser:
         self._again(0)
 
     def _fill(self) -> None:
+        if self._stopped:
+            return
         self._room = _ANSWERS
         self._loop.call_later(1000, self._fill)
 
@@ -65,6 +67,8 @@ class Advertiser:
         self._room -= 1
 
         def answer() -> None:
+            if self._stopped:
+                return
             if any(solicitation.address):
                 self.send(_LIFETIME_S, solicitation.mac, solicitation.address)
             else:
@@ -81,9 +85,11 @@ class Advertiser:
 
     def stop(self) -> None:
         """This is no router any more."""
+        self._stopped = True
         if self._timer is not None:
             self._timer.cancel()
         self.send(0)
+        self._card.is_router(False)
 
     # ---- the message ----------------------------------------------------------------------------
 

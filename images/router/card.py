@@ -47,9 +47,9 @@ class Card:
             self._link = _link.Link(self.number, 0)
         self.server = self.scope = None
 
-    def is_router(self) -> None:
-        """Neighbours are told so from now on."""
-        self._link.router(True)
+    def is_router(self, on: bool = True) -> None:
+        """Whether neighbours are told so from now on."""
+        self._link.router(on)
 
     def lost(self) -> int:
         """Frames for which there was no room."""

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The networks that this router serves: addresses by DHCP and advertisements, on each card and behind relay agents."""
 
-import os
-
 import dhcpmessage
 from advertise import Advertiser
 from appliance import SettingsError
@@ -25,7 +23,8 @@ class LanSide:
         self.cards: dict = {}  # number -> Card
         self.scopes: list = []
         self.advertisers: dict = {}  # number -> Advertiser
-        self.file = LeaseFile(_writable(app.settings.leases), app.log, self.leases)
+        self.file = LeaseFile(app.settings.leases, app.log, self.leases)
+        self.file.try_it()
         self.server = Server(app.log, self.file, self._send, self._probe)
         self._started = False
 
@@ -35,8 +34,8 @@ class LanSide:
             found += scope.book.leases.values()
         return found
 
-    def start(self, config: object) -> None:
-        """Serve what a configuration says from now on. Raises SettingsError, OSError: nothing has changed."""
+    def checked(self, config: object) -> tuple:
+        """What a configuration says, for start(); nothing has changed. Raises SettingsError, OSError."""
         cards = dict(self.cards)
         made = []
         for lan in config.lans:
@@ -46,6 +45,11 @@ class LanSide:
                 card = cards.get(number) or Card(self.app.loop, lan.card, number, self.app.report)
                 cards[number] = card
             made.append((lan, card, _scope_of(lan, card) if lan.has_dhcp() else None))
+        return cards, made
+
+    def start(self, config: object, served: tuple) -> None:
+        """Serve it from now on. served: what checked() returned."""
+        cards, made = served
         known = self.leases() if self._started else self.file.load()
         self.server.forget_all_names()
         self.server.authoritative = config.values.authoritative
@@ -130,6 +134,8 @@ def _scope_of(lan: object, card: object) -> Scope:
     options = dict(lan.options)
     if card is not None:
         own = card.address()
+        if card.lan.ipconfig("dhcp4"):
+            raise SettingsError(where + "its own address comes by DHCP; --net gives it one, as ip=10.1.0.1/24")
         if not own:
             raise SettingsError(where + "it has no IPv4 address; --net gives it one, as --net tap:NAME,ip=10.1.0.1/24")
         mask = _number(card.lan.ipconfig("addr4")[1])
@@ -163,16 +169,3 @@ def _number(text: str) -> int:
     for part in text.split("."):
         number = number << 8 | int(part)
     return number
-
-
-def _writable(path: str) -> str:
-    """The path, if there is a disk that can be written; else nothing."""
-    if not path:
-        return ""
-    try:
-        with open(path + ".new", "wb"):
-            pass
-        os.remove(path + ".new")
-    except OSError:
-        return ""
-    return path

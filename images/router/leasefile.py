@@ -3,6 +3,7 @@
 it is written anew. The last line for an address holds. A line that is not whole is passed over."""
 
 import binascii
+import errno
 import os
 
 from leases import Lease
@@ -20,6 +21,20 @@ class LeaseFile:
         self._all = all_leases
         self._file = None
         self._lines = 0
+
+    def try_it(self) -> None:
+        """Find out whether it can be written. Where there is no disk, and so nothing to read, it is none."""
+        if not self.path:
+            return
+        try:
+            with open(self.path + ".new", "wb"):
+                pass
+            os.remove(self.path + ".new")
+        except OSError as exc:
+            if exc.errno == errno.ENODEV:
+                self.path = ""
+            else:
+                self._cannot(exc)
 
     def load(self) -> list:
         """The leases in the file, the oldest line first. What is unreadable is said, and not believed."""
@@ -50,14 +65,15 @@ class LeaseFile:
             self._lines += 1
             self.problem = ""
         except OSError as exc:
-            if not self.problem:
-                self._log.error(
-                    "%s: cannot be written (error %d): leases are in memory alone", self.path, exc.errno or 0
-                )
-            self.problem = "%s: error %d" % (self.path, exc.errno or 0)
+            self._cannot(exc)
             self._close()
             return False
         return True
+
+    def _cannot(self, exc: OSError) -> None:
+        if not self.problem:
+            self._log.error("%s: cannot be written (error %d): leases are in memory alone", self.path, exc.errno or 0)
+        self.problem = "%s: error %d" % (self.path, exc.errno or 0)
 
     def _rewrite(self) -> None:
         """The file of what there is takes the place of the old one at once, or not at all."""

@@ -43,10 +43,9 @@ class Router:
 
     def use(self, config: Config) -> None:
         """Raises SettingsError, RuleError, OSError; then those before stay in force."""
-        rule_set = rules(config)
-        rule_set.compile()
-        self.lan.start(config)
-        self.gateway.use(config.plan, rule_set)
+        served = self.lan.checked(config)
+        self.gateway.use(config.plan, rules(config))
+        self.lan.start(config, served)
         self.names.start(config)
         self.config = config
 
@@ -99,8 +98,10 @@ def reload(router: Router) -> None:
         router.use(Config(settings))
         app.settings = settings
         app.log.info("read again")
-    except (appliance.SettingsError, RuleError, OSError) as exc:
+    except (appliance.SettingsError, RuleError) as exc:
         app.log.error("the configuration stays as it was: %s", exc)
+    except Exception as exc:  # MemoryError, for one
+        app.log.error("the configuration stays as it was: %s: %s", type(exc).__name__, exc)
 
 
 def leases() -> None:

@@ -62,8 +62,8 @@ class Card:
         self.sent.append(Ether(frame))
         return True
 
-    def is_router(self) -> None:
-        self.routes += 1
+    def is_router(self, on: bool = True) -> None:
+        self.routes += 1 if on else -1
 
 
 def advertiser(card: Card, loop: Loop, **more: object) -> Any:
@@ -92,6 +92,21 @@ def test_an_advertisement() -> None:
     made.stop()
     last = card.sent[-1]
     assert last[ICMPv6ND_RA].routerlifetime == 0 and last[ICMPv6NDOptRDNSS].lifetime == 0
+    assert card.routes == 0
+
+
+def test_nothing_follows_its_end() -> None:
+    """An answer that waited would say that it is a router still."""
+    loop, card = Loop(), Card((LINK_LOCAL, 0x30), (GLOBAL, 0x30))
+    made = advertiser(card, loop)
+    made.start()
+    loop.run()
+    made.asked(SimpleNamespace(address=bytes(16), mac=MAC))
+    made.stop()
+    count = len(card.sent)
+    for _ in range(3):
+        loop.run()
+    assert len(card.sent) == count and not loop.run()
 
 
 def test_the_first_ones_come_soon_and_all_at_random() -> None:

@@ -152,6 +152,19 @@ def test_addresses_are_translated_and_ports_forwarded(boot: Boot, tmp_path: Path
         assert lan.run("curl", "-s", "http://10.1.0.1:9100/health") == "ok\n"
 
 
+def test_what_is_wrong_leaves_all_as_it_was(boot: Boot, tmp_path: Path) -> None:
+    """Also addresses and advertisements, where only the engine finds out."""
+    wrong = FILE.replace("10.1.0.100-10.1.0.199", "10.1.0.210-10.1.0.219")
+    wrong += '[[route]]\nto = "10.1.0.1/32"\nvia = "10.0.0.2"\n'
+    with routing(boot, disk_with(tmp_path, FILE), CARDS, changing(tmp_path, wrong)) as router:
+        client = Client(router.lans[1], "02:aa:00:00:00:01")
+        before = client.lease()
+        router.say("change", "changed")
+        assert "route 10.1.0.1/32" in router.say("reload", r"stays as it was.*\n")
+        assert client.lease() == before
+        assert Client(router.lans[1], "02:aa:00:00:00:02").lease().startswith("10.1.0.1")
+
+
 def test_a_dev_image_has_a_repl(boot: Boot) -> None:
     """Commands while it runs, functions after Ctrl-C."""
     vm = boot("router", deadline_s=DEADLINE_S, memory="32M", dev=True)
