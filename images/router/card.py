@@ -35,6 +35,8 @@ class Card:
 
     def listen(self, kinds: int, probe_ms: int) -> None:
         """Raises OSError."""
+        if self._link is None:
+            self.lan.ipconfig(autoconf6=False)  # this is the router here: who advertises himself beside is not believed
         self.quiet()
         self._link = _link.Link(self.number, kinds)
         self.probes = Probes(self._loop, self.mac, self.send, probe_ms)

@@ -27,6 +27,7 @@ _SHARED = ("dhcp", "lease", "router", "dns", "ntp", "mtu", "domain", "routes", "
 _OF_A_CARD = ("card", "advertise", "prefixes")
 _KEYS = {"lan": _OF_A_CARD + _SHARED, "relayed": ("network",) + _SHARED}  # noqa: RUF005 - no * in MicroPython 1.25
 _MOST = 16384  # addresses of a network to give away
+_MOST_SERVERS = 8  # an advertisement is one frame
 _LEASE_S = 12 * 3600
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _LEAST_LEASE_S = 120
@@ -151,6 +152,8 @@ class Config:
         if servers is not None:
             found = [(address(each), each) for each in servers if _is_address(table, "dns", each)]
             lan.dns = [pair[0][1] for pair in found if pair[0][0] == 4]
+            if len(servers) > _MOST_SERVERS:
+                table.fail("dns", "more than %d" % _MOST_SERVERS)
             lan.dns6 = [socket.inet_pton(socket.AF_INET6, pair[1]) for pair in found if pair[0][0] == 6]
         clocks = table.items("ntp", None)
         if clocks:

@@ -59,6 +59,8 @@ class Message:
         self.wanted = self._address(WANTED)
         self.server = self._address(SERVER)
         client = self.options.get(CLIENT)
+        if client and len(client) > 255:
+            raise FormatError("a client identifier of several options")
         # By what a lease is known (RFC 2131, 4.2): the identifier, or the hardware address.
         self.key = b"i" + client if client else b"m" + bytes((self.htype,)) + self.hardware
 

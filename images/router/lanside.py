@@ -45,6 +45,8 @@ class LanSide:
                 card = cards.get(number) or Card(self.app.loop, lan.card, number, self.app.report)
                 cards[number] = card
             made.append((lan, card, _scope_of(lan, card) if lan.has_dhcp() else None))
+        if any(card is None for _, card, _ in made) and not any(card is not None for _, card, _ in made):
+            raise SettingsError("relayed: no card listens; right is a [[lan]] with the card of the relay agents")
         return cards, made
 
     def start(self, config: object, served: tuple) -> None:
@@ -155,12 +157,16 @@ def _scope_of(lan: object, card: object) -> Scope:
     if not options.get(dhcpmessage.DNS):
         options.pop(dhcpmessage.DNS, None)
     last = network[0] | (~mask & 0xFFFFFFFF)
-    scope = Scope(lan.card or ip4_text(network[0]), network, lan.book([own, network[0], last]), lan.lease_s)
+    book = lan.book([own, router or own, network[0], last])
+    scope = Scope(lan.card or ip4_text(network[0]), network, book, lan.lease_s)
     scope.options = options
     scope.domain = lan.domain
     for address in [each for pair in lan.ranges for each in pair] + [each.address for each in lan.reservations]:
         if not scope.has(address):
             raise SettingsError("%s%s is not in %s/%d" % (where, ip4_text(address), ip4_text(network[0]), network[1]))
+    for each in lan.reservations:
+        if each.address in (own, router, network[0], last):
+            raise SettingsError("%sreservation: %s is a router's, or the network's" % (where, ip4_text(each.address)))
     return scope
 
 

@@ -42,7 +42,7 @@ class Names:
         for suffix, domain in self._domains:
             if name.endswith(suffix) and _is_label(name, len(name) - len(suffix)):
                 size = len(name) - len(suffix)
-                address = self._find(domain, label(name[1:size])) if size else None
+                address = self._find(domain, _host(name[1:size])) if size else None
                 if not size:
                     return _reply(query, NOERROR, b"")
                 return _reply(query, NXDOMAIN if address is None else NOERROR, _a(query, address))
@@ -50,7 +50,7 @@ class Names:
                 return _reply(query, NXDOMAIN if name != suffix else NOERROR, b"")
         if name[-1:] == b"\0" and len(name) == name[0] + 2 and name[0]:  # one label: a host of the first domain
             for _, domain in self._domains:
-                address = self._find(domain, label(name[1:-1]))
+                address = self._find(domain, _host(name[1:-1]))
                 if address is not None:
                     return _reply(query, NOERROR, _a(query, address))
         if name.endswith(_REVERSE):
@@ -91,6 +91,11 @@ def wire(name: str) -> bytes:
     for part in name.split("."):
         out += bytes((len(part),)) + part.encode()
     return out + b"\0"
+
+
+def _host(part: bytes) -> str:
+    """A label of a question as a machine's name; of DHCP's label() the domain behind a dot, and zeros, are no part."""
+    return "" if b"." in part or b"\0" in part else label(part)
 
 
 def _is_label(name: bytes, size: int) -> bool:

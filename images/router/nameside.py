@@ -5,8 +5,10 @@ server, the forwarder and its cache are those of images/dns."""
 import socket
 
 import network
+from access import Access
 from appliance.listener import families
 from authority import Authority
+from config import DEFAULTS
 from forwarder import Forwarder
 from names import Names
 from tcp import Limits, TcpServer
@@ -31,6 +33,8 @@ class NameSide:
     def start(self, config: object) -> None:
         """Raises OSError."""
         self._config = config
+        if config.values.clients == DEFAULTS["clients"]:
+            config.access = Access(config.values.clients + _on_links(config), {})
         forwarder = self.names.forwarder if self.names is not None else None
         self.names = Names(config.domains, config.access, self._find, self._find_name)
         self.names.forwarder = forwarder
@@ -86,6 +90,20 @@ class NameSide:
                     return lease.name + "." + scope.domain
                 return None
         return False
+
+
+def _on_links(config: object) -> list:
+    """Networks of the cards that are served: their machines are told to ask this one, whatever their addresses are."""
+    found = []
+    for lan in config.lans:
+        if lan.card:
+            card = network.LAN(config.plan.cards[lan.card])
+            own, mask = card.ipconfig("addr4")
+            bits = sum([bin(int(part)).count("1") for part in mask.split(".")])
+            found += ["%s/%d" % (own, bits)] if bits else []
+            found += [each[0].split("%")[0] + "/64" for each in card.ipconfig("addr6")]
+            found += ["%s/%d" % (socket.inet_ntop(socket.AF_INET6, first), size) for first, size in lan.prefixes or []]
+    return found
 
 
 def _told() -> list:

@@ -250,6 +250,7 @@ static void set_autoconf6(struct netif *n, bool on) {
         nd6_restart_netif(n);
         return;
     }
+    nd6_cleanup_netif(n); // routers and prefixes that were believed before
     for (s8_t i = 1; i < LWIP_IPV6_NUM_ADDRESSES; i++) {
         if (ip6_addr_isvalid(netif_ip6_addr_state(n, i)) && !netif_ip6_addr_isstatic(n, i)) {
             netif_ip6_addr_set_state(n, i, IP6_ADDR_INVALID);

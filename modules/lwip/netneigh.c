@@ -143,7 +143,7 @@ static bool icmp6_ok(struct pbuf *p, struct netif *n) {
         return false;
     }
     if (h->type == ICMP6_TYPE_RA) {
-        return local && p->next == NULL && p->len >= sizeof(struct ra_header) &&
+        return n->ip6_autoconfig_enabled && local && p->next == NULL && p->len >= sizeof(struct ra_header) &&
                options_fit(p, sizeof(struct ra_header), 0, &own);
     }
     return p->next == NULL && neighbour_ok(p, n, h->type == ICMP6_TYPE_NS);

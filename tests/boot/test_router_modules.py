@@ -222,3 +222,32 @@ def test_names_that_are_none(names: ModuleType) -> None:
             wire = b"\0\1\1\0\0\1\0\0\0\0\0\0" + name + b"\0\1\0\1"
             answer = made.answer(message.parse(wire), None, ("10.1.0.5", 5), lambda query, code: code)
             assert answer == "elsewhere" or (suffix[:1] == b"\4" and answer[3] & 15 == dns.rcode.NXDOMAIN)
+
+
+PRINTER = b"\2\0\0\0\0\x09"
+
+
+def test_a_reservation_is_of_a_machine_whatever_it_calls_itself() -> None:
+    leases = importlib.import_module("leases")
+    book = leases.Book([(100, 103)], [leases.Reservation(9, b"m" + PRINTER, "printer")], [1])
+    book.grant(leases.Lease(9, b"m\1" + PRINTER, PRINTER, 5000, "printer"))
+    assert book.find(SimpleNamespace(key=b"i\xffother", hardware=PRINTER), None, 1000) == 9
+    assert not book.may_have(9, SimpleNamespace(key=b"m\1abcdef", hardware=b"abcdef"), 1000)
+
+
+def test_a_clock_that_is_set_back_keeps_no_address_back() -> None:
+    leases = importlib.import_module("leases")
+    book = leases.Book([(100, 101)], [], [])
+    for i in range(2):
+        book.grant(leases.Lease(100 + i, b"i%d" % i, b"", 100600, ""))
+    assert book.find(SimpleNamespace(key=b"x", hardware=b"x"), None, 100000) is None
+    book.ranges, book.size = [(100, 102)], 3
+    assert book.find(SimpleNamespace(key=b"x", hardware=b"x"), None, 90000) == 102
+
+
+def test_long_client_identifiers_are_refused() -> None:
+    messages = importlib.import_module("dhcpmessage")
+    head = bytes((1, 1, 6, 0)) + bytes(24) + PRINTER.ljust(208, b"\0") + b"\x63\x82\x53\x63\x35\1\1"
+    assert messages.Message(head + b"\x3d\xff" + b"a" * 255 + b"\xff").key == b"i" + b"a" * 255
+    with pytest.raises(messages.FormatError):
+        messages.Message(head + (b"\x3d\xff" + b"a" * 255) * 2 + b"\xff")

@@ -11,8 +11,11 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from scapy.layers.inet6 import ICMPv6ND_RA, ICMPv6NDOptPrefixInfo, ICMPv6NDOptRDNSS, IPv6
+from scapy.layers.l2 import Ether
 
 from floe.testing import Boot
+from tests.boot import packetpeer
 from tests.boot.dnsupstream import Upstream
 from tests.boot.routerguest import DEADLINE_S, START_S, Client, Router, disk_with, mac_of, routing
 from tests.support.spaces import Space, spaces
@@ -150,6 +153,22 @@ def test_addresses_are_translated_and_ports_forwarded(boot: Boot, tmp_path: Path
         metrics = lan.run("curl", "-s", "http://10.1.0.1:9100/metrics")
         assert 'dhcp_addresses{network="lan"} 100' in metrics and "packet_forwarded_bytes_total" in metrics
         assert lan.run("curl", "-s", "http://10.1.0.1:9100/health") == "ok\n"
+
+
+def test_who_advertises_himself_beside_it(boot: Boot, tmp_path: Path) -> None:
+    """Is not believed; a client asks for names from its global address, which the router has told it."""
+    with routing(boot, disk_with(tmp_path, FILE), CARDS) as router:
+        lan = router.lans[1]
+        liar = IPv6(src="fe80::66", dst="ff02::1", hlim=255) / ICMPv6ND_RA(routerlifetime=1800)
+        liar /= ICMPv6NDOptPrefixInfo(prefix="2001:db8:bad::", prefixlen=64) / ICMPv6NDOptRDNSS(
+            lifetime=600, dns=["fe80::66"]
+        )
+        frame = Ether(src="02:bb:00:00:00:01", dst="33:33:00:00:00:01") / liar
+        lan.call(packetpeer.exchange, lan.tap, [frame], lambda found: False, 1.0)
+        said = router.say("routes\nstatus", "network +addresses")
+        assert "2001:db8:1::/64" in said and "fe80::66" not in said and "2001:db8:bad" not in said
+        asked = ("dig", "+short", "+tries=1", "@2001:db8:1::1", "nas.home.test")
+        until(partial(answers, lan, asked, "10.1.0.8"), "no answer by IPv6")
 
 
 def test_what_is_wrong_leaves_all_as_it_was(boot: Boot, tmp_path: Path) -> None:

@@ -23,7 +23,10 @@ class Console:
         elif char in b"\r\n":
             word, self._line = self._line.strip(), ""
             if word in self._commands:
-                self._commands[word]()
+                try:
+                    self._commands[word]()
+                except Exception as exc:  # MemoryError, for one: the next command may work
+                    print("%s: %s: %s: %s" % (self._name, word, type(exc).__name__, exc))
             elif word:
                 known = ", ".join(sorted(self._commands))
                 print("%s: %s is no command; there are: %s" % (self._name, word, known))

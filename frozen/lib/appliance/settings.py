@@ -74,7 +74,7 @@ class Settings:
             try:
                 return tomllib.loads(data.decode())
             except (ValueError, RuntimeError) as e:  # the latter: nested more deeply than the stack is
-                raise SettingsError("%s: %s" % (path, e))
+                raise SettingsError("%s: %s" % (path, str(e) or "it is not UTF-8"))
         return {}
 
     def _take(self, where: str, value: object, default: object) -> object:
