@@ -3,7 +3,7 @@
 parent stands still, ten children at once, a hundred in a row, and the host's memory a child; snapshots and a pool of VMs
 that wait. Milliseconds.
 
-Beside it a process of Linux: upstream's unix port has no fork(), so its start is measured, and fork() in CPython."""
+Beside it processes of Linux: the start of the same MicroPython, and fork() in it and in CPython."""
 
 from __future__ import annotations
 
@@ -36,13 +36,16 @@ _MEMORY_KIB = 16 << 10
 _DEADLINE_S = 60.0
 _AT_ONCE, _QUICK_AT_ONCE = 10, 3
 _IN_A_ROW, _QUICK_IN_A_ROW = 100, 5
-_CPYTHON = """
-import os, sys
+_LINUX = """
+import sys
+import {module} as os
 for _ in range(20):
-    os.write(1, b"forking\\n")
+    print("forking")
+    sys.stdout.flush()
     if os.fork() == 0:
-        os.write(1, b"child\\n")
-        os._exit(0)
+        print("child")
+        sys.stdout.flush()
+        sys.exit(0)
     os.wait()
 """
 
@@ -271,13 +274,18 @@ def _linux(rounds: int) -> Report:
     for _ in range(rounds):
         started, [(_, line)] = _arrivals([str(unixport.BINARY), "-c", "print('serving')"], 1)
         boots.append((line - started) * 1000)
-    _, lines = _arrivals([sys.executable, "-c", _CPYTHON], 40)
-    starts = [when for text, when in lines if text == "forking"]
-    firsts = [when for text, when in lines if text == "child"]
     return {
         "micropython_start_to_first_line": spread(boots, 1),
-        "cpython_fork_to_first_line": spread([(b - a) * 1000 for a, b in zip(starts, firsts, strict=True)], 2),
+        "micropython_fork_to_first_line": _forks(str(unixport.BINARY), "linux_fork"),
+        "cpython_fork_to_first_line": _forks(sys.executable, "os"),
     }
+
+
+def _forks(program: str, module: str) -> Report:
+    _, lines = _arrivals([program, "-c", _LINUX.format(module=module)], 40)
+    starts = [when for text, when in lines if text == "forking"]
+    firsts = [when for text, when in lines if text == "child"]
+    return spread([(b - a) * 1000 for a, b in zip(starts, firsts, strict=True)], 2)
 
 
 def bench(options: Options) -> Report:

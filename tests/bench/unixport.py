@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The same MicroPython as a Linux process: upstream's unix port from the pinned sources, compiled with the port's
 own flags for code and with the same files for speed (port/port.mk says which), static, so that it also runs in
-the Linux microVM. Built once into build/bench/unix."""
+the Linux microVM, and with fork(2), which it lacks, as module `linux_fork`. Built once into build/bench/unix."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from floe.lab import assets
 BENCH = port_archive.BUILD / "bench"
 FOLDER = BENCH / "unix"
 BINARY = FOLDER / "micropython"
+_FORK = Path(__file__).parent / "guests" / "linux_fork"
 _TIMEOUT_S = 600
 # What Debian's source package lacks, and what needs it.
 _WITHOUT = ["BTREE=0", "SSL=0", "FFI=0", "THREAD=0"]
@@ -53,7 +54,8 @@ def _port_flags() -> tuple[list[str], str, str, list[str]]:
 def build() -> None:
     """Make BINARY if it is missing or older than port.mk, once for all who ask at a time. Raises BuildError."""
     with assets.locked(BENCH / "unix.lock", lambda text: None):
-        if not BINARY.exists() or BINARY.stat().st_mtime <= (port_archive.ROOT / "port" / "port.mk").stat().st_mtime:
+        sources = (port_archive.ROOT / "port" / "port.mk", _FORK / "linux_fork.c")
+        if not BINARY.exists() or BINARY.stat().st_mtime <= max(path.stat().st_mtime for path in sources):
             _make()
 
 
@@ -67,13 +69,16 @@ def _make() -> None:
     (FOLDER / "bench.mk").write_text(f"include Makefile\n$(addprefix $(BUILD)/, {' '.join(files)}): CFLAGS += {fast}\n")
     with tempfile.TemporaryDirectory(prefix="floe-unix-") as scratch:
         way = Path(scratch)  # upstream's make takes no blank in a path, so everything is reached through links
-        for link, target in (("unix", FOLDER), ("mpy-cross", port_archive.BUILD / "mpy-cross")):
+        (way / "modules").mkdir()
+        for link, target in (("unix", FOLDER), ("mpy-cross", port_archive.BUILD / "mpy-cross"),
+                             ("modules/linux_fork", _FORK)):  # fmt: skip
             (way / link).symlink_to(target)
         folder, cross = way / "unix", way / "mpy-cross"
         argv = ["make", "-C", str(port_archive.MICROPYTHON / "ports" / "unix"), "-f", str(folder / "bench.mk"), "-j2"]
         argv += [f"BUILD={folder}", "PROG=micropython", "DEBUG="]
         argv += ["COPT=-Os -DNDEBUG -fdata-sections -ffunction-sections"]
         argv += [f"CSUPEROPT={superopt}", f"CFLAGS_EXTRA={' '.join(arch)} -w", "LDFLAGS_EXTRA=-static -no-pie"]
+        argv += [f"USER_C_MODULES={way / 'modules'}"]
         argv += [f"MPY_LIB_DIR={folder / 'lib'}", f"FROZEN_MANIFEST={folder / 'manifest.py'}"]
         argv += [f"MICROPY_PY_{word}" for word in _WITHOUT] + ["MICROPY_SSL_MBEDTLS=0", "MICROPY_SSL_AXTLS=0"]
         argv += [f"MICROPY_MPYCROSS={cross}", f"MICROPY_MPYCROSS_DEPENDENCY={cross}"]
