@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""A domain that is saved while it serves and writes: it goes on, and so does what was saved, in another domain."""
+"""A domain that is saved while it serves and writes: it goes on, and so does what was saved, in another domain; one that
+is migrated goes on there."""
 
 from __future__ import annotations
 
@@ -115,8 +116,11 @@ def test_saved_and_restored(server: Path) -> None:
                 restored = ask(second)
                 assert before[1].steps <= restored.steps
                 assert restored.wall - restored.ticks > before[1].wall - before[1].ticks + 500
+                domain.migrate()
+                moved = ask(second)
+                assert moved.steps > restored.steps and moved.wall - moved.ticks > restored.wall - restored.ticks
                 with socket.create_connection(("127.0.0.1", port), SLOW) as third:
-                    answers = [*before, after, restored, ask(third), ask(second)]
+                    answers = [*before, after, restored, moved, ask(third), ask(second)]
             assert len({answer.drawn for answer in answers}) == len(answers)
             the_lab.call(f"xl shutdown {domain.name}", deadline_s=SLOW)
             assert domain.wait(SLOW) == 7, domain.console()
