@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet
@@ -140,13 +141,13 @@ def net(host: Space, name: str) -> str:
 
 
 @contextlib.contextmanager
-def site(boot: Boot, image: Path, **options: object) -> Iterator[Site]:
+def site(boot: Boot, image: Path, **options: Any) -> Iterator[Site]:
     """All of it; the VM must be alive and silent at the end."""
     with spaces("w", "l", "d") as made:
         hosts = dict(zip(MACS, made, strict=True))
         cards = [net(host, name) for name, host in hosts.items()]
         options = {"memory": "16M", **options}
-        vm = boot(image, deadline_s=DEADLINE_S, net=cards, **options)  # type: ignore[arg-type]
+        vm = boot(image, deadline_s=DEADLINE_S, net=cards, **options)
         vm.expect_exact("zones in force")
         for name, host in hosts.items():
             v4, v6 = NETS[name]

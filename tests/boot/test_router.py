@@ -13,6 +13,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from scapy.layers.dhcp import BOOTP
@@ -57,8 +58,8 @@ dhcp = "10.7.0.20-10.7.0.29"
 CARDS = [("ip=10.1.0.1/24",), ("ip=10.2.0.1/24", "ip6=2001:db8:2::1/64")]
 
 
-def client(space: Space, number: int, **more: object) -> Client:
-    return Client(space, f"02:aa:00:00:00:{number:02x}", **more)  # type: ignore[arg-type]
+def client(space: Space, number: int, **more: Any) -> Client:
+    return Client(space, f"02:aa:00:00:00:{number:02x}", **more)
 
 
 def test_addresses_are_given_away(boot: Boot, tmp_path: Path) -> None:
