@@ -6,6 +6,7 @@ import socket
 import struct
 
 import ether
+from names import wire
 
 _MOST_S, _LEAST_S = 600, 200  # between two that nobody asked for
 _FIRST_S, _FIRST = 16, 3  # and of the first ones
@@ -128,7 +129,7 @@ class Advertiser:
         if servers:
             out += struct.pack(">BBHI", 25, 1 + 2 * len(servers), 0, seconds) + b"".join(servers)
         if self._settings.domains:
-            names = b"".join([_wire(name) for name in self._settings.domains])
+            names = b"".join([wire(name) for name in self._settings.domains])
             names += bytes(-len(names) % 8)
             out += struct.pack(">BBHI", 31, 1 + len(names) // 8, 0, seconds) + names
         return out
@@ -137,11 +138,3 @@ class Advertiser:
 def _beyond(addresses: list) -> list:
     """Those that are not of the link alone: what a client keeps of one of these may lose which link it was."""
     return [found for found in addresses if found[:2] != b"\xfe\x80"]
-
-
-def _wire(name: str) -> bytes:
-    """A domain name, whose labels were checked."""
-    out = b""
-    for part in name.split("."):
-        out += bytes((len(part),)) + part.encode()
-    return out + b"\0"

@@ -40,7 +40,7 @@ class Message:
     def __init__(self, data: bytes) -> None:
         if len(data) < _HEAD + 4 or data[_HEAD : _HEAD + 4] != _COOKIE:
             raise FormatError("no DHCP")
-        op, self.htype, hlen, self.hops, self.xid, self.secs, self.flags = struct.unpack_from(">BBBBIHH", data, 0)
+        op, self.htype, hlen, self.hops, self.xid, _, self.flags = struct.unpack_from(">BBBBIHH", data, 0)
         if op != 1 or not 1 <= hlen <= 16:
             raise FormatError("no request")
         self.ciaddr, _, _, self.giaddr = struct.unpack_from(">IIII", data, 12)

@@ -78,12 +78,6 @@ class Names:
         data = wire(text)
         return _reply(query, NOERROR, _record(_PTR, data) if query.rtype in (_PTR, _ANY) else b"")
 
-    # What images/dns asks of its forwarder beside.
-
-    def forget(self) -> None:
-        if self.forwarder is not None:
-            self.forwarder.forget()
-
 
 def wire(name: str) -> bytes:
     """A name whose labels were checked."""

@@ -100,11 +100,7 @@ static void keep(listener_t *l, const netdev_frame_t *f) {
 }
 
 static netglue_fate_t intercept(netglue_t *g, netdev_frame_t *f, uint64_t now_ns) {
-    unsigned card = 0;
-    while (netglue_get(card) != g) {
-        card++;
-    }
-    listener_t *l = &listeners[card];
+    listener_t *l = &listeners[g - netglue_get(0)];
     if (l->kinds != 0) {
         uint8_t copy[HEAD_MAX];
         const uint8_t *head = f->seg[0].base;

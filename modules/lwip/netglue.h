@@ -69,8 +69,9 @@ err_t nettx_push(struct netif *netif, struct pbuf *p);
 void nettx_flush(netglue_t *g);
 // Take back what has left.
 void nettx_reclaim(netglue_t *g);
-// Send a frame past lwIP, in front of what it has queued. Its cookie has bit 1 set and bit 0 clear, and goes to
-// nettx_forwarded once the frame has left. 0, or -errno of tx_provide: not taken.
+// Send a frame past lwIP, in front of what it has queued. Its cookie has NETTX_FORWARDED set and bit 0 clear, and goes
+// to nettx_forwarded once the frame has left. 0, or -errno of tx_provide: not taken.
+enum { NETTX_FORWARDED = 2 }; // bit of a cookie that is not lwIP's
 int nettx_forward(netglue_t *g, const netdev_frame_t *f);
 extern void (*nettx_forwarded)(void *cookie);
 // Who hears of each frame that lwIP queues; NULL: nobody.

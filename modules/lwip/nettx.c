@@ -25,7 +25,6 @@ enum { IP4_PROTO_AT = 9, IP4_ADDRS_AT = 12, IP6_NEXT_AT = 6, IP6_ADDRS_AT = 8, T
 u16_t nettx_path_mtu(const ip6_addr_t *to, struct netif *n); // nethooks.h
 enum { PATH_MIN = 1280 };                                    // every IPv6 path takes that (RFC 8200, section 5)
 
-enum { FORWARDED = 2 }; // bit of a cookie that is not lwIP's
 void (*nettx_forwarded)(void *cookie);
 void (*nettx_heard)(netglue_t *g, const struct pbuf *p);
 
@@ -261,7 +260,7 @@ void nettx_reclaim(netglue_t *g) {
     void *cookie;
     while (g->tx.in_flight > 0 && (cookie = g->dev->ops->tx_return(g->dev)) != NULL) {
         g->tx.in_flight--;
-        if (((uintptr_t)cookie & FORWARDED) != 0) {
+        if (((uintptr_t)cookie & NETTX_FORWARDED) != 0) {
             nettx_forwarded(cookie);
             continue;
         }
@@ -279,7 +278,7 @@ void nettx_reclaim(netglue_t *g) {
 }
 
 int nettx_forward(netglue_t *g, const netdev_frame_t *f) {
-    hal_assert(((uintptr_t)f->cookie & 3) == FORWARDED);
+    hal_assert(((uintptr_t)f->cookie & 3) == NETTX_FORWARDED);
     int r = g->dev->dead ? -EIO : g->dev->ops->tx_provide(g->dev, f);
     if (r == -EAGAIN) { // what has left meanwhile makes room
         nettx_reclaim(g);

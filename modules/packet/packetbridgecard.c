@@ -11,7 +11,7 @@
 #include "hal.h"
 #include "packetvlan.h"
 
-enum { SLOTS = 256, QUEUE = 64, FORWARDED = 2 };
+enum { SLOTS = 256, QUEUE = 64 };
 
 // A frame on its way out.
 typedef struct out {
@@ -83,7 +83,7 @@ static int tx_provide(netdev_t *dev, const netdev_frame_t *f) {
     unsigned cards = packet_bridge_where(&b->bridge, f->seg[0].base, hal_clock_ns()), full = 0;
     netdev_frame_t t = *f;
     t.headroom = (cards & (cards - 1)) != 0 ? 0 : f->headroom; // each device has a header of its own
-    t.cookie = (void *)((uintptr_t)out | FORWARDED | PACKET_OVER_COOKIE);
+    t.cookie = (void *)((uintptr_t)out | NETTX_FORWARDED | PACKET_OVER_COOKIE);
     for (unsigned i = 0; i < NETDEV_MAX; i++) {
         if ((cards >> i & 1) != 0 && netif_is_link_up(&netglue_get(i)->netif)) {
             int r = nettx_forward(netglue_get(i), &t);

@@ -19,7 +19,7 @@
 #include "packetsend.h"
 #include "packetvlan.h"
 
-enum { IP6_NET_BITS = 64, AUTOMATIC_MAX = NETDEV_MAX * (4 + 2 * LWIP_IPV6_NUM_ADDRESSES) + 1, FORWARDED = 2 };
+enum { IP6_NET_BITS = 64, AUTOMATIC_MAX = NETDEV_MAX * (4 + 2 * LWIP_IPV6_NUM_ADDRESSES) + 1 };
 enum { FLOWS_LEAST = 1024, FLOWS_MOST = 65536, AGE_WORK = 2048 };
 enum { ROUTES_SHARE = 8, FLOWS_SHARE = 8 }; // of RAM
 #define LOOK_NS 100000000ull                // how often the cards' addresses are looked at
@@ -130,7 +130,7 @@ static void give_back(unsigned card, void *cookie, unsigned pieces) {
 
 static int send(unsigned card, netdev_frame_t *f) {
     void *cookie = f->cookie;
-    f->cookie = (void *)((uintptr_t)cookie | FORWARDED);
+    f->cookie = (void *)((uintptr_t)cookie | NETTX_FORWARDED);
     int r = nettx_forward(glue_of(card), f);
     f->cookie = cookie;
     return r;
@@ -141,7 +141,7 @@ static void forwarded(void *cookie) {
         packet_over_sent(cookie);
         return;
     }
-    packet_send_done(&engine->base, (packet_ref_t *)((uintptr_t)cookie & ~(uintptr_t)FORWARDED));
+    packet_send_done(&engine->base, (packet_ref_t *)((uintptr_t)cookie & ~(uintptr_t)NETTX_FORWARDED));
 }
 
 // ---- routes of themselves ---------------------------------------------------------------------------

@@ -10,7 +10,7 @@
 
 #include "packetbytes.h"
 
-enum { TYPE_VLAN = 0x8100, MACS = 12, TAG = 4, ETH = 14, ID = 0xfff, AHEAD = 16, FORWARDED = 2 };
+enum { TYPE_VLAN = 0x8100, MACS = 12, TAG = 4, ETH = 14, ID = 0xfff, AHEAD = 16 };
 enum { SLOTS = 256, QUEUE = 64 };
 
 // A frame on its way out.
@@ -97,7 +97,7 @@ static int tx_provide(netdev_t *dev, const netdev_frame_t *f) {
     t.headroom = AHEAD;
     t.csum_start = (uint16_t)(f->csum_start + (f->csum_needed ? TAG : 0));
     t.hdr_len = (uint16_t)(f->hdr_len + (f->gso != NETDEV_GSO_NONE ? TAG : 0));
-    t.cookie = (void *)((uintptr_t)out | FORWARDED | PACKET_OVER_COOKIE);
+    t.cookie = (void *)((uintptr_t)out | NETTX_FORWARDED | PACKET_OVER_COOKIE);
     int r = nettx_forward(v->below, &t);
     if (r == 0) {
         v->out_free = out->next;
@@ -126,7 +126,7 @@ static void sent(packet_over_t *over) {
 }
 
 void packet_over_sent(void *cookie) {
-    packet_over_t *over = (packet_over_t *)((uintptr_t)cookie & ~(uintptr_t)(FORWARDED | PACKET_OVER_COOKIE));
+    packet_over_t *over = (packet_over_t *)((uintptr_t)cookie & ~(uintptr_t)(NETTX_FORWARDED | PACKET_OVER_COOKIE));
     over->sent(over);
 }
 
