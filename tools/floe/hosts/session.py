@@ -59,6 +59,7 @@ class Session:
         self._open: asyncio.Future[None] = loop.create_future()
         self._image: tuple[str, int] = ("", 0)
         self._sending_image: asyncio.Task[None] | None = None
+        self._refused: set[int] = set()  # VMs that cannot be, and whose ends are not known yet
         self._silent = 0
         self._gone = asyncio.Event()
         self._ending: asyncio.Task[None] | None = None
@@ -88,7 +89,7 @@ class Session:
     @property
     def spent(self) -> bool:
         """It has ended, or all that was asked of it was refused: what the other side lacked may be there by now."""
-        return self.lost is not None or not (self._served or self._receivers or self.expected)
+        return self.lost is not None or not (self._served or set(self._receivers) - self._refused or self.expected)
 
     async def opened(self) -> None:
         """Wait until the other side has answered. Raises Unplaced."""
@@ -119,6 +120,7 @@ class Session:
     def leave(self, vm: int) -> None:
         """Nothing of that VM's is of interest any more."""
         self._receivers.pop(vm, None)
+        self._refused.discard(vm)
 
     async def send_file(self, place: tuple[int, int], fd: int, start: int, end: int) -> None:
         """A part of a file, for a VM's stream. Raises OSError."""
@@ -138,6 +140,11 @@ class Session:
         self.line.close()
         if not self._gone.is_set():
             self._process.terminate()
+
+    def give_up(self) -> None:
+        """close() one that is spent; who waits for an end there is told."""
+        self.close()
+        self._fail(Unplaced(errno.EHOSTUNREACH, f"{self.host.name}: all was refused"))
 
     def close(self, wait_s: float = _CLOSE_S) -> None:
         """End it; ssh may take so long for it. May be called more than once."""
@@ -166,6 +173,8 @@ class Session:
         elif message.kind is Kind.NEED:
             self._sending_image = self._sending_image or self._loop.create_task(self._send_image(message.vm))
         else:
+            if message.kind is Kind.FAILED:
+                self._refused.add(message.vm)
             self._tell(message)
 
     def _tell(self, message: Message) -> None:
@@ -295,7 +304,7 @@ class Sessions:
         session = self._sessions.get(host.name)
         if session is None or session.spent:
             if session is not None:
-                session.close()
+                session.give_up()
             self._sessions[host.name] = session = Session(host, self._elf, self._loop)
         session.expected += 1
         try:
