@@ -24,8 +24,8 @@ from floe.image import names
 READY = port_archive.BUILD / "ready"
 INDEX = "index.json"
 
-# Native parts of images and of what few scripts import; _dns and _packet bring all of the network.
-_SERVERS = {"_dns", "_http", "_packet", "_packetrules", "_proxy", "_resp", "_timelimit"}
+# Native parts of images and of what few scripts import; _dns, _link and _packet bring all of the network.
+_SERVERS = {"_dns", "_http", "_link", "_packet", "_packetrules", "_proxy", "_resp", "_timelimit"}
 _NETWORK = NETWORK_MODULES | {"websocket", "hashlib"} | _SERVERS
 _TLS = {"tls", "cryptolib"}
 _DISK = {"vfs"}
