@@ -92,7 +92,7 @@ def test_an_end_in_time_while_the_target_is_asked_for_again(h: Harness) -> None:
     assert h.events == CTRL_C
     h.do("wait", 3_000 * MS)
     assert h.number("evleft") <= 2_000 * MS
-    with pytest.raises(Died, match="EXIT 0 0"):
+    with pytest.raises(Died, match="EXIT 1 0"):
         h.do("wait", 2_100 * MS)
 
 
@@ -125,7 +125,7 @@ def test_the_end_is_asked_for(h: Harness, word: str, reboot: int, conflicts: int
     assert h.number("reboot") == reboot
     h.do("wait", 4990 * MS)
     assert h.events == CTRL_C  # once
-    with pytest.raises(Died, match=f"EXIT 0 {reboot}"):  # the script does not end
+    with pytest.raises(Died, match=f"EXIT 1 {reboot}"):  # the script does not end
         h.do("wait", 100 * MS)
 
 
@@ -144,7 +144,7 @@ def test_a_second_request_changes_the_kind_and_types_nothing(h: Harness) -> None
     h.do("xs_set", "control/shutdown", "reboot")
     h.do("run")
     assert h.events == CTRL_C
-    with pytest.raises(Died, match="EXIT 0 1"):
+    with pytest.raises(Died, match="EXIT 1 1"):
         h.do("wait", 2100 * MS)
 
 
