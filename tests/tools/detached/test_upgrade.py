@@ -167,8 +167,8 @@ def test_this_floe_is_replaced_while_its_vm_runs(vms: Vms, venv: Venv, board: Pa
 )
 def test_a_folder_of_another_floe_s(vms: Vms, extra: dict[str, str]) -> None:
     """Its VM has ended: what is not known of it is told to be so."""
-    folder = vmfolder.create("a", "app")
-    (folder.path / Names.LIFE).unlink()
+    folder = vmfolder.Folder(vmfolder.root() / "a")
+    folder.path.mkdir(parents=True)
     spec = json.dumps({**SPEC, "sockets": str(folder.path), **extra})
     (folder.path / Names.SPEC).write_text(spec)
     (folder.path / Names.END).write_text('{"code":3,"cause":"exit","at":1700000061.0,"problem":""}'.ljust(512))
