@@ -19,7 +19,13 @@ from tests.support.fixtures import REPO
 from tests.support.vms import Vms
 
 STATE = REPO / "build" / "tests-xen"
-STATES = "xenstore-ls -f /local/domain | grep -E '/(state|hotplug-status|online|error) ='; dmesg | tail -n 5"
+STATES = """
+xenstore-ls -f /local/domain | grep -E '/(state|hotplug-status|online|error) ='
+dmesg | tail -n 5
+xl list
+ls -d /run/floe*/*
+ps -o pid,args | grep -E '^ *[0-9]+ [^[]' | cut -c 1-160
+"""
 LIMIT_S = 840  # Xen under emulation, on a busy machine; pytest's own limit of a test comes after it
 
 
@@ -31,8 +37,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """A failure comes with the states in XenStore, or with the news that the lab has halted: a guest's console tells
-    neither."""
+    """A failure comes with the states in XenStore and what runs in dom0, or with the news that the lab has halted: a
+    guest's console tells neither."""
     report = yield
     if report.failed and item.path.parent == Path(__file__).parent and the_lab.is_up():
         try:
