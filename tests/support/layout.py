@@ -7,6 +7,8 @@ from pathlib import Path
 
 from elftools.elf.elffile import ELFFile
 
+from floe.image import names
+
 
 class Layout:
     """Addresses of an image, from its symbols and its bytes."""
@@ -14,8 +16,7 @@ class Layout:
     def __init__(self, elf: Path) -> None:
         with elf.open("rb") as f:
             file = ELFFile(f)
-            table = file.get_section_by_name(".symtab")
-            self.symbols = {s.name: int(s["st_value"]) for s in table.iter_symbols() if s.name}
+            self.symbols = {symbol.name: symbol.value for symbol in names.read(file) if symbol.name}
             text = file.get_section_by_name(".text")
             self.text, self.code = int(text["sh_addr"]), bytes(text.data())
 

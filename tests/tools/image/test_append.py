@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from floe.build import pipeline
-from floe.image import elf
+from floe.image import elf, names
 from floe.image.append import PAGE, Kernel, Segment
 
 REPO = Path(__file__).resolve().parents[3]
@@ -40,7 +40,7 @@ def test_a_segment_behind_the_others(linked: bytes, tmp_path: Path) -> None:
     assert done.stderr == ""
     assert done.stdout.count("\n  LOAD ") == 4
     assert done.stdout.count("\n  NOTE ") == 2
-    assert all(name in done.stdout for name in (".one", ".two", ".a.note", ".symtab"))
+    assert all(name in done.stdout for name in (".one", ".two", ".a.note", names.SECTION))
 
 
 def test_what_is_not_there_is_refused(linked: bytes) -> None:

@@ -9,13 +9,12 @@ from pathlib import Path
 import pytest
 from elftools.elf.elffile import ELFFile
 
-from floe.image import symbols
+from floe.image import names, symbols
 
 
 def _address(elf: Path, name: str) -> int:
     with elf.open("rb") as file:
-        table = ELFFile(file).get_section_by_name(".symtab")
-        return int(table.get_symbol_by_name(name)[0]["st_value"])
+        return next(symbol.value for symbol in names.read(ELFFile(file)) if symbol.name == name)
 
 
 def test_address_inside_a_function_names_it(build: Callable[..., Path]) -> None:

@@ -144,7 +144,7 @@ def _link(kind: _Kind, archive: port_archive.Archive) -> Entry:
         # help("modules") lists the names that ready.py puts first behind the image.
         listed = "-Wl,--defsym=floe_ready_names=link_end"
         link.link(archive, [*files, *map(str, libraries), listed], out, folder / "link.map")
-        names.drop_own_data(out)
+        names.pack(out)
         raw = out.read_bytes()
         out.replace(READY / out.name)
     return Entry(kind.name, kind.archive, kind.repl, sorted(modules), len(raw), hashlib.sha256(raw).hexdigest())

@@ -168,7 +168,7 @@ def _make(chosen: Contents, folder: Path) -> None:
     out = folder / ELF_NAME
     link_map = folder / "link.map"
     link.link(chosen.archive, [str(file) for file in (*objects, *chosen.libraries)], out, link_map)
-    names.drop_own_data(out)
+    names.pack(out)
     elf.seal(out)
     _write_objects(folder, link.sizes(link_map.read_text()))
 

@@ -15,6 +15,8 @@ from typing import Any
 from elftools.construct import Container
 from elftools.elf.elffile import ELFFile
 
+from floe.image import names
+
 PAGE = 4096
 ALIGN = 16
 _NOTE_ALIGN = 4
@@ -65,16 +67,15 @@ class Kernel:
     def __init__(self, raw: bytes) -> None:
         self._raw = raw
         self._elf: Any = ELFFile(io.BytesIO(raw))
-        table: Any = self._elf.get_section_by_name(".symtab")
-        self._symbols: dict[str, Any] = {symbol.name: symbol for symbol in table.iter_symbols()} if table else {}
+        self._symbols = {symbol.name: symbol for symbol in names.read(self._elf)}
 
     def address(self, name: str) -> int:
         """Where a symbol is. Raises ValueError where it is not."""
-        return int(self._symbol(name)["st_value"])
+        return self._symbol(name).value
 
     def size(self, name: str) -> int:
         """Bytes of what a symbol names."""
-        return int(self._symbol(name)["st_size"])
+        return self._symbol(name).size
 
     def read(self, address: int, count: int) -> bytes:
         """Bytes of the file as they will be in memory."""
@@ -89,14 +90,14 @@ class Kernel:
             out[at : at + len(content)] = content
         at = _up(len(out), PAGE)
         out += bytes(at - len(out)) + segment.content()
-        names = bytearray(self._elf.get_section(self._elf["e_shstrndx"]).data())
+        titles = bytearray(self._elf.get_section(self._elf["e_shstrndx"]).data())
         headers = [section.header for section in self._elf.iter_sections()]
         for part in segment.parts:
-            headers.append(self._section(part, segment, at, len(names)))
-            names += part.name.encode() + b"\0"
+            headers.append(self._section(part, segment, at, len(titles)))
+            titles += part.name.encode() + b"\0"
         table = headers[self._elf["e_shstrndx"]]
-        table.sh_offset, table.sh_size = len(out), len(names)
-        out += names
+        table.sh_offset, table.sh_size = len(out), len(titles)
+        out += titles
         out += bytes(-len(out) % 8)
         programs = [p.header for p in self._elf.iter_segments()] + list(self._programs(segment, at))
         self._write_headers(out, programs, headers)
@@ -146,7 +147,7 @@ class Kernel:
                 size = len(part.content)
                 yield _program("PT_NOTE", segment.address + part.offset, file_at + part.offset, size, _NOTE_ALIGN, size)
 
-    def _symbol(self, name: str) -> Any:
+    def _symbol(self, name: str) -> names.Symbol:
         if name not in self._symbols:
             raise ValueError(f"the kernel has no symbol {name}")
         return self._symbols[name]

@@ -9,7 +9,8 @@ from pathlib import Path
 from elftools.common.exceptions import ELFError
 from elftools.elf.constants import P_FLAGS
 from elftools.elf.elffile import ELFFile
-from elftools.elf.sections import SymbolTableSection
+
+from floe.image import names
 
 _RIP = re.compile(r"^PANIC: .* rip=(0x[0-9a-f]+)", re.MULTILINE)
 
@@ -46,13 +47,12 @@ def symbol_at(path: Path, address: int) -> str | None:
     try:
         with path.open("rb") as file:
             elf = ELFFile(file)
-            table = elf.get_section_by_name(".symtab")
-            if not isinstance(table, SymbolTableSection) or not _is_code(elf, address):
+            if not _is_code(elf, address):
                 return None
             below = [
-                (s["st_value"], s.name)
-                for s in table.iter_symbols()
-                if s["st_info"]["type"] in ("STT_FUNC", "STT_NOTYPE") and s.name and s["st_value"] <= address
+                (s.value, s.name)
+                for s in names.read(elf)
+                if s.kind in ("STT_FUNC", "STT_NOTYPE") and s.name and s.value <= address
             ]
     except (OSError, ELFError):
         return None

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
-from elftools.elf.sections import SymbolTableSection
+
+from floe.image import names
 
 Read = Callable[[int, int], bytes]  # of the guest's physical memory, which its image sees as it is: address, size
 
@@ -63,16 +64,13 @@ def tables(path: Path) -> dict[str, Table]:
     try:
         with path.open("rb") as file:
             elf = ELFFile(file)
-            symbols = elf.get_section_by_name(".symtab")
-            if not isinstance(symbols, SymbolTableSection):
-                return {}
             found = {}
-            for symbol in symbols.iter_symbols():
-                if symbol["st_size"] == _WORDS.get(symbol.name, -1) * _WORD:
-                    place = next(iter(elf.address_offsets(symbol["st_value"], symbol["st_size"])), None)
+            for symbol in names.read(elf):
+                if symbol.size == _WORDS.get(symbol.name, -1) * _WORD:
+                    place = next(iter(elf.address_offsets(symbol.value, symbol.size)), None)
                     if place is not None:
                         file.seek(place)
-                        found[symbol.name] = Table(symbol["st_value"], file.read(symbol["st_size"]))
+                        found[symbol.name] = Table(symbol.value, file.read(symbol.size))
             return found
     except (OSError, ELFError):
         return {}
