@@ -138,6 +138,7 @@ static void sort_ram(void) {
 }
 
 _Noreturn void boot_start(void) {
+    boot_canary();
     monitor_idt_init();
     __asm__ volatile("fninit"); // after a reset the x87 counts in single precision
     const pvh_start_info_t *si = (const pvh_start_info_t *)boot_start_info;

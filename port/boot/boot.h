@@ -57,6 +57,9 @@ extern char link_start[], link_text[], link_rodata[], link_monitor[], link_data[
 // The part of RAM whose pages MONITOR_PROTECT may turn executable; start == end without one.
 extern uint64_t boot_arena_start, boot_arena_end;
 
+// Draw the canary of this boot. Before it, no function that returns may have arrays.
+void boot_canary(void);
+
 // Build the final page tables behind the image, give them to the monitor and enter them. Takes its
 // memory from boot_ram[0]. arena_pages: pages to set aside for native code.
 void boot_paging(size_t arena_pages);

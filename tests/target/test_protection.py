@@ -45,8 +45,8 @@ def layout(build: Callable[..., Path]) -> Layout:
     return Layout(build(GUEST))
 
 
-def run(boot: Boot, verb: str, address: int = 0) -> Guest:
-    vm = boot(GUEST, deadline_s=30, args=(verb, f"{address:x}"))
+def run(boot: Boot, verb: str, *addresses: int) -> Guest:
+    vm = boot(GUEST, deadline_s=30, args=(verb, *(f"{address:x}" for address in addresses or (0,))))
     vm.expect_exact("ready")
     vm.wait()
     return vm
@@ -75,6 +75,7 @@ WRITES = {
     "page tables": ("forbidden write", "link_end"),
     "second page table": ("forbidden write", "link_end+4096"),
     "clock page of the hypervisor": ("forbidden write", "monitor_pvclock"),
+    "canary": ("forbidden write", "__stack_chk_guard+1"),
     "guard of the panic stack": ("forbidden write", "boot_guard1"),
 }
 
@@ -166,6 +167,21 @@ def test_instruction(boot: Boot, layout: Layout, verb: str, instruction: list[by
 def test_stack_overflow_in_c(boot: Boot, layout: Layout) -> None:
     registers = panicked(run(boot, "stack_of_c", layout["mp_call_function_0"]), "stack overflow")
     assert layout["boot_guard0"] <= registers["cr2"] < layout["boot_stack_bottom"]
+
+
+def test_a_smashed_stack(boot: Boot, layout: Layout) -> None:
+    """Each boot has a canary of its own, and a function that finds another one does not return."""
+    canaries = set()
+    for _ in range(2):
+        vm = run(boot, "smash", layout["__stack_chk_guard"], layout["boot_stack_top"])
+        found = re.search(
+            r"^canary 0x([0-9a-f]+)\n+PANIC: stack smashed rip=0x[0-9a-f]+$", vm.console_text, re.MULTILINE
+        )
+        assert found is not None, vm.console_text
+        assert vm.outcome is not None and (vm.outcome.code, vm.outcome.cause) == (120, "panic")
+        assert len(found[1]) > 12 and found[1].endswith("00")
+        canaries.add(found[1])
+    assert len(canaries) == 2
 
 
 def test_the_panic_names_the_python_frames(boot: Boot, layout: Layout) -> None:

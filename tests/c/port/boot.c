@@ -40,6 +40,7 @@ static uint32_t xen_maker;
 uint8_t monitor_hypercalls;
 
 void monitor_idt_init(void) {}
+void boot_canary(void) {}
 
 void boot_acpi_read(uint64_t rsdp) { (void)rsdp; }
 

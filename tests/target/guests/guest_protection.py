@@ -106,6 +106,15 @@ def silence(address):
     uctypes.bytearray_at(16, 1)[0] = 0
 
 
+def smash(address):
+    """Write over the first copy of the canary, which is at address, on the C stack, which begins below argv[3]."""
+    canary, place = get(address), int(sys.argv[3], 16) - 8
+    print("canary", hex(canary))
+    while get(place) != canary:
+        place -= 8
+    put(place, canary ^ 256)
+
+
 def heap(_):
     call(uctypes.addressof(bytearray(b"\xc3" * 64)))
 
