@@ -14,7 +14,15 @@ from appliance import App, Settings, SettingsError
 from gateway import Gateway, Plan, counters, flows, measure, routes, rules
 from zones import TABLES, Zones, rule_set
 
-DEFAULTS = {"flows": 0, "drop_echo": False, "log_denied": True, "log_console": False, "rules": "", "reload_s": 5}
+DEFAULTS = {
+    "flows": 0,
+    "drop_echo": False,
+    "log_denied": True,
+    "log_console": False,
+    "autoconf6": ["auto"],
+    "rules": "",
+    "reload_s": 5,
+}
 _TICK_MS = 200
 _TICKS = 5  # from one look at addresses and files to the next
 
@@ -35,6 +43,9 @@ class Service:
         if settings.flows < 0 or settings.reload_s < 0:
             self.app.fail("flows and reload_s are 0 or more")
         self.gateway = Gateway(settings.flows)
+        # Cards that believe advertisements of routers, as boot arguments have it. None does until the file is read.
+        self._automatic = [i for i, card in enumerate(network.route()) if card.ipconfig("autoconf6")]
+        self._believe([])
         if files is not None:
             files.have_changed(settings)  # since now
         try:
@@ -71,8 +82,9 @@ class Service:
     def _take(self, settings: object) -> None:
         """Have settings in force, or raise with all as it was."""
         plan = Plan(settings, TABLES)
-        dhcp = [i for i, card in enumerate(network.route()) if card.ipconfig("dhcp4")]
-        zones = Zones(settings, plan, dhcp)
+        cards = network.route()
+        dhcp = [i for i, card in enumerate(cards) if card.ipconfig("dhcp4")]
+        zones = Zones(settings, plan, dhcp, [i for i, card in enumerate(cards) if _has_fixed6(card)])
         table = settings.tables.get("syslog")
         log = self._syslog
         if table is None:
@@ -80,16 +92,24 @@ class Service:
         elif log is None or log.made_of != table:
             log = Syslog("%s: syslog" % plan.file, table, network.hostname(), self.app.name)
         rules = rule_set(plan, zones, self._python(settings))
-        count = len(zones.names)
+        count, believing = len(zones.names), zones.believing
         settings.tables = zones = None  # large, and all is taken
         gc.collect()
         self.gateway.use(plan, rules)
+        self._believe(believing)
         self._more = _names_of(ruleset)
         if log is not self._syslog and self._syslog is not None:
             self._syslogs_before = self.syslog_counts()
             self._syslog.close()
         self._syslog = log
         self._zones = count
+
+    def _believe(self, cards: list) -> None:
+        """Routers that advertise themselves at these cards, and no others."""
+        for number in self._automatic:
+            card, is_on = network.LAN(number), number in cards
+            if card.ipconfig("autoconf6") != is_on:
+                card.ipconfig(autoconf6=is_on)
 
     def _python(self, settings: object) -> object:
         """Rules in Python: of a file, or of the module."""
@@ -162,6 +182,11 @@ class Service:
         elif _names_of(ruleset) != self._more:
             self._more = _names_of(ruleset)
             self.reload()
+
+
+def _has_fixed6(card: object) -> bool:
+    """Whether it was given an IPv6 address. Those have no lifetime."""
+    return any(not life and not address.startswith("fe80:") for address, _, _, life in card.ipconfig("addr6"))
 
 
 def _names_of(module: object) -> tuple:

@@ -8,6 +8,8 @@ from packet.values import ICMP_TYPES, ICMPV6_TYPES, network_range, number_range
 
 TABLES = ("zones", "sources", "policy", "allow", "deny", "syslog")
 _RULE = ("name", "from", "to", "proto", "port", "icmp", "source", "destination", "limit", "burst", "log")
+_AUTO = ["auto"]  # of the setting autoconf6
+_OUTSIDE = "outside"
 _ACTIONS = {"accept": accept, "drop": drop, "reject": reject}
 _UNITS = {"s": "per_s", "min": "per_min", "h": "per_h"}
 _FAMILIES = {"icmp": (4,), "icmpv6": (6,)}
@@ -35,15 +37,17 @@ def _by_family(networks: list) -> dict:
 class Zones:
     """A file's zones. plan: a gateway.Plan of the same file. Raises SettingsError.
 
-    names: {zone: its cards}; prerouting, input, forward: lists of rules, without those for flows that are known."""
+    names: {zone: its cards}; prerouting, input, forward: lists of rules, without those for flows that are known;
+    believing: numbers of cards whose addresses and routers are what routers there advertise."""
 
-    def __init__(self, settings: object, plan: Plan, dhcp: list) -> None:
-        """dhcp: numbers of cards that ask DHCP for their address."""
+    def __init__(self, settings: object, plan: Plan, dhcp: list, fixed: list) -> None:
+        """Numbers of cards. dhcp: those that ask DHCP for their address; fixed: that were given one of IPv6."""
         self._file = plan.file
         self._plan = plan
         self._is_echo_dropped = settings.drop_echo
         self._is_told = settings.log_denied
         self.names = self._zones(settings.tables.get("zones"))
+        self.believing = self._believing(settings.autoconf6, fixed)
         self.prerouting: list = []
         self.input: list = [rule(proto="udp", in_=dhcp, sport=67, dport=68) >> accept] if dhcp else []
         self.forward: list = []
@@ -74,6 +78,16 @@ class Zones:
                     table.fail(name, "%s is in zone %s, too" % (card, of[card]))
                 of[card] = name
         return found
+
+    def _believing(self, cards: list, fixed: list) -> list:
+        numbers = self._plan.cards
+        if cards == _AUTO:
+            return [numbers[card] for card in self.names.get(_OUTSIDE, ()) if numbers[card] not in fixed]
+        for card in cards:
+            if card not in numbers:
+                known = ", ".join(sorted(numbers))
+                raise SettingsError("%s: there is no %s; there are: %s" % (self._where("autoconf6"), card, known))
+        return [numbers[card] for card in cards]
 
     # ---- sources --------------------------------------------------------------------------------
 

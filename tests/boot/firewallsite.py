@@ -135,17 +135,17 @@ def folder(at: Path, text: str, more: str = "") -> Path:
     return at
 
 
-def net(host: Space, name: str) -> str:
+def net(host: Space, name: str, *, fixed6: bool = True) -> str:
     v4, v6 = NETS[name]
-    return f"tap:{host.tap},mac={MACS[name]},ip={v4}.1/24,ip6={v6}:1/64"
+    return f"tap:{host.tap},mac={MACS[name]},ip={v4}.1/24" + (f",ip6={v6}:1/64" if fixed6 else "")
 
 
 @contextlib.contextmanager
-def site(boot: Boot, image: Path, **options: Any) -> Iterator[Site]:
-    """All of it; the VM must be alive and silent at the end."""
+def site(boot: Boot, image: Path, *, fixed6: bool = True, **options: Any) -> Iterator[Site]:
+    """All of it; the VM must be alive and silent at the end. fixed6: its cards are given IPv6 addresses."""
     with spaces("w", "l", "d") as made:
         hosts = dict(zip(MACS, made, strict=True))
-        cards = [net(host, name) for name, host in hosts.items()]
+        cards = [net(host, name, fixed6=fixed6) for name, host in hosts.items()]
         options = {"memory": "16M", **options}
         vm = boot(image, deadline_s=DEADLINE_S, net=cards, **options)
         vm.expect_exact("zones in force")

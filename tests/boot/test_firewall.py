@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from scapy.layers.dhcp import BOOTP, DHCP
 from scapy.layers.inet import IP, UDP
-from scapy.layers.inet6 import IPv6
+from scapy.layers.inet6 import ICMPv6ND_RA, ICMPv6NDOptPrefixInfo, IPv6
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
@@ -290,6 +290,38 @@ def test_an_address_by_dhcp(boot: Boot, tmp_path: Path) -> None:
         assert edge.tcp("wan", "192.0.2.50", fw.ADMIN, SILENT) == SILENT
         vm.stop()
         assert vm.wait() == 0 and "Traceback" not in vm.console_text
+
+
+@pytest.mark.parametrize(
+    ("more", "fixed6", "believed"),
+    [("", False, {"wan"}), ("", True, set()), ('autoconf6 = ["dmz", "wan"]\n', True, {"wan", "dmz"})],
+)
+def test_whose_advertisements_are_believed(
+    boot: Boot, tmp_path: Path, more: str, fixed6: bool, believed: set[str]
+) -> None:
+    """Who says at the link of some card to be a router is the way out from there alone where the file has it so."""
+    with fw.site(boot, fw.folder(tmp_path / "edge", more + fw.FILE), fixed6=fixed6) as edge:
+        wanted = {f"2001:db8:bad{n}::/64" for n, name in enumerate(fw.MACS) if name in believed}
+        for n, (name, host) in enumerate(edge.hosts.items()):
+            said = IPv6(src=f"fe80::6{n}", dst="ff02::1", hlim=255) / ICMPv6ND_RA(routerlifetime=1800)
+            frame = Ether(src=f"02:bb:00:00:00:0{n}", dst="33:33:00:00:00:01") / said
+            frame /= ICMPv6NDOptPrefixInfo(prefix=f"2001:db8:bad{n}::", prefixlen=64)
+            host.call(packetpeer.exchange, host.tap, [frame], lambda found: False, 0.1)
+            assert edge.ping(name, f"{fw.NETS[name][0]}.1")
+        end = time.monotonic() + fw.WAIT_S
+        time.sleep(3)  # what is not to be there takes no longer than what is
+        while not wanted <= set(re.findall(r"2001:db8:bad\d::/64", routes := table(edge))):
+            assert time.monotonic() < end, routes
+            time.sleep(0.2)
+        assert set(re.findall(r"2001:db8:bad\d::/64", routes)) == wanted
+        assert ("fe80::6" in routes) == bool(believed) and "fe80::61" not in routes
+
+
+def table(edge: fw.Site) -> str:
+    """The routes, as the console prints them."""
+    edge.vm.send(b"routes\nflows\n")
+    edge.vm.expect(r"\d+ of \d+ flows", timeout=fw.WAIT_S)
+    return edge.vm.before
 
 
 def answer_dhcp(device: str, ends: threading.Event) -> None:

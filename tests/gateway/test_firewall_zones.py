@@ -32,12 +32,19 @@ def lib() -> Iterator[SimpleNamespace]:
 
 def made(lib: SimpleNamespace, text: str, **more: Any) -> Any:
     """The rule set of a file."""
-    given = settings(text, "firewall.toml")
-    given.drop_echo, given.log_denied = more.get("drop_echo", False), more.get("log_denied", True)
-    plan = lib.gateway.Plan(given, lib.zones.TABLES)
+    plan, zones = zones_of(lib, text, **more)
     import ruleset  # type: ignore[import-not-found]  # the image's
 
-    return lib.zones.rule_set(plan, lib.zones.Zones(given, plan, more.get("dhcp", [])), ruleset)
+    return lib.zones.rule_set(plan, zones, ruleset)
+
+
+def zones_of(lib: SimpleNamespace, text: str, **more: Any) -> tuple[Any, Any]:
+    """The plan and the zones of a file."""
+    given = settings(text, "firewall.toml")
+    given.drop_echo, given.log_denied = more.get("drop_echo", False), more.get("log_denied", True)
+    given.autoconf6 = more.get("autoconf6", ["auto"])
+    plan = lib.gateway.Plan(given, lib.zones.TABLES)
+    return plan, lib.zones.Zones(given, plan, more.get("dhcp", []), more.get("fixed", []))
 
 
 def chain(rules: Any, hook: str) -> list[str]:
@@ -149,6 +156,26 @@ def test_what_cannot_be(lib: SimpleNamespace, text: str, said: str) -> None:
     with pytest.raises(lib.appliance.SettingsError) as e:
         made(lib, text)
     assert str(e.value) == f"firewall.toml: {said}"
+
+
+@pytest.mark.parametrize(
+    ("zone", "fixed", "cards", "believing"),
+    [
+        ("outside", [], ["auto"], [2]), ("outside", [2], ["auto"], []), ("wan", [], ["auto"], []),
+        ("wan", [0, 2], ["b"], [2]), ("outside", [], ["a"], [0]), ("outside", [], [], []),
+    ],
+)  # fmt: skip
+def test_who_believes_routers(
+    lib: SimpleNamespace, zone: str, fixed: list[int], cards: list[str], believing: list[int]
+) -> None:
+    text = f'[cards]\na = 0\nb = 2\n[zones]\n{zone} = "b"\nx = "a"\n'
+    assert zones_of(lib, text, autoconf6=cards, fixed=fixed)[1].believing == believing
+
+
+def test_no_card_that_believes_routers(lib: SimpleNamespace) -> None:
+    with pytest.raises(lib.appliance.SettingsError) as e:
+        zones_of(lib, HEAD, autoconf6=["wan", "eth0"])
+    assert str(e.value) == "firewall.toml: autoconf6: there is no eth0; there are: lan, wan"
 
 
 def test_rules_in_python_in_place_of_all(lib: SimpleNamespace) -> None:
