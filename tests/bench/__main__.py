@@ -73,18 +73,20 @@ def main() -> int:
     report: Report = {"command": "python -m tests.bench " + " ".join(sys.argv[1:]), "machine": machine()}
     failed = False
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    for name in args.names or BENCHES:
-        say(name)
-        start = time.monotonic()
-        try:
-            report[name] = BENCHES[name](options)
-        except FloeError as exc:
-            failed = True
-            report[name] = {"failed": exc.message, "evidence": exc.evidence}
-            say(f"{name} failed: {exc.message}")
-        report[name]["took_s"] = round(time.monotonic() - start, 1)
-    # Lists of numbers on one line each.
-    print(re.sub(r"\[[\s\d.,-]+\]", lambda m: re.sub(r"\s+", " ", m[0]), json.dumps(report, indent=1)))
+    try:
+        for name in args.names or BENCHES:
+            say(name)
+            start = time.monotonic()
+            try:
+                report[name] = BENCHES[name](options)
+            except FloeError as exc:
+                report[name] = {"failed": exc.message, "evidence": exc.evidence}
+                say(f"{name} failed: {exc.message}")
+            failed |= "failed" in report[name]  # also where the bench told the rest
+            report[name]["took_s"] = round(time.monotonic() - start, 1)
+    finally:  # what was measured before Ctrl-C, or before a fault in a bench, is worth its time
+        # Lists of numbers on one line each.
+        print(re.sub(r"\[[\s\d.,-]+\]", lambda m: re.sub(r"\s+", " ", m[0]), json.dumps(report, indent=1)))
     return 1 if failed else 0
 
 

@@ -5,8 +5,9 @@ Each has two taps, in two network namespaces: a source and a sink. In both, what
 from the source's side, and leaves behind the router's own address; then again with 1,000 rules more, behind the one for
 what is established, where a flow's first packet alone comes to them, and before it, where each does. Frames are of 64
 bytes; a rate is loss-free if no more than one frame of 1,000 is lost, once in two tries.
-Latency is from send() to the stamp of the sink's kernel, for all systems at half of what the slowest TCG one forwards,
-less what a veth pair takes.
+Latency is from send() to the stamp of the sink's kernel, less what a veth pair takes; for all systems at half of what
+the slowest TCG one forwards without loss in its worst round, so that none has a queue because the machine is slower in
+another round. A part that fails says so in the report, and what was measured before is there.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 
 from floe.errors import FloeError, NotFound, VmError
-from tests.bench.common import GUESTS, Options, Report, alternate, build, median, say, spread
+from tests.bench.common import GUESTS, Options, Report, alternate, build, say, spread
 from tests.bench.linux import MACHINE, kernel, router
 from tests.bench.routers import WAIT_S, Rules, Way, check_rules, direct, load, nft_rules, ours, theirs
 
@@ -32,13 +33,20 @@ GOALS = {"per_s": 1.5, "tcp_1": 1.0, "tcp_4": 1.0, "added_p99_us": 0.5}
 _FIRST, _STEP, _MOST = 2000, 2.0, 1_500_000  # frames a second that are offered
 _NEAR = 0.05  # how near the highest loss-free rate is found
 _LOST = 0.001
+_STALLED = 0.7  # of a run less arrives: the router cannot do more, or this machine stood still
+_TRIES = 3
+_ASIDE = 0.1  # how far the rate of a latency may be from what was asked
 _MANY = 10_000  # flows that have to find room
 _OURS_KIB = (4096, 5120, 6144, 7168, 8192, 10240, 12288, 16384, 24576)
 _THEIRS_MIB = (48, 56, 64, 72, 80, 96, 112, 128, 160, 192, 256)
 
 
+def _share(run: Report) -> float:
+    return float(run["arrived"] / run["offered"])
+
+
 def _is_whole(run: Report) -> bool:
-    return bool(run["arrived"] >= run["offered"] * (1 - _LOST))
+    return _share(run) >= 1 - _LOST
 
 
 def rates(offer: Callable[[float], Report]) -> Report:
@@ -48,21 +56,24 @@ def rates(offer: Callable[[float], Report]) -> Report:
     most = 0.0
 
     def tried(rate: float) -> Report:
-        """The first of two runs that loses nothing, or the second: this machine does other things, too."""
+        """The first of two runs that loses nothing, or the better one: this machine does other things, too. One more
+        where both look as if it had stood still."""
         nonlocal most
-        for _ in range(2):
+        best: Report = {"arrived": 0, "offered": 1}
+        for number in range(_TRIES):
             run = offer(rate)
             most = max(most, run["arrived_per_s"])
-            if _is_whole(run) or run["arrived"] < run["offered"] * 0.7:
+            best = max(best, run, key=_share)
+            if _is_whole(run) or (number and _share(best) >= _STALLED):
                 break
-        return run
+        return best
 
     rate, good = float(_FIRST), 0.0
     while rate < _MOST:
         run = tried(rate)
         if _is_whole(run):
             good = rate
-        if run["arrived"] < run["offered"] * 0.7:
+        if _share(run) < _STALLED:
             break
         rate *= _STEP
     bad = good * _STEP if good else rate
@@ -106,49 +117,71 @@ def _running(stack: ExitStack, options: Options, rules: Rules, kvm: bool) -> dic
     return paths
 
 
-def _with_rules(options: Options, rules: Rules, kvm: bool) -> Report:
-    """All figures with so many rules more."""
+def timed(path: Way, rate: float, seconds: float) -> Report:
+    """Latency at a rate, with the rate that it came to. A run at another one is not taken: this machine did other things.
+
+    Raises VmError."""
+    for _ in range(_TRIES):
+        run = load(path, rate, seconds, "time")
+        if abs(run["offered_per_s"] - rate) <= rate * _ASIDE and "p50_us" in run:
+            return run
+    raise VmError(f"no latency at {rate:.0f} frames a second", evidence=str(run))
+
+
+def _add(report: Report, runs: dict[str, list[Report]], more: dict[str, list[Report]]) -> None:
+    """Figures of more rounds' runs, beside those that are there."""
+    for name, values in runs.items():
+        for run, found in zip(values, more[name], strict=True):
+            run.update(found)
+        report[name] = {key: spread([run[key] for run in values], 1) for key in values[0]}
+    report["ratios"] = ratios(runs)
+
+
+def _with_rules(options: Options, rules: Rules, kvm: bool, report: Report) -> None:
+    """All figures with so many rules more, in the report as they come."""
     rounds, seconds = (1, 0.8) if options.quick else (3, 1.0)
+    report["ratios"] = {}
     with ExitStack() as stack:
         paths = _running(stack, options, rules, kvm)
         routers = dict(list(paths.items())[1:])
         fast = alternate(
             rounds, {name: partial(rates, partial(load, path, seconds=seconds)) for name, path in routers.items()}
         )
-        bulk = alternate(rounds, {name: partial(_bulk, path, options.seconds(4)) for name, path in routers.items()})
-        slowest = min(
-            median([run["loss_free_per_s"] for run in runs]) for name, runs in fast.items() if " tcg " in name
-        )
-        rate = max(slowest / 2, 100)
-        timed = {name: partial(load, path, rate, options.seconds(4), "time") for name, path in paths.items()}
-        late = alternate(rounds, timed)
-    runs = {name: [{**a, **b} for a, b in zip(fast[name], bulk[name], strict=True)] for name in routers}
-    for name, values in runs.items():
-        for run, took, straight in zip(values, late[name], late["veth"], strict=True):
-            run["added_p50_us"] = took["p50_us"] - straight["p50_us"]
-            run["added_p99_us"] = took["p99_us"] - straight["p99_us"]
+        runs: dict[str, list[Report]] = {name: [{} for _ in range(rounds)] for name in routers}
+        _add(report, runs, fast)
+        _add(report, runs, alternate(rounds, {n: partial(_bulk, w, options.seconds(4)) for n, w in routers.items()}))
+        slow = [run["loss_free_per_s"] for name, values in fast.items() if " tcg " in name for run in values]
+        rate = report["latency_at_per_s"] = max(round(min(slow) / 2), 100)
+        late = alternate(rounds, {n: partial(timed, path, rate, options.seconds(4)) for n, path in paths.items()})
+    straight = late["veth"]
+    report["veth"] = {key: spread([run[key] for run in straight], 1) for key in ("p50_us", "p99_us")}
+    _add(report, runs, {name: [added(*pair) for pair in zip(late[name], straight, strict=True)] for name in runs})
+
+
+def added(run: Report, straight: Report) -> Report:
+    """What a router adds to the latency, and at which rate it was measured."""
     return {
-        "ratios": ratios(runs),
-        **{name: {key: spread([run[key] for run in values], 1) for key in values[0]} for name, values in runs.items()},
-        "latency_at_per_s": round(rate),
-        "veth": {key: spread([run[key] for run in late["veth"]], 1) for key in ("p50_us", "p99_us")},
+        "added_p50_us": run["p50_us"] - straight["p50_us"],
+        "added_p99_us": run["p99_us"] - straight["p99_us"],
+        "latency_at_per_s": run["offered_per_s"],
     }
 
 
 def ratios(runs: dict[str, list[Report]]) -> Report:
-    """Ours to Linux with the same accelerator, round by round, each beside what it should be."""
+    """Ours to Linux with the same accelerator, round by round, each beside what it should be; of what was measured, and
+    of rounds in which Linux came to more than nothing."""
     out: Report = {}
     for name, values in runs.items():
         accel = name.split()[1]
         linux = f"linux {accel} {MACHINE}"
-        if name != linux and linux in runs:
-            out[f"{name} : {linux}"] = {
-                key: {
-                    "goal": f"{'<=' if key.endswith('us') else '>='} {goal}",
-                    **spread([a[key] / b[key] for a, b in zip(values, runs[linux], strict=True)], 2),
-                }
-                for key, goal in (*GOALS.items(), ("loss_free_per_s", GOALS["per_s"]))
-            }
+        if name == linux or linux not in runs:
+            continue
+        found = out[f"{name} : {linux}"] = {}
+        for key, goal in (*GOALS.items(), ("loss_free_per_s", GOALS["per_s"])):
+            pairs = [(a[key], b[key]) for a, b in zip(values, runs[linux], strict=True) if b.get(key, 0) > 0]
+            if pairs:
+                found[key] = {"goal": f"{'<=' if key.endswith('us') else '>='} {goal}",
+                              **spread([a / b for a, b in pairs], 2)}  # fmt: skip
     return out
 
 
@@ -229,10 +262,26 @@ def bench(options: Options) -> Report:
         "vhost": os.access("/dev/vhost-net", os.R_OK | os.W_OK),
         "source_per_s": round(source),
     }
-    for name, rules in list(RULES.items())[::2] if options.quick else RULES.items():
-        say(f"packet: {name}")
-        report[name] = _with_rules(options, rules, kvm)
-    report["latency while Python computes"] = computing(options)
+    parts: dict[str, Callable[[Report], None]] = {
+        name: partial(_with_rules, options, rules, kvm)
+        for name, rules in (list(RULES.items())[::2] if options.quick else RULES.items())
+    }
+    parts["latency while Python computes"] = lambda out: out.update(computing(options))
     if not options.quick:
-        report["memory"] = memory(options)
+        parts["memory"] = lambda out: out.update(memory(options))
+    return measured(report, parts)
+
+
+def measured(report: Report, parts: dict[str, Callable[[Report], None]]) -> Report:
+    """The report with each part; `failed` in a part says why it ends there, and in the report which did."""
+    for name, part in parts.items():
+        say(f"packet: {name}")
+        report[name] = {}
+        try:
+            part(report[name])
+        except (FloeError, AssertionError, OSError, ValueError, subprocess.SubprocessError) as exc:
+            evidence = getattr(exc, "evidence", "")
+            report[name]["failed"] = f"{type(exc).__name__}: {exc}" + (f"\n{evidence}" if evidence else "")
+            report.setdefault("failed", []).append(name)
+            say(f"packet: {name} failed: {exc}")
     return report

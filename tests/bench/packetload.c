@@ -208,7 +208,8 @@ static int by_size(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-// What the sink's socket holds: nanoseconds each took, sorted. How many.
+// What the sink's socket holds: nanoseconds each took, sorted. How many. One that came before it was sent is not of
+// this run: a late answer(), somebody else's frame; or the clock was set meanwhile.
 static uint32_t read_times(load_t *l, int fd, uint64_t *took) {
     uint32_t n = 0;
     uint64_t expected = 0;
@@ -227,8 +228,9 @@ static uint32_t read_times(load_t *l, int fd, uint64_t *took) {
         }
         memcpy(&t, CMSG_DATA(c), sizeof t);
         uint64_t number = expected + (int16_t)((frame[ID] << 8 | frame[ID + 1]) - (uint16_t)expected);
-        if (number < l->offered && n < l->most) {
-            took[n++] = t.tv_sec * 1000000000ull + t.tv_nsec - l->sent_ns[number];
+        uint64_t stamp = t.tv_sec * 1000000000ull + t.tv_nsec;
+        if (number < l->offered && number < l->most && n < l->most && stamp >= l->sent_ns[number]) {
+            took[n++] = stamp - l->sent_ns[number];
             expected = number + 1;
         }
     }

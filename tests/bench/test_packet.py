@@ -4,14 +4,20 @@ nft and the VM are told the same rules."""
 
 from __future__ import annotations
 
+import socket
 import subprocess
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from scapy.layers.inet import IP, UDP
+from scapy.layers.l2 import Ether
 
+from floe.errors import VmError
 from tests.bench import packet, routers
 from tests.bench.common import Report
+from tests.bench.linux import MACHINE
 from tests.packet.language import rules as r
 from tests.support.spaces import spaces
 
@@ -67,6 +73,73 @@ def test_a_rate_that_loses_once_is_tried_again() -> None:
         return run
 
     assert packet.rates(hiccups)["loss_free_per_s"] > 48_000
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("at", [2000, 4000, 32_000])
+def test_a_machine_that_stands_still_ends_no_search(at: float, times: int) -> None:
+    """All of a run's frames are lost with it, whatever the rate is."""
+    offer, offered = router_of(50_000, 20_000)
+
+    def stalls(rate: float) -> Report:
+        run: Report = offer(rate)
+        if rate == at and offered.count(rate) <= times:
+            run["arrived"] = 0.1 * rate
+        return run
+
+    found = packet.rates(stalls)
+    assert found["loss_free_per_s"] > 47_000 and found["per_s"] > 47_000
+
+
+def test_the_report_has_what_was_measured_before_a_failure() -> None:
+    def half(out: Report) -> None:
+        out["good"] = 1
+        raise VmError("iperf3 measured nothing", evidence="refused")
+
+    def assertion(out: Report) -> None:
+        raise AssertionError("ip link")
+
+    report = packet.measured({"a": 1}, {"half": half, "whole": lambda out: out.update(b=2), "other": assertion})
+    assert report["half"]["good"] == 1 and "iperf3 measured nothing\nrefused" in report["half"]["failed"]
+    assert report["whole"] == {"b": 2} and report["failed"] == ["half", "other"] and report["a"] == 1
+
+
+def test_ratios_of_what_there_is() -> None:
+    ours, theirs = "floe tcg microvm", f"linux tcg {MACHINE}"
+    runs: dict[str, list[Report]] = {ours: [{"per_s": 30.0}, {"per_s": 8.0}], theirs: [{"per_s": 10.0}, {"per_s": 0.0}]}
+    (found,) = packet.ratios(runs).values()
+    assert found == {"per_s": {"goal": ">= 1.5", "median": 3.0, "min": 3.0, "max": 3.0, "values": [3.0]}}
+
+
+def test_a_latency_is_of_the_rate_that_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = [400.0, 1300.0, 1010.0]
+    monkeypatch.setattr(packet, "load", lambda *words: {"offered_per_s": said.pop(0), "p50_us": 1.0})
+    way: Any = None
+    assert packet.timed(way, 1000.0, 1.0)["offered_per_s"] == 1010.0
+    said += [400.0, 400.0, 400.0]
+    with pytest.raises(VmError, match="no latency at 1000 frames a second"):
+        packet.timed(way, 1000.0, 1.0)
+
+
+def test_frames_of_others_take_no_time(straight: routers.Way) -> None:
+    """They are stamped before the frame of their number is sent."""
+    ends = threading.Event()
+    frame = Ether(dst=straight.hop) / IP(src="10.1.0.2", dst="10.2.0.2", id=499) / UDP(sport=5, dport=9) / (b"x" * 18)
+
+    def disturb() -> None:
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sock:
+            sock.bind((straight.left.tap, 0))
+            while not ends.wait(0.005):
+                sock.send(bytes(frame))
+
+    thread = threading.Thread(target=straight.left.call, args=(disturb,))
+    thread.start()
+    try:
+        run = routers.load(straight, 1000, 0.5, "time")
+    finally:
+        ends.set()
+        thread.join()
+    assert 0 < run["p50_us"] <= run["most_us"] < 1e6
 
 
 @pytest.mark.parametrize("rules", packet.RULES.values(), ids=lambda rules: f"{rules[0]}-{rules[1]}")
