@@ -17,7 +17,10 @@ COMMAND_S = 120.0
 NEEDS = {"disks.md": ("mformat", "mtools is not installed")}  # page: a program, and what to say without it
 
 
-@pytest.mark.parametrize("page", ["compose.md", "disks.md", "fork.md", "serve.md", "services.md", "snapshots.md"])
+PAGES = ("compose.md", "disks.md", "fork.md", "serve.md", "services.md", "signing.md", "snapshots.md")
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_the_page_is_run(page: str, tmp_path: Path, environment: dict[str, str]) -> None:
     program, missing = NEEDS.get(page, ("sh", ""))
     if shutil.which(program) is None:

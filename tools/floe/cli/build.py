@@ -22,8 +22,12 @@ from floe.shown import shown
 @click.option("--linked", "how", flag_value="linked", help="Link it, with gcc and ld.  [default: where they are]")
 @click.option("--ready", "how", flag_value="ready", help="Join it to a ready kernel, which takes no compiler.")
 @click.option("--xl", is_flag=True, help="Also write a configuration for Xen's xl beside the ELF, NAME.cfg.")
+@click.option("--sign", "key", type=click.Path(path_type=Path), metavar="KEY",
+              help="Sign it with this OpenSSH key, private or of the agent; the signature is OUTPUT.sig.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print what was built as JSON.")
-def command(app: Path, output: Path | None, dev: bool, xl: bool, as_json: bool, **wishes: str | None) -> None:
+def command(
+    app: Path, output: Path | None, dev: bool, xl: bool, key: Path | None, as_json: bool, **wishes: str | None
+) -> None:
     """Build APP, a .py file or a folder with image.toml, and print what the image holds."""
     profile: pipeline.Profile | None = "dev" if dev else None
     built = pipeline.build(app, profile=profile, say=progress, **wishes)  # type: ignore[arg-type]  # click typed each
@@ -34,6 +38,10 @@ def command(app: Path, output: Path | None, dev: bool, xl: bool, as_json: bool, 
         again = shlex.join(["floe", "build", str(app), "-o", f"{out / built.config.name}.elf"])
         raise UsageError(f"{out} is a folder", hint=again)
     exported = pipeline.export(built, out)
+    if key is not None:
+        from floe.image import signature
+
+        progress(f"wrote {signature.sign(exported.path, key)}")
     if xl:
         from floe.xen import cfgfile
 

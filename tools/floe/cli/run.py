@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import click
@@ -76,6 +76,8 @@ def _app(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path
     metavar="S",
     help="End the VM after S seconds: exit code 124.",
 )
+@click.option("--verify", type=click.Path(path_type=Path), metavar="PUBKEY",
+              help="Boot APP, an ELF, only if APP.sig is a signature of it by a key of this file.")  # fmt: skip
 @click.option("-d", "--detach", is_flag=True, help="Return when the VM runs; floe ps, logs, repl, stop are for it.")
 @click.option("--name", metavar="NAME", help="Of the detached VM.  [default: made from APP]")
 @click.option("--console-port", type=click.IntRange(0, 65535), metavar="PORT",
@@ -129,7 +131,7 @@ def command(
         options["uuid"] = identity(str(name))
     spec, why_no_kvm = plan(app, RunOptions(accel=accel_name, **options), say)  # type: ignore[arg-type]  # click typed each
     if dry_run:
-        _show(spec, as_json=as_json)
+        _show(replace(spec, elf=app) if spec.verified else spec, as_json=as_json)
         return errors.EXIT_OK
     if verbose:
         say(f"using {spec.accel}" + (f"; {why_no_kvm}" if why_no_kvm else ""))

@@ -85,4 +85,5 @@ _FAR: dict[str, Callable[[str], str]] = {
     "secrets": _secret,
     "cards": _card,
     "env": _variable,
+    "verify": lambda path: _file(str(path)),
 }

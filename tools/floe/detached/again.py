@@ -16,10 +16,10 @@ from dataclasses import replace
 import msgspec
 
 from floe.detached import control, launch
-from floe.errors import FloeError, NotFound
+from floe.errors import FloeError, ImageRefused, NotFound
 from floe.hostnet import taps
 from floe.hypervisor import registry
-from floe.image import elf
+from floe.image import elf, signature
 from floe.spec import disks, handover, ports
 from floe.spec.vmspec import VmSpec
 from floe.store import vmfolder
@@ -64,6 +64,8 @@ def _checked(folder: Folder, plan: VmSpec) -> tuple[VmSpec, Sequence[handover.Bl
     if not folder.image.exists():
         raise NotFound(f"its image is gone: {folder.image}")
     elf.read(folder.image)
+    if plan.verified and signature.digest(folder.image) != plan.verified:
+        raise ImageRefused(f"its image was changed after it was verified: {folder.image}")
     taken = [what for what in (*(p for _, p in plan.secrets), *plan.env_files) if _PIPE.fullmatch(str(what))]
     if taken:
         names = [f"--secret {name}" for name, path in plan.secrets if path in taken]

@@ -31,6 +31,11 @@ def serial_port(name: str) -> str:
     if status.spec.profile != "dev":
         again = shlex.join(["floe", "run", "--detach", "--dev", str(status.spec.app)])
         raise FloeError(f"{name} has no REPL: its image is sealed", hint=again)
+    if (plan := vmfolder.find(name).plan) is not None and plan.verified:
+        again = shlex.join(["floe", "run", "--detach", status.spec.app])
+        raise FloeError(
+            f"{name} was started with --verify: only what was signed runs in it", hint=f"{again}, without --verify"
+        )
     if status.client is not None:
         raise FloeError(f"{name} is in use by {status.client}", hint="one client at a time: end that one")
     import serial

@@ -34,3 +34,4 @@ class RunOptions:
     capture: Path | None = None  # packets in pcap format
     hypervisor: str = DEFAULT_HYPERVISOR
     children: int | None = None  # of a VM that forks, at a time
+    verify: Path | None = None  # public keys, one of which signed the image

@@ -42,6 +42,7 @@ class VmSpec:
     hypervisor: str = DEFAULT_HYPERVISOR
     name: str = ""  # of a Xen domain, made unique by the UUID
     children: int | None = None  # copies of it that may run at a time; None: the image does not fork
+    verified: str = ""  # SHA-256 of the image whose signature was checked; "": none was asked for
 
 
 @dataclass(frozen=True)

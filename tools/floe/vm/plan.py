@@ -17,7 +17,7 @@ from floe.build.config import ImageConfig
 from floe.errors import NotFound, UsageError
 from floe.hypervisor import registry
 from floe.hypervisor.base import Hypervisor
-from floe.image import elf
+from floe.image import elf, signature
 from floe.spec import disks, handover, network, ports
 from floe.spec.runoptions import RunOptions
 from floe.spec.vmspec import DEFAULT_CHILDREN, VmSpec, parse_memory
@@ -27,9 +27,10 @@ from floe.stream.stamps import SWITCH
 def plan(app: Path, options: RunOptions, say: Callable[[str], None] = lambda text: None) -> tuple[VmSpec, str]:
     """What to boot, built if it must be, with ports known to be free; and why not KVM, "" if it is used or not wanted.
 
-    Raises what pipeline.build(), elf.read() and assemble() do, and UsageError."""
+    Raises what pipeline.build(), signature.verify(), elf.read() and assemble() do, and UsageError."""
     if is_elf(app):
-        made = elf.read(app)
+        checked = signature.verify(app, options.verify) if options.verify else None
+        made = elf.read(checked.path if checked else app)
         if options.dev and made.content["profile"] != "dev":
             raise UsageError(f"{app} is a sealed image", hint="floe run --dev APP, with the script it was built from")
         if options.how:
@@ -38,7 +39,13 @@ def plan(app: Path, options: RunOptions, say: Callable[[str], None] = lambda tex
             raise UsageError(
                 f"--variant {options.variant}: {app} is built already", hint="name the app instead of the ELF"
             )
-        return assemble(made, None, options)
+        spec, why_not_faster = assemble(made, None, options)
+        return replace(spec, verified=checked.sha256 if checked else ""), why_not_faster
+    if options.verify:
+        raise UsageError(
+            f"--verify: {app} is yet to be built, and only an ELF is signed",
+            hint=f"floe build --sign KEY -o NAME.elf {app}; floe run --verify {options.verify} NAME.elf",
+        )
     profile: pipeline.Profile | None = "dev" if options.dev else None
     built = pipeline.build(app, profile=profile, variant=options.variant, how=options.how, say=say)
     for warning in built.warnings:
