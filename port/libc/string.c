@@ -4,6 +4,7 @@
 // Copies go in 16-byte SSE2 steps: on KVM that is near the memory's speed, and on TCG a step is two plain
 // 64-bit moves, where `rep movsb` would go byte by byte.
 
+#define FLOE_LIBC_UNCHECKED
 #include <string.h>
 
 #include <emmintrin.h>

@@ -184,6 +184,14 @@ def test_a_smashed_stack(boot: Boot, layout: Layout) -> None:
     assert len(canaries) == 2
 
 
+def test_a_write_that_does_not_fit(boot: Boot, layout: Layout) -> None:
+    """What the compiler makes of a memcpy into memory whose size it knows."""
+    vm = run(boot, "call3", layout["__memcpy_chk"])
+    assert re.search(
+        rf"^PANIC: a write of {0x3FFFFFFF7FFFFFFF} bytes where \d+ have room", vm.console_text, re.MULTILINE
+    )
+
+
 def test_the_panic_names_the_python_frames(boot: Boot, layout: Layout) -> None:
     vm = run(boot, "write", layout["link_text"])
     source = GUEST.read_text().splitlines()

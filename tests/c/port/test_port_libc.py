@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""port/libc: string.c beside the host's C library, every buffer at the end of its heap block; stdlib.c."""
+"""port/libc: string.c beside the host's C library, every buffer at the end of its heap block; stdlib.c; fortify.c."""
 
 from __future__ import annotations
 
@@ -29,6 +29,28 @@ def strings(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def stdlib(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
     with Harness(build(tmp_path_factory.mktemp("stdlib"), "stdlib")) as harness:
         yield harness
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "length", "room", "holds"),
+    [
+        ("memcpy", "wxyz", 4, 4, b"wxyz"), ("memcpy", "wxyz", 4, 3, 4), ("memmove", "wxyz", 3, 3, b"wxy"),
+        ("memmove", "wxyz", 4, 3, 4), ("memset", "z", 3, 3, b"zzz"), ("memset", "z", 4, 3, 4),
+        ("strcpy", "wxy", 0, 4, b"wxy\0"), ("strcpy", "wxyz", 0, 4, 5), ("strncpy", "w", 4, 4, b"w\0\0\0"),
+        ("strncpy", "w", 5, 4, 5), ("strcat", "w", 0, 4, b"abw\0"), ("strcat", "wx", 0, 4, 5),
+        ("snprintf", "wxyz", 4, 4, b"wxy\0"), ("snprintf", "w", 5, 4, 5),
+    ],
+)  # fmt: skip
+def test_a_write_that_does_not_fit(
+    tmp_path: Path, name: str, source: str, length: int, room: int, holds: bytes | int
+) -> None:
+    """holds: what the memory holds then, or how many bytes the PANIC line says were too many."""
+    with Harness(build(tmp_path, "fortify", "-fno-builtin")) as h:
+        if isinstance(holds, bytes):
+            assert h.do(name, source, length, room) == holds.hex()
+        else:
+            with pytest.raises(Died, match=f"PANIC a write of {holds} bytes where {room} have room"):
+                h.do(name, source, length, room)
 
 
 @pytest.mark.parametrize("name", CHECKS)
