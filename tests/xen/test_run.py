@@ -455,7 +455,7 @@ def test_where_there_is_no_xen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         (("--net", "tap:t0"), "not under Xen"),
         (("--net", "listen:/tmp/s"), "not under Xen"),
         (("--machine", "q35"), "--accel and --machine are QEMU's"),
-        (("--net", "bridge:nowhere"), "the Xen lab has the bridge xenbr0 only"),
+        (("--net", "bridge:nowhere"), "the Xen lab's dom0 has no bridge nowhere"),
     ],
 )
 def test_what_is_qemu_s(lab: None, tmp_path: Path, words: tuple[str, ...], cause: str) -> None:

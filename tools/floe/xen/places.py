@@ -74,7 +74,8 @@ class Lab:
 
     def address(self, card: Card) -> tuple[Card, list[lab.Address]]:
         if card.kind == "bridge" and card.name != lab.BRIDGE:
-            raise UsageError(f"--net bridge:{card.name}: the Xen lab has the bridge {lab.BRIDGE} only")
+            lab.check_bridge(card.name)
+            return card, []
         if card.ip in ("dhcp", "none"):
             return replace(card, kind="bridge", name=lab.BRIDGE), []
         number = None

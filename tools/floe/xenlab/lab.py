@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from floe.errors import FloeError, UsageError
@@ -20,9 +21,9 @@ connect, call, qmp, monitor = LAB.connect, LAB.call, LAB.qmp, LAB.monitor
 forward, forget_dead_forwards = LAB.forward, LAB.forget_dead_forwards
 
 __all__ = [
-    "BRIDGE", "DNS", "DOM0", "GATEWAY", "LAB", "NETWORK_BITS", "Address", "Forward", "call", "connect", "evidence",
-    "folder", "forget_dead_forwards", "forward", "is_up", "monitor", "qmp", "read_record", "running", "take_address",
-    "xen_log_tail",
+    "BRIDGE", "DNS", "DOM0", "GATEWAY", "LAB", "NETWORK_BITS", "Address", "Forward", "call", "check_bridge", "connect",
+    "evidence", "folder", "forget_dead_forwards", "forward", "is_up", "monitor", "qmp", "read_record", "running",
+    "take_address", "xen_log_tail",
 ]  # fmt: skip
 
 
@@ -45,6 +46,12 @@ def take_address(number: int | None = None) -> Address:
             return Address(lease, folder() / "addresses" / f"10.0.2.{n}")
     what = "all guest addresses of the Xen lab are" if number is None else f"10.0.2.{number} in the Xen lab is"
     raise FloeError(f"{what} taken", hint="floe ps, floe stop NAME")
+
+
+def check_bridge(name: str) -> None:
+    """Raises NotFound without a lab, UsageError where dom0 has no bridge of this name."""
+    if call(f"[ ! -d /sys/class/net/{shlex.quote(name)}/bridge ] || echo there") != "there\n":
+        raise UsageError(f"the Xen lab's dom0 has no bridge {name}", hint=f"floe lab xen run brctl addbr {name}")
 
 
 def xen_log_tail(lines: int = 12) -> str:
