@@ -9,57 +9,25 @@ import shutil
 import subprocess
 import time
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from floe.testing import Boot, Guest
 from floe.xenlab import lab as the_lab
-from tests.xen.xl import domains
+from tests.xen.traffic import SLOW, becomes, dom0, get, number, pattern, ping
 
 GUEST = Path(__file__).with_name("guest_vif.py")
 SIZE = 4 << 20
-SLOW = 60  # seconds; an emulated machine that others use too
 IS_UP = "link up(?!.*link down)"  # and that is the last word
 DRIVER = "/sys/bus/xen-backend/drivers/vif"
 LAN = "bridge:xenbr0,ip=10.0.2.2{n}/24,mac=00:16:3e:00:00:2{n}"
-
-
-def pattern(n: int) -> bytes:
-    block = bytes((i * 7 + i // 251) & 255 for i in range(16384))
-    return (block * (n // len(block) + 1))[:n]
 
 
 def served(boot: Boot, *args: str, nets: tuple[str, ...] = ("user",), ports: tuple[int, ...] = ()) -> Guest:
     vm = boot(GUEST, deadline_s=240, args=args, net=list(nets), ports=list(ports), memory="48M")
     vm.expect_exact("ready", timeout=SLOW)
     return vm
-
-
-def dom0(script: str, deadline_s: float = SLOW) -> str:
-    return the_lab.call(script, deadline_s=deadline_s)
-
-
-def number() -> int:
-    (n,) = domains().values()
-    return n
-
-
-def ping(address: str) -> bool:
-    return " 0% packet loss" in dom0(f"ping -q -c 1 {address}")
-
-
-def becomes(condition: Callable[[], bool], seconds: float = SLOW) -> bool:
-    ends = time.monotonic() + seconds
-    while not (held := condition()) and time.monotonic() < ends:
-        pass
-    return held
-
-
-def get(url: str) -> bytes:
-    with urllib.request.urlopen(url, timeout=30) as answer:
-        return bytes(answer.read())
 
 
 def test_bytes_both_ways(boot: Boot) -> None:
