@@ -11,6 +11,7 @@ import network
 import packet
 import ruleset
 from appliance import App, Settings, SettingsError
+from gateway import TABLES as SHARED
 from gateway import Gateway, Plan, counters, flows, measure, routes, rules
 from zones import TABLES, Zones, rule_set
 
@@ -33,15 +34,16 @@ class Service:
     running: object = None
 
     def __init__(self, files: object) -> None:
-        self.app = App("firewall", DEFAULTS)
+        self.app = App("firewall", DEFAULTS, SHARED + TABLES)
         self.files = files
         self._syslog = None
         self._zones = 0
         self._syslogs_before = (0, 0)  # sent and lost by those before
         self._more = None  # what of ruleset is in force
         settings = self.app.settings
-        if settings.flows < 0 or settings.reload_s < 0:
-            self.app.fail("flows and reload_s are 0 or more")
+        for key in ("flows", "reload_s"):
+            if getattr(settings, key) < 0:
+                self.app.fail("%s: %s: %d is less than 0" % (settings.file, key, getattr(settings, key)))
         self.gateway = Gateway(settings.flows)
         # Cards that believe advertisements of routers, as boot arguments have it. None does until the file is read.
         self._automatic = [i for i, card in enumerate(network.route()) if card.ipconfig("autoconf6")]
@@ -62,7 +64,7 @@ class Service:
         start = time.ticks_ms()
         settings = None
         try:
-            settings = Settings(app.name, app.settings.defaults)
+            settings = Settings(app.name, app.settings.defaults, app.settings.known)
             self._take(settings)
         except Exception as exc:  # of a file in Python anything
             app.log.error("the rules stay as they were: %s", self._said(settings, exc))

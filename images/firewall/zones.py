@@ -75,7 +75,8 @@ class Zones:
             found[name] = table.names(name, self._plan.cards)
             for card in found[name]:
                 if card in of:
-                    table.fail(name, "%s is in zone %s, too" % (card, of[card]))
+                    where = "in zone %s, too" % of[card] if of[card] != name else "there twice"
+                    table.fail(name, "%s is %s" % (card, where))
                 of[card] = name
         return found
 
@@ -198,7 +199,7 @@ class Zones:
         return out
 
     def _limit(self, table: Table) -> object:
-        text = table.text("limit", None)
+        text = table.text("limit", None, "a rate, as '20/s', '100/min' or '5/h'")
         burst = table.number("burst", None, 1, 65536)
         if text is None:
             if burst is not None:
@@ -223,6 +224,9 @@ class Zones:
         """Rules for what no other rule is about."""
         table = Table(self._where("policy"), content, _with(self.names, "default"))
         default = self._action(table, "default", "drop")
+        for name in sorted(table.content):
+            if name != "default" and not isinstance(table.content[name], dict):
+                table.fail(name, "%r: right is %s.TO = %r" % (table.content[name], name, "accept"))
         given = {
             name: Table(self._where("policy.%s" % name), table.content.get(name, {}), _with(self.names, "this"))
             for name in sorted(self.names)

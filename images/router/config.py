@@ -23,6 +23,7 @@ DEFAULTS = {
     "probe": Seconds(0.3),
     "authoritative": True,
 }
+TABLES = ("lan", "relayed", "hosts")
 _SHARED = ("dhcp", "lease", "router", "dns", "ntp", "mtu", "domain", "routes", "reservation")
 _OF_A_CARD = ("card", "advertise", "prefixes")
 _KEYS = {"lan": _OF_A_CARD + _SHARED, "relayed": ("network",) + _SHARED}  # noqa: RUF005 - no * in MicroPython 1.25
@@ -65,8 +66,9 @@ class Config:
     def __init__(self, values: object) -> None:
         """values: an appliance.Settings of DEFAULTS."""
         self.values = values
-        self.plan = Plan(values, ("lan", "relayed", "hosts"))
-        self.domain = _domain(values.domain, "domain")
+        self.plan = Plan(values, TABLES)
+        where = self.plan.file + ": "
+        self.domain = _domain(values.domain, where + "domain")
         self.lans: list = []
         for name in ("lan", "relayed"):
             for table in Table.each("%s: %s" % (self.plan.file, name), values.tables.get(name, []), _KEYS[name]):
@@ -77,14 +79,16 @@ class Config:
                 raise SettingsError("%s: lan: card %s has two of them" % (self.plan.file, card))
         self.hosts = self._hosts(values.tables.get("hosts", {}))
         self.domains = sorted({lan.domain for lan in self.lans} | {self.domain})
+        key = "clients"
         try:
             self.access = Access(values.clients, {})
+            key = "upstream"
             self.upstream = [_endpoint(word) for word in values.upstream]
         except ValueError as exc:
-            raise SettingsError("clients, upstream: %s" % exc)
+            raise SettingsError("%s%s: %s" % (where, key, exc))
         for key in ("cache", "flows"):
             if getattr(values, key) < 0:
-                raise SettingsError("%s: %d is less than 0" % (key, getattr(values, key)))
+                raise SettingsError("%s%s: %d is less than 0" % (where, key, getattr(values, key)))
 
     def _hosts(self, content: object) -> dict:
         """{name: address} of [hosts]."""
@@ -93,6 +97,8 @@ class Config:
         for name in sorted(table.content):
             if not dhcpmessage.label(name.encode()) or "." in name:
                 table.fail(name, "is no name: letters, digits and - are right")
+            if name.lower() in found:
+                table.fail(name, "there is another one of this name, in other letters")
             found[name.lower()] = address(table.address(name, family=4))[1]
         return found
 
@@ -121,7 +127,7 @@ class Config:
             try:
                 family, first, last = network_range(each)
             except ValueError as exc:
-                table.fail("dhcp", exc)
+                table.fail("dhcp", "%r: expected a range of IPv4 addresses, a-b: %s" % (each, exc))
             if family != 4 or "/" in each:
                 table.fail("dhcp", "%s: expected a range of IPv4 addresses, a-b" % each)
             for other, end in lan.ranges:
@@ -131,13 +137,15 @@ class Config:
         if sum([last - first + 1 for first, last in lan.ranges]) > _MOST:
             table.fail("dhcp", "more than %d addresses" % _MOST)
         known = {}
-        where = table.where + ": reservation"
-        for each in Table.each(where, table.content.get("reservation", []), ("mac", "client-id", "address", "name")):
+        keys = ("mac", "client-id", "address", "name")
+        within = table.where.rsplit(" ", 2)[-2] + "."
+        for each in Table.each(table.where + ": reservation", table.content.get("reservation", []), keys, within):
             made = _reservation(each)
-            for what in (made.key, made.address):
+            for what in (made.key, made.address, made.name):
                 if what in known:
-                    each.fail(None, "there is another one of this client or address")
-                known[what] = made
+                    each.fail(None, "there is another one of this client, address or name")
+                if what:
+                    known[what] = made
             lan.reservations.append(made)
 
     def _options(self, table: Table, lan: Lan, relayed: bool) -> None:
@@ -150,15 +158,14 @@ class Config:
             table.fail(None, "router is missing: an address, or none")
         servers = table.items("dns", None)
         if servers is not None:
-            found = [(address(each), each) for each in servers if _is_address(table, "dns", each)]
+            found = [(table.a_machines("dns", each), each) for each in servers]
             lan.dns = [pair[0][1] for pair in found if pair[0][0] == 4]
             if len(servers) > _MOST_SERVERS:
                 table.fail("dns", "more than %d" % _MOST_SERVERS)
             lan.dns6 = [socket.inet_pton(socket.AF_INET6, pair[1]) for pair in found if pair[0][0] == 6]
         clocks = table.items("ntp", None)
         if clocks:
-            numbers = [address(each)[1] for each in clocks if _is_address(table, "ntp", each)]
-            options[dhcpmessage.NTP] = packed(numbers)
+            options[dhcpmessage.NTP] = packed([table.a_machines("ntp", each, 4)[1] for each in clocks])
         if lan.mtu:
             options[dhcpmessage.MTU] = lan.mtu.to_bytes(2, "big")
         options[dhcpmessage.DOMAIN] = lan.domain.encode()
@@ -169,14 +176,6 @@ class Config:
 
 def packed(numbers: list) -> bytes:
     return b"".join([number.to_bytes(4, "big") for number in numbers])
-
-
-def _is_address(table: Table, key: str, text: str) -> bool:
-    try:
-        address(text)
-    except ValueError as exc:
-        table.fail(key, exc)
-    return True
 
 
 def _network(table: Table, key: str) -> tuple:
@@ -238,6 +237,8 @@ def _reservation(table: Table) -> Reservation:
             table.fail("mac", exc)
     else:
         key = b"i" + client.encode()
+        if not client:
+            table.fail("client-id", "is empty")
     name = table.text("name", "").lower()
     if name and dhcpmessage.label(name.encode()) != name:
         table.fail("name", "%r is no name of a machine" % name)
@@ -246,13 +247,15 @@ def _reservation(table: Table) -> Reservation:
 
 def _route(table: Table, text: str) -> bytes:
     """One of RFC 3442."""
-    prefix, via, router = text.partition(" via ")
+    prefix, _, router = text.partition(" via ")
+    family = hop = exc = None
     try:
         family, first, _ = network_range(prefix.strip())
         hop = address(router.strip())
-    except ValueError as exc:
-        table.fail("routes", exc)
-    if not via or family != 4 or hop[0] != 4 or "/" not in prefix:
-        table.fail("routes", "%r: expected a route, as 10.0.0.0/8 via 10.1.0.2" % text)
+    except ValueError as e:
+        exc = e
+    if exc is not None or family != 4 or hop[0] != 4 or "/" not in prefix:
+        why = ": %s" % exc if exc is not None and router else ""
+        table.fail("routes", "%r: expected a route, as 10.0.0.0/8 via 10.1.0.2%s" % (text, why))
     bits = int(prefix.strip().split("/")[1])
     return bytes((bits,)) + first.to_bytes(4, "big")[: (bits + 7) // 8] + hop[1].to_bytes(4, "big")

@@ -44,9 +44,10 @@ class LanSide:
                 number = config.plan.cards[lan.card]
                 card = cards.get(number) or Card(self.app.loop, lan.card, number, self.app.report)
                 cards[number] = card
-            made.append((lan, card, _scope_of(lan, card) if lan.has_dhcp() else None))
+            made.append((lan, card, _scope_of(lan, card, config.plan.file) if lan.has_dhcp() else None))
         if any(card is None for _, card, _ in made) and not any(card is not None for _, card, _ in made):
-            raise SettingsError("relayed: no card listens; right is a [[lan]] with the card of the relay agents")
+            text = "%s: relayed: no card listens; right is a [[lan]] with the card of the relay agents"
+            raise SettingsError(text % config.plan.file)
         return cards, made
 
     def start(self, config: object, served: tuple) -> None:
@@ -130,9 +131,9 @@ class _Advertised:
         self.prefixes = lan.prefixes
 
 
-def _scope_of(lan: object, card: object) -> Scope:
+def _scope_of(lan: object, card: object, file: str) -> Scope:
     """Raises SettingsError."""
-    where = "lan: card %s: " % lan.card
+    where = "%s: lan: card %s: " % (file, lan.card)
     options = dict(lan.options)
     if card is not None:
         own = card.address()
@@ -146,7 +147,7 @@ def _scope_of(lan: object, card: object) -> Scope:
         router = own if lan.router is None else lan.router
         options[dhcpmessage.DNS] = packed([own] if lan.dns is None else lan.dns)
     else:
-        where, own, network, router = "relayed: ", 0, lan.network, lan.router
+        where, own, network, router = file + ": relayed: ", 0, lan.network, lan.router
         mask = 0xFFFFFFFF << (32 - network[1]) & 0xFFFFFFFF
         if lan.dns:
             options[dhcpmessage.DNS] = packed(lan.dns)

@@ -10,7 +10,7 @@ import measures
 import network
 import vfs  # noqa: F401 - a disk is mounted where this is imported
 from appliance.console import Console
-from config import DEFAULTS, Config
+from config import DEFAULTS, TABLES, Config
 from lanside import LanSide
 from nameside import NameSide
 from packet import Chain, RuleError, accept, count, drop, not_, rule
@@ -94,7 +94,7 @@ def reload(router: Router) -> None:
     """Read the file again; if it is wrong, all stays as it was."""
     app = router.app
     try:
-        settings = appliance.Settings(app.name, app.settings.defaults)
+        settings = appliance.Settings(app.name, app.settings.defaults, app.settings.known)
         router.use(Config(settings))
         app.settings = settings
         app.log.info("read again")
@@ -129,7 +129,7 @@ def commands(router: Router) -> dict:
 
 def run(more: dict | None = None) -> None:
     """Until the VM is asked for its end. more: commands beside."""
-    app = appliance.PolledApp("router", DEFAULTS)
+    app = appliance.PolledApp("router", DEFAULTS, gateway.TABLES + TABLES)
     try:
         router = Router.running = Router(app, Config(app.settings))
         router.start()

@@ -90,6 +90,23 @@ def test_the_file_of_the_readme(config: Any) -> None:
         ('[[relayed]]\nnetwork = "10.7.0.0/24"\n', "router is missing: an address, or none"),
         ('[hosts]\n"a.b" = "10.1.0.9"\n', "hosts: a.b: is no name"),
         ('[hosts]\na = "2001:db8::1"\n', "hosts: a: 2001:db8::1 is IPv6; expected IPv4"),
+        ("hosts = 1\n", "hosts: expected a table, [hosts]"),
+        ("[hosts]\na = 1\n", "hosts: a: 1: expected an address"),
+        ('[hosts]\n"" = "10.1.0.8"\n', "hosts: '': is no name: letters, digits and - are right"),
+        ('[hosts]\nnas = "10.1.0.8"\nNAS = "10.1.0.9"\n', "hosts: nas: there is another one of this name, in other letters"),
+        ('lan = "card0"\n', "lan: expected a list of tables, each [[lan]]"),
+        ("lan = [1]\n", "lan: expected a list of tables, each [[lan]]"),
+        ("[[lan]]\ncard = 0\n", "lan 1: card: 0 is no name; there are: card0, card1"),
+        (LAN + 'dhcp = "10.1.0.100-199"\n', "lan 1: dhcp: '10.1.0.100-199': expected a range of IPv4 addresses, a-b: '199' is no"),
+        (LAN + 'ntp = "2001:db8::1"\n', "lan 1: ntp: 2001:db8::1 is IPv6; expected IPv4"),
+        (LAN + 'dns = "0.0.0.0"\n', "lan 1: dns: 0.0.0.0 is no machine's address"),
+        (LAN + 'routes = "10.0.0.0/8 10.1.0.2"\n', "'10.0.0.0/8 10.1.0.2': expected a route, as 10.0.0.0/8 via 10.1.0.2"),
+        (LAN + 'routes = "10.1.0.0/8 via 10.1.0.2"\n', "as 10.0.0.0/8 via 10.1.0.2: '10.1.0.0/8' has bits behind its prefix"),
+        (LAN + "reservation = 1\n", "lan 1: reservation: expected a list of tables, each [[lan.reservation]]"),
+        (LAN + '[[lan.reservation]]\nclient-id = ""\naddress = "10.1.0.9"\n', "reservation 1: client-id: is empty"),
+        (LAN + '[[lan.reservation]]\nclient-id = "a"\naddress = "10.1.0.9"\nname = "x"\n'
+         '[[lan.reservation]]\nclient-id = "b"\naddress = "10.1.0.8"\nname = "X"\n', "2: there is another one of this client, a"),
+        ("relayed = 1\n", "relayed: expected a list of tables, each [[relayed]]"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_told(config: Any, text: str, said: str) -> None:
@@ -101,12 +118,13 @@ def test_what_is_wrong_is_told(config: Any, text: str, said: str) -> None:
 def test_settings_beside_the_tables(config: Any) -> None:
     from appliance import SettingsError
 
-    for top in (
-        {"domain": "-"},
-        {"upstream": ["here"]},
-        {"upstream": ["192.0.2.1@0"]},
-        {"clients": ["x"]},
-        {"cache": -1},
+    for top, said in (
+        ({"domain": "-"}, "domain: '-' is no name of a domain"),
+        ({"upstream": ["here"]}, "upstream: 'here' is no address; right are "),
+        ({"upstream": ["192.0.2.1@0"]}, "upstream: 192.0.2.1@0 is no ADDRESS@PORT"),
+        ({"clients": ["x"]}, "clients: x is no IPv4 address"),
+        ({"cache": -1}, "cache: -1 is less than 0"),
     ):
-        with pytest.raises(SettingsError):
+        with pytest.raises(SettingsError) as caught:
             read(config, CARDS, **top)
+        assert str(caught.value).startswith(f"router.toml: {said}")

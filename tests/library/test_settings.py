@@ -90,3 +90,14 @@ def test_an_array_of_tables_has_tables_alone(read: Any, module: Any) -> None:
     assert read("host = [{}, {a = 1}]").tables == {"host": [{}, {"a": 1}]}
     with pytest.raises(module.SettingsError, match=r"a\.toml: host is no setting; there are: room"):
         read("host = [{}, 1]")
+
+
+def test_a_table_that_is_known_is_the_appliances_to_check(
+    module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who writes `host = 5` is not told that there is no such setting."""
+    file = tmp_path / "a.toml"
+    file.write_text("host = 5\nroute = []\n")
+    monkeypatch.setenv("CONFIG", str(file))
+    found = module.Settings("a", {}, ("host", "route"))
+    assert found.tables == {"host": 5, "route": []} and found.known == ("host", "route")

@@ -20,14 +20,15 @@ _MEMORY = (
 
 
 class BaseApp:
-    """An appliance of a name. `defaults` are its settings (settings.py says which types); more: a dict of them.
+    """An appliance of a name. `defaults` are its settings (settings.py says which types); more: a dict of them. tables:
+    names of its file's tables, which it checks itself, also where they are none.
 
     A setting that cannot be is printed and ends the script with exit code 2."""
 
     is_ready = False
     is_stopping = False
 
-    def __init__(self, name: str, more: dict | None = None, **defaults: object) -> None:
+    def __init__(self, name: str, more: dict | None = None, tables: tuple = (), **defaults: object) -> None:
         self.name = name
         self.metrics = Metrics()
         self.counter = self.metrics.counter
@@ -36,7 +37,7 @@ class BaseApp:
         self._checks: dict = {}  # name -> function
         try:
             self.settings = Settings(
-                name, dict({"metrics_port": Port(9100), "log_level": "info"}, **(more or {}), **defaults)
+                name, dict({"metrics_port": Port(9100), "log_level": "info"}, **(more or {}), **defaults), tables
             )
             if self.settings.log_level not in LEVELS:
                 raise SettingsError("LOG_LEVEL=%s: one of %s" % (self.settings.log_level, ", ".join(LEVELS)))

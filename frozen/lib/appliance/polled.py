@@ -9,8 +9,8 @@ from .loop import Loop
 class PolledApp(BaseApp):
     """`loop` calls its objects; the pages of the admin port are answered while it runs."""
 
-    def __init__(self, name: str, more: dict | None = None, **defaults: object) -> None:
-        super().__init__(name, more, **defaults)
+    def __init__(self, name: str, more: dict | None = None, tables: tuple = (), **defaults: object) -> None:
+        super().__init__(name, more, tables, **defaults)
         self.loop = Loop(self.report)
         port = self.settings.metrics_port
         if port:

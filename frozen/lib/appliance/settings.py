@@ -35,13 +35,16 @@ class Port(int):
 class Settings:
     """`settings.NAME` for each default. Raises SettingsError for what no setting is or has the wrong form."""
 
-    def __init__(self, name: str, defaults: dict) -> None:
+    def __init__(self, name: str, defaults: dict, known: tuple = ()) -> None:
+        """known: names of tables, as far as the appliance tells what is wrong with a value that is none."""
         self.file = None  # the file that was read
         self.tables: dict = {}
         self.defaults = defaults
+        self.known = known
         values = self._read(name)
         for key, value in values.items():
-            if isinstance(value, dict) or (isinstance(value, list) and set(map(type, value)) == {dict}):
+            is_list = isinstance(value, list) and set(map(type, value)) == {dict}
+            if isinstance(value, dict) or is_list or key in known:
                 self.tables[key] = value
             elif key not in defaults:
                 known = ", ".join(sorted(defaults))

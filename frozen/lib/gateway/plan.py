@@ -12,6 +12,7 @@ TABLES = ("cards", "route", "forward", "nat")
 # What packets of forwarded ports carry through the rules: to a server behind another card, or behind the same.
 FORWARDED = 0xF10E0001
 HAIRPIN = 0xF10E0002
+_LONGEST = 30  # of a card's name, which stands in names of counters
 _FORWARD = ("in", "proto", "port", "to", "to-port", "from", "address", "hairpin")
 
 
@@ -72,6 +73,8 @@ class Plan:
             value = cards.content[name]
             if name == "this":
                 cards.fail(name, "is what this machine itself is called; give this card another name")
+            if not 1 <= len(name.encode()) <= _LONGEST or " " in name:
+                cards.fail(name, "a card's name has 1 to %d letters and no blank" % _LONGEST)
             if type(value) is str:
                 try:
                     mac_range(value)

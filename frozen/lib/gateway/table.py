@@ -14,21 +14,22 @@ class Table:
     def __init__(self, where: str, content: object, keys: tuple) -> None:
         self.where = where
         if not isinstance(content, dict):
-            self.fail(None, "expected a table")
+            self.fail(None, "expected a table, [%s]" % where.rsplit(" ", 1)[-1])
         self.content = content
         for key in sorted(content):
             if key not in keys:
                 self.fail(None, "%s is no key of it; there are: %s" % (key, ", ".join(keys)))
 
     @staticmethod
-    def each(where: str, content: object, keys: tuple) -> list:
-        """Those of a list [[name]]. where: "router.toml: route"."""
-        if not isinstance(content, list):
-            raise SettingsError("%s: expected a list of tables, each [[%s]]" % (where, where.rsplit(" ", 1)[-1]))
+    def each(where: str, content: object, keys: tuple, within: str = "") -> list:
+        """Those of a list [[name]]. where: "router.toml: route"; within: "lan." for [[lan.name]]."""
+        if not isinstance(content, list) or not all(isinstance(each, dict) for each in content):
+            name = within + where.rsplit(" ", 1)[-1]
+            raise SettingsError("%s: expected a list of tables, each [[%s]]" % (where, name))
         return [Table("%s %d" % (where, i + 1), each, keys) for i, each in enumerate(content)]
 
     def fail(self, key: str | None, problem: object) -> None:
-        raise SettingsError("%s%s: %s" % (self.where, ": " + key if key else "", problem))
+        raise SettingsError("%s%s: %s" % (self.where, "" if key is None else ": " + (key or "''"), problem))
 
     def _get(self, key: str, default: object) -> object:
         if key in self.content:
@@ -46,8 +47,8 @@ class Table:
     def flag(self, key: str, default: bool) -> bool:
         return self._typed(key, default, bool, "true or false")
 
-    def text(self, key: str, default: object = MISSING) -> str:
-        return self._typed(key, default, str, "text")
+    def text(self, key: str, default: object = MISSING, words: str = "text") -> str:
+        return self._typed(key, default, str, words)
 
     def number(self, key: str, default: object, least: int, most: int) -> int:
         value = self._typed(key, default, int, "a whole number")
@@ -67,10 +68,14 @@ class Table:
 
     def names(self, key: str, known: object, default: object = MISSING) -> list:
         """A list of words that must be among those known."""
-        found = self.items(key, default)
-        for each in found or ():
-            if each not in known:
-                self.fail(key, "there is no %s; there are: %s" % (each, ", ".join(sorted(known)) or "none"))
+        value = self._get(key, default)
+        if value is default:
+            return value
+        found = value if isinstance(value, list) else [value]
+        for each in found or [found]:
+            if type(each) is not str or each not in known:
+                said = "there is no %s" % each if type(each) is str else "%r is no name" % (each,)
+                self.fail(key, "%s; there are: %s" % (said, ", ".join(sorted(known)) or "none"))
         return found
 
     def checked(self, key: str, function: object, *args: object) -> object:
@@ -81,13 +86,20 @@ class Table:
             self.fail(key, exc)
 
     def address(self, key: str, default: object = MISSING, family: int | None = None) -> str:
-        """An address as it stands. family: it must be of this one."""
-        value = self.text(key, default)
+        """A machine's address as it stands. family: it must be of this one."""
+        value = self.text(key, default, "an address")
         if value is not default:
-            found = self.checked(key, address, value)[0]
-            if family not in (None, found):
-                self.fail(key, "%s is IPv%d; expected IPv%d" % (value, found, family))
+            self.a_machines(key, value, family)
         return value
+
+    def a_machines(self, key: str, text: str, family: int | None = None) -> tuple:
+        """(4 or 6, number) of an address that a machine can have."""
+        found, number = self.checked(key, address, text)
+        if family not in (None, found):
+            self.fail(key, "%s is IPv%d; expected IPv%d" % (text, found, family))
+        if number in (0, 0xFFFFFFFF) or number >> (28 if found == 4 else 120) == (14 if found == 4 else 255):
+            self.fail(key, "%s is no machine's address" % text)
+        return found, number
 
     def networks(self, key: str, default: object = MISSING, words: tuple = ()) -> list:
         """Addresses, networks and ranges, and these words."""
@@ -101,6 +113,5 @@ class Table:
         """Ports and ranges of them."""
         found = self.items(key, default, (int, str), 'a port, or "a-b"')
         for each in found or ():
-            if self.checked(key, number_range, each, 65535, "port", {})[0] == 0:
-                self.fail(key, "0 is no port; right: 1 to 65535, 'a-b'")
+            self.checked(key, number_range, each, 65535, "port", {}, 1)
         return found

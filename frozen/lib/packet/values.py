@@ -126,21 +126,21 @@ def merge(ranges):
     return out
 
 
-def number_range(value, most, what, names):
+def number_range(value, most, what, names, least=0):
     """The range of a number, "a-b", or a name. most: the largest number; None: names alone."""
     if isinstance(value, str) and value in names:
         return names[value], names[value]
-    if most is not None and isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most:
+    if most is not None and isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
         return value, value
     if most is not None and isinstance(value, str):
         first, dash, last = value.partition("-")
         lo = _decimal(first.strip(), most)
         hi = _decimal(last.strip(), most) if dash else lo
-        if lo is not None and hi is not None:
+        if lo is not None and hi is not None and lo >= least:
             if lo > hi:
                 raise ValueError("%r ends below its beginning" % value)
             return lo, hi
-    right = sorted(names) + (["0 to %d" % most, "'a-b'"] if most is not None else [])
+    right = sorted(names) + (["%d to %d" % (least, most), "'a-b'"] if most is not None else [])
     raise ValueError("%r is no %s; right: %s" % (value, what, ", ".join(right)))
 
 
