@@ -96,6 +96,7 @@ static MP_DEFINE_CONST_FUN_OBJ_0(mod_floe_modules_obj, mod_floe_modules);
 
 #if FLOE_DEV
 MP_DECLARE_CONST_FUN_OBJ_0(floe_stop_obj);
+MP_DECLARE_CONST_FUN_OBJ_1(floe_beside_obj); // dev/live.c
 // pause_us() -> for how long what was last typed at the REPL beside the script held that up.
 static mp_obj_t mod_floe_pause_us(void) { return mp_obj_new_int_from_ull(floe_live_pause_ns() / 1000); }
 static MP_DEFINE_CONST_FUN_OBJ_0(mod_floe_pause_us_obj, mod_floe_pause_us);
@@ -112,6 +113,7 @@ static const mp_rom_map_elem_t mod_floe_globals_table[] = {
     {MP_ROM_QSTR(MP_QSTR_secrets), MP_ROM_PTR(&mod_floe_secrets_obj)},
     #if FLOE_DEV
     {MP_ROM_QSTR(MP_QSTR_stop), MP_ROM_PTR(&floe_stop_obj)},
+    {MP_ROM_QSTR(MP_QSTR_beside), MP_ROM_PTR(&floe_beside_obj)},
     {MP_ROM_QSTR(MP_QSTR_swap), MP_ROM_PTR(&floe_swap_obj)},
     {MP_ROM_QSTR(MP_QSTR_pause_us), MP_ROM_PTR(&mod_floe_pause_us_obj)},
     #endif

@@ -28,6 +28,7 @@ class Router:
     """Owns the cards, and what is done on them."""
 
     running: object = None
+    to_reload = False
 
     def __init__(self, app: appliance.PolledApp, config: Config) -> None:
         self.app = app
@@ -51,6 +52,9 @@ class Router:
 
     def _second(self) -> None:
         self.app.loop.call_later(_SECOND_MS, self._second)
+        if self.to_reload:
+            self.to_reload = False
+            again(self)
         self.gateway.refresh()
         self.names.refresh()
 
@@ -90,7 +94,12 @@ def spoofed(cards: dict) -> list:
     return found
 
 
-def reload(router: Router) -> None:
+def reload() -> None:
+    """At a REPL, whose code runs in the midst of other things: within a second; the log says what came of it."""
+    Router.running.to_reload = True
+
+
+def again(router: Router) -> None:
     """Read the file again; if it is wrong, all stays as it was."""
     app = router.app
     try:
@@ -119,7 +128,7 @@ def commands(router: Router) -> dict:
     return {
         "leases": leases,
         "status": status,
-        "reload": lambda: reload(router),
+        "reload": lambda: again(router),
         "routes": gateway.routes,
         "flows": gateway.flows,
         "counters": gateway.counters,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// The live REPL of a dev image: while the script runs an asyncio loop, console input goes to a REPL beside it, run
-// from MicroPython's scheduler between two bytecodes of the script, as a scheduled function is. Owns what is held back
-// of the script's output while a host is in raw mode. Not here: the REPL itself (repl.c, rawpaste.c, upstream's
-// pyexec.c). Context: main loop; serve() does not nest.
+// The live REPL of a dev image: while the script runs an asyncio loop, or a loop of its own by floe.beside(), console
+// input goes to a REPL beside it, run from MicroPython's scheduler between two bytecodes of the script, as a scheduled
+// function is. Owns what is held back of the script's output while a host is in raw mode. Not here: the REPL itself
+// (repl.c, rawpaste.c, upstream's pyexec.c). Context: main loop; serve() does not nest.
 //
 // Ctrl-C there interrupts what was typed there, never the script. A soft reset in raw mode, which mpremote asks for
 // before everything it does, is answered and not done; Ctrl-D at the friendly prompt, and SystemExit, are real ones.
@@ -20,7 +20,7 @@
 enum { HELD_MAX = 65536, TURN_NS = 2000000 };
 
 static bool running;   // the script runs
-static unsigned loops; // asyncio loops that it is in
+static unsigned loops; // asyncio's, and those of beside(), that it is in
 static bool serving;   // the REPL has the console, and what it runs
 static bool interrupt_script;
 static mp_sched_node_t node;
@@ -79,7 +79,21 @@ static mp_obj_t *core_slot(qstr name) {
     return e != NULL ? &e->value : NULL;
 }
 
-// Stands for asyncio.core.run_until_complete, which every way to run a loop goes through, and counts.
+// Call what runs a loop, and count.
+static mp_obj_t in_loop(mp_obj_t run, size_t n_args, size_t n_kw, const mp_obj_t *args) {
+    loops++;
+    nlr_buf_t nlr;
+    if (nlr_push(&nlr) != 0) {
+        loops--;
+        nlr_jump(nlr.ret_val);
+    }
+    mp_obj_t result = mp_call_function_n_kw(run, n_args, n_kw, args);
+    nlr_pop();
+    loops--;
+    return result;
+}
+
+// Stands for asyncio.core.run_until_complete, which every way to run a loop goes through.
 static mp_obj_t run_loop(size_t n_args, const mp_obj_t *args, mp_map_t *kw) {
     mp_obj_t all[4];
     if (n_args + 2 * kw->used > MP_ARRAY_SIZE(all)) {
@@ -93,18 +107,13 @@ static mp_obj_t run_loop(size_t n_args, const mp_obj_t *args, mp_map_t *kw) {
             all[n++] = kw->table[i].value;
         }
     }
-    loops++;
-    nlr_buf_t nlr;
-    if (nlr_push(&nlr) != 0) {
-        loops--;
-        nlr_jump(nlr.ret_val);
-    }
-    mp_obj_t result = mp_call_function_n_kw(MP_STATE_VM(floe_live_run), n_args, kw->used, all);
-    nlr_pop();
-    loops--;
-    return result;
+    return in_loop(MP_STATE_VM(floe_live_run), n_args, kw->used, all);
 }
 static MP_DEFINE_CONST_FUN_OBJ_KW(run_loop_obj, 0, run_loop);
+
+// floe.beside(run): call a function that runs a loop which is not asyncio's, without arguments. What it returns.
+static mp_obj_t beside(mp_obj_t run) { return in_loop(run, 0, 0, NULL); }
+MP_DEFINE_CONST_FUN_OBJ_1(floe_beside_obj, beside);
 
 static void watch_asyncio(void) {
     nlr_buf_t nlr;

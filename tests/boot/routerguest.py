@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from scapy.layers.dhcp import BOOTP, DHCP
 from scapy.layers.inet import IP, UDP
@@ -65,14 +66,16 @@ def disk_with(folder: Path, text: str) -> Path:
 
 
 @contextlib.contextmanager
-def routing(boot: Boot, disk: Path, cards: list[tuple[str, ...]], app: str | Path = "router") -> Iterator[Router]:
+def routing(
+    boot: Boot, disk: Path, cards: list[tuple[str, ...]], app: str | Path = "router", **options: Any
+) -> Iterator[Router]:
     """A router with this disk. cards: of each its ip= and ip6= words; at each is a namespace. It ends in order."""
     with spaces(*_NAMES[: len(cards)]) as hosts:
         net = [
             ",".join((f"tap:{host.tap}", f"mac={mac_of(i)}", *words))
             for i, (host, words) in enumerate(zip(hosts, cards, strict=True))
         ]
-        router = Router(boot(app, deadline_s=DEADLINE_S, net=net, memory="32M", disks=[str(disk)]), hosts)
+        router = Router(boot(app, deadline_s=DEADLINE_S, net=net, memory="32M", disks=[str(disk)], **options), hosts)
         router.vm.expect(r"routing between \d+ cards", timeout=START_S)
         for host in hosts:
             host.join()

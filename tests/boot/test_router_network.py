@@ -184,21 +184,36 @@ def test_what_is_wrong_leaves_all_as_it_was(boot: Boot, tmp_path: Path) -> None:
         assert Client(router.lans[1], "02:aa:00:00:00:02").lease().startswith("10.1.0.1")
 
 
-def test_a_dev_image_has_a_repl(boot: Boot) -> None:
-    """Commands while it runs, functions after Ctrl-C."""
-    vm = boot("router", deadline_s=DEADLINE_S, memory="32M", dev=True)
-    vm.expect_exact("routing between 1 cards", timeout=START_S)
-    vm.send(b"status\n")
-    vm.expect_exact("network  addresses", timeout=WAIT_S)
-    vm.interrupt()
-    vm.expect_exact(">>> ", timeout=WAIT_S)
-    for command, said in (
-        ("status()", "network  addresses"),
-        ("leases()", "address  hardware"),
-        ("routes()", "connected"),
-    ):
-        vm.send(command.encode() + b"\r\n")
-        vm.expect_exact(said, timeout=WAIT_S)
+def test_all_goes_on_beside_a_repl(boot: Boot, tmp_path: Path) -> None:
+    """DHCP, names and advertisements of a dev image, while a host is in raw mode, after Ctrl-C, and after new files."""
+    with routing(boot, disk_with(tmp_path, FILE), CARDS, dev=True) as router:
+        lan, vm = router.lans[1], router.vm
+
+        def all_is_served(number: int) -> str:
+            address = Client(lan, f"02:aa:00:00:00:0{number}").lease()
+            assert dig(lan, "nas.home.test") == ["10.1.0.8"]
+            assert shutil.which("rdisc6") is None or "2001:db8:1::/64" in lan.run("rdisc6", "-1", lan.tap)
+            return address
+
+        until(lambda: "proto ra" in routes6(lan), "no default route by an advertisement")
+        lan.ip("addr", "add", "10.1.0.7/24", "dev", lan.tap)
+        first = all_is_served(1)
+        vm.send(b"\r\x03\x03\x01")  # as `floe exec` and mpremote begin
+        vm.expect_exact("raw REPL; CTRL-B to exit", timeout=WAIT_S)
+        all_is_served(2)
+        vm.send(b"\x02\x03")
+        vm.expect_exact(">>> ", timeout=WAIT_S)
+        all_is_served(3)
+        assert first in vm.exec("leases()") and "network  addresses" in vm.exec("status()")
+        assert "10.1.0.0/24" in vm.exec("routes()") and "forwarded" not in vm.exec("flows()")
+        text = FILE.replace("nas =", "box =")
+        vm.exec(f"with open('/router.toml', 'w') as file: file.write({text!r})\nreload()")
+        vm.expect_exact("read again", timeout=WAIT_S)
+        until(lambda: dig(lan, "box.home.test") == ["10.1.0.8"], "the new file is not read")
+        assert Client(lan, "02:aa:00:00:00:01").lease() == first
+        router.crashed = True  # Ctrl-C is the REPL's here; it ends as by `floe stop`
+        assert vm.stop() == 0 and "info router: stopped" in vm.console_text and "Traceback" not in vm.console_text
+        until(lambda: "proto ra" not in routes6(lan), "a router that has ended is still used")
 
 
 INNER = """

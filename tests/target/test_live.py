@@ -222,6 +222,47 @@ def test_the_host_ends_a_dev_image_in_order(boot: Boot, tmp_path: Path, body: st
     assert "service ends" in vm.console_text
 
 
+OWN_LOOP = """
+import floe, time
+ticks, end = 0, False
+def loop():
+    global ticks
+    while not end:
+        time.sleep_ms(1)
+        ticks += 1
+    return "over"
+print("service runs")
+try:
+    print(floe.beside(loop), ticks > 0)
+finally:
+    print("service ends")
+"""
+
+
+@pytest.mark.any_accel
+def test_a_loop_of_the_scripts_own(boot: Boot, tmp_path: Path) -> None:
+    """It is served as asyncio's is; without it the console is the script's."""
+    path = tmp_path / "app.py"
+    path.write_text(OWN_LOOP)
+    d = Device(boot(path, deadline_s=DEADLINE_S, dev=True))
+    d.type("", "service runs\n")
+    d.type(INTERRUPT * 3, PROMPT)
+    code, text, _ = d.mpremote("exec", "print('whole', ticks > 0)")
+    assert code == 0 and text == "whole True\n"
+    d.type("\x02", PROMPT)
+    goes_on(d)
+    d.type("end = True\r", "over True\nservice ends\n")
+
+
+def test_a_loop_of_the_scripts_own_ends_in_order(boot: Boot, tmp_path: Path) -> None:
+    path = tmp_path / "app.py"
+    path.write_text(OWN_LOOP)
+    d = Device(boot(path, deadline_s=DEADLINE_S, dev=True))
+    d.type("", "service runs\n")
+    assert d.vm.stop(grace_s=DEADLINE_S) == 1 and d.vm.outcome is not None and d.vm.outcome.cause == "exit"
+    assert "service ends" in d.vm.console_text and "KeyboardInterrupt" in d.vm.console_text
+
+
 def test_sigterm_ends_floe_run_at_the_prompt(accel: str, tmp_path: Path) -> None:
     path = tmp_path / "app.py"
     path.write_text("print('done')\n")

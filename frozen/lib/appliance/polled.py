@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """An appliance whose objects a poll loop calls: as App, without asyncio and its tasks."""
 
+import floe
+
 from .adminport import AdminPort
 from .base import BaseApp
 from .loop import Loop
@@ -27,10 +29,14 @@ class PolledApp(BaseApp):
             self.log.exception(exc)
 
     def run(self) -> None:
-        """Run the loop until it is stopped or the VM is asked for its end."""
+        """Run the loop until it is stopped or the VM is asked for its end; in a dev image with its REPL beside it."""
         self.log.start(self._write_later)
+        beside = getattr(floe, "beside", None)
         try:
-            self.loop.run()
+            if beside is None:
+                self.loop.run()
+            else:
+                beside(self.loop.run)
         except KeyboardInterrupt:
             pass
         except Exception as exc:

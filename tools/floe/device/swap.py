@@ -77,7 +77,7 @@ def _raw_mode(name: str, *, interrupt: bool = False) -> Iterator[SerialTransport
                 raise VmError(
                     f"{name} did not end at Ctrl-C" if interrupt else f"{name} has no REPL beside its program",
                     evidence=f"it did not answer within {_ANSWER_S:g} s",
-                    hint=f"floe stop {name}" if interrupt else "only a program that runs an asyncio loop has one",
+                    hint=f"floe stop {name}" if interrupt else "only an asyncio loop, or an appliance, has one",
                 )
             transport.in_raw_repl = True
             try:
