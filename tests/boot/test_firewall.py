@@ -22,7 +22,7 @@ from scapy.packet import Raw
 
 from floe.testing import Boot, Guest
 from tests.boot import firewallsite as fw
-from tests.boot import packetpeer
+from tests.boot import iperfpath, packetpeer
 from tests.support.command import floe
 from tests.support.spaces import spaces
 
@@ -193,6 +193,69 @@ def test_syslog(boot: Boot, tmp_path: Path, proto: str) -> None:
         assert edge.count("a few") == 3 and edge.count("the rest") == 2
         page = edge.page()[1]
         assert "firewall_syslog_sent_total 6" in page and "firewall_syslog_lost_total 0" in page
+
+
+RSYSLOG = """
+global(workDirectory="%(folder)s" net.enableDNS="off")
+module(load="imudp")
+module(load="imtcp")
+input(type="imudp" port="5514")
+input(type="imtcp" port="5514")
+template(name="fields" type="list") {
+    property(name="syslogfacility-text") constant(value="|")
+    property(name="syslogseverity-text") constant(value="|")
+    property(name="protocol-version") constant(value="|")
+    property(name="timereported" dateFormat="rfc3339") constant(value="|")
+    property(name="hostname") constant(value="|")
+    property(name="app-name") constant(value="|")
+    property(name="procid") property(name="msgid") property(name="structured-data") constant(value="|")
+    property(name="msg") constant(value="\\n")
+}
+action(type="omfile" file="%(folder)s/lines" template="fields")
+"""
+
+
+@pytest.mark.parametrize("proto", ["udp", "tcp"])
+def test_what_rsyslogd_reads(boot: Boot, tmp_path: Path, proto: str) -> None:
+    """Debian's server takes the lines as RFC 5424 apart into their fields, and none is lost."""
+    if not Path("/usr/sbin/rsyslogd").exists():
+        pytest.skip("SKIP: rsyslogd is not installed; try: apt-get install rsyslog")
+    (tmp_path / "rsyslog.conf").write_text(RSYSLOG % {"folder": tmp_path})
+    lines = tmp_path / "lines"
+    image = fw.folder(tmp_path / "edge", fw.FILE + SYSLOG % proto)
+    with fw.site(boot, image) as edge:
+        lan = edge.hosts["lan"]
+        argv = ["/usr/sbin/rsyslogd", "-n", "-f", tmp_path / "rsyslog.conf", "-i", tmp_path / "pid"]
+        with lan.running(*argv):
+            end = time.monotonic() + fw.WAIT_S
+            while ":5514" not in lan.run("ss", "-Hlnu") or ":5514" not in lan.run("ss", "-Hlnt"):
+                assert time.monotonic() < end, "rsyslogd does not listen"
+                time.sleep(0.1)
+            edge.send("lan", *[IP(src="10.1.0.2", dst="10.2.0.2") / UDP(sport=1000 + n, dport=7) for n in range(5)])
+            edge.send("wan", IP(src="10.1.0.9", dst="10.2.0.2") / UDP(sport=4, dport=5) / Raw(b"x"))
+            while not lines.exists() or lines.read_text().count("\n") < 6:
+                assert time.monotonic() < end + fw.WAIT_S, lines.read_text() if lines.exists() else edge.vm.console_text
+                time.sleep(0.1)
+        found = [line.split("|") for line in lines.read_text().splitlines()]
+        ends = "proto=17 src=10.1.0.2 dst=10.2.0.2 sport=%d dport=7 length=28"
+        assert sorted((severity, text) for _, severity, _, _, _, _, _, text in found) == [
+            *[("notice", f"a few: in=lan out=dmz {ends}" % n) for n in (1000, 1001, 1002)],
+            *[("warning", f"denied inside to dmz: in=lan out=dmz {ends}" % n) for n in (1003, 1004)],
+            (
+                "warning",
+                "spoofed outside: in=wan out=this proto=17 src=10.1.0.9 dst=10.2.0.2 sport=4 dport=5 length=29",
+            ),
+        ]
+        names = {(facility, version, name, rest) for facility, _, version, _, _, name, rest, _ in found}
+        assert names == {("local4", "1", "firewall", "---")} and "" not in {each[4] for each in found}
+        now = datetime.datetime.now(datetime.UTC)
+        assert all(abs((datetime.datetime.fromisoformat(each[3]) - now).total_seconds()) < 60 for each in found)
+        assert "firewall_syslog_lost_total 0" in edge.page()[1]
+
+
+def test_iperf3_behind_one_address(edge: fw.Site) -> None:
+    """And by IPv6, whose addresses stay as they are."""
+    iperfpath.checked(edge.hosts["lan"], edge.hosts["wan"], ("192.0.2.2", "2001:db8:9::2"))
 
 
 def test_pages_by_curl(edge: fw.Site) -> None:

@@ -4,7 +4,9 @@ read again."""
 
 from __future__ import annotations
 
+import re
 import shutil
+import subprocess
 import time
 from collections.abc import Callable
 from functools import partial
@@ -15,7 +17,7 @@ from scapy.layers.inet6 import ICMPv6ND_RA, ICMPv6NDOptPrefixInfo, ICMPv6NDOptRD
 from scapy.layers.l2 import Ether
 
 from floe.testing import Boot
-from tests.boot import packetpeer
+from tests.boot import iperfpath, packetpeer
 from tests.boot.dnsupstream import Upstream
 from tests.boot.routerguest import DEADLINE_S, START_S, Client, Router, disk_with, mac_of, routing
 from tests.support.spaces import Space, spaces
@@ -88,6 +90,78 @@ def test_a_host_configures_itself(boot: Boot, tmp_path: Path) -> None:
         router.stop()
         router.crashed = True  # it has ended
         until(lambda: "proto ra" not in routes6(lan), "a router that has ended is still used")
+
+
+def read_by_radvdump(text: str) -> list[dict[str, dict[str, str]]]:
+    """Advertisements as radvdump writes them down, in the form of radvd.conf: of each part what stands in it."""
+    found: list[dict[str, dict[str, str]]] = []
+    part: dict[str, str] = {}
+    parts = [part]
+    for line in re.sub("#.*", "", text).splitlines():
+        word, _, value = line.strip().rstrip(";").partition(" ")
+        if line.strip().endswith(";") and word != "}":
+            parts[-1][word] = value
+        elif word == "}":
+            parts.pop()
+        elif word == "{":
+            parts.append(part)
+        elif word:
+            part = {}
+            if word == "interface":
+                found.append({"interface": part})
+            else:
+                found[-1][f"{word} {value}".strip()] = part
+    return found
+
+
+def test_what_radvdump_reads(boot: Boot, tmp_path: Path) -> None:
+    """Another program's view of the advertisements, and of the one at the end."""
+    if not Path("/usr/sbin/radvdump").exists():
+        pytest.skip("SKIP: radvdump is not installed; try: apt-get install radvd")
+    text = FILE.replace("mtu = 1480", 'mtu = 1480\ndns = ["10.1.0.1", "2001:db8:1::1", "2001:db8:1::53"]')
+    with routing(boot, disk_with(tmp_path, text), CARDS) as router:
+        lan = router.lans[1]
+        path = tmp_path / "radvdump"
+
+        def read() -> list[dict[str, dict[str, str]]]:
+            said = path.read_text()
+            return read_by_radvdump(said[: said.rfind("# End of interface definition")])
+
+        with path.open("wb") as file, subprocess.Popen(lan.argv("/usr/sbin/radvdump"), stdout=file) as radvdump:
+            try:
+                end = time.monotonic() + WAIT_S
+                while not read():  # the first ones may have come before it listened
+                    assert time.monotonic() < end, path.read_text()
+                    lan.run("rdisc6", "-1", lan.tap, check=False)
+                (first, *_) = read()
+                router.stop()
+                router.crashed = True
+                until(lambda: read()[-1]["interface"]["AdvDefaultLifetime"] == "0", "not withdrawn")
+            finally:
+                radvdump.kill()
+        last = read()[-1]
+    card, (prefix,) = first["interface"], [each for each in first if each.startswith("prefix ")]
+    assert prefix == "prefix 2001:db8:1::/64"
+    assert {key: first[prefix][f"Adv{key}"] for key in ("OnLink", "Autonomous", "RouterAddr")} == {
+        "OnLink": "on", "Autonomous": "on", "RouterAddr": "off",
+    }  # fmt: skip
+    assert (first[prefix]["AdvValidLifetime"], first[prefix]["AdvPreferredLifetime"]) == ("86400", "14400")
+    wanted = {"ManagedFlag": "off", "OtherConfigFlag": "off", "DefaultLifetime": "1800", "CurHopLimit": "64",
+              "ReachableTime": "0", "RetransTimer": "0", "LinkMTU": "1480", "SourceLLAddress": "on"}  # fmt: skip
+    assert {key: card[f"Adv{key}"] for key in wanted} == wanted
+    assert first["RDNSS 2001:db8:1::1 2001:db8:1::53"]["AdvRDNSSLifetime"] == "1800"
+    assert first["DNSSL home.test"]["AdvDNSSLLifetime"] == "1800"
+    assert last["RDNSS 2001:db8:1::1 2001:db8:1::53"]["AdvRDNSSLifetime"] == "0"
+    assert last["DNSSL home.test"]["AdvDNSSLLifetime"] == "0"
+
+
+def test_iperf3_behind_one_address(boot: Boot, tmp_path: Path) -> None:
+    with routing(boot, disk_with(tmp_path, FILE), CARDS) as router:
+        wan, lan = router.lans
+        wan.ip("addr", "add", "10.0.0.2/24", "dev", wan.tap)
+        lan.ip("addr", "add", "10.1.0.7/24", "dev", lan.tap)
+        lan.ip("route", "add", "default", "via", "10.1.0.1")
+        iperfpath.checked(lan, wan, ("10.0.0.2",))
 
 
 def dig(space: Space, *words: str) -> list[str]:

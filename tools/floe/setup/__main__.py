@@ -60,6 +60,8 @@ TEST_PACKAGES = {
     "isc-dhcp-client": "/sbin/dhclient",
     "dhcpcd-base": "/usr/sbin/dhcpcd",
     "ndisc6": "rdisc6",
+    "radvd": "/usr/sbin/radvdump",
+    "rsyslog": "/usr/sbin/rsyslogd",
     "redis-server": "redis-server",
     "redis-tools": "redis-cli",
 }
