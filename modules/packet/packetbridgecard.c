@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // A bridge's own card: see packetbridgecard.h. A frame out of several cards is the same bytes, and is done when all
-// have sent it. Context: main loop.
+// have sent it. Not here: slots and queue (packetover.c). Context: main loop.
 
 #include "packetbridgecard.h"
 
@@ -9,72 +9,42 @@
 #include <string.h>
 
 #include "hal.h"
-#include "packetvlan.h"
-
-enum { SLOTS = 256, QUEUE = 64 };
+#include "packetover.h"
 
 // A frame on its way out.
 typedef struct out {
-    packet_over_t over; // first: a cookie points to it
-    void *cookie;
-    unsigned cards; // how many have not sent it yet
-    struct bridge *bridge;
-    struct out *next;
+    packet_over_t slot; // first
+    unsigned cards;     // how many have not sent it yet
 } out_t;
 
 typedef struct bridge {
-    netdev_t dev; // first: the verbs get its address
+    packet_over_card_t card; // first
     packet_bridge_t bridge;
     packet_base_t *base;
-    out_t *out_free, *left;
-    unsigned head, count;
-    netdev_frame_t queue[QUEUE];
     struct bridge *next;
 } bridge_t;
 
 static bridge_t *bridges;
 
-static int rx_take(netdev_t *dev, netdev_frame_t *out) {
-    bridge_t *b = (bridge_t *)dev;
-    if (b->count == 0) {
-        return -EAGAIN;
-    }
-    *out = b->queue[b->head];
-    b->head = (b->head + 1) % QUEUE;
-    b->count--;
-    dev->stats.rx_frames++;
-    return 0;
-}
-
 static void rx_return(netdev_t *dev, void *cookie) { packet_base_put(((bridge_t *)dev)->base, cookie); }
 
 static void deliver(packet_bridge_t *bridge, netdev_frame_t *f) {
     bridge_t *b = (bridge_t *)((uint8_t *)bridge - offsetof(bridge_t, bridge));
-    if (b->count == QUEUE) {
-        b->dev.stats.rx_dropped++;
+    if (!packet_over_put(&b->card, f)) {
         packet_base_put(b->base, f->cookie);
-        return;
     }
-    b->queue[(b->head + b->count++) % QUEUE] = *f;
 }
 
-static void done(bridge_t *b, out_t *out) {
-    out->next = b->left;
-    b->left = out;
-}
-
-static void sent(packet_over_t *over) {
-    out_t *out = (out_t *)(void *)over;
-    if (--out->cards == 0) {
-        done(out->bridge, out);
+static void sent(packet_over_t *slot) {
+    if (--((out_t *)(void *)slot)->cards == 0) {
+        packet_over_left(slot);
     }
 }
 
 static int tx_provide(netdev_t *dev, const netdev_frame_t *f) {
     bridge_t *b = (bridge_t *)dev;
-    out_t *out = b->out_free;
+    out_t *out = (out_t *)(void *)packet_over_slot(&b->card);
     if (out == NULL) {
-        dev->stats.tx_full++;
         return -EAGAIN;
     }
     if (f->nsegs == 0 || f->seg[0].len < NETDEV_MAC_LEN) {
@@ -83,7 +53,7 @@ static int tx_provide(netdev_t *dev, const netdev_frame_t *f) {
     unsigned cards = packet_bridge_where(&b->bridge, f->seg[0].base, hal_clock_ns()), full = 0;
     netdev_frame_t t = *f;
     t.headroom = (cards & (cards - 1)) != 0 ? 0 : f->headroom; // each device has a header of its own
-    t.cookie = (void *)((uintptr_t)out | NETTX_FORWARDED | PACKET_OVER_COOKIE);
+    t.cookie = packet_over_cookie(&out->slot);
     for (unsigned i = 0; i < NETDEV_MAX; i++) {
         if ((cards >> i & 1) != 0 && netif_is_link_up(&netglue_get(i)->netif)) {
             int r = nettx_forward(netglue_get(i), &t);
@@ -95,25 +65,11 @@ static int tx_provide(netdev_t *dev, const netdev_frame_t *f) {
         dev->stats.tx_full++;
         return -EAGAIN;
     }
-    b->out_free = out->next;
-    out->cookie = f->cookie;
-    dev->stats.tx_frames++;
+    packet_over_take(&out->slot, f->cookie);
     if (out->cards == 0) {
-        done(b, out); // there is no card that could send it
+        packet_over_left(&out->slot); // there is no card that could send it
     }
     return 0;
-}
-
-static void *tx_return(netdev_t *dev) {
-    bridge_t *b = (bridge_t *)dev;
-    out_t *out = b->left;
-    if (out == NULL) {
-        return NULL;
-    }
-    b->left = out->next;
-    out->next = b->out_free;
-    b->out_free = out;
-    return out->cookie;
 }
 
 static void kick(netdev_t *dev) { // the other cards' turn may be over
@@ -127,8 +83,6 @@ static void kick(netdev_t *dev) { // the other cards' turn may be over
     }
 }
 
-static bool arm(netdev_t *dev) { return ((bridge_t *)dev)->count > 0; }
-
 static bool link_up(netdev_t *dev) {
     const bridge_t *b = (bridge_t *)dev;
     netglue_t *g;
@@ -139,7 +93,8 @@ static bool link_up(netdev_t *dev) {
     return up;
 }
 
-static const netdev_ops_t ops = {rx_take, rx_return, tx_provide, tx_return, kick, arm, link_up};
+static const netdev_ops_t ops = {packet_over_rx_take, rx_return, tx_provide, packet_over_tx_return, kick,
+                                 packet_over_arm,     link_up};
 
 // ---- which there are --------------------------------------------------------------------------------
 
@@ -169,7 +124,7 @@ static int check(unsigned cards) {
 
 // What all members can do.
 static void describe(bridge_t *b, unsigned cards) {
-    netdev_t *d = &b->dev;
+    netdev_t *d = &b->card.dev;
     *d =
         (netdev_t){.ops = &ops, .driver = "bridge", .mtu = UINT16_MAX, .features = UINT32_MAX, .rx_pieces = UINT16_MAX};
     for (unsigned i = NETDEV_MAX; i-- > 0;) {
@@ -191,24 +146,16 @@ int packet_bridge_add(packet_base_t *base, unsigned cards, bool filter) {
         return r;
     }
     bridge_t *b = calloc(1, sizeof *b);
-    out_t *out = calloc(SLOTS, sizeof *out);
-    if (b == NULL || out == NULL) {
+    if (b == NULL || packet_over_init(&b->card, sizeof(out_t), sent) < 0) {
         free(b);
-        free(out);
         return -ENOMEM;
-    }
-    for (unsigned i = 0; i < SLOTS; i++) {
-        out[i].over.sent = sent;
-        out[i].bridge = b;
-        out[i].next = b->out_free;
-        b->out_free = &out[i];
     }
     b->base = base;
     packet_bridge_init(&b->bridge, (uint8_t)cards, (uint8_t)netglue_count());
     b->bridge.filter = filter;
     b->bridge.deliver = deliver;
     describe(b, cards);
-    netglue_t *own = netglue_attach(&b->dev);
+    netglue_t *own = netglue_attach(&b->card.dev);
     b->next = bridges;
     bridges = b;
     for (unsigned i = 0; i < NETDEV_MAX; i++) {

@@ -16,6 +16,7 @@
 #include "netglue.h"
 #include "netstack.h"
 #include "packetbridgecard.h"
+#include "packetover.h"
 #include "packetsend.h"
 #include "packetvlan.h"
 

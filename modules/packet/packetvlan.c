@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Cards of VLANs: see packetvlan.h. A tag is taken off in place, and put in by a piece of its own that has the first
-// 18 bytes: what the stack gave is not changed. Owns the cards and these pieces. Context: main loop.
+// 18 bytes: what the stack gave is not changed. Owns the cards and these pieces. Not here: slots and queue
+// (packetover.c). Context: main loop.
 
 #include "packetvlan.h"
 
@@ -9,17 +10,14 @@
 #include <string.h>
 
 #include "packetbytes.h"
+#include "packetover.h"
 
 enum { TYPE_VLAN = 0x8100, MACS = 12, TAG = 4, ETH = 14, ID = 0xfff, AHEAD = 16 };
-enum { SLOTS = 256, QUEUE = 64 };
 
 // A frame on its way out.
 typedef struct out {
-    packet_over_t over;        // first: a cookie points to it
+    packet_over_t slot;        // first
     uint8_t bytes[AHEAD + 24]; // room for a device's header, then ours, 18 bytes
-    void *cookie;
-    struct vlan *vlan;
-    struct out *next;
 } out_t;
 
 // A received frame that somebody has.
@@ -30,13 +28,10 @@ typedef struct in {
 } in_t;
 
 typedef struct vlan {
-    netdev_t dev; // first: the verbs get its address
+    packet_over_card_t card; // first
     netglue_t *own, *below;
     uint16_t tag;
-    out_t *out_free, *left;
     in_t *in_free;
-    unsigned head, count;
-    netdev_frame_t queue[QUEUE];
     struct vlan *next;
 } vlan_t;
 
@@ -50,18 +45,6 @@ static vlan_t *vlan_of(const netglue_t *below, unsigned tag) {
     return v;
 }
 
-static int rx_take(netdev_t *dev, netdev_frame_t *out) {
-    vlan_t *v = (vlan_t *)dev;
-    if (v->count == 0) {
-        return -EAGAIN;
-    }
-    *out = v->queue[v->head];
-    v->head = (v->head + 1) % QUEUE;
-    v->count--;
-    dev->stats.rx_frames++;
-    return 0;
-}
-
 static void rx_return(netdev_t *dev, void *cookie) {
     vlan_t *v = (vlan_t *)dev;
     in_t *in = cookie;
@@ -72,9 +55,8 @@ static void rx_return(netdev_t *dev, void *cookie) {
 
 static int tx_provide(netdev_t *dev, const netdev_frame_t *f) {
     vlan_t *v = (vlan_t *)dev;
-    out_t *out = v->out_free;
+    out_t *out = (out_t *)(void *)packet_over_slot(&v->card);
     if (out == NULL) {
-        dev->stats.tx_full++;
         return -EAGAIN;
     }
     bool more = f->seg[0].len > ETH;
@@ -97,37 +79,12 @@ static int tx_provide(netdev_t *dev, const netdev_frame_t *f) {
     t.headroom = AHEAD;
     t.csum_start = (uint16_t)(f->csum_start + (f->csum_needed ? TAG : 0));
     t.hdr_len = (uint16_t)(f->hdr_len + (f->gso != NETDEV_GSO_NONE ? TAG : 0));
-    t.cookie = (void *)((uintptr_t)out | NETTX_FORWARDED | PACKET_OVER_COOKIE);
+    t.cookie = packet_over_cookie(&out->slot);
     int r = nettx_forward(v->below, &t);
     if (r == 0) {
-        v->out_free = out->next;
-        out->cookie = f->cookie;
-        dev->stats.tx_frames++;
+        packet_over_take(&out->slot, f->cookie);
     }
     return r;
-}
-
-static void *tx_return(netdev_t *dev) {
-    vlan_t *v = (vlan_t *)dev;
-    out_t *out = v->left;
-    if (out == NULL) {
-        return NULL;
-    }
-    v->left = out->next;
-    out->next = v->out_free;
-    v->out_free = out;
-    return out->cookie;
-}
-
-static void sent(packet_over_t *over) {
-    out_t *out = (out_t *)(void *)over;
-    out->next = out->vlan->left;
-    out->vlan->left = out;
-}
-
-void packet_over_sent(void *cookie) {
-    packet_over_t *over = (packet_over_t *)((uintptr_t)cookie & ~(uintptr_t)(NETTX_FORWARDED | PACKET_OVER_COOKIE));
-    over->sent(over);
 }
 
 static void kick(netdev_t *dev) { // the other card's turn may be over
@@ -136,10 +93,10 @@ static void kick(netdev_t *dev) { // the other card's turn may be over
     below->dev->ops->kick(below->dev);
 }
 
-static bool arm(netdev_t *dev) { return ((vlan_t *)dev)->count > 0; }
 static bool link_up(netdev_t *dev) { return netif_is_link_up(&((vlan_t *)dev)->below->netif) != 0; }
 
-static const netdev_ops_t ops = {rx_take, rx_return, tx_provide, tx_return, kick, arm, link_up};
+static const netdev_ops_t ops = {packet_over_rx_take, rx_return, tx_provide, packet_over_tx_return, kick,
+                                 packet_over_arm,     link_up};
 
 // ---- what comes in ----------------------------------------------------------------------------------
 
@@ -165,8 +122,8 @@ netglue_fate_t packet_vlan_receive(netglue_t *g, netdev_frame_t *f) {
         return NETGLUE_PASSED;
     }
     vlan_t *v = vlan_of(g, tag);
-    if (v == NULL || v->count == QUEUE || v->in_free == NULL || !netglue_keep_frame(g, f->nsegs)) {
-        netdev_t *dev = v != NULL ? &v->dev : g->dev;
+    if (v == NULL || v->card.count == PACKET_OVER_QUEUE || v->in_free == NULL || !netglue_keep_frame(g, f->nsegs)) {
+        netdev_t *dev = v != NULL ? &v->card.dev : g->dev;
         dev->stats.rx_dropped++;
         return NETGLUE_DROPPED;
     }
@@ -174,9 +131,8 @@ netglue_fate_t packet_vlan_receive(netglue_t *g, netdev_frame_t *f) {
     v->in_free = in->next;
     *in = (in_t){f->cookie, f->nsegs, NULL};
     untag(f);
-    netdev_frame_t *to = &v->queue[(v->head + v->count++) % QUEUE];
-    *to = *f;
-    to->cookie = in;
+    f->cookie = in;
+    packet_over_put(&v->card, f); // there is room
     return NETGLUE_KEPT;
 }
 
@@ -193,28 +149,21 @@ uint16_t packet_vlan_tag(unsigned card) {
 
 static bool equip(vlan_t *v) {
     const netdev_t *below = v->below->dev;
-    unsigned pieces = below->rx_pieces != 0 ? below->rx_pieces : QUEUE;
-    out_t *out = calloc(SLOTS, sizeof *out);
+    unsigned pieces = below->rx_pieces != 0 ? below->rx_pieces : PACKET_OVER_QUEUE;
     in_t *in = calloc(pieces, sizeof *in);
-    if (out == NULL || in == NULL) {
-        free(out);
+    if (in == NULL || packet_over_init(&v->card, sizeof(out_t), packet_over_left) < 0) {
         free(in);
         return false;
-    }
-    for (unsigned i = 0; i < SLOTS; i++) {
-        out[i].over.sent = sent;
-        out[i].vlan = v;
-        out[i].next = v->out_free;
-        v->out_free = &out[i];
     }
     for (unsigned i = 0; i < pieces; i++) {
         in[i].next = v->in_free;
         v->in_free = &in[i];
     }
-    v->dev = (netdev_t){.ops = &ops, .driver = "vlan", .mtu = below->mtu, .features = below->features};
-    v->dev.rx_buffers = below->rx_buffers;
-    v->dev.rx_pieces = (uint16_t)pieces;
-    memcpy(v->dev.mac, below->mac, NETDEV_MAC_LEN);
+    netdev_t *d = &v->card.dev;
+    *d = (netdev_t){.ops = &ops, .driver = "vlan", .mtu = below->mtu, .features = below->features};
+    d->rx_buffers = below->rx_buffers;
+    d->rx_pieces = (uint16_t)pieces;
+    memcpy(d->mac, below->mac, NETDEV_MAC_LEN);
     return true;
 }
 
@@ -242,7 +191,7 @@ int packet_vlan_add(unsigned card, unsigned tag) {
         free(v);
         return -ENOMEM;
     }
-    v->own = netglue_attach(&v->dev);
+    v->own = netglue_attach(&v->card.dev);
     v->next = vlans;
     vlans = v;
     netif_set_up(&v->own->netif);

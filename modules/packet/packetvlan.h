@@ -11,14 +11,6 @@
 
 enum { PACKET_VLAN_LAST = 4094 };
 
-// What a cookie of nettx_forward() points to, if it has this bit: a frame of a card that stands over others.
-enum { PACKET_OVER_COOKIE = 4 };
-typedef struct packet_over {
-    void (*sent)(struct packet_over *over); // a card that it was given to has sent it
-} packet_over_t;
-// Tell it, of such a cookie.
-void packet_over_sent(void *cookie);
-
 // Add a card for a tag and return its number; it is up, and has no address yet. -ENODEV: no such card; -EINVAL: no such
 // tag; -EEXIST: the tag has a card; -ENOSPC: there are NETDEV_MAX cards; -ENOMEM.
 int packet_vlan_add(unsigned card, unsigned tag);

@@ -46,7 +46,7 @@ USES: list[tuple[str, str]] = [
     (r"modules/link/link\.[ch]", rf"{STD}|lwip/.*|(hal|net[a-z]+|link)\.h"),
     (r"modules/link/mod_link\.c", rf"{STD}|py/.*|(link|netsum)\.h"),
     (r"modules/packet/packetjoin\.[ch]", rf"{STD}|lwip/.*|(hal|net[a-z]+|packet[a-z]*)\.h"),
-    (r"modules/packet/packet(vlan|bridgecard)\.[ch]", rf"{STD}|(hal|netglue|packet[a-z]*)\.h"),
+    (r"modules/packet/packet(over|vlan|bridgecard)\.[ch]", rf"{STD}|(hal|netglue|packet[a-z]*)\.h"),
     (r"modules/packet/packet[a-z]*\.[ch]", rf"{STD}|(hal|netdev|packet[a-z]*)\.h"),
     (r"modules/packet/mod_packetrules\.c", rf"{STD}|py/.*|packetrules\.h"),
     (r"modules/packet/mod_packet\.c", rf"{STD}|py/.*|lwip/ip_addr\.h|(mod_netaddr|netcfg|packet[a-z]*)\.h"),

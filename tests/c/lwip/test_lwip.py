@@ -77,6 +77,7 @@ OUR_FLAGS = ["-Wall", "-Wextra", "-Werror"]
 def _sources() -> dict[Path, list[str]]:
     ours = [p for p in (ROOT / "modules/lwip").glob("*.c") if not p.name.startswith("mod_")]
     ours += [
+        ROOT / "modules/packet/packetover.c",
         ROOT / "modules/packet/packetvlan.c",
         ROOT / "modules/netdev/netdev.c",
         ROOT / "port/hal/copied.c",

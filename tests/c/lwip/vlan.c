@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "lwip/def.h"
+#include "modules/packet/packetover.h"
 #include "modules/packet/packetvlan.h"
 #include "netcfg.h"
 #include "netglue.h"
