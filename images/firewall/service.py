@@ -5,14 +5,16 @@ import asyncio
 import gc
 import sys
 import time
-from syslog import NOTICE, WARNING, Syslog, told
+from syslog import NOTICE, WARNING, Syslog
+from syslog import told as line_of
 
 import network
 import packet
 import ruleset
-from appliance import App, Settings, SettingsError
+from appliance import App, SettingsError
 from gateway import TABLES as SHARED
-from gateway import Gateway, Plan, counters, flows, measure, routes, rules
+from gateway import Gateway, Plan, commands, measure, told
+from gateway import reload as read_again
 from zones import TABLES, Zones, rule_set
 
 DEFAULTS = {
@@ -43,7 +45,7 @@ class Service:
         settings = self.app.settings
         for key in ("flows", "reload_s"):
             if getattr(settings, key) < 0:
-                self.app.fail("%s: %s: %d is less than 0" % (settings.file, key, getattr(settings, key)))
+                self.app.fail("%s: %s: %d is less than 0" % (settings.file or "settings", key, getattr(settings, key)))
         self.gateway = Gateway(settings.flows)
         # Cards that believe advertisements of routers, as boot arguments have it. None does until the file is read.
         self._automatic = [i for i, card in enumerate(network.route()) if card.ipconfig("autoconf6")]
@@ -51,38 +53,26 @@ class Service:
         if files is not None:
             files.have_changed(settings)  # since now
         try:
-            self._take(settings)
+            self._use(settings)
         except (ValueError, OSError, MemoryError) as exc:
-            self.app.fail(self._said(settings, exc))
+            self.app.fail(told(exc))
         self._measure()
 
     # ---- rules ----------------------------------------------------------------------------------
 
     def reload(self) -> bool:
         """Read the settings again. If something is wrong with them, or with rules, those before stay in force."""
-        app = self.app
-        start = time.ticks_ms()
-        settings = None
-        try:
-            settings = Settings(app.name, app.settings.defaults, app.settings.known)
-            self._take(settings)
-        except Exception as exc:  # of a file in Python anything
-            app.log.error("the rules stay as they were: %s", self._said(settings, exc))
-            return False
-        app.settings = settings
-        app.log.info("rules read again (%d ms)", time.ticks_diff(time.ticks_ms(), start))
-        return True
+        return read_again(self.app, self._use)
 
-    @staticmethod
-    def _said(settings: object, exc: Exception) -> str:
-        if isinstance(exc, SettingsError):
-            return str(exc)
-        if isinstance(exc, packet.RuleError):  # says which rule
-            return "%s: %s" % (settings.rules or "%s, ruleset.py" % settings.file, exc)
-        return "%s: %s" % (type(exc).__name__, exc)
+    def _use(self, settings: object) -> None:
+        """Have settings in force, or raise with all as it was."""
+        where = settings.rules or "%s, ruleset.py" % settings.file
+        try:
+            self._take(settings)
+        except packet.RuleError as exc:  # says which rule
+            raise SettingsError("%s: %s" % (where, exc))
 
     def _take(self, settings: object) -> None:
-        """Have settings in force, or raise with all as it was."""
         plan = Plan(settings, TABLES)
         cards = network.route()
         dhcp = [i for i, card in enumerate(cards) if card.ipconfig("dhcp4")]
@@ -145,7 +135,7 @@ class Service:
             cards = {number: name for name, number in self.gateway.plan.cards.items()}
             offset = time.time_ns() - time.ticks_us() * 1000
             for record in found:
-                text = told(record, cards)
+                text = line_of(record, cards)
                 if log is not None:
                     refused = record.text.startswith(("denied", "spoofed"))
                     log.put(WARNING if refused else NOTICE, offset + record.time_ns, text)
@@ -230,8 +220,7 @@ def run(files: object = None) -> None:
     service = Service.running = Service(files)
 
     async def main() -> None:
-        names = {"reload": service.reload, "routes": routes, "flows": flows, "counters": counters, "rules": rules}
-        task = asyncio.create_task(_commands(names))
+        task = asyncio.create_task(_commands(commands(reload=service.reload)))
         try:
             await service.serve()
         finally:

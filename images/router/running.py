@@ -38,14 +38,17 @@ class Router:
         self.names = NameSide(app, self.lan, clock)
 
     def start(self) -> None:
-        """Raises SettingsError, RuleError, OSError."""
+        """Raises SettingsError, OSError."""
         self.use(self.config)
         self._second()
 
     def use(self, config: Config) -> None:
-        """Raises SettingsError, RuleError, OSError; then those before stay in force."""
+        """Raises SettingsError, OSError; then those before stay in force."""
         served = self.lan.checked(config)
-        self.gateway.use(config.plan, rules(config))
+        try:
+            self.gateway.use(config.plan, rules(config))
+        except RuleError as exc:  # says which rule
+            raise appliance.SettingsError("%s: %s" % (config.plan.file, exc))
         self.lan.start(config, served)
         self.names.start(config)
         self.config = config
@@ -54,9 +57,13 @@ class Router:
         self.app.loop.call_later(_SECOND_MS, self._second)
         if self.to_reload:
             self.to_reload = False
-            again(self)
+            self.reload()
         self.gateway.refresh()
         self.names.refresh()
+
+    def reload(self) -> None:
+        """Read the file again; if it is wrong, all stays as it was."""
+        gateway.reload(self.app, lambda settings: self.use(Config(settings)))
 
 
 def rules(config: Config) -> object:
@@ -99,20 +106,6 @@ def reload() -> None:
     Router.running.to_reload = True
 
 
-def again(router: Router) -> None:
-    """Read the file again; if it is wrong, all stays as it was."""
-    app = router.app
-    try:
-        settings = appliance.Settings(app.name, app.settings.defaults, app.settings.known)
-        router.use(Config(settings))
-        app.settings = settings
-        app.log.info("read again")
-    except (appliance.SettingsError, RuleError) as exc:
-        app.log.error("the configuration stays as it was: %s", exc)
-    except Exception as exc:  # MemoryError, for one
-        app.log.error("the configuration stays as it was: %s: %s", type(exc).__name__, exc)
-
-
 def leases() -> None:
     """Addresses that are given away."""
     show_leases(Router.running.lan, clock())
@@ -123,30 +116,16 @@ def status() -> None:
     show_status(Router.running)
 
 
-def commands(router: Router) -> dict:
-    """What may be said to the console."""
-    return {
-        "leases": leases,
-        "status": status,
-        "reload": lambda: again(router),
-        "routes": gateway.routes,
-        "flows": gateway.flows,
-        "counters": gateway.counters,
-        "rules": gateway.rules,
-    }
-
-
 def run(more: dict | None = None) -> None:
     """Until the VM is asked for its end. more: commands beside."""
     app = appliance.PolledApp("router", DEFAULTS, gateway.TABLES + TABLES)
     try:
         router = Router.running = Router(app, Config(app.settings))
         router.start()
-    except (appliance.SettingsError, RuleError) as exc:
-        app.fail(str(exc))
+    except appliance.SettingsError as exc:
+        app.fail(gateway.told(exc))
     measures.add(app, router)
-    known = commands(router)
-    known.update(more or {})
+    known = gateway.commands(leases=leases, status=status, reload=router.reload, **(more or {}))
     Console(app.loop, "router", known)
     app.ready()
     app.log.info("routing between %d cards", len(router.config.plan.cards))

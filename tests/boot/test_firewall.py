@@ -307,7 +307,7 @@ def test_a_thousand_rules(boot: Boot, tmp_path: Path) -> None:
         assert edge.tcp("wan", "10.2.0.2", 1800) == OPEN
         assert edge.tcp("wan", "10.2.0.2", 1801, SILENT) == SILENT
         edge.vm.send(b"reload\n")
-        edge.vm.expect(r"info firewall: rules read again \((\d+) ms\)", timeout=fw.DEADLINE_S)
+        edge.vm.expect(r"info firewall: read again \((\d+) ms\)", timeout=fw.DEADLINE_S)
         print("read again in", edge.vm.match[1], "ms")
         assert edge.count("r800") == 1
 
@@ -441,7 +441,10 @@ def test_rules_change_while_packets_flow(boot: Boot, tmp_path: Path) -> None:
         thread.start()
         try:
             for text, said in (
-                (PYTHON + "rule(\n", "error firewall: the rules stay as they were: /rules.py: line 10: SyntaxError: "),
+                (
+                    PYTHON + "rule(\n",
+                    "error firewall: the configuration stays as it was: /rules.py: line 10: SyntaxError: ",
+                ),
                 (PYTHON + "forward[0] >> undefined\n", "/rules.py: line 9: NameError: name 'undefined' isn't defined"),
                 (
                     PYTHON.replace("dport=81", "dport=0x10000"),
@@ -454,7 +457,7 @@ def test_rules_change_while_packets_flow(boot: Boot, tmp_path: Path) -> None:
             put(vm, "/firewall.toml", 'rules = "/rules.py"\nreload_s = 1\n' + fw.FILE.replace("2001:db8:2::2", "::x"))
             vm.expect_exact("/firewall.toml: allow 1: destination: '::x' is no address", timeout=fw.WAIT_S)
             put(vm, "/firewall.toml", "reload_s = 1\n" + fw.FILE.replace('["outside", "inside"]', '"inside"'))
-            vm.expect_exact("info firewall: rules read again (", timeout=fw.WAIT_S)
+            vm.expect_exact("info firewall: read again (", timeout=fw.WAIT_S)
             assert (edge.tcp("wan", "10.2.0.2", 81, SILENT), edge.tcp("lan", "192.0.2.2", 80)) == (SILENT, OPEN)
             assert edge.tcp("wan", "10.2.0.2", 80, SILENT) == SILENT
             before = talk.answers
@@ -501,16 +504,18 @@ def test_floe_swap(boot: Boot, tmp_path: Path) -> None:
     ):
         assert edge.tcp("lan", "192.0.2.2", 80) == OPEN
         swap(edge.vm, "from packet import rule, drop\nforward = [rule(proto='tcp', dport=80) >> drop]\n" + REST)
-        edge.vm.expect_exact("info firewall: rules read again (", timeout=fw.WAIT_S)
+        edge.vm.expect_exact("info firewall: read again (", timeout=fw.WAIT_S)
         assert edge.tcp("lan", "192.0.2.2", 80, SILENT) == SILENT
         swap(edge.vm, "from packet import rule, drop\nforward = [rule(dport=80) >> drop]\n" + REST)
-        edge.vm.expect_exact("the rules stay as they were: /rom/firewall.toml, ruleset.py: chain 'forward', rule 3: ")
+        edge.vm.expect_exact(
+            "the configuration stays as it was: /rom/firewall.toml, ruleset.py: chain 'forward', rule 3: "
+        )
         edge.vm.expect_exact("dport needs proto='tcp', proto='udp' or both in its rule", timeout=fw.WAIT_S)
         assert edge.tcp("lan", "192.0.2.2", 80, SILENT) == SILENT
         assert "10.1.0.0/24" in edge.vm.exec("routes()") and "flows" in edge.vm.exec("flows()")
         assert "forwarded" in edge.vm.exec("rules(); counters()")
         swap(edge.vm, "forward = []\n" + REST)
-        edge.vm.expect_exact("info firewall: rules read again (", timeout=fw.WAIT_S)
+        edge.vm.expect_exact("info firewall: read again (", timeout=fw.WAIT_S)
         assert edge.tcp("lan", "192.0.2.2", 80) == OPEN
 
 
