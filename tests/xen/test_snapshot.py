@@ -51,4 +51,6 @@ def test_domains_go_on_from_a_state(vms: Vms, tmp_path: Path) -> None:
     until(lambda: "became 1\n" in log(waits), "the claimed one to go on", SLOW)
     assert floe("run", "-d", "--pool", "0", "--from", path).returncode == 0
     assert floe("stop", waits).returncode == 0
-    until(lambda: not domains() and not the_lab.call("ls -d /run/floe.* /run/floe-said.* 2>/dev/null"), "dom0 to be empty")
+    until(
+        lambda: not domains() and not the_lab.call("ls -d /run/floe.* /run/floe-said.* 2>/dev/null"), "dom0 to be empty"
+    )
