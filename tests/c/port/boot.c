@@ -2,7 +2,7 @@
 // port/boot/boot.c and paging.c run whole on the host: from a PVH start info to the tables that the monitor would
 // get. RAM is identity mapped here too, as far as the tables go. Commands: ram ADDR SIZE TYPE; module ADDR SIZE;
 // cmdline HEX; appended BYTES, behind the image; boot ARENA_PAGES;
-// xen MAKER (the second word of CPUID leaf 0): Xen runs this VM.
+// xen MAKER (the second word of CPUID leaf 0): Xen runs this VM; cpuid LEAVES EBX ECX, of leaf 7.
 
 #include "talk.h"
 
@@ -13,11 +13,11 @@
 #include "monitor/monitor.h"
 
 static floe_app_t fake_app;
-static uint64_t locked_pml4;
+static uint64_t locked_pml4, locked_cr4;
 
 static long fake_monitor_call(long fn, long a, long b, long c) {
-    (void)b;
     (void)c;
+    locked_cr4 = (uint64_t)b;
     locked_pml4 = fn == MONITOR_LOCK ? (uint64_t)a : locked_pml4;
     return 0;
 }
@@ -36,7 +36,7 @@ static pvh_start_info_t info = {.magic = PVH_MAGIC, .version = 1};
 static pvh_memmap_entry_t memmap[ENTRIES_MAX];
 static uint64_t modules[ENTRIES_MAX][4];
 static jmp_buf done;
-static uint32_t xen_maker;
+static uint32_t xen_maker, leaf_7[4], leaves;
 uint8_t monitor_hypercalls;
 
 void monitor_idt_init(void) {}
@@ -45,9 +45,13 @@ void boot_canary(void) {}
 void boot_acpi_read(uint64_t rsdp) { (void)rsdp; }
 
 void hal_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t r[4]) {
-    (void)subleaf;
     memset(r, 0, 16);
-    r[1] = leaf == 0 ? xen_maker : 0;
+    if (leaf == 0) {
+        r[0] = leaves;
+        r[1] = xen_maker;
+    } else if (leaf == 7 && subleaf == 0) {
+        memcpy(r, leaf_7, sizeof(leaf_7));
+    }
 }
 
 hal_hv_t hal_cpu_hypervisor(void) { return xen_maker != 0 ? HAL_HV_XEN : HAL_HV_NONE; }
@@ -156,6 +160,7 @@ static void boot(size_t arena_pages) {
     printf("arena %llx %llx %llx\n", (unsigned long long)monitor_arena_start, (unsigned long long)monitor_arena_end,
            (unsigned long long)monitor_arena_ptes);
     printf("hypercalls %x\n", monitor_hypercalls);
+    printf("cr4 %llx\n", (unsigned long long)locked_cr4);
     printf("total %llx\n", (unsigned long long)boot_ram_total);
 }
 
@@ -170,6 +175,10 @@ static void command(const talk_t *t) {
         fake_app.appended = talk_number(t, 1);
     } else if (talk_is(t, "xen")) {
         xen_maker = (uint32_t)talk_number(t, 1);
+    } else if (talk_is(t, "cpuid")) {
+        leaves = (uint32_t)talk_number(t, 1);
+        leaf_7[1] = (uint32_t)talk_number(t, 2);
+        leaf_7[2] = (uint32_t)talk_number(t, 3);
     } else if (talk_is(t, "cmdline")) {
         size_t len;
         unsigned char *p = talk_bytes(t, 1, &len);

@@ -82,6 +82,7 @@ class Tables:
     total: int = 0
     hypercalls: int = 0
     x87: int = 0
+    cr4: int = 0
     complaints: list[str] = field(default_factory=list)
 
     def rights(self, start: int, end: int) -> set[int]:
@@ -104,7 +105,7 @@ def boot(h: Harness, regions: Regions, *, modules: Regions = (), arena_pages: in
     t = Tables()
     for line in h.do("boot", arena_pages).split("\n"):
         word, *rest = line.split(" ")
-        if word in ("map", "table", "free", "arena", "total", "hypercalls", "x87"):
+        if word in ("map", "table", "free", "arena", "total", "hypercalls", "x87", "cr4"):
             numbers = [int(n, 16) for n in rest]
         if word == "map":
             t.maps.append((numbers[0], numbers[1], numbers[2]))
@@ -114,12 +115,8 @@ def boot(h: Harness, regions: Regions, *, modules: Regions = (), arena_pages: in
             t.free.append((numbers[0], numbers[1]))
         elif word == "arena":
             t.arena = (numbers[0], numbers[1], numbers[2])
-        elif word == "hypercalls":
-            t.hypercalls = numbers[0]
-        elif word == "total":
-            t.total = numbers[0]
-        elif word == "x87":
-            t.x87 = numbers[0]
+        elif word in ("hypercalls", "total", "x87", "cr4"):
+            setattr(t, word, numbers[0])
         else:
             t.complaints.append(line)
     return t
@@ -231,6 +228,31 @@ def test_under_xen_its_pages_are_memory(h: Harness, maker: bytes, instruction: i
     assert t.hypercalls == instruction
     assert t.rights(0xFEFF8000, 0xFF000000) == {RW}
     assert t.rights(0xFEE00000, 0xFEE01000) == {MMIO}
+
+
+SMEP, UMIP = 1 << 20, 1 << 11  # of CR4
+
+
+@pytest.mark.parametrize(
+    ("leaves", "ebx", "ecx", "cr4"),
+    [
+        (6, 0xFFFFFFFF, 0xFFFFFFFF, 0),  # what leaf 7 says there is another one's
+        (7, 0, 0, 0),
+        (7, 1 << 7, 0, SMEP),
+        (7, 0, 1 << 2, UMIP),
+        (7, 0xFFFFFFFF, 0xFFFFFFFF, SMEP | UMIP),
+        (7, ~(1 << 7) & 0xFFFFFFFF, ~(1 << 2) & 0xFFFFFFFF, 0),
+        (0x20, 1 << 7, 1 << 2, SMEP | UMIP),
+    ],
+)
+def test_what_the_processor_has_against_ring_3_is_switched_on(
+    h: Harness, leaves: int, ebx: int, ecx: int, cr4: int
+) -> None:
+    """With the page tables, and no other bit (Intel SDM vol. 3, 2.5; CPUID leaf 7)."""
+    h.do("cpuid", leaves, ebx, ecx)
+    t = boot(h, LAYOUTS["256 MiB"])
+    check(t, LAYOUTS["256 MiB"])
+    assert t.cr4 == cr4
 
 
 # Borders anywhere; the first region always holds the image.
