@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Verbs only; each does what is missing first. What they do is in tools/floe and port/port.mk.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests build wheel run test test-quick test-next test-fresh test-wheel check bench clean
+.PHONY: help setup setup-tests build wheel run test test-quick test-next test-fresh test-wheel check bench mutate clean
 PYTHON ?= python3
 PY := .venv/bin/python
 PYTEST := $(PY) -m pytest -c tools/pyproject.toml --rootdir=.
@@ -56,6 +56,9 @@ check: setup-tests ## format, lint, types, layering, size limits, docs
 
 bench: setup-tests ## measure, print JSON (minutes)
 	@$(PY) -m tests.bench
+
+mutate: setup-tests ## change lines of a copy, one at a time, and see whether a test notices (ARGS="--help"; hours)
+	@$(PY) -m tests.mutate $(ARGS)
 
 clean: ## remove what was built; fetched sources and .venv stay
 	@[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name upstream ! -name pypi -exec rm -rf {} +

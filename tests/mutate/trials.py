@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: MIT
+"""Which tests have to notice a mutant of which file: the nearest ones first, the guests last."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+FOLDERS = (
+    "port/monitor",
+    "port/boot",
+    "modules/virtio",
+    "modules/xen",
+    "modules/lwip",
+    "modules/tls",
+    "tools/floe/image",
+)
+LANGUAGES = (".c", ".S", ".py")  # a header's mutants are those of what includes it: it has none of its own
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Tests that run together. guests: they boot VMs, so that the port is compiled before them."""
+
+    tests: tuple[str, ...]
+    guests: bool = False
+
+
+_RING0 = Trial(("tests/target/security", "tests/boot/test_hello.py", "tests/target/test_protection.py"), guests=True)
+_START = Trial(("tests/boot/test_hello.py", "tests/target/test_machines.py", "tests/target/security"), guests=True)
+_TLS = Trial(("tests/target/test_tls.py",), guests=True)
+_SOCKETS = Trial(("tests/target/test_socket.py", "tests/target/test_lan.py"), guests=True)
+
+# The first pattern that a file matches has its trials; {0} is the file's name without its ending.
+_TRIALS: list[tuple[str, tuple[Trial, ...]]] = [
+    (r"port/monitor/.*", (Trial(("tests/c/port/test_port_monitor.py",)), _RING0)),
+    (r"port/boot/(boot|paging)\.c", (Trial(("tests/c/port/test_port_boot.py",)), _START)),
+    (r"port/boot/acpi\.c", (Trial(("tests/c/port/test_port_acpi.py",)), _START)),
+    (r"port/boot/.*", (_START,)),
+    (r"modules/virtio/.*", (Trial(("tests/c/virtio/test_{0}.py",)), Trial(("tests/c/virtio",)))),
+    (r"modules/xen/.*", (Trial(("tests/c/xen/test_{0}.py",)), Trial(("tests/c/xen",)))),
+    (r"modules/lwip/mod_.*", (_SOCKETS,)),
+    (r"modules/lwip/.*", (Trial(("tests/c/lwip",)), _SOCKETS)),
+    (r"modules/tls/.*", (_TLS,)),
+    (r"tools/floe/image/.*", (Trial(("tests/tools/image/test_{0}.py",)), Trial(("tests/tools/image",)))),
+]
+
+
+def trials(top: Path, file: str) -> list[Trial]:
+    """What is run for a mutant of this file, in turn, until something fails. Tests that are not there are left out."""
+    name = PurePosixPath(file).stem
+    found = next(listed for pattern, listed in _TRIALS if re.fullmatch(pattern, file))
+    named = [Trial(tuple(test.format(name) for test in trial.tests), trial.guests) for trial in found]
+    there = [Trial(tuple(test for test in trial.tests if (top / test).exists()), trial.guests) for trial in named]
+    return [trial for trial in there if trial.tests]
