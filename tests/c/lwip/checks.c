@@ -365,6 +365,9 @@ int main(int argc, char **argv) {
         {"copied_keys", copied_keys},
         {"copied_datagrams", copied_datagrams},
         {"copied_routers", copied_routers},
+        {"joined", joined},
+        {"time_wait_most", time_wait_most},
+        {"random_numbers", random_numbers},
     };
     for (unsigned i = 0; i < HAL_ARRAY_LEN(checks); i++) {
         if (argc == 1) {

@@ -45,4 +45,8 @@ void ports(void);
 void backlog(void);
 void time_wait(void);
 
+void joined(void); // checks of joined.c
+void time_wait_most(void);
+void random_numbers(void);
+
 #endif

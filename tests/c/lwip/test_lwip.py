@@ -57,6 +57,9 @@ CHECKS = [
     "copied_keys",
     "copied_datagrams",
     "copied_routers",
+    "joined",
+    "time_wait_most",
+    "random_numbers",
 ]
 FLAGS = [
     "-g",

@@ -210,6 +210,17 @@ static void cmd_read(void) {
     printf("\n");
 }
 
+// What lies in a buffer before the device writes it.
+static void cmd_look(void) {
+    const fake_chain_t *c = chain((uint32_t)num(3));
+    for (unsigned i = 0; i < c->count; i++) {
+        if (c->seg[i].writable) {
+            fake_hex(c->seg[i].base, c->seg[i].len);
+        }
+    }
+    printf("\n");
+}
+
 static void cmd_fill(void) {
     size_t len;
     uint8_t *p = unhex(4, &len);
@@ -353,6 +364,7 @@ static const struct {
     {"msix", cmd_msix},
     {"next", cmd_next},
     {"read", cmd_read},
+    {"look", cmd_look},
     {"fill", cmd_fill},
     {"used", cmd_used},
     {"usedidx", cmd_usedidx},

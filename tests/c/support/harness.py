@@ -189,6 +189,10 @@ class Device:
     def read(self, queue: int, chain: Chain) -> bytes:
         return bytes.fromhex(self.h.do("read", self.index, queue, chain.head))
 
+    def look(self, queue: int, chain: Chain) -> bytes:
+        """What lies in a chain's writable buffers before anything is written there."""
+        return bytes.fromhex(self.h.do("look", self.index, queue, chain.head))
+
     def fill(self, queue: int, chain: Chain, data: bytes) -> None:
         self.h.do("fill", self.index, queue, chain.head, data.hex())
 

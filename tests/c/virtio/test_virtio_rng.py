@@ -76,6 +76,16 @@ def test_refresh_after_a_minute_only(h: Harness, dev: Device) -> None:
         h.do("run")
 
 
+def test_a_seed_is_not_kept(h: Harness, dev: Device) -> None:
+    """Where the device wrote it: the buffer is the next request's, too."""
+    assert probe(h) == 1
+    answer(dev, SEED)
+    assert h.number("run") == 1 and entropy(h) == [SEED.hex()]
+    h.do("hal", "advance", 2 * MINUTE_NS)
+    h.do("run")
+    assert dev.look(0, dev.take(0)) == bytes(64)
+
+
 def test_one_request_at_a_time(h: Harness, dev: Device) -> None:
     assert probe(h) == 1
     for _ in range(10):
