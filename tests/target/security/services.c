@@ -184,6 +184,13 @@ static void sgdt(void) {
     __asm__ volatile("sgdt %0" : "=m"(hidden));
 }
 
+// What firmware left to the two controllers of old would come as vector 8, which is the double fault's.
+static void old_controllers(void) {
+    hal_irq_init();
+    say("masked %x %x\n", (unsigned)hal_in8(0x21), (unsigned)hal_in8(0xa1));
+    hal_exit(0);
+}
+
 static const struct {
     const char *name;
     void (*run)(void);
@@ -208,6 +215,7 @@ static const struct {
     {"port_of_power", port_of_power},
     {"last_port", last_port},
     {"interrupts_on", interrupts_on},
+    {"old_controllers", old_controllers},
     {"arena_write", arena_write},
     {"arena_call", arena_call},
     {"sgdt", sgdt},

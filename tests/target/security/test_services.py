@@ -83,6 +83,13 @@ def test_ports_and_interrupts_stay_ring_0_s(run: Callable[[str], Guest]) -> None
     assert run("interrupts_on").console_text == "ready\nflags 0\n"
 
 
+@pytest.mark.parametrize("machine", ["microvm", "pc", "q35"])
+def test_the_controllers_of_old_interrupt_nobody(boot: Boot, guest: Path, machine: str) -> None:
+    vm = boot(guest, deadline_s=30, args=("old_controllers",), machine=machine)
+    assert vm.wait() == 0
+    assert vm.console_text.endswith("ready\nmasked ff ff\n")
+
+
 def test_the_arena_is_writable_or_executable(run: Callable[[str], Guest], guest: Path) -> None:
     assert panicked(run("arena_write"), "arena_write", guest) == "forbidden write"
     vm = run("arena_call")
