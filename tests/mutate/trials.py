@@ -37,6 +37,7 @@ _TRIALS: list[tuple[str, tuple[Trial, ...]]] = [
     (r"port/monitor/.*", (Trial(("tests/c/port/test_port_monitor.py",)), _RING0)),
     (r"port/boot/(boot|paging)\.c", (Trial(("tests/c/port/test_port_boot.py",)), _START)),
     (r"port/boot/acpi\.c", (Trial(("tests/c/port/test_port_acpi.py",)), _START)),
+    (r"port/boot/canary\.c", (Trial(("tests/target/test_protection.py",), guests=True),)),
     (r"port/boot/.*", (_START,)),
     (r"modules/virtio/.*", (Trial(("tests/c/virtio/test_{0}.py",)), Trial(("tests/c/virtio",)))),
     (r"modules/xen/.*", (Trial(("tests/c/xen/test_{0}.py",)), Trial(("tests/c/xen",)))),
