@@ -78,6 +78,7 @@ COMMANDS = [
     ("lab xen fly", 125, "No such command 'fly'", "floe lab xen --help"),
     ("fly", 125, "No such command 'fly'", "floe --help"),
     ("inspect nothere.elf", 127, "no such file: nothere.elf", ""),
+    ("inspect --json --sbom ok.py", 125, "--json and --sbom: one of them", "floe inspect --sbom ELF"),
     ("inspect empty", 127, "cannot read empty", ""),
     ("inspect text.txt", 126, "text.txt is not an image that floe boots: it is no ELF file", "floe build APP"),
     ("new empty", 125, "empty exists already", "another name"),

@@ -12,6 +12,7 @@ from typing import Any
 from floe import __version__
 from floe.build import kernels, port_archive
 from floe.build.contents import Contents
+from floe.setup.upstream import unpacked_from
 
 # What upstream keeps in lib/ of MicroPython's own archive: no pin of theirs in upstream.toml.
 _DISK_UPSTREAM = (("littlefs", "2.8", "BSD-3-Clause"), ("FatFs", "R0.13c", "BSD-1-Clause"))
@@ -56,13 +57,20 @@ def describe(contents: Contents, mpy_sizes: Mapping[str, int], kernel: kernels.E
             {"name": package.name, "version": package.version, "licence": package.licence, "sha256": package.sha256}
             for package in contents.packages
         ],
-        "upstream": [
-            {"name": name, "version": version, "licence": licence} for name, version, licence in _upstream(held)
-        ],
+        "upstream": _upstream(held),
     }
 
 
-def _upstream(modules: set[str]) -> list[tuple[str, str, str]]:
-    """Name, version and licence of each upstream project that has code in an image with these modules."""
-    pins = [pin for pin in port_archive.pins() if not pin.modules or modules & set(pin.modules)]
-    return [*((pin.name, pin.version, pin.licence) for pin in pins), *(_DISK_UPSTREAM if "vfs" in modules else ())]
+def _upstream(modules: set[str]) -> list[dict[str, Any]]:
+    """Each upstream project that has code in an image with these modules: name, version and licence, the archive that
+    it was unpacked from, and the patches to it, by their names."""
+    found: list[dict[str, Any]] = []
+    for pin in port_archive.pins():
+        if not pin.modules or modules & set(pin.modules):
+            part = {"name": pin.name, "version": pin.version, "licence": pin.licence}
+            sha256 = unpacked_from(port_archive.UPSTREAM / pin.name, pin)
+            patches = [patch.path.stem for patch in pin.patches]
+            found.append(part | ({"sha256": sha256} if sha256 else {}) | ({"patches": patches} if patches else {}))
+    if "vfs" in modules:
+        found += [{"name": name, "version": version, "licence": licence} for name, version, licence in _DISK_UPSTREAM]
+    return found

@@ -18,6 +18,7 @@ from pathlib import Path
 from floe.build import bases, bytecode, config, contents, kernels, link, port_archive, report, sources
 from floe.errors import BuildError, FloeError, NotFound, UsageError
 from floe.setup.pins import RELEASE, chosen_release, load_pins
+from floe.setup.upstream import STAMP
 
 PLATFORM = "linux_x86_64"  # mpy-cross is linked statically: any glibc, and others
 PIP_TIMEOUT_S = 300
@@ -89,9 +90,11 @@ def _bases() -> Iterator[Path]:
 
 
 def _licences() -> Iterator[Path]:
+    """And what else is told of upstream's sources."""
     for pin in load_pins(port_archive.ROOT / "port" / "upstream.toml"):
         folder = port_archive.UPSTREAM / pin.name
-        yield from _relative(folder / name for name in _LICENCES if (folder / name).is_file())
+        yield from _relative(folder / name for name in (*_LICENCES, STAMP) if (folder / name).is_file())
+        yield from _relative(patch.path for patch in pin.patches)  # an image says which there are
 
 
 def _of_archives() -> Iterator[Path]:

@@ -55,6 +55,7 @@ class _Part(msgspec.Struct):
     version: str
     licence: str
     sha256: str = ""
+    patches: list[str] = []
 
 
 class _Content(msgspec.Struct):

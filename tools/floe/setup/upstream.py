@@ -133,11 +133,17 @@ class Fetcher:
             tree.rename(target)
 
 
-def _stamped(target: Path, pin: Pin) -> bool:
+def unpacked_from(target: Path, pin: Pin) -> str:
+    """The sha256 of the archive that lies unpacked there with all of its patches; "" where it does not."""
     try:
-        return (target / STAMP).read_text() in pin.stamps.values()
+        stamp = (target / STAMP).read_text()
     except (OSError, UnicodeDecodeError):
-        return False
+        return ""
+    return next((sha256 for sha256, text in pin.stamps.items() if text == stamp), "")
+
+
+def _stamped(target: Path, pin: Pin) -> bool:
+    return bool(unpacked_from(target, pin))
 
 
 def _apply(patch: Patch, tree: Path) -> None:
