@@ -251,7 +251,7 @@ def test_a_loop_of_the_scripts_own(boot: Boot, tmp_path: Path) -> None:
     assert code == 0 and text == "whole True\n"
     d.type("\x02", PROMPT)
     goes_on(d)
-    d.type("end = True\r", "over True\nservice ends\n")
+    d.type("end = True\r", "over True\r\nservice ends\r\n")
 
 
 def test_a_loop_of_the_scripts_own_ends_in_order(boot: Boot, tmp_path: Path) -> None:
