@@ -12,10 +12,11 @@ typedef enum {
     PACKET_REF_FRAME, // stands for a received frame
     PACKET_REF_SMALL, // has room for headers; the rest of the frame is its parent's
     PACKET_REF_LARGE, // has room for an ICMP error
+    PACKET_REF_HELD,  // has room for a fragment that waits (packethold.h)
     PACKET_REF_KINDS
 } packet_ref_kind_t;
 
-enum { PACKET_SMALL_ROOM = 256, PACKET_LARGE_ROOM = 1344 };
+enum { PACKET_SMALL_ROOM = 256, PACKET_LARGE_ROOM = 1344, PACKET_HELD_ROOM = 1592 };
 
 typedef struct packet_ref {
     struct packet_ref *next; // the next free one
@@ -30,8 +31,10 @@ typedef struct {
     packet_ref_t *free[PACKET_REF_KINDS];
 } packet_pool_t;
 
-// False: no memory.
+// Those of all kinds but PACKET_REF_HELD. False: no memory.
 bool packet_pool_init(packet_pool_t *pool);
+// Those of one kind, once. False: no memory, there are none.
+bool packet_pool_fill(packet_pool_t *pool, packet_ref_kind_t kind);
 // One reference. NULL: none is free. With a parent, which gets one more.
 packet_ref_t *packet_ref_get(packet_pool_t *pool, packet_ref_kind_t kind, packet_ref_t *parent);
 // Give up one reference; the last frees it and gives up its parent's. Returns the received frame that nobody has any

@@ -43,6 +43,7 @@ static packet_step_t note(packet_pass_t *s, const packet_t *p) {
     if (s->look.flow != NULL) {
         s->look.flow->mark = p->key.mark;
     }
+    s->noted = s->look.flow != NULL && !s->look.passing;
     return PACKET_GOES;
 }
 
@@ -60,6 +61,9 @@ packet_step_t packet_filter_came(packet_pass_t *s, packet_t *p) {
     packet_step_t step = ask(s, p, PACKET_PREROUTING, &v);
     if (step != PACKET_GOES || s->flows == NULL) {
         return step;
+    }
+    if (s->look.early && s->may_wait && packet_rules_in_use() != NULL) {
+        return PACKET_EARLY;
     }
     if (v.kind == PACKET_DNAT && begins(s)) {
         packet_nat_t to = {.first = v.port, .last = v.port};

@@ -14,7 +14,9 @@ typedef struct {
     packet_flows_t *flows; // NULL: none are kept
     uint64_t now_ns;
     packet_look_t look;
+    bool may_wait;   // it can be held where it is PACKET_EARLY
     bool to_another; // a rule gave a new flow another destination
+    bool noted;      // in its flow, or as a new one
     uint8_t reject;  // PACKET_REJECT_*, where a step says so
 } packet_pass_t;
 
@@ -23,6 +25,7 @@ typedef enum {
     PACKET_STOPS,   // a rule says so
     PACKET_REFUSED, // the same, and the sender is told
     PACKET_NO_FLOW, // there is no room for its flow, or no port
+    PACKET_EARLY,   // prerouting let it pass; the rest is for the first fragment of its datagram to say
 } packet_step_t;
 
 // It came in: which flow it is of; rules of prerouting; its destination as the flow has it.

@@ -28,7 +28,14 @@ static packet_frag_t *find_datagram(packet_flows_t *t, const packet_look_t *look
 }
 
 static uint8_t look_later_fragment(packet_flows_t *t, const packet_t *p, packet_look_t *look) {
-    packet_frag_t *datagram = packet_frag_read(p, &look->fragment, &look->piece) ? find_datagram(t, look) : NULL;
+    bool read = packet_frag_read(p, &look->fragment, &look->piece);
+    packet_frag_t *datagram = read ? find_datagram(t, look) : NULL;
+    if (read && datagram == NULL) {
+        uint64_t source;
+        memcpy(&source, p->key.src, sizeof source); // of IPv4 all of it
+        look->from = packet_table_hash(t, &source, 1);
+        look->early = true;
+    }
     packet_flow_t *f = datagram == NULL ? NULL : &t->flow[datagram->flow];
     bool known = f != NULL && f->used && f->number == datagram->number;
     packet_frag_fit_t fit = known ? packet_frag_fit(datagram, &look->piece) : PACKET_FRAG_SEEN;
@@ -139,7 +146,7 @@ void packet_flow_look(packet_flows_t *t, packet_t *p, uint64_t now_ns, packet_lo
     t->now = now_ns > t->now ? now_ns : t->now;
     look->flow = look->over = NULL;
     look->dir = PACKET_DIR_FIRST;
-    look->passing = look->follows = false;
+    look->passing = look->follows = look->early = false;
     look->state = look_at(t, p, look);
     t->stats.invalid += look->state == PACKET_INVALID;
     p->key.state = look->state;

@@ -84,6 +84,8 @@ typedef struct {
     uint8_t dir;   // PACKET_DIR_FIRST, PACKET_DIR_REPLY
     bool passing;  // it leaves no trace in its flow
     bool follows;  // a later fragment of a datagram whose first one was accepted: no rule need see it
+    bool early;    // a later fragment of a datagram whose first one was not seen; state is INVALID
+    uint64_t from; // where `early`: a hash of who sends it, of IPv6 the /64, that nobody can foresee
 } packet_look_t;
 
 // Bytes of memory for so many flows; 0: more than PACKET_FLOWS_MAX, or none.

@@ -27,6 +27,7 @@ const char *const packet_stat_names[PACKET_N_COUNT] = {
     [PACKET_N_SEGMENTED] = "segmented", [PACKET_N_UNREACHABLE] = "unreachable",
     [PACKET_N_NO_ROOM] = "no_room",     [PACKET_N_CARD_FULL] = "card_full",
     [PACKET_N_ICMP] = "icmp",           [PACKET_N_ICMP_LIMITED] = "icmp_limited",
+    [PACKET_N_HELD] = "held",           [PACKET_N_HELD_LOST] = "held_lost",
 };
 
 static const uint8_t zero[16];
@@ -37,6 +38,14 @@ bool packet_fwd_init(packet_fwd_t *w, const packet_host_t *host, size_t routes_l
     w->errors.left = PACKET_ERRORS_BURST;
     packet_neigh_init(&w->neigh);
     return packet_routes_init(&w->routes, routes_limit) && packet_pool_init(&w->base.pool);
+}
+
+void packet_fwd_track(packet_fwd_t *w, packet_flows_t *flows) {
+    packet_hold_forget(&w->hold, &w->base); // each table has a hash of its own
+    w->flows = flows;
+    if (flows != NULL && !w->can_hold) {
+        w->can_hold = packet_pool_fill(&w->base.pool, PACKET_REF_HELD); // without memory for it nothing waits
+    }
 }
 
 static packet_fate_t drop(packet_fwd_t *w, packet_stat_t why) {
@@ -133,7 +142,8 @@ static void output(packet_fwd_t *w, const packet_hop_t *hop, unsigned family, co
     if (mac != NULL) {
         memcpy(eth, mac, NETDEV_MAC_LEN);
         packet_send(&w->base, hop->card, f);
-    } else if (!packet_neigh_hold(&w->neigh, &w->base, hop->card, family, next, f)) {
+    } else if (w->copy != NULL || // who has waited does not again: next hops that nobody has would take all the room
+               !packet_neigh_hold(&w->neigh, &w->base, hop->card, family, next, f)) {
         w->base.count[PACKET_N_NO_ROOM]++;
         packet_base_put(&w->base, f->cookie);
     }
@@ -221,19 +231,28 @@ static void count_hop(packet_t *p) {
     packet_put16(p->ip + 10, sum + (sum >= 0xffff));
 }
 
-// Hand a packet that may go on over to its card.
-static packet_fate_t pass_on(packet_fwd_t *w, packet_t *p, const packet_hop_t *hop, packet_pass_t *s) {
-    packet_key_t *k = &p->key;
+// A reference to a received frame, which stays here. NULL: there is no room.
+static packet_ref_t *keep(packet_fwd_t *w, const packet_t *p) {
     packet_ref_t *ref = packet_ref_get(&w->base.pool, PACKET_REF_FRAME, NULL);
-    if (ref == NULL || !w->base.host->keep(k->in, p->frame->nsegs)) {
+    if (ref == NULL || !w->base.host->keep(p->key.in, p->frame->nsegs)) {
         if (ref != NULL) {
             packet_ref_put(&w->base.pool, ref);
         }
-        return drop(w, PACKET_N_NO_ROOM);
+        return NULL;
     }
-    ref->card = k->in;
+    ref->card = p->key.in;
     ref->pieces = (uint8_t)p->frame->nsegs;
     ref->cookie = p->frame->cookie;
+    return ref;
+}
+
+// Hand a packet that may go on over to its card.
+static packet_fate_t pass_on(packet_fwd_t *w, packet_t *p, const packet_hop_t *hop, packet_pass_t *s) {
+    packet_key_t *k = &p->key;
+    packet_ref_t *ref = w->copy != NULL ? w->copy : keep(w, p);
+    if (ref == NULL) {
+        return drop(w, PACKET_N_NO_ROOM);
+    }
     packet_step_t step = packet_filter_leaves(s, p, w->base.card[hop->card].ip4);
     if (step != PACKET_GOES) {
         (void)stop(w, p, step, s);
@@ -291,28 +310,69 @@ static bool is_lease(const packet_fwd_t *w, const packet_key_t *k) {
            k->fragment == PACKET_WHOLE && memcmp(w->base.card[k->in].ip4, none, sizeof none) == 0;
 }
 
-static packet_fate_t route(packet_fwd_t *w, packet_t *p) {
+// A fragment that came before its first one waits for that, as a copy.
+static packet_fate_t hold(packet_fwd_t *w, const packet_t *p, const packet_look_t *look) {
+    bool held = packet_hold_put(&w->hold, &w->base, p, &look->fragment, look->from);
+    return drop(w, held ? PACKET_N_HELD : PACKET_N_HELD_LOST);
+}
+
+static packet_fate_t route(packet_fwd_t *w, packet_t *p, packet_pass_t *s) {
     packet_key_t *k = &p->key;
-    packet_pass_t s = {.flows = w->flows, .now_ns = w->base.now_ns};
     if (is_own(w, k)) {
         return drop(w, PACKET_N_SPOOFED);
     }
-    packet_step_t step = packet_filter_came(&s, p);
+    packet_step_t step = packet_filter_came(s, p);
     if (step != PACKET_GOES) {
-        return stop(w, p, step, &s);
+        return step == PACKET_EARLY ? hold(w, p, &s->look) : stop(w, p, step, s);
     }
     const packet_hop_t *hop = packet_route_find(&w->routes, k->family, k->dst);
     if (on_link_only(k) || is_lease(w, k) ||
         (hop != NULL &&
          (hop->kind == PACKET_ROUTE_LOCAL || (hop->kind == PACKET_ROUTE_BROADCAST && hop->card == k->in)))) {
-        step = packet_filter_input(&s, p);
+        step = packet_filter_input(s, p);
         w->base.count[PACKET_N_LOCAL] += step == PACKET_GOES;
-        return step == PACKET_GOES ? PACKET_PASSED : stop(w, p, step, &s);
+        return step == PACKET_GOES ? PACKET_PASSED : stop(w, p, step, s);
     }
     if (is_martian(k)) {
         return drop(w, PACKET_N_MARTIAN);
     }
-    return packet_fwd_offloads(p) ? forward(w, p, hop, &s) : drop(w, PACKET_N_BAD);
+    return packet_fwd_offloads(p) ? forward(w, p, hop, s) : drop(w, PACKET_N_BAD);
+}
+
+// The fragments that have waited for a first one, which was accepted, go its way.
+static void release(packet_fwd_t *w, const packet_frag_key_t *key) {
+    packet_ref_t *ref;
+    while ((ref = packet_hold_take(&w->hold, &w->base, key)) != NULL) {
+        packet_held_t *held = (packet_held_t *)(void *)packet_ref_data(ref);
+        unsigned card = held->card;
+        packet_t p;
+        netdev_frame_t f = {.nsegs = 1, .cookie = ref};
+        packet_pass_t s = {.flows = w->flows, .now_ns = w->base.now_ns};
+        f.seg[0] = (netdev_seg_t){held->frame, held->len};
+        packet_fate_t fate = PACKET_DROPPED;
+        if (packet_parse(&p, &f, held->card) == PACKET_PARSED) { // as it was before
+            p.key.vlan = w->base.card[card].vlan;
+            w->copy = ref;
+            fate = route(w, &p, &s);
+            w->copy = NULL;
+        }
+        if (fate == PACKET_PASSED) {
+            w->base.host->deliver(card, &f);
+        }
+        if (fate != PACKET_KEPT) {
+            packet_base_put(&w->base, ref);
+        }
+    }
+}
+
+static packet_fate_t came(packet_fwd_t *w, packet_t *p) {
+    packet_pass_t s = {.flows = w->flows, .now_ns = w->base.now_ns, .may_wait = true};
+    bool awaited = w->hold.count > 0 && p->key.fragment == PACKET_FIRST_FRAGMENT;
+    packet_fate_t fate = route(w, p, &s);
+    if (awaited && s.noted) {
+        release(w, &s.look.fragment);
+    }
+    return fate;
 }
 
 packet_fate_t packet_fwd_frame(packet_fwd_t *w, unsigned card, netdev_frame_t *f, uint64_t now_ns) {
@@ -333,7 +393,7 @@ packet_fate_t packet_fwd_frame(packet_fwd_t *w, unsigned card, netdev_frame_t *f
     switch (packet_parse(&p, f, (uint8_t)card)) {
         case PACKET_PARSED:
             p.key.vlan = w->base.card[card].vlan;
-            return many ? group(w, &p) : route(w, &p);
+            return many ? group(w, &p) : came(w, &p);
         case PACKET_BAD:
             return drop(w, PACKET_N_BAD);
         case PACKET_SPLIT: // no card does that with headers; no rule would see it
@@ -374,9 +434,15 @@ bool packet_fwd_run(packet_fwd_t *w, uint64_t now_ns) {
 
 void packet_fwd_copied(packet_fwd_t *w, const uint64_t seed[2]) {
     packet_neigh_forget(&w->neigh, &w->base);
+    packet_hold_forget(&w->hold, &w->base);
     if (w->flows != NULL) {
         packet_flow_reseed(w->flows, seed);
     }
 }
 
 uint64_t packet_fwd_deadline(const packet_fwd_t *w) { return packet_neigh_deadline(&w->neigh); }
+
+void packet_fwd_age(packet_fwd_t *w, uint64_t now_ns) {
+    w->base.now_ns = now_ns;
+    packet_hold_age(&w->hold, &w->base);
+}

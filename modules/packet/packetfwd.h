@@ -6,6 +6,7 @@
 #define FLOE_PACKETFWD_H
 
 #include "packetfilter.h"
+#include "packethold.h"
 #include "packethost.h"
 #include "packeticmp.h"
 #include "packetneigh.h"
@@ -16,7 +17,10 @@ typedef struct {
     packet_routes_t routes;
     packet_neigh_t neigh;
     packet_bucket_t errors;
-    packet_flows_t *flows; // the caller's to set; NULL: none are kept
+    packet_hold_t hold;
+    bool can_hold;
+    packet_ref_t *copy;    // of such a frame, while it goes through; NULL: the frame is a received one
+    packet_flows_t *flows; // NULL: none are kept
 } packet_fwd_t;
 
 typedef enum {
@@ -27,6 +31,8 @@ typedef enum {
 
 // Set up; cards are the caller's to fill in (base.card). False: no memory, and it is of no use.
 bool packet_fwd_init(packet_fwd_t *w, const packet_host_t *host, size_t routes_limit);
+// Keep flows in this table, the caller's; NULL: none.
+void packet_fwd_track(packet_fwd_t *w, packet_flows_t *flows);
 // A received frame.
 packet_fate_t packet_fwd_frame(packet_fwd_t *w, unsigned card, netdev_frame_t *f, uint64_t now_ns);
 // What a card said of a received frame, made such that another one can be asked for it. False: it cannot be.
@@ -39,5 +45,7 @@ void packet_fwd_copied(packet_fwd_t *w, const uint64_t seed[2]);
 // What waits: to be called when neighbours may be known, and by the deadline. True: something was sent.
 bool packet_fwd_run(packet_fwd_t *w, uint64_t now_ns);
 uint64_t packet_fwd_deadline(const packet_fwd_t *w);
+// Fragments that wait in vain are given up: to be called now and then.
+void packet_fwd_age(packet_fwd_t *w, uint64_t now_ns);
 
 #endif

@@ -32,6 +32,8 @@ typedef struct {
     // Send a frame whose cookie is a packet_ref_t. 0: packet_send_done() follows when it has left. Else it is not
     // taken, and as it was.
     int (*send)(unsigned card, netdev_frame_t *f);
+    // A copy of a frame that this card received a while ago is for this machine; it stays the engine's.
+    void (*deliver)(unsigned card, const netdev_frame_t *f);
 } packet_host_t;
 
 // What became of packets. In the order of packet_stat_names.
@@ -53,6 +55,8 @@ typedef enum {
     PACKET_N_TOO_BIG,      // for the link, and may not be cut
     PACKET_N_FRAGMENTED,   // was cut
     PACKET_N_SEGMENTED,    // TCP that the card cannot cut itself
+    PACKET_N_HELD,         // later fragments that waited for their first one
+    PACKET_N_HELD_LOST,    // those for which there was no room, or that waited in vain
     PACKET_N_UNREACHABLE,  // nobody answered for the next hop
     PACKET_N_NO_ROOM,      // too many wait for an answer, or are in flight
     PACKET_N_CARD_FULL,    // the card takes no more

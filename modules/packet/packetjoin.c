@@ -23,7 +23,10 @@
 enum { IP6_NET_BITS = 64, AUTOMATIC_MAX = NETDEV_MAX * (4 + 2 * LWIP_IPV6_NUM_ADDRESSES) + 1 };
 enum { FLOWS_LEAST = 1024, FLOWS_MOST = 65536, AGE_WORK = 2048 };
 enum { ROUTES_SHARE = 8, FLOWS_SHARE = 8 }; // of RAM
-#define LOOK_NS 100000000ull                // how often the cards' addresses are looked at
+#define CHECK_ALL \
+    (NETIF_CHECKSUM_CHECK_IP | NETIF_CHECKSUM_CHECK_UDP | NETIF_CHECKSUM_CHECK_TCP | NETIF_CHECKSUM_CHECK_ICMP | \
+     NETIF_CHECKSUM_CHECK_ICMP6)
+#define LOOK_NS 100000000ull // how often the cards' addresses are looked at
 
 // What routes are made from.
 typedef struct {
@@ -135,6 +138,22 @@ static int send(unsigned card, netdev_frame_t *f) {
     int r = nettx_forward(glue_of(card), f);
     f->cookie = cookie;
     return r;
+}
+
+static void deliver(unsigned card, const netdev_frame_t *f) {
+    netglue_t *g = glue_of(card);
+    struct pbuf *p = pbuf_alloc(PBUF_RAW, (u16_t)f->seg[0].len, PBUF_RAM);
+    if (p == NULL) {
+        g->dev->stats.rx_dropped++;
+        return;
+    }
+    memcpy(p->payload, f->seg[0].base, f->seg[0].len);
+    g->netif.chksum_flags = g->gen_flags | CHECK_ALL;
+    netglue_sender = (const uint8_t *)p->payload + NETDEV_MAC_LEN;
+    if (g->netif.input(p, &g->netif) != ERR_OK) {
+        pbuf_free(p);
+    }
+    netglue_sender = NULL;
 }
 
 static void forwarded(void *cookie) {
@@ -298,7 +317,7 @@ int packet_join_track(uint32_t flows) {
     }
     hal_entropy_get(seed, sizeof seed);
     free(engine->flows);
-    engine->flows = packet_flow_init(memory, flows, seed);
+    packet_fwd_track(engine, packet_flow_init(memory, flows, seed));
     nettx_heard = heard;
     return 0;
 }
@@ -323,6 +342,7 @@ static netglue_fate_t intercept(netglue_t *g, netdev_frame_t *f, uint64_t now) {
         update(false);
         if (engine->flows != NULL) {
             packet_flow_age(engine->flows, now, AGE_WORK);
+            packet_fwd_age(engine, now);
         }
     }
     follow_rules();
@@ -341,7 +361,7 @@ static uint64_t deadline(void *arg) {
 }
 
 static bool start(void) {
-    static const packet_host_t host = {neighbour, ask, keep, give_back, send};
+    static const packet_host_t host = {neighbour, ask, keep, give_back, send, deliver};
     static hal_event_source_t source = {.run = run, .deadline = deadline};
     packet_fwd_t *w = malloc(sizeof *w);
     if (w == NULL || !packet_fwd_init(w, &host, hal_mem_total() / ROUTES_SHARE)) {

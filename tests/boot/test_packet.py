@@ -13,8 +13,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from scapy.layers.inet import ICMP, IP, UDP
-from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6TimeExceeded, IPv6
+from scapy.layers.inet import ICMP, IP, UDP, fragment
+from scapy.layers.inet6 import (
+    ICMPv6DestUnreach,
+    ICMPv6EchoReply,
+    ICMPv6EchoRequest,
+    ICMPv6TimeExceeded,
+    IPv6,
+    IPv6ExtHdrFragment,
+    fragment6,
+)
 from scapy.packet import Raw
 
 from floe.testing import Boot
@@ -205,6 +213,26 @@ def test_connections_from_inside_alone(firewall: Router, tmp_path: Path) -> None
     assert flow["replied"] and flow["reply_bytes"] > LARGE
     said = firewall.ask("counters")
     assert said["filtered"] >= 1 and said["no_flow"] == said["bad"] == said["no_route"] == 0
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_fragments_in_reverse_order(firewall: Router, version: int) -> None:
+    """They wait for the first one: an echo of three fragments is answered by the host outside, and by the VM itself."""
+    data, expect = Raw(b"fragment" * 500), ICMP if version == 4 else ICMPv6EchoReply
+    ends = {4: ("10.1.0.2", "10.2.0.2", "10.1.0.1"), 6: ("2001:db8:1::2", "2001:db8:2::2", "2001:db8:1::1")}
+    source, *targets = ends[version]
+    for number, target in enumerate(targets):
+        assert firewall.left.call(packetpeer.ping, target)
+        if version == 4:
+            parts = fragment(IP(src=source, dst=target, id=number) / ICMP(id=9) / data, 1400)
+        else:
+            head = IPv6(src=source, dst=target) / IPv6ExtHdrFragment(id=number)
+            parts = fragment6(head / ICMPv6EchoRequest(id=9, data=bytes(data)), 1400)
+        assert len(parts) == 3
+        back = firewall.from_left(*reversed(parts), expect=expect)
+        assert back is not None and back[expect].type == (0 if version == 4 else 129), target
+    said = firewall.ask("counters")
+    assert said["held"] == 4 and said["held_lost"] == 0
 
 
 def test_a_port_is_forwarded(firewall: Router, tmp_path: Path) -> None:

@@ -3,10 +3,12 @@
 //   route FAMILY HEX BITS CARD HEX|-, unroute FAMILY HEX BITS: 0 or -errno    find FAMILY HEX: a hop or "none"
 //   routes FAMILY: all    empty LIMIT, bytes: of the table    neighbour CARD FAMILY HEX MAC
 //   card N MTU FEATURES UP ROOM
-//   frame CARD CSUM_START CSUM_OFFSET GSO GSO_SIZE HEX [HEX...], a piece each: what was sent or asked, then "passed",
-//   "dropped" or "kept"    run NS: the clock goes on, what waits is looked at    left: what is in flight has left
+//   frame CARD CSUM_START CSUM_OFFSET GSO GSO_SIZE HEX [HEX...], a piece each: what was sent, asked or came in for this
+//   machine after it had waited, then "passed", "dropped" or "kept"
+//   run NS: the clock goes on, what waits is looked at    left: what is in flight has left
 //   rules HEX: a program, "-" for none    track FLOWS    sends CARD HEX: what this machine does
 //   bridge CARDS FILTER: a bridge of these cards, a bit each, whose own one is the fourth
+//   copies: of fragments that may still be made    age: those that wait in vain are given up
 //   copied SEED SEED: the machine is a copy of another one
 //   count NAME    lent: frames that were not given back    fuzz SEED COUNT
 // Each piece of a received frame is a heap block of its size. Context: a process on the host, under sanitizers.
@@ -77,6 +79,14 @@ static bool keep(unsigned card, unsigned pieces) {
     return ok;
 }
 
+static void hand_in(unsigned card, const netdev_frame_t *f) {
+    check(f->nsegs == 1 && card < CARDS, "a copy");
+    if (!quiet) {
+        printf("in %u ", card);
+        talk_print_bytes(f->seg[0].base, f->seg[0].len);
+    }
+}
+
 static void free_lent(lent_t *l) {
     for (unsigned i = 0; i < l->pieces; i++) {
         free(l->piece[i]);
@@ -130,7 +140,7 @@ static void all_left(void) {
 }
 
 static void start(void) {
-    static const packet_host_t host = {neighbour, ask, keep, give_back, send};
+    static const packet_host_t host = {neighbour, ask, keep, give_back, send, hand_in};
     check(packet_fwd_init(&w, &host, 16u << 20), "no memory");
     for (unsigned i = 0; i < CARDS; i++) {
         packet_card_t *c = &w.base.card[i];
@@ -254,6 +264,10 @@ static uint32_t make4(uint8_t *p, uint32_t size) {
     ip[0] = (uint8_t)(0x40 | (pick(20) == 0 ? pick(16) : hlen / 4));
     packet_put16(ip + 2, pick(10) == 0 ? pick(65536) : len);
     packet_put16(ip + 6, pick(6) == 0 ? pick(65536) : 0);
+    if (pick(4) == 0) { // of few datagrams, such that some have waited for another
+        packet_put16(ip + 4, pick(4));
+        packet_put16(ip + 6, pick(2) * 0x2000 | pick(3) * 4);
+    }
     ip[8] = (uint8_t)(pick(5) == 0 ? pick(3) : 64);
     ip[9] = (uint8_t[]){PACKET_TCP, PACKET_UDP, PACKET_ICMP, 47}[pick(4)];
     memcpy(ip + 12, (uint8_t[]){10, (uint8_t)pick(4), 0, (uint8_t)(pick(9) == 0 ? 1 : 2 + pick(2))}, 4);
@@ -330,14 +344,24 @@ static void fuzz_one(void) {
     receive(card, &f, calloc(1, sizeof(lent_t)));
 }
 
+static unsigned free_copies(void) {
+    unsigned found = 0;
+    for (const packet_ref_t *ref = w.base.pool.free[PACKET_REF_HELD]; ref != NULL; ref = ref->next) {
+        found++;
+    }
+    return found;
+}
+
 // All that waits has its end: by an answer, or because there was none, and then the error about it has its own. Then
 // everything is given back.
 static void settle(void) {
     for (unsigned i = 0; i < 8; i++) {
         now_ns += 1000000000;
         packet_fwd_run(&w, now_ns);
+        packet_fwd_age(&w, now_ns);
         all_left();
     }
+    check(w.hold.count == 0 && (!w.can_hold || free_copies() == 40), "a copy was not given back");
     check(lent == 0, "a frame was not given back");
     check(w.neigh.waiting == 0 && packet_fwd_deadline(&w) == UINT64_MAX, "something still waits");
 }
@@ -398,7 +422,8 @@ static void use_rules(const talk_t *t) {
 
 static void track(uint32_t flows) {
     free(w.flows);
-    w.flows = flows == 0 ? NULL : packet_flow_init(malloc(packet_flow_size(flows)), flows, (uint64_t[]){1, 2});
+    packet_fwd_track(&w,
+                     flows == 0 ? NULL : packet_flow_init(malloc(packet_flow_size(flows)), flows, (uint64_t[]){1, 2}));
 }
 
 static void sends(const talk_t *t) {
@@ -456,6 +481,10 @@ static void command(const talk_t *t) {
         packet_fwd_run(&w, now_ns);
     } else if (talk_is(t, "bridge")) {
         make_bridge(t);
+    } else if (talk_is(t, "copies")) {
+        printf("%u\n", free_copies());
+    } else if (talk_is(t, "age")) {
+        packet_fwd_age(&w, now_ns);
     } else if (talk_is(t, "copied")) {
         packet_fwd_copied(&w, (uint64_t[]){talk_number(t, 1), talk_number(t, 2)});
     } else if (talk_is(t, "left")) {

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from scapy.layers.inet import IP
@@ -16,7 +16,7 @@ from tests.c.support.harness import ROOT, Harness
 from tests.c.support.port_programs import build
 from tests.packet import language
 
-SOURCES = ("bridge", "buf", "filter", "fwd", "icmp", "neigh", "parse", "route", "send")
+SOURCES = ("bridge", "buf", "filter", "fwd", "hold", "icmp", "neigh", "parse", "route", "send")
 SOURCES += ("flow", "frag", "nat", "sum", "table", "tcp", "tuple", "program", "rules")
 KINDS = ("local", "broadcast", "connected", "default", "static")
 TX_CSUM, TSO4, TSO6 = 1, 2, 4
@@ -57,12 +57,14 @@ class Sent:
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a frame: "passed", "dropped", "kept"; "" of the clock. own: what a bridge has for this machine."""
+    """What became of a frame: "passed", "dropped", "kept"; "" of the clock. own: what a bridge has for this machine;
+    late: frames for this machine that had waited."""
 
     fate: str
     sent: list[Sent]
     asked: list[tuple[int, str]]
     own: bytes | None = None
+    late: list[bytes] = field(default_factory=list)
 
 
 class Engine:
@@ -148,6 +150,7 @@ class Engine:
         sent = []
         asked = []
         own = None
+        late = []
         fate = ""
         for line in said.splitlines():
             kind, *words = line.split()
@@ -155,11 +158,13 @@ class Engine:
                 sent.append(Sent(*map(int, words[:6]), bytes.fromhex(words[6])))
             elif kind == "own":
                 own = bytes.fromhex(words[0])
+            elif kind == "in":
+                late.append(bytes.fromhex(words[1]))
             elif kind == "ask":
                 asked.append((int(words[0]), str(ipaddress.ip_address(bytes.fromhex(words[2])))))
             else:
                 fate = kind
-        return Result(fate, sent, asked, own)
+        return Result(fate, sent, asked, own, late)
 
 
 def to(card: int, packet: Packet, source: str = "02:00:00:00:aa:01") -> Packet:

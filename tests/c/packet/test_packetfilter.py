@@ -266,3 +266,4 @@ def test_frames_at_random(engine: Engine, seed: int) -> None:
     for number in range(6):
         counts = engine.harness.numbers("fuzz", seed * 1000 + number, 10_000)
     assert counts[0] > 1000 and counts[3] > 100
+    assert engine.count("held") > 1000
