@@ -6,12 +6,15 @@ A table is a dict in no order. Dates and times come with `datetime` where a scri
 
 import sys
 
-_BARE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
-_WORD = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_+.:")
-_ESCAPES = {"b": "\b", "t": "\t", "n": "\n", "f": "\f", "r": "\r", '"': '"', "\\": "\\"}
+_BARE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
+_WORD = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_+.:")
+_NOWHERE = frozenset(range(32)) - {9, 10} | {127}  # in no string and no comment
+_ESCAPES = {98: "\b", 116: "\t", 110: "\n", 102: "\f", 114: "\r", 34: '"', 92: "\\"}
 _DIGITS = {"x": "0123456789abcdefABCDEF", "o": "01234567", "b": "01"}
-_WINDOW = 1024  # characters
+_HEX = frozenset(b"0123456789abcdefABCDEF")
 _BASES = {"x": 16, "o": 8, "b": 2}
+_TAB, _LINE, _BLANK, _QUOTE, _HASH, _SINGLE, _COMMA, _DOT = 9, 10, 32, 34, 35, 39, 44, 46
+_OPEN, _BACKSLASH, _CLOSE, _OPEN_TABLE, _CLOSE_TABLE = 91, 92, 93, 123, 125
 
 
 class TOMLDecodeError(ValueError):
@@ -28,11 +31,15 @@ class _Table:
 
 
 class _Reader:
+    """Of UTF-8: there a byte is found at once, wherever it stands. What is looked for is ASCII, of which no other
+    character has a byte."""
+
     def __init__(self, text: str) -> None:
-        self.text = text.replace("\r\n", "\n")
-        self.end = len(self.text)
+        self.data = text.encode().replace(b"\r\n", b"\n") + b"\n"  # so that something stands at the end
+        self.end = len(self.data) - 1
         self.at = 0
-        self.lines = 0  # before `text`
+        self.is_clean = not _NOWHERE & set(self.data)
+        self.keys: dict = {}  # those that were read, by what was read
 
     # ---- places -------------------------------------------------------------------------------
 
@@ -40,120 +47,121 @@ class _Reader:
         at = self.at if at < 0 else at
         if at >= self.end:
             return TOMLDecodeError(problem + " (at end of document)")
-        line = self.lines + self.text.count("\n", 0, at) + 1
-        column = at - self.text.rfind("\n", 0, at)
+        line = self.data.count(b"\n", 0, at) + 1
+        column = len(self.data[self.data.rfind(b"\n", 0, at) + 1 : at].decode()) + 1
         return TOMLDecodeError("%s (at line %d, column %d)" % (problem, line, column))
 
-    def forget(self) -> None:
-        """At the beginning of a line: let go of what was read. A character is found the later the further in it is."""
-        if self.at >= _WINDOW:
-            self.lines += self.text.count("\n", 0, self.at)
-            self.text = self.text[self.at :]
-            self.end -= self.at
-            self.at = 0
-
-    def peek(self) -> str:
-        return self.text[self.at : self.at + 1]
-
-    def skip_blanks(self) -> None:
-        text = self.text
+    def skip_blanks(self) -> int:
+        """What stands behind them."""
+        data = self.data
         at = self.at
-        while text[at : at + 1] in (" ", "\t"):
+        while data[at] == _BLANK or data[at] == _TAB:
             at += 1
         self.at = at
+        return data[at]
 
     def skip_comment(self) -> None:
-        if self.peek() != "#":
-            return
-        end = self.text.find("\n", self.at)
-        end = self.end if end < 0 else end
+        end = self.data.find(b"\n", self.at)
         self.check_text(self.at, end, "comment")
         self.at = end
 
     def check_text(self, start: int, end: int, what: str) -> None:
+        if self.is_clean:
+            return
         for at in range(start, end):
-            char = ord(self.text[at])
-            if (char < 0x20 and char not in (9, 10)) or char == 0x7F:
-                raise self.fail("Found invalid character %r" % chr(char), at)
+            if self.data[at] in _NOWHERE:
+                raise self.fail("Found invalid character %r" % chr(self.data[at]), at)
 
-    def skip_lines(self) -> None:
-        """Blanks, comments and ends of lines. No place in the text that somebody keeps is right after it."""
+    def skip_lines(self) -> int:
+        """Blanks, comments and ends of lines; what stands behind them, at the end of all the end of a line."""
         while True:
-            self.skip_blanks()
-            self.skip_comment()
-            if self.peek() != "\n":
-                return
+            char = self.data[self.at]
+            if char <= _HASH:
+                char = self.skip_blanks()
+                if char == _HASH:
+                    self.skip_comment()
+                    char = _LINE
+            if char != _LINE or self.at >= self.end:
+                return char
             self.at += 1
-            self.forget()
 
     def end_of_line(self) -> None:
-        self.skip_blanks()
-        self.skip_comment()
-        if self.at < self.end:
-            if self.peek() != "\n":
+        char = self.data[self.at]
+        if char != _LINE:
+            char = self.skip_blanks()
+            if char == _HASH:
+                self.skip_comment()
+            elif char != _LINE:
                 raise self.fail("Expected newline or end of document after a statement")
+        if self.at < self.end:
             self.at += 1
-            self.forget()
 
-    def expect(self, text: str, problem: str) -> None:
-        if self.text[self.at : self.at + len(text)] != text:
+    def expect(self, text: bytes, problem: str) -> None:
+        if self.data[self.at : self.at + len(text)] != text or self.at + len(text) > self.end:
             raise self.fail(problem)
         self.at += len(text)
 
     # ---- keys ---------------------------------------------------------------------------------
 
-    def key(self) -> list:
-        """A dotted key."""
+    def key(self, stop: bytes) -> list:
+        """A dotted key and the blanks behind it. stop: what follows, if all is well."""
+        end = self.data.find(stop, self.at)
+        raw = self.data[self.at : end]
+        parts = self.keys.get(raw)
+        if parts is not None:  # most tables have the same ones
+            self.at = end
+            return parts
         parts = [self.key_part()]
-        while True:
-            self.skip_blanks()
-            if self.peek() != ".":
-                return parts
+        while self.skip_blanks() == _DOT:
             self.at += 1
             self.skip_blanks()
             parts.append(self.key_part())
+        if self.at == end:
+            self.keys[raw] = parts
+        return parts
 
     def key_part(self) -> str:
-        char = self.peek()
-        if char in ('"', "'") and char:
-            return self.basic_line() if char == '"' else self.literal_line()
-        start = self.at
-        while self.peek() in _BARE and self.at < self.end:
-            self.at += 1
-        if self.at == start:
+        data = self.data
+        start = at = self.at
+        if data[at] == _QUOTE:
+            return self.basic_line()
+        if data[at] == _SINGLE:
+            return self.literal_line()
+        while data[at] in _BARE:
+            at += 1
+        if at == start:
             raise self.fail("Invalid initial character for a key part")
-        return self.text[start : self.at]
+        self.at = at
+        return data[start:at].decode()
 
     # ---- values -------------------------------------------------------------------------------
 
     def value(self) -> object:
-        char = self.peek()
-        three = self.text[self.at : self.at + 3]
-        if three == '"""':
-            return self.basic_lines()
-        if three == "'''":
-            return self.literal_lines()
-        if char == '"':
-            return self.basic_line()
-        if char == "'":
-            return self.literal_line()
-        if char == "[":
+        char = self.data[self.at]
+        if char == _QUOTE:
+            return self.basic_lines() if self.is_next(b'"""') else self.basic_line()
+        if char == _SINGLE:
+            return self.literal_lines() if self.is_next(b"'''") else self.literal_line()
+        if char == _OPEN:
             return self.array()
-        if char == "{":
+        if char == _OPEN_TABLE:
             return self.inline_table()
         return self.word()
 
+    def is_next(self, text: bytes) -> bool:
+        return self.data[self.at : self.at + len(text)] == text
+
     def escaped(self) -> str:
         """What stands behind a backslash."""
-        char = self.peek()
+        char = self.data[self.at]
         self.at += 1
-        if char in _ESCAPES and char:
+        if char in _ESCAPES:
             return _ESCAPES[char]
-        if char not in ("u", "U"):
+        if char not in b"uU":
             raise self.fail("Unescaped '\\' in a string", self.at - 1)
-        size = 4 if char == "u" else 8
-        digits = self.text[self.at : self.at + size]
-        if len(digits) != size or not all(digit in _DIGITS["x"] for digit in digits):
+        size = 4 if char == 117 else 8
+        digits = self.data[self.at : self.at + size]
+        if len(digits) != size or not all(digit in _HEX for digit in digits):
             raise self.fail("Invalid hex value")
         number = int(digits, 16)
         if number > 0x10FFFF or 0xD800 <= number < 0xE000:
@@ -162,54 +170,57 @@ class _Reader:
         return chr(number)
 
     def basic_line(self) -> str:
+        data = self.data
         self.at += 1
         parts = []
-        start = self.at
         while True:
-            char = self.peek()
-            if char in ("", "\n"):
+            start = self.at
+            line = data.find(b"\n", start)
+            end = data.find(b'"', start, line)
+            back = data.find(b"\\", start, end if end >= 0 else line)
+            self.at = at = back if back >= 0 else end if end >= 0 else line
+            if at == line:
                 raise self.fail("Unterminated string")
-            if char in ('"', "\\"):
-                self.check_text(start, self.at, "string")
-                parts.append(self.text[start : self.at])
-                self.at += 1
-                if char == '"':
-                    return "".join(parts)
-                parts.append(self.escaped())
-                start = self.at
-            else:
-                self.at += 1
+            self.check_text(start, at, "string")
+            self.at += 1
+            text = data[start:at].decode()
+            if back < 0:
+                return "".join(parts) + text if parts else text
+            parts.append(text)
+            parts.append(self.escaped())
 
     def literal_line(self) -> str:
         start = self.at + 1
-        end = self.text.find("'", start)
-        line = self.text.find("\n", start)
-        if end < 0 or 0 <= line < end:
-            self.at = line if line >= 0 else self.end
+        line = self.data.find(b"\n", start)
+        end = self.data.find(b"'", start, line)
+        if end < 0:
+            self.at = line
             raise self.fail('Expected "\'"')
         self.check_text(start, end, "string")
         self.at = end + 1
-        return self.text[start:end]
+        return self.data[start:end].decode()
 
     def basic_lines(self) -> str:
+        data = self.data
         self.at += 3
-        if self.peek() == "\n":
+        if data[self.at] == _LINE:
             self.at += 1
         parts = []
         start = self.at
         while True:
-            char = self.peek()
-            if not char:
+            if self.at >= self.end:
+                self.at = self.end
                 raise self.fail("Unterminated string")
-            if self.text[self.at : self.at + 3] == '"""':
-                self.at += self.quotes('"')
+            char = data[self.at]
+            if self.is_next(b'"""'):
+                self.at += self.quotes(b'"')
                 self.check_text(start, self.at, "string")
-                parts.append(self.text[start : self.at])
+                parts.append(data[start : self.at].decode())
                 self.at += 3
                 return "".join(parts)
-            if char == "\\":
+            if char == _BACKSLASH:
                 self.check_text(start, self.at, "string")
-                parts.append(self.text[start : self.at])
+                parts.append(data[start : self.at].decode())
                 self.at += 1
                 if not self.joined():
                     parts.append(self.escaped())
@@ -219,86 +230,85 @@ class _Reader:
 
     def joined(self) -> bool:
         """Skip a line's end behind a backslash, and what is blank after it."""
-        at = self.at
-        while self.text[at : at + 1] in (" ", "\t"):
-            at += 1
-        if self.text[at : at + 1] != "\n":
+        start = self.at
+        if self.skip_blanks() != _LINE or self.at >= self.end:
+            self.at = start
             return False
-        while self.text[at : at + 1] in (" ", "\t", "\n"):
-            at += 1
-        self.at = at
+        while self.at < self.end and self.skip_blanks() == _LINE:
+            self.at += 1
         return True
 
-    def quotes(self, char: str) -> int:
+    def quotes(self, char: bytes) -> int:
         """Quotes before the three that end a string: one or two belong to it."""
         for more in (2, 1):
-            if self.text[self.at + 3 : self.at + 3 + more] == char * more:
+            if self.data[self.at + 3 : self.at + 3 + more] == char * more:
                 return more
         return 0
 
     def literal_lines(self) -> str:
         self.at += 3
-        if self.peek() == "\n":
+        if self.data[self.at] == _LINE:
             self.at += 1
         start = self.at
-        end = self.text.find("'''", start)
+        end = self.data.find(b"'''", start)
         if end < 0:
             self.at = self.end
             raise self.fail("Expected \"'''\"")
         self.at = end
-        end += self.quotes("'")
+        end += self.quotes(b"'")
         self.check_text(start, end, "string")
         self.at = end + 3
-        return self.text[start:end]
+        return self.data[start:end].decode()
 
     def array(self) -> list:
         self.at += 1
         values: list = []
         while True:
-            self.skip_lines()
-            if self.peek() == "]":
+            if self.skip_lines() == _CLOSE:
                 self.at += 1
                 return values
             values.append(self.value())
-            self.skip_lines()
-            if self.peek() == ",":
+            char = self.skip_lines()
+            if char == _COMMA:
                 self.at += 1
-            elif self.peek() != "]":
+            elif char != _CLOSE:
                 raise self.fail("Unclosed array")
 
     def inline_table(self) -> _Table:
         self.at += 1
         table = _Table("inline")
-        self.skip_blanks()
-        if self.peek() == "}":
+        if self.skip_blanks() == _CLOSE_TABLE:
             self.at += 1
             return table
         while True:
             self.skip_blanks()
             self.assign(table)
-            self.skip_blanks()
-            char = self.peek()
-            self.at += 1
-            if char == "}":
+            char = self.skip_blanks()
+            if char == _CLOSE_TABLE:
+                self.at += 1
                 return table
-            if char != ",":
-                raise self.fail("Unclosed inline table", self.at - 1)
+            if char != _COMMA:
+                raise self.fail("Unclosed inline table")
+            self.at += 1
 
     def word(self) -> object:
         """A boolean, a number, a date or a time."""
-        start = self.at
-        text = self.text
-        while self.at < self.end and text[self.at] in _WORD:
-            self.at += 1
-        word = text[start : self.at]
+        start = at = self.at
+        data = self.data
+        while data[at] in _WORD:
+            at += 1
+        self.at = at
+        word = data[start:at].decode()
+        if word.isdigit() and word[0] != "0":
+            return int(word)
         if word in ("true", "false"):
             return word == "true"
         if len(word) >= 5 and (word[4] == "-" or word[2] == ":") and word[:2].isdigit():
-            if len(word) == 10 and text[self.at : self.at + 1] == " " and text[self.at + 1 : self.at + 3].isdigit():
-                at = self.at + 1
-                while at < self.end and text[at] in _WORD:
+            if len(word) == 10 and data[at] == _BLANK and data[at + 1 : at + 3].isdigit():
+                at += 1
+                while data[at] in _WORD:
                     at += 1
-                word = text[start:at]
+                word = data[start:at].decode()
                 self.at = at
             return self.moment(word, start)
         number = _number(word)
@@ -328,9 +338,8 @@ class _Reader:
     def assign(self, table: _Table) -> None:
         """KEY = VALUE into a table."""
         start = self.at
-        parts = self.key()
-        self.skip_blanks()
-        self.expect("=", "Expected '=' after a key in a key/value pair")
+        parts = self.key(b"=")
+        self.expect(b"=", "Expected '=' after a key in a key/value pair")
         self.skip_blanks()
         for part in parts[:-1]:
             if part in table.values:
@@ -353,11 +362,11 @@ class _Reader:
     def header(self, root: _Table) -> _Table:
         """The table that a line [A.B] or [[A.B]] begins."""
         start = self.at
-        many = self.text[self.at : self.at + 2] == "[["
+        many = self.is_next(b"[[")
         self.at += 2 if many else 1
         self.skip_blanks()
-        parts = self.key()
-        self.expect("]]" if many else "]", "Expected ']' at the end of a table declaration")
+        parts = self.key(b"]")
+        self.expect(b"]]" if many else b"]", "Expected ']' at the end of a table declaration")
         table = root
         for part in parts[:-1]:
             if part in table.values:
@@ -391,10 +400,10 @@ class _Reader:
     def document(self) -> dict:
         root = table = _Table("header")
         while True:
-            self.skip_lines()
+            char = self.skip_lines()
             if self.at >= self.end:
                 return _plain(root)
-            if self.peek() == "[":
+            if char == _OPEN:
                 table = self.header(root)
             else:
                 self.assign(table)
@@ -475,7 +484,10 @@ def _plain(table: object) -> object:
         return [_plain(each) for each in table]
     if not isinstance(table, _Table):
         return table
-    values = {key: _plain(value) for key, value in table.values.items()}
+    values = table.values
+    for key, value in values.items():
+        if isinstance(value, list):
+            values[key] = _plain(value)  # there may be tables in it
     for key, below in table.tables.items():
         values[key] = _plain(below)
     return values
