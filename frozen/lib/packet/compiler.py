@@ -9,6 +9,7 @@ from .values import address, number_range
 
 REJECTS = ("port-unreachable", "host-unreachable", "net-unreachable", "admin-prohibited", "tcp-reset")
 LAST = {"accept": Op.ACCEPT, "drop": Op.DROP, "masquerade": Op.MASQUERADE}
+NAT = ("dnat", "snat", "masquerade")
 ENDS = ("accept", "drop", "reject", "masquerade", "ret", "jump", "dnat", "snat")
 # Where these may stand.
 ONLY = {
@@ -122,13 +123,18 @@ class Compiler:
     def rule(self, rule, hooks, policy, numbers):
         """A rule's instructions, in which None is the next rule's place."""
         check_actions(rule)
-        for word in list(rule.conditions) + [action.word for action in rule.actions]:
-            for hook in hooks:
-                if hook not in ONLY.get(word, hooks):
-                    raise ValueError("%s is for %s, and this is %s" % (word, " and ".join(ONLY[word]), hook))
-        nat = [action for action in rule.actions if action.word in ("dnat", "snat", "masquerade")]
-        code, proto = self.conditions.of(rule, {action.word: 4 for action in nat})
-        code += [self.action(action, proto, policy, numbers) for action in rule.actions]
+        families = {}
+        for word in rule.conditions:
+            if word in ONLY:
+                check_place(word, hooks)
+        for action in rule.actions:
+            if action.word in ONLY:
+                check_place(action.word, hooks)
+            if action.word in NAT:
+                families[action.word] = 4
+        code, proto = self.conditions.of(rule, families)
+        for action in rule.actions:
+            code.append(self.action(action, proto, policy, numbers))
         return code
 
     def chain(self, name, rules, hooks, policy, numbers):
@@ -139,7 +145,13 @@ class Compiler:
             except ValueError as e:
                 raise RuleError(name, number, repr(rule), str(e))
         self.code += lay_out(made, len(self.code), self.tables)
-        self.code.append([policy, 0, 0, 0, 0, 0])
+        self.code.append((policy, 0, 0, 0, 0, 0))
+
+
+def check_place(word, hooks):
+    for hook in hooks:
+        if hook not in ONLY[word]:
+            raise ValueError("%s is for %s, and this is %s" % (word, " and ".join(ONLY[word]), hook))
 
 
 def check_actions(rule):
@@ -172,13 +184,17 @@ def calls_of(name, rules):
 
 
 def in_order(hooks, called):
-    """Names of all chains, each before those that it jumps to. Raises where jumps go round, or nowhere."""
+    """Names of all chains, each before those that it jumps to, and {name: to which it jumps}. Raises where jumps go
+    round, or nowhere."""
     done = []
+    calls = {}
 
     def visit(name, rules, way):
         if len(way) >= DEPTH:
             raise RuleError(name, None, None, "jumps go deeper than %d chains" % DEPTH)
-        for number, rule, to in calls_of(name, rules):
+        found = calls_of(name, rules)
+        calls[name] = [to for _, _, to in found]
+        for number, rule, to in found:
             if to not in called:
                 right = ", ".join(sorted(called)) or "there are none; put it into RuleSet(chains=...)"
                 raise RuleError(name, number, repr(rule), "there is no chain %r; right: %s" % (to, right))
@@ -195,7 +211,7 @@ def in_order(hooks, called):
     for name in sorted(called):
         if name not in done:
             visit(name, called[name], [])
-    return done[::-1]
+    return done[::-1], calls
 
 
 def chains_of(rule_set):
@@ -223,7 +239,7 @@ def chains_of(rule_set):
 def compile_rules(rule_set):
     """A program of a RuleSet."""
     hooks, called = chains_of(rule_set)
-    order = in_order(hooks, called)
+    order, calls = in_order(hooks, called)
     numbers = {name: i for i, name in enumerate(order)}
     reached = {name: [hook for hook in HOOKS if hook == name] for name in order}
     made = Compiler(rule_set)
@@ -237,18 +253,18 @@ def compile_rules(rule_set):
         start = len(made.code)
         made.chain(name, rules, reached[name], policy, numbers)
         lengths.append((start, len(made.code)))
-        for _, _, to in calls_of(name, rules):
+        for to in calls[name]:
             reached[to] = [hook for hook in HOOKS if hook in reached[to] or hook in reached[name]]
     counters = made.tables.order_counters(made.counted)
-    for insn in made.code:
+    for i, insn in enumerate(made.code):
         if insn[0] == Op.COUNT:
-            insn[3] = counters[insn[3]]
+            made.code[i] = (Op.COUNT, 0, 0, counters[insn[3]], 0, 0)
     chains = [None] * len(order)
     for i in range(len(order) - 1, -1, -1):
         start, end = lengths[i]
-        calls = [chains[insn[3]] for insn in made.code[start:end] if insn[0] == Op.CALL]
-        steps = end - start + sum(chain[2] for chain in calls)
-        depth = 1 + max([chain[3] for chain in calls] or [0])
+        below = [chains[numbers[to]] for to in calls[order[i]]]
+        steps = end - start + sum(chain[2] for chain in below)
+        depth = 1 + max([chain[3] for chain in below] or [0])
         if depth > DEPTH:
             raise RuleError(order[i], None, None, "jumps go deeper than %d chains" % DEPTH)
         if steps > STEPS:

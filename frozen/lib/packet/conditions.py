@@ -20,6 +20,10 @@ from .values import (
 )
 
 TCP, UDP, ICMP, ICMPV6 = 6, 17, 1, 58
+PORTED = {TCP, UDP}
+# Instructions of many rules.
+OF_FAMILY = {family: [Op.RANGE, F.FAMILY, 0, family, 0, None] for family in (4, 6)}
+NOT_LATER = [Op.RANGE, F.FRAGMENT, 0, 0, 1, None]  # a later fragment has no ports, nor has it a type
 PORTS = "needs proto='tcp', proto='udp' or both in its rule"
 
 # Word: field, largest number, what it is called, names.
@@ -43,33 +47,72 @@ NUMBERS = {
 # In this order they are asked.
 WORDS = ("dport", "dst", "src", "sport", "in_", "out", "icmp", "icmp_code", "flags", "smac", "vlan", "mark", "length",
          "ttl", "dscp", "state", "proto", "fragment", "family")  # fmt: skip
+PLACES = {word: place for place, word in enumerate(WORDS)}
 # Sets of values of one kind may stand in both conditions.
 KINDS = {"src": "address", "dst": "address", "sport": "port", "dport": "port", "in_": "card", "out": "card"}
 LAYER_4 = ("sport", "dport", "icmp", "icmp_code", "flags")
+FIELDS = {"smac": F.SMAC, "flags": F.FLAGS}
+FIELDS.update({word: NUMBERS[word][0] for word in NUMBERS})
 
 
 def text_of(value, what):
     """A name, or a log's text."""
-    size = len(value.encode()) if isinstance(value, str) else 0
-    if not 1 <= size <= TEXT or any(c < " " or c == "\x7f" for c in value):
+    raw = value.encode() if isinstance(value, str) else b""
+    if not 1 <= len(raw) <= TEXT or min(raw) < 32 or 127 in raw:
         raise ValueError("%r is no %s; right are 1 to %d bytes of text on one line" % (value, what, TEXT))
     return value
 
 
 def one_family(families):
     """The family that all of {what: family} have, or None."""
-    found = sorted(set(families.values()))
-    if len(found) > 1:
-        told = ", ".join("%s is IPv%d" % (what, families[what]) for what in sorted(families))
-        raise ValueError("%s; a rule is about one family: write two" % told)
-    return found[0] if found else None
+    found = None
+    for family in families.values():
+        if found not in (None, family):
+            told = ", ".join("%s is IPv%d" % (what, families[what]) for what in sorted(families))
+            raise ValueError("%s; a rule is about one family: write two" % told)
+        found = family
+    return found
 
 
 def of_addresses(items):
     """Family and ranges of addresses, networks and ranges of them."""
     found = [network_range(item) for item in items]
-    families = {"%r" % item: each[0] for item, each in zip(items, found)}
-    return one_family(families), merge([(lo, hi) for _, lo, hi in found])
+    family = found[0][0] if found else None
+    for each in found:
+        if each[0] != family:
+            one_family({"%r" % item: each[0] for item, each in zip(items, found)})  # raises
+    return family, merge([(lo, hi) for _, lo, hi in found])
+
+
+def words_of(value):
+    """What stands for a text, or a list of such, in a dict; None for other values."""
+    if type(value) is str:
+        return value
+    if type(value) is not list:
+        return None
+    for item in value:
+        if type(item) is not str:
+            return None
+    return tuple(value)
+
+
+def check_words(conditions):
+    for word in conditions:
+        if word not in PLACES:
+            unknown = sorted([word for word in conditions if word not in PLACES])
+            raise ValueError("%r is no condition; right are %s" % (unknown[0], ", ".join(sorted(WORDS))))
+
+
+def check_beside(word, proto, one):
+    """That what a condition asks for is there: proto are the rule's protocols or None, one is the only one."""
+    if word in ("sport", "dport"):
+        if not (proto and proto <= PORTED):
+            raise ValueError("%s %s" % (word, PORTS))
+    elif word == "flags":
+        if one != TCP:
+            raise ValueError("flags needs proto='tcp' in its rule")
+    elif one not in (ICMP, ICMPV6):
+        raise ValueError("%s needs proto='icmp' or proto='icmpv6' in its rule" % word)
 
 
 class Conditions:
@@ -81,6 +124,7 @@ class Conditions:
         self.cards = dict(cards, this=THIS)
         self.named = {}
         self.encodes = []
+        self.known = {}  # what conditions and protocols came to that other rules have, too
 
     def ranges(self, word, items, proto):
         """What a condition's items are: family or None, whether wide, ranges."""
@@ -132,7 +176,23 @@ class Conditions:
         return number, family
 
     def condition(self, word, value, proto):
-        """Instructions of a condition, without their `to`, and the family it is about, or None."""
+        """The instruction of a condition, without its `to`, and the family it is about, or None."""
+        if type(value) is list and len(value) == 1 and type(value[0]) in (int, str):
+            value = value[0]
+        if type(value) is int and word in NUMBERS and word != "family":
+            most = NUMBERS[word][1]
+            if most is not None and 0 <= value <= most:
+                return [Op.RANGE, FIELDS[word], 0, value, 0, None], None
+        key = words_of(value)
+        if key is None:
+            return self.new_condition(word, value, proto)
+        key = word, proto, key
+        found = self.known.get(key)
+        if found is None:
+            found = self.known[key] = self.new_condition(word, value, proto)
+        return found
+
+    def new_condition(self, word, value, proto):
         negate = isinstance(value, not_)
         value = value.value if negate else value
         if isinstance(value, Set):
@@ -143,8 +203,9 @@ class Conditions:
             items = ["first", "later"] if items[0] else ["whole"]
         if not items:
             raise ValueError("there is nothing in it")
-        if any(isinstance(item, (Set, not_)) for item in items):
-            raise ValueError("a Set or not_() does not stand in a list; not_([...]) is right")
+        for item in items:
+            if isinstance(item, (Set, not_)):
+                raise ValueError("a Set or not_() does not stand in a list; not_([...]) is right")
         family, is_wide, found = self.ranges(word, items, proto)
         field = self.field(word, family)
         if not is_wide and len(found) == 1:
@@ -156,47 +217,49 @@ class Conditions:
             return F.SRC4 if family == 4 else F.SRC6
         if word == "dst":
             return F.DST4 if family == 4 else F.DST6
-        return {"smac": F.SMAC, "flags": F.FLAGS}.get(word) or NUMBERS[word][0]
+        return FIELDS[word]
 
     def protocols(self, value):
         """The protocols of which a rule's packets must be; None: any."""
         if value is None or isinstance(value, (Set, not_)):
             return None
+        key = words_of(value)
+        if key is not None and key in self.known:
+            return self.known[key]
         items = value if isinstance(value, (list, tuple, set, frozenset)) else [value]
         found = [number_range(item, 255, "protocol", PROTOCOLS) for item in items]
-        return {number for lo, hi in found for number in range(lo, hi + 1)}
+        numbers = {number for lo, hi in found for number in range(lo, hi + 1)}
+        if key is not None:
+            self.known[key] = numbers
+        return numbers
 
     def of(self, rule, families):
         """A rule's instructions, and its protocols or None. families: what in its actions is of one, and of which."""
-        unknown = sorted(word for word in rule.conditions if word not in WORDS)
-        if unknown:
-            raise ValueError("%r is no condition; right are %s" % (unknown[0], ", ".join(sorted(WORDS))))
-        proto = self.protocols(rule.conditions.get("proto"))
-        kind = ICMPV6 if proto == {ICMPV6} else ICMP
-        if proto in ({ICMP}, {ICMPV6}):
-            families["proto=%r" % rule.conditions["proto"]] = 4 if proto == {ICMP} else 6
+        conditions = rule.conditions
+        check_words(conditions)
+        proto = self.protocols(conditions.get("proto"))
+        one = next(iter(proto)) if proto and len(proto) == 1 else None
+        kind = ICMPV6 if one == ICMPV6 else ICMP
+        if one in (ICMP, ICMPV6):
+            families["proto=%r" % conditions["proto"]] = 4 if one == ICMP else 6
         out = []
-        for word in WORDS:
-            if word not in rule.conditions:
-                continue
-            if word in ("sport", "dport") and not (proto and proto <= {TCP, UDP}):
-                raise ValueError("%s %s" % (word, PORTS))
-            if word in ("icmp", "icmp_code") and proto not in ({ICMP}, {ICMPV6}):
-                raise ValueError("%s needs proto='icmp' or proto='icmpv6' in its rule" % word)
-            if word == "flags" and proto != {TCP}:
-                raise ValueError("flags needs proto='tcp' in its rule")
+        is_layer_4 = False
+        for word in sorted(conditions, key=PLACES.get):
+            if word in LAYER_4:
+                is_layer_4 = True
+                check_beside(word, proto, one)
             try:
-                insn, family = self.condition(word, rule.conditions[word], kind)
+                insn, family = self.condition(word, conditions[word], kind)
             except ValueError as e:
                 raise ValueError("%s: %s" % (word, e))
             out.append(insn)
             if family is not None:
                 families[word] = family
-        if rule.conditions.get("family") in (4, 6):
-            families["family"] = rule.conditions["family"]
+        if conditions.get("family") in (4, 6):
+            families["family"] = conditions["family"]
         family = one_family(families)
         if family is not None and "family" not in families:
-            out.append([Op.RANGE, F.FAMILY, 0, family, 0, None])
-        if any(word in rule.conditions for word in LAYER_4):
-            out.append([Op.RANGE, F.FRAGMENT, 0, 0, 1, None])  # a later fragment has no ports, nor has it a type
+            out.append(OF_FAMILY[family])
+        if is_layer_4:
+            out.append(NOT_LATER)
         return out, proto

@@ -6,6 +6,7 @@ before each BLOCK of them stands a switch again."""
 from heapq import heappop, heappush
 
 from .program import NONE, F, Op
+from .values import ordered
 
 ROW = 8  # rules in a row from which on a switch is worth its cases
 BLOCK = 64
@@ -18,31 +19,45 @@ def _asked(rule, tables):
         if negate or field >= F.SRC6:
             continue
         if op == Op.RANGE:
-            out[field] = [(a, a + b)]
+            out[field] = ((a, a + b),)
         elif op == Op.SET and tables.sets[a][3] == NONE:
             _, first, count, _ = tables.sets[a]
-            out[field] = tables.narrow[first : first + count]
+            out[field] = tuple(tables.narrow[first : first + count])
     return out
 
 
-def _row(asked, first):
-    """(end, field) of the rules from `first` on that ask one field for most different things; None: there are few."""
+def _row(asked, first, few):
+    """(end, field) of the rules from `first` on that ask one field for most different things; None: there are few.
+    few: up to which rule that was found out of a field."""
     best = None
     for field in sorted(asked[first]):
+        if few.get(field, 0) > first:
+            continue
         end = first
         different = set()
         while end < len(asked) and field in asked[end]:
-            different.add(tuple(asked[end][field]))
+            different.add(asked[end][field])
             end += 1
-        if len(different) >= ROW and (best is None or len(different) > best[0]):
+        if len(different) < ROW:
+            few[field] = end
+        elif best is None or len(different) > best[0]:
             best = len(different), end, field
     return best and best[1:]
 
 
 def _first_of(asked, first, end, field):
     """(lo, hi, rule) in order and apart: which rule from first to end - 1 is the first that may hold for a value."""
-    begins = sorted((lo, rule, hi) for rule in range(first, end) for lo, hi in asked[rule][field])
-    ends = sorted({lo for lo, _, _ in begins} | {hi + 1 for _, _, hi in begins})
+    begins = ordered([(lo, rule, hi) for rule in range(first, end) for lo, hi in asked[rule][field]])
+    last = -1
+    for lo, _, hi in begins:
+        if lo <= last:
+            break
+        last = hi
+    else:  # no two rules ask for the same
+        return [(lo, hi, rule) for lo, rule, hi in begins]
+    ends = {lo for lo, _, _ in begins}
+    ends.update([hi + 1 for _, _, hi in begins])
+    ends = ordered(list(ends))
     out = []
     open_ = []  # a heap of rules with where they end
     at = 0
@@ -66,9 +81,10 @@ def _first_of(asked, first, end, field):
 def _switches(asked):
     """{rule: (end, field)}: before which rules switches stand, and over which rules they choose."""
     out = {}
+    few = {}
     first = 0
     while first < len(asked):
-        row = _row(asked, first)
+        row = _row(asked, first, few)
         if row is None:
             first += 1
             continue
@@ -99,8 +115,9 @@ def lay_out(rules, start, tables):
         if number in switches:
             end, field = switches[number]
             cases = [(lo, hi, bodies[to]) for lo, hi, to in _first_of(asked, number, end, field)]
-            code.append([Op.SWITCH, field, 0, len(tables.cases), len(cases), entries[end]])
+            code.append((Op.SWITCH, field, 0, len(tables.cases), len(cases), entries[end]))
             tables.cases += cases
+        after = entries[number + 1]
         for op, field, negate, a, b, to in rule:
-            code.append([op, field, negate, a, b, entries[number + 1] if to is None else to])
+            code.append((op, field, negate, a, b, after if to is None else to))
     return code

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A rule program as bytes: what modules/packet/packetprogram.h describes."""
 
-from struct import pack
+from struct import pack, pack_into
 
 MAGIC = 0x4C525046
 VERSION = 1
@@ -13,6 +13,10 @@ BURST = 1 << 16
 PERIOD = 86400 * 1000000000
 NONE = 0xFFFFFFFF
 HEAD = 80
+
+# How the rows of each section stand, and their bytes; without a form: not in the order of their numbers.
+SECTIONS = (("<IIIHBx", 16), ("<BBBxIII", 16), ("<IIII", 16), ("<IIII", 16), ("<QI4x", 16), ("<I4x", 8), ("<II", 8),
+            ("<II", 8), (None, 32), (None, 16), ("<III4x", 16))  # fmt: skip
 
 HOOKS = ("prerouting", "input", "forward", "postrouting")
 
@@ -69,15 +73,25 @@ def wide(number):
     return pack("<QQ", number >> 64, number & 0xFFFFFFFFFFFFFFFF)
 
 
+def put(out, at, form, size, rows):
+    """Rows of numbers, each of so many bytes; where the next section begins."""
+    for row in rows:
+        pack_into(form, out, at, *row)
+        at += size
+    return at
+
+
 def pack_ranges(ranges, is_wide):
     if is_wide:
-        return b"".join(wide(lo) + wide(hi) for lo, hi in ranges)
-    return b"".join(pack("<II", lo, hi) for lo, hi in ranges)
+        return b"".join([wide(lo) + wide(hi) for lo, hi in ranges])
+    out = bytearray(8 * len(ranges))
+    put(out, 0, "<II", 8, ranges)
+    return bytes(out)
 
 
 def pack_targets(targets):
     """Of (first port, last port, address, port) each."""
-    return b"".join(pack("<HHHH", lo, hi, port, 0) + pack(">II", number, 0) for lo, hi, number, port in targets)
+    return b"".join([pack("<HHHH", lo, hi, port, 0) + pack(">II", number, 0) for lo, hi, number, port in targets])
 
 
 class Program:
@@ -94,7 +108,7 @@ class Tables:
 
     def __init__(self):
         self.names = []
-        self.text = b""
+        self.text = bytearray()
         self._known = {}
         self.limits = []
         self.sets = []
@@ -152,16 +166,24 @@ class Tables:
     def pack(self, entry, chains, code):
         """The program. entry: a chain or NONE of each hook; chains: (start, end, steps, depth, hooks); code:
         [op, field, negate, a, b, to]."""
-        parts = [pack("<IIIHBB", *chain, 0) for chain in chains]
-        parts += [pack("<BBBBIII", i[0], i[1], i[2], 0, i[3], i[4], i[5]) for i in code]
-        parts += [pack("<IIII", *each) for each in self.sets + self.maps]
-        parts += [pack("<QII", period, burst, 0) for period, burst in self.limits]
-        parts += [pack("<II", name, 0) for name in self.counters]
-        parts += [pack("<II", *name) for name in self.names]
-        parts += [pack_ranges(self.narrow, False), pack_ranges(self.wide, True), pack_targets(self.targets)]
-        parts += [pack("<IIII", lo, hi, to, 0) for lo, hi, to in self.cases]
-        parts.append(self.text)
-        body = b"".join(parts)
         counts = [len(each) for each in (chains, code, self.sets, self.maps, self.limits, self.counters, self.names,
                                          self.narrow, self.wide, self.targets, self.cases, self.text)]  # fmt: skip
-        return pack("<IIIIIII", MAGIC, VERSION, HEAD + len(body), *entry) + pack("<IIIIIIIIIIIII", *counts, 0) + body
+        size = HEAD + len(self.text)
+        for count, (_, each) in zip(counts, SECTIONS):
+            size += count * each
+        out = bytearray(size)
+        pack_into("<IIIIIII", out, 0, MAGIC, VERSION, size, *entry)
+        pack_into("<IIIIIIIIIIIII", out, 28, *counts, 0)
+        at = HEAD
+        counters = [(name,) for name in self.counters]
+        rows = (chains, code, self.sets, self.maps, self.limits, counters, self.names, self.narrow, self.wide,
+                self.targets, self.cases)  # fmt: skip
+        for (form, each), found in zip(SECTIONS, rows):
+            if form:
+                at = put(out, at, form, each, found)
+            elif found:
+                part = pack_ranges(found, True) if each == 32 else pack_targets(found)
+                out[at : at + len(part)] = part
+                at += len(part)
+        out[at:] = self.text
+        return bytes(out)

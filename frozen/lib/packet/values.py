@@ -19,25 +19,31 @@ for _c in (1, 2, 3, 4):
 THIS = 0xFF  # the card of what this machine sends or receives
 
 
+# strip() finds what is beside these at once, and a loop in Python does not.
 def _decimal(text, most):
-    if not text or len(text) > 10 or not all("0" <= c <= "9" for c in text) or int(text) > most:
+    if not text or len(text) > 10 or text.strip("0123456789"):
         return None
-    return int(text)
+    number = int(text)
+    return number if number <= most else None
 
 
 def _is_hex(text):
-    return all(c in "0123456789abcdefABCDEF" for c in text)
+    return not text.strip("0123456789abcdefABCDEF")
 
 
 def _ipv4(text):
     parts = text.split(".")
+    if len(parts) != 4 or text.strip("0123456789."):
+        return None
     number = 0
     for part in parts:
-        byte = _decimal(part, 255)
-        if byte is None or (part[0] == "0" and len(part) > 1):
+        if not 1 <= len(part) <= 3 or (part[0] == "0" and len(part) > 1):
+            return None
+        byte = int(part)
+        if byte > 255:
             return None
         number = number << 8 | byte
-    return number if len(parts) == 4 else None
+    return number
 
 
 def _groups(text):
@@ -90,7 +96,9 @@ def shown(family, number):
 
 def network_range(text):
     """(family, first, last) of an address, a network "a/24" or a range "a-b"."""
-    if isinstance(text, str) and "-" in text:
+    if not isinstance(text, str):
+        address(text)  # raises
+    if "-" in text:
         first, _, last = text.partition("-")
         (family, lo), (other, hi) = address(first.strip()), address(last.strip())
         if family != other:
@@ -98,7 +106,7 @@ def network_range(text):
         if lo > hi:
             raise ValueError("%r ends below its beginning" % text)
         return family, lo, hi
-    if isinstance(text, str) and "/" in text:
+    if "/" in text:
         base, _, size = text.partition("/")
         family, number = address(base)
         bits = 32 if family == 4 else 128
@@ -114,10 +122,20 @@ def network_range(text):
     return family, number, number
 
 
+def ordered(items):
+    """A list sorted. Most are already, and a VM's sorted() takes longest for just these: a comparison of each pair."""
+    for i in range(1, len(items)):
+        if items[i] < items[i - 1]:
+            return sorted(items)
+    return items
+
+
 def merge(ranges):
     """Ranges in order and apart."""
+    if len(ranges) == 1:
+        return ranges
     out = []
-    for lo, hi in sorted(ranges):
+    for lo, hi in ordered(ranges):
         if out and lo <= out[-1][1] + 1:
             if hi > out[-1][1]:
                 out[-1] = (out[-1][0], hi)
