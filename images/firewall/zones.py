@@ -4,7 +4,8 @@
 from appliance import SettingsError
 from gateway import Plan, Table
 from packet import Chain, accept, count, drop, limit, log, not_, reject, rule
-from packet.values import ICMP_TYPES, ICMPV6_TYPES, network_range, number_range
+from packet.rules import Rule
+from packet.values import ICMP_TYPES, ICMPV6_TYPES, number_range
 
 TABLES = ("zones", "sources", "policy", "allow", "deny", "syslog")
 _RULE = ("name", "from", "to", "proto", "port", "icmp", "source", "destination", "limit", "burst", "log")
@@ -27,10 +28,10 @@ def _with(names: object, *more: str) -> tuple:
 
 
 def _by_family(networks: list) -> dict:
-    """{4: networks, 6: networks}, without families that have none."""
+    """{4: networks, 6: networks}, without families that have none. They are checked already."""
     found: dict = {}
     for each in networks:
-        found.setdefault(network_range(each)[0], []).append(each)
+        found.setdefault(6 if ":" in each else 4, []).append(each)
     return found
 
 
@@ -48,6 +49,8 @@ class Zones:
         self._is_told = settings.log_denied
         self.names = self._zones(settings.tables.get("zones"))
         self.believing = self._believing(settings.autoconf6, fixed)
+        self._from = _with(self.names, "any")
+        self._to = _with(self.names, "any", "this")
         self.prerouting: list = []
         self.input: list = [rule(proto="udp", in_=dhcp, sport=67, dport=68) >> accept] if dhcp else []
         self.forward: list = []
@@ -131,13 +134,15 @@ class Zones:
     def _rule(self, table: Table, kind: str, number: str) -> None:
         """Rules of an [[allow]] or [[deny]]."""
         name = table.text("name", number)
-        if not 1 <= len(name.encode()) <= 40 or not all(" " <= char <= "~" for char in name):
+        raw = name.encode()
+        if not 1 <= len(raw) <= 40 or min(raw) < 32 or max(raw) > 126:
             table.fail("name", "%r: expected 1 to 40 letters of ASCII" % name)
-        sources = self._cards(table, "from", ("any",))
-        targets = table.names("to", _with(self.names, "any", "this"))
+        sources = table.names("from", self._from)
+        targets = table.names("to", self._to)
+        cards = self._of_zones(targets)
         what: dict = {}
-        if sources is not None:
-            what["in_"] = sources
+        if "any" not in sources:
+            what["in_"] = self._of_zones(sources)
         protocols = table.names("proto", ("tcp", "udp", "icmp", "icmpv6", "gre", "esp", "ah", "sctp", "igmp"), None)
         ports = table.ports("port", None)
         if ports is not None:
@@ -151,17 +156,15 @@ class Zones:
         if table.flag("log", False):
             actions.append(log(name))
         actions.append(accept if kind == "allow" else drop)
+        done = tuple(actions)
         for found in self._ends(table, self._protocols(table, protocols, what)):
-            made = rule(**found)
-            for action in actions:
-                made = made >> action
+            made = Rule(found, done)
             if "this" in targets or "any" in targets:
                 self.input.append(made)
-            cards = self._of_zones(targets)
             if "any" in targets:
                 self.forward.append(made)
             elif cards:
-                self.forward.append(_also(made, "out", cards))
+                self.forward.append(Rule(dict(found, out=cards), done))
 
     def _protocols(self, table: Table, protocols: list | None, what: dict) -> list:
         """Conditions: (families, those of protocols), once for each family that types of ICMP need."""
@@ -210,11 +213,6 @@ class Zones:
             table.fail("limit", "%r: right are '20/s', '100/min', '5/h'" % text)
         return limit(burst=burst or 5, **{_UNITS[unit]: int(number)})
 
-    def _cards(self, table: Table, key: str, words: tuple) -> list | None:
-        """Cards of zones; None: any."""
-        zones = table.names(key, _with(self.names, *words))
-        return None if "any" in zones else self._of_zones(zones)
-
     def _of_zones(self, zones: list) -> list:
         return [card for zone in zones for card in self.names.get(zone, ())]
 
@@ -256,13 +254,6 @@ class Zones:
         if word not in _ACTIONS:
             table.fail(key, "%r: expected accept, drop or reject" % word)
         return _ACTIONS[word]
-
-
-def _also(made: object, key: str, value: object) -> object:
-    """A rule with one more condition."""
-    conditions = dict(made.conditions)
-    conditions[key] = value
-    return type(made)(conditions, made.actions)
 
 
 def rule_set(plan: Plan, zones: Zones, more: object) -> object:

@@ -33,6 +33,7 @@ class Plan:
         self.forward: list = []
         self.postrouting: list = []
         self.addresses: dict = {}
+        self._answered: set = set()  # (card, server) whose neighbours' connections come back this way
         tables = settings.tables
         for key in sorted(tables):
             if key not in TABLES and key not in more:
@@ -142,9 +143,9 @@ class Plan:
                 self.prerouting.append(rule(in_=inside, **words) >> mark(HAIRPIN) >> dnat(to, to_port))
         if table.flag("hairpin", True):
             for card in inside:  # or the server would answer past this machine
-                back = rule(in_=card, out=card, mark=HAIRPIN, dst=to) >> masquerade
-                if repr(back) not in [repr(each) for each in self.postrouting]:
-                    self.postrouting.append(back)
+                if (card, to) not in self._answered:
+                    self._answered.add((card, to))
+                    self.postrouting.append(rule(in_=card, out=card, mark=HAIRPIN, dst=to) >> masquerade)
 
     def _static(self, table: Table) -> None:
         """Rules of a [[nat.static]]: an address outside stands for one inside, both ways."""

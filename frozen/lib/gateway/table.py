@@ -16,8 +16,9 @@ class Table:
         if not isinstance(content, dict):
             self.fail(None, "expected a table, [%s]" % where.rsplit(" ", 1)[-1])
         self.content = content
-        for key in sorted(content):
+        for key in content:
             if key not in keys:
+                key = sorted([each for each in content if each not in keys])[0]
                 self.fail(None, "%s is no key of it; there are: %s" % (key, ", ".join(keys)))
 
     @staticmethod
@@ -62,7 +63,11 @@ class Table:
         if value is default:
             return value
         found = value if isinstance(value, list) else [value]
-        if not found or not all(type(each) in kinds for each in found):
+        for each in found:
+            if type(each) not in kinds:
+                found = None
+                break
+        if not found:
             self.fail(key, "%r: expected %s, or a list of such" % (value, words))
         return found
 
