@@ -41,8 +41,6 @@ class _Reader:
         self.is_clean = not _NOWHERE & set(self.data)
         self.keys: dict = {}  # those that were read, by what was read
 
-    # ---- places -------------------------------------------------------------------------------
-
     def fail(self, problem: str, at: int = -1) -> TOMLDecodeError:
         at = self.at if at < 0 else at
         if at >= self.end:
@@ -62,10 +60,10 @@ class _Reader:
 
     def skip_comment(self) -> None:
         end = self.data.find(b"\n", self.at)
-        self.check_text(self.at, end, "comment")
+        self.check_text(self.at, end)
         self.at = end
 
-    def check_text(self, start: int, end: int, what: str) -> None:
+    def check_text(self, start: int, end: int) -> None:
         if self.is_clean:
             return
         for at in range(start, end):
@@ -101,8 +99,6 @@ class _Reader:
             raise self.fail(problem)
         self.at += len(text)
 
-    # ---- keys ---------------------------------------------------------------------------------
-
     def key(self, stop: bytes) -> list:
         """A dotted key and the blanks behind it. stop: what follows, if all is well."""
         end = self.data.find(stop, self.at)
@@ -133,8 +129,6 @@ class _Reader:
             raise self.fail("Invalid initial character for a key part")
         self.at = at
         return data[start:at].decode()
-
-    # ---- values -------------------------------------------------------------------------------
 
     def value(self) -> object:
         char = self.data[self.at]
@@ -181,7 +175,7 @@ class _Reader:
             self.at = at = back if back >= 0 else end if end >= 0 else line
             if at == line:
                 raise self.fail("Unterminated string")
-            self.check_text(start, at, "string")
+            self.check_text(start, at)
             self.at += 1
             text = data[start:at].decode()
             if back < 0:
@@ -196,7 +190,7 @@ class _Reader:
         if end < 0:
             self.at = line
             raise self.fail('Expected "\'"')
-        self.check_text(start, end, "string")
+        self.check_text(start, end)
         self.at = end + 1
         return self.data[start:end].decode()
 
@@ -214,12 +208,12 @@ class _Reader:
             char = data[self.at]
             if self.is_next(b'"""'):
                 self.at += self.quotes(b'"')
-                self.check_text(start, self.at, "string")
+                self.check_text(start, self.at)
                 parts.append(data[start : self.at].decode())
                 self.at += 3
                 return "".join(parts)
             if char == _BACKSLASH:
-                self.check_text(start, self.at, "string")
+                self.check_text(start, self.at)
                 parts.append(data[start : self.at].decode())
                 self.at += 1
                 if not self.joined():
@@ -256,7 +250,7 @@ class _Reader:
             raise self.fail("Expected \"'''\"")
         self.at = end
         end += self.quotes(b"'")
-        self.check_text(start, end, "string")
+        self.check_text(start, end)
         self.at = end + 3
         return self.data[start:end].decode()
 
@@ -332,8 +326,6 @@ class _Reader:
             return datetime.datetime.fromisoformat(text)
         except ValueError:
             raise self.fail("Invalid date or datetime", start)
-
-    # ---- tables -------------------------------------------------------------------------------
 
     def assign(self, table: _Table) -> None:
         """KEY = VALUE into a table."""
