@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""A disk that is full is called so, whatever of a build it hits; and what is too large or too deep has one clear error."""
+"""A disk that is full, or that may not be written, is called so, whatever of a build it hits; and what is too large or
+too deep has one clear error."""
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import shutil
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -15,7 +18,7 @@ import pytest
 
 from floe.build import pipeline, port_archive
 from floe.cli import main as cli
-from floe.errors import DiskFull, FloeError
+from floe.errors import BuildError, DiskFull, FloeError
 from floe.image import elf
 
 SmallDisk = Callable[[str], AbstractContextManager[Path]]
@@ -45,6 +48,39 @@ def test_full_where_the_image_is_wanted(
     err = capfd.readouterr().err
     assert err.startswith(f"floe: the disk is full: {disk}")
     assert "Traceback" not in err
+
+
+def test_a_cache_that_cannot_be_written(
+    small_disk: SmallDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As another user's checkout, or one on a file system that is only read; root, too, may not write to the latter."""
+    script = tmp_path / "main.py"
+    script.write_text(f"x = {os.urandom(8)!r}\n")  # never compiled before
+    with small_disk("100k") as disk:
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        monkeypatch.setattr(port_archive, "CACHE", disk)
+        assert cli.run(["run", str(script)]) == 125
+    err = capfd.readouterr().err
+    assert err.startswith(f"floe: cannot write to {disk}, where images are built: Read-only file system\n  try: ")
+
+
+def refused(number: int, file: Path) -> Callable[..., None]:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number), str(file))
+
+    return fail
+
+
+def test_a_cache_of_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "main.py").write_text("print(1)\n")
+    monkeypatch.setattr(port_archive, "CACHE", tmp_path / "a cache")
+    monkeypatch.setattr(pipeline, "_build", refused(errno.EACCES, tmp_path / "a cache" / "apps" / ".main-1"))
+    with pytest.raises(BuildError, match="where images are built: Permission denied") as caught:
+        pipeline.build(tmp_path / "main.py")
+    assert f"sudo chown -R \"$USER\" '{tmp_path}/a cache'" in caught.value.hint
+    monkeypatch.setattr(pipeline, "_build", refused(errno.EACCES, tmp_path / "main.py"))
+    with pytest.raises(PermissionError):  # not the cache's: no word of it
+        pipeline.build(tmp_path / "main.py")
 
 
 @pytest.fixture

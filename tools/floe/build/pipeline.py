@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import tempfile
 import time
@@ -70,7 +71,24 @@ def build(
     except OSError as e:
         if full := DiskFull.of(e, port_archive.CACHE):
             raise full from e
+        if refused := _not_writable(e):
+            raise refused from e
         raise
+
+
+def _not_writable(error: OSError) -> BuildError | None:
+    """What an error means, if it means that the cache is another user's, or on a file system that is only read."""
+    cache, file = port_archive.CACHE, error.filename
+    if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return None
+    if not isinstance(file, str) or not Path(file).is_relative_to(cache):
+        return None
+    ways = [f"in a checkout of your own, or with the wheel: {port_archive.ROOT / 'docs' / 'install.md'}"]
+    if port_archive.INSTALLED:
+        ways = ["XDG_CACHE_HOME=FOLDER names another place"]
+    if error.errno != errno.EROFS:
+        ways.append(f'if it is yours, and root has built in it: sudo chown -R "$USER" {shlex.quote(str(cache))}')
+    return BuildError(f"cannot write to {cache}, where images are built: {error.strerror}", hint="\n".join(ways))
 
 
 def _build(app: Path, profile: Profile | None, variant: str, how: How | None, say: Callable[[str], None]) -> Built:
