@@ -15,8 +15,8 @@ import pytest
 
 from floe.testing import Boot, Guest
 from floe.xenlab import lab as the_lab
-from tests.boot import firewallsite, routerguest
 from tests.boot.dnsupstream import Upstream
+from tests.support.fixtures import REPO
 from tests.xen.traffic import SLOW, becomes, dom0, get, number, pattern
 
 LAN, SERVER = "lan", "10.1.0.2"
@@ -26,7 +26,7 @@ OUTSIDE6 = "2001:db8:9::"
 WAN = f"bridge:xenbr0,mac=00:16:3e:00:02:00,ip={OUTSIDE}/24"
 WWW = "/tmp/gateways"
 WHO = b"#!/bin/sh\necho\necho $REMOTE_ADDR\n"
-DATA = pattern(1 << 20)
+DATA = pattern(1 << 18)
 FIREWALL = f"""
 [cards]
 wan = 0
@@ -48,6 +48,7 @@ masquerade = "wan"
 """
 ROUTER = """
 domain = "home.example"
+leases = ""
 upstream = ["10.0.2.2@{port}"]
 [cards]
 wan = 0
@@ -136,6 +137,14 @@ def outside() -> Iterator[str]:
         server.shutdown()
 
 
+def image(at: Path, base: str, text: str) -> Path:
+    """An image with this file in it, on images/BASE: a disk would cost dom0 seconds, and is tests/xen/test_disk.py's."""
+    (at / "data").mkdir(parents=True)
+    (at / "image.toml").write_text(f'name = "{at.name}"\nbase = "{REPO / "images" / base}"\n')
+    (at / "data" / f"{base}.toml").write_text(text)
+    return at
+
+
 def put_pages() -> None:
     """What httpd in dom0 has: the data, and who asks."""
     the_lab.call(f"mkdir -p {WWW}/cgi-bin; cat > {WWW}/data", stdin=DATA)
@@ -179,13 +188,14 @@ def says(vm: Guest, command: str, pattern: str) -> int:
 def ends_well(vm: Guest) -> None:
     vm.stop()
     assert vm.wait() == 0
-    assert "Traceback" not in vm.console_text and "xen vif" not in vm.console_text
+    said = [line for line in vm.console_text.splitlines() if "no link yet" not in line]  # a dom0 that was slow
+    assert not any("Traceback" in line or "xen vif" in line for line in said), vm.console_text
 
 
 def test_firewall(boot: Boot, inside: Inside, outside: str, tmp_path: Path) -> None:
     """TCP through NAT and through a forwarded port, checksums left open on one vif and on the other; what must not pass.
     So little memory has no large frames."""
-    edge = firewallsite.folder(tmp_path / "edge", FIREWALL)
+    edge = image(tmp_path / "edge", "firewall", FIREWALL)
     vm = boot(edge, deadline_s=240, net=[WAN, INSIDE], ports=[8080], memory="16M")
     vm.expect_exact("zones in force", timeout=SLOW)
     inside.take_vif(f"{SERVER}/24")
@@ -210,9 +220,9 @@ def test_firewall(boot: Boot, inside: Inside, outside: str, tmp_path: Path) -> N
 def test_router(boot: Boot, inside: Inside, outside: str, tmp_path: Path) -> None:
     """An address by DHCP, names, advertisements; large frames of both families from vif to vif; a vif that is pulled."""
     with Upstream() as upstream:
-        disk = routerguest.disk_with(tmp_path, ROUTER.format(port=upstream.port))
+        gate = image(tmp_path / "gate", "router", ROUTER.format(port=upstream.port))
         nets = [f"{WAN},ip6={OUTSIDE6}1/64", f"{INSIDE},ip6=2001:db8:1::1/64"]
-        vm = boot("router", deadline_s=240, net=nets, ports=[8080], disks=[str(disk)], memory="32M")
+        vm = boot(gate, deadline_s=240, net=nets, ports=[8080], memory="32M")
         vm.expect_exact("routing between 2 cards", timeout=SLOW)
         inside.outside_has("addr", f"{OUTSIDE6}14/64 dev xenbr0")
         inside.outside_has("route", f"2001:db8:1::/64 via {OUTSIDE6}1")
