@@ -26,7 +26,7 @@ extern const char monitor_service[], monitor_spurious[], boot_panic_stack_top[];
 extern const uint8_t monitor_gdt[], monitor_gdtr[], monitor_tss[], monitor_idt[], monitor_idtr[];
 
 // What enter() loads and stores; the frame is what the processor would have pushed, above[0] on top.
-uint64_t in[REGISTERS], out[REGISTERS], target, above[16], above_count, out_rsp, saved_rsp, in_panic;
+uint64_t in[REGISTERS], out[REGISTERS], target, above[16], above_count, out_rsp, saved_rsp, in_panic, panic_flags;
 uint64_t frame, *patched = &frame; // where the address of that frame goes
 
 // Go to `target` with the registers of `in`, on a stack with an interrupt's frame that leads back here, and whatever
@@ -48,7 +48,7 @@ __asm__(".text\n"
         "  mov in+96, %r13; mov in+104, %r14; mov in+112, %r15\n"
         "  jmp *target\n"
         ".globl hal_fault_entry\n"
-        "hal_fault_entry: movq $1, in_panic\n"
+        "hal_fault_entry: pushfq; pop panic_flags; movq $1, in_panic\n"
         "1: mov %rax, out+0; mov %rbx, out+8; mov %rcx, out+16; mov %rdx, out+24; mov %rsi, out+32; mov %rdi, out+40\n"
         "  mov %rbp, out+48; mov %r8, out+56; mov %r9, out+64; mov %r10, out+72; mov %r11, out+80; mov %r12, out+88\n"
         "  mov %r13, out+96; mov %r14, out+104; mov %r15, out+112\n"
@@ -215,6 +215,7 @@ static void fault(const talk_t *t) {
         printf(" %lx", f[i]);
     }
     printf("\n");
+    printf("flags %lx\n", panic_flags);
     printf("top %lx\n", (uint64_t)boot_panic_stack_top);
 }
 

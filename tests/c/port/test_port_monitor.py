@@ -69,7 +69,7 @@ def do(h: Harness, *words: object) -> Did:
             did.pending = numbers[0]
         elif name == "eoi":
             did.eoi.append(numbers[0])
-        elif name in ("fault", "top"):
+        elif name in ("fault", "top", "flags"):
             did.more[name] = numbers
         else:
             did.events.append((name, *rest.split()))
@@ -285,7 +285,7 @@ def test_a_spurious_interrupt_is_acknowledged_and_no_more(h: Harness) -> None:
 
 # ---- faults -----------------------------------------------------------------------------------------------
 
-RIP, RSP, FLAGS, CR2 = 0x101234, 0x15A000, 0x246, 0x7FFFFFFFF123
+RIP, RSP, FLAGS, CR2 = 0x101234, 0x15A000, 0xED7, 0x7FFFFFFFF123
 
 
 def fault(h: Harness, vector: int, rip: int = RIP) -> Did:
@@ -301,6 +301,7 @@ def test_a_fault_is_told_whole(h: Harness, vector: int) -> None:
     error = 0xABC if vector in WITH_ERROR else 0
     assert did.more["fault"] == [*registers, vector, error, RIP, 0x33, FLAGS, RSP, 0x2B, CR2]
     assert did.end == ("panic", did.more["top"][0] - 8)
+    assert did.more["flags"][0] & 0xDD5 == 0  # but for those that a process cannot change: nothing of the fault's
     assert did.events == []
 
 
