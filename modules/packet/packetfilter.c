@@ -58,6 +58,9 @@ static void look(packet_pass_t *s, packet_t *p) {
 packet_step_t packet_filter_came(packet_pass_t *s, packet_t *p) {
     packet_verdict_t v;
     look(s, p);
+    if (s->look.lost) {
+        return PACKET_STOPS;
+    }
     packet_step_t step = ask(s, p, PACKET_PREROUTING, &v);
     if (step != PACKET_GOES || s->flows == NULL) {
         return step;

@@ -41,8 +41,9 @@ static uint8_t look_later_fragment(packet_flows_t *t, const packet_t *p, packet_
     packet_frag_fit_t fit = known ? packet_frag_fit(datagram, &look->piece) : PACKET_FRAG_SEEN;
     if (fit != PACKET_FRAG_NEW) {
         if (fit == PACKET_FRAG_OVERLAPS) {
-            datagram->broken = true; // whatever the rules say of this one
+            datagram->broken = true;
         }
+        look->lost = known || !read;
         t->stats.fragments_lost++;
         return PACKET_INVALID;
     }
@@ -128,8 +129,12 @@ static uint8_t look_at(packet_flows_t *t, const packet_t *p, packet_look_t *look
         return look_error(t, p, look);
     }
     if (kind == PACKET_KIND_BAD || (kind == PACKET_KIND_TCP && !packet_tcp_read(p, &look->tcp)) ||
-        (kind == PACKET_KIND_UDP && !udp_ok(p)) ||
-        (p->key.fragment == PACKET_FIRST_FRAGMENT && !first_fragment_ok(t, p, look))) {
+        (kind == PACKET_KIND_UDP && !udp_ok(p))) {
+        return PACKET_INVALID;
+    }
+    if (p->key.fragment == PACKET_FIRST_FRAGMENT && !first_fragment_ok(t, p, look)) {
+        look->lost = true;
+        t->stats.fragments_lost++;
         return PACKET_INVALID;
     }
     packet_flow_t *f = packet_table_find(t, &look->tuple[0], &look->dir);

@@ -68,7 +68,7 @@ typedef struct {
     uint64_t clashes;         // new ones whose replies would be another's
     uint64_t invalid;         // packets
     uint64_t ports_exhausted; // no port left to translate to
-    uint64_t fragments_lost;  // later ones whose first one is not known, or that overlap
+    uint64_t fragments_lost;  // later ones whose first one is not known; all that overlap, or come twice
     uint32_t flows, young;    // now; young: not answered, or a handshake that is not complete
     uint32_t longest;         // chain of the hash, ever
 } packet_flow_stats_t;
@@ -84,6 +84,7 @@ typedef struct {
     uint8_t dir;   // PACKET_DIR_FIRST, PACKET_DIR_REPLY
     bool passing;  // it leaves no trace in its flow
     bool follows;  // a later fragment of a datagram whose first one was accepted: no rule need see it
+    bool lost;     // a fragment whose bytes were seen, or do not go with the others': it passes by no rule; INVALID
     bool early;    // a later fragment of a datagram whose first one was not seen; state is INVALID
     uint64_t from; // where `early`: a hash of who sends it, of IPv6 the /64, that nobody can foresee
 } packet_look_t;

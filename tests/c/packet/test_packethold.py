@@ -94,6 +94,18 @@ def test_they_wait_for_the_first_one(engine: Engine, version: int) -> None:
     assert [len(comes(engine, 0, again[n])) for n in (1, 0, 2)] == [0, 2, 1]
 
 
+@pytest.mark.parametrize("version", [4, 6])
+def test_bytes_that_come_twice_pass_by_no_rule(engine: Engine, version: int) -> None:
+    """Not even one that asks for nothing: another than was judged could be put together behind this."""
+    rules(engine, forward=say.Chain("forward", policy=say.accept))
+    one, two, three = fp.fragments(datagram(version), 104, 104)
+    lost = engine.count("filtered")
+    assert [len(comes(engine, 0, part)) for part in (one, one, two, two)] == [1, 0, 1, 0]
+    overlaps = fp.fragments(datagram(version), 96, 120)[1]
+    assert [len(comes(engine, 0, part)) for part in (overlaps, three)] == [0, 0]
+    assert engine.count("filtered") == lost + 4
+
+
 def test_addresses_are_translated(engine: Engine) -> None:
     rules(engine, postrouting=[say.rule(out=1) >> say.masquerade])
     one, two, three = fp.fragments(datagram(4), 104, 104)
