@@ -129,6 +129,8 @@ def run(more: dict | None = None) -> None:
     Console(app.loop, "router", known)
     app.ready()
     app.log.info("routing between %d cards", len(router.config.plan.cards))
+    if app.settings.file is None:
+        app.log.warning("there is no router.toml: nobody is given an address or a name server")
     try:
         app.run()
     finally:

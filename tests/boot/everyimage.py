@@ -51,6 +51,7 @@ def serve_them_all(boot: Boot, folder: Path, deadline_s: float) -> None:
     mqtt = Mqtt(boot("mqtt", deadline_s=deadline_s, ports=[1883, 9100]), 1883)
     router = Router(boot("router", deadline_s=deadline_s, ports=[9100]))
     router.vm.expect_exact("routing between 1 cards")
+    router.vm.expect_exact("there is no router.toml")
     iperf = Iperf(boot("iperf", deadline_s=deadline_s, ports=[9100]))
 
     assert web.get("/") == (DATA / "index.html").read_bytes()
