@@ -54,6 +54,14 @@ def lib() -> Iterator[SimpleNamespace]:
         yield lib
 
 
+def test_ports_that_may_be_forwarded_twice(lib: SimpleNamespace) -> None:
+    """By another protocol, card or address, and first for some sources, then for the others."""
+    more = ["from = '198.51.100.0/24'", "", "proto = 'udp'", "address = '192.0.2.7'"]
+    text = "".join(f"[[forward]]\nin = 'wan'\nport = 80\nto = '10.1.0.5'\n{each}\n" for each in more)
+    text += "[[forward]]\nin = 'lan'\nport = 80\nto = '192.0.2.5'\n"
+    assert len(lib.gateway.Plan(settings(CARDS + text)).prerouting) == 10
+
+
 def test_a_whole_file(lib: SimpleNamespace) -> None:
     plan = lib.gateway.Plan(settings(WHOLE))
     assert plan.cards == {"wan": 0, "lan": 1}
@@ -164,6 +172,20 @@ def test_more_tables_are_others(lib: SimpleNamespace) -> None:
          "true or false"),
         (CARDS + "[[forward]]\nin = 'wan'\nport = 80\nto = '10.1.0.5'\nfrom = '::/0'", "forward 1: from: expected IPv4 "
          "addresses: a forwarded port is of IPv4"),
+        (CARDS + "[[forward]]\nin = 'wan'\nport = 80\nto = '10.1.0.5'\n" * 2, "forward 2: port: 80 goes somewhere else by "
+         "another [[forward]] of this card"),
+        (CARDS + "[[forward]]\nin = 'wan'\nport = '80-90'\nto = '10.1.0.5'\n"
+         "[[forward]]\nin = 'wan'\nport = [8, 85]\nto = '10.1.0.6'\nfrom = '192.0.2.0/24'", "forward 2: port: 85 goes "
+         "somewhere else by another [[forward]] of this card"),
+        (CARDS + "[[forward]]\nin = 'wan'\nport = [80, 90]\nto = '10.1.0.5'\n"
+         "[[forward]]\nin = 'wan'\nport = '85-90'\nto = '10.1.0.6'", "forward 2: port: a part of 85-90 goes somewhere else "
+         "by another [[forward]] of this card"),
+        (CARDS + "[[nat.static]]\ncard = 'wan'\noutside = '192.0.2.9'\ninside = '10.1.0.9'\n"
+         "[[nat.static]]\ncard = 'wan'\noutside = '192.0.2.9'\ninside = '10.1.0.8'", "nat.static 2: outside: there is "
+         "another [[nat.static]] of 192.0.2.9"),
+        (CARDS + "[[nat.static]]\ncard = 'wan'\noutside = '192.0.2.9'\ninside = '10.1.0.9'\n"
+         "[[nat.static]]\ncard = 'wan'\noutside = '192.0.2.8'\ninside = '10.1.0.9'", "nat.static 2: inside: there is "
+         "another [[nat.static]] of 10.1.0.9 at wan"),
         (CARDS + "[nat]\nmasquerade = 'wan0'", "nat: masquerade: there is no wan0; there are: lan, wan"),
         (CARDS + "[nat]\nmasquerade = true", "nat: masquerade: True is no name; there are: lan, wan"),
         (CARDS + "[nat]\nmasquerade = []", "nat: masquerade: [] is no name; there are: lan, wan"),

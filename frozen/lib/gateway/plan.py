@@ -4,7 +4,7 @@
 import network
 from appliance import SettingsError
 from packet import Chain, RuleSet, Set, accept, dnat, mark, masquerade, rule, snat
-from packet.values import mac_range, network_range
+from packet.values import mac_range, network_range, number_range
 
 from .table import MISSING, Table
 
@@ -33,6 +33,8 @@ class Plan:
         self.forward: list = []
         self.postrouting: list = []
         self.addresses: dict = {}
+        self._forwarded: dict = {}  # (card, protocol, address) -> its ports, and ranges of them, that go somewhere already
+        self._static_ends: set = set()  # of [[nat.static]]: (outside,) and (inside, card)
         self._answered: set = set()  # (card, server) whose neighbours' connections come back this way
         tables = settings.tables
         for key in sorted(tables):
@@ -137,6 +139,8 @@ class Plan:
             words["src"] = sources
         inside = sorted(name for name in self.cards if name not in outside)
         for card in outside:
+            for name in proto:
+                self._claim(table, (card, name, own), ports, "src" in words)
             words["dst"] = own or self.address_set(card)
             self.prerouting.append(rule(in_=card, **words) >> mark(FORWARDED) >> dnat(to, to_port))
             if table.flag("hairpin", True) and inside:
@@ -147,10 +151,29 @@ class Plan:
                     self._answered.add((card, to))
                     self.postrouting.append(rule(in_=card, out=card, mark=HAIRPIN, dst=to) >> masquerade)
 
+    def _claim(self, table: Table, where: tuple, ports: list, is_for_some: bool) -> None:
+        """Ports of a [[forward]], which no one behind it can have, unless this one is for some sources alone."""
+        single, ranges = self._forwarded.setdefault(where, (set(), []))
+        for each in ports:
+            first, last = number_range(each, 65535, "port", {}, 1)
+            is_one = first == last
+            if (is_one and first in single) or any(a <= last and first <= b for a, b in ranges):
+                table.fail("port", "%s goes somewhere else by another [[forward]] of this card" % each)
+            if not is_one and any(first <= port <= last for port in single):
+                table.fail("port", "a part of %s goes somewhere else by another [[forward]] of this card" % each)
+            if not is_for_some and is_one:
+                single.add(first)
+            elif not is_for_some:
+                ranges.append((first, last))
+
     def _static(self, table: Table) -> None:
         """Rules of a [[nat.static]]: an address outside stands for one inside, both ways."""
         outside, inside = table.address("outside", family=4), table.address("inside", family=4)
         card = table.names("card", self.cards, MISSING)
+        for key, end in [("outside", (outside,))] + [("inside", (inside, name)) for name in card]:
+            if end in self._static_ends:
+                table.fail(key, "there is another [[nat.static]] of %s" % " at ".join(end))
+            self._static_ends.add(end)
         self.prerouting.append(rule(dst=outside) >> dnat(inside))
         self.postrouting.append(rule(out=card, src=inside) >> snat(outside))
 
