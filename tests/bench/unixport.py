@@ -46,7 +46,8 @@ def _port_flags() -> tuple[list[str], str, str, list[str]]:
     def prefixed(call: re.Match[str]) -> str:
         return " ".join(call[1] + name for name in call[2].split())
 
-    arch = [flag for flag in value("CFLAGS_ARCH").split() if flag != "-ffreestanding"]
+    own = ("-ffreestanding", "-mstack-protector-guard=global")  # a process has its canary elsewhere
+    arch = [flag for flag in value("CFLAGS_ARCH").split() if flag not in own]
     fast = re.sub(r"\$\(addprefix (\S+), ([^)]*)\)", prefixed, value("PY_FAST"))
     return arch, value("FAST_OPT"), value("CSUPEROPT"), fast.split()
 
