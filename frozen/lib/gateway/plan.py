@@ -33,7 +33,7 @@ class Plan:
         self.forward: list = []
         self.postrouting: list = []
         self.addresses: dict = {}
-        self._forwarded: dict = {}  # (card, protocol, address) -> its ports, and ranges of them, that go somewhere already
+        self._forwarded: dict = {}  # (card, protocol, address) -> ports, and ranges, that go somewhere already
         self._static_ends: set = set()  # of [[nat.static]]: (outside,) and (inside, card)
         self._answered: set = set()  # (card, server) whose neighbours' connections come back this way
         tables = settings.tables
