@@ -28,7 +28,8 @@ typedef enum {
     PACKET_EARLY,   // prerouting let it pass; the rest is for the first fragment of its datagram to say
 } packet_step_t;
 
-// It came in: which flow it is of, and whether it may be a part of what it says it is a part of; rules of prerouting; its destination as the flow has it.
+// It came in: which flow it is of, and whether a fragment may pass at all; rules of prerouting; its destination as the
+// flow has it.
 packet_step_t packet_filter_came(packet_pass_t *s, packet_t *p);
 // It is for this machine: rules of input; its flow is noted.
 packet_step_t packet_filter_input(packet_pass_t *s, packet_t *p);
