@@ -19,7 +19,9 @@ static size_t reserve; // RAM that stays with the C heap
 // MicroPython adds an area only when nothing else helps, so that a heap nearly full of live objects would be
 // collected at every few allocations. One that keeps the collector busy and is more than half full is doubled at
 // once; one that is mostly garbage stays small, and what a script allocates and drops stays in the caches.
-static void grow_if_crowded(uint64_t cost_ns, uint64_t period_ns) {
+// Not inlined: what the collector's own frames leave uninitialised may hold pointers of calls that have returned, and
+// keeps what they point to.
+__attribute__((noinline)) static void grow_if_crowded(uint64_t cost_ns, uint64_t period_ns) {
     if (cost_ns * BUSY_SHARE < period_ns) {
         return;
     }
