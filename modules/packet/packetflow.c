@@ -151,7 +151,7 @@ void packet_flow_look(packet_flows_t *t, packet_t *p, uint64_t now_ns, packet_lo
     t->now = now_ns > t->now ? now_ns : t->now;
     look->flow = look->over = NULL;
     look->dir = PACKET_DIR_FIRST;
-    look->passing = look->follows = look->early = false;
+    look->passing = look->follows = look->lost = look->early = false;
     look->state = look_at(t, p, look);
     t->stats.invalid += look->state == PACKET_INVALID;
     p->key.state = look->state;
