@@ -19,6 +19,7 @@ from tests.packet import language
 SOURCES = ("bridge", "buf", "filter", "fwd", "hold", "icmp", "neigh", "parse", "route", "send")
 SOURCES += ("flow", "frag", "nat", "sum", "table", "tcp", "tuple", "program", "rules")
 KINDS = ("local", "broadcast", "connected", "default", "static")
+INSIDE, OUTSIDE = "02:00:00:00:00:aa", "02:00:00:00:01:02"  # hosts' MAC addresses
 TX_CSUM, TSO4, TSO6 = 1, 2, 4
 TCP4, TCP6 = 1, 2  # netdev_gso_t
 
@@ -104,6 +105,12 @@ class Engine:
     def neighbour(self, card: int, address: str, hardware: str) -> None:
         ip = ipaddress.ip_address(address)
         self.harness.do("neighbour", card, ip.version, ip.packed.hex(), hardware.replace(":", ""))
+
+    def know_hosts(self) -> None:
+        """INSIDE is host .2 behind card 0, OUTSIDE that behind card 1, of both families."""
+        for version in (4, 6):
+            self.neighbour(0, addressed(version, 0, 1).src, INSIDE)
+            self.neighbour(1, addressed(version, 0, 1).dst, OUTSIDE)
 
     def card(self, number: int, *, mtu: int = 1500, features: int = 0, up: bool = True, room: int = 1 << 20) -> None:
         self.harness.do("card", number, mtu, features, int(up), room)

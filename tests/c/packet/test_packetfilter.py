@@ -13,11 +13,10 @@ from scapy.layers.inet6 import ICMPv6MLReport2, ICMPv6ND_NS, ICMPv6ND_RA, IPv6
 from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Packet, Raw
 
-from tests.c.packet.packetwords import TX_CSUM, Engine, addressed, intact, mac, pseudo, summed, to
+from tests.c.packet.packetwords import INSIDE, OUTSIDE, TX_CSUM, Engine, addressed, intact, mac, pseudo, summed, to
 from tests.c.support.harness import Harness
 from tests.packet import language
 
-INSIDE, OUTSIDE = "02:00:00:00:00:aa", "02:00:00:00:01:02"
 say = language.rules
 ESTABLISHED = ["established", "related"]
 
@@ -27,9 +26,7 @@ def engine(engine_program: Path) -> Iterator[Engine]:
     """10.0.0.2 is inside, 10.1.0.2 outside."""
     with Harness(engine_program) as harness:
         e = Engine(harness)
-        for version in (4, 6):
-            e.neighbour(0, addressed(version, 0, 1).src, INSIDE)
-            e.neighbour(1, addressed(version, 0, 1).dst, OUTSIDE)
+        e.know_hosts()
         yield e
         assert e.left() == 0
 

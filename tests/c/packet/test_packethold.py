@@ -12,12 +12,11 @@ from hypothesis import strategies as st
 from scapy.layers.l2 import Ether
 
 from tests.c.packet import flowpackets as fp
-from tests.c.packet.packetwords import TX_CSUM, Engine, addressed, mac
+from tests.c.packet.packetwords import INSIDE, OUTSIDE, TX_CSUM, Engine, mac
 from tests.c.support.harness import Harness
 from tests.packet import language
 
 say = language.rules
-INSIDE, OUTSIDE = "02:00:00:00:00:aa", "02:00:00:00:01:02"
 ENDS = {4: ("10.0.0.2", "10.1.0.2"), 6: ("2001:db8:0::2", "2001:db8:1::2")}
 OWN = {4: "10.0.0.1", 6: "2001:db8::1"}
 TYPES = {4: 0x0800, 6: 0x86DD}
@@ -40,9 +39,7 @@ def rules(engine: Engine, **more: object) -> None:
 def harness(engine_program: Path) -> Iterator[Harness]:
     with Harness(engine_program) as harness:
         e = Engine(harness)
-        for version in (4, 6):
-            e.neighbour(0, addressed(version, 0, 1).src, INSIDE)
-            e.neighbour(1, addressed(version, 0, 1).dst, OUTSIDE)
+        e.know_hosts()
         yield harness
 
 
