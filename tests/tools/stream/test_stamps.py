@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,6 +34,21 @@ def test_a_line_that_only_looks_like_ours_is_shown() -> None:
         stamps = StampFilter()
         assert stamps.feed(line, 1.0) + stamps.rest() == line
         assert stamps.times is None
+
+
+@pytest.mark.parametrize("text", [b'{"python": 1' + b"0" * 400 + b"}", b"[" * 100_000], ids=["number", "depth"])
+def test_what_a_guest_writes_there_is_not_trusted(text: bytes) -> None:
+    line = b"floe: stamps " + text + b"\n"
+    stamps = StampFilter()
+    assert stamps.feed(line, 1.0) + stamps.rest() == line
+    assert stamps.times is None
+
+
+def test_a_line_without_an_end_is_not_held_back_for_ever() -> None:
+    stamps = StampFilter()
+    shown = stamps.feed(b"floe: stamps ", 1.0) + b"".join(stamps.feed(b"x" * 100, 1.0) for _ in range(50))
+    assert len(shown) == 13 + 5000
+    assert stamps.feed(b"\n" + LINE, 30.0) == b"\n"
 
 
 def test_only_the_first_is_taken() -> None:

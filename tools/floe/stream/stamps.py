@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 SWITCH = "floe.stamps=1"
 _PREFIX = b"floe: stamps "
+_MOST = 1000  # bytes of such a line; a guest may write anything there
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class StampFilter:
         shown = b""
         for line in data.splitlines(keepends=True):
             if self.times is None and self._at_line_start and (line.startswith(_PREFIX) or _PREFIX.startswith(line)):
-                if not line.endswith(b"\n"):
+                if not line.endswith(b"\n") and len(line) <= _MOST:
                     self._held = line
                     break
                 self.times = _read(line[len(_PREFIX) :], arrived_ms)
@@ -77,10 +78,12 @@ class StampFilter:
 
 
 def _read(text: bytes, arrived_ms: float) -> BootTimes | None:
+    if len(text) > _MOST:
+        return None
     try:
         stamps = json.loads(text)
         last = max(stamps.values()) / 1000
         entry = arrived_ms - last
         return BootTimes(round(entry, 2), round(entry + stamps["python"] / 1000, 2))
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError):
         return None  # somebody else's line that only looks like ours
