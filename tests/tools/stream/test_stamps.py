@@ -51,6 +51,12 @@ def test_a_line_without_an_end_is_not_held_back_for_ever() -> None:
     assert stamps.feed(b"\n" + LINE, 30.0) == b"\n"
 
 
+@pytest.mark.parametrize("line", [b"floe: stamps 1\rmore\n", b"floe: stamps {\r\r\nmore"])
+def test_a_carriage_return_ends_no_line(line: bytes) -> None:
+    stamps = StampFilter()
+    assert stamps.feed(line, 1.0) + stamps.rest() == line
+
+
 def test_only_the_first_is_taken() -> None:
     stamps = StampFilter()
     assert stamps.feed(LINE + LINE, 9.0) == LINE

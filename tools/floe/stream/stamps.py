@@ -59,7 +59,8 @@ class StampFilter:
             return data
         data, self._held = self._held + data, b""
         shown = b""
-        for line in data.splitlines(keepends=True):
+        *whole, last = data.split(b"\n")  # a carriage return ends no line
+        for line in [*(text + b"\n" for text in whole), *([last] if last else [])]:
             if self.times is None and self._at_line_start and (line.startswith(_PREFIX) or _PREFIX.startswith(line)):
                 if not line.endswith(b"\n") and len(line) <= _MOST:
                     self._held = line
