@@ -36,7 +36,17 @@ def test_a_line_that_only_looks_like_ours_is_shown() -> None:
         assert stamps.times is None
 
 
-@pytest.mark.parametrize("text", [b'{"python": 1' + b"0" * 400 + b"}", b"[" * 100_000], ids=["number", "depth"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"python": 1' + b"0" * 400 + b"}",
+        b'{"python": 1e999}',
+        b'{"python": NaN}',
+        b'{"python": -Infinity, "a": 1}',
+        b"[" * 100_000,
+    ],
+    ids=["number", "exponent", "nan", "infinity", "depth"],
+)
 def test_what_a_guest_writes_there_is_not_trusted(text: bytes) -> None:
     line = b"floe: stamps " + text + b"\n"
     stamps = StampFilter()

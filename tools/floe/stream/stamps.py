@@ -8,6 +8,7 @@ kernel entry, right after the last of them. The line is for us: it is taken out 
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 
 SWITCH = "floe.stamps=1"
@@ -85,6 +86,9 @@ def _read(text: bytes, arrived_ms: float) -> BootTimes | None:
         stamps = json.loads(text)
         last = max(stamps.values()) / 1000
         entry = arrived_ms - last
-        return BootTimes(round(entry, 2), round(entry + stamps["python"] / 1000, 2))
+        python = entry + stamps["python"] / 1000
+        if not math.isfinite(entry) or not math.isfinite(python):
+            return None
+        return BootTimes(round(entry, 2), round(python, 2))
     except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError):
         return None  # somebody else's line that only looks like ours
