@@ -7,6 +7,7 @@ kernel entry, right after the last of them. The line is for us: it is taken out 
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from dataclasses import dataclass
@@ -60,8 +61,7 @@ class StampFilter:
             return data
         data, self._held = self._held + data, b""
         shown = b""
-        *whole, last = data.split(b"\n")  # a carriage return ends no line
-        for line in [*(text + b"\n" for text in whole), *([last] if last else [])]:
+        for line in io.BytesIO(data):  # bytes' own splitlines() ends a line at a carriage return, too
             if self.times is None and self._at_line_start and (line.startswith(_PREFIX) or _PREFIX.startswith(line)):
                 if not line.endswith(b"\n") and len(line) <= _MOST:
                     self._held = line
