@@ -46,7 +46,7 @@ INC := -nostdinc -isystem port/libc/include -isystem $(OWN_HEADERS) \
     -I. -Iport -I$(TOP) -I$(BUILD) -Iport/hal -Imodules/netdev -I$(UP) \
     -Imodules/lwip -Imodules/blkdev -Imodules/family -Imodules/handoff -I$(UP)/lwip/src/include
 include modules/tls/tls.mk
-CFLAGS_ARCH := -m64 -march=x86-64 -mcmodel=small -ffreestanding -fbuiltin -fno-pic -fno-pie -fcf-protection=none \
+CFLAGS_ARCH := -m64 -march=x86-64 -mcmodel=small -ffreestanding -fbuiltin -fpie -fvisibility=hidden -fcf-protection=none \
     -fstack-protector-strong -mstack-protector-guard=global \
     -fno-asynchronous-unwind-tables -fno-delete-null-pointer-checks -fno-strict-aliasing
 CFLAGS += $(INC) $(MBEDTLS_CFLAGS) $(CFLAGS_ARCH) -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Werror -Wpointer-arith \
@@ -190,7 +190,7 @@ $(BUILD)/app.cflags: port/port.mk $(lastword $(MAKEFILE_LIST))
 	$(Q)echo '$(subst ",\",$(filter-out -Werror $(MBEDTLS_CFLAGS),$(subst $(OWN_HEADERS),@own-headers@,$(CFLAGS)))) $(CFLAGS_UPSTREAM)' > $@
 
 $(BUILD)/app.ldflags: port/port.mk
-	$(Q)echo '-nostdlib -static -no-pie -z max-page-size=4096 -Wl,-z,noexecstack -Wl,--gc-sections -Wl,--build-id=none -T $(BUILD)/link.ld' > $@
+	$(Q)echo '-nostdlib -static-pie -Wl,-z,pack-relative-relocs -z max-page-size=4096 -Wl,-z,noexecstack -Wl,--gc-sections -Wl,--build-id=none -T $(BUILD)/link.ld' > $@
 
 $(BUILD)/compiler: port/port.mk
 	$(Q)echo '$(COMPILER)' > $@

@@ -40,7 +40,7 @@ static uint32_t get(virtio_dev_t *v, unsigned reg) { return hal_mmio_read32(v->b
 static void set(virtio_dev_t *v, unsigned reg, uint32_t value) { hal_mmio_write32(v->bus.mmio.base + reg, value); }
 
 static void set64(virtio_dev_t *v, unsigned reg, const void *address) {
-    uint64_t a = (uintptr_t)address;
+    uint64_t a = hal_physical(address);
     set(v, reg, (uint32_t)a);
     set(v, reg + 4, (uint32_t)(a >> 32));
 }
@@ -81,7 +81,7 @@ static int mmio_queue_enable(virtio_dev_t *v, const virtq_t *q) {
     if (v->legacy) {
         set(v, REG_GUEST_PAGE_SIZE, VIRTQ_ALIGN);
         set(v, REG_QUEUE_ALIGN, VIRTQ_ALIGN);
-        set(v, REG_QUEUE_PFN, (uint32_t)((uintptr_t)q->desc / VIRTQ_ALIGN));
+        set(v, REG_QUEUE_PFN, (uint32_t)(hal_physical(q->desc) / VIRTQ_ALIGN));
         return 0;
     }
     set64(v, REG_QUEUE_DESC, q->desc);

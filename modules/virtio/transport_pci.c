@@ -44,7 +44,7 @@ static void set32(virtio_dev_t *v, unsigned reg, uint32_t x) { hal_mmio_write32(
 static void set16(virtio_dev_t *v, unsigned reg, uint16_t x) { hal_mmio_write16(v->bus.pci.common + reg, x); }
 
 static void set64(virtio_dev_t *v, unsigned reg, const void *address) { // 4.1.3.1: in two halves
-    uint64_t a = (uintptr_t)address;
+    uint64_t a = hal_physical(address);
     set32(v, reg, (uint32_t)a);
     set32(v, reg + 4, (uint32_t)(a >> 32));
 }

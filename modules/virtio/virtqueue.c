@@ -62,7 +62,7 @@ int virtq_provide(virtq_t *q, const virtq_buf_t *bufs, unsigned out, unsigned in
         last = q->free_head;
         q->free_head = q->slot[last].next;
         virtq_desc_t *d = &q->desc[last];
-        d->addr = (uintptr_t)bufs[k].base;
+        d->addr = hal_physical(bufs[k].base);
         d->len = bufs[k].len;
         d->flags = (uint16_t)((k >= out ? DESC_F_WRITE : 0) | (k + 1 < n ? DESC_F_NEXT : 0));
         d->next = k + 1 < n ? q->free_head : 0;

@@ -139,6 +139,7 @@ static void sort_ram(void) {
 
 _Noreturn void boot_start(void) {
     boot_canary();
+    boot_faults();
     monitor_idt_init();
     __asm__ volatile("fninit"); // after a reset the x87 counts in single precision
     const pvh_start_info_t *si = (const pvh_start_info_t *)boot_start_info;
@@ -158,7 +159,12 @@ _Noreturn void boot_start(void) {
     hal_assert(boot_ram_count > 0);
     find_xen();
     boot_acpi_read(monitor_hypercalls != 0 ? 0 : si->rsdp); // Xen has ways of its own for all that they tell
+    boot_place();
     boot_paging(floe_app.arena_pages);
+}
+
+_Noreturn void boot_go_on(int refused) {
+    hal_assert(refused == 0);
     main();
     hal_exit(0);
 }

@@ -17,6 +17,7 @@ typedef struct {
 
 extern uint64_t boot_start_info;          // physical address, from ebx
 extern uint64_t boot_entry_tsc;           // cycle counter at kernel entry
+// Addresses are physical until boot_go_on(), then ring 3's.
 extern boot_ram_t boot_ram[BOOT_RAM_MAX]; // free RAM, ascending; boot_ram[0] begins right after the image
 extern unsigned boot_ram_count;
 extern uint64_t boot_ram_total; // bytes of RAM the machine has
@@ -47,8 +48,8 @@ typedef struct {
 extern boot_acpi_t boot_acpi;
 void boot_acpi_read(uint64_t rsdp);
 
-// Stack of the interpreter.
-extern char boot_stack_bottom[], boot_stack_top[];
+// Stack of the interpreter, and that of a panic.
+extern char boot_stack_bottom[], boot_stack_top[], boot_panic_stack_top[];
 
 // Borders of the sections (link.ld).
 extern char link_start[], link_text[], link_rodata[], link_monitor[], link_data[], link_monitor_ro[],
@@ -60,8 +61,22 @@ extern uint64_t boot_arena_start, boot_arena_end;
 // Draw the canary of this boot. Before it, no function that returns may have arrays.
 void boot_canary(void);
 
-// Build the final page tables behind the image, give them to the monitor and enter them. Takes its
-// memory from boot_ram[0]. arena_pages: pages to set aside for native code.
-void boot_paging(size_t arena_pages);
+// 64 random bits, by RDRAND where the processor has it; without, few of them are, but the ones that it has are fresh.
+uint64_t boot_random(void);
+
+// Draw hal_ram_offset; "floe.aslr=0" on the command line leaves it 0.
+void boot_place(void);
+
+// Tell the monitor where a fault goes on.
+void boot_faults(void);
+_Noreturn void hal_fault_entry(void); // panic.c: from ring 0, on the panic's stack
+
+// Build the final page tables behind the image, give them to the monitor and go on in boot_go_on(), at the addresses
+// that they have. Takes its memory from boot_ram[0]. arena_pages: pages to set aside for native code.
+_Noreturn void boot_paging(size_t arena_pages);
+
+// Move the image's addresses, switch to the tables, with these bits of CR4 besides.
+_Noreturn void boot_enter(uint64_t pml4, uint64_t cr4);
+_Noreturn void boot_go_on(int refused); // refused: the monitor's answer, 0
 
 #endif

@@ -14,8 +14,8 @@ _Noreturn void __stack_chk_fail(void);
 _Noreturn void __stack_chk_fail(void) { hal_panic("stack smashed"); }
 
 // No virtio-rng is there yet. Without RDRAND it is what the time stamp counters of start and now have that nobody
-// outside knows. Its lowest byte is 0, which ends a string that is copied over it.
-__attribute__((no_stack_protector)) void boot_canary(void) {
+// outside knows.
+__attribute__((no_stack_protector)) uint64_t boot_random(void) {
     uint64_t word = (boot_entry_tsc ^ hal_clock_cycles() << 32) * 0x9e3779b97f4a7c15ull;
     uint32_t features[4];
     hal_cpuid(1, 0, features);
@@ -24,9 +24,11 @@ __attribute__((no_stack_protector)) void boot_canary(void) {
         bool ok;
         __asm__ volatile("rdrand %0" : "=r"(drawn), "=@ccc"(ok));
         if (ok) {
-            word ^= drawn;
-            break;
+            return word ^ drawn;
         }
     }
-    __stack_chk_guard = word & ~0xffull;
+    return word ^ word >> 32;
 }
+
+// Its lowest byte is 0, which ends a string that is copied over it.
+__attribute__((no_stack_protector)) void boot_canary(void) { __stack_chk_guard = boot_random() & ~0xffull; }

@@ -5,6 +5,7 @@
 
 #include "../monitor/monitor.h"
 
+#define BOOT_ADDRESS 0x100000 // link.ld; all of ring 0 stays there
 #define CR0_PG_WP_NE_MP_PE 0x80010023
 #define CR4_PAE_OSFXSR_OSXMMEXCPT 0x620
 #define MSR_EFER 0xc0000080
@@ -15,7 +16,10 @@
     .align 4
     .long 4, 4, 18             // name size, descriptor size, XEN_ELFNOTE_PHYS32_ENTRY
     .asciz "Xen"
-    .long boot_entry
+    .long BOOT_ADDRESS
+
+// An address as a number, which the linker cannot give in code of 32 bits that may lie anywhere.
+#define AT(symbol) symbol - boot_entry + BOOT_ADDRESS
 
     .section .boot.text, "ax"
     .code32
@@ -23,10 +27,10 @@
 boot_entry:
     cli
     cld
-    movl %ebx, boot_start_info
+    movl %ebx, AT(boot_start_info)
     rdtsc
-    movl %eax, boot_entry_tsc
-    movl %edx, boot_entry_tsc+4
+    movl %eax, AT(boot_entry_tsc)
+    movl %edx, AT(boot_entry_tsc)+4
     movl $0x80000000, %eax
     cpuid
     testl %eax, %eax           // the highest extended leaf; without any, one of the basic ones
@@ -36,9 +40,9 @@ boot_entry:
     notl %edx
     testl $CPUID_LM_NX, %edx
     jnz .Lunfit
-    movl $boot_pd+7, boot_pdpt
-    movl $boot_pdpt+7, boot_pml4
-    movl $boot_pml4, %eax
+    movl $AT(boot_pd)+7, AT(boot_pdpt)
+    movl $AT(boot_pdpt)+7, AT(boot_pml4)
+    movl $AT(boot_pml4), %eax
     movl %eax, %cr3
     movl %cr4, %eax
     orl $CR4_PAE_OSFXSR_OSXMMEXCPT, %eax
@@ -49,8 +53,8 @@ boot_entry:
     wrmsr
     movl $CR0_PG_WP_NE_MP_PE, %eax
     movl %eax, %cr0
-    lgdtl monitor_gdtr
-    ljmp $MONITOR_CODE0, $1f
+    lgdtl AT(monitor_gdtr)
+    ljmp $MONITOR_CODE0, $AT(1f)
     .code64
 1:  movl $MONITOR_DATA3, %eax
     movl %eax, %ds
@@ -60,25 +64,27 @@ boot_entry:
     movl %eax, %gs
     movl $MONITOR_DATA0, %eax
     movl %eax, %ss
-    movl $monitor_tss, %eax    // TSS descriptor: base 15:0, 23:16, 31:24
-    movw %ax, monitor_gdt+MONITOR_TSS+2
+    leaq monitor_tss(%rip), %rax // TSS descriptor: base 15:0, 23:16, 31:24
+    movw %ax, monitor_gdt+MONITOR_TSS+2(%rip)
     shrl $16, %eax
-    movb %al, monitor_gdt+MONITOR_TSS+4
-    movb %ah, monitor_gdt+MONITOR_TSS+7
+    movb %al, monitor_gdt+MONITOR_TSS+4(%rip)
+    movb %ah, monitor_gdt+MONITOR_TSS+7(%rip)
     movl $MONITOR_TSS, %eax
     ltr %ax
-    lidt monitor_idtr
-    movl $boot_stack0_tmp, %esp // iretq needs a stack of its own for these five words
+    lidt monitor_idtr(%rip)
+    leaq boot_stack0_tmp(%rip), %rsp // iretq needs a stack of its own for these five words
     pushq $MONITOR_DATA3
-    pushq $boot_stack_top-8
+    leaq boot_stack_top-8(%rip), %rax
+    pushq %rax
     pushq $2                   // ring 3 runs with interrupts off, IOPL 0
     pushq $MONITOR_CODE3
-    pushq $boot_start
+    leaq boot_start(%rip), %rax
+    pushq %rax
     iretq
 
     .code32
 .Lunfit:                       // no console but the ports of hal/uart.c and Xen's log, no end but isa-debug-exit
-    movl $.Lunfit_text, %esi
+    movl $AT(.Lunfit_text), %esi
 1:  lodsb
     movl $0x3f8, %edx
     outb %al, %dx
@@ -90,8 +96,6 @@ boot_entry:
     outl %eax, %dx
 2:  hlt
     jmp 2b
-.Lunfit_text:
-    .ascii "PANIC: this processor, as the VM has it, lacks long mode or NX (qemu64 has both)\n"
 
 // Identity map of the first GiB with 2 MiB pages, reachable from ring 3: only until MONITOR_LOCK.
     .section .boot.data, "aw"
@@ -102,6 +106,9 @@ boot_pd:
     .quad (i << 21) | 0x87
     .set i, i+1
     .endr
+
+.Lunfit_text:
+    .ascii "PANIC: this processor, as the VM has it, lacks long mode or NX (qemu64 has both)\n"
 
     .section .monitor.bss, "aw", @nobits // one entry each
     .align 4096

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// The final page tables (Intel SDM vol. 3, 4.5): identity mapped, every page writable or executable or
-// neither, never both. Owns the tables until the monitor takes them. Not here: changes at run time (the
-// monitor's PROTECT service). Context: ring 3 at boot, at native speed, before MONITOR_LOCK.
+// The final page tables (Intel SDM vol. 3, 4.5): every page writable or executable or neither, never both. RAM is mapped
+// once for ring 3, hal_ram_offset above its physical addresses; the monitor's part of the image and the tables for
+// ring 0 alone, and the registers of devices, where they are. Owns the tables until the monitor takes them. Not here:
+// changes at run time (the monitor's PROTECT service). Context: ring 3 at boot, at native speed, before MONITOR_LOCK.
 
 #include <string.h>
 
@@ -32,9 +33,10 @@
 #define XEN_PAGES_START \
     0xfeff8000ull // pages that Xen shares with a guest: memory, not registers (its hvm_info_table.h)
 #define XEN_PAGES_END 0xff000000ull
-#define MAPPED_MAX (512 * GIB) // one PDPT
+#define PML4E_SPAN (512 * GIB)
+#define RAM_MAX PML4E_SPAN
 
-enum { ENTRIES = 512, FIXED_TABLES = 21 };
+enum { ENTRIES = 512, FIXED_TABLES = 31 };
 
 extern char boot_guard0[], boot_guard1[];
 uint64_t boot_arena_start, boot_arena_end;
@@ -56,10 +58,13 @@ static uint64_t *table_at(uint64_t *entry) {
     return (uint64_t *)(*entry & PTE_ADDR);
 }
 
+static uint64_t *pde_of(uint64_t *pml4, uint64_t a) {
+    uint64_t *pdpt = table_at(&pml4[a / PML4E_SPAN]);
+    return &table_at(&pdpt[(a / GIB) % ENTRIES])[(a / MIB2) % ENTRIES];
+}
+
 static uint64_t *pte_of(uint64_t *pml4, uint64_t a) {
-    uint64_t *pdpt = table_at(&pml4[0]);
-    uint64_t *pd = table_at(&pdpt[(a / GIB) % ENTRIES]);
-    uint64_t *pde = &pd[(a / MIB2) % ENTRIES];
+    uint64_t *pde = pde_of(pml4, a);
     if (*pde & PTE_LARGE) { // split: the small pages take over the large one's rights
         uint64_t base = *pde & PTE_ADDR, prot = *pde & ~(PTE_ADDR | PTE_LARGE);
         uint64_t *pt = new_table();
@@ -71,35 +76,41 @@ static uint64_t *pte_of(uint64_t *pml4, uint64_t a) {
     return &table_at(pde)[(a / HAL_PAGE_SIZE) % ENTRIES];
 }
 
-// Map [start, end) with prot; 0 unmaps. Large pages where they fit.
-static void map(uint64_t *pml4, uint64_t start, uint64_t end, uint64_t prot) {
+// Map the physical [start, end) with prot, offset further up; 0 unmaps. Large pages where they fit.
+static void map(uint64_t *pml4, uint64_t start, uint64_t end, uint64_t offset, uint64_t prot) {
     for (uint64_t a = start; a < end;) {
         if (a % MIB2 == 0 && end - a >= MIB2 && prot != 0) {
-            uint64_t *pdpt = table_at(&pml4[0]);
-            table_at(&pdpt[(a / GIB) % ENTRIES])[(a / MIB2) % ENTRIES] = a | prot | PTE_LARGE;
+            *pde_of(pml4, a + offset) = a | prot | PTE_LARGE;
             a += MIB2;
         } else {
-            *pte_of(pml4, a) = prot ? a | prot : 0;
+            *pte_of(pml4, a + offset) = prot ? a | prot : 0;
             a += HAL_PAGE_SIZE;
         }
     }
 }
 
+// Without an offset, ring 3's right to a page that both have counts: its parts come last.
 static void map_image(uint64_t *pml4) {
+    char *shared = (char *)((uint64_t)&monitor_pending & ~(uint64_t)(HAL_PAGE_SIZE - 1));
     const struct {
         char *start, *end;
-        uint64_t prot;
+        uint64_t offset, prot;
     } part[] = {
-        {link_start, link_text, PROT_MONITOR_RX},      {link_text, link_rodata, PROT_RX},
-        {link_rodata, link_monitor, PROT_R},           {link_monitor, link_data, PROT_MONITOR_RW},
-        {link_data, link_monitor_ro, PROT_RW},         {link_monitor_ro, link_monitor_bss, PROT_R},
-        {link_monitor_bss, link_end, PROT_MONITOR_RW}, {boot_guard0, boot_guard0 + HAL_PAGE_SIZE, 0},
-        {boot_guard1, boot_guard1 + HAL_PAGE_SIZE, 0},
+        {link_start, link_text, 0, PROT_MONITOR_RX},
+        {link_monitor, link_data, 0, PROT_MONITOR_RW},
+        {link_monitor_bss, link_end, 0, PROT_MONITOR_RW},
+        {shared, shared + HAL_PAGE_SIZE, 0, PROT_MONITOR_RW},
+        {link_text, link_rodata, hal_ram_offset, PROT_RX},
+        {link_rodata, link_monitor, hal_ram_offset, PROT_R},
+        {link_data, link_monitor_ro, hal_ram_offset, PROT_RW},
+        {link_monitor_ro, link_monitor_bss, hal_ram_offset, PROT_R},
+        {boot_guard0, boot_guard0 + HAL_PAGE_SIZE, hal_ram_offset, 0},
+        {boot_guard1, boot_guard1 + HAL_PAGE_SIZE, hal_ram_offset, 0},
+        {link_end, link_end + floe_app.appended, hal_ram_offset, PROT_R},
     };
     for (unsigned i = 0; i < HAL_ARRAY_LEN(part); i++) {
-        map(pml4, (uint64_t)part[i].start, (uint64_t)part[i].end, part[i].prot);
+        map(pml4, (uint64_t)part[i].start, (uint64_t)part[i].end, part[i].offset, part[i].prot);
     }
-    map(pml4, (uint64_t)link_end, (uint64_t)link_end + floe_app.appended, PROT_R);
 }
 
 // The native code arena: small pages whose entries lie in consecutive tables, as MONITOR_PROTECT expects.
@@ -115,11 +126,10 @@ static void map_arena(uint64_t *pml4, size_t pages) {
         for (unsigned i = 0; i < ENTRIES; i++) {
             pt[i] = (a + i * (uint64_t)HAL_PAGE_SIZE) | PROT_RW;
         }
-        uint64_t *pdpt = table_at(&pml4[0]);
-        table_at(&pdpt[(a / GIB) % ENTRIES])[(a / MIB2) % ENTRIES] = (uint64_t)pt | PTE_PRESENT | PTE_WRITE | PTE_USER;
+        *pde_of(pml4, a + hal_ram_offset) = (uint64_t)pt | PTE_PRESENT | PTE_WRITE | PTE_USER;
     }
-    boot_arena_start = monitor_arena_start = start;
-    boot_arena_end = monitor_arena_end = start + size;
+    boot_arena_start = monitor_arena_start = start + hal_ram_offset;
+    boot_arena_end = monitor_arena_end = start + size + hal_ram_offset;
     monitor_arena_ptes = (uint64_t)first;
     // The gap between the tables and the arena stays usable as RAM of its own.
     hal_assert(boot_ram_count < BOOT_RAM_MAX);
@@ -143,34 +153,53 @@ static uint64_t cr4_hardening(void) {
            (r[2] & BIT64(CPUID_UMIP_BIT) ? BIT64(CR4_UMIP_BIT) : 0);
 }
 
-void boot_paging(size_t arena_pages) {
+// The tables themselves, which may take some more.
+static void map_tables(uint64_t *pml4, uint64_t start) {
+    for (uint64_t a = start; a < pool_next; a += HAL_PAGE_SIZE) {
+        *pte_of(pml4, a + hal_ram_offset) = 0;
+        *pte_of(pml4, a) = a | PROT_MONITOR_RW;
+    }
+    boot_ram[0].start = pool_next;
+}
+
+static void move_up(boot_ram_t *r, unsigned count) {
+    for (unsigned i = 0; i < count; i++) {
+        r[i].start += hal_ram_offset;
+        r[i].end += hal_ram_offset;
+    }
+}
+
+_Noreturn void boot_paging(size_t arena_pages) {
     uint64_t ram_end = boot_ram[boot_ram_count - 1].end;
-    hal_assert(ram_end <= MAPPED_MAX);
+    hal_assert(ram_end <= RAM_MAX);
     uint64_t tables = FIXED_TABLES + (floe_app.appended != 0) + 2 * (boot_ram_count + boot_module_count) +
                       (ram_end + GIB - 1) / GIB + arena_pages / ENTRIES + 1;
     uint64_t pool_start = pool_next = boot_ram[0].start;
     pool_end = pool_start + tables * HAL_PAGE_SIZE;
     hal_assert(pool_end < boot_ram[0].end);
     uint64_t *pml4 = new_table();
-    boot_ram[0].start = pool_end;
     for (unsigned i = 0; i < boot_ram_count; i++) {
-        map(pml4, boot_ram[i].start, boot_ram[i].end, PROT_RW);
+        map(pml4, boot_ram[i].start, boot_ram[i].end, hal_ram_offset, PROT_RW);
     }
+    boot_ram[0].start = pool_end;
     uint64_t mmio_start = MMIO_START;
     for (unsigned i = 0; i < boot_ram_count; i++) {
         if (boot_ram[i].end > mmio_start && boot_ram[i].end <= MMIO_END) {
             mmio_start = (boot_ram[i].end + MIB2 - 1) & ~(MIB2 - 1);
         }
     }
-    map(pml4, mmio_start, MMIO_END, PROT_MMIO);
+    map(pml4, mmio_start, MMIO_END, 0, PROT_MMIO);
     if (hal_cpu_hypervisor() == HAL_HV_XEN) {
-        map(pml4, XEN_PAGES_START, XEN_PAGES_END, PROT_RW);
+        map(pml4, XEN_PAGES_START, XEN_PAGES_END, 0, PROT_RW);
     }
     for (unsigned i = 0; i < boot_module_count; i++) {
-        map(pml4, boot_module[i].start & ~(uint64_t)(HAL_PAGE_SIZE - 1), boot_module[i].end, PROT_R);
+        uint64_t first_page = boot_module[i].start & ~(uint64_t)(HAL_PAGE_SIZE - 1);
+        map(pml4, first_page, boot_module[i].end, hal_ram_offset, PROT_R);
     }
     map_image(pml4);
     map_arena(pml4, arena_pages);
-    map(pml4, pool_start, pool_end, PROT_MONITOR_RW);
-    hal_assert(monitor_call(MONITOR_LOCK, (long)pml4, (long)cr4_hardening(), 0) == 0);
+    map_tables(pml4, pool_start);
+    move_up(boot_ram, boot_ram_count);
+    move_up(boot_module, boot_module_count);
+    boot_enter((uint64_t)pml4, cr4_hardening());
 }

@@ -50,8 +50,8 @@ static int fetch(unsigned key, void *out, size_t len) {
     static volatile fwcfg_dma_t dma;
     dma.control = __builtin_bswap32((uint32_t)key << DMA_KEY_SHIFT | DMA_SELECT | DMA_READ);
     dma.length = __builtin_bswap32((uint32_t)len);
-    dma.address = __builtin_bswap64((uintptr_t)out);
-    uint64_t at = (uintptr_t)&dma;
+    dma.address = __builtin_bswap64(hal_physical(out));
+    uint64_t at = hal_physical(&dma);
     uint64_t give_up = hal_clock_ns() + DMA_TIMEOUT_NS;
     hal_wmb(); // the descriptor before the write that starts the transfer
     hal_out32(PORT_DMA_HIGH, __builtin_bswap32((uint32_t)(at >> 32)));

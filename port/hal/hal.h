@@ -7,7 +7,7 @@
 // and it sets its bit in the pending word.
 //
 // Errors: our own bug -> hal_assert() (a PANIC line, exit code 120). The host refused -> -errno.
-// Not now -> -EAGAIN, nothing changed. Addresses are identity mapped: physical == virtual.
+// Not now -> -EAGAIN, nothing changed. Addresses are those that C code sees, but where they are said to be physical.
 
 #ifndef FLOE_HAL_H
 #define FLOE_HAL_H
@@ -131,6 +131,10 @@ void hal_event_drain(uint64_t timeout_ns);
 // Device-visible memory, zeroed, never freed: rings and other things that live as long as the VM.
 // align: a power of two. NULL when RAM is exhausted.
 void *hal_mem_dma(size_t bytes, size_t align);
+// How far above its physical addresses C code sees RAM: drawn at each boot (boot/place.c), the same all the time. The
+// registers of devices are where they physically are.
+extern uintptr_t hal_ram_offset;
+static inline uint64_t hal_physical(const volatile void *ram) { return (uintptr_t)ram - hal_ram_offset; }
 // RAM in bytes: what the machine has, what no one has taken yet (C heap and GC heap grow into it).
 size_t hal_mem_total(void);
 size_t hal_mem_free(void);

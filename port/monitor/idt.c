@@ -16,8 +16,7 @@ _Static_assert(sizeof(idt_gate_t) == 16, "64-bit gate");
 enum { GATE_INTERRUPT = 0x8e, GATE_DPL3 = 0x60, VECTOR_BP = 3, VECTOR_DF = 8 };
 
 extern idt_gate_t monitor_idt[256];
-extern const uint64_t monitor_fault_stubs[32], monitor_irq_stubs[MONITOR_IRQS];
-extern const char monitor_service[], monitor_spurious[];
+extern const char monitor_fault_stubs[], monitor_irq_stubs[], monitor_service[], monitor_spurious[];
 
 static void gate(unsigned vector, uint64_t handler, uint8_t type, uint8_t ist) {
     monitor_idt[vector] = (idt_gate_t){
@@ -32,11 +31,11 @@ static void gate(unsigned vector, uint64_t handler, uint8_t type, uint8_t ist) {
 
 void monitor_idt_init(void) {
     for (unsigned i = 0; i < 32; i++) {
-        gate(i, monitor_fault_stubs[i], GATE_INTERRUPT, i == VECTOR_DF ? 1 : 0);
+        gate(i, (uint64_t)monitor_fault_stubs + i * MONITOR_FAULT_STUB, GATE_INTERRUPT, i == VECTOR_DF ? 1 : 0);
     }
     gate(VECTOR_BP, (uint64_t)monitor_service, GATE_INTERRUPT | GATE_DPL3, 0);
     for (unsigned i = 0; i < MONITOR_IRQS; i++) {
-        gate(MONITOR_IRQ_BASE + i, monitor_irq_stubs[i], GATE_INTERRUPT, 0);
+        gate(MONITOR_IRQ_BASE + i, (uint64_t)monitor_irq_stubs + i * MONITOR_IRQ_STUB, GATE_INTERRUPT, 0);
     }
     gate(MONITOR_SPURIOUS, (uint64_t)monitor_spurious, GATE_INTERRUPT, 0);
 }

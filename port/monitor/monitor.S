@@ -2,7 +2,8 @@
 // All of ring 0 after entry: fault stubs, interrupt stubs, services. Intel SDM vol. 3, ch. 6.
 // Owns the tables in .monitor.data. Not here: the way into long mode (boot/entry.S).
 // Context: ring 0, interrupts off except in the idle service. On hosts that emulate ring 0 each
-// instruction costs about 700 cycles, so that every path is as short as it can be.
+// instruction costs about 700 cycles, so that every path is as short as it can be. Its addresses are those of
+// link.ld, wherever ring 3 lies (boot/paging.c).
 
 #include "monitor.h"
 
@@ -15,27 +16,36 @@
 // ---- services -------------------------------------------------------------------------------------
     .globl monitor_service
 monitor_service:
-    cmpl $MONITOR_SERVICES, %eax
-    jae service_bad
-    movl %eax, %eax
-    jmp *service_table(, %rax, 8)
-service_nop:
-    xorl %eax, %eax
-    iretq
-service_bad:
-    movq $-1, %rax
-    iretq
-
+    cmpl $MONITOR_IDLE, %eax  // first, as the most frequent one
+    jne 1f
 service_idle:                  // an interrupt ends it, wherever it comes (irq_stub)
     sti
     hlt                       // sti takes effect after hlt has begun: no interrupt is lost in between
     cli
     iretq
 
+1:  jb service_nop
+    cmpl $MONITOR_PROTECT, %eax
+    jb service_lock
+    je service_protect
+    cmpl $MONITOR_TRIPLE_FAULT, %eax
+    jb service_kvmclock
+    je service_triple_fault
+    cmpl $MONITOR_HYPERCALL, %eax
+    jb service_power_off
+    je service_hypercall
+service_bad:
+    movq $-1, %rax
+    iretq
+service_nop:
+    xorl %eax, %eax
+    iretq
+
 service_lock:
-    cmpb $0, monitor_locked
+    cmpb $0, monitor_locked(%rip)
     jne service_bad
-    movb $1, monitor_locked
+    movb $1, monitor_locked(%rip)
+    addq %rdx, (%rsp)         // where ring 3 goes on
     movq %rdi, %cr3
     movq %cr4, %rax
     orq %rsi, %rax
@@ -48,21 +58,21 @@ service_protect:
     ja service_bad
     testl $0xfff, %edi
     jnz service_bad
-    cmpq monitor_arena_start, %rdi
+    cmpq monitor_arena_start(%rip), %rdi
     jb service_bad
-    cmpq monitor_arena_end, %rdi
+    cmpq monitor_arena_end(%rip), %rdi
     jae service_bad
     cmpq $0x100000, %rsi      // 4 GiB worth of pages: no overflow in the sum below
     ja service_bad
     movq %rsi, %rcx
     shlq $12, %rcx
     addq %rdi, %rcx
-    cmpq monitor_arena_end, %rcx
+    cmpq monitor_arena_end(%rip), %rcx
     ja service_bad
     movq %rdi, %r8            // r8: page table entry of the page
-    subq monitor_arena_start, %r8
+    subq monitor_arena_start(%rip), %r8
     shrq $9, %r8
-    addq monitor_arena_ptes, %r8
+    addq monitor_arena_ptes(%rip), %r8
     leaq 0x5(%rdi), %r9       // present, user, read-only, executable
     testl %edx, %edx
     jnz 1f
@@ -82,12 +92,12 @@ service_protect:
 
 service_kvmclock:
     movl %edi, %ecx
-    movl $monitor_pvclock, %eax
+    leaq monitor_pvclock(%rip), %rax // below 4 GiB, and its physical address
     orl $1, %eax
     xorl %edx, %edx
     cmpl $0x4b564d01, %ecx    // MSR_KVM_SYSTEM_TIME_NEW
     je 1f
-    movl $monitor_wallclock, %eax
+    leaq monitor_wallclock(%rip), %rax
     cmpl $0x4b564d00, %ecx    // MSR_KVM_WALL_CLOCK_NEW
     jne service_bad
 1:  wrmsr
@@ -95,7 +105,7 @@ service_kvmclock:
     iretq
 
 service_triple_fault:
-    lidt empty_idtr
+    lidt empty_idtr(%rip)
     ud2
 
 service_power_off:
@@ -109,9 +119,9 @@ service_hypercall:
     cmpl $63, %ecx
     ja service_bad
     movl %ecx, %eax
-    btq %rax, hypercalls_allowed
+    btq %rax, hypercalls_allowed(%rip)
     jnc service_bad
-    cmpb $1, monitor_hypercalls
+    cmpb $1, monitor_hypercalls(%rip)
     jb service_bad
     je 1f
     vmmcall
@@ -122,95 +132,97 @@ service_hypercall:
 // ---- interrupts: set the bit, acknowledge, end the idle service ------------------------------------
 // Only that has interrupts on, so its caller is returned to at once. A machine that forgets what sti said of the next
 // instruction (QEMU's emulation of SVM does, below Xen) interrupts before hlt, which would then sleep for ever.
-    .altmacro
-    .macro IRQ_STUB n
-irq_stub_\n:
-    btsq $\n, monitor_pending
+    .globl monitor_irq_stubs
+monitor_irq_stubs:             // MONITOR_IRQ_STUB bytes each
+    .set v, 0
+    .rept MONITOR_IRQS
+    btsq $v, monitor_pending(%rip)
+    .byte 0xe9                 // jmp, the long one for all
+    .long irq_end - . - 4
+    .set v, v+1
+    .endr
+    .if . - monitor_irq_stubs - MONITOR_IRQS * MONITOR_IRQ_STUB
+    .error "MONITOR_IRQ_STUB"
+    .endif
+irq_end:
     addr32 movl $0, 0xfee000b0 // LAPIC EOI
     movq 24(%rsp), %rsp       // the idle service's stack: its caller's frame
     iretq
-    .endm
-    .set v, 0
-    .rept MONITOR_IRQS
-    IRQ_STUB %v
-    .set v, v+1
-    .endr
     .globl monitor_spurious
 monitor_spurious:             // which ring 3 may have sent itself; for a real one nothing is in service here
     addr32 movl $0, 0xfee000b0 // LAPIC EOI
     iretq
 
 // ---- faults: save everything, go on in ring 3 at hal_fault_entry ------------------------------------
-    .macro FAULT_STUB n
-fault_stub_\n:
-    .if (\n == 8) || ((\n >= 10) && (\n <= 14)) || (\n == 17) || (\n == 21) || (\n == 29) || (\n == 30)
-    .else
-    pushq $0
-    .endif
-    pushq $\n
-    jmp fault_common
-    .endm
+// Those whose vector comes with an error code are shorter by a push, and padded to MONITOR_FAULT_STUB bytes.
+    .globl monitor_fault_stubs
+monitor_fault_stubs:
     .set v, 0
     .rept 32
-    FAULT_STUB %v
+    .set with_error, 0x60227d00 >> v & 1 // 8, 10 to 14, 17, 21, 29, 30
+    .if !with_error
+    pushq $0
+    .endif
+    pushq $v
+    .byte 0xe9
+    .long fault_common - . - 4
+    .if with_error
+    nop
+    nop
+    .endif
     .set v, v+1
     .endr
+    .if . - monitor_fault_stubs - 32 * MONITOR_FAULT_STUB
+    .error "MONITOR_FAULT_STUB"
+    .endif
 
-fault_common:
-    movq %rax, monitor_fault+0
-    movq %rbx, monitor_fault+8
-    movq %rcx, monitor_fault+16
-    movq %rdx, monitor_fault+24
-    movq %rsi, monitor_fault+32
-    movq %rdi, monitor_fault+40
-    movq %rbp, monitor_fault+48
-    movq %r8, monitor_fault+56
-    movq %r9, monitor_fault+64
-    movq %r10, monitor_fault+72
-    movq %r11, monitor_fault+80
-    movq %r12, monitor_fault+88
-    movq %r13, monitor_fault+96
-    movq %r14, monitor_fault+104
-    movq %r15, monitor_fault+112
-    popq monitor_fault+120     // vector
-    popq monitor_fault+128     // error code
-    movq (%rsp), %rax
-    movq %rax, monitor_fault+136 // rip
-    movq 8(%rsp), %rax
-    movq %rax, monitor_fault+144 // cs
-    movq 16(%rsp), %rax
-    movq %rax, monitor_fault+152 // rflags
-    movq 24(%rsp), %rax
-    movq %rax, monitor_fault+160 // rsp
-    movq 32(%rsp), %rax
-    movq %rax, monitor_fault+168 // ss
+fault_common:                  // monitor_fault_t, from its end
+    cld
+    pushq %r15
+    pushq %r14
+    pushq %r13
+    pushq %r12
+    pushq %r11
+    pushq %r10
+    pushq %r9
+    pushq %r8
+    pushq %rbp
+    pushq %rdi
+    pushq %rsi
+    pushq %rdx
+    pushq %rcx
+    pushq %rbx
+    pushq %rax
+    movq %rsp, %rsi
+    leaq monitor_fault(%rip), %rdi
+    movl $22, %ecx
+    rep movsq
     movq %cr2, %rax
-    movq %rax, monitor_fault+176
-    incl monitor_depth
-    cmpl $1, monitor_depth
+    stosq
+    addq $17 * 8, %rsp         // the processor's frame
+    movq monitor_fault+120(%rip), %r9 // vector
+    movq (%rsp), %r8           // rip
+    incl monitor_depth(%rip)
+    cmpl $1, monitor_depth(%rip)
     jne 1f
-    movq monitor_fault+120, %rax
-    movq %rax, .Lfirst_vector
-    movq (%rsp), %rax
-    movq %rax, .Lfirst_rip
-1:  cmpl $2, monitor_depth
+    movq %r9, .Lfirst_vector(%rip)
+    movq %r8, .Lfirst_rip(%rip)
+1:  cmpl $2, monitor_depth(%rip)
     ja fault_in_panic
-    movq $hal_fault_entry, (%rsp)
-    movq $MONITOR_CODE3, 8(%rsp)
-    movq $2, 16(%rsp)
-    movq $boot_panic_stack_top-8, 24(%rsp)
-    movq $MONITOR_DATA3, 32(%rsp)
+    addq $40, %rsp
+    pushq $MONITOR_DATA3
+    pushq monitor_panic_stack(%rip)
+    pushq $2
+    pushq $MONITOR_CODE3
+    pushq monitor_panic_entry(%rip)
     iretq
 
 // Even the panic path faults, perhaps because it cannot reach its console: say so from here, where every port is open,
 // at the 16550's and at the one whose bytes Xen writes to its log. Then end the VM.
 fault_in_panic:
-    cld
-    cmpl $3, monitor_depth
+    cmpl $3, monitor_depth(%rip)
     ja 2f                      // not even from here
-    movq (%rsp), %r8
-    movq monitor_fault+120, %r9
-    movl $.Ltext_panic, %esi
+    leaq .Ltext_panic(%rip), %rsi
     call .Lsay
     movq %r9, %rbx
     call .Lsay_number
@@ -218,17 +230,17 @@ fault_in_panic:
     movq %r8, %rbx
     call .Lsay_number
     call .Lsay
-    movq .Lfirst_vector, %rbx
+    movq .Lfirst_vector(%rip), %rbx
     call .Lsay_number
     call .Lsay
-    movq .Lfirst_rip, %rbx
+    movq .Lfirst_rip(%rip), %rbx
     call .Lsay_number
     movb $'\n', %al
     call .Lsay_byte
     movl $SCHED_OP, %eax
     movl $SCHEDOP_SHUTDOWN, %edi
-    movl $.Lshutdown_crash, %esi
-    cmpb $1, monitor_hypercalls
+    leaq .Lshutdown_crash(%rip), %rsi
+    cmpb $1, monitor_hypercalls(%rip)
     jb 2f
     je 1f
     vmmcall
@@ -280,42 +292,14 @@ fault_in_panic:
 
 // ---- read-only tables ------------------------------------------------------------------------------
     .align 8
-service_table:
-    .quad service_nop, service_idle, service_lock, service_protect, service_kvmclock, service_triple_fault
-    .quad service_power_off, service_hypercall
 hypercalls_allowed:            // memory_op, grant_table_op, vcpu_op, sched_op, event_channel_op, hvm_op
     .quad 1 << 12 | 1 << 20 | 1 << 24 | 1 << 29 | 1 << 32 | 1 << 34
-.Ltext_panic:
-    .asciz "\nPANIC: fault inside a panic, vector 0x"
-    .asciz " rip=0x"
-    .asciz ", after vector 0x"
-    .asciz " rip=0x"
     .align 4
 .Lshutdown_crash:
     .long 3
 empty_idtr:
     .word 0
     .quad 0
-    .globl monitor_fault_stubs, monitor_irq_stubs
-    .align 8
-    .macro QUAD_FAULT n
-    .quad fault_stub_\n
-    .endm
-    .macro QUAD_IRQ n
-    .quad irq_stub_\n
-    .endm
-monitor_fault_stubs:
-    .set v, 0
-    .rept 32
-    QUAD_FAULT %v
-    .set v, v+1
-    .endr
-monitor_irq_stubs:
-    .set v, 0
-    .rept MONITOR_IRQS
-    QUAD_IRQ %v
-    .set v, v+1
-    .endr
 
 // ---- tables and state, supervisor only after the lock -----------------------------------------------
     .section .monitor.data, "aw"
@@ -331,13 +315,16 @@ monitor_gdt:                   // Linux's order: others were not tested on page-
     .quad 0
     .quad 0x0000890000000000 + (tss_end - monitor_tss - 1), 0 // 0x40 TSS; entry.S adds the base
 gdt_end:
+    .skip 6                    // the addresses of both are aligned
 monitor_gdtr:
     .word gdt_end - monitor_gdt - 1
     .quad monitor_gdt
+    .skip 6
 monitor_idtr:
     .word 4095
     .quad monitor_idt
     .align 16
+    .skip 4                    // the stacks' addresses are aligned
 monitor_tss:
     .long 0
     .quad stack0_top, 0, 0     // RSP0..2
@@ -352,13 +339,20 @@ iobitmap:
     .byte 0xff
 tss_end:
     .align 8
-    .globl monitor_arena_start, monitor_arena_end, monitor_arena_ptes
+    .globl monitor_arena_start, monitor_arena_end, monitor_arena_ptes, monitor_panic_entry, monitor_panic_stack
 monitor_arena_start: .quad 0
 monitor_arena_end: .quad 0
 monitor_arena_ptes: .quad 0
+monitor_panic_entry: .quad 0
+monitor_panic_stack: .quad 0
 .Lfirst_vector: .quad 0        // of the first fault
 .Lfirst_rip: .quad 0
 monitor_depth: .long 0         // faults so far: one, and one inside the panic that it led to
+.Ltext_panic:
+    .asciz "\nPANIC: fault inside a panic, vector 0x"
+    .asciz " rip=0x"
+    .asciz ", after vector 0x"
+    .asciz " rip=0x"
 monitor_locked: .byte 0
     .globl monitor_hypercalls
 monitor_hypercalls: .byte 0
@@ -379,11 +373,10 @@ monitor_idt:
     .globl monitor_pvclock, monitor_wallclock
 monitor_pvclock: .skip 64
 monitor_wallclock: .skip 64
-    .align 4096
 
 // ---- what the monitor tells ring 3: nothing in ring 0 depends on it, ring 3 may write it ------------
     .section .bss.monitor_shared, "aw", @nobits
-    .align 64
+    .align 256                // on one page
     .globl monitor_pending, monitor_fault
 monitor_pending: .skip 8
 monitor_fault: .skip 184

@@ -18,7 +18,8 @@
 #define MONITOR_NOP 0
 // sti; hlt; cli: returns after one interrupt was taken.
 #define MONITOR_IDLE 1
-// rdi: physical address of the final PML4, rsi: CR4 bits to set besides. Once only; later calls return -1.
+// rdi: physical address of the final PML4, rsi: CR4 bits to set besides, rdx: how much further ring 3 goes on, there.
+// Once only; later calls return -1.
 #define MONITOR_LOCK 2
 // rdi: page address inside the arena, rsi: pages, rdx: 0 writable, 1 executable. 0, or -1 outside it.
 #define MONITOR_PROTECT 3
@@ -37,6 +38,9 @@
 #define MONITOR_IRQS 48
 #define MONITOR_TIMER_IRQ 47 // the LAPIC timer's
 #define MONITOR_SPURIOUS 0xff
+
+#define MONITOR_IRQ_STUB 14  // bytes of code
+#define MONITOR_FAULT_STUB 9 // the same
 
 #ifndef __ASSEMBLER__
 #include <stdint.h>
@@ -70,7 +74,9 @@ extern const monitor_wallclock_t monitor_wallclock;
 extern volatile uint64_t monitor_pending; // one bit per irq; ring 3 clears, never while it idles
 
 // Set by boot code before the lock, out of reach afterwards.
-extern uint64_t monitor_arena_start, monitor_arena_end, monitor_arena_ptes;
+extern uint64_t monitor_arena_start, monitor_arena_end;           // ring 3's addresses
+extern uint64_t monitor_arena_ptes;                               // physical
+extern uint64_t monitor_panic_entry, monitor_panic_stack;         // where a fault goes on, and its stack pointer
 enum { MONITOR_VMCALL = 1, MONITOR_VMMCALL = 2 };
 extern uint8_t monitor_hypercalls; // by which instruction; 0: none are made
 

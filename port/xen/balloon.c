@@ -45,6 +45,8 @@ static uint64_t given;             // pages
 static uint64_t target;            // pages of the map that the VM may have
 static uint64_t next = UINT64_MAX; // when to go on
 
+static uint64_t frame(uint64_t at) { return hal_physical((void *)at) / HAL_PAGE_SIZE; }
+
 // Frames from `first` on, upwards to ask for them, downwards to give them. How many Xen did, or -errno.
 static long reservation(int op, uint64_t first, size_t count, unsigned order) {
     static uint64_t frames[STEP_PAGES];
@@ -59,7 +61,7 @@ static long reservation(int op, uint64_t first, size_t count, unsigned order) {
 static size_t decrease(uint64_t at, size_t bytes) {
     bool whole = bytes == STEP_BYTES && at % STEP_BYTES == 0;
     size_t count = whole ? 1 : bytes / HAL_PAGE_SIZE;
-    uint64_t first = at / HAL_PAGE_SIZE + count - 1;
+    uint64_t first = frame(at) + count - 1;
     long r = reservation(XENMEM_DECREASE_RESERVATION, first, count, whole ? STEP_ORDER : 0);
     return r <= 0 ? 0 : whole ? STEP_PAGES : (size_t)r;
 }
@@ -103,7 +105,7 @@ static bool ask(uint64_t pages) {
     uint64_t at = piece[pieces - 1].start, left = (piece[pieces - 1].end - at) / HAL_PAGE_SIZE;
     pages = pages < STEP_PAGES ? pages : STEP_PAGES;
     pages = pages < left ? pages : left;
-    long got = reservation(XENMEM_POPULATE_PHYSMAP, at / HAL_PAGE_SIZE, pages, 0);
+    long got = reservation(XENMEM_POPULATE_PHYSMAP, frame(at), pages, 0);
     if (got <= 0) {
         return false;
     }

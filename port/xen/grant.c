@@ -146,9 +146,9 @@ xen_grant_t xen_grant_page(uint16_t dom, const void *page, bool readonly) {
     e->dom = dom;
     if (table.version == 2) {
         e->word = 0;
-        ((entry2_t *)e)->frame = (uintptr_t)page / HAL_PAGE_SIZE;
+        ((entry2_t *)e)->frame = hal_physical(page) / HAL_PAGE_SIZE;
     } else {
-        e->word = (uint32_t)((uintptr_t)page / HAL_PAGE_SIZE);
+        e->word = (uint32_t)(hal_physical(page) / HAL_PAGE_SIZE);
     }
     hal_wmb(); // what is granted before the flag that grants it
     e->flags = (uint16_t)(GTF_PERMIT_ACCESS | (readonly ? GTF_READONLY : 0));

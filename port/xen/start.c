@@ -42,7 +42,7 @@ int xen_physmap(unsigned space, uint64_t index, const void *page) {
         .domid = XEN_DOMID_SELF,
         .space = space,
         .index = index,
-        .gpfn = (uint64_t)page / HAL_PAGE_SIZE,
+        .gpfn = hal_physical(page) / HAL_PAGE_SIZE,
     };
     return (int)xen_hypercall(XEN_MEMORY_OP, XENMEM_ADD_TO_PHYSMAP, (long)&where, 0);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // port/boot/boot.c and paging.c run whole on the host: from a PVH start info to the tables that the monitor would
 // get. RAM is identity mapped here too, as far as the tables go. Commands: ram ADDR SIZE TYPE; module ADDR SIZE;
-// cmdline HEX; appended BYTES, behind the image; boot ARENA_PAGES;
+// cmdline HEX; appended BYTES, behind the image; offset BYTES; boot ARENA_PAGES;
 // xen MAKER (the second word of CPUID leaf 0): Xen runs this VM; cpuid LEAVES EBX ECX, of leaf 7.
 
 #include "talk.h"
@@ -15,22 +15,15 @@
 static floe_app_t fake_app;
 static uint64_t locked_pml4, locked_cr4;
 
-static long fake_monitor_call(long fn, long a, long b, long c) {
-    (void)c;
-    locked_cr4 = (uint64_t)b;
-    locked_pml4 = fn == MONITOR_LOCK ? (uint64_t)a : locked_pml4;
-    return 0;
-}
-
 #define main floe_main
 #define floe_app fake_app
-#define monitor_call fake_monitor_call
 #include "boot/boot.c"
 #include "boot/paging.c"
 #undef main
 
 enum { MAP_START = 0x110000, MAP_END = 0x30000000, ENTRIES_MAX = 64 };
 
+uintptr_t hal_ram_offset;
 uint64_t boot_start_info, boot_entry_tsc, monitor_arena_start, monitor_arena_end, monitor_arena_ptes;
 static pvh_start_info_t info = {.magic = PVH_MAGIC, .version = 1};
 static pvh_memmap_entry_t memmap[ENTRIES_MAX];
@@ -41,6 +34,14 @@ uint8_t monitor_hypercalls;
 
 void monitor_idt_init(void) {}
 void boot_canary(void) {}
+void boot_faults(void) {}
+void boot_place(void) {}
+
+_Noreturn void boot_enter(uint64_t pml4, uint64_t cr4) {
+    locked_pml4 = pml4;
+    locked_cr4 = cr4;
+    boot_go_on(0);
+}
 
 void boot_acpi_read(uint64_t rsdp) { (void)rsdp; }
 
@@ -82,11 +83,11 @@ static void flush(range_t *r) {
     r->start = r->end = 0;
 }
 
-// One leaf: identity or not, joined with its neighbour where both have the same rights.
+// One leaf, joined with its neighbour where both have the same rights.
 static void leaf(range_t *r, uint64_t va, uint64_t size, uint64_t entry) {
     uint64_t flags = entry & ~(PTE_ADDR | PTE_LARGE);
-    if ((entry & PTE_ADDR) != va) {
-        printf("not identity %llx %llx\n", (unsigned long long)va, (unsigned long long)entry);
+    if ((entry & PTE_ADDR) != va - (va >= PML4E_SPAN ? hal_ram_offset : 0)) {
+        printf("elsewhere %llx %llx\n", (unsigned long long)va, (unsigned long long)entry);
     }
     if (r->end != va || r->flags != flags) {
         flush(r);
@@ -133,7 +134,7 @@ static void walk(uint64_t *pml4) {
         uint64_t *pdpt = below(pml4[i]);
         for (uint64_t k = 0; k < ENTRIES; k++) {
             if (pdpt[k] & PTE_PRESENT) {
-                walk_pd(&r, below(pdpt[k]), i * MAPPED_MAX + k * GIB);
+                walk_pd(&r, below(pdpt[k]), i * PML4E_SPAN + k * GIB);
             }
         }
     }
@@ -173,6 +174,8 @@ static void command(const talk_t *t) {
         modules[info.nr_modules++][1] = talk_number(t, 2);
     } else if (talk_is(t, "appended")) {
         fake_app.appended = talk_number(t, 1);
+    } else if (talk_is(t, "offset")) {
+        hal_ram_offset = talk_number(t, 1);
     } else if (talk_is(t, "xen")) {
         xen_maker = (uint32_t)talk_number(t, 1);
     } else if (talk_is(t, "cpuid")) {

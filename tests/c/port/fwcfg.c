@@ -38,6 +38,7 @@ static bool absent;
 static unsigned char uuid[16];
 static char fault_kind[16];
 static uint64_t address;
+uintptr_t hal_ram_offset = 0x200000;
 
 void hal_console_log(const void *data, size_t len) { printf("log %.*s", (int)len, (const char *)data); }
 
@@ -64,7 +65,7 @@ static void directory_to(unsigned char *to, size_t len) {
 
 static void transfer(volatile fwcfg_dma_t *dma) {
     uint32_t control = __builtin_bswap32(dma->control), key = control >> DMA_KEY_SHIFT;
-    unsigned char *to = (unsigned char *)__builtin_bswap64(dma->address);
+    unsigned char *to = (unsigned char *)(__builtin_bswap64(dma->address) + hal_ram_offset);
     size_t len = __builtin_bswap32(dma->length);
     if (fetches++ == fault_at) {
         dma->control = strcmp(fault, "error") == 0 ? __builtin_bswap32(DMA_ERROR) : dma->control;
@@ -88,7 +89,7 @@ static void fake_out32(uint16_t port, uint32_t v) {
     if (port == PORT_DMA_HIGH) {
         address = (uint64_t)__builtin_bswap32(v) << 32;
     } else if (port == PORT_DMA_LOW) {
-        transfer((volatile fwcfg_dma_t *)(address | __builtin_bswap32(v)));
+        transfer((volatile fwcfg_dma_t *)((address | __builtin_bswap32(v)) + hal_ram_offset));
     }
 }
 

@@ -21,8 +21,8 @@ enum { RAX, RBX, RCX, RDX, RSI, RDI, RBP, R8, R9, R10, R11, R12, R13, R14, R15, 
 #define EOI (*(volatile uint32_t *)(LAPIC + 0xb0))
 #define UNTOUCHED 0x5a5a5a5a5a5a5a5aull
 
-extern const uint64_t monitor_fault_stubs[32], monitor_irq_stubs[MONITOR_IRQS];
-extern const char monitor_service[], monitor_spurious[], boot_panic_stack_top[];
+extern const char monitor_fault_stubs[], monitor_irq_stubs[], monitor_service[], monitor_spurious[], hal_fault_entry[],
+    boot_panic_stack_top[];
 extern const uint8_t monitor_gdt[], monitor_gdtr[], monitor_tss[], monitor_idt[], monitor_idtr[];
 
 // What enter() loads and stores; the frame is what the processor would have pushed, above[0] on top.
@@ -49,7 +49,8 @@ __asm__(".text\n"
         "  jmp *target\n"
         ".globl hal_fault_entry\n"
         "hal_fault_entry: pushfq; pop panic_flags; movq $1, in_panic\n"
-        "1: mov %rax, out+0; mov %rbx, out+8; mov %rcx, out+16; mov %rdx, out+24; mov %rsi, out+32; mov %rdi, out+40\n"
+        ".globl enter_end\n"
+        "enter_end: 1: mov %rax, out+0; mov %rbx, out+8; mov %rcx, out+16; mov %rdx, out+24; mov %rsi, out+32; mov %rdi, out+40\n"
         "  mov %rbp, out+48; mov %r8, out+56; mov %r9, out+64; mov %r10, out+72; mov %r11, out+80; mov %r12, out+88\n"
         "  mov %r13, out+96; mov %r14, out+104; mov %r15, out+112\n"
         "  mov %rsp, out_rsp\n"
@@ -90,7 +91,7 @@ static const privileged_t privileged[] = {
     {{0x0f, 0x20, 0xd0}, 3, 3, "cr2"},
     {{0x0f, 0x30}, 2, 2, "wrmsr"},
     {{0x0f, 0x01, 0x3f}, 3, 3, "invlpg"},
-    {{0x0f, 0x01, 0x1c}, 8, 3, "lidt"},
+    {{0x0f, 0x01, 0x1d}, 7, 3, "lidt"},
     {{0xfb}, 1, 1, "sti"},
     {{0xf4}, 1, 1, "hlt"},
     {{0xfa}, 1, 1, "cli"},
@@ -122,8 +123,9 @@ static void emulate(const privileged_t *p, greg_t *r, const uint8_t *at) {
         note(p->what, ax, (uint64_t)r[REG_RDI], (uint64_t)r[REG_RSI], (uint64_t)r[REG_RDX]);
         r[REG_RAX] = 0x7777;
     } else if (strcmp(p->what, "lidt") == 0) {
-        const void *limit = (const void *)(uintptr_t)(at[4] | at[5] << 8 | at[6] << 16 | (uint32_t)at[7] << 24);
-        note(p->what, *(const uint16_t *)limit, 0, 0, 0);
+        int32_t further; // than the next instruction
+        memcpy(&further, at + 3, sizeof(further));
+        note(p->what, *(const uint16_t *)(at + p->length + further), 0, 0, 0);
     } else {
         uint64_t mask = p->what[3] == 'b' ? 0xff : p->what[3] == 'w' ? 0xffff : 0xffffffff;
         note(p->what, at[0] == 0xe6 ? at[1] : dx, ax & mask, 0, 0);
@@ -208,7 +210,7 @@ static void fault(const talk_t *t) {
     above[k++] = DATA;
     above_count = k;
     cr2 = talk_number(t, 6);
-    go(monitor_fault_stubs[vector & 31]);
+    go((uint64_t)monitor_fault_stubs + (vector & 31) * MONITOR_FAULT_STUB);
     const uint64_t *f = (const uint64_t *)&monitor_fault;
     printf("fault");
     for (unsigned i = 0; i < sizeof(monitor_fault) / sizeof(*f); i++) {
@@ -235,10 +237,10 @@ static void idt(void) {
     monitor_idt_init();
     printf("service %lx\nspurious %lx\n", (uint64_t)monitor_service, (uint64_t)monitor_spurious);
     for (unsigned i = 0; i < 32; i++) {
-        printf("stub %u %lx\n", i, monitor_fault_stubs[i]);
+        printf("stub %u %lx\n", i, (uint64_t)monitor_fault_stubs + i * MONITOR_FAULT_STUB);
     }
     for (unsigned i = 0; i < MONITOR_IRQS; i++) {
-        printf("stub %u %lx\n", MONITOR_IRQ_BASE + i, monitor_irq_stubs[i]);
+        printf("stub %u %lx\n", MONITOR_IRQ_BASE + i, (uint64_t)monitor_irq_stubs + i * MONITOR_IRQ_STUB);
     }
     for (unsigned i = 0; i < GATES; i++) {
         if (memcmp(monitor_idt + 16 * i, idt_at_reset, 16) != 0) {
@@ -254,6 +256,8 @@ static void command(const talk_t *t) {
     }
     above_count = 0;
     patched = &frame;
+    monitor_panic_entry = (uint64_t)hal_fault_entry;
+    monitor_panic_stack = (uint64_t)boot_panic_stack_top - 8;
     if (talk_is(t, "service")) {
         in[RAX] = talk_number(t, 1);
         in[RDI] = talk_number(t, 2);
@@ -261,11 +265,19 @@ static void command(const talk_t *t) {
         in[RDX] = talk_number(t, 4);
         in[RCX] = talk_number(t, 5);
         go((uint64_t)monitor_service);
+    } else if (talk_is(t, "elsewhere")) { // a lock: from enter()'s label 1, which takes note of the registers, on
+        extern const char enter_end[];
+        in[RAX] = MONITOR_LOCK;
+        in[RDI] = talk_number(t, 1);
+        in[RSI] = 0;
+        in[RDX] = (uint64_t)(hal_fault_entry - enter_end);
+        go((uint64_t)monitor_service);
+        printf("top %lx\n", out_rsp);
     } else if (talk_is(t, "irq")) { // behind the idle service's frame, of which it takes the stack pointer alone
         above[0] = above[1] = above[2] = above[4] = 1;
         above_count = 5;
         patched = &above[3];
-        go(monitor_irq_stubs[talk_number(t, 1)]);
+        go((uint64_t)monitor_irq_stubs + talk_number(t, 1) * MONITOR_IRQ_STUB);
     } else if (talk_is(t, "spurious")) {
         go((uint64_t)monitor_spurious);
     } else if (talk_is(t, "fault")) {

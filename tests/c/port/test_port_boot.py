@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""port/boot: from a PVH start info to the page tables, walked entry by entry, for many layouts of RAM."""
+"""port/boot: from a PVH start info to the page tables, walked entry by entry, for many layouts of RAM, at random places
+or not."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from tests.c.support.harness import Harness
 from tests.c.support.port_programs import build
 
 PAGE, MIB, GIB = 4096, 1 << 20, 1 << 30
+MOVED = 512 * GIB  # no less
 PRESENT, WRITE, USER, UNCACHED, NX = 1, 2, 4, 0x18, 1 << 63
 RX, R, RW = PRESENT | USER, PRESENT | USER | NX, PRESENT | USER | WRITE | NX
 MONITOR_RX, MONITOR_RW = PRESENT, PRESENT | WRITE | NX
@@ -27,6 +29,7 @@ LINK = {
     "link_rodata": 0x130000,
     "link_monitor": 0x150000,
     "link_data": 0x154000,
+    "monitor_pending": 0x157100,
     "boot_guard0": 0x158000,
     "boot_stack_bottom": 0x159000,
     "boot_stack_top": 0x199000,
@@ -46,6 +49,8 @@ IMAGE = [
     (0x19E000, 0x19F000, R),
     (0x19F000, 0x1A2000, MONITOR_RW),
 ]
+# None; the least and the largest; with RAM across a border of the second and the third level.
+OFFSETS = [0, MOVED, 64 * 1024 * GIB - 2 * MIB, 3 * MOVED - 4 * MIB, MOVED + GIB - 2 * MIB]
 Regions = list[tuple[int, int]]
 LOW = (0, 0x9FC00)
 LAYOUTS: dict[str, Regions] = {
@@ -73,9 +78,12 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @dataclass
 class Tables:
-    """What the walk found. maps: (start, end, rights), merged where neighbours are alike."""
+    """What the walk found. maps: (start, end, rights), merged where neighbours are alike, by physical addresses;
+    maps has those of RAM, low what is not moved. Without an offset they are one."""
 
+    offset: int = 0
     maps: list[tuple[int, int, int]] = field(default_factory=list)
+    low: list[tuple[int, int, int]] = field(default_factory=list)
     tables: list[int] = field(default_factory=list)
     free: Regions = field(default_factory=list)
     arena: tuple[int, int, int] = (0, 0, 0)
@@ -85,10 +93,10 @@ class Tables:
     cr4: int = 0
     complaints: list[str] = field(default_factory=list)
 
-    def rights(self, start: int, end: int) -> set[int]:
+    def rights(self, start: int, end: int, *, low: bool = False) -> set[int]:
         """All rights that pages of [start, end) have; 0 stands for unmapped."""
         found, covered = set(), 0
-        for a, b, rights in self.maps:
+        for a, b, rights in self.low if low else self.maps:
             if a < end and start < b:
                 found.add(rights)
                 covered += min(b, end) - max(a, start)
@@ -96,25 +104,31 @@ class Tables:
         return found if covered == end - start else found | {0}
 
 
-def boot(h: Harness, regions: Regions, *, modules: Regions = (), arena_pages: int = 0) -> Tables:
+def boot(h: Harness, regions: Regions, *, modules: Regions = (), arena_pages: int = 0, offset: int = 0) -> Tables:
     for start, end in regions:
         h.do("ram", start, end - start, RAM)
     h.do("ram", 0xFEFFC000, 0x4000, 2)  # reserved: never free RAM
     for start, end in modules:
         h.do("module", start, end - start)
-    t = Tables()
+    h.do("offset", offset)
+    t = Tables(offset)
     for line in h.do("boot", arena_pages).split("\n"):
         word, *rest = line.split(" ")
         if word in ("map", "table", "free", "arena", "total", "hypercalls", "x87", "cr4"):
             numbers = [int(n, 16) for n in rest]
         if word == "map":
-            t.maps.append((numbers[0], numbers[1], numbers[2]))
+            start, end, rights = numbers
+            if not offset or start < MOVED:
+                t.low.append((start, end, rights))
+            if not offset or start >= MOVED:
+                t.maps.append((start - offset, end - offset, rights))
         elif word == "table":
             t.tables.append(numbers[0])
         elif word == "free":
-            t.free.append((numbers[0], numbers[1]))
+            t.free.append((numbers[0] - offset, numbers[1] - offset))
         elif word == "arena":
-            t.arena = (numbers[0], numbers[1], numbers[2])
+            moved = offset if numbers[1] else 0
+            t.arena = (numbers[0] - moved, numbers[1] - moved, numbers[2])
         elif word in ("hypercalls", "total", "x87", "cr4"):
             setattr(t, word, numbers[0])
         else:
@@ -126,17 +140,23 @@ def check(t: Tables, regions: Regions) -> None:
     """Everything that holds for any layout."""
     assert t.complaints == []
     assert t.x87 == 0x37F, "the x87 counts in single precision, or interrupts for what is not exact"
-    assert all(not (rights & WRITE and not rights & NX) for _, _, rights in t.maps), "writable and executable"
-    assert t.rights(0, MIB) == {0}  # page zero, and all of low memory
+    assert all(not (rights & WRITE and not rights & NX) for _, _, rights in t.maps + t.low), "writable and executable"
+    assert t.rights(0, MIB) == t.rights(0, MIB, low=True) == {0}  # page zero, and all of low memory
     for start, end, rights in IMAGE:
-        assert t.rights(start, end) == {rights}, hex(start)
+        assert t.rights(start, end, low=not rights & USER) == {rights}, hex(start)
+    if t.offset:
+        assert all(rights & USER for _, _, rights in t.maps), "the monitor's"
+        assert all(rights & UNCACHED or not rights & USER or a >= 0xFEFF8000 for a, _, rights in t.low), "ring 3's"
+        assert t.rights(0x157000, 0x158000, low=True) == {MONITOR_RW}, "what the monitor tells"
     for guard in ("boot_guard0", "boot_guard1"):
         assert t.rights(LINK[guard], LINK[guard] + PAGE) == {0}
-    executable = [(a, b) for a, b, rights in t.maps if not rights & NX]
+    executable = sorted({(a, b) for a, b, rights in t.maps + t.low if not rights & NX})
     assert executable == [(0x100000, 0x101000), (0x101000, 0x130000)]
     assert len(t.tables) == len(set(t.tables)), "a table with two parents"
     for table in t.tables:
-        assert table >= LINK["link_end"] and t.rights(table, table + PAGE) == {MONITOR_RW}, f"table {table:#x}"
+        assert table >= LINK["link_end"], f"table {table:#x}"
+        assert t.rights(table, table + PAGE, low=True) == {MONITOR_RW}, f"table {table:#x}"
+        assert not t.offset or t.rights(table, table + PAGE) == {0}, f"table {table:#x}"
         assert not any(a < table + PAGE and table < b for a, b in t.free), "a table in free RAM"
     for start, end in t.free:
         assert start % PAGE == 0 and end % PAGE == 0 and start <= end
@@ -145,11 +165,11 @@ def check(t: Tables, regions: Regions) -> None:
         assert start >= LINK["link_end"]
     ordered = sorted(t.free)
     assert all(a[1] <= b[0] for a, b in pairwise(ordered)), "free twice"
-    for a, b, rights in t.maps:  # uncached is what is above RAM and below 4 GiB, and nothing else
+    for a, b, rights in t.low:  # uncached is what is above RAM and below 4 GiB, and nothing else
         if rights & UNCACHED:
             assert a >= 3 * GIB and b <= 4 * GIB and rights == MMIO
             assert not any(x < b and a < y for x, y in regions)
-    assert t.rights(0xFEB00000, 4 * GIB) == {MMIO, RW} if t.hypercalls else {MMIO}
+    assert t.rights(0xFEB00000, 4 * GIB, low=True) == {MMIO, RW} if t.hypercalls else {MMIO}
     assert t.total == sum(end - start for start, end in regions)
 
 
@@ -175,9 +195,10 @@ def lost(t: Tables, regions: Regions) -> int:
 
 @pytest.mark.parametrize("name", LAYOUTS)
 @pytest.mark.parametrize("arena_pages", [0, 256, 1024])
-def test_tables(h: Harness, name: str, arena_pages: int) -> None:
+@pytest.mark.parametrize("offset", OFFSETS)
+def test_tables(h: Harness, name: str, arena_pages: int, offset: int) -> None:
     regions = LAYOUTS[name]
-    t = boot(h, regions, arena_pages=arena_pages)
+    t = boot(h, regions, arena_pages=arena_pages, offset=offset)
     check(t, regions)
     # A fixed number, and a table for each GiB (of a page) and border: little, also on the largest machine.
     assert lost(t, regions) <= 100 * PAGE + (sum(b - a for a, b in regions) >> 18) + 2 * PAGE * len(regions)
@@ -212,7 +233,7 @@ def test_a_machine_too_small_for_an_arena_has_none(h: Harness, name: str) -> Non
 @pytest.mark.parametrize("arena_pages", [0, 256])
 def test_modules_are_kept_and_read_only(h: Harness, modules: Regions, arena_pages: int) -> None:
     regions = [LOW, (MIB, 32 * MIB)]
-    t = boot(h, regions, modules=modules, arena_pages=arena_pages)
+    t = boot(h, regions, modules=modules, arena_pages=arena_pages, offset=MOVED + 6 * MIB)
     check(t, regions)
     for start, end in modules:
         assert t.rights(start // PAGE * PAGE, -(-end // PAGE) * PAGE) == {R}
@@ -223,11 +244,11 @@ def test_modules_are_kept_and_read_only(h: Harness, modules: Regions, arena_page
 def test_under_xen_its_pages_are_memory(h: Harness, maker: bytes, instruction: int) -> None:
     """AMD's processors make hypercalls by vmmcall, others by vmcall; the pages that Xen shares are cached."""
     h.do("xen", int.from_bytes(maker, "little"))
-    t = boot(h, LAYOUTS["256 MiB"])
+    t = boot(h, LAYOUTS["256 MiB"], offset=7 * MOVED)
     check(t, LAYOUTS["256 MiB"])
     assert t.hypercalls == instruction
-    assert t.rights(0xFEFF8000, 0xFF000000) == {RW}
-    assert t.rights(0xFEE00000, 0xFEE01000) == {MMIO}
+    assert t.rights(0xFEFF8000, 0xFF000000, low=True) == {RW}
+    assert t.rights(0xFEE00000, 0xFEE01000, low=True) == {MMIO}
 
 
 SMEP, UMIP = 1 << 20, 1 << 11  # of CR4
@@ -259,9 +280,17 @@ def test_what_the_processor_has_against_ring_3_is_switched_on(
 GAPS = st.lists(st.tuples(st.integers(0, 64 * MIB), st.integers(1, 96 * MIB)), max_size=8)
 
 
-@given(st.integers(3 * MIB, 64 * MIB), GAPS, st.sampled_from([0, 256]), st.booleans())
+@given(
+    st.integers(3 * MIB, 64 * MIB),
+    GAPS,
+    st.sampled_from([0, 256]),
+    st.booleans(),
+    st.one_of(st.just(0), st.integers(1 << 18, (1 << 25) - 1).map(lambda n: n * 2 * MIB)),
+)
 @settings(deadline=None, max_examples=80)
-def test_any_layout(program: Path, first: int, gaps: list[tuple[int, int]], arena_pages: int, high: bool) -> None:
+def test_any_layout(
+    program: Path, first: int, gaps: list[tuple[int, int]], arena_pages: int, high: bool, offset: int
+) -> None:
     regions: Regions = [LOW, (MIB, first)]
     for gap, size in gaps:
         start = regions[-1][1] + gap
@@ -269,7 +298,7 @@ def test_any_layout(program: Path, first: int, gaps: list[tuple[int, int]], aren
     if high:
         regions.append((4 * GIB + 12345, 7 * GIB + 54321))
     with Harness(program) as h:
-        check(boot(h, regions, arena_pages=arena_pages), regions)
+        check(boot(h, regions, arena_pages=arena_pages, offset=offset), regions)
 
 
 def test_no_ram_behind_the_image_is_a_panic(h: Harness) -> None:

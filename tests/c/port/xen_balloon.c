@@ -17,6 +17,7 @@ enum { FRAMES = 1 << 16 };
 boot_ram_t boot_ram[BOOT_RAM_MAX];
 unsigned boot_ram_count;
 uint64_t boot_ram_total;
+uintptr_t hal_ram_offset = 0x40000000;
 
 static bool there[FRAMES];
 static uint64_t now, missing;
@@ -89,7 +90,7 @@ long xen_hypercall(unsigned number, long a, long b, long c) {
 }
 
 static void add_ram(uint64_t start, uint64_t end) {
-    boot_ram[boot_ram_count++] = (boot_ram_t){start, end};
+    boot_ram[boot_ram_count++] = (boot_ram_t){start + hal_ram_offset, end + hal_ram_offset};
     boot_ram_total += end - start;
     memset(there + start / HAL_PAGE_SIZE, 1, (end - start) / HAL_PAGE_SIZE);
 }
@@ -106,12 +107,12 @@ static unsigned run(void) {
 static void check(const boot_ram_t *held, unsigned holds) {
     for (unsigned i = 0; i < boot_ram_count; i++) {
         for (uint64_t a = floor_of(i); a < boot_ram[i].end; a += HAL_PAGE_SIZE) {
-            FUZZ_CHECK(there[a / HAL_PAGE_SIZE]);
+            FUZZ_CHECK(there[frame(a)]);
         }
     }
     for (unsigned i = 0; i < holds; i++) {
         for (uint64_t a = held[i].start; a < held[i].end; a += HAL_PAGE_SIZE) {
-            FUZZ_CHECK(there[a / HAL_PAGE_SIZE]);
+            FUZZ_CHECK(there[frame(a)]);
         }
     }
 }

@@ -23,6 +23,7 @@ uint64_t hal_clock_cycles(void) { return tsc; }
 #include "xen/suspend.c"
 #include "xen/timer.c"
 
+uintptr_t hal_ram_offset = 0x400000;
 enum { ANSWERS = 16, PAGE_AT = 0x20000000, RING_PFN = 0x20001, RING_PORT = 2 };
 
 static struct {

@@ -12,6 +12,8 @@
 
 #include "xen/grant.c"
 
+uintptr_t hal_ram_offset = 0x600000;
+
 enum { PAGES = 1 << 16 };
 
 static unsigned versions = 3, version, frames_max = 4, maps;
@@ -105,7 +107,7 @@ static void use(unsigned ref, bool on) {
     *flags = (uint16_t)(on ? *flags | GTF_READING | GTF_WRITING : *flags & ~(GTF_READING | GTF_WRITING));
 }
 
-static uint8_t *page_number(uint64_t n) { return (uint8_t *)(n * HAL_PAGE_SIZE); }
+static uint8_t *page_number(uint64_t n) { return (uint8_t *)(n * HAL_PAGE_SIZE + hal_ram_offset); }
 
 // Frames of another domain, of no content, in pages that hold what they held.
 static void anew(void) {

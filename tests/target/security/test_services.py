@@ -55,9 +55,9 @@ def panicked(vm: Guest, function: str, guest: Path) -> str:
     lines = [line for line in vm.console_text.splitlines() if line.startswith("PANIC: ")]
     assert len(lines) == 1, vm.console_text
     assert vm.outcome is not None and (vm.outcome.code, vm.outcome.cause) == (120, "panic")
-    rip = int(lines[0].partition(" rip=")[2].split()[0], 16)
+    rip, offset = (int(lines[0].partition(f" {name}=")[2].split()[0], 16) for name in ("rip", "offset"))
     start = Layout(guest)[function]
-    assert function == "arena_call" or start <= rip < start + 128
+    assert function == "arena_call" or start <= rip - offset < start + 128
     return lines[0].removeprefix("PANIC: ").partition(",")[0]
 
 

@@ -53,3 +53,17 @@ def test_first_panic_line_is_placed(build: Callable[..., Path]) -> None:
 
 def test_no_panic_line_is_no_place(build: Callable[..., Path]) -> None:
     assert symbols.place(build("hello"), "all is well\n") is None
+
+
+@pytest.mark.parametrize("offset", [0, 2 << 20, 0x3E43B6200000])
+def test_an_image_that_was_moved(build: Callable[..., Path], offset: int) -> None:
+    """By what the line says; the monitor's own lines do not say it."""
+    elf = build("hello")
+    at = _address(elf, "mp_execute_bytecode") + 4 + offset
+    told = f"PANIC: page fault, vector 14 error 0x4 rip={at:#x} cr2=0x8 r15=0x1 offset={offset:#x}\r\n"
+    assert symbols.place(elf, told) == f"mp_execute_bytecode+0x4 (rip {at:#x})"
+    if offset != 2 << 20:
+        line = f"PANIC: fault inside a panic, vector 0xe rip=0x1, after vector 0xe rip={at:#x}\r\n"
+        assert symbols.place(elf, line) == f"mp_execute_bytecode+0x4 (rip {at:#x})"
+    elsewhere = told.replace(f"{at:#x}", f"{at + (2 << 20):#x}")
+    assert symbols.place(elf, elsewhere) is None, "as far from an image as its code is from a multiple"

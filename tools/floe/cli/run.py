@@ -94,6 +94,7 @@ def _app(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path
 @click.option("--pool", "pool_size", type=click.IntRange(0, 1000), metavar="N",
               help="With --from and -d: have N VMs wait that went on from FILE; without --pool, one of them\n"
                    "goes on then. With APP, FILE is made first: APP as it is at vm.ready().")  # fmt: skip
+@click.option("--no-aslr", is_flag=True, help="Do not move the image to random addresses, for a debugger.")
 @click.option("--stamps", is_flag=True, help="Print when kernel and script started.")
 @click.option("--dry-run", is_flag=True, help="Print the command line, or Xen's configuration, instead of running it.")
 @click.option("-v", "--verbose", is_flag=True, help="Say which accelerator and command line are used.")

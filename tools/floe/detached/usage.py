@@ -104,6 +104,7 @@ class Guest:
         self.is_closed_to_us = False
         self._spec = folder.spec
         self._tables = vitals.tables(folder.image)
+        self._code = vitals.code(folder.image)
         self._memory: GuestMemory | None = None
         with contextlib.suppress(FloeError):  # a hypervisor of another floe's
             self._driver = registry.create(self._spec.hypervisor)
@@ -111,11 +112,11 @@ class Guest:
         self._open()
 
     def _open(self) -> None:
-        one, spec = self._tables.get("floe_gc_vitals"), self._spec
-        if one is None or not self.is_vm:
+        spec = self._spec
+        if not self._tables or self._code is None or not self.is_vm:
             return
         try:
-            self._memory = self._driver.memory(self.process.pid, spec.memory, spec.machine, (one.address, one.raw))
+            self._memory = self._driver.memory(self.process.pid, spec.memory, spec.machine, self._code)
         except PermissionError:
             self.is_closed_to_us = True
         except OSError:

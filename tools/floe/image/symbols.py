@@ -12,14 +12,23 @@ from elftools.elf.elffile import ELFFile
 
 from floe.image import names
 
-_RIP = re.compile(r"^PANIC: .* rip=(0x[0-9a-f]+)", re.MULTILINE)
+_RIP = re.compile(r"^PANIC: .* rip=(0x[0-9a-f]+)(?:.* offset=(0x[0-9a-f]+))?", re.MULTILINE)
+_STEP, _FIRST = 2 << 20, 512 << 30  # an offset is a multiple of the one, and no less than the other (port/boot/place.c)
 
 
 def place(elf: Path, serial: str) -> str | None:
     """ "NAME+0x12 (rip 0x114dc8)" for the first PANIC line of a 16550's text; None without such a line or symbol."""
     found = _RIP.search(serial)
-    symbol = symbol_at(elf, int(found[1], 16)) if found else None
+    symbol = symbol_at(elf, _linked(found)) if found else None
     return f"{symbol} (rip {found[1]})" if found and symbol else None
+
+
+def _linked(panic: re.Match[str]) -> int:
+    """The address in the ELF. A line of the monitor's has no offset: what it names is taken to be the image's."""
+    rip = int(panic[1], 16)
+    if panic[2]:
+        return rip - int(panic[2], 16)
+    return rip % _STEP if rip >= _FIRST else rip
 
 
 def stood(elf: Path, serial: str) -> str:
@@ -28,7 +37,7 @@ def stood(elf: Path, serial: str) -> str:
     found = _RIP.search(serial)
     if found is None:
         return ""
-    symbol = symbol_at(elf, int(found[1], 16)) or "no function of the image's"
+    symbol = symbol_at(elf, _linked(found)) or "no function of the image's"
     idle = symbol.startswith("service_idle")
     frames = [line for line in serial[found.end() :].splitlines() if line.startswith('  File "')]
     text = "it waited" if idle else f"it stood in {symbol} (rip {found[1]})"

@@ -18,9 +18,11 @@ from elftools.elf.elffile import ELFFile
 
 from floe.image import names
 
-Read = Callable[[int, int], bytes]  # of the guest's physical memory, which its image sees as it is: address, size
+Read = Callable[[int, int], bytes]  # of the guest's physical memory: address, size
 
 _WORD = 8
+_STEP = 2 << 20  # a guest sees its memory a multiple of this above where it is (port/boot/place.c)
+_CODE = 64  # bytes of it that are looked for
 _WORDS = {"floe_gc_vitals": 5, "hal_mem_vitals": 6, "netdev_vitals": 3, "netstack_vitals": 2}  # in each table
 _AREAS = 64  # of the heap, at most
 _TABLES = 64 << 20  # bytes of their tables, at most: those of 8 GiB
@@ -32,7 +34,7 @@ _CONNECTIONS = 8192
 
 @dataclass(frozen=True)
 class Table:
-    """One of the image's tables. raw: as it stands in the file, and in the guest."""
+    """One of the image's tables. raw: as it stands in the file; in a guest each address is further up by the same."""
 
     address: int
     raw: bytes
@@ -76,10 +78,27 @@ def tables(path: Path) -> dict[str, Table]:
         return {}
 
 
+def code(path: Path) -> tuple[int, bytes] | None:
+    """Address and bytes of the image's first code, which are the same in each guest."""
+    try:
+        with path.open("rb") as file:
+            elf = ELFFile(file)
+            place = next(iter(elf.address_offsets(elf["e_entry"], _CODE)), None)
+            if place is None:
+                return None
+            file.seek(place)
+            return elf["e_entry"], file.read(_CODE)
+    except (OSError, ELFError):
+        return None
+
+
 def read(found: dict[str, Table], memory: Read) -> Vitals | None:
     """What a guest uses just now. None: the image does not say where that stands. Raises OSError, struct.error."""
     if "floe_gc_vitals" not in found:
         return None
+    one = found["floe_gc_vitals"]
+    up = _word(memory, one.address) - one.words[0]
+    memory = _moved(memory, up) if up > 0 and up % _STEP == 0 else memory
     heap, used = _heap(found["floe_gc_vitals"].words, memory)
     ram = _ram(found["hal_mem_vitals"].words, memory) if "hal_mem_vitals" in found else {}
     if "netdev_vitals" not in found:
@@ -87,6 +106,11 @@ def read(found: dict[str, Table], memory: Read) -> Vitals | None:
     cards = _cards(found["netdev_vitals"].words, memory)
     connections = _connections(found["netstack_vitals"].words, memory) if "netstack_vitals" in found else None
     return Vitals(heap, used, *cards, connections, **ram)
+
+
+def _moved(memory: Read, up: int) -> Read:
+    """Memory by the addresses that the guest uses; those of the image's file stay good."""
+    return lambda address, size: memory(address - up if address >= up else address, size)
 
 
 def _word(memory: Read, address: int) -> int:

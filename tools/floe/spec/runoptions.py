@@ -30,6 +30,7 @@ class RunOptions:
     accel: str = "auto"
     machine: str = "microvm"
     stamps: bool = False
+    no_aslr: bool = False
     switches: tuple[str, ...] = ()  # further words for the guest
     capture: Path | None = None  # packets in pcap format
     hypervisor: str = DEFAULT_HYPERVISOR

@@ -92,7 +92,7 @@ def assemble(
         asked=tuple(asked_env.items()),
         args=options.args or (config.args if config else ()),
         capture=_check_capture(options.capture, cards),
-        switches=(*options.switches, *((SWITCH,) if options.stamps else ())),
+        switches=_switches(options),
         secrets=secrets,
         child_secrets=_child_secrets(made, options, secrets, children),
         env_files=env_files,
@@ -207,6 +207,11 @@ def _child_secrets(
         if name not in dict(secrets):
             raise UsageError(f"--child-secret {name}: there is no such secret", hint=f"--secret {name}=FILE beside it")
     return tuple(dict.fromkeys((*made.content.get("child_secrets", ()), *options.child_secrets)))
+
+
+def _switches(options: RunOptions) -> tuple[str, ...]:
+    asked = [SWITCH] if options.stamps else []
+    return (*options.switches, *asked, *(["floe.aslr=0"] if options.no_aslr else []))
 
 
 def _spread(
