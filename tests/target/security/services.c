@@ -3,47 +3,12 @@
 // for what ring 0 alone may do. The word behind `--` on the command line says what; "services" prints one line for each
 // answer that is not what it has to be, everything else ends in a PANIC that names its cause.
 
-#include <stdarg.h>
-#include <stdio.h>
-#include <string.h>
-
-#include "app.h"
-#include "boot/boot.h"
-#include "hal/internal.h"
-#include "monitor/monitor.h"
-
-enum { PAGE = 4096, ENTRIES = 512, ARENA_PAGES = 512, GIBS = 4, LINE = 160 };
-#define PRESENT_WRITE_USER 7ull
-#define LARGE 0x80ull
-#define GIB (1ull << 30)
-#define MIB2 (2ull << 20)
+#include "guest.h"
 
 int main(void);
 
-static const hal_driver_t *const drivers[] = {0};
-const floe_app_t floe_app = {.drivers = drivers, .name = "services", .version = "1", .arena_pages = ARENA_PAGES};
-
 static volatile uint64_t seen[PAGE / 8] __attribute__((aligned(PAGE))) = {0x5ee};
 static volatile uint64_t hidden[PAGE / 8] __attribute__((aligned(PAGE))) = {0xbad};
-static uint64_t pml4[ENTRIES] __attribute__((aligned(PAGE)));
-static uint64_t pdpt[ENTRIES] __attribute__((aligned(PAGE)));
-static uint64_t pd[GIBS][ENTRIES] __attribute__((aligned(PAGE)));
-static uint64_t pt[ENTRIES] __attribute__((aligned(PAGE)));
-
-static void say(const char *format, ...) {
-    char line[LINE];
-    va_list ap;
-    va_start(ap, format);
-    int n = vsnprintf(line, sizeof(line), format, ap);
-    va_end(ap);
-    hal_uart_write(line, (size_t)(n < LINE ? n : LINE - 1));
-}
-
-static long ask(uint64_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t rcx) {
-    __asm__ volatile("int3"
-                     : "+a"(number), "+D"(a), "+S"(b), "+d"(c), "+c"(rcx)::"r8", "r9", "r10", "r11", "memory", "cc");
-    return (long)number;
-}
 
 static void expect(const char *what, uint64_t argument, long answer, long right) {
     if (answer != right) {
@@ -51,26 +16,10 @@ static void expect(const char *what, uint64_t argument, long answer, long right)
     }
 }
 
-// All memory for everybody, but for one page, at which another one is seen.
-static void make_tables(void) {
-    pml4[0] = (uint64_t)pdpt | PRESENT_WRITE_USER;
-    for (uint64_t i = 0; i < GIBS; i++) {
-        pdpt[i] = (uint64_t)pd[i] | PRESENT_WRITE_USER;
-        for (uint64_t k = 0; k < ENTRIES; k++) {
-            pd[i][k] = (i * GIB + k * MIB2) | PRESENT_WRITE_USER | LARGE;
-        }
-    }
-    uint64_t base = (uint64_t)seen / MIB2 * MIB2;
-    pd[0][base / MIB2] = (uint64_t)pt | PRESENT_WRITE_USER;
-    for (uint64_t k = 0; k < ENTRIES; k++) {
-        pt[k] = (base + k * PAGE) | PRESENT_WRITE_USER;
-    }
-    pt[((uint64_t)seen - base) / PAGE] = (uint64_t)hidden | PRESENT_WRITE_USER;
-}
-
 static void try_lock(void) {
     static const uint64_t cr4[] = {0, 1ull << 20, 1ull << 11, 1ull << 16, ~0ull};
     make_tables();
+    *own_entry((uint64_t)seen) = (uint64_t)hidden | PRESENT_WRITE_USER;
     for (unsigned i = 0; i < HAL_ARRAY_LEN(cr4); i++) {
         expect("lock", cr4[i], ask(MONITOR_LOCK, (uint64_t)pml4, cr4[i], 0, 0), -1);
         expect("lock of nothing", cr4[i], ask(MONITOR_LOCK, 0, cr4[i], 0, 0), -1);
@@ -191,10 +140,7 @@ static void old_controllers(void) {
     hal_exit(0);
 }
 
-static const struct {
-    const char *name;
-    void (*run)(void);
-} verbs[] = {
+static const verb_t verbs[] = {
     {"int8", int8},
     {"int14", int14},
     {"int64", int64},
@@ -222,17 +168,7 @@ static const struct {
 };
 
 int main(void) {
-    hal_uart_init();
-    const char *word = strstr(boot_cmdline, "-- ");
-    for (unsigned i = 0; word != NULL && i < HAL_ARRAY_LEN(verbs); i++) {
-        size_t n = strlen(verbs[i].name);
-        if (strncmp(word + 3, verbs[i].name, n) == 0 && (word[3 + n] == ' ' || word[3 + n] == '\0')) {
-            say("ready\n");
-            verbs[i].run();
-            say("it went on\n");
-            hal_exit(1);
-        }
-    }
+    run_verb(verbs, HAL_ARRAY_LEN(verbs));
     try_services();
     say("all services asked\n");
     hal_exit(0);
