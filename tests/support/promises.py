@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: MIT
+"""The promises of SECURITY.md that the port alone keeps: the verb of tests/target/security/promises.c that tries to break
+it, how that ends, and which edits of the sources switch the protection off, so that it succeeds."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support import cguest
+from tests.support.cguest import FLAGS, Edit
+
+SOURCE = Path(__file__).resolve().parents[1] / "target" / "security" / "promises.c"
+REFUSED = "refused"
+_PAGING, _MONITOR = "port/boot/paging.c", "port/monitor/monitor.S"
+_MONITOR_DATA = Edit(
+    _PAGING,
+    "PROT_MONITOR_RW (PTE_PRESENT | PTE_WRITE | PTE_NX)",
+    "PROT_MONITOR_RW (PTE_PRESENT | PTE_WRITE | PTE_NX | PTE_USER)",
+)
+_DATA_RUNS = Edit(
+    _PAGING, "PROT_RW (PTE_PRESENT | PTE_USER | PTE_WRITE | PTE_NX)", "PROT_RW (PTE_PRESENT | PTE_USER | PTE_WRITE)"
+)
+_NO_SMEP = Edit(_PAGING, "BIT64(CR4_SMEP_BIT) : 0", "0ull : 0")  # ring 0 would not execute what ring 3 may read
+
+
+@dataclass(frozen=True)
+class Promise:
+    """kept: the PANIC's words, or REFUSED. off: the edits without which it is not kept. xen: to be seen below Xen only."""
+
+    kept: str
+    off: tuple[Edit, ...]
+    xen: bool = False
+
+
+PROMISES = {
+    "write_text": Promise(
+        "forbidden write",
+        (Edit(_PAGING, "PROT_RX (PTE_PRESENT | PTE_USER)", "PROT_RX (PTE_PRESENT | PTE_USER | PTE_WRITE)"),),
+    ),
+    "write_constant": Promise(
+        "forbidden write",
+        (Edit(_PAGING, "PROT_R (PTE_PRESENT | PTE_USER | PTE_NX)", "PROT_R (PTE_PRESENT | PTE_USER | PTE_WRITE)"),),
+    ),
+    "run_data": Promise("execution of data", (_DATA_RUNS,)),
+    "run_stack": Promise("execution of data", (_DATA_RUNS,)),
+    "page_zero": Promise(
+        "NULL pointer access",
+        (Edit(_PAGING, "    map_image(pml4);\n", "    map_image(pml4);\n    map(pml4, 0, HAL_PAGE_SIZE, PROT_RW);\n"),),
+    ),
+    "overflow_stack": Promise(
+        "stack overflow", (Edit(_PAGING, "boot_guard0 + HAL_PAGE_SIZE, 0}", "boot_guard0 + HAL_PAGE_SIZE, PROT_RW}"),)
+    ),
+    "read_monitor": Promise("forbidden read", (_MONITOR_DATA,)),
+    "read_monitor_code": Promise(
+        "forbidden read",
+        (Edit(_PAGING, "PROT_MONITOR_RX (PTE_PRESENT)", "PROT_MONITOR_RX (PTE_PRESENT | PTE_USER)"), _NO_SMEP),
+    ),
+    "write_monitor": Promise("forbidden write", (_MONITOR_DATA,)),
+    "write_tables": Promise("forbidden write", (_MONITOR_DATA,)),
+    "lock_again": Promise(REFUSED, (Edit(_MONITOR, "    cmpb $0, monitor_locked\n    jne service_bad\n", ""),)),
+    "protect_outside": Promise(
+        REFUSED,
+        (
+            Edit(_MONITOR, "    jae service_bad\n    cmpq $0x100000, %rsi", "    cmpq $0x100000, %rsi"),
+            Edit(_MONITOR, "    ja service_bad\n    movq %rdi, %r8", "    movq %rdi, %r8"),
+        ),
+    ),
+    "write_executable": Promise("forbidden write", (Edit(_MONITOR, "leaq 0x5(%rdi), %r9", "leaq 0x7(%rdi), %r9"),)),
+    "run_writable": Promise("execution of data", (Edit(_MONITOR, "movabsq $0x8000000000000007, %r9", "movq $7, %r9"),)),
+    "write_msr": Promise(REFUSED, (Edit(_MONITOR, "    jne service_bad\n1:  wrmsr", "1:  wrmsr"),)),
+    "high_port": Promise("general protection", (Edit(_MONITOR, ".fill 0xd00 / 8, 1, 0", ".fill 0x10000 / 8, 1, 0"),)),
+    "hypercall": Promise(REFUSED, (Edit(_MONITOR, ".quad 1 << 12 |", ".quad 1 << 17 | 1 << 12 |"),), xen=True),
+    "smash_stack": Promise("stack smashed", (Edit(FLAGS, "-fstack-protector-strong", "-fno-stack-protector"),)),
+    "write_too_much": Promise(
+        "a write of 17 bytes where 16 have room", (Edit("port/libc/fortify.c", "if (n > room)", "if (false)"),)
+    ),
+    "silence": Promise(
+        "fault inside a panic", (Edit(_MONITOR, "    ja fault_in_panic", "    ja service_triple_fault"),)
+    ),
+    "random_unfed": Promise(REFUSED, (Edit("port/hal/entropy.c", "if (!seeded)", "if (false)"),)),
+}
+HERE = [name for name, promise in PROMISES.items() if not promise.xen]
+
+
+def build(folder: Path, off: str = "") -> Path:
+    """The guest, with every protection or without that one."""
+    return cguest.build(SOURCE, folder, PROMISES[off].off if off else ())
+
+
+def kept(name: str, text: str, code: int) -> bool:
+    """Whether the promise was kept: what the guest said, and its exit code."""
+    end = PROMISES[name].kept
+    if end == REFUSED:
+        return (text, code) == ("ready\nrefused\n", 0)
+    panics = re.findall(r"^PANIC: .*$", text, re.MULTILINE)
+    return len(panics) == 1 and panics[0].startswith(f"PANIC: {end}") and code == 120
+
+
+def broken(name: str, text: str) -> bool:
+    """Whether the guest has done what it must not, unnoticed."""
+    if name == "silence":  # it is the noticing that is broken
+        return text == "ready\n"
+    return text.endswith("it went on\n") and "PANIC" not in text
