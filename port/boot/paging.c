@@ -131,6 +131,7 @@ static void map_arena(uint64_t *pml4, size_t pages) {
     boot_arena_start = monitor_arena_start = start + hal_ram_offset;
     boot_arena_end = monitor_arena_end = start + size + hal_ram_offset;
     monitor_arena_ptes = (uint64_t)first;
+    monitor_arena_offset = hal_ram_offset;
     // The gap between the tables and the arena stays usable as RAM of its own.
     hal_assert(boot_ram_count < BOOT_RAM_MAX);
     for (unsigned i = boot_ram_count++; i > 1; i--) {

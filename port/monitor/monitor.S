@@ -78,7 +78,8 @@ service_protect:
     jnz 1f
     movabsq $0x8000000000000007, %r9 // present, user, writable, not executable
     addq %rdi, %r9
-1:  testq %rsi, %rsi
+1:  subq monitor_arena_offset(%rip), %r9
+    testq %rsi, %rsi
     jz 3f
 2:  movq %r9, (%r8)
     invlpg (%rdi)
@@ -339,10 +340,12 @@ iobitmap:
     .byte 0xff
 tss_end:
     .align 8
-    .globl monitor_arena_start, monitor_arena_end, monitor_arena_ptes, monitor_panic_entry, monitor_panic_stack
+    .globl monitor_arena_start, monitor_arena_end, monitor_arena_ptes, monitor_arena_offset
+    .globl monitor_panic_entry, monitor_panic_stack
 monitor_arena_start: .quad 0
 monitor_arena_end: .quad 0
 monitor_arena_ptes: .quad 0
+monitor_arena_offset: .quad 0
 monitor_panic_entry: .quad 0
 monitor_panic_stack: .quad 0
 .Lfirst_vector: .quad 0        // of the first fault

@@ -75,6 +75,7 @@ extern volatile uint64_t monitor_pending; // one bit per irq; ring 3 clears, nev
 
 // Set by boot code before the lock, out of reach afterwards.
 extern uint64_t monitor_arena_start, monitor_arena_end;           // ring 3's addresses
+extern uint64_t monitor_arena_offset;                             // so much above the physical ones
 extern uint64_t monitor_arena_ptes;                               // physical
 extern uint64_t monitor_panic_entry, monitor_panic_stack;         // where a fault goes on, and its stack pointer
 enum { MONITOR_VMCALL = 1, MONITOR_VMMCALL = 2 };

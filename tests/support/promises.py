@@ -47,10 +47,10 @@ PROMISES = {
     "run_stack": Promise("execution of data", (_DATA_RUNS,)),
     "page_zero": Promise(
         "NULL pointer access",
-        (Edit(_PAGING, "    map_image(pml4);\n", "    map_image(pml4);\n    map(pml4, 0, HAL_PAGE_SIZE, PROT_RW);\n"),),
+        (Edit(_PAGING, "    map_image(pml4);\n", "    map_image(pml4);\n    map(pml4, 0, HAL_PAGE_SIZE, 0, PROT_RW);\n"),),
     ),
     "overflow_stack": Promise(
-        "stack overflow", (Edit(_PAGING, "boot_guard0 + HAL_PAGE_SIZE, 0}", "boot_guard0 + HAL_PAGE_SIZE, PROT_RW}"),)
+        "stack overflow", (Edit(_PAGING, "boot_guard0 + HAL_PAGE_SIZE, hal_ram_offset, 0}", "boot_guard0, hal_ram_offset, 0}"),)
     ),
     "read_monitor": Promise("forbidden read", (_MONITOR_DATA,)),
     "read_monitor_code": Promise(
@@ -59,12 +59,14 @@ PROMISES = {
     ),
     "write_monitor": Promise("forbidden write", (_MONITOR_DATA,)),
     "write_tables": Promise("forbidden write", (_MONITOR_DATA,)),
-    "lock_again": Promise(REFUSED, (Edit(_MONITOR, "    cmpb $0, monitor_locked\n    jne service_bad\n", ""),)),
+    "lock_again": Promise(REFUSED, (Edit(_MONITOR, "    cmpb $0, monitor_locked(%rip)\n    jne service_bad\n", ""),)),
     "protect_outside": Promise(
         REFUSED,
         (
             Edit(_MONITOR, "    jae service_bad\n    cmpq $0x100000, %rsi", "    cmpq $0x100000, %rsi"),
             Edit(_MONITOR, "    ja service_bad\n    movq %rdi, %r8", "    movq %rdi, %r8"),
+            Edit(_PAGING, "a < pool_next; a +=", "a < pool_end; a +="),  # or there is no table behind the arena's
+            Edit(_PAGING, "boot_ram[0].start = pool_next", "boot_ram[0].start = pool_end"),
         ),
     ),
     "write_executable": Promise("forbidden write", (Edit(_MONITOR, "leaq 0x5(%rdi), %r9", "leaq 0x7(%rdi), %r9"),)),

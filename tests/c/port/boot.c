@@ -24,7 +24,8 @@ static uint64_t locked_pml4, locked_cr4;
 enum { MAP_START = 0x110000, MAP_END = 0x30000000, ENTRIES_MAX = 64 };
 
 uintptr_t hal_ram_offset;
-uint64_t boot_start_info, boot_entry_tsc, monitor_arena_start, monitor_arena_end, monitor_arena_ptes;
+uint64_t boot_start_info, boot_entry_tsc, monitor_arena_start, monitor_arena_end, monitor_arena_ptes,
+    monitor_arena_offset;
 static pvh_start_info_t info = {.magic = PVH_MAGIC, .version = 1};
 static pvh_memmap_entry_t memmap[ENTRIES_MAX];
 static uint64_t modules[ENTRIES_MAX][4];
@@ -157,6 +158,9 @@ static void boot(size_t arena_pages) {
     walk((uint64_t *)locked_pml4);
     for (unsigned i = 0; i < boot_ram_count; i++) {
         printf("free %llx %llx\n", (unsigned long long)boot_ram[i].start, (unsigned long long)boot_ram[i].end);
+    }
+    if (monitor_arena_offset != (monitor_arena_end != 0 ? hal_ram_offset : 0)) {
+        printf("arena elsewhere\n");
     }
     printf("arena %llx %llx %llx\n", (unsigned long long)monitor_arena_start, (unsigned long long)monitor_arena_end,
            (unsigned long long)monitor_arena_ptes);

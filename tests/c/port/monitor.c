@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // port/monitor on the host: its code runs in a process, where each privileged instruction faults, is written down and
 // passed over, and iretq goes on in the same ring as it does in a VM. Commands: service RAX RDI RSI RDX RCX;
-// irq N; spurious; fault VECTOR ERROR RIP RSP RFLAGS CR2; arena START END, with page table entries of our own;
+// irq N; spurious; elsewhere PML4; fault VECTOR ERROR RIP RSP RFLAGS CR2; arena START END OFFSET, with page table
+// entries of our own;
 // hypercalls BY; cr4 VALUE; uart STATUS; idt; tables.
 // No address sanitizer: the LAPIC's registers lie where its shadow is.
 
@@ -286,6 +287,7 @@ static void command(const talk_t *t) {
         monitor_arena_start = talk_number(t, 1);
         monitor_arena_end = talk_number(t, 2);
         monitor_arena_ptes = (uint64_t)(ptes + SLACK);
+        monitor_arena_offset = talk_number(t, 3);
     } else if (talk_is(t, "hypercalls")) {
         monitor_hypercalls = (uint8_t)talk_number(t, 1);
     } else if (talk_is(t, "cr4")) {

@@ -21,6 +21,7 @@ BAD = MAX  # -1
 NOP, IDLE, LOCK, PROTECT, KVMCLOCK, TRIPLE_FAULT, POWER_OFF, HYPERCALL, SERVICES = range(9)
 PAGE = 4096
 START, PAGES = 0x40000000, 16
+OFFSET = 0x3F000000  # of ring 3's addresses above the physical ones
 END = START + PAGES * PAGE
 WRITABLE, EXECUTABLE = 1 << 63 | 7, 5
 # Xen's public/xen.h: memory_op, grant_table_op, vcpu_op, sched_op, event_channel_op, hvm_op.
@@ -89,7 +90,7 @@ def refused(did: Did) -> bool:
 @pytest.fixture
 def h(program: Path) -> Iterator[Harness]:
     with Harness(program) as harness:
-        harness.do("arena", START, END)
+        harness.do("arena", START, END, OFFSET)
         yield harness
 
 
@@ -151,7 +152,7 @@ def test_protect(h: Harness, first: int, count: int, kind: int) -> None:
     assert did.end == ("rax", 0)
     rights = EXECUTABLE if kind else WRITABLE
     pages = range(first, first + count)
-    assert did.ptes == {page: START + page * PAGE | rights for page in pages}
+    assert did.ptes == {page: START - OFFSET + page * PAGE | rights for page in pages}
     assert did.events == [("invlpg", f"{START + page * PAGE:x}", "0", "0", "0") for page in pages]
 
 
@@ -203,7 +204,7 @@ NUMBERS = st.one_of(st.integers(0, MAX), st.builds(lambda a, b: (a + b) & MAX, O
 def arena(program: Path) -> Iterator[Harness]:
     """One for many questions: PROTECT keeps no state."""
     with Harness(program) as harness:
-        harness.do("arena", START, END)
+        harness.do("arena", START, END, OFFSET)
         yield harness
 
 

@@ -33,6 +33,8 @@ const floe_app_t floe_app = {.drivers = drivers, .name = "guest", .version = "1"
 static uint64_t pml4[ENTRIES] __attribute__((aligned(PAGE)));
 static uint64_t pdpt[ENTRIES] __attribute__((aligned(PAGE)));
 static uint64_t pd[GIBS][ENTRIES] __attribute__((aligned(PAGE)));
+static uint64_t moved_pdpt[2][ENTRIES] __attribute__((aligned(PAGE)));
+static uint64_t moved_pd[2][ENTRIES] __attribute__((aligned(PAGE)));
 static uint64_t pt[2][ENTRIES] __attribute__((aligned(PAGE)));
 
 static inline void say(const char *format, ...) {
@@ -50,30 +52,42 @@ static inline long ask(uint64_t number, uint64_t a, uint64_t b, uint64_t c, uint
     return (long)number;
 }
 
+static inline uint64_t *table(uint64_t entry) { return (uint64_t *)((entry & ~(PAGE - 1ull)) + hal_ram_offset); }
+static inline uint64_t entry_for(const volatile void *page) { return hal_physical(page) | PRESENT_WRITE_USER; }
+
 // The entry of one page, in tables of ring 3's own: its 2 MiB become small pages where they are not yet.
 static inline uint64_t *own_entry(uint64_t page) {
     static unsigned used;
-    uint64_t *large = &pd[page / GIB][page / MIB2 % ENTRIES];
+    uint64_t *middle = table(table(pml4[page / GIB / ENTRIES])[page / GIB % ENTRIES]);
+    uint64_t *large = &middle[page / MIB2 % ENTRIES];
     if (*large & LARGE) {
         uint64_t *small = pt[used++];
         for (uint64_t k = 0; k < ENTRIES; k++) {
-            small[k] = (page / MIB2 * MIB2 + k * PAGE) | PRESENT_WRITE_USER;
+            small[k] = (*large / MIB2 * MIB2 + k * PAGE) | PRESENT_WRITE_USER;
         }
-        *large = (uint64_t)small | PRESENT_WRITE_USER;
+        *large = entry_for(small);
     }
-    return &((uint64_t *)(*large & ~(PAGE - 1ull)))[page / PAGE % ENTRIES];
+    return &table(*large)[page / PAGE % ENTRIES];
 }
 
-// Tables of ring 3's own: all memory for everybody, but for the monitor's code, which ring 0 could not execute (SMEP).
+// Tables of ring 3's own: all memory for everybody, but for the monitor's code, which ring 0 could not execute (SMEP);
+// the first GiB again where ring 3 is.
 static inline void make_tables(void) {
-    pml4[0] = (uint64_t)pdpt | PRESENT_WRITE_USER;
+    for (uint64_t k = 0; k < ENTRIES; k++) {
+        uint64_t v = hal_ram_offset + k * MIB2, gib = v / GIB, first = hal_ram_offset / GIB;
+        uint64_t *middle = moved_pd[gib - first], *upper = moved_pdpt[gib / ENTRIES - first / ENTRIES];
+        pml4[gib / ENTRIES] = entry_for(upper);
+        upper[gib % ENTRIES] = entry_for(middle);
+        middle[v / MIB2 % ENTRIES] = k * MIB2 | PRESENT_WRITE_USER | LARGE;
+    }
+    pml4[0] = entry_for(pdpt);
     for (uint64_t i = 0; i < GIBS; i++) {
-        pdpt[i] = (uint64_t)pd[i] | PRESENT_WRITE_USER;
+        pdpt[i] = entry_for(pd[i]);
         for (uint64_t k = 0; k < ENTRIES; k++) {
             pd[i][k] = (i * GIB + k * MIB2) | PRESENT_WRITE_USER | LARGE;
         }
     }
-    for (uint64_t page = (uint64_t)link_start; page < (uint64_t)link_text; page += PAGE) {
+    for (uint64_t page = hal_physical(link_start); page < hal_physical(link_text); page += PAGE) {
         *own_entry(page) = page | PRESENT_WRITE;
     }
 }

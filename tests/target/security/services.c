@@ -19,9 +19,9 @@ static void expect(const char *what, uint64_t argument, long answer, long right)
 static void try_lock(void) {
     static const uint64_t cr4[] = {0, 1ull << 20, 1ull << 11, 1ull << 16, ~0ull};
     make_tables();
-    *own_entry((uint64_t)seen) = (uint64_t)hidden | PRESENT_WRITE_USER;
+    *own_entry((uint64_t)seen) = entry_for(hidden);
     for (unsigned i = 0; i < HAL_ARRAY_LEN(cr4); i++) {
-        expect("lock", cr4[i], ask(MONITOR_LOCK, (uint64_t)pml4, cr4[i], 0, 0), -1);
+        expect("lock", cr4[i], ask(MONITOR_LOCK, hal_physical(pml4), cr4[i], 0, 0), -1);
         expect("lock of nothing", cr4[i], ask(MONITOR_LOCK, 0, cr4[i], 0, 0), -1);
         expect("page tables of ring 3", cr4[i], (long)seen[0], 0x5ee);
     }
@@ -91,7 +91,7 @@ static void int111(void) { __asm__ volatile("int $0x6f"); }
 static void int128(void) { __asm__ volatile("int $0x80"); }
 static void int255(void) { __asm__ volatile("int $0xff"); }
 static void read_cr3(void) { __asm__ volatile("mov %%cr3, %%rax" ::: "rax"); }
-static void write_cr3(void) { __asm__ volatile("mov %0, %%cr3" ::"r"(pml4)); }
+static void write_cr3(void) { __asm__ volatile("mov %0, %%cr3" ::"r"(hal_physical(pml4))); }
 static void write_cr0(void) { __asm__ volatile("mov %0, %%cr0" ::"r"(0x80000013ul)); }
 static void write_cr4(void) { __asm__ volatile("mov %0, %%cr4" ::"r"(0x620ul)); }
 static void rdmsr(void) { __asm__ volatile("rdmsr" ::"c"(0xc0000080) : "eax", "edx"); }
@@ -100,7 +100,7 @@ static void lidt(void) { __asm__ volatile("lidt %0" ::"m"(hidden)); }
 static void lgdt(void) { __asm__ volatile("lgdt %0" ::"m"(hidden)); }
 static void ltr(void) { __asm__ volatile("ltr %w0" ::"r"(MONITOR_TSS)); }
 static void invlpg(void) { __asm__ volatile("invlpg %0" ::"m"(hidden)); }
-static void far_return(void) { __asm__ volatile("pushq $0x10; pushq $1f; lretq; 1:"); }
+static void far_return(void) { __asm__ volatile("leaq 1f(%%rip), %%rax; pushq $0x10; pushq %%rax; lretq; 1:" ::: "rax"); }
 static void port_of_power(void) { hal_out16(0xd00, 0); }
 static void last_port(void) { hal_out8(0xffff, 0); }
 
