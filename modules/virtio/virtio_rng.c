@@ -41,7 +41,7 @@ static bool vrng_run(void *arg) {
         virtio_fail(g->v, g->q.why, -EIO);
     }
     if (r == 0) {
-        hal_entropy_add(g->buf, len);
+        hal_entropy_noise(HAL_NOISE_DEVICE, g->buf, len);
         memset(g->buf, 0, BYTES);
         g->next = hal_clock_ns() + REFRESH_NS;
     } else if (r == -EAGAIN && g->next != UINT64_MAX && hal_clock_ns() >= g->next) {

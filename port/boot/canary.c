@@ -6,8 +6,6 @@
 #include "../hal/hal.h"
 #include "boot.h"
 
-enum { CPUID_RDRAND_BIT = 30, CPU_TRIES = 10 };
-
 __attribute__((section(".monitor.ro"))) uintptr_t __stack_chk_guard;
 
 _Noreturn void __stack_chk_fail(void);
@@ -17,17 +15,9 @@ _Noreturn void __stack_chk_fail(void) { hal_panic("stack smashed"); }
 // outside knows.
 __attribute__((no_stack_protector)) uint64_t boot_random(void) {
     uint64_t word = (boot_entry_tsc ^ hal_clock_cycles() << 32) * 0x9e3779b97f4a7c15ull;
-    uint32_t features[4];
-    hal_cpuid(1, 0, features);
-    for (int i = 0; features[2] & 1u << CPUID_RDRAND_BIT && i < CPU_TRIES; i++) {
-        uint64_t drawn;
-        bool ok;
-        __asm__ volatile("rdrand %0" : "=r"(drawn), "=@ccc"(ok));
-        if (ok) {
-            return word ^ drawn;
-        }
-    }
-    return word ^ word >> 32;
+    uint64_t drawn = 0;
+    hal_cpu_random(HAL_NOISE_RDRAND, &drawn, 1);
+    return word ^ word >> 32 ^ drawn;
 }
 
 // Its lowest byte is 0, which ends a string that is copied over it.

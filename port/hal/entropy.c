@@ -1,16 +1,24 @@
 // SPDX-License-Identifier: MIT
 // CSPRNG: ChaCha20 (RFC 8439, 2.3) with fast key erasure; the pool is keyed by everything fed into it.
-// Owns the key. Not here: the sources, apart from RDSEED and RDRAND. Context: main loop.
+// Owns the key, and what is known of the sources' health. Not here: the sources. Context: main loop.
 
+#include <stdio.h>
 #include <string.h>
 
 #include "internal.h"
 
-enum { KEY_BYTES = 32, BLOCK_BYTES = 64, CPUID_RDRAND_BIT = 30, CPUID_RDSEED_BIT = 18, CPU_WORDS = 8, CPU_TRIES = 10 };
+enum { KEY_BYTES = 32, BLOCK_BYTES = 64, SEED_BYTES = 16, CPU_WORDS = 8, WINDOW = 512 };
 
 static uint32_t key[KEY_BYTES / 4];
 static uint64_t counter;
 static bool seeded;
+
+typedef struct {
+    uint64_t first, last; // samples: the window's first one, and the one before
+    uint32_t seen;
+    bool failed;
+} health_t;
+static health_t health[HAL_NOISES];
 
 static inline uint32_t rotate(uint32_t v, int n) { return v << n | v >> (32 - n); }
 
@@ -73,41 +81,42 @@ static void mix(const void *data, size_t len) {
 
 void hal_entropy_add(const void *data, size_t len) {
     mix(data, len);
-    seeded = seeded || len >= 16;
+    seeded = seeded || len >= SEED_BYTES;
 }
 
-static bool cpu_word(bool seed, uint64_t *out) {
-    for (int i = 0; i < CPU_TRIES; i++) {
-        bool ok;
-        if (seed) {
-            __asm__ volatile("rdseed %0" : "=r"(*out), "=@ccc"(ok));
-        } else {
-            __asm__ volatile("rdrand %0" : "=r"(*out), "=@ccc"(ok));
-        }
-        if (ok) {
-            return true;
-        }
+// Health tests of NIST SP 800-90B, 4.4.1 and 4.4.2, for samples of 64 bits with 32 bits of entropy at least: a sample
+// is neither the one before it nor the first one of its window (both cut-offs are 2). Of a source as good as it says
+// one window in 2^55 fails. What is too short for a sample is not looked at.
+static bool healthy(hal_noise_t source, const uint8_t *p, size_t len) {
+    static const char names[HAL_NOISES][7] = {"RDSEED", "RDRAND", "device"};
+    health_t *h = &health[source];
+    bool before = h->failed;
+    for (uint64_t sample; len >= sizeof(sample); p += sizeof(sample), len -= sizeof(sample)) {
+        memcpy(&sample, p, sizeof(sample));
+        h->failed |= h->seen != 0 && (sample == h->last || sample == h->first);
+        h->first = h->seen++ % WINDOW == 0 ? sample : h->first;
+        h->last = sample;
     }
-    return false;
+    if (h->failed && !before) {
+        char line[64];
+        int n = snprintf(line, sizeof(line), "entropy: %s repeats itself: no seed\n", names[source]);
+        hal_console_log(line, (size_t)n);
+    }
+    return !h->failed;
+}
+
+void hal_entropy_noise(hal_noise_t source, const void *data, size_t len) {
+    mix(data, len);
+    seeded |= healthy(source, data, len) && len >= SEED_BYTES;
 }
 
 void hal_entropy_init(void) {
     uint64_t jitter[2] = {hal_clock_cycles(), hal_clock_wall_ns()};
     mix(jitter, sizeof(jitter)); // makes two VMs differ; not counted as a seed
-    uint32_t features1[4], features7[4] = {0}, max[4];
-    hal_cpuid(0, 0, max);
-    hal_cpuid(1, 0, features1);
-    if (max[0] >= 7) {
-        hal_cpuid(7, 0, features7);
+    for (hal_noise_t source = HAL_NOISE_RDSEED; source <= HAL_NOISE_RDRAND; source++) {
+        uint64_t words[CPU_WORDS];
+        hal_entropy_noise(source, words, hal_cpu_random(source, words, CPU_WORDS) * sizeof(words[0]));
     }
-    bool rdseed = features7[1] & (1u << CPUID_RDSEED_BIT);
-    bool rdrand = features1[2] & (1u << CPUID_RDRAND_BIT);
-    uint64_t words[CPU_WORDS];
-    unsigned n = 0;
-    while (n < CPU_WORDS && ((rdseed && cpu_word(true, &words[n])) || (rdrand && cpu_word(false, &words[n])))) {
-        n++;
-    }
-    hal_entropy_add(words, n * sizeof(words[0]));
 }
 
 bool hal_entropy_get(void *out, size_t len) {
@@ -127,5 +136,9 @@ bool hal_entropy_get(void *out, size_t len) {
     return true;
 }
 
-static void entropy_copied(const hal_identity_t *id) { hal_entropy_add(id->seed, sizeof(id->seed)); }
+// The processor's words as well: a host may give two copies one seed.
+static void entropy_copied(const hal_identity_t *id) {
+    hal_entropy_add(id->seed, sizeof(id->seed));
+    hal_entropy_init();
+}
 HAL_COPIED(HAL_COPIED_MACHINE, entropy_copied);

@@ -54,6 +54,9 @@ extern void (*hal_panic_hook)(void);
 // ---- cpu.c --------------------------------------------------------------------------------------
 typedef enum { HAL_HV_NONE, HAL_HV_KVM, HAL_HV_TCG, HAL_HV_XEN, HAL_HV_OTHER } hal_hv_t;
 hal_hv_t hal_cpu_hypervisor(void);
+// Words of RDSEED or RDRAND; how many came: none where the processor has no such instruction.
+typedef enum { HAL_NOISE_RDSEED, HAL_NOISE_RDRAND, HAL_NOISE_DEVICE, HAL_NOISES } hal_noise_t;
+unsigned hal_cpu_random(hal_noise_t source, uint64_t *out, unsigned n);
 void hal_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t out[4]); // eax, ebx, ecx, edx
 
 static inline void hal_out8(uint16_t port, uint8_t v) { __asm__ volatile("outb %0, %1" ::"a"(v), "Nd"(port)); }
@@ -176,8 +179,11 @@ void hal_pci_write16(const hal_pci_t *d, unsigned offset, uint16_t v);
 volatile void *hal_pci_bar(const hal_pci_t *d, unsigned bar, size_t *size);
 
 // ---- entropy.c ----------------------------------------------------------------------------------
-// Mix bytes into the pool (a driver that found some calls this).
+// Mix bytes into the pool: a seed that the host chose.
 void hal_entropy_add(const void *data, size_t len);
+// The same for what a source of noise gives, whose health is looked at: of one that has ever repeated itself it is no
+// seed, which one line says.
+void hal_entropy_noise(hal_noise_t source, const void *data, size_t len);
 // Fill out from a CSPRNG. False, and out zeroed, when no source has ever fed it.
 bool hal_entropy_get(void *out, size_t len);
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import random
 import struct
 from collections import Counter
 from collections.abc import Iterator
@@ -140,3 +141,114 @@ def test_bytes_are_even(h: Harness) -> None:
     expected = len(data) / 256
     chi_square = sum((counts[b] - expected) ** 2 / expected for b in range(256))
     assert 142 < chi_square < 368
+
+
+# ---- health of the sources (NIST SP 800-90B, 4.4) --------------------------------------------------------------------
+
+SOURCES = {"RDSEED": 0, "RDRAND": 1, "device": 2}
+WINDOW, SAMPLE = 512, 8
+
+
+def good(n: int, seed: int = 1) -> bytes:
+    return random.Random(seed).randbytes(n * SAMPLE)
+
+
+BAD = {  # what a source gives, which repeats itself somewhere
+    "zeros": bytes(16),
+    "ones": b"\xff" * 64,
+    "one word": b"\x01\x02\x03\x04\x05\x06\x07\x08" * 8,
+    "the last word twice": good(7) + good(7)[-SAMPLE:],
+    "sixteen bytes in turn": good(2) * 4,
+    "the same at each request": good(8) * 2,
+    "the end of a window": (whole := good(WINDOW - 1)) + whole[:SAMPLE],
+    "the second window": good(WINDOW) + (other := good(3, 2)) + other[:SAMPLE],
+}
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("name", BAD)
+def test_a_source_that_repeats_itself_is_no_seed(h: Harness, source: str, name: str) -> None:
+    """And stays none, which is said once; what the others give is."""
+    number = SOURCES[source]
+    said = h.do("noise", number, BAD[name].hex())
+    assert said == f"entropy: {source} repeats itself: no seed"
+    assert h.do("noise", number, good(8, 3).hex()) == ""
+    assert h.do("noise", number, BAD[name].hex()) == ""
+    assert get(h, 16) == (False, bytes(16))
+    assert h.do("noise", (number + 1) % len(SOURCES), good(8, 4).hex()) == ""
+    assert get(h, 16)[0]
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_good_source_stays_one(h: Harness, source: str) -> None:
+    """Windows without number; a repetition that is not of the window's first sample, nor at once, may happen."""
+    number, data = SOURCES[source], good(3 * WINDOW, 5)
+    assert h.do("noise", number, (data + data[SAMPLE * WINDOW : SAMPLE * (WINDOW + 1)]).hex()) == ""
+    assert get(h, 16)[0]
+
+
+def test_the_window_begins_anew(h: Harness) -> None:
+    data = good(WINDOW)
+    assert h.do("noise", 2, data.hex()) == ""
+    assert h.do("noise", 2, (good(1, 6) + data[:SAMPLE]).hex()) == ""
+
+
+def test_across_requests(h: Harness) -> None:
+    data = good(8)
+    assert h.do("noise", 2, data.hex()) == ""
+    assert get(h, 16)[0]
+    assert h.do("noise", 2, (data[-SAMPLE:] + good(7, 7)).hex()) == "entropy: device repeats itself: no seed"
+    assert get(h, 16)[0]  # what it was fed before is good
+
+
+def test_what_is_no_seed_is_mixed_in_all_the_same(program: Path) -> None:
+    streams = []
+    for data in (bytes(64), b"\1" * 64):
+        with Harness(program) as h:
+            h.do("noise", 2, data.hex())
+            h.do("add", SEED.hex())
+            streams.append(get(h, 32)[1])
+    assert streams[0] != streams[1]
+
+
+@pytest.mark.parametrize("n", [0, 7, 15])
+def test_too_little_noise_is_no_seed(h: Harness, n: int) -> None:
+    assert h.do("noise", 2, good(2)[:n].hex()) == ""
+    assert get(h, 16) == (False, bytes(16))
+
+
+@pytest.mark.parametrize(
+    ("rdseed", "rdrand", "seeded", "said"),
+    [
+        (b"", b"", False, ""),
+        (good(8), b"", True, ""),
+        (b"", good(8), True, ""),
+        (good(1), good(8, 2), True, ""),
+        (bytes(64), good(8), True, "entropy: RDSEED repeats itself: no seed"),
+        (b"", b"\xff" * 64, False, "entropy: RDRAND repeats itself: no seed"),
+        (
+            bytes(64),
+            bytes(64),
+            False,
+            "\n".join(f"entropy: {name} repeats itself: no seed" for name in list(SOURCES)[:2]),
+        ),
+    ],
+)
+def test_the_processor_s_words(h: Harness, rdseed: bytes, rdrand: bytes, seeded: bool, said: str) -> None:
+    """One instruction stands in for the other that has nothing, or is stuck: as on processors after a suspend."""
+    h.do("cpu", 0, rdseed.hex())
+    h.do("cpu", 1, rdrand.hex())
+    assert h.do("init", 1, 2) == said
+    assert get(h, 16)[0] == seeded
+
+
+def test_copies_with_one_seed_differ(program: Path) -> None:
+    """The host's mistake; the processor gives each of them words of its own."""
+    streams = []
+    for number in (2, 3):
+        with Harness(program) as h:
+            h.do("add", SEED.hex())
+            h.do("cpu", 0, good(8, number).hex())
+            assert h.do("copied") == ""
+            streams.append(get(h, 32)[1])
+    assert streams[0] != streams[1]

@@ -173,6 +173,11 @@ void hal_entropy_add(const void *data, size_t len) {
     fake_hal.seeded = fake_hal.seeded || len >= 16;
 }
 
+void hal_entropy_noise(hal_noise_t source, const void *data, size_t len) {
+    (void)source;
+    hal_entropy_add(data, len);
+}
+
 bool hal_entropy_get(void *out, size_t len) {
     memset(out, fake_hal.seeded ? 0xa5 : 0, len);
     return fake_hal.seeded;

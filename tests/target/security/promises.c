@@ -153,13 +153,19 @@ static void random_unfed(void) {
     refused_if(!hal_entropy_get(drawn, sizeof(drawn)));
 }
 
+static void random_stuck(void) {
+    static const uint8_t zeros[64];
+    hal_entropy_noise(HAL_NOISE_DEVICE, zeros, sizeof(zeros));
+    random_unfed();
+}
+
 #define VERB(name) {#name, name}
 static const verb_t verbs[] = {
     VERB(write_text),       VERB(write_constant),    VERB(run_data),      VERB(run_stack),    VERB(page_zero),
     VERB(overflow_stack),   VERB(read_monitor),      VERB(write_monitor), VERB(write_tables), VERB(lock_again),
     VERB(protect_outside),  VERB(read_monitor_code), VERB(run_writable),  VERB(write_msr),    VERB(high_port),
     VERB(write_executable), VERB(hypercall),         VERB(smash_stack),   VERB(silence),      VERB(write_too_much),
-    VERB(random_unfed),
+    VERB(random_unfed),     VERB(random_stuck),
 };
 
 int main(void) {
