@@ -119,8 +119,9 @@ def test_survivors_are_mutants_of_today() -> None:
     known = survivors.load()
     for entry in known:
         made = mutants(entry.file, (REPO / entry.file).read_text())
-        assert [m for m in made if entry.is_of(m)], f"{entry.file}: no such mutant: {entry.after or entry.before}"
-    assert len({(s.file, s.before, s.after) for s in known}) == len(known)
+        found = [m for m in made if entry.is_of(m)]
+        assert len(found) == 1, f"{entry.file}: {len(found)} such mutants: {entry.after or entry.before}"
+    assert len({(s.file, s.before, s.after, s.above) for s in known}) == len(known)
 
 
 @pytest.mark.parametrize("line", ['kind = "odd"', 'reason = " "', 'more = ""'])
@@ -153,9 +154,20 @@ def test_a_compiler_that_remembers(tmp_path: Path) -> None:
 
     assert made() == (0, 3)
     first = sorted(kept.iterdir())
-    assert made() == (0, 3) and sorted(kept.iterdir()) == first and len(first) == 2
+    assert made() == (0, 3) and sorted(kept.iterdir()) == first and len(first) == 5
     (tmp_path / "b.c").write_text("int f(void) { return 4; }\n")
     assert made() == (0, 4)
+    (tmp_path / "b.h").write_text("enum { B = 5 };\n")
+    (tmp_path / "b.c").write_text('#include "b.h"\nint f(void) { return B; }\n')
+    assert made() == (0, 5)
+    (tmp_path / "b.h").write_text("enum { B = 6 };\n")
+    assert made() == (0, 6)
+    (tmp_path / "g.S").write_text(".globl g\ng: movl $7, %eax\n ret\n.section .note.GNU-stack\n")
+    (tmp_path / "b.c").write_text("int g(void);\nint f(void) { return g(); }\n")
+    argv[-2:-2] = ["g.S"]
+    assert made() == (0, 7)
+    (tmp_path / "g.S").write_text((tmp_path / "g.S").read_text().replace("7", "8"))
+    assert made() == (0, 8)
     (tmp_path / "b.c").write_text("int f(void) { int unused; return 4; }\n")
     assert made()[0] != 0
 

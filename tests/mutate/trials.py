@@ -27,6 +27,8 @@ class Trial:
     guests: bool = False
 
 
+_TRANSPORTS = Trial(tuple(f"tests/c/virtio/test_{name}.py" for name in ("transport_pci", "virtio_rng", "virtqueue")))
+_CONSOLES = Trial(("tests/c/virtio/test_virtio_console.py", "tests/c/virtio/test_virtio_console_ctrl.py"))
 # Not test_broken_promises.py: it edits the same lines, and fails where one has another text already.
 _SECURITY = ("tests/target/security/test_services.py", "tests/target/security/test_kept_promises.py")
 _RING0 = Trial((*_SECURITY, "tests/boot/test_hello.py", "tests/target/test_protection.py"), guests=True)
@@ -41,7 +43,10 @@ _TRIALS: list[tuple[str, tuple[Trial, ...]]] = [
     (r"port/boot/acpi\.c", (Trial(("tests/c/port/test_port_acpi.py",)), _START)),
     (r"port/boot/canary\.c", (Trial(("tests/target/test_protection.py",), guests=True),)),
     (r"port/boot/.*", (_START,)),
+    (r"modules/virtio/virtio_console.*", (_CONSOLES, Trial(("tests/c/virtio",)))),
+    (r"modules/virtio/virtio\.c", (_TRANSPORTS, Trial(("tests/c/virtio",)))),
     (r"modules/virtio/.*", (Trial(("tests/c/virtio/test_{0}.py",)), Trial(("tests/c/virtio",)))),
+    (r"modules/xen/(netfront_[rt]x|xenring)\.c", (Trial(("tests/c/xen/test_netfront.py",)), Trial(("tests/c/xen",)))),
     (r"modules/xen/.*", (Trial(("tests/c/xen/test_{0}.py",)), Trial(("tests/c/xen",)))),
     (r"modules/lwip/mod_.*", (_SOCKETS,)),
     (r"modules/lwip/.*", (Trial(("tests/c/lwip",)), _SOCKETS)),
