@@ -70,7 +70,7 @@ static struct {
     uint64_t a, b, c, d;
 } event[EVENTS];
 static unsigned events;
-static uint64_t cr2, cr4 = 0x620, uart = 0x60, ptes[SLACK + PTES + SLACK];
+static uint64_t cr2, cr4 = 0x620, uart = 0x60, looks, ptes[SLACK + PTES + SLACK]; // looks: at the 16550's state
 static const uint8_t idt_at_reset[16];
 static sigjmp_buf gone;
 
@@ -120,6 +120,7 @@ static void emulate(const privileged_t *p, greg_t *r, const uint8_t *at) {
         note(p->what, (uint32_t)r[REG_RCX], (uint32_t)ax, (uint32_t)r[REG_RDX], 0);
     } else if (strcmp(p->what, "inb") == 0 || strcmp(p->what, "inw") == 0) {
         r[REG_RAX] = (greg_t)((ax & ~0xffull) | uart);
+        looks += dx == 0x3fd;
     } else if (strncmp(p->what, "vm", 2) == 0) {
         note(p->what, ax, (uint64_t)r[REG_RDI], (uint64_t)r[REG_RSI], (uint64_t)r[REG_RDX]);
         r[REG_RAX] = 0x7777;
@@ -194,6 +195,8 @@ static void go(uint64_t where) {
     if (EOI != UINT32_MAX) {
         printf("eoi %x\n", EOI);
     }
+    printf("looks %lx\n", looks);
+    looks = 0;
     printf("pending %lx\n", monitor_pending);
     monitor_pending = 0;
     printf("%s %lx\n", left != 0 ? "gone" : in_panic ? "panic" : "rax", in_panic ? out_rsp : out[RAX]);

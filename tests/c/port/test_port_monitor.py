@@ -70,7 +70,7 @@ def do(h: Harness, *words: object) -> Did:
             did.pending = numbers[0]
         elif name == "eoi":
             did.eoi.append(numbers[0])
-        elif name in ("fault", "top", "flags"):
+        elif name in ("fault", "top", "flags", "looks"):
             did.more[name] = numbers
         else:
             did.events.append((name, *rest.split()))
@@ -338,6 +338,7 @@ def test_a_third_fault_is_said_by_ring_0(h: Harness, by: int, instruction: str, 
         b" after vector 0x0000000000000006 rip=0xfedcba9876543210\n"
     )
     assert written(did, "outb", 0x3F8) == written(did, "outbi", 0xE9) == text
+    assert did.more["looks"] == [len(text) * (1 if ready & 0x20 else 1000)]
     hypercalls = [e for e in did.events if e[0].startswith("vm")]
     assert [e[:3] for e in hypercalls[:1]] == ([(instruction, "1d", "2")] if by else [])  # which does not return
     ends = [e[:3] for e in did.events[-3:]]

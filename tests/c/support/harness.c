@@ -85,6 +85,7 @@ static const knob_t knobs[] = {
     KNOB(space_reads),
     KNOB(bar_size[1]),
     KNOB(bar_size[4]),
+    KNOB(bar_size[5]),
 };
 static const knob_t queue_knobs[] = {
     // named queueN.NAME

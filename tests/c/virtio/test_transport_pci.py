@@ -155,6 +155,12 @@ def test_bar_missing(h: Harness, card: Device, bar: str) -> None:
     refused(h, "outside its BAR")
 
 
+def test_structures_in_neighbouring_bars(h: Harness, card: Device) -> None:
+    h.do("dset", card.index, "bar_size[5]", 0x4000)
+    card.space(DEVICE + 4, b"\x05")
+    assert probe(h) == 1
+
+
 @pytest.mark.parametrize("table", [6, 0x1001, 0xFF9, 0xFFFFFFF9])
 def test_msix_table_outside_its_bar(h: Harness, card: Device, table: int) -> None:
     card.space(MSIX + 4, struct.pack("<I", table))

@@ -74,6 +74,7 @@ def test_refresh_after_a_minute_only(h: Harness, dev: Device) -> None:
         assert dev.next(0) is None
         h.do("hal", "advance", 2_000_000)
         h.do("run")
+    assert dev.get("queue0.notified") == 4  # each time: no event index was agreed on
 
 
 def test_a_seed_is_not_kept(h: Harness, dev: Device) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 from pathlib import Path
 
@@ -41,6 +42,21 @@ def test_a_segment_behind_the_others(linked: bytes, tmp_path: Path) -> None:
     assert done.stdout.count("\n  LOAD ") == 4
     assert done.stdout.count("\n  NOTE ") == 2
     assert all(name in done.stdout for name in (".one", ".two", ".a.note", names.SECTION))
+
+
+def test_no_room_for_one_more_program_header(linked: bytes) -> None:
+    """The table ends where the first segment begins."""
+    raw = bytearray(linked)
+    at, size, count = *struct.unpack_from("<Q", raw, 32), *struct.unpack_from("<HH", raw, 54)
+    first = min(struct.unpack_from("<Q", raw, at + i * size + 8)[0] for i in range(count) if raw[at + i * size] == 1)
+    table = bytes(raw[at : at + count * size])
+    raw[first - len(table) : first] = table
+    struct.pack_into("<Q", raw, 32, first - len(table))
+    kernel = Kernel(bytes(raw))
+    segment = Segment(kernel.address("link_end"))
+    segment.add(".one", b"one")
+    with pytest.raises(ValueError, match=f"no room for {count + 1} program headers"):
+        kernel.append(segment, {})
 
 
 def test_what_is_not_there_is_refused(linked: bytes) -> None:

@@ -82,6 +82,16 @@ def test_entry_outside(hello: Path, scratch: Path) -> None:
         assert "is in no executable segment" in refused(scratch, raw[:at] + struct.pack("<I", entry) + raw[at + 4 :])
 
 
+def test_entry_of_more_than_32_bits(hello: Path, scratch: Path) -> None:
+    """Where a segment is, too: it is entered in 32-bit mode."""
+    raw = bytearray(hello.read_bytes())
+    at = raw.index(struct.pack("<III", 4, 4, 18) + b"Xen\0")
+    struct.pack_into("<I", raw, at + 4, 8)
+    struct.pack_into("<I", raw, at + 20, 1)
+    struct.pack_into("<Q", raw, phdr(raw, 0) + 24, 1 << 32 | 0x100000)
+    assert "its PVH entry 0x1001" in refused(scratch, raw)
+
+
 def test_no_floe_note(hello: Path, scratch: Path) -> None:
     raw = hello.read_bytes().replace(b"Floe\0", b"Flow\0")
     assert "floe did not build it" in refused(scratch, raw)
