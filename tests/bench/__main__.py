@@ -19,6 +19,7 @@ from floe.errors import FloeError
 from tests.bench import (
     appliances,
     boot,
+    boots,
     bulk,
     connections,
     cpu,
@@ -33,6 +34,7 @@ from tests.bench import (
     proxy,
     serve,
     size,
+    soak,
     xen,
 )
 from tests.bench.common import Options, Report, machine, say, usable_accels
@@ -57,19 +59,23 @@ BENCHES: dict[str, Callable[[Options], Report]] = {
     "packet": packet.bench,
     "xen": xen.bench,
 }
+LONG: dict[str, Callable[[Options], Report]] = {"boots": boots.bench, "soak": soak.bench}  # only where they are named
 
 
 def main() -> int:
+    known = BENCHES | LONG
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"only these: {', '.join(BENCHES)}")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"only these: {', '.join(known)}")
     parser.add_argument("--quick", action="store_true", help="short runs, few rounds: to see that it works")
     parser.add_argument("--accel", choices=("kvm", "tcg"), help="only this accelerator")
+    parser.add_argument("-n", type=int, default=1000, metavar="N", dest="boots", help="boots on each accelerator")
+    parser.add_argument("--hours", type=float, default=2.0, help="length of the soak")
     args = parser.parse_args()
-    unknown = [name for name in args.names if name not in BENCHES]
+    unknown = [name for name in args.names if name not in known]
     if unknown:
-        parser.error(f"no bench named {unknown[0]}; there are {', '.join(BENCHES)}")
+        parser.error(f"no bench named {unknown[0]}; there are {', '.join(known)}")
     accels = [args.accel] if args.accel else usable_accels()
-    options = Options(quick=args.quick, accels=accels)
+    options = Options(quick=args.quick, accels=accels, boots=args.boots, hours=args.hours)
     report: Report = {"command": "python -m tests.bench " + " ".join(sys.argv[1:]), "machine": machine()}
     failed = False
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -78,7 +84,7 @@ def main() -> int:
             say(name)
             start = time.monotonic()
             try:
-                report[name] = BENCHES[name](options)
+                report[name] = known[name](options)
             except FloeError as exc:
                 report[name] = {"failed": exc.message, "evidence": exc.evidence}
                 say(f"{name} failed: {exc.message}")

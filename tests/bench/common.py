@@ -44,6 +44,8 @@ class Options:
 
     quick: bool = False
     accels: list[str] = field(default_factory=list)  # those of this machine
+    boots: int = 1000
+    hours: float = 2.0
 
     @property
     def rounds(self) -> int:
@@ -109,6 +111,16 @@ def floe_vm(
 def expect(vm: Vm, text: str, deadline_s: float = 30.0) -> None:
     if vm.expect_exact([text, TIMEOUT, EOF], timeout=deadline_s):
         raise VmError(f"the guest did not say {text!r}", evidence=vm.console_text[-2000:])
+
+
+def wait_until(true: Callable[[], bool], deadline_s: float) -> bool:
+    """Whether it holds before the deadline."""
+    end = time.monotonic() + deadline_s
+    while not true():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 def median(values: Sequence[float], digits: int = 3) -> float:

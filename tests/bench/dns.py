@@ -98,8 +98,17 @@ def _folder() -> Path:
     return folder
 
 
+def image() -> Path:
+    """images/dns with the zone."""
+    return _folder() / "dns"
+
+
+def question_file() -> Path:
+    return _folder() / "questions"
+
+
 def _dnsperf(port: int, seconds: int, *options: str) -> Report:
-    argv = ["dnsperf", "-s", "127.0.0.1", "-p", str(port), "-d", str(_folder() / "questions"), "-l", str(seconds)]
+    argv = ["dnsperf", "-s", "127.0.0.1", "-p", str(port), "-d", str(question_file()), "-l", str(seconds)]
     argv += ["-e", "-t", "2", "-c", "8", *options]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=seconds + 60, check=False)
     found = {key: re.search(rf"{key}: +([\d.]+)", done.stdout) for key in _FIGURES}
@@ -151,7 +160,7 @@ def _measure(port: int, seconds: int, rates: tuple[int, ...]) -> Report:
 @contextmanager
 def running_floe(accel: str, machine: str) -> Iterator[int]:
     """Its port on this machine."""
-    with floe_vm(build(_folder() / "dns"), accel=accel, machine=machine, memory="64M", ports=["53/udp"]) as vm:
+    with floe_vm(build(image()), accel=accel, machine=machine, memory="64M", ports=["53/udp"]) as vm:
         expect(vm, "dns: serving 1 zones on port 53")
         yield vm.ports[53]
 

@@ -7,6 +7,14 @@ function init(args)
   math.randomseed(tonumber(string.match(tostring({}), "0x(%x+)"), 16) % 2147483647)  -- another one in each thread
 end
 
+-- A modest rate: each connection waits so long before each of its requests.
+local pause = tonumber(os.getenv("BENCH_PAUSE_MS") or "")
+if pause then
+  function delay()
+    return pause
+  end
+end
+
 -- No request is like another: each has its own query and cookie, a path of the site, a browser's header.
 if os.getenv("BENCH_REQUESTS") == "differing" then
   local paths = {"/", "/style.css", "/app.js", "/logo.svg", "/icon.png", "/routes.json", "/robots.txt", "/about/"}
