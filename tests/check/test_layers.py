@@ -256,7 +256,8 @@ def test_mp_hal_names_stand_in_mphalport_only() -> None:
 
 # ---- the host tool: imports go downward only ------------------------------------------------------
 
-GROUND = {"errors", "hostmemory", "refusals", "shown", "tomlfile", "units", "userfile"}  # single modules, for everybody
+# Single modules, for everybody.
+GROUND = {"confined", "errors", "hostmemory", "refusals", "shown", "tomlfile", "units", "userfile"}
 # Package of tools/floe: what it may import beside the ground, lowest first. Later lines may name earlier ones only.
 ROOMS: dict[str, set[str]] = {
     "setup": set(),

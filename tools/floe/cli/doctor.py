@@ -15,9 +15,10 @@ from dataclasses import asdict, dataclass
 
 import click
 
+from floe import confined
 from floe.build import link, port_archive
 from floe.errors import EXIT_NOT_FOUND, EXIT_OK, FloeError, VmError
-from floe.qemu import accel, commandline, ring3
+from floe.qemu import accel, commandline, reach, ring3
 
 _TOOL_TIMEOUT_S = 20
 _MIN_QEMU = (7, 2)
@@ -78,6 +79,7 @@ def examine() -> Iterator[Finding]:
     yield kvm
     if kvm.ok:
         yield _ring3()
+    yield _confinement()
     yield _xen()
     yield _loopback()
 
@@ -207,6 +209,14 @@ def _ring3() -> Finding:
     if not refused:
         return Finding("ring 3", False, False, ring3.NO_BOUNDARY, "--accel tcg, or a host with VT-x or SVM")
     return Finding("ring 3", True, False, "a boundary: KVM refuses syscall in it")
+
+
+def _confinement() -> Finding:
+    """Whether a guest that gets out into QEMU is held there."""
+    if lacking := reach.lacks():
+        return Finding("confinement", False, False, lacking)
+    version = confined.abi()
+    return Finding("confinement", True, False, f"QEMU's, by Landlock's ABI {version}: {confined.what(version)}")
 
 
 def _xen() -> Finding:

@@ -15,11 +15,11 @@ from floe import errors
 from floe.errors import FloeError, UsageError
 from floe.hypervisor import registry
 from floe.image import elf
-from floe.qemu import accel, commandline, ring3
+from floe.qemu import accel, commandline, reach, ring3
 from floe.shown import shown
 from floe.spec.restart import Policy, parse_restart
 from floe.spec.runoptions import RunOptions
-from floe.spec.vmspec import VmSpec
+from floe.spec.vmspec import DEFAULT_HYPERVISOR, VmSpec
 from floe.stream.stamps import BootTimes
 from floe.vm.plan import identity, plan
 from floe.vm.session import Session
@@ -138,6 +138,8 @@ def command(
         say(f"using {spec.accel}" + (f"; {why_no_kvm}" if why_no_kvm else ""))
         if spec.accel == "kvm" and ring3.refuses_syscall(accel.KVM_DEVICE) is False:
             say(ring3.NO_BOUNDARY)
+        if spec.hypervisor == DEFAULT_HYPERVISOR and (lacking := reach.lacks()):
+            say(lacking)
     if detach:
         if timeout is not None:
             raise UsageError("--timeout: a detached VM is ended by `floe stop`")

@@ -389,7 +389,7 @@ class Keeper:
         if not policy.allows(self._life.restarts):
             self._log.note(f"it ended with {_told(end)}, and is not started again: --restart {policy}")
             return False
-        if set(self._spec.handed) - set(self._handed):
+        if set(self._spec.handed) - {self._spec.ruleset} - set(self._handed):
             self._log.note(
                 f"it ended with {_told(end)}, and is not started again: what it was handed over (secrets, taps) is "
                 f"lost with the processes that held it. floe start {self._folder.name} takes it anew"

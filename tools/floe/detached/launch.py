@@ -19,7 +19,8 @@ from typing import Any
 
 import msgspec
 
-from floe.detached.parent import ONCE
+from floe import confined
+from floe.detached import parent
 from floe.errors import FloeError, VmError
 from floe.hostnet import taps
 from floe.hypervisor import registry
@@ -59,7 +60,6 @@ def launch(
     folder = vmfolder.create(name, Path(app).stem or "vm")
     try:
         shutil.copyfile(spec.elf, folder.image)
-        shutil.copyfile(Path(__file__).with_name(Names.PROGRAM), folder.program)
         told = _spec(folder, spec, app)
         told = msgspec.structs.replace(told, console_port=console_port, restart=str(policy), command=list(command))
         begin(folder, told, spec, blobs)
@@ -89,7 +89,6 @@ def go_on(
     try:
         material = Material.of(snapshot)
         folder.image.write_bytes(snapshot.read("elf"))
-        shutil.copyfile(Path(__file__).with_name(Names.PROGRAM), folder.program)
         spec = replace(spec, disks=material.disks.disks)
         told = _spec(folder, spec, app)
         told = msgspec.structs.replace(
@@ -127,13 +126,18 @@ def begin(folder: Folder, told: Spec, spec: VmSpec, blobs: Sequence[handover.Blo
     brought: list[int] = []
     if told.snapshot >= 0:
         brought = [*told.handed, told.snapshot]
-        wires = replace(wires, copied=True, ram=f"/dev/fd/{brought[0]}", once=ONCE)
+        wires = replace(wires, copied=True, ram=f"/dev/fd/{brought[0]}", once=parent.ONCE)
+    for program, name in ((parent.__file__, Names.PROGRAM), (confined.__file__, Names.CONFINED)):
+        shutil.copyfile(program, folder.path / name)
     try:
-        with chosen.command(own, wires, blobs) as (argv, fds):
+        with chosen.command(own, wires, blobs) as (argv, fds), chosen.confinement(own, wires, argv) as limits:
             # A copy is told its addresses, which are known from here on; else they are given at each start.
             placed = chosen.placed_cards(spec.cards) if told.snapshot >= 0 else spec.cards
             folder.plan = replace(spec, elf=folder.image, cards=placed)
             handed = [*fds, *brought]
+            if limits is not None:
+                handed += [limits.ruleset] if limits.ruleset >= 0 else []
+                told = msgspec.structs.replace(told, confined=f"{limits.ruleset},{limits.kept}")
             folder.spec = msgspec.structs.replace(told, argv=argv, handed=handed, ports=_ports(spec))
             start_keeper(folder, inherited=handed)
     finally:

@@ -10,19 +10,24 @@ Words that begin with @ONCE@ are, without that, for the first start alone.
 The first start comes AFTER so many seconds. HANDED, numbers with commas between, or "-" for none: descriptors that go
 to a keeper that is replaced, so that it can start the VM anew; "no" where it will not.
 COMMAND inherits all descriptors that this process did. KEEPER is the number of the keeper that started this process.
+Where its first word is @CONFINED@RULESET,CAPABILITIES, it is confined as confined.py has it, which lies beside this
+file: the numbers of a descriptor, which it does not inherit, and of a mask.
 """
 
 from __future__ import annotations
 
+import _thread
+import importlib
 import os
 import select
 import signal
 import sys
 import time
+from collections.abc import Callable
 
 # Of the VM's folder: records.Names.
 PID, EXIT, HYPERVISOR_LOG = "pid", "exit", "hv.log"
-ONCE = "@ONCE@"
+ONCE, CONFINED = "@ONCE@", "@CONFINED@"
 _RECORD_BYTES = 64  # of what record() overwrites; vmfolder.py gives a record more
 _SOON_S = 5.0  # a keeper that lived for less is not replaced: the next would die too
 
@@ -50,17 +55,58 @@ def inherited() -> list[int]:
     return fds
 
 
-def spawn(folder: str, command: list[str], fds: list[int]) -> int:
+def spawn(folder: str, command: list[str], fds: list[int], confine: Callable[[], None] | None) -> int:
     """Start the command with its messages in hv.log, and return its process id. Raises OSError."""
-    log = f"{folder}/{HYPERVISOR_LOG}"
+    null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+    log = os.open(f"{folder}/{HYPERVISOR_LOG}", os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
     actions = [
-        (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-        (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_APPEND, 0),
-        (os.POSIX_SPAWN_DUP2, 1, 2),
+        *((os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate((null, log, log))),
         *((os.POSIX_SPAWN_DUP2, fd, fd) for fd in fds),  # onto itself: to be inherited
     ]
     reset = [signal.SIGHUP, signal.SIGINT]
-    return os.posix_spawn(command[0], command, os.environ, file_actions=actions, setsigdef=reset, setsigmask=[])
+
+    def start() -> int:
+        return os.posix_spawn(command[0], command, os.environ, file_actions=actions, setsigdef=reset, setsigmask=[])
+
+    try:
+        return start() if confine is None else in_thread(confine, start)
+    finally:
+        os.close(null)
+        os.close(log)
+
+
+def in_thread(confine: Callable[[], None], start: Callable[[], int]) -> int:
+    """start(), from a thread that is confined, as what it starts then is: this process, which starts keepers too, is
+    not. Raises OSError."""
+    done = _thread.allocate_lock()
+    started: list[int] = []
+    failed: list[OSError] = []
+
+    def run() -> None:
+        try:
+            confine()
+            started.append(start())
+        except OSError as e:
+            failed.append(e)
+        finally:
+            done.release()
+
+    done.acquire()
+    _thread.start_new_thread(run, ())
+    done.acquire()
+    if failed:
+        raise failed[0]
+    return started[0]
+
+
+def confining(word: str) -> Callable[[], None]:
+    """What confines a thread, by the command's first word. Raises OSError."""
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # where -I does not look
+    sys.dont_write_bytecode = True
+    confined = importlib.import_module("confined")
+    number, _, kept = word.removeprefix(CONFINED).partition(",")
+    confine: Callable[[], None] = confined.confining(confined.Confinement(int(number), int(kept)))
+    return confine
 
 
 def spawn_keeper(folder: str, handed: list[int]) -> int:
@@ -143,11 +189,16 @@ def main(folder: str, started_by: int, again: dict[int, str], manner: tuple[floa
     fds = inherited()
     after, handed = manner
     keeper = Keeper(folder, started_by, [int(fd) for fd in handed.split(",") if fd.isdecimal()])
+    confine = None
+    if command[0].startswith(CONFINED):
+        confine = confining(command[0])
+        fds = [fd for fd in fds if fd != int(command[0].removeprefix(CONFINED).partition(",")[0])]
+        command = command[1:]
     rest(after, keeper)
     word = ""
     while True:
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # no hypervisor that nobody knows of
-        pid = spawn(folder, [text.removeprefix(ONCE).replace("@BOOTED@", word) for text in command], fds)
+        pid = spawn(folder, [text.removeprefix(ONCE).replace("@BOOTED@", word) for text in command], fds, confine)
         record(folder, PID, pid)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         status = wait(pid, keeper)

@@ -16,15 +16,17 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from floe.detached.parent import CONFINED
 from floe.errors import EXIT_INTERRUPTED, FloeError, VmError, VmExitedEarly
 from floe.family.pipes import Kept
 from floe.hypervisor import registry
 from floe.snapshot.file import State, state_of
-from floe.store.records import End, Names, Spec
+from floe.spec.vmspec import Wires
+from floe.store.records import PLACES, End, Names, Spec
 from floe.store.vmfolder import Folder, Process
 from floe.stream.link import Link
 from floe.vm.outcome import RESETS, Ending, Failure, Outcome, evidence
@@ -87,12 +89,13 @@ class VmProcess:
             resets = ",".join(f"{status}={word}" for status, word in RESETS.items())
             parent = [sys.executable, "-I", "-S", str(self._folder.program), str(self._folder.path), str(os.getpid())]
             handed = (",".join(map(str, inherited)) or "-") if self._spec.policy.ever else "no"
-            self._child = subprocess.Popen(
-                [*parent, resets, f"{after_s:.3f}", handed, *argv],
-                pass_fds=[*(s.fileno() for s in listeners), *inherited],
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-            )
+            with self._limits(inherited) as (limits, more):
+                self._child = subprocess.Popen(
+                    [*parent, resets, f"{after_s:.3f}", handed, *limits, *argv],
+                    pass_fds=[*(s.fileno() for s in listeners), *inherited, *more],
+                    stdin=subprocess.DEVNULL,
+                    start_new_session=True,
+                )
             process = Process.of_child(self._child.pid)  # by now it may all be over
             self._folder.parent = process
         except OSError as e:
@@ -104,6 +107,18 @@ class VmProcess:
             for s in listeners:
                 s.close()
         self._watch(process)
+
+    @contextlib.contextmanager
+    def _limits(self, inherited: Sequence[int]) -> Iterator[tuple[list[str], list[int]]]:
+        """The parent's word for what the hypervisor is confined to, and a descriptor for it where the one that was
+        handed is lost with the processes that had it. Raises VmError."""
+        number, plan = self._spec.ruleset, self._folder.plan
+        if number < 0 or number in inherited or plan is None:
+            yield [CONFINED + self._spec.confined] if self._spec.confined else [], []
+            return
+        with self._hypervisor.confinement(plan, Wires(*PLACES), self._spec.argv) as limits:
+            assert limits is not None
+            yield [f"{CONFINED}{limits.ruleset},{limits.kept}"], [limits.ruleset] if limits.ruleset >= 0 else []
 
     def adopt(self) -> None:
         """Connect to a hypervisor that an earlier keeper started. Raises VmError when there is none, unless it is to be

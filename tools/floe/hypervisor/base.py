@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from floe.confined import Confinement
 from floe.errors import VmError
 from floe.spec import handover
 from floe.spec.network import Card
@@ -86,6 +87,12 @@ class Hypervisor(Protocol):
         self, spec: VmSpec, wires: Wires, blobs: Sequence[handover.Blob]
     ) -> AbstractContextManager[tuple[list[str], list[int]]]:
         """The command, and the descriptors beside the wires that it must inherit; they are closed at the end."""
+
+    def confinement(
+        self, spec: VmSpec, wires: Wires, argv: Sequence[str]
+    ) -> AbstractContextManager[Confinement | None]:
+        """What the process of this command takes upon itself before it becomes that, good until the end of the context.
+        None: nothing. Raises VmError."""
 
     def show(self, spec: VmSpec, *, as_json: bool) -> str:
         """What a person would type to boot `spec`, for --dry-run."""

@@ -7,14 +7,15 @@ import json
 import shlex
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Any
 
+from floe.confined import Confinement
 from floe.errors import UsageError
 from floe.hostnet import backlog, taps
 from floe.hypervisor.base import HostUse, OnEvent
-from floe.qemu import accel, commandline, qmp, words
+from floe.qemu import accel, commandline, qmp, reach, words
 from floe.qemu.commandline import Endpoints
 from floe.qemu.copying import Copying, StandsStill
 from floe.qemu.memory import GuestMemory
@@ -84,6 +85,12 @@ class Qemu:
         with words.blobs_in_memory(blobs) as (files, fds), joined as (cards, more):
             spec = replace(spec, cards=cards)
             yield commandline.command_line(spec, Endpoints.for_wires(wires), files), [*fds, *more]
+
+    def confinement(
+        self, spec: VmSpec, wires: Wires, argv: Sequence[str]
+    ) -> AbstractContextManager[Confinement | None]:
+        """By Landlock, where there is one."""
+        return reach.confinement(spec, wires, argv[0])
 
     def show(self, spec: VmSpec, *, as_json: bool) -> str:
         """A command line to be pasted."""

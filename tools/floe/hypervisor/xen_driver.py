@@ -7,10 +7,11 @@ import json
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
+from floe.confined import Confinement
 from floe.errors import FloeError, UsageError
 from floe.hypervisor.base import HostUse, OnEvent
 from floe.lab import disk as labdisk
@@ -120,6 +121,12 @@ class Xen:
             for blob, fd in zip(blobs, fds, strict=True):
                 argv += ["--blob", f"{blob.name}={fd}"]
             yield argv, [*fds, *(lease.fileno() for lease in self._leases)]
+
+    def confinement(
+        self, spec: VmSpec, wires: Wires, argv: Sequence[str]
+    ) -> AbstractContextManager[Confinement | None]:
+        """None: it is a program of ours, which no guest runs in."""
+        return nullcontext()
 
     def show(self, spec: VmSpec, *, as_json: bool) -> str:
         """The configuration, and what is done with it."""

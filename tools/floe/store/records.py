@@ -33,6 +33,7 @@ class Names:
     # What the VM was started from, and what it and its processes said.
     IMAGE = "image.elf"
     PROGRAM = "parent.py"  # the parent's, as it was when the VM was first started: another floe may be installed by now
+    CONFINED = "confined.py"  # floe.confined, for that one
     CONSOLE_LOG = "console.log"
     SERIAL_LOG = "serial.log"
     HYPERVISOR_LOG = "hv.log"
@@ -67,10 +68,16 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     restart: str = "no"  # as restart.Policy
     command: list[str] = []  # words of a `floe run` in the foreground; none: nobody knows them
     handed: list[int] = []  # descriptors that the hypervisor inherits: secrets, taps, leases
+    confined: str = ""  # what parent.py has behind its word for it: a descriptor among the handed ones, capabilities
 
     origin: str = ""  # the snapshot that it goes on from
     snapshot: int = -1  # its descriptor, among the handed ones
     pool: str = ""  # it waits until it is claimed, among the others that go on from the snapshot of this identity
+
+    @property
+    def ruleset(self) -> int:
+        """The descriptor in `confined`, -1 where there is none."""
+        return int(self.confined.partition(",")[0] or -1)
 
     @property
     def parts(self) -> dict[str, str]:

@@ -20,6 +20,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from floe.confined import Confinement, confining
 from floe.errors import EXIT_INTERRUPTED, EXIT_TIMED_OUT, FloeError, VmError, VmExitedEarly
 from floe.hostnet import taps
 from floe.hypervisor import registry
@@ -219,7 +220,10 @@ class Vm:
             wires = Wires(console, serial, events, family="".join(family), copied=self._is_copy, packets=self._packets)
             wires = replace(wires, ram=self._ram, ram_shared=self._ram_shared)
             passed = [s.fileno() for s in theirs if s is not theirs[3]] + self._inherited
-            with self._hypervisor.command(spec, wires, self._blobs) as (self.argv, fds):
+            with (
+                self._hypervisor.command(spec, wires, self._blobs) as (self.argv, fds),
+                self._hypervisor.confinement(spec, wires, self.argv) as limits,
+            ):
                 self.started_at = time.monotonic()
                 self._process = subprocess.Popen(
                     self.argv,
@@ -228,7 +232,7 @@ class Vm:
                     stdout=theirs[3].fileno(),
                     stderr=theirs[3].fileno(),
                     start_new_session=True,  # a terminal's Ctrl-C is for floe alone
-                    preexec_fn=_die_with_parent(),  # noqa: PLW1509 - a few system calls, no lock is taken
+                    preexec_fn=_begun(limits),  # noqa: PLW1509 - a few system calls, no lock is taken
                 )
         except OSError as e:
             raise VmError(
@@ -468,16 +472,24 @@ class Vm:
             self._process.send_signal(number)
 
 
-def _die_with_parent() -> Callable[[], None]:
-    """A function for the new process to call: the kernel kills it when the thread that made it ends."""
+def _begun(confinement: Confinement | None) -> Callable[[], None]:
+    """A function for the new process to call: the kernel kills it when the thread that made it ends; and it is
+    confined, or does not go on."""
     import ctypes
 
     prctl = ctypes.CDLL(None).prctl
     parent = os.getpid()
+    confine = confining(confinement) if confinement is not None else None
 
-    def die_with_parent() -> None:
+    def begun() -> None:
         prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
         if os.getppid() != parent:  # it ended before prctl took effect
             os._exit(1)
+        if confine is not None:
+            try:
+                confine()
+            except OSError as e:
+                os.write(2, f"QEMU cannot be confined: {e.strerror}\n".encode())
+                os._exit(1)
 
-    return die_with_parent
+    return begun
