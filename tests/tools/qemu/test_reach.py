@@ -200,6 +200,35 @@ def test_each_qemu_is_confined(
     assert came_of(done.stderr) == words
 
 
+FORKS = """import os
+try:
+    os.fork()
+except OSError as e:
+    print("refused")
+"""
+
+
+@needs_landlock
+def test_a_child_s_qemu_is_confined(escaped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And where a script stands for QEMU, which starts what lies beside it and QEMU."""
+    app, script = tmp_path / "forks.py", escaped.with_name("script")
+    app.write_text(FORKS)
+    qemu = commandline.find_qemu()
+    script.write_text(f'#!/bin/sh\ncase "$*" in *-incoming*) exec "{escaped}";; esac\nexec {qemu} "$@"\n')
+    script.chmod(0o755)
+    words = {
+        f"create:{tmp_path}/new": NO,
+        f"read:{REPO}/README.md": NO,
+        f"list:{Path.home()}": NO,
+        "start:/bin/true": 0,
+    }
+    monkeypatch.setenv("ESCAPED", " ".join(words))
+    monkeypatch.setenv(commandline.CHOICE, str(script))
+    done = floe("run", "--accel", "tcg", app)
+    assert (done.returncode, done.stdout) == (0, "refused\n"), done.stderr
+    assert came_of(done.stderr) == words
+
+
 def test_what_is_not_confined_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """The VM starts all the same."""
     monkeypatch.setattr(confined, "abi", lambda: 0)
