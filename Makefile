@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Verbs only; each does what is missing first. What they do is in tools/floe and port/port.mk.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests build wheel run test test-quick test-next test-fresh test-wheel check bench mutate clean
+.PHONY: help setup setup-tests build wheel run test test-quick test-next test-fresh test-wheel check bench mutate fuzz clean
 PYTHON ?= python3
 PY := .venv/bin/python
 PYTEST := $(PY) -m pytest -c tools/pyproject.toml --rootdir=.
@@ -59,6 +59,9 @@ bench: setup-tests ## measure, print JSON (minutes)
 
 mutate: setup-tests ## change lines of a copy, one at a time, and see whether a test notices (ARGS="--help"; hours)
 	@$(PY) -m tests.mutate $(ARGS)
+
+fuzz: setup-tests ## feed the parsers with invented bytes, under sanitizers (ARGS="--help"; minutes)
+	@$(PY) -m tests.fuzz $(ARGS)
 
 clean: ## remove what was built; fetched sources and .venv stay
 	@[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name upstream ! -name pypi -exec rm -rf {} +

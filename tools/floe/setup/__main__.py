@@ -64,6 +64,8 @@ TEST_PACKAGES = {
     "rsyslog": "/usr/sbin/rsyslogd",
     "redis-server": "redis-server",
     "redis-tools": "redis-cli",
+    "clang": "clang",
+    "libclang-rt-dev": "/usr/share/doc/libclang-rt-dev",
 }
 
 
