@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Verbs only; each does what is missing first. What they do is in tools/floe and port/port.mk.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests build wheel run test test-quick test-next test-fresh test-wheel check bench mutate fuzz clean
+.PHONY: help setup setup-tests build wheel run test test-quick test-next test-fresh test-wheel check bench mutate fuzz sim clean
 PYTHON ?= python3
 PY := .venv/bin/python
 PYTEST := $(PY) -m pytest -c tools/pyproject.toml --rootdir=.
@@ -62,6 +62,9 @@ mutate: setup-tests ## change lines of a copy, one at a time, and see whether a 
 
 fuzz: setup-tests ## feed the parsers with invented bytes, under sanitizers (ARGS="--help"; minutes)
 	@$(PY) -m tests.fuzz $(ARGS)
+
+sim: setup-tests ## simulate drivers, stack and servers with faults, a run a seed (ARGS="--help")
+	@$(PY) -m tests.sim $(ARGS)
 
 clean: ## remove what was built; fetched sources and .venv stay
 	@[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name upstream ! -name pypi -exec rm -rf {} +

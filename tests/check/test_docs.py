@@ -95,7 +95,9 @@ def test_floe_commands_parse(name: str) -> None:
 
 def test_make_help_lists_every_verb() -> None:
     described = set(re.findall(r"^([a-z]+):.*## ", read("Makefile"), re.MULTILINE))
-    assert described == {"help", "setup", "build", "wheel", "run", "test", "check", "bench", "mutate", "fuzz", "clean"}
+    assert described == {
+        *("help", "setup", "build", "wheel", "run", "test", "check", "bench", "mutate", "fuzz", "sim", "clean"),
+    }
 
 
 def test_every_image_is_a_product() -> None:
