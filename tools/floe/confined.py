@@ -1,133 +1,44 @@
 # SPDX-License-Identifier: MIT
-"""A process that may do little: Landlock (Linux' Documentation/userspace-api/landlock.rst), and of root's capabilities
-the few that are named.
+"""How a process confines itself before it becomes a program: by a ruleset of Landlock's, and by giving capabilities up.
 
-A ruleset is made by whoever starts the process, and taken upon itself by the process before it becomes the program,
-which therefore never runs without it. What the kernel is too old for is left out: files from ABI 1 on, truncation from
-3, TCP ports from 4, ioctl of devices from 5, signals and abstract sockets from 6. What is open already stays usable.
-
-Also run from a file in a VM's folder, beside parent.py: it imports the standard library only.
+Also run from a file in a VM's folder, beside parent.py, of which it must not make much more: it imports what that has
+imported, and ctypes.
 """
 
 from __future__ import annotations
 
 import ctypes
-import functools
 import os
-import stat
-import struct
-from collections.abc import Callable, Collection, Iterable
-from contextlib import suppress
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Callable
 
-_CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # system calls, the same on every architecture
-_ASK_VERSION = 1
-_PATH_BENEATH, _NET_PORT = 1, 2
+_RESTRICT_SELF = 446  # landlock_restrict_self(2)'s number, the same on every architecture
 _PR_SET_NO_NEW_PRIVS = 38  # linux/prctl.h
 _CAPABILITY_VERSION_3 = 0x20080522  # linux/capability.h
 
-# linux/landlock.h
-EXECUTE, WRITE, READ, LIST, REMOVE_FILE, MAKE_SOCKET = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 5, 1 << 9
-TRUNCATE, IOCTL = 1 << 14, 1 << 15
-_OF_A_FILE = EXECUTE | WRITE | READ | TRUNCATE | IOCTL
-_HANDLED_BITS = (0, 13, 14, 15, 15, 16)  # how many rights to files an ABI knows; later ones as the last
-_BIND_TCP, _CONNECT_TCP = 1, 2
-_NET_ABI, _SCOPE_ABI = 4, 6
-_ABSTRACT_SOCKETS, _SIGNALS = 1, 2
 
-# linux/capability.h
-DAC_OVERRIDE, NET_BIND_SERVICE, NET_ADMIN, NET_RAW = 1, 10, 12, 13
-
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-class Grant(NamedTuple):
-    """A file, or a folder and all below it, and what may be done there."""
-
-    path: str | Path
-    rights: int
-
-
-class Confinement(NamedTuple):
-    """What a process takes upon itself. ruleset: a descriptor of Landlock's, -1 where there is none. kept: a mask of
-    capabilities."""
-
-    ruleset: int
-    kept: int
-
-
-@functools.cache
-def abi() -> int:
-    """Landlock's version, 0 where the kernel has none or a container forbids it."""
-    version: int = _libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), _ASK_VERSION)
-    return max(0, version)
-
-
-def what(version: int) -> str:
-    """For people: what is restricted by this ABI."""
-    parts = ("files", *(("TCP ports",) if version >= 4 else ()), *(("devices",) if version >= 5 else ()))
-    return ", ".join((*parts, *(("signals",) if version >= _SCOPE_ABI else ())))
-
-
-def ruleset(grants: Iterable[Grant], *, binds: Collection[int], connects: bool) -> int:
-    """A descriptor of what may be done, -1 without Landlock; all else is refused. binds: TCP ports to listen on.
-    connects: TCP connections may be made. A file that is not there is left out. Raises OSError."""
-    version = abi()
-    if not version:
-        return -1
-    handled = (1 << _HANDLED_BITS[min(version, len(_HANDLED_BITS) - 1)]) - 1
-    values = [handled]
-    if version >= _NET_ABI:
-        values.append(_BIND_TCP | (0 if connects else _CONNECT_TCP))
-    if version >= _SCOPE_ABI:
-        values.append(_ABSTRACT_SOCKETS | _SIGNALS)
-    attributes = struct.pack(f"={len(values)}Q", *values)
-    made = _checked(_libc.syscall(_CREATE_RULESET, attributes, ctypes.c_size_t(len(attributes)), 0))
-    try:
-        for grant in grants:
-            with suppress(OSError):  # not there; or in no file system, which is not asked about
-                _add_path(made, grant, handled)
-        for port in binds if version >= _NET_ABI else ():
-            _checked(_libc.syscall(_ADD_RULE, made, _NET_PORT, struct.pack("=QQ", _BIND_TCP, port), 0))
-    except BaseException:
-        os.close(made)
-        raise
-    return made
-
-
-def _add_path(made: int, grant: Grant, handled: int) -> None:
-    fd = os.open(grant.path, os.O_PATH | os.O_CLOEXEC)
-    try:
-        rights = grant.rights & handled
-        if not stat.S_ISDIR(os.fstat(fd).st_mode):
-            rights &= _OF_A_FILE
-        _checked(_libc.syscall(_ADD_RULE, made, _PATH_BENEATH, struct.pack("=Qi", rights, fd), 0))
-    finally:
-        os.close(fd)
-
-
-def confining(confinement: Confinement) -> Callable[[], None]:
-    """A function for the new process, or the new thread that will start it, to call: no way leads back. It makes a few
-    system calls, takes no lock, and raises OSError."""
-    header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
+def confining(ruleset: int, kept: int) -> Callable[[], None]:
+    """A function for the new process, or the thread that will start it, to call: no way leads back. ruleset: a
+    descriptor, -1 for none. kept: a mask of capabilities. It makes a few system calls, takes no lock, and raises
+    OSError."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     sets = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable: the low halves, then the high ones
-    low, high = confinement.kept & 0xFFFFFFFF, confinement.kept >> 32
-    number = confinement.ruleset
+    low, high = kept & 0xFFFFFFFF, kept >> 32
 
     def confine() -> None:
         # An execve() by root then gives back none of the capabilities that are dropped here.
-        _checked(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-        if number >= 0:
-            _checked(_libc.syscall(_RESTRICT_SELF, number, 0))
-        _checked(_libc.capget(header, sets))
+        checked(libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+        if ruleset >= 0:
+            checked(libc.syscall(_RESTRICT_SELF, ruleset, 0))
+        checked(libc.capget(header, sets))
         sets[:] = [word & mask for word, mask in zip(sets, (low, low, low, high, high, high), strict=True)]
-        _checked(_libc.capset(header, sets))
+        checked(libc.capset(header, sets))
 
     return confine
 
 
-def _checked(result: int) -> int:
+def checked(result: int) -> int:
+    """What a system call returned. Raises OSError."""
     if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from floe import confined
+from floe import confined, landlock
 from floe.cli import doctor
 from floe.qemu import commandline, reach
 from floe.spec.disks import Disk
@@ -32,7 +32,7 @@ from tests.support.vms import Vms
 
 NO, NOT_THIS_ONE = errno.EACCES, errno.EPERM
 ROOT = os.geteuid() == 0
-needs_landlock = pytest.mark.skipif(confined.abi() == 0, reason="SKIP: no Landlock in this kernel, or not for us")
+needs_landlock = pytest.mark.skipif(landlock.abi() == 0, reason="SKIP: no Landlock in this kernel, or not for us")
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def tried(
     with reach.confinement(spec, Wires("", "", ""), str(program)) as limits:
         done = subprocess.run(
             argv, env=environment, capture_output=True, text=True, timeout=60, check=False, user=user,
-            preexec_fn=confined.confining(limits),
+            preexec_fn=confined.confining(*limits),
         )  # fmt: skip
     return came_of(done.stdout)
 
@@ -124,7 +124,7 @@ def test_files(escaped: Path, site: Path, user: int | None) -> None:
 
 
 @needs_landlock
-@pytest.mark.skipif(confined.abi() < 4, reason="SKIP: this kernel's Landlock knows no ports")
+@pytest.mark.skipif(landlock.abi() < 4, reason="SKIP: this kernel's Landlock knows no ports")
 def test_ports(escaped: Path, user: int | None) -> None:
     """It listens where a port is forwarded, and makes connections where the guest may."""
     asked, through, other, udp = ports(4)
@@ -142,7 +142,7 @@ def test_ports(escaped: Path, user: int | None) -> None:
 
 
 @needs_landlock
-@pytest.mark.skipif(confined.abi() < 6, reason="SKIP: this kernel's Landlock knows no signals")
+@pytest.mark.skipif(landlock.abi() < 6, reason="SKIP: this kernel's Landlock knows no signals")
 def test_other_processes(escaped: Path, user: int | None) -> None:
     """It neither signals, traces nor calls one beside it."""
     name = f"floe-escaped-{os.getpid()}"
@@ -161,7 +161,7 @@ def test_other_processes(escaped: Path, user: int | None) -> None:
 @pytest.mark.skipif(not ROOT, reason="SKIP: only root has capabilities")
 def test_root_s_rights(escaped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are few, also where there is no Landlock."""
-    monkeypatch.setattr(confined, "abi", lambda: 0)
+    monkeypatch.setattr(landlock, "abi", lambda: 0)
     numbers = {f"capability:{number}": NOT_THIS_ONE for number in range(38)}
     of_file, low_port, network, raw = "capability:1", "capability:10", "capability:12", "capability:13"
     for cards, kept in (
@@ -231,7 +231,7 @@ def test_a_child_s_qemu_is_confined(escaped: Path, tmp_path: Path, monkeypatch: 
 
 def test_what_is_not_confined_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """The VM starts all the same."""
-    monkeypatch.setattr(confined, "abi", lambda: 0)
+    monkeypatch.setattr(landlock, "abi", lambda: 0)
     with reach.confinement(VmSpec(Path("/nowhere")), Wires("", "", ""), "/bin/true") as limits:
         assert limits.ruleset == -1
     assert reach.lacks() == reach.NOT_BY_LANDLOCK
@@ -242,9 +242,9 @@ def test_what_is_not_confined_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("version", range(1, 8))
 def test_each_abi_s_rules_are_taken(version: int, escaped: Path, site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An older kernel refuses a ruleset that names what it does not know; a newer one takes the older's."""
-    if confined.abi() < version:
-        pytest.skip(f"SKIP: this kernel's Landlock is of ABI {confined.abi()}")
-    monkeypatch.setattr(confined, "abi", lambda: version)
+    if landlock.abi() < version:
+        pytest.skip(f"SKIP: this kernel's Landlock is of ABI {landlock.abi()}")
+    monkeypatch.setattr(landlock, "abi", lambda: version)
     mine, disk = owned(site / "mine"), owned(site / "disk")
     expected = {f"write:{mine}": NO, f"create:{site}/new": NO, f"write:{disk}": 0}
     expected |= {f"truncate:{mine}": NO if version >= 3 else 0, f"listen:{ports(1)[0]}": NO if version >= 4 else 0}

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 
 import click
 
-from floe import confined
+from floe import landlock
 from floe.build import link, port_archive
 from floe.errors import EXIT_NOT_FOUND, EXIT_OK, FloeError, VmError
 from floe.qemu import accel, commandline, reach, ring3
@@ -215,8 +215,8 @@ def _confinement() -> Finding:
     """Whether a guest that gets out into QEMU is held there."""
     if lacking := reach.lacks():
         return Finding("confinement", False, False, lacking)
-    version = confined.abi()
-    return Finding("confinement", True, False, f"QEMU's, by Landlock's ABI {version}: {confined.what(version)}")
+    version = landlock.abi()
+    return Finding("confinement", True, False, f"QEMU's, by Landlock's ABI {version}: {landlock.what(version)}")
 
 
 def _xen() -> Finding:

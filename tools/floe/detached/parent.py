@@ -105,7 +105,7 @@ def confining(word: str) -> Callable[[], None]:
     sys.dont_write_bytecode = True
     confined = importlib.import_module("confined")
     number, _, kept = word.removeprefix(CONFINED).partition(",")
-    confine: Callable[[], None] = confined.confining(confined.Confinement(int(number), int(kept)))
+    confine: Callable[[], None] = confined.confining(int(number), int(kept))
     return confine
 
 

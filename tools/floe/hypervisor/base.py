@@ -13,8 +13,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from floe.confined import Confinement
 from floe.errors import VmError
+from floe.landlock import Confinement
 from floe.spec import handover
 from floe.spec.network import Card
 from floe.spec.runoptions import RunOptions

@@ -11,10 +11,10 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Any
 
-from floe.confined import Confinement
 from floe.errors import UsageError
 from floe.hostnet import backlog, taps
 from floe.hypervisor.base import HostUse, OnEvent
+from floe.landlock import Confinement
 from floe.qemu import accel, commandline, qmp, reach, words
 from floe.qemu.commandline import Endpoints
 from floe.qemu.copying import Copying, StandsStill

@@ -11,10 +11,10 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
-from floe.confined import Confinement
 from floe.errors import FloeError, UsageError
 from floe.hypervisor.base import HostUse, OnEvent
 from floe.lab import disk as labdisk
+from floe.landlock import Confinement
 from floe.spec import guestline, handover, vmspec
 from floe.spec.network import Card
 from floe.spec.runoptions import RunOptions

@@ -16,9 +16,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from floe import confined
-from floe.confined import EXECUTE, IOCTL, LIST, MAKE_SOCKET, READ, REMOVE_FILE, TRUNCATE, WRITE, Confinement, Grant
+from floe import landlock
 from floe.errors import VmError
+from floe.landlock import EXECUTE, IOCTL, LIST, MAKE_SOCKET, READ, REMOVE_FILE, TRUNCATE, WRITE, Confinement, Grant
 from floe.spec import network
 from floe.spec.network import Card
 from floe.spec.vmspec import VmSpec, Wires, capture_files
@@ -39,7 +39,7 @@ _DEVICE = READ | WRITE | IOCTL
 
 def lacks() -> str:
     """Why QEMU is not confined here, for people; "" where it is."""
-    return "" if confined.abi() else NOT_BY_LANDLOCK
+    return "" if landlock.abi() else NOT_BY_LANDLOCK
 
 
 @contextmanager
@@ -50,7 +50,7 @@ def confinement(spec: VmSpec, wires: Wires, program: str) -> Iterator[Confinemen
     try:
         _prepare(spec)
         grants = [*_program(program), *_system(user=user), *_devices(spec), *_files(spec, wires)]
-        made = confined.ruleset(grants, binds=binds, connects=user)
+        made = landlock.ruleset(grants, binds=binds, connects=user)
     except OSError as e:
         raise VmError(f"QEMU cannot be confined: {e.strerror}") from e
     try:
@@ -147,9 +147,9 @@ def _files(spec: VmSpec, wires: Wires) -> list[Grant]:
 
 def _capabilities(cards: Sequence[Card], *, user: bool) -> int:
     """What root keeps: files of others' that were named, ports below 1024, a guest's ping, a tap by its name."""
-    kept = 1 << confined.DAC_OVERRIDE
+    kept = 1 << landlock.DAC_OVERRIDE
     if user:
-        kept |= 1 << confined.NET_BIND_SERVICE | 1 << confined.NET_RAW
+        kept |= 1 << landlock.NET_BIND_SERVICE | 1 << landlock.NET_RAW
     if any(card.kind == "tap" and card.fd < 0 for card in cards):  # one on a bridge is inherited
-        kept |= 1 << confined.NET_ADMIN
+        kept |= 1 << landlock.NET_ADMIN
     return kept

@@ -20,10 +20,11 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from floe.confined import Confinement, confining
+from floe.confined import confining
 from floe.errors import EXIT_INTERRUPTED, EXIT_TIMED_OUT, FloeError, VmError, VmExitedEarly
 from floe.hostnet import taps
 from floe.hypervisor import registry
+from floe.landlock import Confinement
 from floe.spec import disks, handover, network
 from floe.spec.ports import HostPorts
 from floe.spec.vmspec import VmSpec, Wires
@@ -479,7 +480,7 @@ def _begun(confinement: Confinement | None) -> Callable[[], None]:
 
     prctl = ctypes.CDLL(None).prctl
     parent = os.getpid()
-    confine = confining(confinement) if confinement is not None else None
+    confine = confining(*confinement) if confinement is not None else None
 
     def begun() -> None:
         prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
