@@ -124,6 +124,7 @@ class Machine:
     wide: bool = True
     listing: bytes | None = None
     rsdp: bytes | None = None
+    high: int = 0  # what the entries of a list have besides the address
 
     def read(self, h: Harness) -> list[str]:
         at = {}
@@ -142,7 +143,8 @@ class Machine:
             entries.append(put(where, raw))
         name, form = (b"XSDT", "<Q") if self.wide else (b"RSDT", "<I")
         listed = put(
-            LIST, self.listing or table(name, b"".join(struct.pack(form, e) for e in (0, 0xFFFFFFF0, *entries)))
+            LIST,
+            self.listing or table(name, b"".join(struct.pack(form, self.high | e) for e in (0, 0xFFFFFFF0, *entries))),
         )
         start = put(RSDP, self.rsdp or rsdp(listed, self.wide))
         h.do("map", RAM, 16 * PAGE)
@@ -167,6 +169,18 @@ def test_tables_above_what_is_mapped(h: Harness) -> None:
     h.do("map", HIGH, ROOM)
     h.do("put", HIGH, dsdt.hex())
     assert Machine(fadt=fadt(sleep=0xFEA00200, dsdt=HIGH)).read(h) == FOUND
+
+
+@pytest.mark.parametrize("bit", [32, 40, 63])
+def test_tables_above_4_gib(h: Harness, bit: int) -> None:
+    """Entries of 64 bits: where the lower half points stands something else."""
+    assert Machine(high=1 << bit).read(h) == NOTHING
+
+
+@pytest.mark.parametrize("first", [0x80000000, 0xE0000000])
+def test_ram_beside_the_window_of_a_bus(h: Harness, first: int) -> None:
+    h.do("ram", first, first + 0x40000000 if first < 0xC0000000 else first + PAGE)
+    assert Machine().read(h) == FOUND
 
 
 @pytest.mark.parametrize("start", [0, 0xE0000000, 0xFFFFFFFF, 0xFFFFFFFFFFFFFFF0, 1 << 40])
