@@ -243,7 +243,7 @@ def failing(kind: str, errno: int, first: int, count: int) -> Callable[[object, 
 
 
 @pytest.mark.any_accel
-@pytest.mark.parametrize(("kind", "errno", "first"), [("write", 5, 60), ("write", 28, 60)])
+@pytest.mark.parametrize(("kind", "errno", "first"), [("write", 5, 60), ("write", 28, 60), ("read", 5, 200)])
 def test_a_disk_fails_for_a_while_under_load(
     boot: Boot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, errno: int, first: int
 ) -> None:
