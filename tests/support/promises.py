@@ -5,6 +5,7 @@ it, how that ends, and which edits of the sources switch the protection off, so 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,7 +60,6 @@ PROMISES = {
     ),
     "write_monitor": Promise("forbidden write", (_MONITOR_DATA,)),
     "write_tables": Promise("forbidden write", (_MONITOR_DATA,)),
-    "lock_again": Promise(REFUSED, (Edit(_MONITOR, "    cmpb $0, monitor_locked(%rip)\n    jne service_bad\n", ""),)),
     "protect_outside": Promise(
         REFUSED,
         (
@@ -74,6 +74,7 @@ PROMISES = {
     "write_msr": Promise(REFUSED, (Edit(_MONITOR, "    jne service_bad\n1:  wrmsr", "1:  wrmsr"),)),
     "high_port": Promise("general protection", (Edit(_MONITOR, ".fill 0xd00 / 8, 1, 0", ".fill 0x10000 / 8, 1, 0"),)),
     "hypercall": Promise(REFUSED, (Edit(_MONITOR, ".quad 1 << 12 |", ".quad 1 << 17 | 1 << 12 |"),), xen=True),
+    "lock_again": Promise(REFUSED, (Edit(_MONITOR, "    cmpb $0, monitor_locked(%rip)\n    jne service_bad\n", ""),)),
     "smash_stack": Promise("stack smashed", (Edit(FLAGS, "-fstack-protector-strong", "-fno-stack-protector"),)),
     "write_too_much": Promise(
         "a write of 17 bytes where 16 have room", (Edit("port/libc/fortify.c", "if (n > room)", "if (false)"),)
@@ -87,22 +88,34 @@ PROMISES = {
 HERE = [name for name, promise in PROMISES.items() if not promise.xen]
 
 
-def build(folder: Path, off: str = "") -> Path:
-    """The guest, with every protection or without that one."""
-    return cguest.build(SOURCE, folder, PROMISES[off].off if off else ())
+# For the labs, where each boot takes seconds: what processor and monitor keep. Where it is switched off, one boot breaks all
+# of it, but `silence`, in this order: lock_again, which gives all memory, is the last one.
+OF_RING_0 = [n for n, promise in PROMISES.items() if promise.off[0].file in (_PAGING, _MONITOR) and n != "silence"]
+
+
+def build(folder: Path, off: Iterable[str] = ()) -> Path:
+    """The guest, with every protection but these."""
+    edits = dict.fromkeys(edit for name in off for edit in PROMISES[name].off)  # several may need the same one
+    return cguest.build(SOURCE, folder, edits)
 
 
 def kept(name: str, text: str, code: int) -> bool:
     """Whether the promise was kept: what the guest said, and its exit code."""
     end = PROMISES[name].kept
-    if end == REFUSED:
-        return (code, text.splitlines()[:2]) == (0, ["ready", "refused"])
     panics = re.findall(r"^PANIC: .*$", text, re.MULTILINE)
+    if _broken(name) in text:
+        return False
+    if end == REFUSED:
+        return f"{name}: refused\n" in text and not panics and code == 0
     return len(panics) == 1 and panics[0].startswith(f"PANIC: {end}") and code == 120
 
 
 def broken(name: str, text: str) -> bool:
     """Whether the guest has done what it must not, unnoticed."""
     if name == "silence":  # it is the noticing that is broken
-        return text == "ready\n"
-    return text.endswith("it went on\n") and "PANIC" not in text
+        return text.strip() == ""
+    return _broken(name) in text and "PANIC" not in text
+
+
+def _broken(name: str) -> str:
+    return f"{name}: it went on\n"

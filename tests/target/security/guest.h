@@ -92,10 +92,14 @@ static inline void make_tables(void) {
     }
 }
 
-// Do what the command line's word names; return where it names nothing.
-static inline void run_verb(const verb_t *verbs, size_t count) {
+static inline void start(void) {
     xen_start();
     hal_uart_init();
+}
+
+// Do what the command line's word names; return where it names nothing.
+static inline void run_verb(const verb_t *verbs, size_t count) {
+    start();
     const char *word = strstr(boot_cmdline, "-- ");
     for (size_t i = 0; word != NULL && i < count; i++) {
         size_t n = strlen(verbs[i].name);

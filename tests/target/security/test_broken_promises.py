@@ -18,7 +18,7 @@ from tests.support import promises
 @pytest.fixture(scope="module")
 def without(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """The guest without one protection, built once for both accelerators."""
-    return cache(lambda name: promises.build(tmp_path_factory.mktemp(name), off=name))
+    return cache(lambda name: promises.build(tmp_path_factory.mktemp(name), off=[name]))
 
 
 @pytest.mark.parametrize("name", promises.HERE)
