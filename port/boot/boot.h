@@ -15,8 +15,8 @@ typedef struct {
     uint64_t start, end; // bytes, page aligned, end exclusive
 } boot_ram_t;
 
-extern uint64_t boot_start_info;          // physical address, from ebx
-extern uint64_t boot_entry_tsc;           // cycle counter at kernel entry
+extern uint64_t boot_start_info; // physical address, from ebx
+extern uint64_t boot_entry_tsc;  // cycle counter at kernel entry
 // Addresses are physical until boot_go_on(), then ring 3's.
 extern boot_ram_t boot_ram[BOOT_RAM_MAX]; // free RAM, ascending; boot_ram[0] begins right after the image
 extern unsigned boot_ram_count;

@@ -82,13 +82,12 @@ static const char *cause(const monitor_fault_t *f) {
 _Noreturn void hal_fault_entry(void) {
     const monitor_fault_t *f = &monitor_fault;
     char line[LINE_MAX];
-    int n =
-        snprintf(line, sizeof(line),
-                 "PANIC: %s, vector %lu error 0x%lx rip=0x%lx cr2=0x%lx rsp=0x%lx rbp=0x%lx cs=0x%lx rflags=0x%lx "
-                 "rax=0x%lx rbx=0x%lx rcx=0x%lx rdx=0x%lx rsi=0x%lx rdi=0x%lx r8=0x%lx r9=0x%lx r10=0x%lx r11=0x%lx "
-                 "r12=0x%lx r13=0x%lx r14=0x%lx r15=0x%lx offset=0x%lx\n",
-                 cause(f), f->vector, f->error, f->rip, f->cr2, f->rsp, f->rbp, f->cs, f->rflags, f->rax, f->rbx,
-                 f->rcx, f->rdx, f->rsi, f->rdi, f->r8, f->r9, f->r10, f->r11, f->r12, f->r13, f->r14, f->r15,
-                 hal_ram_offset);
+    int n = snprintf(
+        line, sizeof(line),
+        "PANIC: %s, vector %lu error 0x%lx rip=0x%lx cr2=0x%lx rsp=0x%lx rbp=0x%lx cs=0x%lx rflags=0x%lx "
+        "rax=0x%lx rbx=0x%lx rcx=0x%lx rdx=0x%lx rsi=0x%lx rdi=0x%lx r8=0x%lx r9=0x%lx r10=0x%lx r11=0x%lx "
+        "r12=0x%lx r13=0x%lx r14=0x%lx r15=0x%lx offset=0x%lx\n",
+        cause(f), f->vector, f->error, f->rip, f->cr2, f->rsp, f->rbp, f->cs, f->rflags, f->rax, f->rbx, f->rcx, f->rdx,
+        f->rsi, f->rdi, f->r8, f->r9, f->r10, f->r11, f->r12, f->r13, f->r14, f->r15, hal_ram_offset);
     end(line, n);
 }

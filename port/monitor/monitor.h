@@ -74,10 +74,10 @@ extern const monitor_wallclock_t monitor_wallclock;
 extern volatile uint64_t monitor_pending; // one bit per irq; ring 3 clears, never while it idles
 
 // Set by boot code before the lock, out of reach afterwards.
-extern uint64_t monitor_arena_start, monitor_arena_end;           // ring 3's addresses
-extern uint64_t monitor_arena_offset;                             // so much above the physical ones
-extern uint64_t monitor_arena_ptes;                               // physical
-extern uint64_t monitor_panic_entry, monitor_panic_stack;         // where a fault goes on, and its stack pointer
+extern uint64_t monitor_arena_start, monitor_arena_end;   // ring 3's addresses
+extern uint64_t monitor_arena_offset;                     // so much above the physical ones
+extern uint64_t monitor_arena_ptes;                       // physical
+extern uint64_t monitor_panic_entry, monitor_panic_stack; // where a fault goes on, and its stack pointer
 enum { MONITOR_VMCALL = 1, MONITOR_VMMCALL = 2 };
 extern uint8_t monitor_hypercalls; // by which instruction; 0: none are made
 

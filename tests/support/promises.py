@@ -48,10 +48,17 @@ PROMISES = {
     "run_stack": Promise("execution of data", (_DATA_RUNS,)),
     "page_zero": Promise(
         "NULL pointer access",
-        (Edit(_PAGING, "    map_image(pml4);\n", "    map_image(pml4);\n    map(pml4, 0, HAL_PAGE_SIZE, 0, PROT_RW);\n"),),
+        (
+            Edit(
+                _PAGING,
+                "    map_image(pml4);\n",
+                "    map_image(pml4);\n    map(pml4, 0, HAL_PAGE_SIZE, 0, PROT_RW);\n",
+            ),
+        ),
     ),
     "overflow_stack": Promise(
-        "stack overflow", (Edit(_PAGING, "boot_guard0 + HAL_PAGE_SIZE, hal_ram_offset, 0}", "boot_guard0, hal_ram_offset, 0}"),)
+        "stack overflow",
+        (Edit(_PAGING, "boot_guard0 + HAL_PAGE_SIZE, hal_ram_offset, 0}", "boot_guard0, hal_ram_offset, 0}"),),
     ),
     "read_monitor": Promise("forbidden read", (_MONITOR_DATA,)),
     "read_monitor_code": Promise(

@@ -46,7 +46,11 @@ def test_start_asks_for_the_64_bit_page(program: Path) -> None:
     assert text.splitlines()[-1] == "1"
     assert calls(text) == [
         (34, 0, struct.pack("<HHIQ", SELF, 0, 0, 1)),  # HVMOP_set_param, HVM_PARAM_CALLBACK_IRQ: Xen looks at our mode
-        (12, 7, struct.pack("<HHIQQ", SELF, 0, 0, 0, 0x20000 - 0x400)),  # XENMEM_add_to_physmap, XENMAPSPACE_shared_info
+        (
+            12,
+            7,
+            struct.pack("<HHIQQ", SELF, 0, 0, 0, 0x20000 - 0x400),
+        ),  # XENMEM_add_to_physmap, XENMAPSPACE_shared_info
     ]
 
 

@@ -44,7 +44,7 @@ void hal_panic(const char *fmt, ...) {
     _Exit(120);
 }
 
-enum { DMA_KEPT = 8 }; // a power of two
+enum { DMA_KEPT = 8 };    // a power of two
 uintptr_t hal_ram_offset; // devices see the host's addresses
 static uintptr_t dma[DMA_KEPT];
 static unsigned dma_count;

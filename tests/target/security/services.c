@@ -100,7 +100,9 @@ static void lidt(void) { __asm__ volatile("lidt %0" ::"m"(hidden)); }
 static void lgdt(void) { __asm__ volatile("lgdt %0" ::"m"(hidden)); }
 static void ltr(void) { __asm__ volatile("ltr %w0" ::"r"(MONITOR_TSS)); }
 static void invlpg(void) { __asm__ volatile("invlpg %0" ::"m"(hidden)); }
-static void far_return(void) { __asm__ volatile("leaq 1f(%%rip), %%rax; pushq $0x10; pushq %%rax; lretq; 1:" ::: "rax"); }
+static void far_return(void) {
+    __asm__ volatile("leaq 1f(%%rip), %%rax; pushq $0x10; pushq %%rax; lretq; 1:" ::: "rax");
+}
 static void port_of_power(void) { hal_out16(0xd00, 0); }
 static void last_port(void) { hal_out8(0xffff, 0); }
 
