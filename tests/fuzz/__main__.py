@@ -11,21 +11,23 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+import tempfile
 import time
+import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.fuzz import fuzzrun, planted
+from tests.fuzz import fuzzrun, hostfuzz, planted
 from tests.fuzz.fuzzbuild import BUILT, build, compiler
 from tests.fuzz.fuzztargets import REPO, Target, targets, write_corpus
 
 
-def record(path: Path, target: Target, ran: fuzzrun.Ran, seconds: float) -> None:
+def record(path: Path, name: str, ran: fuzzrun.Ran, seconds: float) -> None:
     """Append how it went to a TOML file."""
     argv = ["git", "-C", str(REPO), "rev-parse", "--short=12", "HEAD"]
     commit = subprocess.run(argv, capture_output=True, text=True, check=False).stdout.strip()
     rows = {
-        "target": f'"{target.name}"',
+        "target": f'"{name}"',
         "date": datetime.now(UTC).date().isoformat(),
         "commit": f'"{commit}"',
         "executions": ran.executions,
@@ -65,7 +67,7 @@ def fuzz(args: argparse.Namespace, chosen: list[Target], programs: dict[str, Pat
             flush=True,
         )
         if args.record:
-            record(args.record, target, ran, took)
+            record(args.record, target.name, ran, took)
         if ran.crash is not None:
             crashed += 1
             (BUILT / "crashes").mkdir(exist_ok=True)
@@ -73,6 +75,26 @@ def fuzz(args: argparse.Namespace, chosen: list[Target], programs: dict[str, Pat
             print(fuzzrun.report(target, ran), flush=True)
         elif args.minimise:
             write_corpus(target.corpus, fuzzrun.merge(target, programs[target.name]))
+    return crashed
+
+
+def fuzz_host(args: argparse.Namespace, chosen: list[hostfuzz.HostTarget]) -> int:
+    """The same for the targets in Python, which have no edges to count."""
+    crashed = 0
+    for target in chosen:
+        began = time.monotonic()
+        with tempfile.TemporaryDirectory(prefix="floe-fuzz-") as folder:
+            try:
+                done = hostfuzz.run(target, Path(folder), seed=args.seed, seconds=args.seconds, runs=args.runs)
+            except hostfuzz.HostCrash as e:
+                crashed += 1
+                print(f"{e}\nfor its seeds in tests/fuzz/hostfuzz.py")
+                traceback.print_exception(e.__cause__)
+                continue
+        took = time.monotonic() - began
+        print(f"{target.name:<16} {done:>10} executions {took:>6.0f} s", flush=True)
+        if args.record:
+            record(args.record, target.name, fuzzrun.Ran(done, 0, 0, None, ""), took)
     return crashed
 
 
@@ -96,19 +118,20 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--list", action="store_true", help="name the targets and run none")
     args = parser.parse_args(argv)
     everything = targets()
-    unknown = set(args.only or []) - everything.keys()
+    unknown = set(args.only or []) - everything.keys() - hostfuzz.TARGETS.keys()
     if unknown:
         parser.error(f"no target {', '.join(sorted(unknown))}; --list names them")
-    chosen = [everything[name] for name in args.only or everything]
+    chosen = [target for name, target in everything.items() if name in (args.only or everything)]
+    host = [target for name, target in hostfuzz.TARGETS.items() if name in (args.only or hostfuzz.TARGETS)]
     if args.list:
-        print("\n".join(f"{target.name:<16} {target.about}" for target in chosen))
+        print("\n".join(f"{target.name:<16} {target.about}" for target in (*chosen, *host)))
         return 0
     if compiler() is None:
         print("clang with libFuzzer is not installed; try: apt-get install clang libclang-rt-dev", file=sys.stderr)
         return 2
     if args.plant:
         return 1 if plant(chosen, args.seconds) else 0
-    return 1 if fuzz(args, chosen, build(chosen)) else 0
+    return 1 if fuzz(args, chosen, build(chosen)) + fuzz_host(args, host) else 0
 
 
 if __name__ == "__main__":

@@ -52,6 +52,7 @@ uint8_t sim_byte(uint64_t name, uint64_t at) {
 
 void sim_point(void) { sim_host->point(sim_host->ctx); }
 
+uintptr_t hal_ram_offset; // the devices here see what the drivers see
 uint64_t hal_clock_ns(void) {
     if (++looks > SPIN_MAX) {
         sim_broken("it runs on and never halts");

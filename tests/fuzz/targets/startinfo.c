@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // PVH start info: any map of memory whose pieces do not overlap, modules anywhere, a command line; what comes out is
-// free memory that nothing else has, mapped for data only. port/boot/boot.c, paging.c. RAM that tables are put into
-// is mapped at its own address here, too.
+// free memory that nothing else has, mapped for data only, wherever ring 3 is to lie. port/boot/boot.c, paging.c. RAM that
+// tables are put into is mapped at its own address here, too.
 
 #include <stdio.h>
 #include <string.h>
@@ -14,28 +14,36 @@
 static floe_app_t fake_app;
 static uint64_t locked_pml4;
 
-static long fake_monitor_call(long fn, long a, long b, long c) {
-    (void)b;
-    (void)c;
-    locked_pml4 = fn == MONITOR_LOCK ? (uint64_t)a : locked_pml4;
-    return 0;
-}
-
 #define main floe_main
 #define floe_app fake_app
-#define monitor_call fake_monitor_call
 #include "boot/boot.c"
 #include "boot/paging.c"
 #undef main
 
 enum { MAP_START = 0x110000, MAP_END = 0x10000000, MIB = 1 << 20, ENTRIES_MOST = 24, MODULES_MOST = 6 };
 
-uint64_t boot_start_info, boot_entry_tsc, monitor_arena_start, monitor_arena_end, monitor_arena_ptes;
+uint64_t boot_start_info, boot_entry_tsc, monitor_arena_start, monitor_arena_end, monitor_arena_ptes,
+    monitor_arena_offset;
+uintptr_t hal_ram_offset;
+volatile uint64_t monitor_pending;
 uint8_t monitor_hypercalls;
 static bool xen;
 
 void monitor_idt_init(void) {}
 void boot_canary(void) {}
+void boot_faults(void) {}
+
+void boot_place(void) {
+    uint32_t steps = in_u32(); // none: not moved
+    hal_ram_offset = steps == 0 ? 0 : ((1u << 18) + steps % ((1u << 25) - (1u << 18))) * MIB2;
+}
+
+_Noreturn void boot_enter(uint64_t pml4, uint64_t cr4) {
+    (void)cr4;
+    locked_pml4 = pml4;
+    boot_go_on(0);
+}
+
 void boot_acpi_read(uint64_t rsdp) { (void)rsdp; }
 void hal_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t r[4]) { memset(r, (int)(leaf + subleaf), 16); }
 hal_hv_t hal_cpu_hypervisor(void) { return xen ? HAL_HV_XEN : HAL_HV_NONE; }
@@ -50,7 +58,7 @@ _Noreturn void hal_panic(const char *fmt, ...) { // the map is refused
 
 // The entry that an address has; 0: none.
 static uint64_t leaf_of(uint64_t a) {
-    uint64_t e = ((uint64_t *)locked_pml4)[a / MAPPED_MAX];
+    uint64_t e = ((uint64_t *)locked_pml4)[a / PML4E_SPAN];
     for (unsigned shift = 30; (e & PTE_PRESENT) != 0; shift -= 9) {
         e = ((uint64_t *)(e & PTE_ADDR))[(a >> shift) % ENTRIES];
         if (shift == 12 || (e & PTE_LARGE) != 0) {
@@ -61,7 +69,7 @@ static uint64_t leaf_of(uint64_t a) {
 }
 
 int floe_main(void) {
-    uint64_t last = (uint64_t)link_end;
+    uint64_t last = (uint64_t)link_end + hal_ram_offset;
     for (unsigned i = 0; i < boot_ram_count; i++) {
         boot_ram_t r = boot_ram[i];
         printf("free %llx to %llx\n", (unsigned long long)r.start, (unsigned long long)r.end);
@@ -72,7 +80,8 @@ int floe_main(void) {
             uint64_t e = leaf_of(at);
             FUZZ_CHECK((e & (PTE_PRESENT | PTE_USER | PTE_WRITE | PTE_NX)) ==
                        (PTE_PRESENT | PTE_USER | PTE_WRITE | PTE_NX));
-            FUZZ_CHECK((e & PTE_ADDR & ~(HAL_PAGE_SIZE - 1ull)) == (e & PTE_LARGE ? at & ~(MIB2 - 1) : at));
+            uint64_t there = at - hal_ram_offset;
+            FUZZ_CHECK((e & PTE_ADDR & ~(HAL_PAGE_SIZE - 1ull)) == (e & PTE_LARGE ? there & ~(MIB2 - 1) : there));
             if (at == r.end - HAL_PAGE_SIZE) {
                 break;
             }
@@ -84,6 +93,7 @@ int floe_main(void) {
     for (unsigned k = 0; k < boot_module_count; k++) {
         FUZZ_CHECK((leaf_of(boot_module[k].start) & (PTE_PRESENT | PTE_WRITE | PTE_NX)) == (PTE_PRESENT | PTE_NX));
     }
+    FUZZ_CHECK(hal_ram_offset == 0 || leaf_of(locked_pml4 + hal_ram_offset) == 0);
     FUZZ_CHECK(leaf_of(0) == 0 && (leaf_of(locked_pml4) & PTE_USER) == 0);
     FUZZ_CHECK(strnlen(boot_cmdline, sizeof boot_cmdline) < sizeof boot_cmdline);
     fuzz_leave();
