@@ -335,6 +335,7 @@ int main(int argc, char **argv) {
         {"orphan", orphan},
         {"syn_flood", syn_flood},
         {"syn_cookies", syn_cookies},
+        {"syn_options", syn_options},
         {"close_unread", close_unread},
         {"prompt_ack", prompt_ack},
         {"ports", ports},
@@ -368,6 +369,17 @@ int main(int argc, char **argv) {
         {"joined", joined},
         {"time_wait_most", time_wait_most},
         {"random_numbers", random_numbers},
+        {"socket_names", socket_names},
+        {"socket_options", socket_options},
+        {"socket_readable", socket_readable},
+        {"query_unanswered", query_unanswered},
+        {"orphan_halfway", orphan_halfway},
+        {"words", words},
+        {"boot_words", boot_words},
+        {"boot_words_wrong", boot_words_wrong},
+        {"boot_words_odd", boot_words_odd},
+        {"boot_words_none", boot_words_none},
+        {"boot_words_dhcp", boot_words_dhcp},
     };
     for (unsigned i = 0; i < HAL_ARRAY_LEN(checks); i++) {
         if (argc == 1) {

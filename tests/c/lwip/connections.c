@@ -120,6 +120,55 @@ void syn_cookies(void) {
     nothing_left();
 }
 
+static uint32_t answered;
+
+static void sees_answer(const sent_t *f) {
+    tcp_t t;
+    uint32_t len;
+    answered = read_tcp(f, &t, &len) && t.dst == PEER_PORT && t.flags == (TH_SYN | TH_ACK) ? t.seq + 1 : answered;
+}
+
+// What a SYN says comes back out of a cookie: the largest step of the size that is not beyond it, the window's scale,
+// and nothing of an option that only looks like one.
+void syn_options(void) {
+    static const struct {
+        const char *options; // eight bytes
+        uint16_t mss;
+        int scale; // -1: none
+    } saying[] = {
+        {"\2\4\x05\xb4\1\3\3\7", 1460, 7},  {"\2\4\x03\xe8\1\3\3\2", 1000, 2},    {"\2\4\x03\xe9\1\1\1\1", 1000, -1},
+        {"\2\4\x03\xe7\0\3\3\7", 536, -1},  {"\3\3\5\1\1\1\1\1", 536, 5},         {"\3\3\xff\1\1\1\1\1", 536, 14},
+        {"\3\4\7\7\2\4\x05\xb4", 1460, -1}, {"\xfe\3\7\1\2\4\x05\xb4", 1460, -1}, {"\2\3\x05\1\3\3\7\1", 536, 7},
+    };
+    rig_start(RAM, 0);
+    sock_t *l = listen_on(PORT, 5), *s;
+    on_sent = sees_answer;
+    for (unsigned i = 0; i < HAL_ARRAY_LEN(saying); i++) {
+        uint8_t frame[128];
+        tcp_t t = {PEER_PORT, PORT, rnd(), 0, 1000, TH_SYN};
+        uint32_t len = make_tcp(frame, PEER_IP, &t, NULL, 0);
+        memcpy(frame + len - 8, saying[i].options, 8);
+        syns(200);
+        rig_receive(frame, len, true, 1);
+        rig_run();
+        syns(600);
+        t = (tcp_t){PEER_PORT, PORT, t.seq + 1, answered, 1000, TH_ACK};
+        rig_receive(frame, make_tcp(frame, PEER_IP, &t, NULL, 0), false, 1);
+        rig_run();
+        sock_addr_t from;
+        CHECK(sock_accept(l, &s, &from) == 0 && from.port == PEER_PORT);
+        const struct tcp_pcb *pcb = s->pcb.tcp;
+        CHECK(pcb->mss == saying[i].mss);
+        CHECK(((pcb->flags & TF_WND_SCALE) != 0 ? pcb->snd_scale : -1) == saying[i].scale);
+        t.flags = TH_RST | TH_ACK;
+        rig_receive(frame, make_tcp(frame, PEER_IP, &t, NULL, 0), false, 1);
+        rig_run();
+        sock_close(s);
+    }
+    sock_close(l);
+    nothing_left();
+}
+
 // What was written before close() arrives, whatever was unread then or comes after it; then the peer is told.
 void close_unread(void) {
     rig_start(RAM, 0);
@@ -166,6 +215,13 @@ void prompt_ack(void) {
     CHECK(peer.frames == before + 2);
     rig_sleep_ms(100);
     CHECK(peer.frames == before + 2);
+    peer_send(TH_ACK | TH_PSH, "four", 4);
+    rig_run();
+    CHECK(sock_recv(s, buf, sizeof buf, NULL) == 4);
+    rig_run(); // an answer takes one more turn to write
+    CHECK(peer.frames == before + 2 && sock_send(s, "five", 4, NULL) == 4);
+    rig_sleep_ms(100);
+    CHECK(peer.frames == before + 3 && peer.got == 7);
     sock_close(s);
     sock_close(l);
     nothing_left();

@@ -12,7 +12,7 @@
 
 #define CHECK(e) ((e) ? (void)0 : (fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #e), abort()))
 
-enum { PORT = 80, PEER_PORT = 40000, RAM = 32 << 20 };
+enum { PORT = 8080, PEER_PORT = 40000, RAM = 32 << 20 };
 
 // The far end of one connection: acknowledges what comes, as long as it is told to.
 typedef struct {
@@ -39,11 +39,18 @@ void nothing_left(void); // once all is closed and a minute has gone by
 // checks of connections.c
 void syn_flood(void);
 void syn_cookies(void);
+void syn_options(void);
 void close_unread(void);
 void prompt_ack(void);
 void ports(void);
 void backlog(void);
 void time_wait(void);
+
+void socket_names(void); // checks of sockets.c
+void socket_options(void);
+void socket_readable(void);
+void query_unanswered(void);
+void orphan_halfway(void);
 
 void joined(void); // checks of joined.c
 void time_wait_most(void);

@@ -28,6 +28,7 @@ typedef struct rx {
 } rx_t;
 
 netdev_t card;
+const char *boot_ip = "10.0.0.2/24,gw=10.0.0.1,dns=10.0.0.1", *boot_ip6;
 unsigned rx_lent;
 unsigned tx_pending;
 bool tx_stuck;
@@ -78,13 +79,12 @@ bool hal_entropy_get(void *out, size_t len) {
 }
 
 int hal_cmdline_next(const char *key, size_t *pos, char *out, size_t size) {
-    static const char word[] = "10.0.0.2/24,gw=10.0.0.1,dns=10.0.0.1";
-    if (strcmp(key, "ip") != 0 || *pos != 0) {
+    const char *word = strcmp(key, "ip") == 0 ? boot_ip : strcmp(key, "ip6") == 0 ? boot_ip6 : NULL;
+    if (word == NULL || *pos != 0) {
         return -ENOENT;
     }
     *pos = 1;
-    snprintf(out, size, "%s", word);
-    return (int)sizeof word - 1;
+    return snprintf(out, size, "%s", word);
 }
 
 _Noreturn void hal_panic(const char *fmt, ...) {

@@ -34,11 +34,12 @@ typedef struct {
 } tcp_t;
 
 extern netdev_t card;
-extern unsigned rx_lent;    // receive buffers the stack has
-extern unsigned tx_pending; // frames the card has
-extern bool tx_stuck;       // the card completes nothing
-extern char said[4096];     // on the console
-extern bool said_expected;  // by the check, which looks at it
+extern const char *boot_ip, *boot_ip6; // words of the command line; NULL: none
+extern unsigned rx_lent;               // receive buffers the stack has
+extern unsigned tx_pending;            // frames the card has
+extern bool tx_stuck;                  // the card completes nothing
+extern char said[4096];                // on the console
+extern bool said_expected;             // by the check, which looks at it
 extern void (*on_sent)(const sent_t *f);
 
 uint32_t rnd(void);
@@ -65,8 +66,14 @@ bool read_tcp(const sent_t *f, tcp_t *t, uint32_t *payload_len);
 void send_icmp6(const uint8_t *from, const uint8_t *to, const uint8_t *body, uint32_t len);
 
 void kept_frames(void); // check of kept.c
-void vlan(void);        // check of vlan.c
-void path_mtu(void);    // checks of path_mtu.c
+void words(void);       // checks of words.c
+void boot_words(void);
+void boot_words_wrong(void);
+void boot_words_odd(void);
+void boot_words_none(void);
+void boot_words_dhcp(void);
+void vlan(void);     // check of vlan.c
+void path_mtu(void); // checks of path_mtu.c
 void path_mtu_lie(void);
 void claimed(void); // checks of neighbours.c
 void redirected(void);
