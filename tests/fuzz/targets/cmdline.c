@@ -23,7 +23,12 @@ int floe_main(void) { return 0; }
 void monitor_idt_init(void) {}
 void boot_canary(void) {}
 void boot_acpi_read(uint64_t rsdp) { (void)rsdp; }
-void boot_paging(size_t arena_pages) { (void)arena_pages; }
+void boot_faults(void) {}
+void boot_place(void) {}
+_Noreturn void boot_paging(size_t arena_pages) {
+    (void)arena_pages;
+    __builtin_trap();
+}
 void hal_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t r[4]) { memset(r, (int)(leaf + subleaf), 16); }
 hal_hv_t hal_cpu_hypervisor(void) { return HAL_HV_NONE; }
 _Noreturn void hal_exit(int code) {
