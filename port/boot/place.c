@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Where ring 3 lies: a random multiple of 2 MiB above the physical addresses of its RAM, drawn at each boot, and the way
-// there. The image is position independent; the words in it that are addresses, which the linker lists (RELR, in the
-// generic ABI's notation), are moved. Owns hal_ram_offset, which nothing can write once the monitor is locked. Not here:
-// the tables (paging.c). Context: ring 3, once, on the boot page tables.
+// Where ring 3 lies: a random multiple of 2 MiB above the physical addresses of its RAM, drawn at each boot, and the
+// way there. The image is position independent; the words in it that are addresses, which the linker lists (RELR, in
+// the generic ABI's notation), are moved. Owns nothing. Not here: the tables (paging.c). Context: ring 3, once, on the
+// boot page tables.
 
 #include "../hal/hal.h"
 #include "../monitor/monitor.h"
@@ -16,8 +16,6 @@
 enum { BITMAP_WORDS = 63 };
 
 extern const uint64_t link_relr[], link_relr_end[];
-
-__attribute__((section(".monitor.ro"))) uintptr_t hal_ram_offset;
 
 void boot_place(void) {
     char wanted[2];

@@ -8,6 +8,9 @@
 #include "../boot/boot.h"
 #include "internal.h"
 
+// Drawn by boot/place.c, on a page that nothing can write once the monitor is locked.
+__attribute__((section(".monitor.ro"))) uintptr_t hal_ram_offset;
+
 static uint64_t sbrk_now, sbrk_peak; // 0 before first use
 
 // For a host that watches a running guest by reading its memory (tools/floe/image/vitals.py): the regions, how many

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // port/boot/place.c on the host. Commands: cmdline WORDS, joined by blanks; random N, what is drawn next; place: the
-// offset; move OFFSET RELR IMAGE, both in hexadecimal, the image at 0x10000000 and ring 0's data in its first two words:
-// the image afterwards.
+// offset; move OFFSET RELR IMAGE, both in hexadecimal, the image at 0x10000000 and ring 0's data in its first two
+// words: the image afterwards.
 
 #include "talk.h"
 
@@ -18,6 +18,7 @@ __asm__(".data\n.balign 8\n.globl link_relr, link_relr_end\nlink_relr: .skip 409
 
 uint64_t monitor_panic_entry, monitor_panic_stack;
 char boot_cmdline[BOOT_CMDLINE_MAX], boot_panic_stack_top[1], boot_stack_top[8];
+uintptr_t hal_ram_offset;
 static uint64_t drawn;
 uint64_t boot_random(void) { return drawn; }
 _Noreturn void hal_fault_entry(void) { abort(); }

@@ -17,7 +17,6 @@ enum { FRAMES = 1 << 16 };
 boot_ram_t boot_ram[BOOT_RAM_MAX];
 unsigned boot_ram_count;
 uint64_t boot_ram_total;
-uintptr_t hal_ram_offset = 0x40000000;
 
 static bool there[FRAMES];
 static uint64_t now, missing;
@@ -202,4 +201,5 @@ static void command(const talk_t *t) {
     }
 }
 
-int main(void) { return talk(command); }
+int main(void) {     hal_ram_offset = 0x40000000;
+return talk(command); }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // PVH start info: any map of memory whose pieces do not overlap, modules anywhere, a command line; what comes out is
-// free memory that nothing else has, mapped for data only, wherever ring 3 is to lie. port/boot/boot.c, paging.c. RAM that
-// tables are put into is mapped at its own address here, too.
+// free memory that nothing else has, mapped for data only, wherever ring 3 is to lie. port/boot/boot.c, paging.c. RAM
+// that tables are put into is mapped at its own address here, too.
 
 #include <stdio.h>
 #include <string.h>
