@@ -20,6 +20,7 @@ typedef struct {
     size_t arena_pages;           // pages for native code made at run time; 0 in sealed images
     const void *code;             // ready kernel (ready.c): ROMFS of the .mpy files; NULL where they are linked in
     size_t appended;              // and the bytes that follow link_end, whole pages, read-only
+    uint64_t *const *moved;       // and what boot/place.c moves apart from what the linker lists; NULL behind the last
 } floe_app_t;
 
 extern const floe_app_t floe_app;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 // The final page tables (Intel SDM vol. 3, 4.5): every page writable or executable or neither, never both. RAM is
 // mapped once for ring 3, hal_ram_offset above its physical addresses; the monitor's part of the image and the tables
-// for ring 0 alone, and the registers of devices, where they are. Owns the tables until the monitor takes them. Not here:
-// changes at run time (the monitor's PROTECT service). Context: ring 3 at boot, at native speed, before MONITOR_LOCK.
+// for ring 0 alone, and the registers of devices, where they are. Owns the tables until the monitor takes them. Not
+// here: changes at run time (the monitor's PROTECT service). Context: ring 3 at boot, at native speed, before
+// MONITOR_LOCK.
 
 #include <string.h>
 

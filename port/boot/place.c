@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Where ring 3 lies: a random multiple of 2 MiB above the physical addresses of its RAM, drawn at each boot, and the
-// way there. The image is position independent; the words in it that are addresses, which the linker lists (RELR, in
-// the generic ABI's notation), are moved. Owns nothing. Not here: the tables (paging.c). Context: ring 3, once, on the
-// boot page tables.
+// way there. The image is position independent; the words in it that are addresses are moved: those that the linker
+// lists (RELR, in the generic ABI's notation), and those that floe_app lists, of what was appended to a ready kernel.
+// Owns nothing. Not here: the tables (paging.c). Context: ring 3, once, on the boot page tables.
 
+#include "../app.h"
 #include "../hal/hal.h"
 #include "../monitor/monitor.h"
 #include "boot.h"
@@ -24,9 +25,9 @@ void boot_place(void) {
     hal_ram_offset = off ? 0 : (STEPS_MIN + boot_random() % (STEPS_MAX - STEPS_MIN)) * STEP;
 }
 
-// Ring 0 stays where it is, and so do the addresses in its data.
+// Ring 0 stays where it is, and so do the addresses in its data. A pointer that was unset afterwards is none to move.
 static void move(uint64_t *word) {
-    if ((char *)word < link_monitor || (char *)word >= link_data) {
+    if (*word != 0 && ((char *)word < link_monitor || (char *)word >= link_data)) {
         *word += hal_ram_offset;
     }
 }
@@ -47,6 +48,9 @@ static void relocate(void) {
             }
         }
         next += BITMAP_WORDS;
+    }
+    for (uint64_t *const *word = floe_app.moved; word != NULL && *word != NULL; word++) {
+        move(*word);
     }
 }
 

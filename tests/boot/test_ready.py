@@ -122,10 +122,11 @@ def test_what_is_appended_cannot_be_written(boot: Boot, tmp_path: Path) -> None:
     assert last.protection == "r--"
     assert all("w" not in s.protection or "x" not in s.protection for s in image.segments)
     for address in (last.address, last.address + last.memory_bytes - 1):
-        vm = boot(image.path, deadline_s=30, args=[str(address)])
+        vm = boot(image.path, deadline_s=30, args=[str(address)], switches=("floe.aslr=0",))
         assert vm.wait() == 120
         assert "forbidden write" in vm.console_text
-    vm = boot(image.path, deadline_s=30, args=[str(last.address + last.memory_bytes + 64 * PAGE)])  # free RAM
+    beyond = last.address + last.memory_bytes + 64 * PAGE  # free RAM
+    vm = boot(image.path, deadline_s=30, args=[str(beyond)], switches=("floe.aslr=0",))
     assert vm.wait() == 0
 
 

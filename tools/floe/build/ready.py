@@ -8,6 +8,7 @@ What the kernel knows of its application is its floe_app (port/app.h), which is 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from floe.errors import BuildError
 from floe.image import elf
 from floe.image.append import PAGE, Kernel, Segment
 
-FORMAT = 1  # of what is appended
+FORMAT = 2  # of what is appended
 _ROMFS, _DATA, _DIRECTORY, _FILE = 0x14A6B1, 2, 4, 5  # kinds of records: upstream's extmod/vfs_rom.c
 
 
@@ -39,6 +40,7 @@ class _App(msgspec.Struct):
     arena_pages: int
     code: int
     appended: int
+    moved: int
 
     @classmethod
     def read(cls, kernel: Kernel) -> _App:
@@ -74,8 +76,8 @@ def _joined(contents: Contents, kernel: Kernel, modules: dict[str, bytes], note:
     app = _App.read(kernel)
     segment = Segment(start)
     segment.add(".names", b"".join(_string(target) for target in sorted(modules)) + b"\0")  # first: help() finds it so
-    addresses = [kernel.address(driver) for driver in contents.drivers]
-    app.drivers = segment.add(".drivers", struct.pack(f"<{len(addresses) + 1}Q", *addresses, 0))
+    drivers = [kernel.address(driver) for driver in contents.drivers]
+    app.drivers = segment.add(".drivers", _words(drivers))
     app.main_module = segment.add(".main", _string(contents.config.main.name))
     app.name = segment.add(".name", _string(contents.config.name))
     app.version = segment.add(".version", _string(contents.config.version))
@@ -83,10 +85,23 @@ def _joined(contents: Contents, kernel: Kernel, modules: dict[str, bytes], note:
     if contents.data:
         app.romfs, app.romfs_size = segment.add(".romfs", contents.data.image), len(contents.data.image)
     app.interrupt_loop = kernel.address(contents.interrupt) if contents.interrupt else 0
+    app.moved = segment.add(".moved", _words(_moved(kernel, range(app.drivers, app.drivers + 8 * len(drivers), 8))))
     app.arena_pages = ARENA_PAGES_DEV if contents.repl or contents.closure.native else 0
     segment.add(".note.floe", elf.notes(note), note=True)
     app.appended = segment.pages_bytes
     return segment, app
+
+
+def _moved(kernel: Kernel, appended: Iterable[int]) -> list[int]:
+    """Where the addresses are that the linker has not seen: the application's in floe_app, and these."""
+    start, members = kernel.address("floe_app"), _App.__struct_fields__
+    own = (start + 8 * members.index(name) for name in ("main_module", "drivers", "romfs", "name", "version", "code"))
+    return [*(at for at in own if at not in kernel.moved), *appended]
+
+
+def _words(addresses: Sequence[int]) -> bytes:
+    """And a zero behind them."""
+    return struct.pack(f"<{len(addresses) + 1}Q", *addresses, 0)
 
 
 def _string(text: str) -> bytes:

@@ -77,6 +77,12 @@ class Kernel:
         """Bytes of what a symbol names."""
         return self._symbol(name).size
 
+    @property
+    def moved(self) -> frozenset[int]:
+        """Where the words are that the linker lists as addresses (RELR), which are moved with the image."""
+        listed = self._elf.get_section_by_name(".relr.dyn")
+        return frozenset(int(r["r_offset"]) for r in listed.iter_relocations()) if listed is not None else frozenset()
+
     def read(self, address: int, count: int) -> bytes:
         """Bytes of the file as they will be in memory."""
         at = self._offset(address, count)
