@@ -74,6 +74,13 @@ def test_it_starts_again_with_what_was_verified(vms: Vms, signed: tuple[Path, Pa
     assert cause == f"a cannot be started: its image was changed after it was verified: {kept}"
 
 
+def test_it_runs_at_once(signed: tuple[Path, Path]) -> None:
+    """In the foreground, where QEMU boots what floe alone has in memory."""
+    elf, public = signed
+    done = floe("run", "--timeout", "2", "--verify", public, elf)
+    assert (done.returncode, done.stdout) == (124, "up\n"), done.stderr
+
+
 def test_a_changed_image_does_not_boot(signed: tuple[Path, Path]) -> None:
     elf, public = signed
     raw = bytearray(elf.read_bytes())

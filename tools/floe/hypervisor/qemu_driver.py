@@ -82,9 +82,9 @@ class Qemu:
     ) -> Iterator[tuple[list[str], list[int]]]:
         """QEMU's command line; secrets and env files are in memory."""
         joined = taps.bridged(spec.cards, captured=spec.capture is not None)
-        with words.blobs_in_memory(blobs) as (files, fds), joined as (cards, more):
-            spec = replace(spec, cards=cards)
-            yield commandline.command_line(spec, Endpoints.for_wires(wires), files), [*fds, *more]
+        with words.blobs_in_memory(blobs) as (files, fds), joined as (cards, more), words.inherited(spec.elf) as named:
+            spec = replace(spec, cards=cards, elf=named[0])
+            yield commandline.command_line(spec, Endpoints.for_wires(wires), files), [*fds, *more, *named[1]]
 
     def confinement(
         self, spec: VmSpec, wires: Wires, argv: Sequence[str]

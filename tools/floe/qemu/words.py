@@ -84,5 +84,20 @@ def blobs_in_memory(blobs: Sequence[Blob]) -> Iterator[tuple[list[str], list[int
         yield [w for b, fd in zip(blobs, fds, strict=True) for w in _fw_cfg(b.name, f"/dev/fd/{fd}")], fds
 
 
+@contextmanager
+def inherited(path: Path) -> Iterator[tuple[Path, list[int]]]:
+    """A file by the name that it has for QEMU, and the descriptors that QEMU must inherit for that; they are closed at
+    the end. What this process has in memory alone (signature.py) QEMU, confined, could not look up with it."""
+    folder, _, number = str(path).rpartition("/")
+    if folder != f"/proc/{os.getpid()}/fd":
+        yield path, []
+        return
+    fd = os.dup(int(number))
+    try:
+        yield Path(f"/proc/self/fd/{fd}"), [fd]
+    finally:
+        os.close(fd)
+
+
 def _fw_cfg(name: str, file: str) -> list[str]:
     return ["-fw_cfg", f"name={_PREFIX}{name},file={escaped(file)}"]
