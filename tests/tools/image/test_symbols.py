@@ -67,3 +67,5 @@ def test_an_image_that_was_moved(build: Callable[..., Path], offset: int) -> Non
         assert symbols.place(elf, line) == f"mp_execute_bytecode+0x4 (rip {at:#x})"
     elsewhere = told.replace(f"{at:#x}", f"{at + (2 << 20):#x}")
     assert symbols.place(elf, elsewhere) is None, "as far from an image as its code is from a multiple"
+    idle = f"PANIC: interrupt, vector 32 error 0x0 rip={_address(elf, 'service_idle') + 2:#x} offset={offset:#x}\r\n"
+    assert symbols.stood(elf, idle) == "it waited", "ring 0 is not moved"

@@ -24,10 +24,11 @@ def place(elf: Path, serial: str) -> str | None:
 
 
 def _linked(panic: re.Match[str]) -> int:
-    """The address in the ELF. A line of the monitor's has no offset: what it names is taken to be the image's."""
-    rip = int(panic[1], 16)
+    """The address in the ELF: the monitor's own are never moved. A line of the monitor's has no offset: what it names
+    is taken to be the image's."""
+    rip, offset = int(panic[1], 16), int(panic[2] or "0", 16)
     if panic[2]:
-        return rip - int(panic[2], 16)
+        return rip - offset if rip >= offset else rip
     return rip % _STEP if rip >= _FIRST else rip
 
 
