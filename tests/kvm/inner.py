@@ -25,10 +25,12 @@ class Ended:
     text: str
 
 
-def run(elf: Path, *args: str, change: Change = lambda argv: argv, deadline_s: float = 45) -> Ended:
+def run(
+    elf: Path, *args: str, change: Change = lambda argv: argv, switches: tuple[str, ...] = (), deadline_s: float = 45
+) -> Ended:
     """Run a guest to its end. change: of the inner QEMU's command line. A guest that does not end is tried once more in a
     lab that was started anew: it may be QEMU's emulation of SVM that halted. Raises VmError."""
-    spec = VmSpec(elf, args=args, cards=())
+    spec = VmSpec(elf, args=args, switches=switches, cards=())
     try:
         return _run(spec, change, deadline_s)
     except VmError as e:

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A guest that got out: a program in QEMU's place, with all that QEMU has, tries what $ESCAPED asks for, and says on
-// one line what came of each: "ESCAPED WORD=ERRNO ...", 0 where it could. A word is VERB:ARGUMENT; blanks are between
-// words.
+// one line what came of each: "ESCAPED|WORD=ERRNO|...", 0 where it could. A word is VERB:ARGUMENT; the words that are
+// asked for have a | between them.
 
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -120,13 +120,13 @@ int main(void) {
     const char *asked = getenv("ESCAPED");
     char *words = strdup(asked != NULL ? asked : ""), *rest = NULL;
     printf("ESCAPED");
-    for (char *word = strtok_r(words, " ", &rest); word != NULL; word = strtok_r(NULL, " ", &rest)) {
+    for (char *word = strtok_r(words, "|", &rest); word != NULL; word = strtok_r(NULL, "|", &rest)) {
         char *what = strchr(word, ':');
         if (what == NULL) {
             continue;
         }
         *what++ = '\0';
-        printf(" %s:%s=%d", word, what, tried(word, what));
+        printf("|%s:%s=%d", word, what, tried(word, what));
     }
     printf("\n");
     fflush(stdout);

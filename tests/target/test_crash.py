@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 
 from floe.errors import VmError
+from floe.landlock import READ, WRITE, Grant
+from floe.qemu import reach
 from floe.qemu import words as qemu_words
 from floe.spec.disks import Disk
 from floe.spec.vmspec import VmSpec
@@ -77,6 +79,8 @@ def record(
     def run(operations: int) -> tuple[list[writelog.Entry], list[tuple[int, int]]]:
         path, log = tmp_path / "disk", tmp_path / "log"
         monkeypatch.setattr(qemu_words, "blockdev", lambda disk, index: writelog.blockdev(disk.path, log, index))
+        files = reach._files
+        monkeypatch.setattr(reach, "_files", lambda *of: [*files(*of), Grant(log, READ | WRITE)])
         args = ("0", str(operations), str(crash.SLOTS))
         spec = VmSpec(
             build(GUESTS / "guest_crash.py"), accel=accel, cards=(), disks=(Disk(path, size=SIZE),), args=args

@@ -200,12 +200,6 @@ def test_a_link_goes_down_under_load(boot: Boot) -> None:
     well(vm)
 
 
-def busy_s(pid: int) -> float:
-    """Seconds of CPU of a process."""
-    words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
-
-
 @pytest.mark.any_accel
 def test_a_tap_is_removed(boot: Boot) -> None:
     """A card without a backend: the VM serves by its other one."""
@@ -217,9 +211,6 @@ def test_a_tap_is_removed(boot: Boot) -> None:
         with load(vm, 2):
             space.ip("link", "del", space.tap)
         assert Client(vm)("/page") == "ok"
-        before = busy_s(vm.pid)
-        time.sleep(1)
-        assert busy_s(vm.pid) - before < 0.5  # QEMU does not spin over the card that is gone
         well(vm)
 
 
@@ -315,12 +306,29 @@ def memory_group(limit: int) -> Iterator[Path]:
         group.rmdir()
 
 
+@contextmanager
+def member(group: Path) -> Iterator[None]:
+    """What is started is of this group: QEMU, confined, cannot join one."""
+    own = next(
+        line.split(":", 2)[2] for line in Path("/proc/self/cgroup").read_text().splitlines() if ":memory:" in line
+    )
+    join(group)
+    try:
+        yield
+    finally:
+        join(group.parent / own.lstrip("/"))
+
+
+def join(group: Path) -> None:
+    (group / "cgroup.procs").write_text(str(os.getpid()))
+
+
 @pytest.mark.any_accel
-def test_the_host_has_no_memory_to_spare(boot: Boot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_host_has_no_memory_to_spare(boot: Boot, tmp_path: Path) -> None:
     """What QEMU shares a limit with takes all that is not held fast, for as long as requests come."""
     with memory_group(LIMIT) as group:
-        started_by(f"echo $$ > {group}/cgroup.procs", tmp_path, monkeypatch)
-        vm = serving(boot)
+        with member(group):
+            vm = serving(boot)
         hog = f"echo $$ > {group}/cgroup.procs; exec dd if=/dev/zero of={tmp_path}/hog bs=1M count={2 * LIMIT >> 20}"
         with load(vm, 2):
             subprocess.run(["sh", "-c", hog], check=True, timeout=60, capture_output=True)

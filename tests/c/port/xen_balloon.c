@@ -201,5 +201,7 @@ static void command(const talk_t *t) {
     }
 }
 
-int main(void) {     hal_ram_offset = 0x40000000;
-return talk(command); }
+int main(void) {
+    hal_ram_offset = 0x40000000;
+    return talk(command);
+}

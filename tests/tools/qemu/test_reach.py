@@ -58,16 +58,16 @@ def site() -> Iterator[Path]:
 
 
 def came_of(said: str) -> dict[str, int]:
-    match = re.search(r"ESCAPED (.*)", said)
+    match = re.search(r"ESCAPED\|(.*)", said)
     assert match is not None, said
-    return {word: int(number) for word, _, number in (one.rpartition("=") for one in match[1].split())}
+    return {word: int(number) for word, _, number in (one.rpartition("=") for one in match[1].split("|"))}
 
 
 def tried(
     program: Path, words: Mapping[str, int], spec: VmSpec | None = None, user: int | None = None
 ) -> dict[str, int]:
     """What came of the words: of a program that is as QEMU is for this VM, or as any other."""
-    environment = {**os.environ, "ESCAPED": " ".join(words)}
+    environment = {**os.environ, "ESCAPED": "|".join(words)}
     argv = [str(program)]
     if spec is None:
         done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=60, check=False, user=user)
@@ -193,7 +193,7 @@ def test_each_qemu_is_confined(
     other = tmp_path / "state"
     other.mkdir(exist_ok=True)
     words = dict.fromkeys((f"create:{other}/new", f"read:{REPO}/README.md", f"create:{Path.home()}/floe-escaped"), NO)
-    monkeypatch.setenv("ESCAPED", " ".join(words))
+    monkeypatch.setenv("ESCAPED", "|".join(words))
     monkeypatch.setenv(commandline.CHOICE, str(escaped))
     done = floe(*way.split(), "--accel", "tcg", image)
     assert done.returncode == 126
@@ -222,7 +222,7 @@ def test_a_child_s_qemu_is_confined(escaped: Path, tmp_path: Path, monkeypatch: 
         f"list:{Path.home()}": NO,
         "start:/bin/true": 0,
     }
-    monkeypatch.setenv("ESCAPED", " ".join(words))
+    monkeypatch.setenv("ESCAPED", "|".join(words))
     monkeypatch.setenv(commandline.CHOICE, str(script))
     done = floe("run", "--accel", "tcg", app)
     assert (done.returncode, done.stdout) == (0, "refused\n"), done.stderr
