@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: MIT
 // port/boot/place.c on the host. Commands: cmdline WORDS, joined by blanks; random N, what is drawn next; place: the
-// offset; move OFFSET RELR IMAGE, both in hexadecimal, the image at 0x10000000 and ring 0's data in its first two
-// words: the image afterwards.
+// offset; move OFFSET RELR IMAGE [APPENDED], all in hexadecimal, the image at 0x10000000 and ring 0's data in its first
+// two words: the image afterwards. APPENDED: floe_app's list of what is moved besides.
 
 #include "talk.h"
 
 #include <sys/mman.h>
 
+#include "app.h"
 #include "boot/boot.h"
 #include "monitor/monitor.h"
 
 enum { IMAGE_AT = 0x10000000, IMAGE_MAX = 1 << 16, RELR_MAX = 4096 };
 
+static floe_app_t fake_app;
+#define floe_app fake_app
 #include "boot/place.c"
 
 __asm__(".data\n.balign 8\n.globl link_relr, link_relr_end\nlink_relr: .skip 4096\nlink_relr_end:\n.text\n");
@@ -26,7 +29,7 @@ _Noreturn void boot_go_on(int refused) { exit(refused); }
 TALK_PANIC(exit(1))
 
 static void move_image(const talk_t *t) {
-    size_t relr_len, len;
+    size_t relr_len, len, len_of_list;
     unsigned char *list = talk_bytes(t, 2, &relr_len), *bytes = talk_bytes(t, 3, &len);
     uint64_t *relr = (uint64_t *)(uintptr_t)link_relr;
     for (unsigned i = 0; i < RELR_MAX / 8; i++) {
@@ -35,7 +38,10 @@ static void move_image(const talk_t *t) {
     memcpy(relr, list, relr_len);
     memcpy((void *)IMAGE_AT, bytes, len);
     hal_ram_offset = talk_number(t, 1);
+    unsigned char *appended = t->n > 4 ? talk_bytes(t, 4, &len_of_list) : NULL;
+    fake_app.moved = (uint64_t *const *)appended;
     relocate();
+    free(appended);
     talk_print_bytes((void *)IMAGE_AT, len);
     free(list);
     free(bytes);

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -65,9 +65,10 @@ def relr(addresses: list[int]) -> bytes:
     return struct.pack(f"<{len(words)}Q", *words)
 
 
-def moved(h: Harness, offset: int, words: list[int], image: list[int]) -> list[int]:
+def moved(h: Harness, offset: int, words: list[int], image: list[int], appended: Sequence[int] = ()) -> list[int]:
     table = relr([IMAGE + 8 * i for i in words]).hex() or "-"
-    told = h.do("move", offset, table, struct.pack(f"<{len(image)}Q", *image).hex())
+    besides = [struct.pack(f"<{len(appended) + 1}Q", *(IMAGE + 8 * i for i in appended), 0).hex()] if appended else []
+    told = h.do("move", offset, table, struct.pack(f"<{len(image)}Q", *image).hex(), *besides)
     return list(struct.unpack(f"<{len(image)}Q", bytes.fromhex(told)))
 
 
@@ -81,6 +82,12 @@ def test_what_is_listed_is_moved_once_and_nothing_else(h: Harness, words: set[in
     image = [0x100000 + i for i in range(701)]
     expected = [value + (offset if i in words and i >= RING_0 // 8 else 0) for i, value in enumerate(image)]
     assert moved(h, offset, sorted(words), image) == expected
+
+
+def test_what_was_appended_is_moved_too(h: Harness) -> None:
+    """And what is 0 is no address."""
+    image = [7, 7, 7, 0, 7, 7]
+    assert moved(h, MIB2, [2, 3], image, [5]) == [7, 7, 7 + MIB2, 0, 7, 7 + MIB2]
 
 
 @pytest.mark.parametrize("words", [[2], [2, 65], [2, 66], [5, 68, 69, 131, 132, 195], list(range(2, 300)), [2, 500]])
