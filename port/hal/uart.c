@@ -9,11 +9,11 @@ enum {
     UART_LSR = 5,
     LSR_DATA = 1,
     LSR_THR_EMPTY = 0x20,
-    TRIES = 100000, // then the byte is dropped: a panic must end
 };
+#define WAIT_CYCLES (1ull << 32) // of the TSC, a second or two; then the byte is dropped: a panic must end
 
 static bool present;
-static bool stuck; // it did not take a byte in TRIES looks: no more waiting
+static bool stuck; // it did not take a byte in all that time: no more waiting
 
 void hal_uart_init(void) { present = hal_in8(UART + UART_LSR) != 0xff; }
 
@@ -23,11 +23,10 @@ void hal_uart_write(const char *data, size_t len) {
         return;
     }
     for (size_t i = 0; i < len; i++) {
-        int t = stuck ? TRIES : 0;
-        while (t < TRIES && !(hal_in8(UART + UART_LSR) & LSR_THR_EMPTY)) {
-            t++;
+        uint64_t start = hal_clock_cycles();
+        while (!(hal_in8(UART + UART_LSR) & LSR_THR_EMPTY) && !stuck) {
+            stuck = hal_clock_cycles() - start > WAIT_CYCLES;
         }
-        stuck = t == TRIES;
         hal_out8(UART, (uint8_t)data[i]);
     }
 }

@@ -5,6 +5,7 @@ tests/c/port/test_port_monitor.py looks at what ring 0 does for each of these, a
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,6 +31,9 @@ INSTRUCTIONS = [
     "invlpg",
     "far_return",  # to ring 0's code segment
     "port_of_power",
+    "interrupt_controller",
+    "interval_timer",
+    "isa_dma",
     "last_port",
 ]
 
@@ -71,6 +75,14 @@ def test_every_service_with_every_bad_argument(run: Callable[[str], Guest]) -> N
 @pytest.mark.parametrize("verb", INSTRUCTIONS)
 def test_instructions_of_ring_0(run: Callable[[str], Guest], guest: Path, verb: str) -> None:
     assert panicked(run(verb), verb, guest) == "general protection"
+
+
+def test_a_panic_waits_for_a_host_that_is_slow(boot: Boot, guest: Path) -> None:
+    """Its line is one byte a message, and a socket holds few of those."""
+    vm = boot(guest, deadline_s=30, args=("read_cr3",))
+    time.sleep(0.7)
+    vm.wait()
+    assert panicked(vm, "read_cr3", guest) == "general protection"
 
 
 @pytest.mark.parametrize("vector", [8, 14, 64, 111, 128, 255])
