@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "../hal/hal.h"
+#include "../monitor/monitor.h"
 #include "boot.h"
 
 #define GIB (1ull << 30)
@@ -17,7 +18,6 @@
 #define PCI_CONFIG_SIZE (256ull << 20) // of all buses
 #define PTE_LARGE_USER_WRITE 0x87ull
 #define PTE_USER_WRITE 7ull
-#define PORTS_END 0xd00 // what ring 3 may reach (monitor.S)
 
 enum { TABLE_HEADER = 36, TABLE_MAX = 1 << 20, DEVICE_NAME = 4, ENTRIES = 512 };
 enum { // 5.2.9
@@ -215,17 +215,26 @@ static void take_dsdt(const uint8_t *p, const uint8_t *end) {
     }
 }
 
+// To ring 3: a register of 16 bits.
+static void open_port(unsigned port) {
+    for (unsigned p = port; p < port + 2; p++) {
+        monitor_ports[p / 8] &= (uint8_t)~(1u << p % 8);
+    }
+}
+
 static void take_fadt(const uint8_t *t, const uint8_t *end) {
     if (end - t < FADT_FLAGS + 4) {
         return;
     }
     uint32_t event = get32(t + FADT_PM1A_EVENT), len = t[FADT_PM1_EVENT_LEN];
-    if (event != 0 && event < PORTS_END && event + len <= PORTS_END && len >= 4 && len % 4 == 0 &&
+    if (event != 0 && event < MONITOR_PORTS && event + len <= MONITOR_PORTS && len >= 4 && len % 4 == 0 &&
         (get32(t + FADT_FLAGS) & FADT_FLAGS_BUTTON_IN_AML) == 0) {
         boot_acpi.button = event;
         boot_acpi.button_enable = (uint16_t)(event + len / 2);
         boot_acpi.button_events = PM1_BUTTON;
         boot_acpi.button_gsi = t[FADT_SCI];
+        open_port(boot_acpi.button);
+        open_port(boot_acpi.button_enable);
     }
     bool wide = end - t >= FADT_END;
     if (wide && t[FADT_SLEEP_CONTROL] == 0 && registers(get64(t + FADT_SLEEP_CONTROL + 4), 1)) {

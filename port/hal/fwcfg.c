@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: MIT
-// What the host hands the VM by name, over QEMU's fw_cfg (QEMU docs/specs/fw_cfg.rst, DMA interface): files below
-// opt/floe/, and the VM's UUID. Owns a copy of the directory. Not here: what a blob means; whether this is the source
-// of blobs (blob.c). Context: main loop; the device is looked for when a script first asks.
+// What the host hands the VM by name, over QEMU's fw_cfg (QEMU docs/specs/fw_cfg.rst): files below opt/floe/, and the
+// VM's UUID. By its data register, byte after byte: its DMA, which is faster, would write wherever ring 3 told it to,
+// past any IOMMU, and is closed (monitor.S). Owns a copy of the directory. Not here: what a blob means; whether this is
+// the source of blobs (blob.c). Context: main loop; the device is looked for when a script first asks.
 
 #include <string.h>
 
 #include "internal.h"
 
 enum {
-    PORT_DMA_HIGH = 0x514, // reads as the first half of the signature
-    PORT_DMA_LOW = 0x518,  // a write starts the transfer
+    PORT_SELECTOR = 0x510, // 16 bits; begins an item anew
+    PORT_DATA = 0x511,
+    KEY_SIGNATURE = 0x00,
     KEY_UUID = 0x02,
     KEY_DIRECTORY = 0x19,
     KEY_FIRST_FILE = 0x20,
@@ -18,26 +20,16 @@ enum {
     NAME_LEN = 56,
     FILES_MAX = 64,
 };
-#define DMA_SIGNATURE 0x51454d55u // "QEMU"
-#define DMA_ERROR (1u << 0)
-#define DMA_READ (1u << 1)
-#define DMA_SELECT (1u << 3)
-#define DMA_KEY_SHIFT 16
-#define DMA_TIMEOUT_NS 1000000000ull
+#define SIGNATURE "QEMU"
 #define PREFIX "opt/floe/"
 
 // Everything is big endian.
-typedef struct {
-    uint32_t control, length;
-    uint64_t address;
-} fwcfg_dma_t;
-
 typedef struct {
     uint32_t size;
     uint16_t key, reserved;
     char name[NAME_LEN];
 } fwcfg_file_t;
-_Static_assert(sizeof(fwcfg_dma_t) == 16 && sizeof(fwcfg_file_t) == 64, "fw_cfg.rst");
+_Static_assert(sizeof(fwcfg_file_t) == 64, "fw_cfg.rst");
 
 static struct {
     uint32_t count;
@@ -46,26 +38,12 @@ static struct {
 static enum { UNSEEN, ABSENT, BROKEN, READY } state;
 
 // Bytes beyond the end of an item arrive as zeros.
-static int fetch(unsigned key, void *out, size_t len) {
-    static volatile fwcfg_dma_t dma;
-    dma.control = __builtin_bswap32((uint32_t)key << DMA_KEY_SHIFT | DMA_SELECT | DMA_READ);
-    dma.length = __builtin_bswap32((uint32_t)len);
-    dma.address = __builtin_bswap64(hal_physical(out));
-    uint64_t at = hal_physical(&dma);
-    uint64_t give_up = hal_clock_ns() + DMA_TIMEOUT_NS;
-    hal_wmb(); // the descriptor before the write that starts the transfer
-    hal_out32(PORT_DMA_HIGH, __builtin_bswap32((uint32_t)(at >> 32)));
-    hal_out32(PORT_DMA_LOW, __builtin_bswap32((uint32_t)at));
-    while (dma.control != 0) {
-        if ((dma.control & __builtin_bswap32(DMA_ERROR)) || hal_clock_ns() > give_up) {
-            return -EIO;
-        }
-    }
-    hal_mb(); // the end of the transfer before the first look at what it brought
-    return 0;
+static void fetch(unsigned key, void *out, size_t len) {
+    hal_out16(PORT_SELECTOR, (uint16_t)key);
+    hal_ins8(PORT_DATA, out, len);
 }
 
-// Never asked again: a late end of a transfer would write where others write by then.
+// Never asked again: what else it says is no better.
 static int broken(const char *what) {
     static const char head[] = "fw_cfg: ", tail[] = "; no secret and no --env-file can be read\n";
     hal_console_log(head, sizeof(head) - 1);
@@ -75,21 +53,14 @@ static int broken(const char *what) {
     return -EIO;
 }
 
-// 0, -ENOENT without the device, -EIO when what it says cannot be.
-static int look(void) {
-    if (state == UNSEEN && __builtin_bswap32(hal_in32(PORT_DMA_HIGH)) != DMA_SIGNATURE) {
-        state = ABSENT;
-    }
-    if (state != UNSEEN) {
-        return state == READY ? 0 : state == ABSENT ? -ENOENT : -EIO;
-    }
-    if (fetch(KEY_DIRECTORY, &directory, sizeof(directory)) != 0) {
-        return broken("the directory cannot be read");
-    }
+static int read_directory(void) {
+    hal_out16(PORT_SELECTOR, KEY_DIRECTORY);
+    hal_ins8(PORT_DATA, &directory.count, sizeof(directory.count));
     directory.count = __builtin_bswap32(directory.count);
     if (directory.count > FILES_MAX) {
         return broken("too many files");
     }
+    hal_ins8(PORT_DATA, directory.file, directory.count * sizeof(directory.file[0]));
     for (fwcfg_file_t *f = directory.file; f < directory.file + directory.count; f++) {
         f->size = __builtin_bswap32(f->size);
         f->key = __builtin_bswap16(f->key);
@@ -99,6 +70,19 @@ static int look(void) {
     }
     state = READY;
     return 0;
+}
+
+// 0, -ENOENT without the device, -EIO when what it says cannot be.
+static int look(void) {
+    char signature[sizeof(SIGNATURE) - 1];
+    if (state == UNSEEN) {
+        fetch(KEY_SIGNATURE, signature, sizeof(signature));
+        if (memcmp(signature, SIGNATURE, sizeof(signature)) == 0) {
+            return read_directory();
+        }
+        state = ABSENT;
+    }
+    return state == READY ? 0 : state == ABSENT ? -ENOENT : -EIO;
 }
 
 static const fwcfg_file_t *find(const char *name) {
@@ -125,7 +109,8 @@ int hal_fwcfg_read(const char *name, void *out, size_t len) {
         return size;
     }
     hal_assert(len <= (size_t)size);
-    return len > 0 && fetch(find(name)->key, out, len) != 0 ? broken("a file cannot be read") : 0;
+    fetch(find(name)->key, out, len);
+    return 0;
 }
 
 int hal_fwcfg_next(const char *prefix, size_t *pos, char *out, size_t size) {
@@ -147,15 +132,16 @@ int hal_fwcfg_next(const char *prefix, size_t *pos, char *out, size_t size) {
 
 bool hal_fwcfg_uuid(uint8_t out[16]) {
     static const uint8_t none[UUID_LEN];
-    if (look() != 0 || (fetch(KEY_UUID, out, UUID_LEN) != 0 && broken("the UUID cannot be read") != 0)) {
+    if (look() != 0) {
         return false;
     }
+    fetch(KEY_UUID, out, UUID_LEN);
     return memcmp(out, none, UUID_LEN) != 0;
 }
 
-// The copy's device has other files. A transfer that never ended keeps it out of use.
+// The copy's device has other files.
 static void fwcfg_copied(const hal_identity_t *id) {
     (void)id;
-    state = state == BROKEN ? BROKEN : UNSEEN;
+    state = UNSEEN;
 }
 HAL_COPIED(HAL_COPIED_MACHINE, fwcfg_copied);

@@ -67,6 +67,10 @@ static inline uint8_t hal_in8(uint16_t port) {
     __asm__ volatile("inb %1, %0" : "=a"(v) : "Nd"(port));
     return v;
 }
+// n bytes, one after the other, of one port.
+static inline void hal_ins8(uint16_t port, void *out, size_t n) {
+    __asm__ volatile("rep insb" : "+D"(out), "+c"(n) : "d"(port) : "memory");
+}
 static inline uint16_t hal_in16(uint16_t port) {
     uint16_t v;
     __asm__ volatile("inw %1, %0" : "=a"(v) : "Nd"(port));

@@ -305,7 +305,7 @@ empty_idtr:
 // ---- tables and state, supervisor only after the lock -----------------------------------------------
     .section .monitor.data, "aw"
     .align 16
-    .globl monitor_gdt, monitor_gdtr, monitor_idtr, monitor_tss
+    .globl monitor_gdt, monitor_gdtr, monitor_idtr, monitor_tss, monitor_ports
 monitor_gdt:                   // Linux's order: others were not tested on page-table based KVM
     .quad 0, 0
     .quad 0x00af9b000000ffff   // 0x10 code, ring 0, 64 bit
@@ -334,9 +334,21 @@ monitor_tss:
     .fill 6, 8, 0
     .quad 0
     .word 0
-    .word iobitmap - monitor_tss
-iobitmap:
-    .fill 0xd00 / 8, 1, 0      // ports 0..0xcff are ring 3's; higher ones lie past the limit: denied
+    .word monitor_ports - monitor_tss
+monitor_ports:                 // a bit that is 0 opens a port to ring 3; those past the limit are closed
+    .macro PORTS first, mask   // of the eight from first on
+    .org monitor_ports + \first / 8, 0xff
+    .byte ~\mask & 0xff
+    .endm
+    PORTS 0x020, 0x02          // the masks of the two 8259
+    PORTS 0x060, 0x10          // keyboard controller: reset
+    PORTS 0x070, 0x03          // CMOS clock
+    PORTS 0x0a0, 0x02
+    PORTS 0x0f0, 0xf0          // isa-debug-exit
+    PORTS 0x3f8, 0xff          // 16550
+    PORTS 0x510, 0x03          // fw_cfg's selector and data; its DMA, at 0x514, writes wherever it is told to
+    PORTS 0xcf8, 0xff          // PCI configuration, and reset at 0xcf9
+    .org monitor_ports + MONITOR_PORTS / 8, 0xff
     .byte 0xff
 tss_end:
     .align 8

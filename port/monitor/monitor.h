@@ -34,6 +34,8 @@
 #define MONITOR_HYPERCALL 7
 #define MONITOR_SERVICES 8
 
+#define MONITOR_PORTS 0xd00 // of the I/O ports so many can be opened to ring 3
+
 #define MONITOR_IRQ_BASE 0x40 // vector of irq 0
 #define MONITOR_IRQS 48
 #define MONITOR_TIMER_IRQ 47 // the LAPIC timer's
@@ -79,7 +81,8 @@ extern uint64_t monitor_arena_offset;                     // so much above the p
 extern uint64_t monitor_arena_ptes;                       // physical
 extern uint64_t monitor_panic_entry, monitor_panic_stack; // where a fault goes on, and its stack pointer
 enum { MONITOR_VMCALL = 1, MONITOR_VMMCALL = 2 };
-extern uint8_t monitor_hypercalls; // by which instruction; 0: none are made
+extern uint8_t monitor_ports[MONITOR_PORTS / 8]; // a bit each; 0: ring 3 may use it
+extern uint8_t monitor_hypercalls;               // by which instruction; 0: none are made
 
 static inline long monitor_call(long fn, long a, long b, long c) {
     long r = fn;

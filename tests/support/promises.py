@@ -79,7 +79,10 @@ PROMISES = {
     "write_executable": Promise("forbidden write", (Edit(_MONITOR, "leaq 0x5(%rdi), %r9", "leaq 0x7(%rdi), %r9"),)),
     "run_writable": Promise("execution of data", (Edit(_MONITOR, "movabsq $0x8000000000000007, %r9", "movq $7, %r9"),)),
     "write_msr": Promise(REFUSED, (Edit(_MONITOR, "    jne service_bad\n1:  wrmsr", "1:  wrmsr"),)),
-    "high_port": Promise("general protection", (Edit(_MONITOR, ".fill 0xd00 / 8, 1, 0", ".fill 0x10000 / 8, 1, 0"),)),
+    "high_port": Promise(
+        "general protection", (Edit(_MONITOR, ".org monitor_ports + MONITOR_PORTS / 8, 0xff", ".fill 0x2000, 1, 0"),)
+    ),
+    "dma_port": Promise("general protection", (Edit(_MONITOR, "PORTS 0x510, 0x03", "PORTS 0x510, 0xff"),)),
     "hypercall": Promise(REFUSED, (Edit(_MONITOR, ".quad 1 << 12 |", ".quad 1 << 17 | 1 << 12 |"),), xen=True),
     "lock_again": Promise(REFUSED, (Edit(_MONITOR, "    cmpb $0, monitor_locked(%rip)\n    jne service_bad\n", ""),)),
     "smash_stack": Promise("stack smashed", (Edit(FLAGS, "-fstack-protector-strong", "-fno-stack-protector"),)),

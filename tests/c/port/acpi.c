@@ -11,11 +11,18 @@
 uint64_t boot_pdpt[ENTRIES] = {7};
 boot_ram_t boot_ram[BOOT_RAM_MAX];
 unsigned boot_ram_count;
+uint8_t monitor_ports[MONITOR_PORTS / 8];
 
 static void print(uint64_t rsdp) {
+    memset(monitor_ports, 0xff, sizeof(monitor_ports));
     boot_acpi_read(rsdp);
     const boot_acpi_t *a = &boot_acpi;
     printf("button %x %x %x %u\n", a->button, a->button_enable, a->button_events, a->button_gsi);
+    for (unsigned port = 0; port < MONITOR_PORTS; port++) {
+        if ((monitor_ports[port / 8] & 1u << port % 8) == 0) {
+            printf("port %x\n", port);
+        }
+    }
     printf("sleep %x %u\n", a->sleep_control, a->sleep_type);
     printf("pci %x %x %x\n", a->pci_config, a->pci_start, a->pci_end);
     for (unsigned i = 0; i < a->ioapic_count; i++) {

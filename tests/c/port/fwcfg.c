@@ -1,22 +1,17 @@
 // SPDX-License-Identifier: MIT
 // port/hal/blob.c and fwcfg.c over a fake fw_cfg device that can lie. Commands: file NAME HEX [SIZE [KEY]] adds a file
-// whose directory entry may say another size and key; count N lies about their number; endless NAME has no end;
-// fault FETCH KIND: that fetch (from 0) ends in an "error" or "never"; absent; size NAME; read NAME LEN;
-// next PREFIX SIZE; uuid HEX; get_uuid; fetches.
+// whose directory entry may say another size and key; count N lies about their number; endless NAME has no end; absent;
+// size NAME; read NAME LEN; next PREFIX SIZE; uuid HEX; get_uuid; fetches.
 
 #include "talk.h"
 
 #include "hal/hal.h"
 
-static void fake_out32(uint16_t port, uint32_t v);
-static uint32_t fake_in32(uint16_t port);
+static void fake_out16(uint16_t port, uint16_t v);
+static void fake_ins8(uint16_t port, void *out, size_t n);
 
-static uint64_t now;
-static uint64_t fake_clock(void) { return now += 1000000; }
-
-#define hal_out32 fake_out32
-#define hal_in32 fake_in32
-#define hal_clock_ns fake_clock
+#define hal_out16 fake_out16
+#define hal_ins8 fake_ins8
 #include "hal/blob.c"
 #include "hal/fwcfg.c"
 
@@ -31,14 +26,11 @@ static struct {
     unsigned char *data;
     size_t len;
 } items[ITEMS_MAX];
-static unsigned item_count, fetches, fault_at = ~0u;
+static unsigned item_count, fetches, selected;
+static size_t offset; // in what is selected
 static int64_t told_count = -1;
-static const char *fault;
 static bool absent;
 static unsigned char uuid[16];
-static char fault_kind[16];
-static uint64_t address;
-uintptr_t hal_ram_offset = 0x200000;
 
 void hal_console_log(const void *data, size_t len) { printf("log %.*s", (int)len, (const char *)data); }
 
@@ -47,54 +39,44 @@ _Noreturn void hal_panic(const char *fmt, ...) {
     exit(1);
 }
 
-static void put(unsigned char *to, size_t room, size_t at, const void *data, size_t len) {
-    for (size_t i = 0; i < len && at + i < room; i++) {
-        to[at + i] = ((const unsigned char *)data)[i];
-    }
-}
-
-static void directory_to(unsigned char *to, size_t len) {
-    uint32_t count = __builtin_bswap32(told_count >= 0 ? (uint32_t)told_count : item_count);
-    put(to, len, 0, &count, 4);
-    for (unsigned i = 0; i < item_count; i++) {
-        fwcfg_file_t f = {__builtin_bswap32(items[i].size), __builtin_bswap16((uint16_t)items[i].key), 0, {0}};
-        memcpy(f.name, items[i].name, NAME_LEN);
-        put(to, len, 4 + i * sizeof(f), &f, sizeof(f));
-    }
-}
-
-static void transfer(volatile fwcfg_dma_t *dma) {
-    uint32_t control = __builtin_bswap32(dma->control), key = control >> DMA_KEY_SHIFT;
-    unsigned char *to = (unsigned char *)(__builtin_bswap64(dma->address) + hal_ram_offset);
-    size_t len = __builtin_bswap32(dma->length);
-    if (fetches++ == fault_at) {
-        dma->control = strcmp(fault, "error") == 0 ? __builtin_bswap32(DMA_ERROR) : dma->control;
-        return;
-    }
-    memset(to, 0, len);
-    if (key == KEY_UUID) {
-        put(to, len, 0, uuid, sizeof(uuid));
-    } else if (key == KEY_DIRECTORY) {
-        directory_to(to, len);
-    }
-    for (unsigned i = 0; i < item_count; i++) {
-        if (key == items[i].key) {
-            put(to, len, 0, items[i].data, items[i].len);
+// The bytes of an item; behind its end there are zeros.
+static size_t content(unsigned char *to, size_t room) {
+    size_t len = 0;
+    if (selected == KEY_SIGNATURE) {
+        len = (size_t)snprintf((char *)to, room, "%s", SIGNATURE);
+    } else if (selected == KEY_UUID) {
+        memcpy(to, uuid, len = sizeof(uuid));
+    } else if (selected == KEY_DIRECTORY) {
+        uint32_t count = __builtin_bswap32(told_count >= 0 ? (uint32_t)told_count : item_count);
+        memcpy(to, &count, len = sizeof(count));
+        for (unsigned i = 0; i < item_count; i++, len += sizeof(fwcfg_file_t)) {
+            fwcfg_file_t f = {__builtin_bswap32(items[i].size), __builtin_bswap16((uint16_t)items[i].key), 0, {0}};
+            memcpy(f.name, items[i].name, NAME_LEN);
+            memcpy(to + len, &f, sizeof(f));
         }
     }
-    dma->control = 0;
+    for (unsigned i = 0; i < item_count; i++) {
+        if (selected == items[i].key && len == 0) {
+            memcpy(to, items[i].data, len = items[i].len);
+        }
+    }
+    return len;
 }
 
-static void fake_out32(uint16_t port, uint32_t v) {
-    if (port == PORT_DMA_HIGH) {
-        address = (uint64_t)__builtin_bswap32(v) << 32;
-    } else if (port == PORT_DMA_LOW) {
-        transfer((volatile fwcfg_dma_t *)((address | __builtin_bswap32(v)) + hal_ram_offset));
+static void fake_out16(uint16_t port, uint16_t v) {
+    if (port == PORT_SELECTOR && !absent) {
+        selected = v;
+        offset = 0;
+        fetches += v != KEY_SIGNATURE;
     }
 }
 
-static uint32_t fake_in32(uint16_t port) {
-    return port == PORT_DMA_HIGH && !absent ? __builtin_bswap32(DMA_SIGNATURE) : 0xffffffff;
+static void fake_ins8(uint16_t port, void *out, size_t n) {
+    static unsigned char item[1 << 20];
+    size_t len = content(item, sizeof(item));
+    for (size_t i = 0; i < n; i++, offset++) {
+        ((unsigned char *)out)[i] = port != PORT_DATA || absent ? 0xff : offset < len ? item[offset] : 0;
+    }
 }
 
 static void add(const talk_t *t) {
@@ -137,10 +119,6 @@ static void command(const talk_t *t) {
         memset(items[item_count - 1].name, 'x', NAME_LEN);
     } else if (talk_is(t, "count")) {
         told_count = (int64_t)talk_number(t, 1);
-    } else if (talk_is(t, "fault")) {
-        fault_at = (unsigned)talk_number(t, 1);
-        strncpy(fault_kind, t->word[2], sizeof(fault_kind) - 1);
-        fault = fault_kind;
     } else if (talk_is(t, "absent")) {
         absent = true;
     } else if (talk_is(t, "size")) {

@@ -102,14 +102,3 @@ def test_a_key_that_no_file_has(h: Harness, key: int) -> None:
 def test_a_name_without_an_end(h: Harness) -> None:
     h.do("endless", "x", "01")
     assert lines(h, "next", "", 8) == [f"log fw_cfg: log a file without a name or a placelog {BROKEN}", str(EIO)]
-
-
-@pytest.mark.parametrize("kind", ["error", "never"])
-@pytest.mark.parametrize("at", [0, 1])
-def test_a_transfer_that_fails(h: Harness, kind: str, at: int) -> None:
-    """The directory's, or the file's: from then on the device is dead, and nothing hangs."""
-    h.do("file", "opt/floe/secret/a", "01")
-    h.do("fault", at, kind)
-    assert lines(h, "read", "secret/a", 1)[-1] == str(EIO)
-    assert h.number("size", "secret/a") == EIO
-    assert h.number("fetches") == at + 1

@@ -104,6 +104,9 @@ static void far_return(void) {
     __asm__ volatile("leaq 1f(%%rip), %%rax; pushq $0x10; pushq %%rax; lretq; 1:" ::: "rax");
 }
 static void port_of_power(void) { hal_out16(0xd00, 0); }
+static void interrupt_controller(void) { hal_out8(0x20, 0); }
+static void interval_timer(void) { hal_out8(0x43, 0); }
+static void isa_dma(void) { hal_in8(0x08); }
 static void last_port(void) { hal_out8(0xffff, 0); }
 
 // popf leaves IOPL as it was and says nothing; what is seen of IF is the host's below some KVMs.
@@ -161,6 +164,9 @@ static const verb_t verbs[] = {
     {"invlpg", invlpg},
     {"far_return", far_return},
     {"port_of_power", port_of_power},
+    {"interrupt_controller", interrupt_controller},
+    {"interval_timer", interval_timer},
+    {"isa_dma", isa_dma},
     {"last_port", last_port},
     {"interrupts_on", interrupts_on},
     {"old_controllers", old_controllers},
