@@ -256,6 +256,21 @@ static void take_madt(const uint8_t *t, const uint8_t *end) {
     }
 }
 
+// Intel VT-d 3.3, clause 8: the first unit that is told.
+static void take_dmar(const uint8_t *t, const uint8_t *end) {
+    enum { DMAR_FIRST = 48, DRHD = 0, DRHD_SIZE = 16 };
+    for (const uint8_t *e = t + DMAR_FIRST; end - e >= DRHD_SIZE && boot_acpi.iommu == 0;) {
+        uint32_t kind = get32(e) & 0xffff, len = get32(e) >> 16;
+        if (kind == DRHD && len >= DRHD_SIZE && registers(get64(e + 8), HAL_PAGE_SIZE)) {
+            boot_acpi.iommu = get32(e + 8) / HAL_PAGE_SIZE * HAL_PAGE_SIZE;
+        }
+        if (len < 4 || end - e < (ptrdiff_t)len) {
+            break;
+        }
+        e += len;
+    }
+}
+
 static void take_tables(uint64_t list, unsigned width) {
     const uint8_t *end, *t = table(list, width == 8 ? "XSDT" : "RSDT", &end);
     if (t == NULL) {
@@ -268,6 +283,8 @@ static void take_tables(uint64_t list, unsigned width) {
             take_fadt(found, found_end);
         } else if ((found = table(at, "APIC", &found_end)) != NULL) {
             take_madt(found, found_end);
+        } else if ((found = table(at, "DMAR", &found_end)) != NULL) {
+            take_dmar(found, found_end);
         }
     }
 }

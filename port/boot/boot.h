@@ -42,6 +42,7 @@ typedef struct {
     uint32_t sleep_control;                  // register that ends the VM
     uint8_t sleep_type;                      // and what for
     uint32_t pci_config, pci_start, pci_end; // configuration space; memory for BARs, the last byte included
+    uint32_t iommu;                          // its registers, of HAL_PAGE_SIZE
     unsigned ioapic_count, virtio_count;
     boot_registers_t ioapic[BOOT_IOAPIC_MAX], virtio[BOOT_VIRTIO_MAX]; // there is one I/O APIC at least
 } boot_acpi_t;
@@ -74,6 +75,15 @@ _Noreturn void hal_fault_entry(void); // panic.c: from ring 0, on the panic's st
 // Build the final page tables behind the image, give them to the monitor and go on in boot_go_on(), at the addresses
 // that they have. Takes its memory from boot_ram[0]. arena_pages: pages to set aside for native code.
 _Noreturn void boot_paging(size_t arena_pages);
+
+// A page for tables, zeroed, which ring 3 loses with the lock.
+uint64_t *boot_new_table(void);
+
+// Where boot_acpi.iommu is 0 these do nothing. Let devices reach the physical [start, end), and have the IOMMU, from
+// start() on, keep them from all else; PANIC if it does not.
+enum { BOOT_DMA_READ = 1, BOOT_DMA_WRITE = 2, BOOT_DMA_BOTH = 3 };
+void boot_iommu_map(uint64_t start, uint64_t end, unsigned rights);
+void boot_iommu_start(void);
 
 // Move the image's addresses, switch to the tables, with these bits of CR4 besides.
 _Noreturn void boot_enter(uint64_t pml4, uint64_t cr4);

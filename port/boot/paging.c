@@ -31,20 +31,21 @@
 #define GIB (1ull << 30)
 #define MMIO_START 0xc0000000ull
 #define MMIO_END 0x100000000ull
+#define HPET 0xfed00000ull
 #define XEN_PAGES_START \
     0xfeff8000ull // pages that Xen shares with a guest: memory, not registers (its hvm_info_table.h)
 #define XEN_PAGES_END 0xff000000ull
 #define PML4E_SPAN (512 * GIB)
 #define RAM_MAX PML4E_SPAN
 
-enum { ENTRIES = 512, FIXED_TABLES = 31 };
+enum { ENTRIES = 512, FIXED_TABLES = 31, IOMMU_TABLES = 12 };
 
 extern char boot_guard0[], boot_guard1[];
 uint64_t boot_arena_start, boot_arena_end;
 
 static uint64_t pool_next, pool_end;
 
-static uint64_t *new_table(void) {
+uint64_t *boot_new_table(void) {
     hal_assert(pool_next < pool_end);
     uint64_t *t = (uint64_t *)pool_next;
     pool_next += HAL_PAGE_SIZE;
@@ -54,7 +55,7 @@ static uint64_t *new_table(void) {
 
 static uint64_t *table_at(uint64_t *entry) {
     if (!(*entry & PTE_PRESENT)) {
-        *entry = (uint64_t)new_table() | PTE_PRESENT | PTE_WRITE | PTE_USER;
+        *entry = (uint64_t)boot_new_table() | PTE_PRESENT | PTE_WRITE | PTE_USER;
     }
     return (uint64_t *)(*entry & PTE_ADDR);
 }
@@ -68,7 +69,7 @@ static uint64_t *pte_of(uint64_t *pml4, uint64_t a) {
     uint64_t *pde = pde_of(pml4, a);
     if (*pde & PTE_LARGE) { // split: the small pages take over the large one's rights
         uint64_t base = *pde & PTE_ADDR, prot = *pde & ~(PTE_ADDR | PTE_LARGE);
-        uint64_t *pt = new_table();
+        uint64_t *pt = boot_new_table();
         for (unsigned i = 0; i < ENTRIES; i++) {
             pt[i] = (base + i * (uint64_t)HAL_PAGE_SIZE) | prot;
         }
@@ -121,9 +122,9 @@ static void map_arena(uint64_t *pml4, size_t pages) {
     if (pages == 0 || start + 2 * size > boot_ram[0].end) {
         return;
     }
-    uint64_t *first = new_table();
+    uint64_t *first = boot_new_table();
     for (uint64_t a = start; a < start + size; a += MIB2) {
-        uint64_t *pt = a == start ? first : new_table();
+        uint64_t *pt = a == start ? first : boot_new_table();
         for (unsigned i = 0; i < ENTRIES; i++) {
             pt[i] = (a + i * (uint64_t)HAL_PAGE_SIZE) | PROT_RW;
         }
@@ -155,13 +156,31 @@ static uint64_t cr4_hardening(void) {
            (r[2] & BIT64(CPUID_UMIP_BIT) ? BIT64(CR4_UMIP_BIT) : 0);
 }
 
-// The tables themselves, which may take some more.
+static uint64_t first_page(boot_ram_t file) { return file.start & ~(uint64_t)(HAL_PAGE_SIZE - 1); }
+
+// What ring 3 may write devices may, and what it may read, but for code and the arena's pages, which become code.
+static void map_for_devices(void) {
+    boot_iommu_map((uint64_t)link_rodata, (uint64_t)link_monitor, BOOT_DMA_READ);
+    boot_iommu_map((uint64_t)link_data, (uint64_t)link_monitor_ro, BOOT_DMA_BOTH);
+    boot_iommu_map((uint64_t)link_end, (uint64_t)link_end + floe_app.appended, BOOT_DMA_READ);
+    for (unsigned i = 0; i < boot_module_count; i++) {
+        boot_iommu_map(first_page(boot_module[i]), boot_module[i].end, BOOT_DMA_READ);
+    }
+    for (unsigned i = 0; i < boot_ram_count; i++) {
+        boot_iommu_map(boot_ram[i].start, boot_ram[i].end, BOOT_DMA_BOTH);
+    }
+    boot_iommu_start();
+}
+
+// The tables themselves, which may take some more. What is left is RAM; but devices do not reach it.
 static void map_tables(uint64_t *pml4, uint64_t start) {
     for (uint64_t a = start; a < pool_next; a += HAL_PAGE_SIZE) {
         *pte_of(pml4, a + hal_ram_offset) = 0;
         *pte_of(pml4, a) = a | PROT_MONITOR_RW;
     }
-    boot_ram[0].start = pool_next;
+    if (boot_acpi.iommu == 0) {
+        boot_ram[0].start = pool_next;
+    }
 }
 
 static void move_up(boot_ram_t *r, unsigned count) {
@@ -174,12 +193,13 @@ static void move_up(boot_ram_t *r, unsigned count) {
 _Noreturn void boot_paging(size_t arena_pages) {
     uint64_t ram_end = boot_ram[boot_ram_count - 1].end;
     hal_assert(ram_end <= RAM_MAX);
-    uint64_t tables = FIXED_TABLES + (floe_app.appended != 0) + 2 * (boot_ram_count + boot_module_count) +
-                      (ram_end + GIB - 1) / GIB + arena_pages / ENTRIES + 1;
+    uint64_t of_ram = 2 * (boot_ram_count + boot_module_count) + (ram_end + GIB - 1) / GIB;
+    uint64_t tables = FIXED_TABLES + (floe_app.appended != 0) + of_ram + arena_pages / ENTRIES + 1 +
+                      (boot_acpi.iommu != 0 ? IOMMU_TABLES + of_ram : 0);
     uint64_t pool_start = pool_next = boot_ram[0].start;
     pool_end = pool_start + tables * HAL_PAGE_SIZE;
     hal_assert(pool_end < boot_ram[0].end);
-    uint64_t *pml4 = new_table();
+    uint64_t *pml4 = boot_new_table();
     for (unsigned i = 0; i < boot_ram_count; i++) {
         map(pml4, boot_ram[i].start, boot_ram[i].end, hal_ram_offset, PROT_RW);
     }
@@ -191,15 +211,19 @@ _Noreturn void boot_paging(size_t arena_pages) {
         }
     }
     map(pml4, mmio_start, MMIO_END, 0, PROT_MMIO);
+    if (boot_acpi.iommu != 0) { // the timer's interrupts are writes to wherever it is told to, past the IOMMU
+        map(pml4, boot_acpi.iommu, boot_acpi.iommu + HAL_PAGE_SIZE, 0, 0);
+        map(pml4, HPET, HPET + HAL_PAGE_SIZE, 0, 0);
+    }
     if (hal_cpu_hypervisor() == HAL_HV_XEN) {
         map(pml4, XEN_PAGES_START, XEN_PAGES_END, 0, PROT_RW);
     }
     for (unsigned i = 0; i < boot_module_count; i++) {
-        uint64_t first_page = boot_module[i].start & ~(uint64_t)(HAL_PAGE_SIZE - 1);
-        map(pml4, first_page, boot_module[i].end, hal_ram_offset, PROT_R);
+        map(pml4, first_page(boot_module[i]), boot_module[i].end, hal_ram_offset, PROT_R);
     }
     map_image(pml4);
     map_arena(pml4, arena_pages);
+    map_for_devices();
     map_tables(pml4, pool_start);
     move_up(boot_ram, boot_ram_count);
     move_up(boot_module, boot_module_count);

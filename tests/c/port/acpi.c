@@ -18,6 +18,9 @@ static void print(uint64_t rsdp) {
     boot_acpi_read(rsdp);
     const boot_acpi_t *a = &boot_acpi;
     printf("button %x %x %x %u\n", a->button, a->button_enable, a->button_events, a->button_gsi);
+    if (a->iommu != 0) {
+        printf("iommu %x\n", a->iommu);
+    }
     for (unsigned port = 0; port < MONITOR_PORTS; port++) {
         if ((monitor_ports[port / 8] & 1u << port % 8) == 0) {
             printf("port %x\n", port);

@@ -16,7 +16,7 @@ from tests.c.support.harness import Harness
 from tests.c.support.port_programs import build
 
 LOW, HIGH, RAM, PAGE = 0x10000000, 0x50000000, 0x20000000, 4096
-RSDP, LIST, FADT, MADT, DSDT = (LOW + n * 0x10000 for n in range(5))
+RSDP, LIST, FADT, MADT, DSDT, DMAR = (LOW + n * 0x10000 for n in range(6))
 ROOM = 0x8000
 IOAPIC = "ioapic fec00000 0"
 NOTHING = ["button 0 0 0 0", "sleep 0 0", "pci 0 0 0", IOAPIC]
@@ -121,6 +121,7 @@ class Machine:
     dsdt: bytes = field(default_factory=lambda: table(b"DSDT", MICROVM))
     fadt: bytes = field(default_factory=lambda: fadt(sleep=0xFEA00200, flags=1 << 20))
     madt: bytes = field(default_factory=lambda: table(b"APIC", TWO))
+    dmar: bytes = b""
     wide: bool = True
     listing: bytes | None = None
     rsdp: bytes | None = None
@@ -137,7 +138,7 @@ class Machine:
             return at[where]
 
         dsdt = put(DSDT, self.dsdt)
-        for where, raw in ((FADT, self.fadt), (MADT, self.madt)):
+        for where, raw in ((FADT, self.fadt), (MADT, self.madt), *([(DMAR, self.dmar)] if self.dmar else [])):
             if raw[:4] == b"FACP" and raw[40:44] == struct.pack("<I", DSDT):
                 raw = table(b"FACP", raw[36:40] + struct.pack("<I", dsdt) + raw[44:])
             entries.append(put(where, raw))
@@ -155,6 +156,32 @@ class Machine:
 @pytest.mark.parametrize("wide", [True, False])
 def test_a_microvm(h: Harness, wide: bool) -> None:
     assert Machine(wide=wide).read(h) == FOUND
+
+
+def unit(base: int, length: int = 16) -> bytes:
+    return struct.pack("<HHBBHQ", 0, length, 1, 0, 0, base)
+
+
+OTHER = struct.pack("<HHI", 2, 8, 0)  # a structure that is of no interest
+DMARS: list[tuple[bytes, list[str]]] = [
+    (unit(0xFED90000), ["iommu fed90000"]),
+    (OTHER + unit(0xFED90000) + unit(0xFED91000), ["iommu fed90000"]),
+    (unit(0xFED90123), ["iommu fed90000"]),
+    (unit(0x1000) + unit(0xFED90000), ["iommu fed90000"]),  # registers do not lie there
+    (unit(0x1_FED9_0000), []),
+    (unit(0xFED90000)[:15], []),
+    (unit(0xFED90000, 8), []),
+    (struct.pack("<HH", 2, 0) + unit(0xFED90000), []),
+    (struct.pack("<HHI", 2, 0xFFFF, 0) + unit(0xFED90000), []),
+    (b"", []),
+]
+
+
+@pytest.mark.parametrize(("body", "said"), DMARS)
+def test_an_iommu(h: Harness, body: bytes, said: list[str]) -> None:
+    found = Machine(dmar=table(b"DMAR", bytes(12) + body)).read(h)
+    assert [line for line in found if line.startswith("iommu")] == said
+    assert [line for line in found if not line.startswith("iommu")] == FOUND
 
 
 PORTS = ["port 600", "port 601", "port 602", "port 603"]  # opened to ring 3

@@ -19,7 +19,8 @@ from floe.spec.vmspec import VmSpec, Wires, capture_files, for_paste
 
 QEMU = "qemu-system-x86_64"
 CHOICE = "FLOE_QEMU"  # the environment's word for another one than PATH has
-MACHINES = ("microvm", "q35", "pc")
+IOMMU = "q35-iommu"  # q35, and an IOMMU by which the guest keeps devices to its data (port/boot/iommu.c)
+MACHINES = ("microvm", "q35", "pc", IOMMU)
 FIRMWARE = "qboot.rom"  # PVH without a BIOS's start-up time; part of Debian's qemu-system-data
 
 # What the machine need not have costs start time. rtc=auto: a KVM guest reads the host's clock through kvmclock,
@@ -29,13 +30,24 @@ _MACHINE = {
     "q35": "q35,usb=off,sata=off,smbus=off,vmport=off,hpet=off",
     "pc": "pc,usb=off,vmport=off,hpet=off",
 }
+_MACHINE[IOMMU] = _MACHINE["q35"]
 _VERSION_S = 10.0
-_RAM = {"microvm": "microvm.ram", "q35": "pc.ram", "pc": "pc.ram"}  # the name of the memory that a machine makes itself
+_RAM = {
+    "microvm": "microvm.ram",
+    "q35": "pc.ram",
+    "pc": "pc.ram",
+    IOMMU: "pc.ram",
+}  # the name of the memory that a machine makes itself
 _SAME_NAME = "x-use-canonical-path-for-ramblock-id=off"  # in a migration it is known by that name too
 _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 _SANDBOX_HELPED = "on,obsolete=deny,resourcecontrol=deny"
 _HEADS = 128  # bytes: a frame's Ethernet, IPv4 and TCP headers are in them
-_MAX_DEVICES = {"microvm": 8, "q35": 16, "pc": 16}  # what the machine has room for; VIRTIO_DEV_MAX in virtio.h
+_MAX_DEVICES = {
+    "microvm": 8,
+    "q35": 16,
+    "pc": 16,
+    IOMMU: 16,
+}  # what the machine has room for; VIRTIO_DEV_MAX in virtio.h
 
 
 @dataclass(frozen=True)
@@ -129,6 +141,8 @@ def command_line(spec: VmSpec, endpoints: Endpoints, files: list[str] | None = N
     # A reset ends QEMU: vm.py tells one that was asked for from a crash, and starts QEMU again for the former.
     argv += ["-no-reboot", "-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
     argv += ["-chardev", endpoints.serial, "-serial", "chardev:serial"]
+    if spec.machine == IOMMU:  # before the devices that it is for
+        argv += ["-device", "intel-iommu", "-global", "virtio-device.iommu_platform=on"]
     # QEMU drops what the reader of a virtconsole is too slow for, and discards what is sent to a closed virtserialport.
     ports, port = (2, "virtserialport,nr=1,name=floe.console") if endpoints.lossless else (1, "virtconsole")
     argv += ["-chardev", endpoints.console, *_virtio(spec.machine, "serial", f"max_ports={ports}")]
@@ -148,7 +162,7 @@ def command_line(spec: VmSpec, endpoints: Endpoints, files: list[str] | None = N
     first_user = next((i for i, card in enumerate(spec.cards) if card.kind == "user"), -1)
     for index, card in enumerate(spec.cards):
         forwards = spec.forwards if index == first_user else ()
-        captured, vhost = spec.capture is not None, spec.accel == "kvm"
+        captured, vhost = spec.capture is not None, spec.accel == "kvm" and spec.machine != IOMMU
         argv += ["-netdev", words.netdev(card, index, forwards, vhost=vhost, captured=captured)]
         argv += _virtio(spec.machine, "net", f"netdev=net{index}" + (f",mac={card.mac}" if card.mac else ""))
     argv += ["-uuid", spec.uuid] if spec.uuid else []

@@ -11,7 +11,8 @@ import os
 
 _ALIGNED = 2 << 20  # where QEMU lets a guest's memory begin
 _HIGH = 4 << 30  # where a guest has what does not fit below its devices
-_FITS = {"q35": (0xB0000000, 0x80000000)}  # less than this is in one piece; else so much is below the devices
+_Q35 = (0xB0000000, 0x80000000)
+_FITS = {"q35": _Q35, "q35-iommu": _Q35}  # less than this is in one piece; else so much is below the devices
 _FITS_ELSEWHERE = (0xE0000000, 0xC0000000)
 
 
