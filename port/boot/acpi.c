@@ -18,6 +18,7 @@
 #define PCI_CONFIG_SIZE (256ull << 20) // of all buses
 #define PTE_LARGE_USER_WRITE 0x87ull
 #define PTE_USER_WRITE 7ull
+#define PTE_LARGE_UNCACHED 0x9full // with PWT and PCD
 
 enum { TABLE_HEADER = 36, TABLE_MAX = 1 << 20, DEVICE_NAME = 4, ENTRIES = 512 };
 enum { // 5.2.9
@@ -71,6 +72,14 @@ static bool reach(uint64_t at, uint64_t len) {
         }
     }
     return true;
+}
+
+volatile void *boot_reach(uint64_t registers) {
+    uint64_t *pd = boot_new_table();
+    pd[registers / MIB2 % ENTRIES] = registers / MIB2 * MIB2 | PTE_LARGE_UNCACHED;
+    boot_pdpt[registers / GIB] = (uint64_t)pd | PTE_USER_WRITE;
+    hal_mb(); // the entries before the first use of what they map
+    return (volatile void *)registers;
 }
 
 static bool sums_up(const uint8_t *p, size_t len) {

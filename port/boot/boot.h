@@ -49,6 +49,9 @@ typedef struct {
 extern boot_acpi_t boot_acpi;
 void boot_acpi_read(uint64_t rsdp);
 
+// A device's registers, until the boot page tables go; once, and none of a GiB with tables that ACPI has.
+volatile void *boot_reach(uint64_t registers);
+
 // Stack of the interpreter, and that of a panic.
 extern char boot_stack_bottom[], boot_stack_top[], boot_panic_stack_top[];
 

@@ -18,8 +18,6 @@ enum { CAP = 0x08, ECAP = 0x10, GCMD = 0x18, GSTS = 0x1c, RTADDR = 0x20, CCMD = 
 #define FORGET_ALL_PAGES (BIT64(63) | BIT64(60))
 #define BUSY BIT64(63)
 #define ENTRY_LARGE 0x80ull
-#define PTE_LARGE_UNCACHED 0x9full // of the processor's tables: with PWT and PCD
-#define PTE_USER_WRITE 7ull
 #define CONTEXT_39_BITS 1ull
 #define CONTEXT_DOMAIN (1ull << 8)
 #define DONE_CYCLES (1ull << 32)
@@ -31,13 +29,11 @@ enum { ENTRIES = 512 };
 static volatile char *registers;
 static uint64_t *top; // of three levels, by 9 bits of an address each
 
-extern uint64_t boot_pdpt[ENTRIES]; // entry.S
-
 static uint64_t read64(unsigned at) { return *(volatile uint64_t *)(registers + at); }
 static void write64(unsigned at, uint64_t v) { *(volatile uint64_t *)(registers + at) = v; }
 
 // Without an answer there is no going on: devices would reach everything.
-static void command(uint32_t bit) {
+static void tell(uint32_t bit) {
     uint64_t begin = hal_clock_cycles();
     *(volatile uint32_t *)(registers + GCMD) = bit;
     while ((*(volatile uint32_t *)(registers + GSTS) & bit) == 0) {
@@ -53,16 +49,7 @@ static void forget(unsigned at, uint64_t what) {
     }
 }
 
-// On the boot page tables, which go with them.
-static void reach_registers(uint64_t base) {
-    uint64_t *pd = boot_new_table();
-    pd[base / MIB2 % ENTRIES] = base / MIB2 * MIB2 | PTE_LARGE_UNCACHED;
-    boot_pdpt[base / GIB] = (uint64_t)pd | PTE_USER_WRITE;
-    hal_mb(); // the entries before the first use of what they map
-    registers = (volatile char *)base;
-}
-
-static uint64_t *below(uint64_t *entry) {
+static uint64_t *dma_table(uint64_t *entry) {
     if (*entry == 0) {
         *entry = (uint64_t)boot_new_table() | BOOT_DMA_READ | BOOT_DMA_WRITE;
     }
@@ -74,12 +61,12 @@ void boot_iommu_map(uint64_t start, uint64_t end, unsigned rights) {
         if (top == NULL) {
             top = boot_new_table();
         }
-        uint64_t *large = &below(&top[a / GIB])[a / MIB2 % ENTRIES];
+        uint64_t *large = &dma_table(&top[a / GIB])[a / MIB2 % ENTRIES];
         if (a % MIB2 == 0 && end - a >= MIB2 && *large == 0) {
             *large = a | rights | ENTRY_LARGE;
             a += MIB2;
         } else {
-            below(large)[a / HAL_PAGE_SIZE % ENTRIES] = a | rights;
+            dma_table(large)[a / HAL_PAGE_SIZE % ENTRIES] = a | rights;
             a += HAL_PAGE_SIZE;
         }
     }
@@ -89,7 +76,7 @@ void boot_iommu_start(void) {
     if (boot_acpi.iommu == 0) {
         return;
     }
-    reach_registers(boot_acpi.iommu);
+    registers = boot_reach(boot_acpi.iommu);
     hal_assert((read64(CAP) & (CAP_39_BITS | CAP_LARGE)) == (CAP_39_BITS | CAP_LARGE));
     uint64_t *root = boot_new_table(), *context = boot_new_table();
     for (unsigned i = 0; i < ENTRIES; i += 2) { // all functions of all buses see the same
@@ -99,8 +86,8 @@ void boot_iommu_start(void) {
     }
     hal_mb();
     write64(RTADDR, (uint64_t)root);
-    command((uint32_t)GCMD_ROOT);
+    tell((uint32_t)GCMD_ROOT);
     forget(CCMD, FORGET_ALL);
     forget((unsigned)(read64(ECAP) >> 8 & 0x3ff) * 16 + IOTLB, FORGET_ALL_PAGES);
-    command((uint32_t)GCMD_TRANSLATE);
+    tell((uint32_t)GCMD_TRANSLATE);
 }

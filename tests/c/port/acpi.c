@@ -11,6 +11,7 @@
 uint64_t boot_pdpt[ENTRIES] = {7};
 boot_ram_t boot_ram[BOOT_RAM_MAX];
 unsigned boot_ram_count;
+uint64_t *boot_new_table(void) { abort(); }
 uint8_t monitor_ports[MONITOR_PORTS / 8];
 
 static void print(uint64_t rsdp) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // port/boot/boot.c and paging.c run whole on the host: from a PVH start info to the tables that the monitor would
 // get. RAM is identity mapped here too, as far as the tables go. Commands: ram ADDR SIZE TYPE; module ADDR SIZE;
-// cmdline HEX; appended BYTES, behind the image; offset BYTES; boot ARENA_PAGES;
-// xen MAKER (the second word of CPUID leaf 0): Xen runs this VM; cpuid LEAVES EBX ECX, of leaf 7.
+// cmdline HEX; appended BYTES, behind the image; offset BYTES; boot ARENA_PAGES; iommu CAPABILITIES ANSWERS: the machine
+// has one, with this register, which does what it is told to, or not (0); xen MAKER (the second word of CPUID leaf 0): Xen runs this VM; cpuid LEAVES EBX ECX, of leaf 7.
 
 #include "talk.h"
 
@@ -20,7 +20,14 @@ static uint64_t locked_pml4, locked_cr4;
 #include "boot/boot.c"
 #include "boot/paging.c"
 #undef main
+#undef MIB2
+#undef GIB
+#define ENTRIES DMA_ENTRIES
+#include "boot/iommu.c"
+#undef ENTRIES
 
+enum { IOMMU_AT = 0xfed90000, IOTLB_AT = 0x100 };
+static uint64_t iommu[HAL_PAGE_SIZE / 8]; // its registers
 enum { MAP_START = 0x110000, MAP_END = 0x30000000, ENTRIES_MAX = 64 };
 
 uintptr_t hal_ram_offset;
@@ -44,7 +51,21 @@ _Noreturn void boot_enter(uint64_t pml4, uint64_t cr4) {
     boot_go_on(0);
 }
 
+boot_acpi_t boot_acpi;
+static bool answers;
+volatile void *boot_reach(uint64_t at) { return at == IOMMU_AT ? iommu : NULL; }
 void boot_acpi_read(uint64_t rsdp) { (void)rsdp; }
+
+// The IOMMU has done what it was told to whenever somebody looks at the time.
+uint64_t hal_clock_cycles(void) {
+    static uint64_t now;
+    if (boot_acpi.iommu != 0 && answers) {
+        *(uint32_t *)(registers + GSTS) |= *(uint32_t *)(registers + GCMD);
+        *(uint64_t *)(registers + CCMD) &= ~BUSY;
+        *(uint64_t *)(registers + IOTLB_AT + IOTLB) &= ~BUSY;
+    }
+    return now += 1 << 30;
+}
 
 void hal_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t r[4]) {
     memset(r, 0, 16);
@@ -142,6 +163,46 @@ static void walk(uint64_t *pml4) {
     flush(&r);
 }
 
+// What any device of any bus reaches, page by page.
+static void walk_dma(void) {
+    uint64_t *root = *(uint64_t **)(registers + RTADDR), *context = (uint64_t *)(root[0] & PTE_ADDR);
+    printf("table %llx\ntable %llx\n", (unsigned long long)(uintptr_t)root, (unsigned long long)(uintptr_t)context);
+    for (unsigned i = 0; i < ENTRIES; i += 2) {
+        if (root[i] != root[0] || root[i + 1] != 0 || context[i] != context[0] || context[i + 1] != 0x101) {
+            printf("another function %u\n", i / 2);
+        }
+    }
+    range_t r = {0};
+    uint64_t *levels = (uint64_t *)(context[0] & PTE_ADDR);
+    printf("table %llx\n", (unsigned long long)(uintptr_t)levels);
+    for (uint64_t g = 0; g < ENTRIES; g++) {
+        uint64_t *pd = levels[g] != 0 ? below(levels[g] | 7) : NULL;
+        for (uint64_t i = 0; pd != NULL && i < ENTRIES; i++) {
+            uint64_t *pt = pd[i] == 0 || (pd[i] & PTE_LARGE) ? &pd[i] : below(pd[i] | 7);
+            bool large = pt == &pd[i];
+            for (uint64_t k = 0; k < (large ? 1 : ENTRIES); k++) {
+                uint64_t at = g * GIB + i * MIB2 + k * HAL_PAGE_SIZE, rights = pt[k] & BOOT_DMA_BOTH;
+                if (rights != 0 && (pt[k] & PTE_ADDR) != at) {
+                    printf("elsewhere %llx\n", (unsigned long long)at);
+                }
+                for (uint64_t n = 0; rights != 0 && n < (large ? ENTRIES : 1); n++) {
+                    uint64_t page = at + n * HAL_PAGE_SIZE;
+                    if (r.end != page || r.flags != rights) {
+                        if (r.end > r.start) {
+                            printf("dma %llx %llx %llx\n", (unsigned long long)r.start, (unsigned long long)r.end,
+                                   (unsigned long long)r.flags);
+                        }
+                        r = (range_t){page, page, rights};
+                    }
+                    r.end = page + HAL_PAGE_SIZE;
+                }
+            }
+        }
+    }
+    printf("dma %llx %llx %llx\n", (unsigned long long)r.start, (unsigned long long)r.end, (unsigned long long)r.flags);
+    printf("translates %x\n", *(uint32_t *)(registers + GSTS));
+}
+
 static void boot(size_t arena_pages) {
     fake_app.arena_pages = arena_pages;
     info.memmap = (uint64_t)(uintptr_t)memmap;
@@ -156,6 +217,9 @@ static void boot(size_t arena_pages) {
     }
     printf("x87 %x\n", x87_of_main);
     walk((uint64_t *)locked_pml4);
+    if (boot_acpi.iommu != 0) {
+        walk_dma();
+    }
     for (unsigned i = 0; i < boot_ram_count; i++) {
         printf("free %llx %llx\n", (unsigned long long)boot_ram[i].start, (unsigned long long)boot_ram[i].end);
     }
@@ -180,6 +244,11 @@ static void command(const talk_t *t) {
         fake_app.appended = talk_number(t, 1);
     } else if (talk_is(t, "offset")) {
         hal_ram_offset = talk_number(t, 1);
+    } else if (talk_is(t, "iommu")) {
+        boot_acpi.iommu = IOMMU_AT;
+        iommu[CAP / 8] = talk_number(t, 1);
+        iommu[ECAP / 8] = IOTLB_AT / 16 << 8;
+        answers = talk_number(t, 2) != 0;
     } else if (talk_is(t, "xen")) {
         xen_maker = (uint32_t)talk_number(t, 1);
     } else if (talk_is(t, "cpuid")) {

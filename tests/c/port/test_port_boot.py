@@ -85,6 +85,8 @@ class Tables:
     maps: list[tuple[int, int, int]] = field(default_factory=list)
     low: list[tuple[int, int, int]] = field(default_factory=list)
     tables: list[int] = field(default_factory=list)
+    dma: list[tuple[int, int, int]] = field(default_factory=list)
+    translates: int = 0
     free: Regions = field(default_factory=list)
     arena: tuple[int, int, int] = (0, 0, 0)
     total: int = 0
@@ -114,7 +116,7 @@ def boot(h: Harness, regions: Regions, *, modules: Regions = (), arena_pages: in
     t = Tables(offset)
     for line in h.do("boot", arena_pages).split("\n"):
         word, *rest = line.split(" ")
-        if word in ("map", "table", "free", "arena", "total", "hypercalls", "x87", "cr4"):
+        if word in ("map", "dma", "table", "free", "arena", "total", "hypercalls", "x87", "cr4", "translates"):
             numbers = [int(n, 16) for n in rest]
         if word == "map":
             start, end, rights = numbers
@@ -122,6 +124,8 @@ def boot(h: Harness, regions: Regions, *, modules: Regions = (), arena_pages: in
                 t.low.append((start, end, rights))
             if not offset or start >= MOVED:
                 t.maps.append((start - offset, end - offset, rights))
+        elif word == "dma":
+            t.dma.append((numbers[0], numbers[1], numbers[2]))
         elif word == "table":
             t.tables.append(numbers[0])
         elif word == "free":
@@ -129,7 +133,7 @@ def boot(h: Harness, regions: Regions, *, modules: Regions = (), arena_pages: in
         elif word == "arena":
             moved = offset if numbers[1] else 0
             t.arena = (numbers[0] - moved, numbers[1] - moved, numbers[2])
-        elif word in ("hypercalls", "total", "x87", "cr4"):
+        elif word in ("hypercalls", "total", "x87", "cr4", "translates"):
             setattr(t, word, numbers[0])
         else:
             t.complaints.append(line)
@@ -169,7 +173,10 @@ def check(t: Tables, regions: Regions) -> None:
         if rights & UNCACHED:
             assert a >= 3 * GIB and b <= 4 * GIB and rights == MMIO
             assert not any(x < b and a < y for x, y in regions)
-    assert t.rights(0xFEB00000, 4 * GIB, low=True) == {MMIO, RW} if t.hypercalls else {MMIO}
+    assert t.rights(0xFEB00000, 0xFED00000, low=True) == {MMIO}
+    assert t.rights(0xFEDA0000, 4 * GIB, low=True) == ({MMIO, RW} if t.hypercalls else {MMIO})
+    assert t.rights(0xFED00000, 0xFED01000, low=True) == ({0} if t.dma else {MMIO})  # the HPET
+    assert t.rights(0xFED90000, 0xFED91000, low=True) == ({0} if t.dma else {MMIO})  # the IOMMU
     assert t.total == sum(end - start for start, end in regions)
 
 
@@ -249,6 +256,51 @@ def test_under_xen_its_pages_are_memory(h: Harness, maker: bytes, instruction: i
     assert t.hypercalls == instruction
     assert t.rights(0xFEFF8000, 0xFF000000, low=True) == {RW}
     assert t.rights(0xFEE00000, 0xFEE01000, low=True) == {MMIO}
+
+
+CAPABLE = 1 << 9 | 1 << 34
+
+
+def reached(t: Tables, start: int, end: int) -> set[int]:
+    """What devices may do with pages of [start, end): 1 reads, 2 writes; 0 where they come no way."""
+    found, covered = set(), 0
+    for a, b, rights in t.dma:
+        if a < end and start < b:
+            found.add(rights)
+            covered += min(b, end) - max(a, start)
+    return found if covered == end - start else found | {0}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize("arena_pages", [0, 1024])
+@pytest.mark.parametrize("offset", OFFSETS[:3])
+def test_devices_behind_an_iommu(h: Harness, name: str, arena_pages: int, offset: int) -> None:
+    """They write free RAM and data, read constants, and nothing else."""
+    regions = LAYOUTS[name]
+    h.do("iommu", CAPABLE, 1)
+    h.do("appended", 2 * PAGE)
+    file = (LINK["link_end"] + 2 * PAGE, LINK["link_end"] + 3 * PAGE)
+    t = boot(h, regions, modules=[file], arena_pages=arena_pages, offset=offset)
+    check(t, regions)
+    assert t.translates == 1 << 31 | 1 << 30 or t.translates == 1 << 31
+    for start, end in t.free:
+        assert start == end or reached(t, start, end) == {3}
+    for start, end, rights in IMAGE:
+        assert reached(t, start, end) == {3 if rights == RW else 1 if rights == R and start < LINK["link_data"] else 0}
+    assert reached(t, LINK["link_end"], LINK["link_end"] + 2 * PAGE) == reached(t, *file) == {1}
+    if t.arena[1] > t.arena[0]:
+        assert reached(t, *t.arena[:2]) == {0}
+    assert all(reached(t, table, table + PAGE) == {0} for table in t.tables)
+    writable = sum(end - start for start, end, rights in t.dma if rights & 2)
+    free = sum(end - start for start, end in t.free)
+    assert writable == free + LINK["link_monitor_ro"] - LINK["link_data"]  # and guards, which hold nothing
+
+
+@pytest.mark.parametrize(("capabilities", "answers"), [(CAPABLE, 0), (1 << 9, 1), (1 << 34, 1), (0, 1)])
+def test_an_iommu_that_does_not_serve_is_a_panic(h: Harness, capabilities: int, answers: int) -> None:
+    h.do("iommu", capabilities, answers)
+    t = boot(h, LAYOUTS["256 MiB"])
+    assert len(t.complaints) == 1 and t.complaints[0].startswith("PANIC")
 
 
 SMEP, UMIP = 1 << 20, 1 << 11  # of CR4

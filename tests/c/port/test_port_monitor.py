@@ -373,13 +373,17 @@ def test_segments(h: Harness) -> None:
 
 
 def test_task_state(h: Harness) -> None:
-    """Stacks of ring 0, the one for a double fault; ports up to 0xcff are ring 3's, and no other (SDM vol. 1, 19.5.2)."""
+    """Stacks of ring 0, the one for a double fault; the ports that drivers use are ring 3's (SDM vol. 1, 19.5.2)."""
     found = tables(h)
     tss, idt = bytes.fromhex(found["tss"][0]), int(found["idt"][0], 16)
     word = [int.from_bytes(tss[at : at + 8], "little") for at in range(4, 0x64, 8)]
     assert word[:5] == [idt - PAGE, 0, 0, 0, idt] and word[5:] == [0] * 7
     bitmap = int.from_bytes(tss[0x66:0x68], "little")
-    assert bitmap == 0x68 and tss[bitmap:-1] == bytes(0xD00 // 8) and tss[-1] == 0xFF
+    assert bitmap == 0x68 and len(tss) == bitmap + 0xD00 // 8 + 1 and tss[-1] == 0xFF
+    opened = {port for port in range(0xD00) if not tss[bitmap + port // 8] & 1 << port % 8}
+    assert opened == {0x21, 0x64, 0x70, 0x71, 0xA1, *range(0xF4, 0xF8), *range(0x3F8, 0x400), 0x510, 0x511} | set(
+        range(0xCF8, 0xD00)
+    )
 
 
 def test_gates(h: Harness) -> None:
