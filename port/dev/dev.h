@@ -38,7 +38,9 @@ uint64_t floe_live_pause_ns(void);
 // Write what was held back, if raw mode is over.
 void floe_live_release(void);
 
-// Another __main__ (swap.c): whether one waits; the function that runs it, which then waits no more.
+// Another __main__ (swap.c): whether one waits; the function that runs it, which then waits no more. reset: the heap is
+// another one, forget what was replaced.
+void floe_swap_reset(void);
 bool floe_swap_has_main(void);
 void *floe_swap_take_main(void);
 

@@ -163,7 +163,7 @@ static void start_python(void) {
     MP_STATE_VM(repl_line) = NULL;
     MP_STATE_VM(floe_paste) = NULL;
     MP_STATE_VM(floe_soft_reset_exc) = MP_OBJ_NULL;
-    MP_STATE_VM(floe_successors) = MP_STATE_VM(floe_next_main) = MP_OBJ_NULL; // swap.c's
+    floe_swap_reset();
     floe_live_reset();
 }
 

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 // floe.swap(name, code): another version of a module that is in use, or of __main__, which is asked for its end and run
-// again (repl.c). The code runs in a namespace of its own first, so
-// that a failure leaves everything as it was; then the module's names are the new ones, at once. Owns the table of
-// functions that stand for newer ones. Not here: compiling for the host's verb (tools/floe/cli/swap.py). Context: main
-// loop, from Python.
+// again (repl.c). The code runs in a namespace of its own first, so that a failure leaves everything as it was; then
+// the module's names are the new ones, at once. Owns the list of functions that stand for newer ones. Not here:
+// compiling for the host's verb (tools/floe/cli/swap.py). Context: main loop, from Python.
 //
 // What anybody holds of the old version follows. A function gets a type whose call goes on to the new one; the rest of
 // the object stays, for the frames and generators that still run its code: they end as they began. A class takes over
-// the new attributes, so that its instances have them; if its bases are others now, only new instances do.
+// the new attributes, so that its instances have them; if its bases are others now, only new instances do. What nobody
+// holds any more goes with the next garbage collection.
 // Constants that were copied (`from m import LIMIT`), names that the new code does not have, and those that it lists in
 // __floe_keep__ and that have a value already, stay what they were.
 
@@ -28,11 +28,30 @@ extern const mp_obj_type_t mp_type_closure;
 typedef struct {
     mp_obj_base_t base;
     mp_obj_t fun;
+    size_t n_closed;
+    mp_obj_t closed[];
 } closure_t;
 
+// Of a function that has a successor: where it had its context, of which this begins with a copy, for those frames.
+typedef struct _heir_t {
+    mp_module_context_t context;
+    mp_obj_t newest;
+    uintptr_t hidden_next; // ~(uintptr_t)heir_t *: no address to the garbage collector, so that the list keeps nothing
+} heir_t;
+
+// What bytecode, native code and closures have at the begin of their objects, once there is a successor.
+typedef struct {
+    mp_obj_base_t base;
+    heir_t *heir;
+} replaced_t;
+_Static_assert(offsetof(replaced_t, heir) == offsetof(mp_obj_fun_bc_t, context), "functions");
+_Static_assert(offsetof(replaced_t, heir) == offsetof(closure_t, fun), "closures");
+
+// One of attributes and heir is NULL.
 typedef struct {
     mp_obj_t old, fresh;
-    mp_obj_dict_t *attributes; // a class's, old and new together; NULL for a function
+    mp_obj_dict_t *attributes; // a class's, old and new together
+    heir_t *heir;              // a function's
 } step_t;
 
 // What is to be done once nothing can fail any more.
@@ -44,10 +63,30 @@ typedef struct {
 
 // ---- functions ----------------------------------------------------------------------------------
 
-static mp_obj_t successor(mp_obj_t old) {
-    mp_map_elem_t *e = mp_map_lookup(mp_obj_dict_get_map(MP_STATE_VM(floe_successors)), old, MP_MAP_LOOKUP);
-    return e->value;
+static heir_t *heirs; // of every function that has a successor and is held by anybody; each takes itself out
+
+static heir_t *heir_next(const heir_t *heir) { return (heir_t *)~heir->hidden_next; }
+
+static mp_obj_t heir_del(mp_obj_t self) {
+    heir_t *gone = MP_OBJ_TO_PTR(self);
+    if (heirs == gone) {
+        heirs = heir_next(gone);
+        return mp_const_none;
+    }
+    for (heir_t *heir = heirs; heir != NULL; heir = heir_next(heir)) {
+        if (heir_next(heir) == gone) {
+            heir->hidden_next = gone->hidden_next;
+        }
+    }
+    return mp_const_none;
 }
+static MP_DEFINE_CONST_FUN_OBJ_1(heir_del_obj, heir_del);
+
+static const mp_rom_map_elem_t heir_names[] = {{MP_ROM_QSTR(MP_QSTR___del__), MP_ROM_PTR(&heir_del_obj)}};
+static MP_DEFINE_CONST_DICT(heir_dict, heir_names);
+static MP_DEFINE_CONST_OBJ_TYPE(heir_type, MP_QSTR_function, MP_TYPE_FLAG_NONE, locals_dict, &heir_dict);
+
+static mp_obj_t successor(mp_obj_t old) { return ((replaced_t *)MP_OBJ_TO_PTR(old))->heir->newest; }
 
 static mp_obj_t successor_call(mp_obj_t self, size_t n_args, size_t n_kw, const mp_obj_t *args) {
     return mp_call_function_n_kw(successor(self), n_args, n_kw, args);
@@ -78,6 +117,39 @@ static bool made_in(mp_obj_t f, const mp_obj_dict_t *names) {
         f = ((closure_t *)MP_OBJ_TO_PTR(f))->fun;
     }
     return is_function(f) && ((mp_obj_fun_bc_t *)MP_OBJ_TO_PTR(f))->context->module.globals == names;
+}
+
+static heir_t *new_heir(mp_obj_t old) {
+    heir_t *heir = mp_obj_malloc_with_finaliser(heir_t, &heir_type);
+    if (!mp_obj_is_type(old, &mp_type_closure)) { // whose frames are the function's in it
+        heir->context = *((mp_obj_fun_bc_t *)MP_OBJ_TO_PTR(old))->context;
+        heir->context.module.base.type = &heir_type;
+    }
+    heir->newest = MP_OBJ_NULL;
+    heir->hidden_next = ~(uintptr_t)NULL;
+    return heir;
+}
+
+// All that stood for `old` stand for its successor from now on, so that calls go one step and not many, and so that
+// nobody keeps what was between.
+static void succeed(mp_obj_t old, mp_obj_t fresh, heir_t *own) {
+    for (heir_t *heir = heirs; heir != NULL; heir = heir_next(heir)) {
+        if (heir->newest == old) {
+            heir->newest = fresh;
+        }
+    }
+    if (mp_obj_is_type(old, &mp_type_closure)) {
+        closure_t *closure = MP_OBJ_TO_PTR(old);
+        for (size_t i = 0; i < closure->n_closed; i++) {
+            closure->closed[i] = MP_OBJ_NULL;
+        }
+    }
+    own->newest = fresh;
+    own->hidden_next = ~(uintptr_t)heirs;
+    heirs = own;
+    replaced_t *replaced = MP_OBJ_TO_PTR(old);
+    replaced->heir = own;
+    replaced->base.type = &successor_type;
 }
 
 // ---- classes ------------------------------------------------------------------------------------
@@ -143,10 +215,13 @@ static mp_obj_t plan_value(plan_t *p, mp_obj_t old, mp_obj_t fresh) {
     if (old == MP_OBJ_NULL || old == fresh) {
         return fresh;
     }
+    if (mp_obj_is_type(fresh, &successor_type)) { // somebody held it, and gave it to the new code
+        return plan_value(p, old, successor(fresh));
+    }
     if (is_function(old) && made_in(old, p->old_names) && mp_obj_is_callable(fresh)) {
-        mp_map_t *table = mp_obj_dict_get_map(MP_STATE_VM(floe_successors));
-        mp_map_lookup(table, old, MP_MAP_LOOKUP_ADD_IF_NOT_FOUND)->value = fresh;
-        add_step(p, (step_t){old, fresh, NULL});
+        if (!made_in(fresh, p->old_names)) { // one of before is no newer version of anything: two could be each other's
+            add_step(p, (step_t){old, fresh, NULL, new_heir(old)});
+        }
         return fresh;
     }
     bool wrapped = mp_obj_is_type(old, &mp_type_staticmethod) || mp_obj_is_type(old, &mp_type_classmethod);
@@ -168,20 +243,13 @@ static mp_obj_t plan_value(plan_t *p, mp_obj_t old, mp_obj_t fresh) {
             mp_obj_dict_store(MP_OBJ_FROM_PTR(all), key, value);
         }
     }
-    add_step(p, (step_t){old, fresh, all});
+    add_step(p, (step_t){old, fresh, all, NULL});
     return old;
 }
 
-// A function that stands for `old` stands for its successor from now on, so that calls go one step and not many.
 static void take_step(const step_t *s) {
-    if (s->attributes == NULL) {
-        mp_map_t *table = mp_obj_dict_get_map(MP_STATE_VM(floe_successors));
-        for (size_t i = 0; i < table->alloc; i++) {
-            if (mp_map_slot_is_filled(table, i) && table->table[i].value == s->old) {
-                table->table[i].value = s->fresh;
-            }
-        }
-        ((mp_obj_base_t *)MP_OBJ_TO_PTR(s->old))->type = &successor_type;
+    if (s->heir != NULL) {
+        succeed(s->old, s->fresh, s->heir);
         return;
     }
     mp_obj_type_t *old = MP_OBJ_TO_PTR(s->old), *fresh = MP_OBJ_TO_PTR(s->fresh);
@@ -287,6 +355,11 @@ static void copy_name(const mp_obj_dict_t *from, mp_obj_dict_t *to, qstr name) {
     }
 }
 
+void floe_swap_reset(void) {
+    heirs = NULL;
+    MP_STATE_VM(floe_next_main) = MP_OBJ_NULL;
+}
+
 bool floe_swap_has_main(void) { return MP_STATE_VM(floe_next_main) != MP_OBJ_NULL; }
 
 void *floe_swap_take_main(void) {
@@ -310,9 +383,6 @@ static mp_obj_t floe_swap(mp_obj_t name_in_py, mp_obj_t code) {
     if (names->map.is_fixed) {
         mp_raise_msg_varg(&mp_type_ValueError, MP_ERROR_TEXT("module '%q' is not written in Python"), name);
     }
-    if (MP_STATE_VM(floe_successors) == MP_OBJ_NULL) {
-        MP_STATE_VM(floe_successors) = mp_obj_new_dict(0);
-    }
     mp_obj_dict_t *fresh = MP_OBJ_TO_PTR(mp_obj_new_dict(0));
     copy_name(names, fresh, MP_QSTR___name__);
     copy_name(names, fresh, MP_QSTR___file__);
@@ -323,5 +393,4 @@ static mp_obj_t floe_swap(mp_obj_t name_in_py, mp_obj_t code) {
 }
 MP_DEFINE_CONST_FUN_OBJ_2(floe_swap_obj, floe_swap);
 
-MP_REGISTER_ROOT_POINTER(mp_obj_t floe_successors);
 MP_REGISTER_ROOT_POINTER(mp_obj_t floe_next_main);

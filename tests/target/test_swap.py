@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -187,3 +188,68 @@ def test_what_is_no_module_in_use_is_refused(device: Device) -> None:
     run(device, "floe.swap('shoe', '')", "", "Traceback")
     run(device, "floe.swap('sys', '')", "", "Traceback")
     assert "ValueError: no module 'shoe' has been imported" in device.vm.console_text
+
+
+GENERATION = """
+VERSION = %d
+def price(): return VERSION
+def outer(n):
+    def inner(): return n, VERSION
+    return inner
+made = outer(VERSION)
+async def slow(gate): return VERSION
+class Base:
+    def name(self): return VERSION
+class Shop(Base):
+    def name(self): return super().name()
+    @staticmethod
+    def make(): return VERSION
+"""
+TURNS = f"""
+import gc, shop
+def turns(first, last):
+    for n in range(first, last):
+        floe.swap("shop", {GENERATION!r} % n)
+    gc.collect()
+    return gc.mem_alloc()
+"""
+NOISE = 4096  # a generation is some 1,100 bytes, and what the stack has of one may keep it
+
+
+def grown(d: Device, turns: str) -> int:
+    """By how many bytes 300 replacements and a garbage collection make the Python heap grow."""
+    run(d, f"before = turns(0, 50); {turns}; print('grown by', turns(50, 350) - before, 'bytes')")
+    match = re.findall(r"grown by (-?[0-9]+) bytes", d.vm.console_text)
+    return int(match[-1])
+
+
+def test_generations_that_nobody_holds_keep_nothing(device: Device) -> None:
+    run(device, TURNS)
+    assert grown(device, "pass") < NOISE
+    # user.py holds the first generation only
+    evaluate(
+        device, "user.price(), user.made(), user.table['name'](), user.table['make']()", "(349, (349, 349), 349, 349)"
+    )
+
+
+def test_those_that_are_held_find_the_newest_and_keep_none_between(device: Device) -> None:
+    """Of the fiftieth generation."""
+    run(device, TURNS)
+    hold = "held = [shop.price, shop.made, shop.Shop().name, shop.Shop.make, shop.slow, user.Shop()]"
+    assert grown(device, hold) < NOISE
+    evaluate(device, "[held[i]() for i in (0, 1, 2, 3)]", "[349, (349, 349), 349, 349]")
+    evaluate(device, "held[5].name(), isinstance(held[5], shop.Shop)", "(349, True)")
+    run(device, "create = user.create_task(user.waits()); user.slow = held[4]; user.gate.set()")
+    evaluate(device, "user.answers", "[349]")
+    assert "PANIC" not in device.vm.console_text
+
+
+def test_an_old_function_that_the_new_code_takes_back(device: Device) -> None:
+    """It stands for the newest, and does not become its own successor."""
+    run(device, "floe.swap('shop', 'def price(): return 2')")
+    run(device, "floe.swap('shop', 'from user import price')")
+    evaluate(device, "user.price(), shop.price()", "(2, 2)")
+    run(device, "floe.swap('shop', 'import shop\\nprice, fast = shop.fast, shop.price')")  # names exchanged
+    evaluate(device, "shop.price(), shop.fast(), user.price()", "('old fast', 2, 2)")
+    run(device, "floe.swap('shop', 'def price(): return 3')")
+    evaluate(device, "shop.price(), user.fast()", "(3, 3)")
