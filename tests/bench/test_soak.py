@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -82,7 +84,7 @@ def test_what_wrk_prints() -> None:
     assert "measured nothing" in soakload.of_wrk("unable to connect").errors[0]
 
 
-def sample(minute: int, *, leak: int = 0, errors: tuple[str, ...] = ()) -> dict[str, object]:
+def sample(minute: int, *, leak: int = 0, errors: tuple[str, ...] = ()) -> dict[str, Any]:
     free = (16 << 20) - leak * minute
     memory = {"ram_free": free, "gc_used": 1000, "c_used": 1000, "rss": 40 << 20}
     load = {"count": 10, "p50_ms": 1.0, "p99_ms": 2.0, "errors": list(errors)}
@@ -97,3 +99,54 @@ def test_a_summary() -> None:
     assert not bad["flat_memory"]
     assert bad["trends"]["http: RAM taken of the guest"]["verdict"] == "rises"
     assert bad["requests"]["http"]["which"] == ["300 s: 1 lost"]
+
+
+def two_hours(name: str, row: str, value: Callable[[int], float]) -> str:
+    """The verdict of one row of memory, its value by the minute."""
+    samples = [sample(minute) for minute in range(120)]
+    for minute, taken in enumerate(samples):
+        memory: dict[str, dict[str, float]] = taken["memory"]
+        memory["http"][name] = value(minute)
+    report = soak.summary(samples)
+    verdict = str(report["trends"][f"http: {row}"]["verdict"])
+    assert report["flat_memory"] == (verdict == "flat")
+    return verdict
+
+
+def scatter(minute: int, size: float) -> float:
+    return random.Random(minute).uniform(0, size)
+
+
+HEAP, RSS, RAM = "Python heap used", "RSS of the hypervisor", "RAM taken of the guest"
+
+
+def test_what_a_swap_kept_in_two_hours_is_found() -> None:
+    """530 bytes each, five a minute; and an eighth of that, in a heap that differs by 4 KiB from sample to sample."""
+    assert two_hours("gc_used", HEAP, lambda m: 120_000 + 530 * 5 * m) == "rises"
+    assert two_hours("gc_used", HEAP, lambda m: 120_000 + 66 * 5 * m + scatter(m, 4096)) == "rises"
+    assert two_hours("c_used", "C memory used", lambda m: 18_000 + 530 * 5 * m) == "rises"
+
+
+def test_a_byte_of_thirty_requests_is_found() -> None:
+    assert two_hours("gc_used", HEAP, lambda m: 74_752 + 500 * 60 * m / 30) == "rises"
+
+
+def test_what_did_not_grow_in_two_hours_passes() -> None:
+    """Rows of the run of 30 November 2026, by what their intervals were."""
+    assert two_hours("gc_used", HEAP, lambda m: 74_752 - 67 * (m > 40)) == "flat"
+    assert two_hours("c_used", "C memory used", lambda m: 75_184 + 459 * m / 100) == "flat"
+    assert two_hours("rss", RSS, lambda m: 41_385_984 + 67_000 * m / 100 + scatter(m, 65_536)) == "flat"
+    assert two_hours("rss", RSS, lambda m: 57_733_120 - 470 * m + scatter(m, 65_536)) == "flat"
+
+
+def test_the_first_twenty_minutes_are_left_out_and_a_later_step_is_not() -> None:
+    assert two_hours("gc_used", HEAP, lambda m: 1e6 * min(m, 20)) == "flat"
+    assert two_hours("ram_free", RAM, lambda m: 29e6 - 751_509 * (m > 70)) != "flat"
+    assert two_hours("rss", RSS, lambda m: 41e6 + 9_000 * m) == "rises"
+
+
+def test_ten_quick_samples_are_judged_too() -> None:
+    samples = [sample(minute) | {"at_s": 6.0 * minute} for minute in range(10)]
+    assert soak.summary(samples)["flat_memory"]
+    samples[7]["memory"]["http"]["gc_used"] += 2000
+    assert soak.summary(samples)["flat_memory"]
