@@ -35,6 +35,7 @@ from tests.bench import (
     serve,
     size,
     soak,
+    swaps,
     xen,
 )
 from tests.bench.common import Options, Report, machine, say, usable_accels
@@ -59,7 +60,11 @@ BENCHES: dict[str, Callable[[Options], Report]] = {
     "packet": packet.bench,
     "xen": xen.bench,
 }
-LONG: dict[str, Callable[[Options], Report]] = {"boots": boots.bench, "soak": soak.bench}  # only where they are named
+LONG: dict[str, Callable[[Options], Report]] = {  # only where they are named
+    "boots": boots.bench,
+    "soak": soak.bench,
+    "swaps": swaps.bench,
+}
 
 
 def main() -> int:
@@ -69,7 +74,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="short runs, few rounds: to see that it works")
     parser.add_argument("--accel", choices=("kvm", "tcg"), help="only this accelerator")
     parser.add_argument("-n", type=int, default=1000, metavar="N", dest="boots", help="boots on each accelerator")
-    parser.add_argument("--hours", type=float, default=2.0, help="length of the soak")
+    parser.add_argument("--hours", type=float, default=2.0, help="length of the soak, and of swaps")
     args = parser.parse_args()
     unknown = [name for name in args.names if name not in known]
     if unknown:

@@ -21,6 +21,7 @@ from tests.bench.common import GUESTS, WEB, Report, wait_until
 from tests.support.command import floe
 
 _READY_S = 60.0
+_SERVING = "serving on port"
 _SITE_SIZE = "2M"
 Figures = dict[str, float]
 
@@ -81,16 +82,19 @@ class Set:
             "http": json.loads(fetch(f"http://127.0.0.1:{self.http.ports['80']}{status}"))["memory"],
             "https": json.loads(fetch(f"https://localhost:{self.https.ports['443']}{status}", self.ca))["memory"],
             "dns": _metrics(fetch(f"http://127.0.0.1:{self.dns.ports['9100']}/metrics")),
-            "store": json.loads(fetch(f"http://127.0.0.1:{self.store.ports['80']}/status")),
         }
-        for server in self.servers:
-            found[server.name] = {
-                "ram_free": found[server.name]["ram_free"],
-                "gc_used": found[server.name]["gc_used"],
-                "c_used": found[server.name]["c_used"],
-                "rss": server.rss(),
-            }
-        return found
+        others = (self.http, self.https, self.dns)
+        return {s.name: figures(s, found[s.name]) for s in others} | {"store": store_memory(self.store)}
+
+
+def figures(server: Server, told: Figures) -> Figures:
+    """What a guest told of its memory, and its hypervisor's."""
+    return {key: told[key] for key in ("ram_free", "gc_used", "c_used")} | {"rss": server.rss()}
+
+
+def store_memory(store: Server) -> Figures:
+    """After a garbage collection, by part.py's word."""
+    return figures(store, json.loads(fetch(f"http://127.0.0.1:{store.ports['80']}/status")))
 
 
 def fetch(url: str, ca: Path | None = None) -> str:
@@ -175,39 +179,47 @@ def _port(told: Report) -> str:
 
 
 @contextmanager
-def running(folder: Path, accel: str) -> Iterator[Set]:
-    """All four, in a state directory below the folder, from which they are gone afterwards."""
+def _own_state(folder: Path, *names: str) -> Iterator[None]:
+    """A state directory below the folder; VMs of these names are gone from it afterwards."""
     before = os.environ.get("XDG_STATE_HOME")
     os.environ["XDG_STATE_HOME"] = str(folder / "state")
-    _certificate(folder)
-    cert, key = f"cert={folder / 'cert.pem'}", f"key={folder / 'key.pem'}"
-    serving = "serving on port"
     try:
-        site = ("-e", "SITE=/www", "--disk")
-        tls = (
-            "--variant",
-            "tls-disk",
-            "-p",
-            "0:443",
-            "--secret",
-            cert,
-            "--secret",
-            key,
-        )
-        names = ("-p", "0:53/udp", "-p", "0:53", "-p", "0:9100")
-        yield Set(
-            _start("http", WEB, serving, accel, "--variant", "disk", "-p", "0:80", *site, _site(folder, "http")),
-            _start("https", WEB, serving, accel, *tls, *site, _site(folder, "https")),
-            _start("dns", dns.image(), "serving 1 zones", accel, "--dev", *names, "--memory", "64M"),
-            _start("store", GUESTS / "soak", serving, accel, "--dev", "-p", "0:80", "--disk",
-                   f"{folder / 'store.img'}:size=1M"),
-            folder / "cert.pem",
-            folder,
-        )  # fmt: skip
+        yield
     finally:
-        for name in ("http", "https", "dns", "store"):
+        for name in names:
             floe("rm", "--force", name)
         if before is None:
             del os.environ["XDG_STATE_HOME"]
         else:
             os.environ["XDG_STATE_HOME"] = before
+
+
+def _store(folder: Path, accel: str) -> Server:
+    disk = f"{folder / 'store.img'}:size=1M"
+    return _start("store", GUESTS / "soak", _SERVING, accel, "--dev", "-p", "0:80", "--disk", disk)
+
+
+@contextmanager
+def store_running(folder: Path, accel: str) -> Iterator[Server]:
+    """The script whose module is replaced, alone."""
+    with _own_state(folder, "store"):
+        yield _store(folder, accel)
+
+
+@contextmanager
+def running(folder: Path, accel: str) -> Iterator[Set]:
+    """All four."""
+    _certificate(folder)
+    cert, key = f"cert={folder / 'cert.pem'}", f"key={folder / 'key.pem'}"
+    site = ("-e", "SITE=/www", "--disk")
+    tls = ("--variant", "tls-disk", "-p", "0:443", "--secret", cert, "--secret", key)
+    names = ("-p", "0:53/udp", "-p", "0:53", "-p", "0:9100")
+    with _own_state(folder, "http", "https", "dns", "store"):
+        yield Set(
+            _start("http", WEB, _SERVING, accel, "--variant", "disk", "-p", "0:80", *site, _site(folder, "http")),
+            _start("https", WEB, _SERVING, accel, *tls, *site, _site(folder, "https")),
+            _start("dns", dns.image(), "serving 1 zones", accel, "--dev", *names, "--memory", "64M"),
+            _store(folder, accel),
+            folder / "cert.pem",
+            folder,
+        )
