@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.sim.scripts import SCRIPTS
 from tests.sim.simbuild import ROOT, Simulation
 from tests.sim.simrun import Record, run_side_by_side, tree_state
 
@@ -25,6 +26,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.sim", description=__doc__)
     parser.add_argument("--seeds", type=seeds_of, default=range(1000), metavar="A-B", help="default: 0-999")
     parser.add_argument("--trace", type=int, metavar="SEED", help="print all that happens in this one")
+    parser.add_argument("--server", choices=("c", *SCRIPTS), default="c", help="server.c, or an image's script")
     parser.add_argument("--sanitize", action="store_true", help="with ASan and UBSan: slower")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="default: one a processor")
     parser.add_argument("--record", type=Path, metavar="FILE", help="write what was run; a later run goes on from it")
@@ -34,10 +36,11 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     options = parse(argv)
     simulation = Simulation(FOLDER / ("sanitized" if options.sanitize else "plain"), sanitize=options.sanitize)
-    program = simulation.program("main")
+    script = SCRIPTS.get(options.server)
+    program = simulation.program(script.name if script else "main", script=script)
     if options.trace is not None:
         return subprocess.run([program / "world", program, str(options.trace), "1", "-v"], check=False).returncode
-    record = Record.load(options.record, tree_state(ROOT)) if options.record else None
+    record = Record.load(options.record, tree_state(ROOT), options.server) if options.record else None
     wanted = record.missing(options.seeds) if record else list(options.seeds)
     count = events = ms = bad = 0
     for outcomes in run_side_by_side(program, wanted, options.jobs):

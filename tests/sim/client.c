@@ -6,44 +6,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client.h"
 #include "lwip/tcp.h"
-#include "sock.h"
 
-enum { SESSIONS = 5, OPS = 12, STREAM_MAX = 60000, PIECE = 2500, FIRST_PORTS = 2 };
-#define MS 1000000ull
+enum { SESSIONS = CLIENT_SESSIONS, OPS = 12, STREAM_MAX = 60000, PIECE = 2500 };
 #define GIVE_UP_NS (15000 * MS)     // as an impatient client does
 #define STUCK_NS (20000 * MS)       // a connection that began when all was well again
 #define STUCK_LATE_NS (200000 * MS) // one that began before, and may have lost all it sent many times over
 #define SETTLE_NS (3000 * MS)       // frames that were late have come by then
 
-typedef enum { ECHO, STORE, DATAGRAM } kind_t;
-typedef enum { IDLE, CONNECTING, OPEN } state_t;
-
-typedef struct {
-    kind_t kind;
-    state_t state;
-    sock_t *s;
-    uint64_t due;      // IDLE: begin then; datagrams: no answer comes after it
-    uint64_t began;    // this connection
-    uint64_t progress; // the last one of it
-    bool calm_round;   // a whole round has succeeded since the faults are over
-    unsigned ops;      // of this round, done
-    // Echo: the stream's name and length, bytes sent and got back.
-    uint64_t name;
-    uint32_t total, sent, got;
-    bool shut;
-    // Store: the request and what came of the answer. Keys are this session's own.
-    unsigned keys[SIM_KEYS / 4], key;
-    uint32_t tried[SIM_KEYS / 4], acked[SIM_KEYS / 4];
-    uint32_t req_len, req_sent, ans_got;
-    bool asked;
-    uint8_t req[sizeof(sim_message_t) + SIM_VALUE_MAX], ans[sizeof(sim_message_t) + SIM_VALUE_MAX];
-    unsigned lost; // datagrams in a row
-} session_t;
-
 static session_t sessions[SESSIONS];
 
-static bool calm(uint64_t since) { return since > sim_host->calm(sim_host->ctx) + SETTLE_NS; }
+bool client_calm(const session_t *c) { return c->began > sim_host->calm(sim_host->ctx) + SETTLE_NS; }
 
 static void rest(session_t *c, unsigned most_ms) {
     if (c->s != NULL) {
@@ -54,26 +28,28 @@ static void rest(session_t *c, unsigned most_ms) {
     c->due = hal_clock_ns() + (1 + sim_below(most_ms)) * MS;
 }
 
-static void finished(session_t *c) {
-    sim_note("round", (uint64_t)(c - sessions), c->kind);
-    c->calm_round |= sim_phase() != SIM_FAULTS && calm(c->began);
+void client_finished(session_t *c) {
+    sim_note("round", c->number, c->kind);
+    c->calm_round |= sim_phase() != SIM_FAULTS && client_calm(c);
     c->ops = 0;
     rest(c, 2000);
 }
 
-// The connection is over, by this error.
-static void failed(session_t *c, int error) {
-    sim_note("failed", (uint64_t)(c - sessions), (uint64_t)-error);
-    if (sim_phase() != SIM_FAULTS && calm(c->began)) {
+void client_failed(session_t *c, int error) {
+    sim_note("failed", c->number, (uint64_t)-error);
+    if (sim_phase() != SIM_FAULTS && client_calm(c)) {
         sim_broken("client %u: session %u: connection failed with %d, and nothing was wrong", sim_start->index,
-                   (unsigned)(c - sessions), error);
+                   c->number, error);
+    }
+    if (c->kind == REDIS) {
+        redis_lost(c);
     }
     rest(c, 1000);
 }
 
-static void address(session_t *c, sock_addr_t *a, uint16_t port) {
-    (void)c;
-    a->port = port;
+static void address(const session_t *c, sock_addr_t *a) {
+    static const uint16_t ports[] = {SIM_ECHO_PORT, SIM_STORE_PORT, SIM_DATAGRAM_PORT, SIM_STORE_PORT, SIM_PAGES_PORT};
+    a->port = ports[c->kind];
     if (sim_start->six) {
         IP_ADDR6(&a->ip, lwip_htonl(0xfd000000), 0, 0, lwip_htonl(1));
     } else {
@@ -90,13 +66,13 @@ static bool begin(session_t *c) {
     c->s = sock_new(SOCK_AF_INET6, c->kind == DATAGRAM ? SOCK_TYPE_DGRAM : SOCK_TYPE_STREAM);
     c->began = c->progress = now;
     if (c->s == NULL) {
-        failed(c, -ENOMEM);
+        client_failed(c, -ENOMEM);
         return true;
     }
-    address(c, &to, c->kind == ECHO ? SIM_ECHO_PORT : c->kind == STORE ? SIM_STORE_PORT : SIM_DATAGRAM_PORT);
+    address(c, &to);
     int e = sock_connect(c->s, &to);
     if (e != -EINPROGRESS && e != 0) {
-        failed(c, e);
+        client_failed(c, e);
         return true;
     }
     c->state = e == 0 ? OPEN : CONNECTING;
@@ -104,6 +80,9 @@ static bool begin(session_t *c) {
     c->total = 1 + sim_below(1u + sim_below(STREAM_MAX));
     c->sent = c->got = 0;
     c->shut = c->asked = false;
+    if (c->kind == PAGES) {
+        pages_begin(c);
+    }
     return true;
 }
 
@@ -118,7 +97,7 @@ static bool echo(session_t *c) {
         }
         ssize_t r = sock_send(c->s, buf, n, NULL);
         if (r < 0 && r != -EAGAIN) {
-            failed(c, (int)r);
+            client_failed(c, (int)r);
             return true;
         }
         worked |= r > 0;
@@ -127,7 +106,7 @@ static bool echo(session_t *c) {
         c->shut = true;
         int e = sock_shutdown_write(c->s);
         if (e != 0 && e != -EAGAIN) {
-            failed(c, e);
+            client_failed(c, e);
             return true;
         }
         c->shut = worked = e == 0;
@@ -137,7 +116,7 @@ static bool echo(session_t *c) {
         return worked;
     }
     if (r < 0) {
-        failed(c, (int)r);
+        client_failed(c, (int)r);
         return true;
     }
     for (ssize_t i = 0; i < r; i++) {
@@ -147,14 +126,14 @@ static bool echo(session_t *c) {
     }
     c->got += (uint32_t)r;
     if (r == 0) {
-        if (c->got < c->total && sim_start->may_fail && !calm(c->began)) {
-            failed(c, -ECONNABORTED); // the server had no memory to go on with
+        if (c->got < c->total && sim_start->may_fail && !client_calm(c)) {
+            client_failed(c, -ECONNABORTED); // the server had no memory to go on with
             return true;
         }
         if (c->got < c->total) {
             sim_broken("client %u: a stream ended after %u of %u bytes", sim_start->index, c->got, c->total);
         }
-        finished(c);
+        client_finished(c);
     }
     return true;
 }
@@ -205,7 +184,7 @@ static void judge(session_t *c) {
     c->acked[k] = m.version;
     c->asked = false;
     if (++c->ops == OPS) {
-        finished(c);
+        client_finished(c);
     }
 }
 
@@ -217,7 +196,7 @@ static bool store(session_t *c) {
     if (c->req_sent < c->req_len) {
         ssize_t r = sock_send(c->s, c->req + c->req_sent, c->req_len - c->req_sent, NULL);
         if (r < 0 && r != -EAGAIN) {
-            failed(c, (int)r);
+            client_failed(c, (int)r);
             return true;
         }
         worked |= r > 0;
@@ -238,7 +217,7 @@ static bool store(session_t *c) {
             return worked;
         }
         if (r <= 0) {
-            failed(c, r == 0 ? -EPIPE : (int)r); // the server's end, or that of its power
+            client_failed(c, r == 0 ? -EPIPE : (int)r); // the server's end, or that of its power
             return true;
         }
         c->ans_got += (uint32_t)r;
@@ -272,7 +251,7 @@ static bool datagram(session_t *c) {
         c->lost = 0;
         c->asked = false;
         if (++c->ops == OPS) {
-            finished(c);
+            client_finished(c);
         }
         return true;
     }
@@ -282,7 +261,7 @@ static bool datagram(session_t *c) {
     if (c->asked && now < c->due) {
         return false;
     }
-    if (c->asked && ++c->lost >= 5 && sim_phase() != SIM_FAULTS && calm(c->began)) {
+    if (c->asked && ++c->lost >= 5 && sim_phase() != SIM_FAULTS && client_calm(c)) {
         sim_broken("client %u: datagrams are lost, and nothing was wrong", sim_start->index);
     }
     c->name += 256;
@@ -295,7 +274,7 @@ static bool datagram(session_t *c) {
     c->due = now + 1500 * MS;
     r = sock_send(c->s, data, c->total, NULL);
     if (r < 0 && r != -EAGAIN && r != -ENOMEM) {
-        failed(c, (int)r);
+        client_failed(c, (int)r);
     }
     return true;
 }
@@ -305,9 +284,9 @@ static _Noreturn void stuck(const session_t *c) {
     sim_broken(
         "client %u: session %u is stuck: %u of %u bytes sent, %u got; blocked %d, refused %d, state %d, unsent %d, "
         "unacked %d",
-        sim_start->index, (unsigned)(c - sessions), c->kind == ECHO ? c->sent : c->req_sent,
-        c->kind == ECHO ? c->total : c->req_len, c->kind == ECHO ? c->got : c->ans_got, c->s->blocked, c->s->refused,
-        pcb == NULL ? -1 : (int)pcb->state, pcb != NULL && pcb->unsent != NULL, pcb != NULL && pcb->unacked != NULL);
+        sim_start->index, c->number, c->kind == ECHO ? c->sent : c->req_sent, c->kind == ECHO ? c->total : c->req_len,
+        c->kind == ECHO ? c->got : c->ans_got, c->s->blocked, c->s->refused, pcb == NULL ? -1 : (int)pcb->state,
+        pcb != NULL && pcb->unsent != NULL, pcb != NULL && pcb->unacked != NULL);
 }
 
 // False: nothing can be done now.
@@ -317,12 +296,12 @@ static bool step(session_t *c) {
         return begin(c);
     }
     if (c->kind != DATAGRAM) {
-        uint64_t most = calm(c->began) ? STUCK_NS : STUCK_LATE_NS;
-        if (calm(now) && now - c->progress > most && now - sim_host->calm(sim_host->ctx) > most) {
+        uint64_t most = client_calm(c) ? STUCK_NS : STUCK_LATE_NS, calm = sim_host->calm(sim_host->ctx);
+        if (now > calm + SETTLE_NS && now - c->progress > most && now - calm > most) {
             stuck(c);
         }
-        if (now - c->progress > GIVE_UP_NS && !sim_start->patient && !calm(c->began)) {
-            failed(c, -ETIMEDOUT);
+        if (now - c->progress > GIVE_UP_NS && !sim_start->patient && !client_calm(c)) {
+            client_failed(c, -ETIMEDOUT);
             return true;
         }
     }
@@ -333,13 +312,14 @@ static bool step(session_t *c) {
             return false;
         }
         if (e != 0) {
-            failed(c, e);
+            client_failed(c, e);
             return true;
         }
         c->state = OPEN;
         worked = true;
     } else {
-        worked = c->kind == ECHO ? echo(c) : c->kind == STORE ? store(c) : datagram(c);
+        static bool (*const steps[])(session_t *) = {echo, store, datagram, redis_step, pages_step};
+        worked = steps[c->kind](c);
     }
     c->progress = worked ? now : c->progress;
     return worked;
@@ -356,9 +336,14 @@ static uint64_t next_due(void) {
 }
 
 void sim_client(void) {
-    static const kind_t kinds[SESSIONS] = {ECHO, ECHO, STORE, STORE, DATAGRAM};
+    static const kind_t plain[SESSIONS] = {ECHO, ECHO, STORE, STORE, DATAGRAM};
+    static const kind_t redis[SESSIONS] = {REDIS, REDIS, REDIS, REDIS, REDIS};
+    static const kind_t web[SESSIONS] = {PAGES, PAGES, PAGES, PAGES, PAGES};
+    const char *serves = sim_start->serves;
+    const kind_t *kinds = strcmp(serves, "redis") == 0 ? redis : strcmp(serves, "web") == 0 ? web : plain;
     unsigned quarter = (sim_start->index - 1) * 2;
     for (unsigned i = 0; i < SESSIONS; i++) {
+        sessions[i].number = i;
         sessions[i].kind = kinds[i];
         for (unsigned k = 0; k < HAL_ARRAY_LEN(sessions[i].keys); k++) {
             sessions[i].keys[k] = (quarter + (i & 1)) * HAL_ARRAY_LEN(sessions[i].keys) + k;

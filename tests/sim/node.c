@@ -19,7 +19,7 @@ enum { NET_GSI = 5, DISK_GSI = 6, IRQS = 2, QUIET_MS = 130000, SPIN_MAX = 300000
 const sim_host_t *sim_host;
 const sim_start_t *sim_start;
 fake_hal_t fake_hal;
-static char cmdline[256];
+static char cmdline[512];
 static unsigned irq_gsi[IRQS], irqs;
 static bool irq_pending[IRQS];
 static uint64_t timer = UINT64_MAX;
@@ -90,7 +90,8 @@ uint64_t fake_hal_dma_find(uint64_t low, uint64_t mask) {
 }
 
 void hal_entropy_add(const void *data, size_t len) { (void)data, (void)len; }
-void hal_console_log(const void *data, size_t len) { sim_host->log(sim_host->ctx, data, len); }
+// Weak: a server of Python has port/hal/console.c.
+__attribute__((weak)) void hal_console_log(const void *data, size_t len) { sim_host->log(sim_host->ctx, data, len); }
 bool hal_virtio_mmio(unsigned n, uint64_t *base, uint64_t *size, uint64_t *gsi) {
     (void)n, (void)base, (void)size, (void)gsi;
     return false;
@@ -104,6 +105,8 @@ _Noreturn void hal_panic(const char *fmt, ...) {
     va_end(ap);
     sim_broken("PANIC: %s", text);
 }
+
+const char *hal_cmdline(void) { return cmdline; }
 
 int hal_cmdline_next(const char *key, size_t *pos, char *out, size_t size) {
     size_t key_len = strlen(key);
@@ -180,8 +183,8 @@ static void node_main(const sim_host_t *host, const sim_start_t *start) {
     unsigned last = start->index + 1;
     snprintf(
         cmdline, sizeof cmdline,
-        "virtio_mmio.device=512@0xfeb00000:%d virtio_mmio.device=512@0xfeb00200:%d ip=10.0.0.%u/24 ip6=fd00::%u/64",
-        NET_GSI, DISK_GSI, last, last);
+        "virtio_mmio.device=512@0xfeb00000:%d virtio_mmio.device=512@0xfeb00200:%d ip=10.0.0.%u/24 ip6=fd00::%u/64 %s",
+        NET_GSI, DISK_GSI, last, last, start->index == 0 ? sim_words : "");
     sim_device_start();
     hal_assert(virtio_net_driver.probe() == 1);
     hal_assert(start->index != 0 || virtio_blk_driver.probe() == 1);
@@ -190,6 +193,7 @@ static void node_main(const sim_host_t *host, const sim_start_t *start) {
 }
 
 __attribute__((visibility("default"))) const sim_node_t sim_node = {
+    .serves = sim_serves,
     .main = node_main,
     .receive = sim_receive,
     .work = sim_work,

@@ -24,7 +24,8 @@
 #define __asan_unpoison_memory_region(at, size) ((void)(at), (void)(size))
 #endif
 
-enum { STACK = 512 << 10, SEGMENTS = 4, POINT_FAR_NS = 50000 };
+enum { STACK = 512 << 10, SEGMENTS = 4, POINT_FAR_NS = 50000, RAM = 64 << 20, PAGE = 4096 };
+#define RAM_AT ((uint8_t *)0x600000000000) // of the first node; nothing else is near, on Linux and in a sanitizer
 
 typedef struct block {
     struct block *next, *before;
@@ -50,6 +51,8 @@ struct node {
     sim_host_t host;
     block_t blocks;
     unsigned allocs; // since it was up
+    uint8_t *ram;
+    size_t areas; // bytes of it that are taken
     event_t *heap;
     unsigned events;
 };
@@ -214,6 +217,17 @@ static void host_release(void *ctx, void *p) {
     free(b->whole);
 }
 
+static void *host_area(void *ctx, size_t bytes) {
+    node_t *n = ctx;
+    size_t whole = (bytes + PAGE - 1) & ~(size_t)(PAGE - 1);
+    if (refused(n) || whole > RAM - n->areas) {
+        trace(n->index, "no memory", bytes, 0);
+        return NULL;
+    }
+    n->areas += whole;
+    return n->ram + n->areas - whole;
+}
+
 static size_t host_live(void *ctx, size_t bytes) {
     node_t *n = ctx;
     size_t count = 0;
@@ -272,11 +286,15 @@ static int find_segments(struct dl_phdr_info *info, size_t size, void *arg) {
     node_t *n = arg;
     (void)size;
     uintptr_t inside = (uintptr_t)n->calls;
-    bool is = false;
+    bool is = false, fixed = n->calls->serves[0] != '\0'; // scripts.py says why
     for (int i = 0; i < info->dlpi_phnum; i++) {
         const ElfW(Phdr) *p = &info->dlpi_phdr[i];
         is |= p->p_type == PT_LOAD && inside >= info->dlpi_addr + p->p_vaddr &&
               inside < info->dlpi_addr + p->p_vaddr + p->p_memsz;
+    }
+    if (is && fixed && info->dlpi_addr != 0) {
+        fprintf(stderr, "the server's node is not where it was linked for: its runs would not be the same\n");
+        exit(2);
     }
     for (int i = 0; is && i < info->dlpi_phnum; i++) {
         const ElfW(Phdr) *p = &info->dlpi_phdr[i];
@@ -313,15 +331,18 @@ void nodes_load(const char *folder) {
         n->blocks.next = n->blocks.before = &n->blocks;
         n->heap = malloc(EVENTS_MAX * sizeof(event_t));
         n->stack = mmap(NULL, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        assert(n->heap != NULL && n->stack != MAP_FAILED);
+        n->ram = mmap(RAM_AT + (size_t)i * RAM, RAM, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+        assert(n->heap != NULL && n->stack != MAP_FAILED && n->ram == RAM_AT + (size_t)i * RAM);
         dl_iterate_phdr(find_segments, n);
         for (unsigned s = 0; s < n->segments; s++) {
             n->segment[s].saved = malloc(n->segment[s].words * 8);
             copy(n->segment[s].saved, n->segment[s].at, n->segment[s].words);
         }
-        n->host = (sim_host_t){n,          host_clock,   host_point, host_halt,  host_wake,   host_below,
-                               host_alloc, host_release, host_live,  host_send,  host_notify, host_disk,
-                               host_log,   host_note,    host_done,  host_phase, host_calm,   host_broken};
+        n->host = (sim_host_t){n,          host_clock,  host_point,   host_halt,  host_wake,
+                               host_below, host_alloc,  host_release, host_area,  host_live,
+                               host_send,  host_notify, host_disk,    host_log,   host_note,
+                               host_done,  host_phase,  host_calm,    host_broken};
     }
 }
 
@@ -339,6 +360,8 @@ void node_cut(unsigned index) {
     n->events = 0;
     n->on = n->ended = n->halted = n->woken = n->done = n->armed = false;
     n->allocs = 0;
+    madvise(n->ram, n->areas, MADV_DONTNEED); // zeros
+    n->areas = 0;
     n->due = UINT64_MAX;
 }
 
@@ -371,6 +394,7 @@ void node_boot(unsigned index, const sim_start_t *start) {
     n->on = n->halted = true;
     n->due = world.now;
     __asan_unpoison_memory_region(n->stack, STACK); // whoever ran here last has not returned
+    madvise(n->stack, STACK, MADV_DONTNEED);        // zeros: a collector of garbage looks at what nobody has written
     getcontext(&n->context);
     n->context.uc_stack.ss_sp = n->stack;
     n->context.uc_stack.ss_size = STACK;

@@ -19,6 +19,7 @@ typedef struct {
     uint8_t buf[sizeof(sim_message_t) + PIECE];
 } conn_t;
 
+const char sim_serves[] = "", sim_words[] = "";
 static conn_t conns[CONNECTIONS];
 static sock_t *echo_listener, *store_listener, *datagrams;
 

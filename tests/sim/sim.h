@@ -20,6 +20,7 @@ typedef enum { SIM_FAULTS, SIM_HEALED, SIM_END } sim_phase_t; // anything goes w
 typedef struct {
     unsigned index;                       // 0: the server; 1 and on: clients
     unsigned boots;                       // earlier starts in this run
+    const char *serves;                   // what the server's node has in its sim_node_t
     bool six;                             // clients: IPv6
     bool patient;                         // clients: no connection is given up for a while without progress
     bool may_fail;                        // clients: the server may end a connection for want of memory
@@ -39,6 +40,7 @@ typedef struct {
     uint32_t (*below)(void *ctx, uint32_t n);
     void *(*alloc)(void *ctx, size_t bytes, size_t align); // NULL: this one fails
     void (*release)(void *ctx, void *p);
+    void *(*area)(void *ctx, size_t bytes);  // pages, zeroed, at addresses that are the same in each run; NULL as above
     size_t (*live)(void *ctx, size_t bytes); // blocks of this size that are not released
     void (*send)(void *ctx, const uint8_t *frame, uint32_t len);
     void (*notify)(void *ctx, unsigned device);                                                 // work() comes soon
@@ -54,6 +56,7 @@ typedef struct {
 
 // What a node does for the world.
 typedef struct {
+    const char *serves;                                             // the image whose script it is; "": server.c
     void (*main)(const sim_host_t *host, const sim_start_t *start); // returns in SIM_END
     bool (*receive)(const uint8_t *frame, uint32_t len);            // false: no buffer, the frame is lost
     void (*work)(unsigned device);

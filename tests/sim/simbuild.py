@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.sim import scripts
+
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 UPSTREAM = ROOT / "build/upstream"
@@ -18,6 +20,7 @@ LWIP = UPSTREAM / "lwip/src"
 LITTLEFS = UPSTREAM / "micropython/lib/littlefs"
 NODES = 3
 DEADLINE_S = 180
+SERVER = [HERE / "server.c", HERE / "store.c", *(LITTLEFS / f"{name}.c" for name in ("lfs2", "lfs2_util"))]
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-sanitize=null")
 COMMON = ("-g", "-O1", "-std=gnu11", "-fno-omit-frame-pointer", "-fno-delete-null-pointer-checks", f"-I{ROOT}")
 OUR_WARNINGS = ("-Wall", "-Wextra", "-Werror")
@@ -53,7 +56,9 @@ def sources() -> Sources:
     ours += [ROOT / f"modules/packet/{name}.c" for name in ("packetover", "packetvlan")]
     ours += [ROOT / "modules/netdev/netdev.c", ROOT / "port/hal/events.c", ROOT / "port/hal/copied.c"]
     ours += [ROOT / "tests/c/support/fake_device.c"]
-    ours += [HERE / f"{name}.c" for name in ("node", "device", "server", "store", "client")]
+    ours += [
+        HERE / f"{name}.c" for name in ("node", "device", "server", "store", "client", "redisclient", "pagesclient")
+    ]
     upstream = [p for d in ("core", "core/ipv4", "core/ipv6") for p in (LWIP / d).glob("*.c") if p.name != "timeouts.c"]
     upstream.append(LWIP / "netif/ethernet.c")
     assert len(upstream) > 25, f"{LWIP} is incomplete; try: make setup"
@@ -88,12 +93,16 @@ class Simulation:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(lambda s: self._compile(s, every[s], self._objects[s]), every))
 
-    def program(self, name: str, planted: Mapping[Path, str] | None = None) -> Path:
-        """A folder with world and its nodes. planted: what some of a node's sources are in this one."""
+    def program(
+        self, name: str, planted: Mapping[Path, str] | None = None, script: scripts.Script | None = None
+    ) -> Path:
+        """A folder with world and its nodes. planted: what some of a node's sources are in this one, or with a script
+        of the image's files."""
         out = self._folder / name
         out.mkdir(exist_ok=True)
         objects = dict(self._objects)
-        for source, text in (planted or {}).items():
+        planted = planted or {}
+        for source, text in () if script else planted.items():
             changed = out / source.name
             changed.write_text(text)
             objects[source] = out / f"{source.stem}.o"
@@ -103,6 +112,10 @@ class Simulation:
         self._run([self._compiler, *self._flags, *shared, *node, "-o", str(out / "node0.so")])
         for n in range(1, NODES):
             shutil.copyfile(out / "node0.so", out / f"node{n}.so")
+        if script:
+            node = [str(objects[source]) for source in self._sources.node if source not in SERVER]
+            node += scripts.make(script, out / "work", {path.name: text for path, text in planted.items()})
+            self._run([self._compiler, *self._flags, *shared, *scripts.LINKED_AT, *node, "-o", str(out / "node0.so")])
         world = [str(objects[source]) for source in self._sources.world]
         self._run([self._compiler, *self._flags, *world, "-ldl", "-o", str(out / "world")])
         return out

@@ -33,11 +33,14 @@ void sim_work(unsigned device);
 void sim_disk_done(unsigned slot);
 void sim_raise(unsigned device); // node.c: its interrupt
 
+// server.c, or python.c and what simbuild.py writes: which server it is, what it has on its command line.
+extern const char sim_serves[], sim_words[];
 void sim_server(void);
 void sim_client(void);
 
 // What goes over the server's ports: a byte back for each; requests and answers; a datagram back for each.
-enum { SIM_ECHO_PORT = 7, SIM_STORE_PORT = 6379, SIM_DATAGRAM_PORT = 9 };
+enum { SIM_ECHO_PORT = 7, SIM_STORE_PORT = 6379, SIM_DATAGRAM_PORT = 9, SIM_PAGES_PORT = 80 };
+enum { SIM_FILE_NAME = 0xf11e00 }; // of images/web's files, and on
 enum { SIM_KEYS = 16, SIM_VALUE_MAX = 700, SIM_DATAGRAM_MAX = 3000 };
 enum { SIM_SET = 1, SIM_GET = 2 };
 typedef struct {

@@ -52,21 +52,21 @@ def _outcome(line: str) -> Outcome:
     return Outcome(int(seed), trace, int(events), int(ms), what if verdict == "broken" else "")
 
 
-def run_side_by_side(folder: Path, seeds: list[int], jobs: int) -> Iterator[list[Outcome]]:
+def run_side_by_side(folder: Path, seeds: list[int], jobs: int, chunk: int = CHUNK) -> Iterator[list[Outcome]]:
     """Chunks of outcomes as they come. seeds: in order; each run of numbers is cut in chunks."""
     pool = ThreadPoolExecutor(jobs)
     try:
-        futures = [pool.submit(run_seeds, folder, first, count) for first, count in _chunks(seeds)]
+        futures = [pool.submit(run_seeds, folder, first, count) for first, count in _chunks(seeds, chunk)]
         for future in futures:
             yield future.result()
     finally:
         pool.shutdown(cancel_futures=True)  # an interrupted run ends with the chunks that have begun
 
 
-def _chunks(seeds: list[int]) -> Iterator[tuple[int, int]]:
+def _chunks(seeds: list[int], most: int) -> Iterator[tuple[int, int]]:
     first = 0
     for i in range(1, len(seeds) + 1):
-        if i == len(seeds) or seeds[i] != seeds[i - 1] + 1 or i - first == CHUNK:
+        if i == len(seeds) or seeds[i] != seeds[i - 1] + 1 or i - first == most:
             yield seeds[first], i - first
             first = i
 
@@ -77,19 +77,20 @@ class Record:
 
     file: Path
     commit: str
+    server: str = "c"
     spans: list[tuple[int, int]] = field(default_factory=list)  # first and last
     events: int = 0
     virtual_s: int = 0
     broken: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, file: Path, commit: str) -> Record:
-        """Go on with that file's, if it is of this commit; else a new one."""
+    def load(cls, file: Path, commit: str, server: str = "c") -> Record:
+        """Go on with that file's, if it is of this commit and server; else a new one."""
         kept = json.loads(file.read_text()) if file.exists() else {}
-        if kept.get("commit") != commit:
-            return cls(file, commit)
+        if (kept.get("commit"), kept.get("server", "c")) != (commit, server):
+            return cls(file, commit, server)
         spans = [(first, last) for first, last in kept["seeds"]]
-        return cls(file, commit, spans, kept["events"], kept["virtual_s"], kept["broken"])
+        return cls(file, commit, server, spans, kept["events"], kept["virtual_s"], kept["broken"])
 
     def missing(self, seeds: range) -> list[int]:
         """Those that have not been run."""
@@ -113,6 +114,7 @@ class Record:
         content = {
             "date": now.isoformat(timespec="seconds"),
             "commit": self.commit,
+            "server": self.server,
             "seeds": self.spans,
             "count": sum(last - first + 1 for first, last in self.spans),
             "events": self.events,

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The simulation: seeds that hold what was promised, one run a seed, and a bug planted in each layer that is found."""
+"""The simulation: seeds that hold what was promised, one run a seed, and a bug planted in each layer that is found;
+with servers of C, and with images' scripts."""
 
 from __future__ import annotations
 
@@ -10,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from tests.sim.__main__ import seeds_of
+from tests.sim.scripts import SCRIPTS
 from tests.sim.simbuild import ROOT, Simulation
 from tests.sim.simrun import Outcome, Record, run_seeds, run_side_by_side
 
 SEEDS = 200
+SCRIPT_SEEDS = 30
 STEP = 10
 
 
@@ -65,6 +68,22 @@ PLANTED = {
         30,
     ),
 }
+PLANTED_SCRIPT = {
+    "redis": Planted(
+        "images/redis/appendlog.py",
+        "                self._file.flush()\n",
+        "",  # acknowledged, and not yet on the medium
+        "was acknowledged",
+        30,
+    ),
+    "web": Planted(
+        "images/web/connection.py",
+        "out[0] = memoryview(piece)[sent:]",
+        "out[0] = piece",  # what was sent in part is sent once more
+        "is wrong|asked for|that nobody asked for|without an end",
+        30,
+    ),
+}
 
 
 @pytest.fixture(scope="module")
@@ -97,10 +116,33 @@ def test_a_seed_is_one_run_wherever_it_begins(program: Path, outcomes: list[Outc
 @pytest.mark.parametrize("layer", PLANTED)
 def test_a_planted_bug_is_found(simulation: Simulation, layer: str) -> None:
     bug = PLANTED[layer]
+    _find(simulation.program(layer, _planted(bug)), bug)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_keeps_what_it_promised(simulation: Simulation, name: str) -> None:
+    """And its runs are the same each time, whatever was run before."""
+    program = simulation.program(f"script-{name}", script=SCRIPTS[name])
+    outcomes = [o for chunk in run_side_by_side(program, list(range(SCRIPT_SEEDS)), 2, chunk=10) for o in chunk]
+    assert [o for o in outcomes if o.broken] == []
+    assert run_seeds(program, SCRIPT_SEEDS - 1, 1) == outcomes[-1:]
+    assert len({o.trace for o in outcomes}) == SCRIPT_SEEDS
+
+
+@pytest.mark.parametrize("name", PLANTED_SCRIPT)
+def test_a_bug_in_a_script_is_found(simulation: Simulation, name: str) -> None:
+    bug = PLANTED_SCRIPT[name]
+    _find(simulation.program(f"planted-{name}", _planted(bug), SCRIPTS[name]), bug)
+
+
+def _planted(bug: Planted) -> dict[Path, str]:
     source = ROOT / bug.file
     text = source.read_text()
     assert text.count(bug.was) == 1, f"{bug.file} has changed: plant another bug"
-    planted = simulation.program(layer, {source: text.replace(bug.was, bug.instead)})
+    return {source: text.replace(bug.was, bug.instead)}
+
+
+def _find(planted: Path, bug: Planted) -> None:
     for first in range(0, bug.within, STEP):
         found = [o for o in run_seeds(planted, first, STEP) if o.broken]
         if found:
@@ -121,6 +163,7 @@ def test_a_record_goes_on_where_it_ended(tmp_path: Path) -> None:
     again.add([Outcome(2, "", 1, 0, ""), Outcome(3, "", 1, 0, "")])
     assert again.spans == [(0, 4)]
     assert Record.load(file, "another").missing(range(2)) == [0, 1]
+    assert Record.load(file, "abc", "redis").missing(range(2)) == [0, 1]
 
 
 def test_seeds_are_one_or_a_span() -> None:

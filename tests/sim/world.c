@@ -105,7 +105,8 @@ static void draw_starts(void) {
     bool sure = p->cuts == 0 && p->fails == 0 && p->splits == 0 && p->loss <= 20;
     for (unsigned i = 0; i < SIM_NODES; i++) {
         sim_start_t *s = &starts[i];
-        *s = (sim_start_t){.index = i, .six = below(3) == 0, .patient = sure && below(2) == 0};
+        *s = (sim_start_t){
+            .index = i, .serves = node_calls(0)->serves, .six = below(3) == 0, .patient = sure && below(2) == 0};
         s->may_fail = p->fails > 0;
         s->net_features = F_MAC | F_STATUS | (below(2) ? F_CSUM : 0) | (below(2) ? F_GUEST_CSUM : 0) |
                           (below(2) ? F_TSO4 | F_TSO6 : 0) | (below(2) ? F_MRG : 0);
