@@ -9,35 +9,17 @@ crashed: its report has the input as a line for the corpus, where it becomes a t
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 import tempfile
 import time
 import traceback
-from datetime import UTC, datetime
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from tests.fuzz import fuzzrun, hostfuzz, planted
+from tests.fuzz import fuzzlong, fuzzrun, hostfuzz, planted
 from tests.fuzz.fuzzbuild import BUILT, build, compiler
-from tests.fuzz.fuzztargets import REPO, Target, targets, write_corpus
-
-
-def record(path: Path, name: str, ran: fuzzrun.Ran, seconds: float) -> None:
-    """Append how it went to a TOML file."""
-    argv = ["git", "-C", str(REPO), "rev-parse", "--short=12", "HEAD"]
-    commit = subprocess.run(argv, capture_output=True, text=True, check=False).stdout.strip()
-    rows = {
-        "target": f'"{name}"',
-        "date": datetime.now(UTC).date().isoformat(),
-        "commit": f'"{commit}"',
-        "executions": ran.executions,
-        "seconds": round(seconds),
-        "edges": ran.edges,
-        "of": ran.all_edges,
-        "crashed": "true" if ran.crash is not None else "false",
-    }
-    with path.open("a") as file:
-        file.write("\n[[run]]\n" + "".join(f"{key} = {value}\n" for key, value in rows.items()))
+from tests.fuzz.fuzztargets import Target, targets, write_corpus
 
 
 def plant(chosen: list[Target], seconds: int) -> int:
@@ -55,47 +37,58 @@ def plant(chosen: list[Target], seconds: int) -> int:
     return missed
 
 
-def fuzz(args: argparse.Namespace, chosen: list[Target], programs: dict[str, Path]) -> int:
-    """Run the targets, print a line each and a report each crash. Returns how many crashed."""
-    crashed = 0
-    for target in chosen:
-        began = time.monotonic()
-        ran = fuzzrun.run(target, programs[target.name], args.seed, 0 if args.runs else args.seconds, args.runs)
-        took = time.monotonic() - began
-        print(
-            f"{target.name:<16} {ran.executions:>10} executions {took:>6.0f} s {ran.edges:>6} of {ran.all_edges} edges",
-            flush=True,
-        )
-        if args.record:
-            record(args.record, target.name, ran, took)
-        if ran.crash is not None:
-            crashed += 1
-            (BUILT / "crashes").mkdir(exist_ok=True)
-            (BUILT / "crashes" / target.name).write_bytes(ran.crash)
-            print(fuzzrun.report(target, ran), flush=True)
-        elif args.minimise:
-            write_corpus(target.corpus, fuzzrun.merge(target, programs[target.name]))
-    return crashed
+def fuzz(args: argparse.Namespace, target: Target, program: Path, seed: int, runs: int) -> fuzzrun.Ran:
+    """Run a target, print a line, and a report where it crashed."""
+    began = time.monotonic()
+    ran = fuzzrun.run(target, program, seed, args.seconds if args.record or not runs else 0, runs)
+    took = time.monotonic() - began
+    print(
+        f"{target.name:<16} {ran.executions:>10} executions {took:>6.0f} s {ran.edges:>6} of {ran.all_edges} edges",
+        flush=True,
+    )
+    if ran.crash is not None:
+        (BUILT / "crashes").mkdir(exist_ok=True)
+        (BUILT / "crashes" / target.name).write_bytes(ran.crash)
+        print(fuzzrun.report(target, ran), flush=True)
+    elif args.minimise:
+        write_corpus(target.corpus, fuzzrun.merge(target, program))
+    return ran
 
 
-def fuzz_host(args: argparse.Namespace, chosen: list[hostfuzz.HostTarget]) -> int:
-    """The same for the targets in Python, which have no edges to count."""
-    crashed = 0
-    for target in chosen:
-        began = time.monotonic()
-        with tempfile.TemporaryDirectory(prefix="floe-fuzz-") as folder:
-            try:
-                done = hostfuzz.run(target, Path(folder), seed=args.seed, seconds=args.seconds, runs=args.runs)
-            except hostfuzz.HostCrash as e:
-                crashed += 1
-                print(f"{e}\nfor its seeds in tests/fuzz/hostfuzz.py")
-                traceback.print_exception(e.__cause__)
-                continue
-        took = time.monotonic() - began
-        print(f"{target.name:<16} {done:>10} executions {took:>6.0f} s", flush=True)
-        if args.record:
-            record(args.record, target.name, fuzzrun.Ran(done, 0, 0, None, ""), took)
-    return crashed
+def fuzz_host(args: argparse.Namespace, target: hostfuzz.HostTarget, seed: int, runs: int) -> fuzzrun.Ran:
+    """The same for a target in Python, which has no edges to count."""
+    began = time.monotonic()
+    seconds = args.seconds if args.record or not runs else 0
+    with tempfile.TemporaryDirectory(prefix="floe-fuzz-") as folder:
+        try:
+            done = hostfuzz.run(target, Path(folder), seed=seed, seconds=seconds, runs=runs)
+        except hostfuzz.HostCrash as e:
+            print(f"{e}\nfor its seeds in tests/fuzz/hostfuzz.py")
+            traceback.print_exception(e.__cause__)
+            return fuzzrun.Ran(0, 0, 0, e.data, str(e))
+    print(f"{target.name:<16} {done:>10} executions {time.monotonic() - began:>6.0f} s", flush=True)
+    return fuzzrun.Ran(done, 0, 0, None, "")
+
+
+Fuzzed = Callable[[int, int], fuzzrun.Ran]
+
+
+def once(args: argparse.Namespace, fuzzed: dict[str, Fuzzed]) -> int:
+    """Each target, one after the other. Returns how many crashed."""
+    return sum(ran(args.seed, args.runs).crash is not None for ran in fuzzed.values())
+
+
+def long(args: argparse.Namespace, fuzzed: dict[str, Fuzzed]) -> int:
+    """Turns of each target, each with another seed, until all have had their executions. Returns how many crashed."""
+
+    def turn(run: Fuzzed) -> fuzzlong.Turn:
+        def taken(turns: int, runs: int) -> tuple[int, int, int] | None:
+            ran = run(args.seed + turns, runs)
+            return None if ran.crash is not None else (ran.executions, ran.edges, ran.all_edges)
+
+        return taken
+
+    return fuzzlong.rounds(args.record, {name: turn(run) for name, run in fuzzed.items()}, args.runs)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -107,7 +100,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--runs", type=int, default=0, help="executions of each target, in place of seconds")
     parser.add_argument("--seed", type=int, default=1, help="of libFuzzer's chance (1)")
     parser.add_argument(
-        "--record", type=Path, metavar="FILE", help="append date, commit, executions and coverage to FILE"
+        "--record",
+        type=Path,
+        metavar="FILE",
+        help="targets take turns of --seconds until each has had --runs;\nFILE says how far they are, and a later run goes on from it",
     )
     parser.add_argument(
         "--minimise", action="store_true", help="then write the committed corpora anew, with what was found"
@@ -118,6 +114,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--list", action="store_true", help="name the targets and run none")
     args = parser.parse_args(argv)
     everything = targets()
+    if args.record and not args.runs:
+        parser.error("--record needs --runs")
     unknown = set(args.only or []) - everything.keys() - hostfuzz.TARGETS.keys()
     if unknown:
         parser.error(f"no target {', '.join(sorted(unknown))}; --list names them")
@@ -131,7 +129,10 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     if args.plant:
         return 1 if plant(chosen, args.seconds) else 0
-    return 1 if fuzz(args, chosen, build(chosen)) + fuzz_host(args, host) else 0
+    programs = build(chosen)
+    fuzzed: dict[str, Fuzzed] = {t.name: partial(fuzz, args, t, programs[t.name]) for t in chosen}
+    fuzzed |= {t.name: partial(fuzz_host, args, t) for t in host}
+    return 1 if (long if args.record else once)(args, fuzzed) else 0
 
 
 if __name__ == "__main__":

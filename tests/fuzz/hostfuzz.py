@@ -262,10 +262,11 @@ class HostCrash(AssertionError):
 
 
 def run(target: HostTarget, folder: Path, *, seed: int, seconds: float, runs: int = 0) -> int:
-    """Feed a target for so long, or so often. Returns how often; raises HostCrash, whose cause says what happened."""
+    """Feed a target for so long, or so often; with both, to the end of the first. Returns how often; raises HostCrash, whose
+    cause says what happened."""
     chance, pool, done = random.Random(f"{seed} {target.name}"), list(target.seeds), 0
     until = time.monotonic() + seconds
-    while done < runs or (not runs and time.monotonic() < until):
+    while (done < runs or not runs) and (not seconds or time.monotonic() < until):
         data = target.seeds[done] if done < len(target.seeds) else mutated(chance, pool)
         try:
             target.feed(data, folder)
