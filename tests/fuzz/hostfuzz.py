@@ -19,6 +19,7 @@ from floe.family.frames import BrokenFrame, Decoder, Frame
 from floe.image import elf, signature
 from floe.stream.logfile import BoundedLog
 from floe.stream.stamps import StampFilter
+from tests.fuzz import hostkeeper
 
 
 @dataclass(frozen=True)
@@ -226,6 +227,7 @@ TARGETS = {
             _signature,
             (_ARMOUR, b"ssh-ed25519 " + _KEY + b" me\n"),
         ),
+        HostTarget("host_keeper", "requests to the keeper of a detached VM", hostkeeper.feed, hostkeeper.SEEDS),
     )
 }
 

@@ -11,7 +11,6 @@ import argparse
 import asyncio
 import contextlib
 import fcntl
-import json
 import os
 import signal
 import socket
@@ -24,9 +23,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from floe.detached import kin
+from floe.detached import kin, requests
 from floe.detached.endpoints import Listener, Pty, tcp_socket, unix_socket
 from floe.detached.hub import Hub
+from floe.detached.requests import Request
 from floe.detached.vmprocess import VmProcess
 from floe.errors import FloeError, UsageError, VmError
 from floe.hostnet.relay import Relay, through_qemu
@@ -238,7 +238,7 @@ class Keeper:
         assert task is not None
         self._serving.add(task)
         try:
-            request = json.loads(await reader.readline())
+            request = requests.read(await reader.readline())
             writer.write(dump(await self._do(request)).encode() + b"\n")
             await writer.drain()
         except (ValueError, OSError) as e:
@@ -247,26 +247,24 @@ class Keeper:
             self._serving.discard(task)
             writer.close()
 
-    async def _do(self, request: dict[str, Any]) -> dict[str, Any]:
-        child = request.get("child")
-        if request.get("do") == "stop" and child is not None:
-            grace_s = float(request.get("timeout", 0))
-            return {"status": await self._kin.stop(str(child), grace_s) if self._kin is not None else None}
-        if request.get("do") == "stop":
-            self.stop(float(request.get("timeout", 0)))
+    async def _do(self, request: Request) -> dict[str, Any]:
+        if request.do == "stop" and request.child is not None:
+            status = await self._kin.stop(request.child, request.timeout) if self._kin is not None else None
+            return {"status": status}
+        if request.do == "stop":
+            self.stop(request.timeout)
             await self._over.wait()
-        elif request.get("do") == "claim":
-            until = request.get("until")
-            late = isinstance(until, float) and time.monotonic() > until
+        elif request.do == "claim":
+            late = request.until is not None and time.monotonic() > request.until
             return {"claimed": not late and await self._claim()}
-        elif request.get("do") == "dismiss":
+        elif request.do == "dismiss":
             return {"dismissed": await self._dismiss()}
-        elif request.get("do") == "snapshot":
-            return await self._snapshot(Path(str(request.get("file"))))
-        elif request.get("do") == "vitals":
-            return {"vitals": self._vitals(child)}
-        elif request.get("do") != "status":
-            return {"error": f"unknown request {request.get('do')!r}"}
+        elif request.do == "snapshot":
+            return await self._snapshot(Path(request.file))
+        elif request.do == "vitals":
+            return {"vitals": self._vitals(request.child)}
+        elif request.do != "status":
+            return {"error": f"unknown request {request.do!r}"}
         self._hub.look_for_the_end()
         client, end, endpoints = self._hub.client, self._end, self._endpoints
         return {
