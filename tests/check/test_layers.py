@@ -270,6 +270,7 @@ ROOMS: dict[str, set[str]] = {
     "disk": {"spec"},
     "qemu": {"spec"},
     "lab": {"qemu", "setup", "spec", "store"},
+    "oci": {"build", "image", "qemu", "spec", "stream"},
     "xenlab": {"lab"},
     "kvmlab": {"lab", "qemu", "spec"},
     "xen": {"build", "hostnet", "image", "lab", "spec", "xenlab"},
@@ -320,7 +321,7 @@ def test_imports_of_the_host_tool(name: str) -> None:
 
 
 # Packages that know a hypervisor. `qemu` is also the library of QEMU's monitor.
-DRIVERS = {"qemu", "xen", "xenlab", "kvmlab", "lab"}
+DRIVERS = {"qemu", "oci", "xen", "xenlab", "kvmlab", "lab"}
 KNOWING = DRIVERS | {"hypervisor", "cli"}
 HYPERVISORS = {"qemu", "xen", "kvm", "tcg"}  # names of hypervisors and accelerators, as options and data have them
 DEFAULTS = "tools/floe/spec/vmspec.py"  # names those that hold where nobody names one, as DEFAULT_...

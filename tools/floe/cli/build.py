@@ -22,13 +22,16 @@ from floe.shown import shown
 @click.option("--linked", "how", flag_value="linked", help="Link it, with gcc and ld.  [default: where they are]")
 @click.option("--ready", "how", flag_value="ready", help="Join it to a ready kernel, which takes no compiler.")
 @click.option("--xl", is_flag=True, help="Also write a configuration for Xen's xl beside the ELF, NAME.cfg.")
+@click.option("--oci", type=click.Path(path_type=Path), metavar="PATH",
+              help="Also write a container image, a folder or NAME.tar, in which QEMU runs the ELF.")  # fmt: skip
 @click.option("--sign", "key", type=click.Path(path_type=Path), metavar="KEY",
               help="Sign it with this OpenSSH key, private or of the agent; the signature is OUTPUT.sig.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print what was built as JSON.")
 def command(
-    app: Path, output: Path | None, dev: bool, xl: bool, key: Path | None, as_json: bool, **wishes: str | None
+    app: Path, output: Path | None, dev: bool, xl: bool, oci: Path | None, key: Path | None, **more: object
 ) -> None:
     """Build APP, a .py file or a folder with image.toml, and print what the image holds."""
+    wishes = {name: more[name] for name in ("variant", "how")}
     profile: pipeline.Profile | None = "dev" if dev else None
     built = pipeline.build(app, profile=profile, say=progress, **wishes)  # type: ignore[arg-type]  # click typed each
     for warning in (*built.warnings, *built.notes):
@@ -46,8 +49,14 @@ def command(
         from floe.xen import cfgfile
 
         progress(f"wrote {cfgfile.write(exported, built.config)}")
+    if oci is not None:
+        from floe.oci import image
+
+        progress(f"wrote {image.write(exported, built.config, oci)}")
     click.echo(
-        report.to_json(report.built_data(built, exported)) if as_json else shown(report.built_text(built, exported))
+        report.to_json(report.built_data(built, exported))
+        if more["as_json"]
+        else shown(report.built_text(built, exported))
     )
 
 

@@ -17,10 +17,11 @@ from pathlib import Path
 
 from floe.build import bases, bytecode, config, contents, kernels, link, port_archive, report, sources
 from floe.errors import BuildError, FloeError, NotFound, UsageError
+from floe.oci import image
 from floe.setup.pins import RELEASE, chosen_release, load_pins
 from floe.setup.upstream import STAMP
 
-PLATFORM = "linux_x86_64"  # mpy-cross is linked statically: any glibc, and others
+PLATFORM = "linux_x86_64"  # mpy-cross and a container's first process are linked statically: any glibc, and others
 PIP_TIMEOUT_S = 300
 _ARCHIVE_FILES = (
     *("libfloe.a", "libdisk.a", "libready.a", "link.ld", "app.cflags", "app.ldflags", "compiler"),
@@ -73,6 +74,7 @@ def files() -> list[Path]:
     kernels.index(lambda text: print(f"floe: {text}", file=sys.stderr))
     found |= set(_relative(sorted(kernels.READY.glob("*.elf"))))
     found |= set(_relative([kernels.READY / kernels.INDEX, port_archive.ROOT / "port" / "upstream.toml"]))
+    found |= set(_relative([image.ENTRY]))
     return sorted(found)
 
 

@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[3]
 VENV = ROOT / ".venv"
 STAMPS = ROOT / "build" / ".setup"
 STEP_TIMEOUT_S = 1800
+_ENTRY_FLAGS = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O2", "-static", "-s", "-Wl,--build-id=none"]
 
 # Debian package: what shows that it is there (a command, a file, or a module of python3).
 RUN_PACKAGES = {
@@ -168,6 +169,21 @@ def make_port() -> None:
         os.utime(checked, (began, began))
 
 
+def make_container_entry() -> None:
+    """What a container of `floe build --oci` starts with: no library of the container's is needed for it."""
+    made = ROOT / "build" / "container-entry"
+    sources = sorted((ROOT / "tools" / "floe" / "oci").glob("*.[ch]"))
+    key = _key([*(path.read_text() for path in sources), *_ENTRY_FLAGS])
+    if made.exists() and _stamped("container-entry", key):
+        return
+    made.parent.mkdir(exist_ok=True)
+    part = made.with_name(f".container-entry.{os.getpid()}")
+    compiled = [str(path.relative_to(ROOT)) for path in sources if path.suffix == ".c"]
+    _must(["gcc", *_ENTRY_FLAGS, "-o", str(part), *compiled], "the containers' first process could not be compiled")
+    part.replace(made)
+    _stamp("container-entry", key)
+
+
 def _run(argv: list[str], *, quiet: bool) -> int:
     """Exit code of a command. quiet: its output is shown only when it fails in a step that must not."""
     sink = subprocess.DEVNULL if quiet else None
@@ -210,6 +226,7 @@ def main(argv: list[str] | None = None) -> int:
             make_venv(args.tests)
             fetch_upstream()
             make_port()
+            make_container_entry()
     except subprocess.TimeoutExpired as e:
         print(
             FloeError(f"a step did not end within {STEP_TIMEOUT_S} s", evidence=shlex.join(e.cmd)).render(),
