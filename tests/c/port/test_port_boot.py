@@ -51,6 +51,7 @@ IMAGE = [
 ]
 # None; the least and the largest; with RAM across a border of the second and the third level.
 OFFSETS = [0, MOVED, 64 * 1024 * GIB - 2 * MIB, 3 * MOVED - 4 * MIB, MOVED + GIB - 2 * MIB]
+WORDS = {"map", "dma", "table", "free", "arena", "total", "hypercalls", "x87", "cr4", "translates"}
 Regions = list[tuple[int, int]]
 LOW = (0, 0x9FC00)
 LAYOUTS: dict[str, Regions] = {
@@ -95,6 +96,26 @@ class Tables:
     cr4: int = 0
     complaints: list[str] = field(default_factory=list)
 
+    def take(self, word: str, *numbers: int) -> None:
+        """A line of the program's."""
+        if word in ("hypercalls", "total", "x87", "cr4", "translates"):
+            setattr(self, word, numbers[0])
+        elif word == "dma":
+            self.dma.append((numbers[0], numbers[1], numbers[2]))
+        elif word == "table":
+            self.tables.append(numbers[0])
+        elif word == "free":
+            self.free.append((numbers[0] - self.offset, numbers[1] - self.offset))
+        elif word == "arena":
+            moved = self.offset if numbers[1] else 0
+            self.arena = (numbers[0] - moved, numbers[1] - moved, numbers[2])
+        else:
+            start, end, rights = numbers
+            if not self.offset or start < MOVED:
+                self.low.append((start, end, rights))
+            if not self.offset or start >= MOVED:
+                self.maps.append((start - self.offset, end - self.offset, rights))
+
     def rights(self, start: int, end: int, *, low: bool = False) -> set[int]:
         """All rights that pages of [start, end) have; 0 stands for unmapped."""
         found, covered = set(), 0
@@ -116,25 +137,8 @@ def boot(h: Harness, regions: Regions, *, modules: Regions = (), arena_pages: in
     t = Tables(offset)
     for line in h.do("boot", arena_pages).split("\n"):
         word, *rest = line.split(" ")
-        if word in ("map", "dma", "table", "free", "arena", "total", "hypercalls", "x87", "cr4", "translates"):
-            numbers = [int(n, 16) for n in rest]
-        if word == "map":
-            start, end, rights = numbers
-            if not offset or start < MOVED:
-                t.low.append((start, end, rights))
-            if not offset or start >= MOVED:
-                t.maps.append((start - offset, end - offset, rights))
-        elif word == "dma":
-            t.dma.append((numbers[0], numbers[1], numbers[2]))
-        elif word == "table":
-            t.tables.append(numbers[0])
-        elif word == "free":
-            t.free.append((numbers[0] - offset, numbers[1] - offset))
-        elif word == "arena":
-            moved = offset if numbers[1] else 0
-            t.arena = (numbers[0] - moved, numbers[1] - moved, numbers[2])
-        elif word in ("hypercalls", "total", "x87", "cr4", "translates"):
-            setattr(t, word, numbers[0])
+        if word in WORDS:
+            t.take(word, *(int(n, 16) for n in rest))
         else:
             t.complaints.append(line)
     return t
