@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 // port/boot/boot.c and paging.c run whole on the host: from a PVH start info to the tables that the monitor would
 // get. RAM is identity mapped here too, as far as the tables go. Commands: ram ADDR SIZE TYPE; module ADDR SIZE;
-// cmdline HEX; appended BYTES, behind the image; offset BYTES; boot ARENA_PAGES; iommu CAPABILITIES ANSWERS: the machine
-// has one, with this register, which does what it is told to, or not (0); xen MAKER (the second word of CPUID leaf 0): Xen runs this VM; cpuid LEAVES EBX ECX, of leaf 7.
+// cmdline HEX; appended BYTES, behind the image; offset BYTES; boot ARENA_PAGES; iommu CAPABILITIES ANSWERS: the
+// machine has one, with this register, which does what it is told to, or not (0); xen MAKER (the second word of CPUID
+// leaf 0): Xen runs this VM; cpuid LEAVES EBX ECX, of leaf 7.
 
 #include "talk.h"
 

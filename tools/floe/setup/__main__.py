@@ -67,6 +67,7 @@ TEST_PACKAGES = {
     "redis-tools": "redis-cli",
     "clang": "clang",
     "libclang-rt-dev": "/usr/share/doc/libclang-rt-dev",
+    "podman": "podman",
 }
 
 
