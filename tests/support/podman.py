@@ -34,25 +34,47 @@ class Podman:
 
     def __call__(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run to the end. Its own remarks are on standard error, too."""
-        done = subprocess.run(self.argv(*words), capture_output=True, text=True, timeout=LIMIT_S, check=False)
+        done = subprocess.run(
+            self.argv(*words), capture_output=True, text=True, timeout=LIMIT_S, check=False, env=self.environment
+        )
         assert not check or done.returncode == 0, done.stderr
         return done
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """All that it needs of one."""
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.folder),
+            "XDG_RUNTIME_DIR": f"{self.folder}/run",
+            "CONTAINERS_CONF": f"{self.folder}/containers.conf",
+            "CONTAINERS_STORAGE_CONF": f"{self.folder}/storage.conf",
+        }
+
     def argv(self, *words: str) -> list[str]:
-        home = ["env", "-i", f"PATH={os.environ['PATH']}", f"HOME={self.folder}", f"XDG_RUNTIME_DIR={self.folder}/run"]
         user = ["setpriv", "--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups"] if self.rootless else []
-        places = [] if self.rootless else ["--root", f"{self.folder}/root", "--runroot", f"{self.folder}/run"]
-        places += [] if self.rootless else ["--tmpdir", f"{self.folder}/tmp"]
-        how = ["--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", "--runtime", self.runtime]
-        return [*user, *home, "podman", *places, *how, *words]
+        return [*user, "podman", *words]
 
     def run(self, *words: str, check: bool = False) -> subprocess.CompletedProcess[str]:
-        """podman run, with limits that this process may set."""
+        """podman run, whose exit code is most often the container's."""
+        return self("run", *words, check=check)
+
+    def configure(self) -> None:
+        """Storage of its own, which takes no mount; a network that leaves nothing on the host; limits that this process
+        may set."""
         limits = []
         for name, number in (("nofile", resource.RLIMIT_NOFILE), ("nproc", resource.RLIMIT_NPROC)):
             most = min(1024, resource.getrlimit(number)[1])
-            limits += ["--ulimit", f"{name}={most}:{most}"]
-        return self("run", *limits, *words, check=check)
+            limits.append(f'"{name}={most}:{most}"')
+        network = '"slirp4netns"' if shutil.which("slirp4netns") else '"none"'
+        (self.folder / "containers.conf").write_text(
+            f"[containers]\ndefault_ulimits = [{', '.join(limits)}]\nnetns = {network}\n"
+            f'[engine]\nruntime = "{self.runtime}"\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n'
+            f'tmp_dir = "{self.folder}/tmp"\n'
+        )
+        (self.folder / "storage.conf").write_text(
+            f'[storage]\ndriver = "vfs"\ngraphroot = "{self.folder}/root"\nrunroot = "{self.folder}/run/storage"\n'
+        )
 
     def lacks(self) -> str:
         """Why it runs no container here, "" where it does: of an image that is one static program, which says yes."""
@@ -65,7 +87,7 @@ class Podman:
     def close(self) -> None:
         self("rm", "--all", "--force", "--time", "0", check=False)
         with contextlib.suppress(OSError, ValueError):  # holds the name spaces of a user's containers
-            os.kill(int((self.folder / "run" / "libpod" / "tmp" / "pause.pid").read_text()), signal.SIGKILL)
+            os.kill(int((self.folder / "tmp" / "pause.pid").read_text()), signal.SIGKILL)
 
 
 @contextmanager
@@ -82,6 +104,7 @@ def podman(*, rootless: bool) -> Iterator[Podman]:
                 for path in (Path(made), Path(made) / "run"):
                     os.chown(path, NOBODY, NOBODY)
             found = Podman(Path(made), rootless, runtime)
+            found.configure()
             try:
                 why = found.lacks()
                 if not why:

@@ -115,8 +115,8 @@ def test_the_words_of_the_first_process(app: Path, made: elf.Image) -> None:
         assert argv[argv.index("-kernel") + 1] == "/floe/image.elf"
         assert argv[-2] == "-append" and "floe.env=1" in argv[-1].split()
         (net,) = (word for word in argv if word.startswith("user,"))
-        assert "hostfwd=tcp:0.0.0.0:80-10.0.2.15:80" in net
-        assert "hostfwd=udp:0.0.0.0:53-10.0.2.15:53" in net
+        assert "hostfwd=tcp:0.0.0.0:80-192.0.2.15:80" in net
+        assert "hostfwd=udp:0.0.0.0:53-192.0.2.15:53" in net
     assert files["/floe/entry"].mode == 0o755
     assert files["/floe/healthy"].link == "entry"
 

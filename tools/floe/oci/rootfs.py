@@ -24,6 +24,9 @@ FOLDER = "/floe"
 ENTRY = f"{FOLDER}/entry"
 HEALTHY = f"{FOLDER}/healthy"
 _ELF = f"{FOLDER}/image.elf"
+# Of the network inside QEMU, which keeps a caller's address: none that a caller can have (RFC 5737). slirp4netns gives
+# a container 10.0.2.100, in QEMU's usual network, where the guest would look for it in vain.
+_GUEST = "192.0.2.15/24"
 _EVERYWHERE = "0.0.0.0"  # of the container's own network
 # entry.h has these descriptors. The console is the standard streams.
 _ENDPOINTS = Endpoints("stdio,id=console,signal=off", "socket,id=serial,fd=3", "socket,id=qmp,fd=4")
@@ -50,7 +53,7 @@ def files(made: elf.Image, settings: ImageConfig, program: str, entry: Path) -> 
     spec = VmSpec(
         Path(_ELF),
         memory=int(made.content["memory"]),
-        cards=(Card(),) if networked else (),
+        cards=(Card(ip=_GUEST),) if networked else (),
         forwards=ports,
         switches=("floe.env=1",),
     )
