@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -122,6 +124,33 @@ def test_nobody_serves(as_root: Podman) -> None:
     assert "floe: nothing is served at port 80\n" in asked.stderr
     as_root("stop", "--time", "9", "idle")
     assert as_root("inspect", "idle", "--format", "{{.State.ExitCode}}").stdout == "0\n"
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as made:
+        return int(made.getsockname()[1])
+
+
+def test_podman_plays_what_is_for_kubernetes(as_root: Podman, archive: Path, free_port: int) -> None:
+    """Without capabilities, with a file system that is only read."""
+    if shutil.which("catatonit") is None or shutil.which("slirp4netns") is None:
+        pytest.skip("SKIP: catatonit and slirp4netns, of which podman makes a pod, are not installed")
+    manifest = floe("export", "k8s", archive.parent).stdout
+    assert "containerPort: 80" in manifest
+    # The container's port is one of the host's then.
+    played = manifest.replace(f"image: {NAME}\n", f"image: {NAME}\n        args: [serve]\n")
+    played = played.replace("containerPort: 80", f"containerPort: 80\n          hostPort: {free_port}")
+    file = as_root.folder / "played.yaml"
+    file.write_text(played)
+    as_root("kube", "play", str(file))
+    try:
+        wait_for(as_root, "fr-ont-pod-0-fr-ont", "serving")
+        url = f"http://127.0.0.1:{free_port}/"
+        assert subprocess.run(["curl", "-s", "-m", "20", url], capture_output=True, check=True).stdout == b"hello"
+        assert as_root("exec", "fr-ont-pod-0-fr-ont", "/floe/healthy").returncode == 0
+    finally:
+        as_root("kube", "down", str(file))
 
 
 def test_rootless(archive: Path) -> None:

@@ -82,7 +82,7 @@ def test_floe_commands_parse(name: str) -> None:
             continue
         with click.Context(floe) as ctx:
             command = floe.get_command(ctx, verb)
-            while isinstance(command, click.Group) and (word := re.match(r" ([a-z]+)", rest)):
+            while isinstance(command, click.Group) and (word := re.match(r" ([a-z0-9]+)", rest)):
                 command, rest = command.get_command(ctx, word[1]), rest[word.end() :]
         if command is None:
             wrong.append(text)

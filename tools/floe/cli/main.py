@@ -34,6 +34,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "rm": ("floe.cli.vms:rm", "Forget detached VMs that have ended."),
     "compose": ("floe.cli.compose:command", "Several VMs as one stack, as a file describes them."),
     "service": ("floe.cli.service:command", "Print a systemd unit for an app or a detached VM."),
+    "export": ("floe.cli.export:command", "Print what tells another engine to run an app."),
     "disk": ("floe.cli.disk:command", "Make disks, look into them, copy files."),
     "host": ("floe.cli.host:command", "Name other hosts, to which VMs fork."),
     "inspect": ("floe.cli.inspect:command", "Show what an ELF holds."),

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: MIT
+"""`floe export`: what tells an engine to run an app, printed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from floe.build import config
+from floe.cli import service
+from floe.errors import UsageError
+from floe.image import elf
+from floe.oci import manifests
+from floe.qemu import libvirt as libvirt_xml
+from floe.spec.vmspec import VmSpec
+from floe.vm.plan import is_elf
+
+
+@click.group(short_help="Print what tells an engine to run an app.")
+def command() -> None:
+    """Print what tells an engine to run an app: a manifest, a unit, a domain."""
+
+
+def _of_container(name: str, render: Callable[..., str], text: str) -> None:
+    @command.command(name, short_help=text, help=f"{text}\n\nAPP is a .py file or a folder with image.toml.")
+    @click.argument("app", type=click.Path(path_type=Path))
+    @click.option("--variant", metavar="NAME", default="", help="As [variant.NAME] of image.toml says.")
+    @click.option("--image", "ref", metavar="REF", help="Where the engine finds it.  [default: localhost/NAME:VERSION]")
+    @click.option("--kvm", is_flag=True, help="With the host's /dev/kvm.")
+    def export(app: Path, variant: str, ref: str | None, kvm: bool) -> None:
+        if is_elf(app):
+            raise UsageError(f"{app} is an ELF, which does not tell its ports", hint=f"floe export {name} APP")
+        settings = config.load(app, variant)
+        click.echo(render(settings, ref or manifests.reference(settings), kvm=kvm), nl=False)
+
+
+_of_container("k8s", manifests.k8s, "Kubernetes' Deployment and Service of a container image.")
+_of_container("compose", manifests.compose, "A compose file of a container image.")
+_of_container("nomad", manifests.nomad, "A job of Nomad's, of a container image.")
+
+
+@command.command(short_help="A domain of libvirt's.")
+@click.argument("image", metavar="ELF", type=click.Path(path_type=Path))
+@click.option("--emulated", is_flag=True, help="Without KVM.")
+def libvirt(image: Path, emulated: bool) -> None:
+    """A domain of libvirt's with ELF as its kernel, on a q35, with a card on the network `default`."""
+    made = elf.read(image)
+    spec = VmSpec(
+        image.absolute(),
+        memory=int(made.content["memory"]),
+        accel="tcg" if emulated else "kvm",
+        name=str(made.content["name"]),
+    )
+    click.echo(libvirt_xml.domain(spec, networked="virtio-net" in made.content["drivers"]), nl=False)
+
+
+command.add_command(service.command, "systemd")
