@@ -6,13 +6,32 @@
 
 #include <sys/mman.h>
 
+static void *forget(void *at, int byte, size_t len);
+#define memset forget
 #include "boot/acpi.c"
+#undef memset
 
 uint64_t boot_pdpt[ENTRIES] = {7};
 boot_ram_t boot_ram[BOOT_RAM_MAX];
 unsigned boot_ram_count;
 uint64_t *boot_new_table(void) { abort(); }
 uint8_t monitor_ports[MONITOR_PORTS / 8];
+
+// The processor follows an entry whose lowest bits say that it is there, to be written, and ring 3's: 7; one of 2 MiB
+// has bit 7, too. All are looked at before they are forgotten.
+static void *forget(void *at, int byte, size_t len) {
+    for (uint64_t g = 1; at == &boot_pdpt[1] && g < ENTRIES; g++) {
+        const uint64_t *pd = (const uint64_t *)(boot_pdpt[g] & ~0xfffull);
+        bool good = boot_pdpt[g] == 0 || (boot_pdpt[g] & 0xfff) == 7;
+        for (uint64_t i = 0; good && pd != NULL && i < ENTRIES; i++) {
+            good = pd[i] == (g << 30 | i << 21 | 0x87);
+        }
+        if (!good) {
+            printf("wrongly mapped: GiB %u\n", (unsigned)g);
+        }
+    }
+    return memset(at, byte, len);
+}
 
 static void print(uint64_t rsdp) {
     memset(monitor_ports, 0xff, sizeof(monitor_ports));

@@ -40,6 +40,13 @@ static void cmd_read(char **word) { // AT LEN SEED: how many bytes are not the p
     free(p);
 }
 
+static void cmd_submit(char **word) { // OP LEN: as no caller may
+    static uint8_t memory[1 << 20];
+    blkdev_req_t r = {.op = (uint8_t)num(word, 1), .len = (uint32_t)num(word, 2), .base = memory};
+    blkdev_t *b = blkdev_get(used);
+    printf("%d\n", b->ops->submit(b, &r));
+}
+
 bool disk_user_command(char **word) {
     if (strcmp(word[0], "disk_use") == 0) { // NUMBER
         used = (unsigned)num(word, 1);
@@ -53,6 +60,8 @@ bool disk_user_command(char **word) {
         cmd_write(word, true);
     } else if (strcmp(word[0], "disk_read") == 0) {
         cmd_read(word);
+    } else if (strcmp(word[0], "disk_submit") == 0) {
+        cmd_submit(word);
     } else if (strcmp(word[0], "disk_flush") == 0) {
         printf("%d\n", blkdev_flush(blkdev_get(used)));
     } else if (strcmp(word[0], "disk_discard") == 0) {

@@ -5,6 +5,7 @@
 
 #include "fake_hal.h"
 
+#include <sanitizer/asan_interface.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,10 +55,15 @@ void *hal_mem_dma(size_t bytes, size_t align) {
         return NULL;
     }
     fake_hal.dma_left -= fake_hal.dma_left > 0;
+    align = align < sizeof(void *) ? sizeof(void *) : align;
+    size_t before =
+        (bytes + align - 1) / align * align; // as much that is nobody's: a slip of a whole size is seen, too
     void *p = NULL;
-    if (posix_memalign(&p, align < sizeof(void *) ? sizeof(void *) : align, bytes) != 0) {
+    if (posix_memalign(&p, align, before + bytes) != 0) {
         abort();
     }
+    ASAN_POISON_MEMORY_REGION(p, before);
+    p = (uint8_t *)p + before;
     dma[dma_count++ % DMA_KEPT] = (uintptr_t)p;
     return memset(p, 0, bytes);
 }

@@ -38,6 +38,7 @@ static void cmd_rx(void) {
             fake_hex(f.seg[i].base, f.seg[i].len);
         }
         printf(" %d %u %u %u %u", f.csum_needed, f.csum_start, f.csum_offset, f.gso, f.gso_size);
+        printf(" %u", f.headroom);
     }
     printf("\n");
 }

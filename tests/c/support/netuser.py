@@ -16,13 +16,14 @@ SMALL_VM, LARGE_VM = 8 << 20, 64 << 20
 
 @dataclass
 class Frame:
-    """offload: what was left to do: csum, start, offset, gso, size."""
+    """offload: what was left to do: csum, start, offset, gso, size. headroom: bytes in front that are the frame's, too."""
 
     cookie: int
     csum_good: bool
     segments: int
     data: bytes
     offload: tuple[int, ...] = ()
+    headroom: int = 0
 
 
 def pattern(n: int) -> bytes:
@@ -76,8 +77,8 @@ class NetUser(ABC):
         answer = self.h.do("rx", self.index).split()
         if answer[0] != "0":
             return int(answer[0])
-        data, offload = bytes.fromhex(answer[4]), tuple(map(int, answer[5:]))
-        return Frame(int(answer[1]), answer[2] == "1", int(answer[3]), data, offload)
+        data, *offload, headroom = bytes.fromhex(answer[4]), *map(int, answer[5:])
+        return Frame(int(answer[1]), answer[2] == "1", int(answer[3]), data, tuple(offload), headroom)
 
     def frame(self) -> Frame:
         frame = self.take()

@@ -10,7 +10,19 @@ import pytest
 
 from tests.c.support.diskcontract import DiskContract
 from tests.c.support.diskuser import DiskUser
-from tests.c.support.harness import BLOCK, EINVAL, EIO, ENODEV, ENOMEM, ENOTSUP, EVENT_IDX, VERSION_1, Device, Harness
+from tests.c.support.harness import (
+    BLOCK,
+    EINVAL,
+    EIO,
+    ENODEV,
+    ENOMEM,
+    ENOTSUP,
+    EVENT_IDX,
+    VERSION_1,
+    Device,
+    Died,
+    Harness,
+)
 
 SIZE_MAX, RO, BLK_SIZE, FLUSH, DISCARD = 1 << 1, 1 << 5, 1 << 6, 1 << 9, 1 << 13
 EROFS = -30
@@ -59,6 +71,14 @@ def test_no_disk(h: Harness) -> None:
 
 def test_what_it_is(disk: Disk) -> None:
     assert disk.up().info() == (SECTORS, 512, 256 << 10, 16, 0, 1, 1, 0)
+
+
+@pytest.mark.parametrize(("op", "length"), [(4, 512), (255, 0), (0, (256 << 10) + 512), (1, 1 << 20)])
+def test_a_request_that_no_disk_takes_is_our_bug(disk: Disk, op: int, length: int) -> None:
+    disk.up()
+    with pytest.raises(Died) as died:
+        disk.h.do("disk_submit", op, length)
+    assert died.value.status == 120 and "PANIC assertion failed" in died.value.report
 
 
 def test_a_partly_written_sector_is_read_first(disk: Disk) -> None:

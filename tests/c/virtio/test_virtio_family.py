@@ -170,6 +170,17 @@ def test_lies(line: Line, lie: str) -> None:
     line.dead(reason)
 
 
+@pytest.mark.parametrize("queue", [CTRL_RX, CTRL_TX])
+def test_lies_before_the_port_is_open(line: Line, queue: int) -> None:
+    """Whichever of the two queues it is that lied, its reason is given."""
+    assert line.h.number("probe", "virtio-family") == 1
+    if queue == CTRL_TX:
+        line.tell(ADD)  # there has to be something to say
+    line.dev.used(queue, 64, 0)
+    assert line.run() == 1
+    line.dead("used id beyond the queue")
+
+
 def test_one_port_only(line: Line) -> None:
     line.dev.set(features=VERSION_1 | EVENT_IDX)
     assert line.h.number("probe", "virtio-family") == ENOTSUP

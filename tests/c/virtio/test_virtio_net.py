@@ -276,6 +276,18 @@ def test_no_header_goes_in_front_of_a_page(card: Card) -> None:
     assert (header, data, segments) == (bytes(12), pattern(60), 2)
 
 
+@pytest.mark.parametrize(("first", "headroom"), [(12, 0), (13, 12), (72, 12)])
+def test_only_a_header_in_front_of_the_frame_is_room(card: Card, first: int, headroom: int) -> None:
+    card.up()
+    raw = bytes(10) + b"\x02\x00" + pattern(72 + 60 - 12)
+    for part in (raw[:first], raw[first:]):
+        chain = card.dev.take(RX)
+        card.dev.fill(RX, chain, part)
+        card.dev.used(RX, chain.head, len(part))
+    frame = card.frame()
+    assert (frame.headroom, frame.data) == (headroom, raw[12:])
+
+
 def test_a_ring_of_frames_is_sent_on(card: Card) -> None:
     card.up()
     for n in range(256):
@@ -290,6 +302,15 @@ def test_who_waits_for_frames_to_leave_is_woken(card: Card) -> None:
     assert card.arm() == 0  # nobody waits
     card.h.do("wanted", 0, 1)
     assert card.arm() == 1
+
+
+def test_a_card_without_news_is_not_asked(card: Card) -> None:
+    """Each access to its registers is an exit."""
+    card.up()
+    before = card.dev.get("accesses")
+    for _ in range(3):
+        assert card.arm() == 0
+    assert card.dev.get("accesses") == before
 
 
 def test_send_with_checksum(card: Card) -> None:

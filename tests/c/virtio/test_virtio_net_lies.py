@@ -95,6 +95,19 @@ def test_a_frame_never_completed(card: Card) -> None:
     card.never_completed()
 
 
+def test_its_second_begins_with_its_first_buffer(card: Card) -> None:
+    """Long after the card came up, and after frames that were whole."""
+    card.up()
+    card.h.do("hal", "advance", 10_000_000_000)
+    assert card.take() == EAGAIN
+    card.receive(pattern(5000), 2)
+    card.give_back(card.frame())
+    card.h.do("hal", "advance", 10_000_000_000)
+    assert card.take() == EAGAIN
+    complete(card, -1, 4096, bytes(10) + struct.pack("<H", 3))
+    card.never_completed()
+
+
 @pytest.mark.parametrize(("head", "length", "reason"), [
     (300, 0, "used id beyond the queue"),
     (7, 0, "used id not outstanding"),

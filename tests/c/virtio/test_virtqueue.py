@@ -203,6 +203,20 @@ def test_interrupt_after_several(h: Harness) -> None:
     assert wants == [0, 0, 1, 0]
 
 
+@pytest.mark.parametrize("counts", [(3, 1), (1, 3)])
+def test_who_waits_for_another_number_is_woken_at_that(h: Harness, counts: tuple[int, int]) -> None:
+    queue(h, 8)
+    for cookie in range(1, 8):
+        assert provide(h, cookie) == 0
+    for count in counts:
+        assert h.number("q_arm", count) == 0
+    wants = []
+    for _ in range(4):
+        h.do("used", "raw", 0, device_next(h), 1)
+        wants.append(h.number("wantirq", "raw", 0, 1, 1))
+    assert wants == [int(number == counts[-1]) for number in (1, 2, 3, 4)]
+
+
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("provide"), st.integers(0, 3), st.integers(0, 3), st.integers(0, 70000)),

@@ -71,6 +71,19 @@ def test_binutils_reads_what_is_packed(linked: Path, tmp_path: Path) -> None:
     assert bindings.index("STB_GLOBAL") == table["sh_info"] == bindings.count("STB_LOCAL")
 
 
+def test_tables_right_behind_the_elf_header_are_packed(linked: Path, tmp_path: Path) -> None:
+    """As they stand in what is packed: nothing comes between."""
+    names.pack(linked)
+    before = held(linked)
+    inner = tmp_path / "inner.elf"
+    with linked.open("rb") as file:
+        inner.write_bytes(lzma.decompress(ELFFile(file).get_section_by_name(names.SECTION).data()))
+    names.pack(inner)
+    with inner.open("rb") as file:
+        assert ELFFile(file).get_section_by_name(".symtab") is None
+    assert {s.name for s in held(inner)} == {s.name for s in before} != set()
+
+
 def test_a_panic_finds_its_function_and_tests_their_places(tmp_path: Path) -> None:
     script = tmp_path / "main.py"
     script.write_text("print(1)\n")

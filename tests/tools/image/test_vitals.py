@@ -70,6 +70,9 @@ def test_what_is_read() -> None:
     )
     memory.put(BASE + 0xA90, 0, 0)  # not used yet
     assert vitals.read(more, memory.read) == Vitals(heap=12 * 32, heap_used=4 * 32, c_heap=0, ram=33000, ram_free=4500)
+    memory.put(BASE + 0xA00, 5000, 9000, 20500, 20000)  # one that ends before it begins
+    lied = vitals.read(more, memory.read)
+    assert lied is not None and lied.ram_free == 4000
     only_heap = vitals.read({"floe_gc_vitals": FOUND["floe_gc_vitals"]}, memory.read)
     assert only_heap == Vitals(heap=12 * 32, heap_used=4 * 32)
     assert vitals.read({}, memory.read) is None
