@@ -13,7 +13,7 @@ from tests.mutate import __main__ as mutate
 from tests.mutate import objectcache, survivors
 from tests.mutate.operators import mutants
 from tests.mutate.trials import FOLDERS, trials
-from tests.mutate.workcopy import WorkCopy
+from tests.mutate.workcopy import WorkCopy, first_failed
 
 REPO = Path(__file__).resolve().parents[2]
 C = """#include <stdio.h>
@@ -170,6 +170,14 @@ def test_a_compiler_that_remembers(tmp_path: Path) -> None:
     assert made() == (0, 8)
     (tmp_path / "b.c").write_text("int f(void) { int unused; return 4; }\n")
     assert made()[0] != 0
+
+
+def test_a_line_of_a_log_is_no_test() -> None:
+    log = "ERROR    asyncio:base_events.py:1771 Task was destroyed but it is pending!\n"
+    summary = "FAILED tests/c/test_a.py::test_b[one - two] - AssertionError: 1 - 2\nERROR tests/c/test_c.py::test_d\n"
+    assert first_failed(log + summary) == "tests/c/test_a.py::test_b[one - two]"
+    assert first_failed(log) == ""
+    assert first_failed("ERROR tests/c/test_c.py::test_d\n") == "tests/c/test_c.py::test_d"
 
 
 def test_the_copy_is_set_right_again(tmp_path: Path) -> None:

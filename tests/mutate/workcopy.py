@@ -30,6 +30,7 @@ from tests.mutate.trials import Trial
 _GRACE_S = 15  # for pytest to end its VMs
 _DOUBTS = 3  # tests of a trial that may fail once and pass alone
 _WAITED = re.compile(r"died with -9|TimeoutExpired|Timeout|TimedOut|deadline")
+_FAILED = re.compile(r"^(?:FAILED|ERROR) (tests/\S+?(?:\[.*?\])?)(?: - .*)?$", re.MULTILINE)
 _WAITED_S = 120  # for one test without a mutant
 _BUILT = ("port", "mpy-cross", "mpy-cross.d")  # what is copied of build/, so that make finds it up to date
 _UNCOMPILED = re.compile(r"does not compile|\[-Werror|cannot find the compiler|Assembler messages|ld returned")
@@ -44,6 +45,12 @@ class Verdict:
     how: How
     by: str
     output: str
+
+
+def first_failed(said: str) -> str:
+    """The test that pytest names first in its summary; "" if none. A captured log has lines that begin alike."""
+    found = _FAILED.search(said)
+    return found[1] if found else ""
 
 
 class WorkCopy:
@@ -114,13 +121,13 @@ class WorkCopy:
         without = [f"--deselect={test}" for test in left_out]
         argv = [*options, *plugins, *accel, *without, *tests]
         code, said = self._run(argv, own, limit_s, pytests=True)
-        failed = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", said, re.MULTILINE)
+        failed = first_failed(said)
         if code is None:
             return Verdict("late", "", said)
         if code == 0:
             return Verdict("passed", "", said)
         if code in (1, 2) and failed:
-            return Verdict("uncompiled" if _UNCOMPILED.search(said) else "failed", failed[1], said)
+            return Verdict("uncompiled" if _UNCOMPILED.search(said) else "failed", failed, said)
         raise RuntimeError(f"pytest {' '.join(argv)} ended with {code}:\n{said}")
 
     def _run(
