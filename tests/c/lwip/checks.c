@@ -13,6 +13,7 @@
 #include "lwip/mld6.h"
 #include "lwip/priv/tcp_priv.h"
 #include "lwip/stats.h"
+#include "netglue.h"
 #include "nethooks.h"
 #include "netmem.h"
 #include "netrand.h"
@@ -141,10 +142,10 @@ static void hoarding(void) {
     sock_t *l = listen_on(PORT, 5);
     sock_t *s = accepted(l, PEER_PORT);
     static uint8_t data[1460];
-    for (unsigned i = 0; i < 88; i++) { // less than the window
+    for (unsigned i = 0; i < 88; i++) { // less than the window; none is copied before half of the buffers are taken
         peer_send(TH_ACK, data, sizeof data);
         rig_run();
-        CHECK(rx_lent <= RX_BUFFERS / 2);
+        CHECK(rx_lent == (i + 1 < RX_BUFFERS / 2 ? i + 1 : RX_BUFFERS / 2 - 1));
     }
     CHECK(sock_readable(s, 1 << 20) > 60000);
     sock_t *u = sock_new(SOCK_AF_INET, SOCK_TYPE_DGRAM);
@@ -182,16 +183,68 @@ static void stuck_card(void) {
     static uint8_t data[20000];
     CHECK(sock_send(s, data, sizeof data, NULL) == sizeof data);
     rig_sleep_ms(10);
+    CHECK(netglue_get(0)->tx.refused);
     tx_stuck = false;
     rig_sleep_ms(1); // not the retransmission timer's doing
     rig_sleep_ms(1);
     CHECK(sock_send(u, "x", 1, &to) == 1);
     rig_sleep_ms(60);
-    CHECK(peer.got == sizeof data);
+    CHECK(peer.got == sizeof data && !netglue_get(0)->tx.refused);
     sock_close(u);
     sock_close(s);
     sock_close(l);
     nothing_left();
+}
+
+// A frame longer than lwIP can count is dropped, and so is one in more pieces than there is memory for: whole, whatever
+// pieces were at hand.
+static void dropped_whole(void) {
+    static uint8_t frame[FRAME_MAX];
+    rig_start(RAM, 0);
+    memcpy(frame, "\2\0\0\0\0\2\2\0\0\0\0\1\x08\0", 14);
+    size_t used[3];
+    for (unsigned i = 0; i < 3; i++) {
+        rig_receive(frame, sizeof frame, false, 3);
+        rig_run();
+        used[i] = netmem_used();
+        CHECK(rx_lent == 0 && card.stats.rx_dropped == i + 1);
+    }
+    CHECK(used[0] == used[1] && used[1] == used[2]);
+    netmem_set_limits(netmem_used(), 100);
+    rig_receive(frame, 1400, false, 5);
+    rig_run();
+    CHECK(rx_lent == 0 && card.stats.rx_dropped == 4 && netmem_used() == used[2]);
+    netmem_set_limits(8 << 20, 100);
+    nothing_left();
+}
+
+// A frame shorter than a wire has it is as long as that for the stack: with zeros, not with what memory held.
+static const uint8_t *short_frame;
+static uint16_t short_len;
+
+static err_t sees_input(struct pbuf *p, struct netif *n) {
+    (void)n;
+    CHECK(short_frame == NULL && p->next == NULL);
+    short_frame = memcpy(malloc(p->len), p->payload, p->len);
+    short_len = p->len;
+    return ERR_BUF; // the caller frees it
+}
+
+static void padded(void) {
+    uint8_t frame[64], zeros[64] = {0};
+    rig_start(RAM, 0);
+    rig_sleep_ms(2000);
+    memset(frame, 0xaa, sizeof frame);
+    netif_default->input = sees_input;
+    for (unsigned len = 14; len <= sizeof frame; len++) {
+        short_frame = NULL;
+        rig_receive(frame, len, false, 2); // headers in pieces are copied
+        rig_run();
+        CHECK(short_frame != NULL && short_len == LWIP_MAX(len, 60) && memcmp(short_frame, frame, len) == 0);
+        CHECK(memcmp(short_frame + len, zeros, short_len - len) == 0);
+        free((void *)(uintptr_t)short_frame);
+    }
+    CHECK(rx_lent == 0);
 }
 
 static void closed_window(void) {
@@ -342,6 +395,8 @@ int main(int argc, char **argv) {
         {"backlog", backlog},
         {"hoarding", hoarding},
         {"stuck_card", stuck_card},
+        {"dropped_whole", dropped_whole},
+        {"padded", padded},
         {"kept_frames", kept_frames},
         {"vlan", vlan},
         {"closed_window", closed_window},
@@ -366,12 +421,16 @@ int main(int argc, char **argv) {
         {"copied_keys", copied_keys},
         {"copied_datagrams", copied_datagrams},
         {"copied_routers", copied_routers},
+        {"resumed", resumed},
         {"joined", joined},
+        {"joined_refused", joined_refused},
         {"time_wait_most", time_wait_most},
         {"random_numbers", random_numbers},
         {"socket_names", socket_names},
         {"socket_options", socket_options},
         {"socket_readable", socket_readable},
+        {"socket_stands_on", socket_stands_on},
+        {"owned", owned},
         {"query_unanswered", query_unanswered},
         {"orphan_halfway", orphan_halfway},
         {"words", words},
@@ -380,6 +439,7 @@ int main(int argc, char **argv) {
         {"boot_words_odd", boot_words_odd},
         {"boot_words_none", boot_words_none},
         {"boot_words_dhcp", boot_words_dhcp},
+        {"pending", pending},
     };
     for (unsigned i = 0; i < HAL_ARRAY_LEN(checks); i++) {
         if (argc == 1) {

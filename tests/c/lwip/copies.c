@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "lwip/etharp.h"
 #include "lwip/netif.h"
@@ -12,6 +13,8 @@
 #include "lwip/udp.h"
 #include "netcfg.h"
 #include "netcopied.h"
+#include "netevent.h"
+#include "netglue.h"
 #include "nethooks.h"
 #include "netrand.h"
 #include "peer.h"
@@ -174,10 +177,15 @@ void copied_fixed(void) {
     CHECK(netcfg_set_ip6(n, ip_2_ip6(&at.ip)) && sock_bind(l, &at) == 0 && sock_listen(l, 5) == 0);
     become("", NULL);
     CHECK(netif_get_ip6_addr_match(n, ip_2_ip6(&at.ip)) > 0 && !ip4_addr_isany_val(*netif_ip4_addr(n)));
+    told_ip6 = "10.0.0.7/24"; // is none
+    become("", NULL);
+    CHECK(netif_get_ip6_addr_match(n, ip_2_ip6(&at.ip)) > 0);
+    netglue_get(0)->draws = 3; // of the old MAC address's
     told_ip6 = "2001:db8::9/64";
     become("10.0.0.9/24", new_mac);
     told_ip6 = "";
     CHECK(netif_get_ip6_addr_match(n, ip_2_ip6(&at.ip)) < 0 && netif_get_ip6_addr_match(n, ip_2_ip6(&next)) > 0);
+    CHECK(netglue_get(0)->draws == 0);
     CHECK(ip_addr_eq(&l->pcb.tcp->local_ip, &next));
     become("", new_mac);
     CHECK(netif_get_ip6_addr_match(n, ip_2_ip6(&next)) < 0 && ip_addr_isany_val(l->pcb.tcp->local_ip));
@@ -197,6 +205,9 @@ void copied_lease(void) {
     become("none", NULL);
     rig_sleep_ms(3000);
     CHECK(seen.frames == 0 && !netif_is_up(netif_default));
+    netevent_take();
+    become("", NULL);
+    CHECK(netevent_take()); // whoever waits looks again, though no card has changed
 }
 
 // What name servers have said is forgotten; an open question is asked again, with an id and from a port that nobody has
@@ -245,7 +256,17 @@ void copied_keys(void) {
     for (unsigned i = 0; i < 4; i++) {
         ids[i] = netrand_ip_id((uint16_t)i);
     }
+    netrand_u32(); // some are left that the other machine has, too
+    int numbers[2];
+    CHECK(pipe(numbers) == 0);
+    if (fork() == 0) {
+        uint32_t theirs = netrand_u32();
+        _exit(write(numbers[1], &theirs, sizeof theirs) != (ssize_t)sizeof theirs);
+    }
+    uint32_t theirs;
+    CHECK(read(numbers[0], &theirs, sizeof theirs) == (ssize_t)sizeof theirs);
     become("", NULL);
+    CHECK(netrand_u32() != theirs);
     CHECK(netrand_isn(&a, 1, &b, 2) != isn);
     for (unsigned i = 0; i < 4; i++) {
         same += netrand_ip_id((uint16_t)i) == ids[i];
@@ -368,5 +389,39 @@ void copied_routers(void) {
     CHECK(ipaddr_aton("2001:db8::6", &near.ip)); // lwIP remembers the way to the other one
     CHECK(sock_send(u, "x", 1, &near) < 0);
     sock_close(u);
+    nothing_left();
+}
+
+// ---- the same machine, elsewhere --------------------------------------------------------------------
+
+extern const hal_suspend_hook_t __start_hal_suspend[], __stop_hal_suspend[];
+
+static void tell_all(hal_suspend_t what) {
+    for (const hal_suspend_hook_t *hook = __start_hal_suspend; hook < __stop_hal_suspend; hook++) {
+        (*hook)(what);
+    }
+}
+
+// Its neighbours hear where it is now, from each card; connections hold.
+void resumed(void) {
+    rig_start(RAM, 0);
+    sock_t *l = listen_on(PORT, 5);
+    sock_t *s = accepted(l, PEER_PORT);
+    rig_sleep_ms(5000);
+    memset(&seen, 0, sizeof seen);
+    on_sent = look;
+    tell_all(HAL_SUSPENDING);
+    rig_sleep_ms(10);
+    CHECK(seen.announced == 0 && netif_is_link_up(netif_default));
+    tell_all(HAL_RESUMED);
+    CHECK(!netif_is_link_up(netif_default));
+    rig_sleep_ms(10);
+    CHECK(seen.announced == 1 && netif_is_link_up(netif_default));
+    on_sent = peer_sees;
+    CHECK(sock_send(s, "still", 5, NULL) == 5);
+    rig_sleep_ms(10);
+    CHECK(peer.got == 5);
+    sock_close(s);
+    sock_close(l);
     nothing_left();
 }

@@ -14,6 +14,7 @@ enum {
     LEN = 100,
     HEADERS = 54,
     FLAGS_AT = 47,
+    WINDOW_AT = 48,
     SMALL_RAM = 1 << 20,
     OVER = 50,
     DRAWS = 400,
@@ -99,6 +100,28 @@ void joined(void) {
     CHECK(frames() >= 2 && seen[0].len <= HEADERS + NETDEV_MAX_SEGS * LEN && seen[0].len > HEADERS + LEN);
     card.features = NETDEV_F_TX_CSUM; // one that does not cut
     CHECK(pair(LEN, LEN, LEN, 0, -1) == 2 && seen[0].gso == NETDEV_GSO_NONE && seen[1].csum_needed);
+}
+
+// A card that has no room refuses what was joined, again and again: it leaves as it was, and so does what comes behind.
+void joined_refused(void) {
+    static const uint8_t other[60] = {[12] = 0x88, [13] = 0xb5}; // of no protocol
+    rig_start(RAM, NETDEV_F_TX_CSUM | NETDEV_F_TX_TSO4);
+    rig_sleep_ms(2000);
+    on_sent = keep;
+    tx_stuck = true;
+    while (tx_pending < TX_RING) {
+        push(other, sizeof other);
+        frames();
+    }
+    for (unsigned i = 0; i < 4; i++) {
+        segment(i * LEN, LEN, i % 2 == 1 ? TH_PSH : 0, i < 2 ? -1 : WINDOW_AT, 0x40); // two and two
+    }
+    CHECK(frames() == 0 && frames() == 0);
+    tx_stuck = false;
+    CHECK(frames() == 0); // there is room after this
+    CHECK(frames() == 2 && seen[1].len == HEADERS + 2 * LEN);
+    check_whole(2 * LEN, true);
+    CHECK(tx_pending == 0);
 }
 
 // For every 8 KiB of RAM a connection, and a quarter of them may be over.

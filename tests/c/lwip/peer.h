@@ -49,10 +49,13 @@ void time_wait(void);
 void socket_names(void); // checks of sockets.c
 void socket_options(void);
 void socket_readable(void);
+void socket_stands_on(void);
+void owned(void);
 void query_unanswered(void);
 void orphan_halfway(void);
 
 void joined(void); // checks of joined.c
+void joined_refused(void);
 void time_wait_most(void);
 void random_numbers(void);
 

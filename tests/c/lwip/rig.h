@@ -72,6 +72,7 @@ void boot_words_wrong(void);
 void boot_words_odd(void);
 void boot_words_none(void);
 void boot_words_dhcp(void);
+void pending(void);
 void vlan(void);     // check of vlan.c
 void path_mtu(void); // checks of path_mtu.c
 void path_mtu_lie(void);
@@ -89,6 +90,7 @@ void copied_names(void);
 void copied_keys(void);
 void copied_datagrams(void);
 void copied_routers(void);
+void resumed(void);
 
 uint16_t get16(const uint8_t *p);
 uint32_t get32(const uint8_t *p);

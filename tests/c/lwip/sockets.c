@@ -67,6 +67,57 @@ void socket_readable(void) {
     nothing_left();
 }
 
+static unsigned stood_closed;
+static void stood_close(sock_backing_t *b) {
+    (void)b;
+    stood_closed++;
+}
+
+// A connection, or what was to be one, is over where the socket stands on something else.
+void socket_stands_on(void) {
+    static const sock_backing_ops_t ops = {.close = stood_close};
+    static sock_backing_t b = {.ops = &ops};
+    rig_start(RAM, 0);
+    sock_t *s = sock_new(SOCK_AF_INET, SOCK_TYPE_STREAM);
+    CHECK(lwip_stats.memp[MEMP_TCP_PCB]->used == 1);
+    sock_stand_on(s, &b);
+    CHECK(lwip_stats.memp[MEMP_TCP_PCB]->used == 0 && stood_closed == 0);
+    sock_close(s);
+    CHECK(stood_closed == 1);
+    sock_t *l = listen_on(PORT, 5);
+    s = accepted(l, PEER_PORT);
+    peer_send(TH_ACK | TH_PSH, "unread", 6);
+    rig_sleep_ms(10);
+    sock_stand_on(s, &b);
+    rig_sleep_ms(10);
+    CHECK(peer.got_rst && stood_closed == 1);
+    sock_close(s);
+    sock_close(l);
+    CHECK(stood_closed == 2);
+    nothing_left();
+}
+
+// Where there is room for no more connections, those that a socket has are no one's to end.
+void owned(void) {
+    rig_start(RAM, 0);
+    sock_t *l = listen_on(PORT, 5);
+    sock_t *s = accepted(l, PEER_PORT);
+    uint8_t buf[8];
+    netmem_set_limits(8 << 20, lwip_stats.memp[MEMP_TCP_PCB]->used);
+    CHECK(sock_new(SOCK_AF_INET, SOCK_TYPE_STREAM) == NULL);
+    rig_sleep_ms(10);
+    CHECK(!peer.got_rst && sock_send(s, "still", 5, NULL) == 5);
+    peer_send(TH_ACK | TH_PSH, "here", 4);
+    rig_sleep_ms(10);
+    CHECK(peer.got == 5 && sock_recv(s, buf, sizeof buf, NULL) == 4);
+    sock_close(s);
+    sock_t *next = sock_new(SOCK_AF_INET, SOCK_TYPE_STREAM); // that one is nobody's any more
+    CHECK(next != NULL);
+    sock_close(next);
+    sock_close(l);
+    nothing_left();
+}
+
 // A query that nobody answers leaves nothing behind, whoever lets go of it first.
 void query_unanswered(void) {
     rig_start(RAM, 0);

@@ -7,12 +7,13 @@
 #include <string.h>
 
 #include "lwip/dns.h"
+#include "modules/packet/packetvlan.h"
 #include "netcfg.h"
 #include "netglue.h"
 #include "peer.h"
 #include "rig.h"
 
-enum { NO_BITS = 77 };
+enum { NO_BITS = 77, VLAN = 7 };
 
 static const struct {
     const char *text;
@@ -129,4 +130,18 @@ void boot_words_dhcp(void) {
     CHECK(netcfg_start_dhcp(n) && netcfg_dhcp_on(n));
     netcfg_stop_dhcp(n);
     CHECK(!netcfg_dhcp_on(n) && !netcfg_pending(false));
+}
+
+// Nobody waits for a lease where another card has an address.
+void pending(void) {
+    begin("dhcp", "none");
+    CHECK(netcfg_pending(false) && packet_vlan_add(0, VLAN) == 1);
+    struct netif *n = &netglue_get(1)->netif;
+    netif_set_up(n);
+    CHECK(netcfg_pending(false));
+    ip4_addr_t own = {lwip_htonl(OUR_IP)}, mask = netcfg_mask(24), gw = {0};
+    netcfg_set_ip4(n, &own, &mask, &gw);
+    CHECK(netcfg_is_up(n) && !netcfg_pending(false));
+    netif_set_link_down(n);
+    CHECK(netcfg_pending(false));
 }
