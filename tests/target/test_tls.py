@@ -29,6 +29,13 @@ def test_known_answers(boot: Boot) -> None:
     assert "PANIC" not in vm.console_text
 
 
+def test_contexts(boot: Boot) -> None:
+    vm = boot(GUESTS / "guest_tlscontext.py", deadline_s=60)
+    vm.expect_exact("all done")
+    assert vm.wait() == 0
+    assert "PANIC" not in vm.console_text
+
+
 def test_tls(boot: Boot, certificates: Certificates) -> None:
     with TlsServices(certificates) as services:
         env = certificates.env("ca", "good", "client")

@@ -476,9 +476,17 @@ def test_an_exception_of_the_stream_below_gets_through():
 def test_zz_memory():
     gc.collect()
     before = tls._memory()
-    for _ in range(3):
+    c = client()
+    session = None
+    for _ in range(4):
         why("good")
         why("expired")
+        t = connect("good", c, session=session)
+        t.write(b"x")
+        assert t.read(1) == b"x" and t.session_reused == (session is not None)
+        session = t.session
+        t.close()
+    t = c = session = None
     gc.collect()
     assert tls._memory() <= before, (before, tls._memory())
 
