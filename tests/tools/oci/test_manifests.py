@@ -6,13 +6,17 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.support.command import failure, floe
+from floe.cli import main
+from tests.support.command import floe
+
+Exported = Callable[..., str]
 
 IMAGE = """name = "Front.End"
 version = "2.0"
@@ -31,13 +35,18 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def exported(kind: str, *words: str | Path) -> str:
-    done = floe("export", kind, *words)
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
+@pytest.fixture
+def exported(capsys: pytest.CaptureFixture[str]) -> Exported:
+    def run(*words: str | Path) -> str:
+        code = main.run(["export", *map(str, words)])
+        said = capsys.readouterr()
+        assert (code, said.err) == (0, "")
+        return said.out
+
+    return run
 
 
-def test_kubernetes(app: Path) -> None:
+def test_kubernetes(exported: Exported, app: Path) -> None:
     deployment, service = yaml.safe_load_all(exported("k8s", app))
     assert (deployment["kind"], service["kind"]) == ("Deployment", "Service")
     pod = deployment["spec"]["template"]["spec"]
@@ -55,14 +64,14 @@ def test_kubernetes(app: Path) -> None:
     assert [port["name"] for port in service["spec"]["ports"]] == ["tcp-22", "udp-53"]
 
 
-def test_kubernetes_with_kvm(app: Path) -> None:
+def test_kubernetes_with_kvm(exported: Exported, app: Path) -> None:
     deployment, _ = yaml.safe_load_all(exported("k8s", app, "--kvm", "--image", "registry.example/a:1"))
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     assert (container["image"], container["securityContext"]) == ("registry.example/a:1", {"privileged": True})
     assert {"name": "kvm", "mountPath": "/dev/kvm"} in container["volumeMounts"]
 
 
-def test_compose(app: Path, tmp_path: Path) -> None:
+def test_compose(exported: Exported, app: Path, tmp_path: Path) -> None:
     text = exported("compose", app, "--kvm")
     told = yaml.safe_load(text)
     service = told["services"]["front-end"]
@@ -78,7 +87,7 @@ def test_compose(app: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_nomad(app: Path) -> None:
+def test_nomad(exported: Exported, app: Path) -> None:
     text = exported("nomad", app, "--kvm")
     assert text.count("{") == text.count("}")
     assert 'image = "localhost/front-end:2.0"' in text
@@ -87,7 +96,7 @@ def test_nomad(app: Path) -> None:
     assert 'host_path = "/dev/kvm"' in text
 
 
-def test_libvirt(app: Path, tmp_path: Path) -> None:
+def test_libvirt(exported: Exported, app: Path, tmp_path: Path) -> None:
     image = tmp_path / "a & b.elf"
     assert floe("build", app, "-o", image).returncode == 0
     for words in ([], ["--emulated"]):
@@ -102,25 +111,24 @@ def test_libvirt(app: Path, tmp_path: Path) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_systemd_is_floe_service(app: Path) -> None:
-    assert exported("systemd", app, "--secret", f"cert={app / 'cert'}") == exported_service(app)
+def test_systemd_is_floe_service(exported: Exported, app: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [str(app), "--secret", f"cert={app / 'cert'}"]
+    unit = exported("systemd", *words)
+    assert "ExecStart=" in unit
+    assert main.run(["service", *words]) == 0
+    assert capsys.readouterr().out == unit
 
 
-def exported_service(app: Path) -> str:
-    done = floe("service", app, "--secret", f"cert={app / 'cert'}")
-    assert done.returncode == 0
-    return done.stdout
-
-
-def test_an_elf_has_no_ports(tmp_path: Path) -> None:
+def test_an_elf_has_no_ports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "x.elf").touch()
-    cause, _, hint = failure("export", "k8s", tmp_path / "x.elf", code=125)
-    assert "does not tell its ports" in cause
-    assert hint == "floe export k8s APP"
-    assert "no such file" in failure("export", "compose", tmp_path / "none.py", code=127)[0]
+    assert main.run(["export", "k8s", str(tmp_path / "x.elf")]) == 125
+    said = capsys.readouterr().err
+    assert "x.elf is an ELF, which does not tell its ports\n  try: floe export k8s APP\n" in said
+    assert main.run(["export", "compose", str(tmp_path / "none.py")]) == 127
+    assert "no such file" in capsys.readouterr().err
 
 
-def test_what_the_image_says_is_quoted(tmp_path: Path) -> None:
+def test_what_the_image_says_is_quoted(exported: Exported, tmp_path: Path) -> None:
     """image.toml is somebody's: no word of it becomes another key."""
     file = tmp_path / "main.py"
     file.write_text("print(1)\n")
