@@ -38,7 +38,8 @@ static int on_verify(void *arg, mbedtls_x509_crt *crt, int depth, uint32_t *flag
     if (depth == 0 && !c->ctx->check_name) {
         *flags &= ~(uint32_t)MBEDTLS_X509_BADCERT_CN_MISMATCH;
     }
-    if ((*flags & MBEDTLS_X509_BADCERT_NOT_TRUSTED) && crt->issuer_raw.len == crt->subject_raw.len &&
+    if ((*flags & MBEDTLS_X509_BADCERT_NOT_TRUSTED) && crt->issuer_raw.len > 0 &&
+        crt->issuer_raw.len == crt->subject_raw.len &&
         memcmp(crt->issuer_raw.p, crt->subject_raw.p, crt->issuer_raw.len) == 0) {
         c->self_signed = true;
     }
