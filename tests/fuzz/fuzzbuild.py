@@ -86,7 +86,7 @@ def _object(source: Path, flags: list[str], tested: bool) -> Path:
 
 def _written(group: str, source: Path, text: str) -> Path:
     """A copy of a source with another text."""
-    copy = BUILT / "changed" / group / source.name
+    copy = BUILT.joinpath("changed", group, *source.parts[-2:])
     copy.parent.mkdir(parents=True, exist_ok=True)
     if not copy.exists() or copy.read_text() != text:
         copy.write_text(text)
@@ -113,6 +113,8 @@ def _jobs(target: Target, copies: dict[Path, Path], folder: Path) -> list[Job]:
     changed = {path: _written(target.group.name, path, text) for path, text in target.group.changed.items()}
     # A copy finds what was beside its source; a target that includes a source finds the copy in its place.
     near = (f"-I{folder}", *(f"-I{path.parent}" for path in {**changed, **copies}))
+    if changed:
+        near = (near[0], f"-I{BUILT / 'changed' / target.group.name}", *near[1:])
     files = {**target.group.sources, target.source: ("-Wall", "-Wextra", "-Werror")}
     found: list[Job] = []
     for source, own in files.items():
@@ -120,6 +122,8 @@ def _jobs(target: Target, copies: dict[Path, Path], folder: Path) -> list[Job]:
         if other != source or (copies and source == target.source):
             own = (*own, "-w")
             found.append((other, (*near, *common, *own), True))
+        elif changed and source == target.source:
+            found.append((source, (*near, *common, *own, "-Wno-unused-parameter"), True))
         else:
             found.append((source, (*common, *own), True))
     return [*found, (HERE / "support" / "world.c", tuple(FLAGS), False)]

@@ -72,12 +72,15 @@ def change(file: str, before: str, after: str, text: str = "") -> str:
 def _group(name: str, row: dict[str, Any]) -> Group:
     sources: dict[Path, tuple[str, ...]] = dict.fromkeys(_files(row["sources"]), ("-Wall", "-Wextra", "-Werror"))
     sources |= dict.fromkeys(_files(row.get("upstream", [])), ("-w", "-fno-sanitize=null"))
+    sources |= dict.fromkeys(_files(row.get("plain", [])), ("-w", "-O2", "-fno-sanitize=all"))
     for path in _files(row.get("without", [])):
         del sources[path]
     for pair in row.get("define", []):
         file, _, flag = pair.partition(": ")
         sources[REPO / file] = (*sources[REPO / file], *flag.split())
-    changed = {REPO / c["file"]: change(**c) for c in row.get("change", [])}
+    changed: dict[Path, str] = {}
+    for c in row.get("change", []):
+        changed[REPO / c["file"]] = change(**c, text=changed.get(REPO / c["file"], ""))
     return Group(name, sources, changed, tuple(row["flags"]), tuple(row.get("link", [])))
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.fuzz.hostfuzz import TARGETS, HostCrash, HostTarget, run
 
-SECONDS = 1.0
+SECONDS = 0.7
 
 
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS.keys())

@@ -116,11 +116,12 @@ typedef struct block {
     void *start; // of the allocation that holds header and block
     size_t size;
     uint64_t magic;
-    uint64_t unused; // so that what follows is aligned as malloc() does
+    uint8_t *saved; // what is in it when each run begins, for a block of fuzz_start()'s
 } block_t;
 _Static_assert(sizeof(block_t) % 16 == 0, "alignment of malloc");
 
 static block_t blocks = {.next = &blocks, .prev = &blocks};
+static block_t *kept; // the first of fuzz_start()'s, NULL behind the last
 
 static void *allocate(size_t align, size_t size) {
     if (size > BLOCK_MOST) {
@@ -133,7 +134,7 @@ static void *allocate(size_t align, size_t size) {
     }
     uint8_t *p = (uint8_t *)start + ahead;
     block_t *b = (block_t *)p - 1;
-    *b = (block_t){blocks.next, &blocks, start, size, MAGIC, 0};
+    *b = (block_t){blocks.next, &blocks, start, size, MAGIC, NULL};
     if (blocks.next != &blocks) {
         ASAN_UNPOISON_MEMORY_REGION(blocks.next, sizeof(block_t));
         blocks.next->prev = b;
@@ -169,6 +170,10 @@ void fuzz_free(void *p) {
         return;
     }
     block_t *b = opened(p);
+    if (b->saved != NULL) { // is there again in the next run
+        ASAN_POISON_MEMORY_REGION(b, sizeof *b);
+        return;
+    }
     set_neighbour(b->next, NULL, b->prev);
     set_neighbour(b->prev, b->next, NULL);
     ASAN_UNPOISON_MEMORY_REGION(b, sizeof *b);
@@ -225,6 +230,34 @@ __attribute__((no_sanitize("address"))) static void copy(uint8_t *to, const uint
     __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(len) : : "memory");
 }
 
+// What fuzz_start() has allocated lives on, and is what it was when a run begins.
+static void keep_all(void) {
+    block_t *last = NULL;
+    while (blocks.next != &blocks) {
+        block_t *b = opened(blocks.next + 1);
+        blocks.next = b->next;
+        b->saved = malloc(b->size + 1);
+        copy(b->saved, (uint8_t *)(b + 1), b->size);
+        b->next = last;
+        last = b;
+    }
+    blocks.prev = &blocks;
+    kept = last;
+    for (block_t *b = kept, *next; b != NULL; b = next) {
+        next = b->next;
+        ASAN_POISON_MEMORY_REGION(b, sizeof *b);
+    }
+}
+
+static void restore_kept(void) {
+    for (block_t *b = kept, *next; b != NULL; b = next) {
+        b = opened(b + 1);
+        next = b->next;
+        copy((uint8_t *)(b + 1), b->saved, b->size);
+        ASAN_POISON_MEMORY_REGION(b, sizeof *b);
+    }
+}
+
 // A large quarantine costs more in page faults than it finds in runs that end after milliseconds.
 const char *__asan_default_options(void);
 const char *__asan_default_options(void) {
@@ -239,6 +272,10 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
     (void)argc;
     (void)argv;
     says = getenv("FUZZ_SAY") != NULL;
+    if (fuzz_start != NULL) {
+        fuzz_start();
+        keep_all();
+    }
     saved_data = malloc((size_t)(stop_data - start_data) + 1);
     saved_bss = malloc((size_t)(stop_bss - start_bss) + 1);
     copy(saved_data, start_data, (size_t)(stop_data - start_data));
@@ -255,6 +292,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         fuzz_one();
     }
     free_all();
+    restore_kept();
     copy(start_data, saved_data, (size_t)(stop_data - start_data));
     copy(start_bss, saved_bss, (size_t)(stop_bss - start_bss));
     return 0;

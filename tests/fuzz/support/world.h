@@ -12,6 +12,9 @@
 // nothing is allocated; whatever is allocated when it returns is freed.
 void fuzz_one(void);
 
+// Once, before the first run, where a target has it: variables and memory are before each run what it leaves. No input.
+void fuzz_start(void) __attribute__((weak));
+
 // What is left of the input. Past its end everything reads as zero: loops end on in_left() == 0.
 size_t in_left(void);
 uint8_t in_u8(void);

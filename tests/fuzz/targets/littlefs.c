@@ -120,9 +120,13 @@ static void make(lfs2_t *fs) {
     FUZZ_CHECK(lfs2_unmount(fs) == 0);
 }
 
-void fuzz_one(void) {
+void fuzz_start(void) {
     lfs2_t fs;
     make(&fs);
+}
+
+void fuzz_one(void) {
+    lfs2_t fs;
     bool writes = in_u8() & 1;
     changes_make((uint8_t *)disk, sizeof disk, 0xff);
     reads = 0;
