@@ -9,7 +9,6 @@
 #include "hal.h"
 #include "lwip/dhcp.h"
 #include "lwip/dns.h"
-#include "lwip/nd6.h"
 #include "mod_netaddr.h"
 #include "netcfg.h"
 #include "netdns.h"
@@ -241,23 +240,6 @@ static void set_addr6(struct netif *n, mp_obj_t value) {
     }
 }
 
-static void set_autoconf6(struct netif *n, bool on) {
-    if (on) {
-        netcfg_ip6_on(n, true);
-    }
-    netif_set_ip6_autoconfig_enabled(n, on);
-    if (on) {
-        nd6_restart_netif(n);
-        return;
-    }
-    nd6_cleanup_netif(n); // routers and prefixes that were believed before
-    for (s8_t i = 1; i < LWIP_IPV6_NUM_ADDRESSES; i++) {
-        if (ip6_addr_isvalid(netif_ip6_addr_state(n, i)) && !netif_ip6_addr_isstatic(n, i)) {
-            netif_ip6_addr_set_state(n, i, IP6_ADDR_INVALID);
-        }
-    }
-}
-
 static void lan_ipconfig_set(struct netif *n, qstr key, mp_obj_t value) {
     switch (key) {
         case MP_QSTR_dhcp4:
@@ -267,7 +249,7 @@ static void lan_ipconfig_set(struct netif *n, qstr key, mp_obj_t value) {
             }
             break;
         case MP_QSTR_autoconf6:
-            set_autoconf6(n, mp_obj_is_true(value));
+            netcfg_set_autoconf6(n, mp_obj_is_true(value));
             break;
         case MP_QSTR_addr4:
             set_addr4(n, value);

@@ -137,6 +137,28 @@ void netcfg_ip6_on(struct netif *n, bool on) {
     n->output_ip6 = no_ip6_output;
 }
 
+void netcfg_set_autoconf6(struct netif *n, bool on) {
+    if (on) {
+        netcfg_ip6_on(n, true);
+    }
+    netif_set_ip6_autoconfig_enabled(n, on);
+    if (!on) {
+        nd6_cleanup_netif(n); // routers and prefixes that were believed before
+        for (s8_t i = 1; i < LWIP_IPV6_NUM_ADDRESSES; i++) {
+            if (ip6_addr_isvalid(netif_ip6_addr_state(n, i)) && !netif_ip6_addr_isstatic(n, i)) {
+                netif_ip6_addr_set_state(n, i, IP6_ADDR_INVALID);
+            }
+        }
+        netdns_forget_routers();
+    }
+    struct netif *other;
+    NETIF_FOREACH(other) { // whose routers are asked for what they told, too: name servers are of no card
+        if (other->ip6_autoconfig_enabled) {
+            nd6_restart_netif(other);
+        }
+    }
+}
+
 int netcfg_ip6_input(struct pbuf *p, struct netif *n) {
     if (!netcfg_ip6_is_off(n)) {
         return 0;

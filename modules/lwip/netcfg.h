@@ -25,6 +25,8 @@ bool netcfg_set_ip6(struct netif *n, const ip6_addr_t *addr);
 // IPv6 of an interface as a whole: while it is off nothing is sent, nothing taken, and there is no address.
 void netcfg_ip6_on(struct netif *n, bool on);
 bool netcfg_ip6_is_off(const struct netif *n);
+// Whether routers are believed. Not any more: addresses, routers and name servers that they brought are forgotten.
+void netcfg_set_autoconf6(struct netif *n, bool on);
 bool netcfg_start_dhcp(struct netif *n);
 void netcfg_stop_dhcp(struct netif *n);
 void netcfg_dhcp_tick(void); // lwIP's dhcp_fine_tmr(), and a word on the console where nobody answers

@@ -50,3 +50,12 @@ void netdns_keep(void) {
         dns_setserver(i, i < n ? &list[i] : NULL);
     }
 }
+
+void netdns_forget_routers(void) {
+    for (u8_t i = 0; i < DNS_MAX_SERVERS; i++) {
+        if (IP_IS_V6_VAL(*dns_getserver(i))) { // leases bring IPv4 only
+            dns_setserver(i, NULL);
+        }
+    }
+    netdns_keep();
+}

@@ -410,6 +410,7 @@ int main(int argc, char **argv) {
         {"redirected", redirected},
         {"duplicate", duplicate},
         {"duplicates", duplicates},
+        {"disbelieved", disbelieved},
         {"ip_ids", ip_ids},
         {"malformed", malformed},
         {"copied", copied},

@@ -7,8 +7,10 @@
 #include <string.h>
 
 #include "hal.h"
+#include "lwip/dns.h"
 #include "lwip/netif.h"
 #include "netcfg.h"
+#include "netdns.h"
 #include "rig.h"
 
 #define CHECK(e) ((e) ? (void)0 : (fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #e), abort()))
@@ -164,6 +166,26 @@ static void drawn(bool forever) {
 
 void duplicate(void) { drawn(false); }
 void duplicates(void) { drawn(true); }
+
+// Once routers are not believed any more, nor are the name servers that they told; those that are fixed stay.
+void disbelieved(void) {
+    uint8_t ra[16 + 24] = {RA, 0, 0, 0, 64, 0, 2, 0, [16] = 25, 3, 0, 0, 0, 0, 2, 0};
+    ip_addr_t fixed;
+    memcpy(ra + 24, them, 16);
+    start();
+    CHECK(netcfg_parse("2001:db8::7", strlen("2001:db8::7"), &fixed, NULL) && netdns_add(&fixed));
+    send_icmp6(local, all, ra, sizeof ra);
+    rig_sleep_ms(1100);
+    CHECK(ip_addr_eq(dns_getserver(1), &fixed) && memcmp(ip_2_ip6(dns_getserver(2)), them, 16) == 0);
+    netcfg_set_autoconf6(netif_default, false);
+    send_icmp6(local, all, ra, sizeof ra);
+    rig_sleep_ms(1100);
+    CHECK(ip_addr_eq(dns_getserver(1), &fixed) && ip_addr_isany(dns_getserver(2))); // the first is ip='s
+    netcfg_set_autoconf6(netif_default, true);
+    send_icmp6(local, all, ra, sizeof ra);
+    rig_sleep_ms(1100);
+    CHECK(ip_addr_eq(dns_getserver(1), &fixed) && memcmp(ip_2_ip6(dns_getserver(2)), them, 16) == 0);
+}
 
 // What MUST be ignored is ignored: each of these would make the stack answer to, or ask, a wrong machine.
 void malformed(void) {

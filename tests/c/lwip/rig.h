@@ -80,6 +80,7 @@ void claimed(void); // checks of neighbours.c
 void redirected(void);
 void duplicate(void);
 void duplicates(void);
+void disbelieved(void);
 void malformed(void);
 void copied(void); // checks of copies.c
 void copied_inside(void);

@@ -49,6 +49,7 @@ CHECKS = [
     "redirected",
     "duplicate",
     "duplicates",
+    "disbelieved",
     "ip_ids",
     "malformed",
     "copied",
