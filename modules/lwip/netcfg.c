@@ -36,6 +36,18 @@ static void say(const char *what, const char *word) {
     hal_console_log(line, (size_t)n < sizeof line ? (size_t)n : sizeof line - 1);
 }
 
+// lwIP's reader of IPv6 addresses stops at what is no part of one, and takes a colon too many and blocks of any length.
+// A zone may follow.
+static bool is_spelled(const char *text) {
+    const char *p = text;
+    size_t digits;
+    while ((digits = strspn(p, "0123456789abcdefABCDEF")) <= 4 && (p[digits] == ':' || p[digits] == '.')) {
+        p += digits + 1;
+    }
+    return digits <= 4 && (p[digits] == 0 || p[digits] == '%') && (text[0] != ':' || text[1] == ':') &&
+           (digits > 0 || p[-2] == ':');
+}
+
 bool netcfg_parse(const char *s, size_t len, ip_addr_t *addr, unsigned *bits) {
     char text[IPADDR_STRLEN_MAX];
     const char *slash = memchr(s, '/', len);
@@ -45,7 +57,7 @@ bool netcfg_parse(const char *s, size_t len, ip_addr_t *addr, unsigned *bits) {
     }
     memcpy(text, s, n);
     text[n] = 0;
-    if (!ipaddr_aton(text, addr)) {
+    if (!ipaddr_aton(text, addr) || (IP_IS_V6(addr) && !is_spelled(text))) {
         return false;
     }
     if (slash != NULL) {

@@ -54,6 +54,10 @@ sock_query_t *sock_query_start(const char *name, int family) {
     memset(q, 0, sizeof *q);
     q->refs = 1;
     q->v4 = q->v6 = -EAFNOSUPPORT;
+    if (strchr(name, ':') != NULL) { // no name has one, and lwIP takes for an address what netcfg_parse() does not
+        q->v4 = q->v6 = -ENOENT;
+        return q;
+    }
     if (family != SOCK_AF_INET6) {
         ask(q, name, false);
     }

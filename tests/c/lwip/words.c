@@ -2,6 +2,7 @@
 // Checks: what an address may look like, and what the words ip= and ip6= of the command line make of the card.
 // Not here: the machine (rig.c). Context: one thread on the host.
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,9 +19,21 @@ enum { NO_BITS = 77, VLAN = 7 };
 static const struct {
     const char *text;
     unsigned bits;
-} addresses[] = {{"10.0.0.2", NO_BITS},    {"10.0.0.2/0", 0},      {"10.0.0.2/9", 9},
-                 {"10.0.0.2/19", 19},      {"10.0.0.2/32", 32},    {"10.0.0.2/024", 24},
-                 {"2001:db8::1", NO_BITS}, {"2001:db8::1/64", 64}, {"2001:db8::1/128", 128}};
+} addresses[] = {{"10.0.0.2", NO_BITS},
+                 {"10.0.0.2/0", 0},
+                 {"10.0.0.2/9", 9},
+                 {"10.0.0.2/19", 19},
+                 {"10.0.0.2/32", 32},
+                 {"10.0.0.2/024", 24},
+                 {"2001:db8::1", NO_BITS},
+                 {"2001:db8::1/64", 64},
+                 {"2001:db8::1/128", 128},
+                 {"::", NO_BITS},
+                 {"::1", NO_BITS},
+                 {"2001:DB8::", NO_BITS},
+                 {"1:2:3:4:5:6:7:8", NO_BITS},
+                 {"::ffff:10.0.0.2", NO_BITS},
+                 {"fe80::1%e00", NO_BITS}};
 
 static const char *const others[] = {"",
                                      "/24",
@@ -35,6 +48,20 @@ static const char *const others[] = {"",
                                      "10.0.0.256",
                                      "floe.example",
                                      "2001:db8:g",
+                                     "2001:db8::g",
+                                     "2001:db8::1 ",
+                                     "2001:db8::1g/64",
+                                     "2001:db8::12345",
+                                     "2001:db8::1:",
+                                     "2001:db8::1::",
+                                     "1::2::3",
+                                     "1:2:3:4:5:6:7::8:9",
+                                     ":1:2:3:4:5:6:7",
+                                     "1:2:3:4:5:6:7:",
+                                     ":",
+                                     ":::",
+                                     "::ffff:10.0.0.2x",
+                                     "fe80::g%e00",
                                      "2001:db8::1/129",
                                      "10.0.0.2/2-",
                                      "2001:db8:0000:0000:0000:0000:0000:0000:0000:0000:0000:0001/64"};
@@ -81,6 +108,9 @@ void boot_words(void) {
     const struct netif *n =
         begin("10.0.0.2/28,gw=10.0.0.1,dns=10.0.0.3,dns2=10.0.0.4,ip6=2001:db8::9/64", "2001:db8::5/64");
     CHECK(said[0] == 0);
+    sock_query_t *q = sock_query_start("2001:db8::g", 0);
+    CHECK(q != NULL && sock_query_done(q) && q->v4 == -ENOENT && q->v6 == -ENOENT); // neither an address nor asked for
+    sock_query_release(q);
     CHECK(lwip_ntohl(netif_ip4_addr(n)->addr) == OUR_IP && lwip_ntohl(netif_ip4_gw(n)->addr) == PEER_IP);
     CHECK(lwip_ntohl(netif_ip4_netmask(n)->addr) == 0xfffffff0);
     CHECK(lwip_ntohl(ip_2_ip4(dns_getserver(0))->addr) == OUR_IP + 1);
