@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from floe.build import port_archive
 from floe.cli import doctor
 from floe.errors import VmError
 from floe.qemu import accel, ring3
@@ -153,3 +154,29 @@ def test_a_probe_runs_nothing_of_the_working_folder(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     ring3.refuses_syscall(Path("/dev/kvm"))
     assert not (tmp_path / "RAN_ON_HOST").exists()
+
+
+@pytest.mark.parametrize("name", ["file/floe", "only read/floe"])
+def test_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """One that is not there yet, below a file or in a file system that takes none."""
+    (tmp_path / "file").touch()
+    (tmp_path / "only read").symlink_to("/proc/sys/kernel")
+    monkeypatch.setattr(port_archive, "CACHE", tmp_path / name)
+    found = {f.name: f for f in doctor.examine()}["cache"]
+    assert found.needed and not found.ok
+    assert found.detail.startswith(f"cannot write to {tmp_path / name}, where images are built: ")
+    assert "install.md" in found.mend
+    monkeypatch.setattr(port_archive, "CACHE", tmp_path / "new" / "floe")
+    assert {f.name: f for f in doctor.examine()}["cache"].ok
+    assert not (tmp_path / "new").exists()
+
+
+def test_without_ssh_keygen(tools: Path) -> None:
+    """Nothing needs it but signatures."""
+    code, found = findings(tools)
+    assert code == 0
+    assert not found["signatures"]["ok"]
+    assert found["signatures"]["detail"] == "no ssh-keygen: for --sign and --verify"
+    assert str(found["signatures"]["mend"]).endswith(" openssh-client")
+    (tools / "ssh-keygen").symlink_to("/bin/true")
+    assert findings(tools)[1]["signatures"]["ok"]

@@ -83,6 +83,12 @@ def _not_writable(error: OSError) -> BuildError | None:
         return None
     if not isinstance(file, str) or not Path(file).is_relative_to(cache):
         return None
+    return cannot_write(error)
+
+
+def cannot_write(error: OSError) -> BuildError:
+    """Why nothing can be built: an error of writing to the cache."""
+    cache = port_archive.CACHE
     ways = [f"in a checkout of your own, or with the wheel: {port_archive.ROOT / 'docs' / 'install.md'}"]
     if port_archive.INSTALLED:
         ways = ["XDG_CACHE_HOME=FOLDER names another place"]

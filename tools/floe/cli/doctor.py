@@ -10,14 +10,16 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 import click
 
 from floe import landlock
-from floe.build import link, port_archive
+from floe.build import link, pipeline, port_archive
 from floe.errors import EXIT_NOT_FOUND, EXIT_OK, FloeError, VmError
+from floe.image import signature
 from floe.qemu import accel, commandline, reach, ring3
 
 _TOOL_TIMEOUT_S = 20
@@ -74,6 +76,8 @@ def examine() -> Iterator[Finding]:
         yield _header()
         yield _port_archives()
         yield _apt_source()
+    yield _cache()
+    yield _signatures()
     yield from _qemu()
     kvm = _kvm()
     yield kvm
@@ -131,6 +135,28 @@ def _apt_source() -> Finding:
     if not any(line.rstrip("/").endswith("/debian") for line in lines):
         return Finding("apt source", False, False, "apt names no Debian mirror: upstream's own release files are used")
     return Finding("apt source", True, False, "a Debian mirror is configured")
+
+
+def _cache() -> Finding:
+    """Where images are built. Tried, for neither root's nor a file system's rights stand in the folder's mode."""
+    cache = folder = port_archive.CACHE
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as e:
+        said = pipeline.cannot_write(e)
+        return Finding("cache", False, True, said.message, said.hint)
+    return Finding("cache", True, True, str(cache))
+
+
+def _signatures() -> Finding:
+    if shutil.which(signature.TOOL) is None:
+        return Finding(
+            "signatures", False, False, f"no {signature.TOOL}: for --sign and --verify", f"{_APT} openssh-client"
+        )
+    return Finding("signatures", True, False, f"{signature.TOOL} makes and verifies them")
 
 
 def _qemu() -> Iterator[Finding]:

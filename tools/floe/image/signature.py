@@ -25,7 +25,7 @@ from floe.errors import FloeError, ImageRefused, NotFound, UsageError
 from floe.image.elf import MAX_BYTES
 
 NAMESPACE = "floe-image"  # what else is signed with the same key is no image
-_TOOL = "ssh-keygen"
+TOOL = "ssh-keygen"
 _SIGNER = "signer"  # the name of all keys in the list that ssh-keygen takes
 _MAGIC = b"SSHSIG"
 _BEGIN, _END = "-----BEGIN SSH SIGNATURE-----", "-----END SSH SIGNATURE-----"
@@ -53,7 +53,7 @@ def sign(image: Path, key: Path) -> Path:
 
     Raises NotFound, FloeError."""
     if not key.is_file():
-        raise NotFound(f"no such key: {key}", hint=f"{_TOOL} -t ed25519 -f {shlex.quote(str(key))}")
+        raise NotFound(f"no such key: {key}", hint=f"{TOOL} -t ed25519 -f {shlex.quote(str(key))}")
     out = signature_of(image)
     asked = None if os.isatty(0) else subprocess.DEVNULL
     try:
@@ -88,7 +88,7 @@ def verify(image: Path, keys: Path) -> Verified:
         signature.write_bytes(text)
         done = _run([*words, "-f", str(allowed), "-s", str(signature)], _VERIFY_S, stdin=fd)
     if done.returncode:
-        said = f"{_TOOL}: {_last(done.stderr or done.stdout)}"
+        said = f"{TOOL}: {_last(done.stderr or done.stdout)}"
         raise ImageRefused(f"{image} was changed after it was signed", evidence=said, hint=_again(image))
     return Verified(Path(f"/proc/{os.getpid()}/fd/{fd}"), _digest(fd))
 
@@ -174,12 +174,12 @@ def _public_keys(path: Path) -> list[bytes]:
         blob = _base64(rest[0]) if rest else None
         if blob is None or _string(blob, 0)[0] != kind.encode():
             raise UsageError(
-                f"--verify {path}: no file of public keys", hint=f"{_TOOL} -t ed25519 makes KEY and KEY.pub"
+                f"--verify {path}: no file of public keys", hint=f"{TOOL} -t ed25519 makes KEY and KEY.pub"
             )
         found.append(blob)
     if not found:
         raise UsageError(
-            f"--verify {path}: there is no public key in it", hint=f"{_TOOL} -t ed25519 makes KEY and KEY.pub"
+            f"--verify {path}: there is no public key in it", hint=f"{TOOL} -t ed25519 makes KEY and KEY.pub"
         )
     return found
 
@@ -221,15 +221,15 @@ def _base64(text: str) -> bytes | None:
 
 def _run(words: Sequence[str], seconds: float, *, stdin: int | None) -> subprocess.CompletedProcess[str]:
     """ssh-keygen -Y, which asks for a passphrase at the terminal where its standard input is one."""
-    argv = [_TOOL, "-Y", *words]
+    argv = [TOOL, "-Y", *words]
     try:
         return subprocess.run(
             argv, stdin=stdin, capture_output=True, text=True, errors="replace", timeout=seconds, check=False
         )
     except FileNotFoundError:
-        raise NotFound(f"{_TOOL} is not installed", hint="sudo apt install openssh-client") from None
+        raise NotFound(f"{TOOL} is not installed", hint="sudo apt install openssh-client") from None
     except subprocess.TimeoutExpired as e:
-        raise FloeError(f"{_TOOL} did not end within {seconds:g} s", hint="the same again") from e
+        raise FloeError(f"{TOOL} did not end within {seconds:g} s", hint="the same again") from e
 
 
 def _unsigned(key: Path, said: str) -> FloeError:
@@ -249,8 +249,8 @@ def _unsigned(key: Path, said: str) -> FloeError:
             hint="ssh-add -l lists what it has",
         )
     return FloeError(
-        f"{key} is no private key of OpenSSH's", evidence=f"{_TOOL}: {_last(said)}",
-        hint=f"{_TOOL} -t ed25519 -f KEY makes one",
+        f"{key} is no private key of OpenSSH's", evidence=f"{TOOL}: {_last(said)}",
+        hint=f"{TOOL} -t ed25519 -f KEY makes one",
     )  # fmt: skip
 
 
