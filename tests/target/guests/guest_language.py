@@ -5,6 +5,7 @@ import array
 import asyncio
 import io
 import random
+import select
 import time
 from collections import deque
 
@@ -166,5 +167,15 @@ async def streams():
     print("drain", card.written)
 
 
+def unpollable():
+    """What a poll object refuses it does not keep."""
+    poll = select.poll()
+    try:
+        poll.register(object())
+    except OSError:
+        print("poll refuses", poll.poll(0))
+
+
 asyncio.run(streams())
+unpollable()
 print("the end")
