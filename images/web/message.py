@@ -174,11 +174,12 @@ class Prepared(Response):
         self.date: bytes | None = None  # the Date line in wire
 
     def stamp(self, date: bytes) -> None:
-        """Make wire, with this Date line."""
-        self.date = date
-        self.wire = self.head("", date)
+        """Make wire, with this Date line. Without memory for all of it, it is as before: to be made."""
+        wire = self.head("", date)
         if self.tail is None and self.has_body(self.method):
-            self.wire += self.body
+            wire += self.body
+        self.wire = wire
+        self.date = date
 
 
 def json_response(value: object, status: int = 200, fields: tuple = ()) -> Response:
