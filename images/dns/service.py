@@ -50,7 +50,7 @@ class Service:
         self.limiter = None
         if values.rate:
             self.limiter = RateLimiter(values.rate, values.slip)
-            self._count_rate()
+            self.loop.call_later(1000, self._count_rate, 1000)
         limits = Limits()
         limits.connections = values.connections
         limits.per_address = values.per_address
@@ -67,7 +67,6 @@ class Service:
             self.app.report(exc)
 
     def _count_rate(self) -> None:
-        self.loop.call_later(1000, self._count_rate)
         self.limiter.next_second()
 
     def load_zones(self) -> int:
@@ -95,7 +94,6 @@ class Service:
         return NOERROR
 
     def _make_room(self) -> None:
-        self.loop.call_later(_ROOM_MS, self._make_room)
         self.authority.make_room()
 
     def status(self) -> None:
@@ -135,6 +133,7 @@ class Service:
         # Collected before all is used once, what is kept lies together, and the dicts find room to grow.
         gc.threshold(free // 4)
         self._make_room()
+        self.loop.call_later(_ROOM_MS, self._make_room, _ROOM_MS)
         Console(self.loop, "dns", {"reload": self.reloader.read_again, "status": self.status})
         self.app.ready()
         self.app.run()

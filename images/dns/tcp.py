@@ -174,7 +174,7 @@ class TcpServer:
         self.holders: dict = {}  # address -> number of its connections
         self.accepted_count = 0
         self.tick = 0  # seconds since start
-        loop.call_later(1000, self._count)
+        loop.call_later(1000, self._count, 1000)
 
     def listen(self, family: int, address: tuple) -> None:
         Listener(self.loop, family, address, self.accepted)
@@ -209,7 +209,6 @@ class TcpServer:
             del self.holders[host]
 
     def _count(self) -> None:
-        self.loop.call_later(1000, self._count)
         self.tick += 1
         for connection in list(self.connections.values()):
             if self.tick - connection.since > self.limits.idle_s:

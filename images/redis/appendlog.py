@@ -28,6 +28,7 @@ class AppendLog:
         self.size = 0
         self.base = 0  # bytes after the last rewrite
         self.problem = 0  # errno of a write that failed
+        self.behind = False  # the file lacks a change: nothing is true of it before it is written anew
         self._file = None
         self._pieces: list = []
         self._selected = -1
@@ -41,27 +42,31 @@ class AppendLog:
         self.size = self.base = os.stat(self.path)[6]
 
     def feed(self, db: object, commands: list) -> None:
-        """Commands that have been carried out in this database."""
+        """Commands that have been carried out in this database. Raises MemoryError: then the file is behind."""
+        behind, self.behind = self.behind, True
         if self._group is not None:
             self._group.append((db, commands))
-            return
-        if db.number != self._selected:
-            self._selected = db.number
-            self._pieces.append(bulks([b"SELECT", b"%d" % db.number]))
-        for command in commands:
-            self._pieces.append(bulks(command))
+        else:
+            if db.number != self._selected:
+                self._selected = db.number
+                self._pieces.append(bulks([b"SELECT", b"%d" % db.number]))
+            for command in commands:
+                self._pieces.append(bulks(command))
+        self.behind = behind
 
     def begin_group(self) -> None:
         self._group = []
 
     def end_group(self) -> None:
-        """The transaction's commands, all or none."""
+        """The transaction's commands, all or none. Raises MemoryError, as feed()."""
         group, self._group = self._group, None
+        behind, self.behind = self.behind, True
         if group:
             self.feed(group[0][0], [[b"MULTI"]])
             for db, commands in group:
                 self.feed(db, commands)
             self.feed(group[-1][0], [[b"EXEC"]])
+        self.behind = behind
 
     def write(self, policy: bytes, now: int) -> None:
         """What was fed, and a flush if it is due. Raises OSError: nothing since the last flush may be acknowledged."""
@@ -87,11 +92,14 @@ class AppendLog:
             self._pieces = []
             self._unflushed = False
             raise
+        except MemoryError:
+            self.behind = True
+            raise
 
     def close(self) -> None:
         """May raise OSError."""
         if self._file is not None:
-            if not self.problem:
+            if not self.problem and not self.behind:
                 self.write(b"always", 0)
             self._file.close()
             self._file = None
@@ -119,7 +127,8 @@ class AppendLog:
     # ---- writing it again ---------------------------------------------------------------------
 
     def rewrite(self, space: object) -> None:
-        """A file of what there is takes the place of the one of what was done. Raises OSError: the old one stays."""
+        """A file of what there is takes the place of the one of what was done. Raises OSError, MemoryError: the old one
+        stays, or the new one is there and not open, which is `behind`."""
         temporary = self.path + ".new"
         try:
             with open(temporary, "wb") as file:
@@ -137,14 +146,17 @@ class AppendLog:
             except OSError:
                 pass
             raise
+        self.behind = True
         if self._file is not None:
-            self._file.close()
-        self._pieces = []
+            old, self._file = self._file, None
+            old.close()
+        self._pieces.clear()
         os.rename(temporary, self.path)
         self._selected = -1
         self._unflushed = False
-        self.problem = 0
         self.open()
+        self.problem = 0
+        self.behind = False
 
 
 def _making(key: bytes, value: object) -> object:

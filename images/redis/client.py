@@ -207,20 +207,21 @@ class Client(Session):
         return data
 
     def failed(self, exc: Exception) -> None:
-        if isinstance(exc, OSError):
-            if exc.errno == errno.EAGAIN:
-                return
-        elif isinstance(exc, MemoryError):
-            self._no_memory()
-        else:
-            self.server.report(exc)
-        self.close()
+        if isinstance(exc, OSError) and exc.errno == errno.EAGAIN:
+            return
+        try:
+            if isinstance(exc, MemoryError):
+                self._no_memory()
+            elif not isinstance(exc, OSError):
+                self.server.report(exc)
+        finally:
+            self.close()
 
     def _no_memory(self) -> None:
         """For what it sent, or for its answers; it is told, where it can be."""
-        self._rest = []
+        self._rest.clear()
         self._reader = self.queue = None
-        if self._left is None:
+        if self._left is None and self.sock is not None:
             try:
                 self.sock.write(_OUT_OF_MEMORY)
             except OSError:
@@ -234,7 +235,7 @@ class Client(Session):
         self.server.loop.unwatch(self.sock)
         self.sock.close()
         self.sock = None
-        self.out = []
+        self.out.clear()
         self._left = None
         self.server.held -= self.held
         self.held = 0
@@ -362,17 +363,21 @@ class Client(Session):
         try:
             self._send()
         except (OSError, MemoryError) as exc:
-            self.failed(exc)
+            try:
+                self.failed(exc)
+            except MemoryError:
+                pass  # it is closed
 
     def _send(self) -> None:
         """May raise OSError."""
         while True:
             piece = self._left
-            if piece is None:
+            fresh = piece is None
+            if fresh:
                 out = self.out
                 if not out:
                     break
-                piece = out[0] if len(out) == 1 else b"".join(out)
+                self._left = piece = out[0] if len(out) == 1 else b"".join(out)
                 out.clear()
                 self._large = 0
             sent = self.sock.write(piece) or 0
@@ -380,9 +385,9 @@ class Client(Session):
                 self._left = memoryview(piece)[sent:]
                 self._wait_for_reader()
                 return
-            if self._left is None:
-                break
             self._left = None
+            if fresh:
+                break
         if self.halted:
             if self.ending:
                 self.close()

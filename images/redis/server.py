@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The server: its clients, its turns, and what stands between a command and its answer: the log, the memory's limit."""
 
+import errno
 import gc
 import socket
 
@@ -61,6 +62,7 @@ class Server:
         self._expiring: list = []  # (database, key): still to be looked at
         self.sort_commands()
         self._tick()
+        self.loop.call_later(_TICK_MS, self._tick, _TICK_MS)
 
     # ---- turns --------------------------------------------------------------------------------
 
@@ -69,14 +71,15 @@ class Server:
 
     def _settle(self) -> None:
         """The end of a turn: first the log, then the answers; then what their room lets in."""
-        if self.rewrite_due:
-            self._rewrite()
+        log = self.log
         while True:
-            if self.log is not None and not self.log.problem:
+            if self.rewrite_due or (log is not None and log.behind and not log.problem):
+                self._rewrite()
+            if log is not None and not log.problem:
                 try:
-                    self.log.write(self.fsync, self.space.now)
+                    log.write(self.fsync, self.space.now)
                 except OSError as exc:
-                    self._log_failed(exc)
+                    self._log_failed(exc.errno or 0)
             if not self.unsent:
                 break
             unsent, self.unsent = self.unsent, []
@@ -84,12 +87,13 @@ class Server:
                 client.flush()
 
     def _tick(self) -> None:
-        self.loop.call_later(_TICK_MS, self._tick)
-        self._expire_some()
-        self._spread()
         log = self.log
         if log is not None and log.size >= max(2 * log.base, self.rewrite_least) and not log.problem:
             self.rewrite_due = True
+        if log is not None and log.behind and log.problem == errno.ENOMEM:
+            self.rewrite_due = True  # once more
+        self._expire_some()
+        self._spread()
         if self.idle_s:
             for client in list(self.clients.values()):
                 if (
@@ -130,7 +134,11 @@ class Server:
         before = space.dirty
         db = client.db
         space.as_written = None
-        answer = function(client, args)
+        try:
+            answer = function(client, args)
+        except MemoryError:
+            log.behind = True  # nobody knows how much of it was done
+            raise
         if space.dirty != before:
             log.feed(db, [args] if space.as_written is None else space.as_written)
         return answer
@@ -139,7 +147,12 @@ class Server:
         """A change that no command of this moment makes; returns what the call does."""
         before = self.space.dirty
         self.space.as_written = None
-        answer = call()
+        try:
+            answer = call()
+        except MemoryError:
+            if self.log is not None:
+                self.log.behind = True
+            raise
         if self.log is not None and self.space.dirty != before and self.space.as_written is not None:
             self.log.feed(db, self.space.as_written)
         return answer
@@ -182,21 +195,28 @@ class Server:
         if most is not None:
             most.give_up()
 
-    def _log_failed(self, exc: OSError) -> None:
+    def _log_failed(self, problem: int) -> None:
         """What was not written is not acknowledged."""
-        self.say.error("the log cannot be written (error %d): no more changes are taken", exc.errno or 0)
         if self.fsync == b"always":
             for client in self.unsent:
                 client.close()
+        self.say.error("the log cannot be written (error %d): no more changes are taken", problem)
 
     def _rewrite(self) -> None:
         self.rewrite_due = False
         begun = now_ms()
+        log = self.log
         try:
-            self.log.rewrite(self.space)
-        except OSError as exc:
-            self.say.error("the log cannot be written again (error %d); the old one stays", exc.errno or 0)
-            self.log.base = self.log.size
+            log.rewrite(self.space)
+        except (OSError, MemoryError) as exc:
+            problem = errno.ENOMEM if isinstance(exc, MemoryError) else exc.errno or 0
+            if log.behind:
+                known, log.problem = log.problem, problem or errno.EIO
+                if not known:
+                    self._log_failed(log.problem)
+                return
+            log.base = log.size
+            self.say.error("the log cannot be written again (error %d); the old one stays", problem)
             return
         self.say.info("log written again: %d bytes, %d ms", self.log.size, now_ms() - begun)
 

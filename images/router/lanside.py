@@ -67,7 +67,7 @@ class LanSide:
         self._open(cards, made, config)
         if not self._started:
             self._started = True
-            self._forget()
+            self.app.loop.call_later(_FORGET_MS, self._forget, _FORGET_MS)
             if self.scopes:
                 where = self.file.path or "memory alone: no disk can be written"
                 self.app.log.info("dhcp: %d leases are known, kept in %s", len(self.leases()), where)
@@ -111,7 +111,6 @@ class LanSide:
         return self.file.problem or True
 
     def _forget(self) -> None:
-        self.app.loop.call_later(_FORGET_MS, self._forget)
         self.server.forget_names(self.clock())
 
     def _send(self, arrival: object, message: object, to: int, data: bytes) -> None:

@@ -41,6 +41,7 @@ class Router:
         """Raises SettingsError, OSError."""
         self.use(self.config)
         self._second()
+        self.app.loop.call_later(_SECOND_MS, self._second, _SECOND_MS)
 
     def use(self, config: Config) -> None:
         """Raises SettingsError, OSError; then those before stay in force."""
@@ -54,7 +55,6 @@ class Router:
         self.config = config
 
     def _second(self) -> None:
-        self.app.loop.call_later(_SECOND_MS, self._second)
         if self.to_reload:
             self.to_reload = False
             self.reload()

@@ -41,6 +41,7 @@ class Listener:
             self._sock.close()
             raise
         self._listen()
+        loop.call_later(_AGAIN_MS, self._listen, _AGAIN_MS)
 
     def _listen(self) -> None:
         self._loop.watch(self._sock, self, IN)
@@ -56,6 +57,5 @@ class Listener:
 
     def failed(self, exc: Exception) -> None:
         if not isinstance(exc, OSError) or exc.errno != errno.EAGAIN:
+            self._loop.unwatch(self._sock)  # out of memory or sockets: until the timer's next time
             self._loop.report(exc)
-            self._loop.unwatch(self._sock)  # out of memory or sockets
-            self._loop.call_later(_AGAIN_MS, self._listen)

@@ -55,7 +55,11 @@ class Log:
         if self._wake is None:
             self.flush()
         elif len(self._lines) == 1:
-            self._wake()
+            try:
+                self._wake()
+            except MemoryError:  # nobody would write it, nor those that come after it
+                self._lines.clear()
+                self.dropped += 1
 
     def start(self, wake: object) -> None:
         """From here on lines wait for write_some(): wake() is called when there is a first one."""

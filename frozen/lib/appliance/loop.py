@@ -10,15 +10,17 @@ import time
 IN = select.POLLIN
 OUT = select.POLLOUT
 _LONGEST_MS = 1000  # of one wait
+_LACKS = 50  # turns in a row that end for want of memory
 
 
 class Timer:
     """A call to come; cancel() makes it not come."""
 
-    def __init__(self, timers: set, at: int, call: object) -> None:
+    def __init__(self, timers: set, at: int, call: object, period: int) -> None:
         self._timers = timers
         self.at = at
         self.call = call
+        self.period = period  # ms; 0: once
 
     def cancel(self) -> None:
         self._timers.discard(self)
@@ -46,18 +48,28 @@ class Loop:
         if self._watched.pop(id(sock), None) is not None:
             self._poller.unregister(sock)
 
-    def call_later(self, ms: int, call: object) -> Timer:
-        """Call it without arguments in so many milliseconds, six days at most."""
-        timer = Timer(self._timers, time.ticks_add(time.ticks_ms(), min(ms, 0x1FFFFFFF)), call)
+    def call_later(self, ms: int, call: object, period: int = 0) -> Timer:
+        """Call it without arguments in so many milliseconds, six days at most.
+
+        period: ms, of one that comes again and again. That takes no memory: what keeps a server going needs it."""
+        timer = Timer(self._timers, time.ticks_add(time.ticks_ms(), min(ms, 0x1FFFFFFF)), call, period)
         self._timers.add(timer)
         if time.ticks_diff(timer.at, self._next) < 0:
             self._next = timer.at
         return timer
 
     def run(self) -> None:
-        """Until somebody sets `stopped`."""
+        """Until somebody sets `stopped`. Raises MemoryError when there has been none for many turns."""
+        lacks = 0
         while not self.stopped:
-            self._turn()
+            try:
+                self._turn()
+                lacks = 0
+            except MemoryError as exc:
+                lacks += 1
+                if lacks == _LACKS:
+                    raise
+                self.report(exc)
 
     def _turn(self) -> None:
         wait = time.ticks_diff(self._next, time.ticks_ms())
@@ -97,7 +109,12 @@ class Loop:
             self.begin()
         for timer in due:
             if timer in self._timers:  # else another one has cancelled it
-                self._timers.remove(timer)
+                if timer.period:
+                    timer.at = time.ticks_add(now, timer.period)
+                    if time.ticks_diff(timer.at, self._next) < 0:
+                        self._next = timer.at
+                else:
+                    self._timers.remove(timer)
                 try:
                     timer.call()
                 except Exception as exc:

@@ -23,10 +23,13 @@ class PolledApp(BaseApp):
 
     def report(self, exc: Exception) -> None:
         """What was raised, and nobody took it."""
-        if isinstance(exc, OSError):
-            self.log.warning("error %d", exc.errno or 0)
-        else:
-            self.log.exception(exc)
+        try:
+            if isinstance(exc, OSError):
+                self.log.warning("error %d", exc.errno or 0)
+            else:
+                self.log.exception(exc)
+        except MemoryError:
+            pass  # there is none for the line, either
 
     def run(self) -> None:
         """Run the loop until it is stopped or the VM is asked for its end; in a dev image with its REPL beside it."""
