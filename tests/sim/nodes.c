@@ -50,7 +50,7 @@ struct node {
     sim_start_t start;
     sim_host_t host;
     block_t blocks;
-    unsigned allocs; // since it was up
+    unsigned allocs, objects; // since it was up
     uint8_t *ram;
     size_t areas; // bytes of it that are taken
     event_t *heap;
@@ -228,6 +228,21 @@ static void *host_area(void *ctx, size_t bytes) {
     return n->ram + n->areas - whole;
 }
 
+static bool host_refuses(void *ctx, size_t bytes) {
+    node_t *n = ctx;
+    const scenario_t *p = &world.plan;
+    bool fails = false;
+    for (unsigned i = 0; i < p->lacks; i++) {
+        fails |= n->objects >= p->lack_at[i] && n->objects < p->lack_at[i] + p->lack_for[i];
+    }
+    n->objects += n->armed;
+    fails = fails && n->armed && world.phase == SIM_FAULTS;
+    if (fails) {
+        trace(n->index, "no object", bytes, n->objects);
+    }
+    return fails;
+}
+
 static size_t host_live(void *ctx, size_t bytes) {
     node_t *n = ctx;
     size_t count = 0;
@@ -339,10 +354,10 @@ void nodes_load(const char *folder) {
             n->segment[s].saved = malloc(n->segment[s].words * 8);
             copy(n->segment[s].saved, n->segment[s].at, n->segment[s].words);
         }
-        n->host = (sim_host_t){n,          host_clock,  host_point,   host_halt,  host_wake,
-                               host_below, host_alloc,  host_release, host_area,  host_live,
-                               host_send,  host_notify, host_disk,    host_log,   host_note,
-                               host_done,  host_phase,  host_calm,    host_broken};
+        n->host = (sim_host_t){n,          host_clock, host_point,   host_halt, host_wake,
+                               host_below, host_alloc, host_release, host_area, host_refuses,
+                               host_live,  host_send,  host_notify,  host_disk, host_log,
+                               host_note,  host_done,  host_phase,   host_calm, host_broken};
     }
 }
 
@@ -359,7 +374,7 @@ void node_cut(unsigned index) {
     }
     n->events = 0;
     n->on = n->ended = n->halted = n->woken = n->done = n->armed = false;
-    n->allocs = 0;
+    n->allocs = n->objects = 0;
     madvise(n->ram, n->areas, MADV_DONTNEED); // zeros
     n->areas = 0;
     n->due = UINT64_MAX;

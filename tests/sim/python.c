@@ -43,6 +43,13 @@ void *calloc(size_t n, size_t size) { return sim_calloc(n, size); }
 void free(void *p) { sim_free(p); }
 void *realloc(void *p, size_t size) { return (void)p, (void)size, NULL; } // nobody's who runs here
 
+// The interpreter's, for each object (scripts.py has the linker lead it here).
+void *__real_gc_alloc(size_t bytes, unsigned flags);
+void *__wrap_gc_alloc(size_t bytes, unsigned flags);
+void *__wrap_gc_alloc(size_t bytes, unsigned flags) {
+    return sim_host->refuses(sim_host->ctx, bytes) ? NULL : __real_gc_alloc(bytes, flags);
+}
+
 // ---- hal.h --------------------------------------------------------------------------------------
 
 void *hal_mem_take(size_t bytes, size_t align, size_t reserve) {

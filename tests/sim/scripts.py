@@ -27,7 +27,7 @@ _OF_THE_HAL = ("port/hal/console.o", "port/hal/suspend.o")
 AR_DEADLINE_S = 60
 # At an address that nothing else is near, so that each run has the same one: objects without a hash of their own have
 # their address for it. It is the loader's to use what a shared object asks for (nodes.c looks at it).
-LINKED_AT = ("-Wl,-Ttext-segment=0x640000000000", "-Wl,--gc-sections", "-Wl,--no-undefined")
+LINKED_AT = ("-Wl,-Ttext-segment=0x640000000000", "-Wl,--gc-sections", "-Wl,--no-undefined", "-Wl,--wrap=gc_alloc")
 
 
 @dataclass(frozen=True)

@@ -40,8 +40,9 @@ typedef struct {
     uint32_t (*below)(void *ctx, uint32_t n);
     void *(*alloc)(void *ctx, size_t bytes, size_t align); // NULL: this one fails
     void (*release)(void *ctx, void *p);
-    void *(*area)(void *ctx, size_t bytes);  // pages, zeroed, at addresses that are the same in each run; NULL as above
-    size_t (*live)(void *ctx, size_t bytes); // blocks of this size that are not released
+    void *(*area)(void *ctx, size_t bytes); // pages, zeroed, at addresses that are the same in each run; NULL as above
+    bool (*refuses)(void *ctx, size_t bytes); // an object of a script's: there is no memory for it
+    size_t (*live)(void *ctx, size_t bytes);  // blocks of this size that are not released
     void (*send)(void *ctx, const uint8_t *frame, uint32_t len);
     void (*notify)(void *ctx, unsigned device);                                                 // work() comes soon
     void (*disk)(void *ctx, unsigned slot, unsigned op, uint64_t at, void *base, uint32_t len); // disk_done() comes

@@ -83,6 +83,13 @@ PLANTED_SCRIPT = {
         "is wrong|asked for|that nobody asked for|without an end",
         30,
     ),
+    "web, without memory": Planted(
+        "images/web/message.py",
+        '        wire = self.head("", date)\n',
+        '        self.date = date\n        wire = self.head("", date)\n',  # what was not made counts as made
+        "asked for|are to come|without an end",
+        30,
+    ),
 }
 
 
@@ -132,7 +139,8 @@ def test_a_script_keeps_what_it_promised(simulation: Simulation, name: str) -> N
 @pytest.mark.parametrize("name", PLANTED_SCRIPT)
 def test_a_bug_in_a_script_is_found(simulation: Simulation, name: str) -> None:
     bug = PLANTED_SCRIPT[name]
-    _find(simulation.program(f"planted-{name}", _planted(bug), SCRIPTS[name]), bug)
+    script = SCRIPTS[name.partition(",")[0]]
+    _find(simulation.program(f"planted-{script.name}", _planted(bug), script), bug)
 
 
 def _planted(bug: Planted) -> dict[Path, str]:

@@ -8,7 +8,7 @@
 
 #include "world.h"
 
-enum { ETH = 14, MAC = 6 };
+enum { ETH = 14, MAC = 6, FRAGMENT = 44 };
 
 static bool is_split(unsigned node) {
     const scenario_t *p = &world.plan;
@@ -18,6 +18,16 @@ static bool is_split(unsigned node) {
         }
     }
     return false;
+}
+
+// Of a datagram's fragments only the first one gets a wrong bit: two of them, in two fragments, may cancel each other
+// out in its checksum, and nothing else covers it.
+static bool is_later_fragment(const uint8_t *frame, uint32_t len) {
+    const uint8_t *ip = frame + ETH;
+    if (ip[0] >> 4 == 4) {
+        return ((ip[6] & 0x1f) | ip[7]) != 0;
+    }
+    return len >= ETH + 48 && ip[6] == FRAGMENT && (ip[42] | (ip[43] & 0xf8)) != 0;
 }
 
 static void pass(unsigned to, const uint8_t *frame, uint32_t len) {
@@ -30,7 +40,7 @@ static void pass(unsigned to, const uint8_t *frame, uint32_t len) {
     event_t e = {.kind = EVENT_FRAME, .len = len, .data = malloc(len)};
     memcpy(e.data, frame, len);
     bool ip = (frame[12] == 0x08 && frame[13] == 0x00) || (frame[12] == 0x86 && frame[13] == 0xdd);
-    if (faults && ip && len > ETH && chance(p->corrupt)) {
+    if (faults && ip && len > ETH + 20 && chance(p->corrupt) && !is_later_fragment(frame, len)) {
         unsigned bit = below((len - ETH) * 8);
         e.data[ETH + bit / 8] ^= (uint8_t)(1u << bit % 8);
         trace(to, "corrupt", bit, len);

@@ -64,6 +64,14 @@ void broken(const char *text) {
 
 static unsigned one_of(const unsigned *list, unsigned n) { return list[below(n)]; }
 
+static void draw_lacks(scenario_t *p) {
+    p->lacks = below(2) ? 0 : below(FAILS_MAX + 1);
+    for (unsigned i = 0; i < p->lacks; i++) {
+        p->lack_at[i] = below(1u << (6 + below(12)));
+        p->lack_for[i] = 1 + below(1u << below(5));
+    }
+}
+
 static void draw_plan(void) {
     static const unsigned rates[] = {0, 0, 5, 20, 100, 250}, few[] = {0, 0, 5, 30};
     scenario_t *p = &world.plan;
@@ -97,17 +105,20 @@ static void draw_plan(void) {
         p->fail_at[i] = below(1u << (2 + below(10)));
         p->fail_for[i] = 1 + below(1u << below(8));
     }
+    if (node_calls(0)->serves[0] != '\0') {
+        draw_lacks(p);
+    }
 }
 
 static void draw_starts(void) {
     const scenario_t *p = &world.plan;
     // Who waits for ever may: the reset of a server that has no memory, no power or has waited for 20 s can be lost.
-    bool sure = p->cuts == 0 && p->fails == 0 && p->splits == 0 && p->loss <= 20;
+    bool sure = p->cuts == 0 && p->fails == 0 && p->lacks == 0 && p->splits == 0 && p->loss <= 20;
     for (unsigned i = 0; i < SIM_NODES; i++) {
         sim_start_t *s = &starts[i];
         *s = (sim_start_t){
             .index = i, .serves = node_calls(0)->serves, .six = below(3) == 0, .patient = sure && below(2) == 0};
-        s->may_fail = p->fails > 0;
+        s->may_fail = p->fails > 0 || p->lacks > 0;
         s->net_features = F_MAC | F_STATUS | (below(2) ? F_CSUM : 0) | (below(2) ? F_GUEST_CSUM : 0) |
                           (below(2) ? F_TSO4 | F_TSO6 : 0) | (below(2) ? F_MRG : 0);
         s->disk_features = p->write_through ? 0 : F_FLUSH;

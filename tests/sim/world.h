@@ -35,6 +35,7 @@ typedef struct {
     uint64_t split[SPLITS_MAX], split_for[SPLITS_MAX]; // a node that nobody reaches
     unsigned split_node[SPLITS_MAX];
     unsigned fail_node[FAILS_MAX], fail_at[FAILS_MAX], fail_for[FAILS_MAX]; // allocations, counted from 0
+    unsigned lacks, lack_at[FAILS_MAX], lack_for[FAILS_MAX];                // objects of the server's script, too
     uint64_t disk_latency;
     bool write_through;
 } scenario_t;
