@@ -143,7 +143,7 @@ def test_podman_plays_what_is_for_kubernetes(as_root: Podman, archive: Path, fre
     played = played.replace("containerPort: 80", f"containerPort: 80\n          hostPort: {free_port}")
     file = as_root.folder / "played.yaml"
     file.write_text(played)
-    as_root("kube", "play", str(file))
+    as_root("kube", "play", "--network", "slirp4netns", str(file))  # else a bridge of the host, which stays
     try:
         wait_for(as_root, "fr-ont-pod-0-fr-ont", "serving")
         url = f"http://127.0.0.1:{free_port}/"
