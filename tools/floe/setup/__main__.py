@@ -68,6 +68,9 @@ TEST_PACKAGES = {
     "clang": "clang",
     "libclang-rt-dev": "/usr/share/doc/libclang-rt-dev",
     "podman": "podman",
+    "runc": "/usr/sbin/runc",
+    "slirp4netns": "slirp4netns",
+    "catatonit": "catatonit",
 }
 
 
