@@ -307,15 +307,17 @@ def test_requests_in_flight_are_issued_again(disk: Disk, state: int) -> None:
     assert disk.read(0, 3 * MOST, 5) == (0, 0)
 
 
-@pytest.mark.parametrize("pause", [0, 100, 1900])
-def test_a_backend_that_takes_the_ring_over(disk: Disk, pause: int) -> None:
+@pytest.mark.parametrize(
+    ("pause", "state"), [(0, INIT_WAIT), (100, INIT_WAIT), (1900, INIT_WAIT), (100, INITIALISING), (100, INITIALISED)]
+)
+def test_a_backend_that_takes_the_ring_over(disk: Disk, pause: int, state: int) -> None:
     """What Linux' blkback does when its driver is unbound and bound again: requests that nobody has seen are served."""
     disk.up()
     assert disk.write(0, 3 * MOST, 5) == 0
     disk.log()
     disk.h.do("disk_gone", 1)
     if pause:
-        disk.back.state(INIT_WAIT)
+        disk.back.state(state)
         disk.work(pause)
     assert disk.h.number("disk_submit") == 8
     disk.h.do("disk_kick")
