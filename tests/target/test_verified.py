@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,6 +74,28 @@ def test_it_starts_again_with_what_was_verified(vms: Vms, signed: tuple[Path, Pa
     assert floe("build", "--dev", "-o", kept, elf.with_name("other.py")).returncode == 0
     cause, _, _ = failure("start", "a", code=126)
     assert cause == f"a cannot be started: its image was changed after it was verified: {kept}"
+
+
+def test_a_restart_looks_again(vms: Vms, signed: tuple[Path, Path]) -> None:
+    elf, public = signed
+    vms.run("--name", "a", "--restart", "always", "--verify", public, elf)
+    until(lambda: "up" in log("a"), "the script")
+    folder = vmfolder.find("a")
+    end_vm(folder)
+    until(lambda: log("a").count("up\n") == 2, "its restart")
+    folder.image.unlink()
+    folder.image.write_bytes(b"another")
+    end_vm(folder)
+    until(lambda: folder.end is not None, "its end")
+    assert folder.end is not None
+    assert (folder.end.cause, folder.end.code) == ("failed", None)
+    assert folder.end.problem == f"its image was changed after it was verified: {folder.image}"
+
+
+def end_vm(folder: vmfolder.Folder) -> None:
+    process = folder.vm
+    assert process is not None
+    os.kill(process.pid, signal.SIGKILL)
 
 
 def test_it_runs_at_once(signed: tuple[Path, Path]) -> None:

@@ -411,7 +411,7 @@ class Keeper:
             return
         try:
             self._process.start(self._handed, after_s=wait)
-        except VmError as e:
+        except FloeError as e:
             self._finish(End(code=None, cause="failed", at=time.time(), problem=e.message))
 
     async def _flush(self) -> None:

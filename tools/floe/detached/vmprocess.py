@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from floe.detached.parent import CONFINED
-from floe.errors import EXIT_INTERRUPTED, FloeError, VmError, VmExitedEarly
+from floe.errors import EXIT_INTERRUPTED, FloeError, ImageRefused, VmError, VmExitedEarly
 from floe.family.pipes import Kept
 from floe.hypervisor import registry
 from floe.snapshot.file import State, state_of
@@ -71,7 +71,10 @@ class VmProcess:
     # ---- beginning ----------------------------------------------------------------------------------
 
     def start(self, inherited: Sequence[int] = (), *, after_s: float = 0.0) -> None:
-        """Start the hypervisor after so many seconds; it inherits these descriptors too. Raises VmError."""
+        """Start the hypervisor after so many seconds; it inherits these descriptors too.
+
+        Raises VmError, ImageRefused."""
+        self._check_image()
         _become_subreaper()
         if self._spec.snapshot >= 0:
             self._state = state_of(self._spec.snapshot, self._spec.origin)
@@ -107,6 +110,20 @@ class VmProcess:
             for s in listeners:
                 s.close()
         self._watch(process)
+
+    def _check_image(self) -> None:
+        """What --verify checked boots, at each start."""
+        plan = self._folder.plan
+        if plan is None or not plan.verified:
+            return
+        from floe.image import signature  # for those few alone: it is much to load
+
+        try:
+            found = signature.digest(self._folder.image)
+        except OSError as e:
+            raise ImageRefused(f"its image cannot be verified: {self._folder.image}: {e.strerror}") from e
+        if found != plan.verified:
+            raise ImageRefused(f"its image was changed after it was verified: {self._folder.image}")
 
     @contextlib.contextmanager
     def _limits(self, inherited: Sequence[int]) -> Iterator[tuple[list[str], list[int]]]:
