@@ -67,9 +67,13 @@ class Vm:
         self._qmp.readline()
         self.ask("qmp_capabilities")
 
-    def ask(self, command: str) -> None:
+    def tell(self, command: str) -> None:
+        """Without a wait for the answer: QEMU may be gone before that is read."""
         self._qmp.write(json.dumps({"execute": command}) + "\n")
         self._qmp.flush()
+
+    def ask(self, command: str) -> None:
+        self.tell(command)
         self.await_message("return")
 
     def await_message(self, key: str, value: str | None = None) -> None:
@@ -140,7 +144,7 @@ def test_a_script_that_never_waits_is_asked_too(
 ) -> None:
     with started(made(build, tmp_path, BUSY), accel, tmp_path, *MACHINES[machine], *DEBUG_EXIT) as vm:
         vm.expect("up")
-        vm.ask("system_powerdown")
+        vm.tell("system_powerdown")
         assert vm.end() == Outcome(0, "exit")
     assert vm.text == "up\nasked\n"
 
