@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -83,6 +85,44 @@ def test_too_small(app: Path, tmp_path: Path, size: int) -> None:
     assert said == f"the disk {path} has {size} bytes; a disk has at least 64K"
     # A file that holds something may be no disk at all.
     assert hint == ("floe disk create FILE --size 16M makes a disk" if size else f"truncate -s 16M {path}")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="SKIP: only root becomes nobody, and makes a loop device")
+def test_a_folder_that_one_cannot_enter(tmp_path: Path) -> None:
+    """Also for a disk that is to be made there."""
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    code = (
+        "import os\nfrom pathlib import Path\nfrom floe.errors import FloeError\nfrom floe.spec import disks\n"
+        "os.setresuid(65534, 65534, 65534)\n"
+        f"disk = disks.Disk(Path({str(closed / 'a disk')!r}), size=1 << 20)\n"
+        "for call in (disks.provide, lambda _: disks.claimed(disk.path, readonly=True).__enter__()):\n"
+        "    try:\n        call((disk,))\n    except FloeError as e:\n        print(e.message)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.splitlines() == [
+        f"cannot create the disk {closed}/a disk: Permission denied",
+        f"cannot open the disk {closed}/a disk: Permission denied",
+    ], done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="SKIP: only root makes a loop device")
+def test_a_block_device_that_is_read_only(tmp_path: Path) -> None:
+    """It opens for writing all the same."""
+    path = disk(tmp_path / "d")
+    made = subprocess.run(
+        ["losetup", "-r", "-f", "--show", path], capture_output=True, text=True, timeout=20, check=False
+    )
+    if made.returncode:
+        pytest.skip(f"SKIP: no loop device: {made.stderr.strip()}")
+    loop = made.stdout.strip()
+    try:
+        with pytest.raises(FloeError) as error:
+            disks.check_host((Disk(Path(loop)),))
+        assert (error.value.message, error.value.hint) == (f"{loop} cannot be written", f"--disk {loop}:ro")
+        disks.check_host((Disk(Path(loop), readonly=True),))
+    finally:
+        subprocess.run(["losetup", "-d", loop], timeout=20, check=False)
 
 
 def test_not_permitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -170,6 +170,7 @@ def test_no_public_keys(image: Path, keys: Path, tmp_path: Path) -> None:
     signature.sign(image, keys / "mine")
     nothere = refused(image, tmp_path / "nothere", NotFound)
     assert nothere.message == f"no such file of public keys: {tmp_path / 'nothere'}"
+    assert refused(image, tmp_path, UsageError).message == f"{tmp_path} is no regular file"
     private = refused(image, keys / "mine", UsageError)
     assert private.message == f"--verify {keys / 'mine'}: that is a private key"
     assert private.hint == f"--verify {keys / 'mine'}.pub"

@@ -78,6 +78,21 @@ def test_an_earlier_image_is_replaced_and_nothing_else(tmp_path: Path, app: Path
     (out / "blobs" / "sha256" / "stale").touch()
     image.write(made, settings, out)
     assert not (out / "blobs" / "sha256" / "stale").exists()
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match="holds something else than an image"):
+        image.write(made, settings, out)
+    assert (out / "notes.txt").read_text() == "mine"
+    (out / "notes.txt").unlink()
+    index = json.loads((out / "index.json").read_bytes())
+    several = json.dumps({**index, "manifests": index["manifests"] * 2})
+    (out / "index.json").write_text(several)  # somebody else's, who keeps more in it
+    with pytest.raises(UsageError, match="holds something else than an image"):
+        image.write(made, settings, out)
+    (out / "index.json").write_text(json.dumps(index))
+    image.write(made, settings, out)
+    for name in ("x.TAR", "x.tar.gz", "x.tgz"):
+        with pytest.raises(UsageError, match="would be no archive"):
+            image.write(made, settings, tmp_path / name)
     (out / "oci-layout").unlink()
     with pytest.raises(UsageError, match="holds something else than an image"):
         image.write(made, settings, out)

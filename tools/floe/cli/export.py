@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import click
@@ -14,6 +14,7 @@ from floe.errors import UsageError
 from floe.image import elf
 from floe.oci import manifests
 from floe.qemu import libvirt as libvirt_xml
+from floe.shown import shown
 from floe.spec.vmspec import VmSpec
 from floe.vm.plan import is_elf
 
@@ -33,7 +34,15 @@ def _of_container(name: str, render: Callable[..., str], text: str) -> None:
         if is_elf(app):
             raise UsageError(f"{app} is an ELF, which does not tell its ports", hint=f"floe export {name} APP")
         settings = config.load(app, variant)
+        if name == "nomad":
+            _note(settings.secrets)
         click.echo(render(settings, ref or manifests.reference(settings), kvm=kvm), nl=False)
+
+
+def _note(secrets: Collection[str]) -> None:
+    """What it wants and this does not bring."""
+    if secrets:
+        click.echo(shown(f"floe: note: nothing here brings the secrets {', '.join(sorted(secrets))}"), err=True)
 
 
 _of_container("k8s", manifests.k8s, "Kubernetes' Deployment and Service of a container image.")
@@ -47,6 +56,7 @@ _of_container("nomad", manifests.nomad, "A job of Nomad's, of a container image.
 def libvirt(image: Path, emulated: bool) -> None:
     """A domain of libvirt's with ELF as its kernel, on a q35, with a card on the network `default`."""
     made = elf.read(image)
+    _note(made.content.get("secrets", ()))
     spec = VmSpec(
         image.absolute(),
         memory=int(made.content["memory"]),

@@ -11,6 +11,7 @@ import fcntl
 import os
 import shutil
 import socket
+import stat
 import struct
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -40,13 +41,23 @@ def check_host(cards: Sequence[Card]) -> None:
     for card in cards:
         if card.kind == "tap":
             check(card.name)
-        elif card.kind == "connect" and not Path(card.name).exists():
+        elif card.kind in ("listen", "connect") and _is_another_file(card.name, followed=card.kind == "connect"):
+            raise FloeError(f"--net {card.kind}:{card.name}: it is there, and no socket", hint="name another place")
+        elif card.kind == "connect" and not os.path.exists(card.name):
             raise NotFound(
                 f"no socket {card.name} to connect a network card to",
                 hint=f"start the other VM first, with --net listen:{card.name}",
             )
         elif card.kind == "listen" and not Path(card.name).parent.is_dir():
             raise NotFound(f"--net listen:{card.name}: its folder does not exist")
+
+
+def _is_another_file(name: str, *, followed: bool) -> bool:
+    """QEMU removes what it finds in place of the socket that it makes, whatever it is; a link, too."""
+    try:
+        return not stat.S_ISSOCK(os.stat(name, follow_symlinks=followed).st_mode)
+    except OSError:
+        return False
 
 
 def check(name: str) -> None:

@@ -13,6 +13,7 @@ import binascii
 import hashlib
 import os
 import shlex
+import stat
 import struct
 import subprocess
 import tempfile
@@ -149,14 +150,16 @@ def _sealed(image: Path) -> int:
 
 
 def _read(path: Path) -> bytes | None:
-    """The beginning of a small file; None: it is missing, or none that can be read."""
+    """The beginning of a small file; None: it is missing. Raises NotFound, UsageError."""
     try:
-        if not path.is_file():  # a pipe may never be written to
-            return None
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe may never be written to
+            raise UsageError(f"{path} is no regular file", hint="a file that can be read twice")
         with path.open("rb") as file:
             return file.read(_MOST)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as e:
+        raise NotFound(f"cannot read {path}: {e.strerror}", hint="ls -ld of it and of its folders") from e
 
 
 def _public_keys(path: Path) -> list[bytes]:

@@ -13,7 +13,7 @@ from floe.build.config import ImageConfig
 from floe.errors import DiskFull, NotFound, UsageError
 from floe.image import elf
 from floe.oci import qemufiles, rootfs
-from floe.oci.layout import Execution, Healthcheck, Layout, epoch, write_tar
+from floe.oci.layout import Execution, Healthcheck, Layout, epoch, labels_of, write_tar
 from floe.userfile import check_replaceable
 
 ENTRY = port_archive.ROOT / "build" / "container-entry"  # setup/__main__.py compiles it
@@ -28,6 +28,8 @@ def write(made: elf.Image, settings: ImageConfig, out: Path) -> Path:
     Raises NotFound, UsageError, BuildError, DiskFull."""
     epoch()
     archive = out.suffix == ".tar"
+    if out.name.lower().endswith((".tar", ".tar.gz", ".tgz")) and not archive:
+        raise UsageError(f"--oci {out}: a folder of that name would be no archive", hint="--oci NAME.tar")
     if archive:
         check_replaceable(out)
     else:
@@ -57,8 +59,16 @@ def write(made: elf.Image, settings: ImageConfig, out: Path) -> Path:
 def _check_folder(out: Path) -> None:
     if out.is_symlink() or (out.exists() and not out.is_dir()):
         raise UsageError(f"--oci {out}: it is no folder, and its name does not end in .tar", hint=f"--oci {out}.tar")
-    if out.is_dir() and any(out.iterdir()) and not (out / "oci-layout").is_file():
+    if out.is_dir() and any(out.iterdir()) and not _is_ours(out):
         raise UsageError(f"--oci {out}: the folder holds something else than an image", hint=f"--oci {out}/image")
+
+
+def _is_ours(folder: Path) -> bool:
+    """An earlier layout, and nothing else: it is replaced whole."""
+    if {path.name for path in folder.iterdir()} != {"blobs", "index.json", "oci-layout"}:
+        return False
+    labels = labels_of(folder)
+    return labels is not None and "floe" in labels
 
 
 def execution(settings: ImageConfig) -> Execution:

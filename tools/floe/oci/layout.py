@@ -202,5 +202,19 @@ def epoch() -> int:
     return int(text)
 
 
+def labels_of(folder: Path) -> dict[str, str] | None:
+    """Of the one image of a layout; None: it has several, or is none."""
+
+    def blob(digest: str) -> bytes:
+        return (folder / "blobs" / "sha256" / Path(digest.partition(":")[2]).name).read_bytes()
+
+    try:
+        (only,) = msgspec.json.decode((folder / "index.json").read_bytes(), type=_Index).manifests
+        config = msgspec.json.decode(blob(only.digest), type=_Manifest).config
+        return msgspec.convert(msgspec.json.decode(blob(config.digest))["config"].get("Labels", {}), dict[str, str])
+    except (OSError, ValueError, LookupError, AttributeError, TypeError, msgspec.MsgspecError):
+        return None
+
+
 def _json(value: Any) -> bytes:
     return msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n"

@@ -31,8 +31,9 @@ def _memory_mib(settings: ImageConfig) -> int:
 
 
 def _app(settings: ImageConfig) -> str:
-    """A name of DNS (RFC 1123, a label), which all of them take."""
-    return image.name(settings).partition(":")[0][:63].strip("-")
+    """A name of DNS (RFC 1035, a label, as Kubernetes wants a Service's), which all of them take."""
+    name = image.name(settings).partition(":")[0]
+    return (f"app-{name}" if name[0].isdigit() else name)[:63].strip("-")
 
 
 def _ports(settings: ImageConfig) -> list[tuple[int, str]]:

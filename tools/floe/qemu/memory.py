@@ -40,7 +40,8 @@ class GuestMemory:
                 if not access.startswith("rw") or end - start < self._size:
                     continue
                 first = -(-start // _ALIGNED) * _ALIGNED
-                for begin in range(first, end - self._size + 1, _ALIGNED):
+                begins: list[int] = [start, *range(first, end - self._size + 1, _ALIGNED)]  # start: a snapshot's file
+                for begin in begins:
                     if os.pread(self._fd, len(content), begin + address) == content:
                         return begin
         raise OSError("the guest's memory is not found")

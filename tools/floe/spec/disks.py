@@ -29,6 +29,7 @@ _HINT = "--disk FILE, then [:ro] for reading only, [:size=16M] to create it if i
 # (file driver, locking=on); these two stand for writing.
 _READS, _WRITES, _NO_OTHER_READER, _NO_OTHER_WRITER = 100, 101, 200, 201
 _F_OFD_GETLK, _F_OFD_SETLK = 36, 37
+_BLKROGET = 0x125E  # linux/fs.h
 
 
 @dataclass(frozen=True)
@@ -89,14 +90,14 @@ def guest_words(disks: Sequence[Disk]) -> list[str]:
 def check_host(disks: Sequence[Disk]) -> None:
     """Whether the host's files can be the disks; one that will be created is no matter. Raises FloeError, NotFound."""
     for disk in disks:
-        if not disk.size or disk.path.exists():
+        if not disk.size or os.path.exists(disk.path):
             _check(disk)
 
 
 def provide(disks: Sequence[Disk]) -> None:
     """Create what is missing and was asked for, and check every disk. Raises FloeError, NotFound."""
     for disk in disks:
-        if disk.size and not disk.path.exists():
+        if disk.size and not os.path.exists(disk.path):
             _create(disk)
         _check(disk)
 
@@ -127,7 +128,7 @@ def _make_file(path: Path, size: int) -> None:
 @contextlib.contextmanager
 def claimed(path: Path, *, readonly: bool) -> Iterator[int]:
     """An open disk that no VM writes meanwhile, and without `readonly` none reads. Raises FloeError, NotFound."""
-    if not path.exists():
+    if not os.path.lexists(path) and os.access(path.parent, os.X_OK):
         raise NotFound(f"no such disk: {path}", hint=f"floe disk create {shlex.quote(str(path))} --size 16M")
     disk = Disk(path, readonly)
     _check(disk)
@@ -154,7 +155,7 @@ def _check(disk: Disk) -> None:
     except IsADirectoryError:
         raise FloeError(f"{disk.path} is a folder, not a disk", hint=_HINT) from None
     except OSError as e:
-        hint = "" if disk.readonly else f"--disk {disk.path}:ro if it need not be written"
+        hint = "" if disk.readonly else f"--disk {shlex.quote(f'{disk.path}:ro')} if it need not be written"
         raise FloeError(f"cannot open the disk {disk.path}: {e.strerror}", hint=hint) from e
     try:
         found = os.fstat(fd)
@@ -162,6 +163,8 @@ def _check(disk: Disk) -> None:
             folder = stat.S_ISDIR(found.st_mode)
             what = "is a folder, not a disk" if folder else "is neither a file nor a block device"
             raise FloeError(f"{disk.path} {what}", hint=_HINT)
+        if stat.S_ISBLK(found.st_mode) and not disk.readonly and _is_readonly(fd):
+            raise FloeError(f"{disk.path} cannot be written", hint=f"--disk {shlex.quote(f'{disk.path}:ro')}")
         size = os.lseek(fd, 0, os.SEEK_END)
         _check_size(disk.path, size)
         if _is_locked(fd, disk.readonly):
@@ -170,6 +173,12 @@ def _check(disk: Disk) -> None:
         raise FloeError(f"{disk.path} cannot be a disk: {e.strerror}", hint=_HINT) from e
     finally:
         os.close(fd)
+
+
+def _is_readonly(device: int) -> bool:
+    """Of a block device, which opens for writing all the same."""
+    said = fcntl.ioctl(device, _BLKROGET, bytes(4))
+    return said != bytes(4)
 
 
 def _check_size(path: Path, size: int) -> None:
