@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.fuzz import fuzzlong
+from tests.fuzz import fuzzlong, hostfuzz
+from tests.fuzz.fuzztargets import HERE, targets
 
 
 def test_turns_go_round_until_all_have_had_their_executions(tmp_path: Path) -> None:
@@ -40,3 +41,12 @@ def test_what_crashed_has_no_further_turn(tmp_path: Path) -> None:
     assert fuzzlong.rounds(path, {"bad": bad, "good": lambda turns, runs: (50, 1, 2)}, 100) == 1
     assert seen == [0, 1]
     assert {name: row.executions for name, row in fuzzlong.read(path).items()} == {"bad": 10, "good": 100}
+
+
+def test_the_committed_record_is_of_targets_that_there_are(tmp_path: Path) -> None:
+    rows = fuzzlong.read(HERE / "record.toml")
+    assert rows.keys() <= targets().keys() | hostfuzz.TARGETS.keys()
+    assert all(row.executions > 0 and row.turns > 0 and row.date and row.commit for row in rows.values())
+    again = tmp_path / "record.toml"
+    fuzzlong.write(again, rows)
+    assert again.read_text() == (HERE / "record.toml").read_text()
