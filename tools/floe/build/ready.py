@@ -94,9 +94,9 @@ def _joined(contents: Contents, kernel: Kernel, modules: dict[str, bytes], note:
 
 def _moved(kernel: Kernel, appended: Iterable[int]) -> list[int]:
     """Where the addresses are that the linker has not seen: the application's in floe_app, and these."""
-    start, members = kernel.address("floe_app"), _App.__struct_fields__
+    start, members, listed = kernel.address("floe_app"), _App.__struct_fields__, kernel.moved()
     own = (start + 8 * members.index(name) for name in ("main_module", "drivers", "romfs", "name", "version", "code"))
-    return [*(at for at in own if at not in kernel.moved), *appended]
+    return [*(at for at in own if at not in listed), *appended]
 
 
 def _words(addresses: Sequence[int]) -> bytes:

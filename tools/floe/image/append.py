@@ -77,7 +77,6 @@ class Kernel:
         """Bytes of what a symbol names."""
         return self._symbol(name).size
 
-    @property
     def moved(self) -> frozenset[int]:
         """Where the words are that the linker lists as addresses (RELR), which are moved with the image."""
         listed = self._elf.get_section_by_name(".relr.dyn")
