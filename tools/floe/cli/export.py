@@ -24,7 +24,7 @@ def command() -> None:
     """Print what tells an engine to run an app: a manifest, a unit, a domain."""
 
 
-def _of_container(name: str, render: Callable[..., str], text: str) -> None:
+def _of_container(name: str, render: Callable[..., str], text: str, *, brings_secrets: bool = True) -> None:
     @command.command(name, short_help=text, help=f"{text}\n\nAPP is a .py file or a folder with image.toml.")
     @click.argument("app", type=click.Path(path_type=Path))
     @click.option("--variant", metavar="NAME", default="", help="As [variant.NAME] of image.toml says.")
@@ -34,7 +34,7 @@ def _of_container(name: str, render: Callable[..., str], text: str) -> None:
         if is_elf(app):
             raise UsageError(f"{app} is an ELF, which does not tell its ports", hint=f"floe export {name} APP")
         settings = config.load(app, variant)
-        if name == "nomad":
+        if not brings_secrets:
             _note(settings.secrets)
         click.echo(render(settings, ref or manifests.reference(settings), kvm=kvm), nl=False)
 
@@ -47,7 +47,7 @@ def _note(secrets: Collection[str]) -> None:
 
 _of_container("k8s", manifests.k8s, "Kubernetes' Deployment and Service of a container image.")
 _of_container("compose", manifests.compose, "A compose file of a container image.")
-_of_container("nomad", manifests.nomad, "A job of Nomad's, of a container image.")
+_of_container("nomad", manifests.nomad, "A job of Nomad's, of a container image.", brings_secrets=False)
 
 
 @command.command(short_help="A domain of libvirt's.")
