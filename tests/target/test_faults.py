@@ -50,7 +50,7 @@ class Client:
 
 
 def serving(boot: Boot, **options: object) -> Guest:
-    vm = boot(GUEST, deadline_s=DEADLINE_S, ports=[80], **options)  # type: ignore[arg-type]
+    vm = boot(GUEST, deadline_s=DEADLINE_S, ports=[80], **options)  # type: ignore[arg-type]  # each is boot()'s own
     vm.expect_exact("serving")
     return vm
 
@@ -181,7 +181,7 @@ def test_the_host_s_clock_jumps(boot: Boot, tmp_path: Path, monkeypatch: pytest.
 
 def set_link(vm: Guest, *, up: bool) -> None:
     """Pull or plug the cable of the first card, by QMP."""
-    commands = vm._hypervisor._copying.commands  # type: ignore[attr-defined]
+    commands = vm._hypervisor._copying.commands  # type: ignore[attr-defined]  # QEMU's, here
     vm.loop.run_until_complete(commands.ask("set_link", {"name": "net0", "up": up}))
 
 
@@ -226,7 +226,7 @@ def failing(kind: str, errno: int, first: int, count: int) -> Callable[[object, 
         states = [{"event": event, "state": n, "new_state": n + 1} for n in range(1, first + count)]
         rule = {"event": event, "iotype": kind, "errno": errno, "once": True, "immediately": True}
         rules = [rule | {"state": n} for n in range(first, first + count)]
-        file = {"driver": "file", "filename": str(disk.path)}  # type: ignore[attr-defined]
+        file = {"driver": "file", "filename": str(disk.path)}  # type: ignore[attr-defined]  # a Disk
         debug = {"driver": "blkdebug", "image": file, "set-state": states, "inject-error": rules}
         return json.dumps({"driver": "raw", "node-name": f"disk{index}", "file": debug})
 
