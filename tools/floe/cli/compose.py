@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import sys
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +18,8 @@ from floe.errors import EXIT_INTERRUPTED, EXIT_OK, DiskFull, FloeError, NotFound
 from floe.shown import shown
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from floe.compose.follow import Line
     from floe.compose.stackfile import StackFile
     from floe.compose.up import Up
@@ -78,50 +79,43 @@ def _attended(going: Up, profiles: tuple[str, ...], grace_s: float) -> int:
     """Start in the background, show the logs here; all ends with the logs."""
     from floe.compose import instances
     from floe.compose.follow import Follow
+    from floe.compose.workers import Workers
 
-    failed: list[BaseException] = []
-
-    def start() -> None:
-        try:
-            _start(going, profiles)
-        except BaseException as e:
-            failed.append(e)
-
-    starting = threading.Thread(target=start)
     labels = [label for name, vm in going.file.vms.items() for label in instances.labels(name, vm)]
     follow = Follow(going.folder, (), _Printer(labels).put)
     follow.on_end = lambda label, how: say(f"{label} {how}")
-    watch = _Watch(going, starting, failed)
     before = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
     code = EXIT_OK
-    try:
-        starting.start()
-        follow.run(watch.busy)
-    except KeyboardInterrupt:
-        code = EXIT_INTERRUPTED
-        say("ending the stack; again to end it at once")
-    except _FailedError:
-        pass
-    finally:
-        worst = _end(going, starting, grace_s)
+    with Workers(1) as aside:
+        starting = aside.submit(_start, going, profiles)
+        try:
+            follow.run(_Watch(going, starting).busy)
+        except KeyboardInterrupt:
+            code = EXIT_INTERRUPTED
+            say("ending the stack; again to end it at once")
+        except _FailedError:
+            pass
+        finally:
+            worst = _end(going, starting, grace_s)
     code = code or worst
     for number, handler in before.items():
         signal.signal(number, handler)
-    if failed and code != EXIT_INTERRUPTED:
-        raise failed[0]
+    error = starting.exception()
+    if error is not None and code != EXIT_INTERRUPTED:
+        raise error
     return code
 
 
-def _end(going: Up, starting: threading.Thread, grace_s: float) -> int:
+def _end(going: Up, starting: Future[None], grace_s: float) -> int:
     """End the whole stack, however often Ctrl-C is pressed: the exit code that its VMs had by themselves."""
     code: int | None = None
     while True:
         try:
             from floe.compose import stack as stacks
+            from floe.compose.workers import finish
 
             going.called_off.set()
-            if starting.is_alive():
-                starting.join()
+            finish([starting])
             stack = going.folder.read()
             if stack is not None:  # else another one has ended it
                 code = _worst(stack) if code is None else code
@@ -139,19 +133,18 @@ class _FailedError(Exception):
 class _Watch:
     """What is looked at while logs are shown."""
 
-    def __init__(self, going: Up, starting: threading.Thread, failed: list[BaseException]) -> None:
+    def __init__(self, going: Up, starting: Future[None]) -> None:
         self._going = going
         self._starting = starting
-        self._failed = failed
         self._cut = False
 
     def busy(self) -> bool:
         """Whether VMs are being started. Raises _FailedError once one could not be."""
         from floe.compose import networks
 
-        if self._starting.is_alive():
+        if not self._starting.done():
             return True
-        if self._failed:
+        if self._starting.exception() is not None:
             raise _FailedError
         stack = self._going.folder.read()
         if not self._cut and stack is not None and stack.carrier is not None and not networks.identity(stack):

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 from floe.compose import networks, ready
+from floe.compose.workers import Workers
 from floe.detached import control, launch
 from floe.detached.control import Status
 from floe.errors import FloeError, NotFound
@@ -69,7 +69,7 @@ def down(folder: StackFolder, stack: Stack, grace_s: float, say: Say) -> None:
     """End and forget all VMs, each before those that it comes after, and the stack with them. KeyboardInterrupt
     meanwhile ends them at once."""
     left = dict(stack.vms)
-    with ThreadPoolExecutor(WORKERS) as pool:
+    with Workers(WORKERS) as pool:
         while left:
             needed = {other for placed in left.values() for other in placed.after}
             now = [name for name, placed in left.items() if placed.vm not in needed] or list(left)

@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,13 +15,12 @@ from floe.compose import stack as stacks
 from floe.compose.instances import Instance
 from floe.compose.stack import Say
 from floe.compose.stackfile import StackFile
+from floe.compose.workers import Workers, finish
 from floe.detached import control, launch
 from floe.errors import FloeError, Interrupted
 from floe.spec.vmspec import VmSpec
 from floe.store.stackfolder import Placed, Stack, StackFolder
 from floe.vm.vm import STOP_GRACE_S
-
-_LOOK_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -102,12 +100,16 @@ class Up:
         for step in steps:
             if step.instance is not None:
                 by_vm[step.instance.key.removeprefix("vm.")].append(step)
-        with ThreadPoolExecutor(stacks.WORKERS) as starting, ThreadPoolExecutor(max(1, len(by_vm))) as waiting:
-            done: dict[str, Future[None]] = {}
-            for name in self.file.order():
-                before = [done[other] for other in self.file.vms[name].after]
-                done[name] = waiting.submit(self._start_all, by_vm[name], before, starting)
-            self._finish(list(done.values()))
+        with Workers(stacks.WORKERS) as starting, Workers(max(1, len(by_vm))) as waiting:
+            try:
+                done: dict[str, Future[None]] = {}
+                for name in self.file.order():
+                    before = [done[other] for other in self.file.vms[name].after]
+                    done[name] = waiting.submit(self._start_all, by_vm[name], before, starting)
+                self._finish(list(done.values()))
+            except BaseException:
+                self.called_off.set()
+                raise
 
     def _finish(self, futures: list[Future[None]]) -> None:
         errors: list[BaseException] = []
@@ -117,14 +119,10 @@ class Up:
             except FloeError as e:
                 self.called_off.set()
                 errors.append(e)
-            except BaseException:
-                self.called_off.set()
-                _wait_for(futures)  # so that nothing starts behind what ends it all
-                raise
         if errors:
             raise next((e for e in errors if not isinstance(e, Interrupted)), errors[0])
 
-    def _start_all(self, steps: list[Step], before: list[Future[None]], pool: ThreadPoolExecutor) -> None:
+    def _start_all(self, steps: list[Step], before: list[Future[None]], pool: Workers) -> None:
         for other in before:
             if other.exception() is not None:
                 raise Interrupted("what it comes after did not start")
@@ -197,8 +195,8 @@ class Up:
 
     def undo(self) -> None:
         """End what was started; what had to make room for it does not come back. KeyboardInterrupt does not end it."""
-        with ThreadPoolExecutor(stacks.WORKERS) as pool:
-            _wait_for([pool.submit(self._remove, name) for name in reversed(self.started)])
+        with Workers(stacks.WORKERS) as pool:
+            finish([pool.submit(self._remove, name) for name in reversed(self.started)])
 
     def _remove(self, name: str) -> None:
         stacks.end_vm(name, STOP_GRACE_S)
@@ -208,11 +206,3 @@ class Up:
         with self._lock:
             self._stack.vms.pop(name, None)
             self.folder.write(self._stack)
-
-
-def _wait_for(futures: list[Future[None]]) -> None:
-    """Until all have ended, whatever they raise; KeyboardInterrupt does not end it."""
-    left = set(futures)
-    while left:
-        with contextlib.suppress(KeyboardInterrupt):
-            left = wait(left, _LOOK_S).not_done

@@ -369,8 +369,9 @@ class Folder:
             shutil.rmtree(spec.sockets, ignore_errors=True)
         # Its name is free at once, and what is half removed is no VM.
         gone = self.path.with_name(f".{self.name}.{os.getpid()}")
-        os.rename(self.path, gone)
-        shutil.rmtree(gone, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):  # somebody else removes it at the same time
+            os.rename(self.path, gone)
+            shutil.rmtree(gone, ignore_errors=True)
 
 
 def _as_text(value: object) -> str:
