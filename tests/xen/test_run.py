@@ -413,15 +413,17 @@ def test_in_a_dom0_only_root_may(lab: None, local: None, monkeypatch: pytest.Mon
         places.choose()
 
 
-# ---- floe build --xl ----------------------------------------------------------------------------
+# ---- floe export xl -----------------------------------------------------------------------------
 
 
-def test_xl_takes_the_configuration_that_floe_build_writes(lab: None, tmp_path: Path) -> None:
+def test_xl_takes_the_configuration_that_is_exported(lab: None, tmp_path: Path) -> None:
     """As it is, but for the path of the kernel, which is another machine's here."""
     elf = tmp_path / "hello.elf"
-    assert floe("build", REPO / "images" / "hello", "-o", elf, "--xl").returncode == 0
+    assert floe("build", REPO / "images" / "hello", "-o", elf).returncode == 0
+    exported = floe("export", "xl", REPO / "images" / "hello", "--kernel", elf)
+    assert exported.returncode == 0, exported.stderr
     kernel = in_dom0.put(elf.read_bytes(), f"{in_dom0.FOLDER}/hello.elf")
-    text = (tmp_path / "hello.cfg").read_text()
+    text = exported.stdout
     assert f'kernel="{elf}"\n' in text
     cfg = in_dom0.put(text.replace(str(elf), kernel).encode(), f"{in_dom0.FOLDER}/hello.cfg")
     log = f"{in_dom0.LOGS}/guest-hello.log"

@@ -31,6 +31,7 @@ from floe.vm import outcome, vm
 from floe.xen import cfgfile, domain, events
 from floe.xenlab import dom0image
 from floe.xenlab import machine as xen
+from tests.support.command import floe
 
 
 @pytest.fixture
@@ -173,21 +174,31 @@ def test_guests_logs_are_bounded(tmp_path: Path) -> None:
     assert (logs / "guest-g1.log").read_text() == "said\n"
 
 
-# ---- floe build --xl ------------------------------------------------------------------------------
+# ---- floe export xl -------------------------------------------------------------------------------
 
 
 def test_xl_s_configuration_is_checked(tmp_path: Path) -> None:
     content = {"memory": 8 << 20, "drivers": [], "name": "x"}
-    image = SimpleNamespace(path=tmp_path / "x.cfg", content=content)
-    settings = SimpleNamespace(name="x", env={}, args=())
-    with pytest.raises(UsageError, match="would write over"):
-        cfgfile.write(image, settings)
-    image.path = tmp_path / "x.elf"
-    settings.env, settings.args = {"K": "a b"}, ("c", "")
-    assert 'cmdline="env.K=a%20b -- c \\"\\""\n' in cfgfile.write(image, settings).read_text()
+    image = SimpleNamespace(path=tmp_path / "x.elf", content=content)
+    settings = SimpleNamespace(name="x", env={"K": "a b"}, args=("c", ""))
+    assert 'cmdline="env.K=a%20b -- c \\"\\""\n' in cfgfile.render(image, settings)
     settings.args = ("x" * 5000,)
     with pytest.raises(UsageError, match="arguments and environment take"):
-        cfgfile.write(image, settings)
+        cfgfile.render(image, settings)
+
+
+def test_the_exported_configuration_is_of_an_app_and_its_elf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = tmp_path / "an app.py"
+    app.write_text("print(1)\n")
+    monkeypatch.chdir(tmp_path)
+    done = floe("export", "xl", app)
+    assert done.returncode == 127
+    assert "no such file: an-app.elf" in done.stderr
+    assert f"floe build '{app}' -o an-app.elf" in done.stderr
+    assert floe("build", app, "-o", "an-app.elf").returncode == 0
+    assert f'kernel="{tmp_path}/an-app.elf"\n' in floe("export", "xl", app).stdout
+    done = floe("export", "xl", "an-app.elf")
+    assert (done.returncode, "does not tell its variables" in done.stderr) == (125, True)
 
 
 # ---- a start that fails -----------------------------------------------------------------------------

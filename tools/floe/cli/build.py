@@ -21,15 +21,12 @@ from floe.shown import shown
 @click.option("--tls", "variant", flag_value="tls", help="Short for --variant tls.")
 @click.option("--linked", "how", flag_value="linked", help="Link it, with gcc and ld.  [default: where they are]")
 @click.option("--ready", "how", flag_value="ready", help="Join it to a ready kernel, which takes no compiler.")
-@click.option("--xl", is_flag=True, help="Also write a configuration for Xen's xl beside the ELF, NAME.cfg.")
 @click.option("--oci", type=click.Path(path_type=Path), metavar="PATH",
               help="Also write a container image, a folder or NAME.tar, in which QEMU runs the ELF.")  # fmt: skip
 @click.option("--sign", "key", type=click.Path(path_type=Path), metavar="KEY",
               help="Sign it with this OpenSSH key, private or of the agent; the signature is OUTPUT.sig.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print what was built as JSON.")
-def command(
-    app: Path, output: Path | None, dev: bool, xl: bool, oci: Path | None, key: Path | None, **more: object
-) -> None:
+def command(app: Path, output: Path | None, dev: bool, oci: Path | None, key: Path | None, **more: object) -> None:
     """Build APP, a .py file or a folder with image.toml, and print what the image holds."""
     wishes = {name: more[name] for name in ("variant", "how")}
     profile: pipeline.Profile | None = "dev" if dev else None
@@ -45,10 +42,6 @@ def command(
         from floe.image import signature
 
         progress(f"wrote {signature.sign(exported.path, key)}")
-    if xl:
-        from floe.xen import cfgfile
-
-        progress(f"wrote {cfgfile.write(exported, built.config)}")
     if oci is not None:
         from floe.oci import image
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Collection
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import click
 
 from floe.build import config
 from floe.cli import service
-from floe.errors import UsageError
+from floe.errors import NotFound, UsageError
 from floe.image import elf
 from floe.oci import manifests
 from floe.qemu import libvirt as libvirt_xml
@@ -64,6 +65,30 @@ def libvirt(image: Path, emulated: bool) -> None:
         name=str(made.content["name"]),
     )
     click.echo(libvirt_xml.domain(spec, networked="virtio-net" in made.content["drivers"]), nl=False)
+
+
+@command.command(short_help="A configuration for Xen's xl.")
+@click.argument("app", type=click.Path(path_type=Path))
+@click.option("--variant", metavar="NAME", default="", help="As [variant.NAME] of image.toml says.")
+@click.option(
+    "--kernel", type=click.Path(path_type=Path), metavar="ELF", help="What was built of it.  [default: NAME.elf]"
+)
+def xl(app: Path, variant: str, kernel: Path | None) -> None:
+    """A configuration that `xl create` takes, with the ELF that was built of APP as its kernel.
+
+    APP is a .py file or a folder with image.toml, which has the variables and arguments."""
+    from floe.xen import cfgfile
+
+    if is_elf(app):
+        raise UsageError(
+            f"{app} is an ELF, which does not tell its variables", hint=f"floe export xl APP --kernel {app}"
+        )
+    settings = config.load(app, variant)
+    kernel = kernel or Path(f"{settings.name}.elf")
+    if not kernel.exists():
+        again = shlex.join(["floe", "build", str(app), *(["--variant", variant] if variant else []), "-o", str(kernel)])
+        raise NotFound(f"no such file: {kernel}", hint=again)
+    click.echo(cfgfile.render(elf.read(kernel), settings), nl=False)
 
 
 command.add_command(service.command, "systemd")

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""`floe build --xl`: the configuration of an image's domain beside its ELF."""
+"""`floe export xl`: the configuration of an image's domain, for an administrator."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import shlex
 
 from floe.build.config import ImageConfig
-from floe.errors import FloeError, UsageError
 from floe.image import elf
 from floe.spec import network
 from floe.spec.guestline import guest_command_line
@@ -14,28 +13,19 @@ from floe.spec.vmspec import VmSpec
 from floe.xen import xlconfig
 
 
-def write(made: elf.Image, settings: ImageConfig) -> Path:
-    """Write NAME.cfg beside the ELF for `xl create`, as an administrator would, who then changes it. Returns its path.
-
-    Raises FloeError, UsageError."""
-    path = made.path.with_suffix(".cfg")
-    if path == made.path:
-        raise UsageError(f"--xl would write over {path}", hint="floe build -o FILE.elf --xl")
+def render(made: elf.Image, settings: ImageConfig) -> str:
+    """What `xl create` takes as it is, with the ELF as its kernel. Raises UsageError."""
     networked = "virtio-net" in made.content["drivers"]
     cards = (network.Card("bridge", xlconfig.BRIDGE),) if networked else ()
     spec = VmSpec(made.path, env=tuple(settings.env.items()), args=settings.args)
     cmdline = guest_command_line(spec, cards)
     domain = xlconfig.Domain(settings.name, int(made.content["memory"]), cmdline, cards=cards)
-    try:
-        path.write_text(_for_admin(domain, made))
-    except OSError as e:
-        raise FloeError(f"cannot write {path}: {e.strerror}", hint="floe build -o FILE.elf --xl") from e
-    return path
+    return _for_admin(domain, made)
 
 
 def _for_admin(domain: xlconfig.Domain, made: elf.Image) -> str:
     secrets = ", ".join(made.content.get("secrets", ()))
-    lines = [f"# {domain.name}, a Xen PVH domain that floe built. xl create -c {made.path.with_suffix('.cfg').name}\n"]
+    lines = [f"# {domain.name}, a Xen PVH domain of {shlex.quote(made.path.name)}. xl create -c THIS-FILE\n"]
     lines += ["# The exit code is in XenStore, at /local/domain/ID/data/floe-exit, until the domain is destroyed.\n"]
     if secrets:
         lines += [f"# It needs secrets ({secrets}), which `floe run --hypervisor xen --secret NAME=FILE` hands over.\n"]
