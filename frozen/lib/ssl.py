@@ -29,6 +29,7 @@ def wrap_socket(
     cadata=None,
     server_hostname=None,
     do_handshake=True,
+    suppress_ragged_eofs=False,
 ):
     """As MicroPython documents it: without cert_reqs nothing is verified."""
     context = SSLContext(PROTOCOL_TLS_SERVER if server_side else PROTOCOL_TLS_CLIENT)
@@ -38,5 +39,9 @@ def wrap_socket(
     if cadata is not None:
         context.load_verify_locations(cadata=cadata)
     return context.wrap_socket(
-        sock, server_side=server_side, do_handshake_on_connect=do_handshake, server_hostname=server_hostname
+        sock,
+        server_side=server_side,
+        do_handshake_on_connect=do_handshake,
+        server_hostname=server_hostname,
+        suppress_ragged_eofs=suppress_ragged_eofs,
     )

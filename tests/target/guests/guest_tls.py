@@ -28,10 +28,15 @@ def client(**settings):
     return c
 
 
-def connect(service, context=None, hostname=NAME, **keywords):
+def reached(service):
     s = socket.socket()
     s.settimeout(10)
     s.connect((HOST, PORTS[service]))
+    return s
+
+
+def connect(service, context=None, hostname=NAME, **keywords):
+    s = reached(service)
     try:
         return (context or client()).wrap_socket(s, server_hostname=hostname, **keywords)
     except Exception:
@@ -240,9 +245,10 @@ def test_what_comes_with_a_cut_is_not_lost():
 def test_a_ragged_end_may_be_an_end():
     t = arrived("cut", suppress_ragged_eofs=True)
     assert t.read() == b"bye" and t.read() == b"" and t.recv(5) == b""
-    t.close()
+    t = ssl.wrap_socket(reached("cut"), server_hostname=NAME, suppress_ragged_eofs=True)
+    assert t.write(b"x") == 1 and t.read() == b"bye"
     c = client(suppress_ragged_eofs=True)
-    assert c.suppress_ragged_eofs is True and client().suppress_ragged_eofs is False
+    assert c.suppress_ragged_eofs and not client().suppress_ragged_eofs
     assert raises_cut(lambda: arrived("cut", c, suppress_ragged_eofs=False).read())
 
     async def asynchronous():
