@@ -15,7 +15,8 @@ import pytest
 from floe import __version__
 from floe.family.member import Unplaced
 from floe.hosts.line import PROTOCOL, Kind
-from floe.hosts.session import SSH, Session, Sessions
+from floe.hosts.session import Session, Sessions
+from floe.hosts.ssh import SSH
 from floe.hosts.table import SshHost
 
 WAIT_S = 20.0

@@ -10,9 +10,8 @@ import pytest
 
 from floe.cli import main as cli
 from floe.errors import NotFound, UsageError
-from floe.hosts import table
-from floe.hosts.session import command
-from floe.hosts.table import SshHost
+from floe.hosts import ssh, table
+from floe.hosts.table import LibvirtHost, SshHost
 
 
 @pytest.fixture(autouse=True)
@@ -48,23 +47,52 @@ def test_what_ssh_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     table.add("east", "ssh://ada@east.example:2222/opt/my%20floe")
     table.add("west", "ssh://[2001:db8::1]")
     assert table.find("east") == SshHost("east", "east.example", "ada", 2222, "/opt/my floe")
-    words = command(table.find("east"))
+    words = ssh.argv(table.find("east"), "exec x")
     assert words[0] == "ssh" and "BatchMode=yes" in words
-    assert words[-7:] == ["-p", "2222", "-l", "ada", "--", "east.example", "exec '/opt/my floe' agent"]
+    assert words[-7:] == ["-p", "2222", "-l", "ada", "--", "east.example", "exec x"]
+    assert ssh.typed(table.find("east")) == "ssh -p 2222 -l ada -- east.example true"
     monkeypatch.setenv("FLOE_SSH", "other -F 'a file'")
-    words = command(table.find("west"))
+    words = ssh.argv(table.find("west"), "exec x")
     assert words[:3] == ["other", "-F", "a file"]
-    assert words[-3:] == ["--", "2001:db8::1", "exec floe agent"]
+    assert words[-3:] == ["--", "2001:db8::1", "exec x"]
     with pytest.raises(NotFound):
         table.find("north")
 
 
 @pytest.mark.parametrize("uri", [
     "east", "ssh://", "http://east", "ssh://a:b@east", "ssh://-oProxyCommand=x", "ssh://-l@east", "ssh://e a", "ssh://e?x",
-    "ssh://e:99999", "qemu+ssh://e/system",
+    "ssh://e:99999", "qemu://e/system", "qemu+ssh://e", "qemu+ssh:///system", "qemu+ssh://e/system?keyfile=x", "qemu:///",
+    "qemu+ssh://-l@e/system", "qemu:///system?socket=/x", "qemu+unix:///system?socket=x", "qemu+unix:///system?no=/x",
+    "qemu+unix:///system?socket=/x&no=y", "qemu+tcp://e/system", "qemu+:///system", "xen:///session", "lxc:///", "qemu+ssh",
 ])  # fmt: skip
 def test_what_names_no_host(uri: str) -> None:
     with pytest.raises(UsageError):
-        table.parse_ssh("x", uri)
+        table.parse("x", uri)
     with pytest.raises(UsageError):
         table.add("-x", "ssh://east")
+
+
+@pytest.mark.parametrize(("uri", "host"), [
+    ("qemu:///session", LibvirtHost("x", "qemu", "session")),
+    ("xen:///system", LibvirtHost("x", "xen", "system")),
+    ("qemu+unix:///system", LibvirtHost("x", "qemu", "system")),
+    ("qemu+unix:///system?socket=/a%20b/sock", LibvirtHost("x", "qemu", "system", socket="/a b/sock")),
+    ("qemu+ssh://ada@east:22/session", LibvirtHost("x", "qemu", "session", ssh=SshHost("x", "east", "ada", 22))),
+    ("xen+ssh://east/system", LibvirtHost("x", "xen", "system", ssh=SshHost("x", "east"))),
+])  # fmt: skip
+def test_libvirts(uri: str, host: LibvirtHost) -> None:
+    assert table.parse("x", uri) == host
+    table.add("x", uri)
+    assert table.find_libvirt("x") == host
+    if host.ssh is None:
+        with pytest.raises(UsageError, match="no ssh leads there"):
+            table.find("x")
+    else:
+        assert table.find("x") == host.ssh  # a floe there, for vm.fork()
+
+
+def test_a_host_of_ssh_has_a_libvirt() -> None:
+    table.add("east", "ssh://ada@east/opt/floe")
+    found = table.find_libvirt("east")
+    assert found == LibvirtHost("east", "qemu", "system", ssh=SshHost("east", "east", "ada", 0, "/opt/floe"))
+    assert found.uri == "qemu:///system"

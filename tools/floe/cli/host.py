@@ -13,15 +13,15 @@ from floe.hosts import table
 
 @click.group(short_help="Name other hosts.")
 def command() -> None:
-    """Name other hosts, for vm.fork(host="NAME"). They are written down in $XDG_CONFIG_HOME/floe/hosts.toml."""
+    """Name other hosts, for --host NAME and vm.fork(host="NAME"). They are written down in $XDG_CONFIG_HOME/floe/hosts.toml."""
 
 
 @command.command()
 @click.argument("name")
 @click.argument("uri", metavar="URI")
 def add(name: str, uri: str) -> None:
-    """Name a host: ssh://[user@]host[:port][/path-to-floe]. What ssh needs beside that, as keys, stands in its own
-    configuration."""
+    """Name a host: ssh://[user@]host[:port][/path-to-floe], or as libvirt has it: qemu+ssh://[user@]host[:port]/system,
+    xen+ssh://, qemu:///session. What ssh needs beside that, as keys, stands in its own configuration."""
     table.add(name, uri)
     click.echo(name)
 

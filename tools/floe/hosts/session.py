@@ -22,23 +22,16 @@ import msgspec
 from floe import __version__
 from floe.errors import FloeError
 from floe.family.member import Unplaced
-from floe.hosts import table
+from floe.hosts import ssh, table
 from floe.hosts.line import BEAT_S, PIECE, PROTOCOL, SILENT_BEATS, BrokenLine, Channel, Kind, Line, Message
 from floe.hosts.pages import Packer, Unpacker, pages_of
 from floe.hosts.table import SshHost
 from floe.stream.streams import Stream
 
-SSH = "FLOE_SSH"  # the environment's word for another command than ssh, with options
 _OPEN_S = 15.0
 _LAST_S = 2.0  # for ssh's own words, once the line has ended
 _SAID = 16 << 10  # bytes of them
 _CLOSE_S = 1.0
-# No password is asked for, nothing is forwarded, and a host that is gone is noticed in some seconds.
-_OPTIONS = (
-    "BatchMode=yes", "ConnectTimeout=8", "ServerAliveInterval=2", "ServerAliveCountMax=3", "ForwardAgent=no",
-    "ForwardX11=no", "ClearAllForwardings=yes", "PermitLocalCommand=no", "RequestTTY=no",
-)  # fmt: skip
-_DENIED = ("Permission denied", "Host key verification failed", "Too many authentication failures")
 
 
 class Session:
@@ -68,7 +61,7 @@ class Session:
         try:
             with theirs, says:
                 self._process = subprocess.Popen(
-                    command(host),
+                    ssh.argv(host, f"exec {shlex.quote(host.floe)} agent"),
                     stdin=theirs.fileno(),
                     stdout=theirs.fileno(),
                     stderr=says.fileno(),
@@ -256,15 +249,6 @@ class Session:
         self._gone.set()
 
 
-def command(host: SshHost) -> list[str]:
-    """What reaches a host's floe. Raises ValueError for a FLOE_SSH that is no command."""
-    argv = shlex.split(os.environ.get(SSH, "")) or ["ssh"]
-    argv += [word for option in _OPTIONS for word in ("-o", option)]
-    argv += ["-p", str(host.port)] if host.port else []
-    argv += ["-l", host.user] if host.user else []
-    return [*argv, "--", host.address, f"exec {shlex.quote(host.floe)} agent"]
-
-
 def _why(name: str, status: int, said: str, problem: str) -> Unplaced:
     """Why a line has ended, from ssh's status and words."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
@@ -272,11 +256,11 @@ def _why(name: str, status: int, said: str, problem: str) -> Unplaced:
     if problem:
         number = errno.EOPNOTSUPP if problem.startswith("no message") else errno.EHOSTUNREACH
         return Unplaced(number, f"{name}: {problem}{last}")
-    if any(word in said for word in _DENIED):
+    if any(word in said for word in ssh.DENIED):
         return Unplaced(errno.EACCES, f"{name} does not let us in{last}")
     if status in (126, 127):
         return Unplaced(errno.EOPNOTSUPP, f"{name} has no floe there{last}; ssh://{name}/path/to/floe names it")
-    if status in (255, -signal.SIGKILL):
+    if status in (ssh.FAILED, -signal.SIGKILL):
         return Unplaced(errno.EHOSTUNREACH, f"{name} is not reached{last}")
     return Unplaced(errno.EOPNOTSUPP, f"{name}: its floe ended with {status}{last}")
 

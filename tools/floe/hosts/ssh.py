@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: MIT
+"""The command that reaches a host by ssh: `ssh` or what FLOE_SSH says; it asks nobody and does not wait for long."""
+
+from __future__ import annotations
+
+import os
+import shlex
+
+from floe.hosts.table import SshHost
+
+SSH = "FLOE_SSH"  # the environment's word for another command than ssh, with options
+# No password is asked for, nothing is forwarded, and a host that is gone is noticed in some seconds.
+_OPTIONS = (
+    "BatchMode=yes", "ConnectTimeout=8", "ServerAliveInterval=2", "ServerAliveCountMax=3", "ForwardAgent=no",
+    "ForwardX11=no", "ClearAllForwardings=yes", "PermitLocalCommand=no", "RequestTTY=no",
+)  # fmt: skip
+DENIED = ("Permission denied", "Host key verification failed", "Too many authentication failures")  # ssh's words
+FAILED = 255  # ssh's status where it, and not the command there, has failed
+
+
+def argv(host: SshHost, command: str) -> list[str]:
+    """What runs a shell's command there. Raises ValueError for a FLOE_SSH that is no command."""
+    options = [word for option in _OPTIONS for word in ("-o", option)]
+    return [*_program(), *options, *_where(host), command]
+
+
+def typed(host: SshHost) -> str:
+    """What a person types to see whether ssh gets there. Raises ValueError."""
+    return shlex.join([*_program(), *_where(host), "true"])
+
+
+def _program() -> list[str]:
+    return shlex.split(os.environ.get(SSH, "")) or ["ssh"]
+
+
+def _where(host: SshHost) -> list[str]:
+    port = ["-p", str(host.port)] if host.port else []
+    user = ["-l", host.user] if host.user else []
+    return [*port, *user, "--", host.address]
