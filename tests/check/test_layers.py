@@ -278,6 +278,7 @@ ROOMS: dict[str, set[str]] = {
     "family": {"spec", "stream"},
     "snapshot": {"family", "spec"},
     "hosts": {"family", "spec", "stream"},
+    "fleet": {"hosts", "image", "spec"},
     "vm": {"build", "family", "hostnet", "hosts", "hypervisor", "image", "snapshot", "spec", "stream"},
     "agent": {"family", "hosts", "hypervisor", "spec", "stream", "vm"},
     "detached": {"family", "hostnet", "hosts", "hypervisor", "image", "snapshot", "spec", "store", "stream", "vm"},
@@ -322,7 +323,7 @@ def test_imports_of_the_host_tool(name: str) -> None:
 
 # Packages that know a hypervisor. `qemu` is also the library of QEMU's monitor.
 DRIVERS = {"qemu", "oci", "xen", "xenlab", "kvmlab", "lab"}
-KNOWING = DRIVERS | {"hypervisor", "cli"}
+KNOWING = DRIVERS | {"hypervisor", "cli", "fleet"}  # fleet: those that libvirt drives, by its names
 HYPERVISORS = {"qemu", "xen", "kvm", "tcg"}  # names of hypervisors and accelerators, as options and data have them
 DEFAULTS = "tools/floe/spec/vmspec.py"  # names those that hold where nobody names one, as DEFAULT_...
 

@@ -2,8 +2,9 @@
 """Other hosts for tests: this machine by a real sshd and ssh, with keys, configurations and caches of the test's own.
 
 Without namespaces ssh starts an sshd for each connection (ProxyCommand, sshd -i), which needs neither root nor a port.
-With them each host is a network namespace with an address, where an sshd listens. Their names and addresses come of a
-number that one process has at a time; what a process leaves that was killed, the next one clears away.
+With them each host is a network namespace with an address on one bridge, where an sshd listens. Their names and
+addresses come of a number that one process has at a time; what a process leaves that was killed, the next one clears
+away.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -30,16 +32,21 @@ _NUMBERS = 250  # of them
 _SPACE = "floe-hosts-"  # and a number, and a host's name
 _STEP_S = 30.0
 _AGAIN_S = 0.02
+H = TypeVar("H", bound="Hosts")
 
 
 class Hosts:
     """Hosts that ssh reaches by their names, with an own folder each."""
+
+    uri = "ssh://{}"
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(exist_ok=True)
         self._entries = ""
         self.links: dict[str, str] = {}  # name: the device that leads to a host in a namespace
+        self.addresses: dict[str, str] = {}  # of those
+        self.spaces: dict[str, str] = {}
         for key in ("id", "hostkey", "wrong"):
             _run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / key))
         (folder / "authorized").write_text((folder / "id.pub").read_text())
@@ -84,48 +91,66 @@ class Hosts:
         table = self.folder / "config" / "floe" / "hosts.toml"
         table.parent.mkdir(parents=True, exist_ok=True)
         with table.open("a") as f:
-            f.write(f'[{name}]\nuri = "ssh://{name}"\n')
+            f.write(f'[{name}]\nuri = "{self.uri.format(name)}"\n')
 
 
 @contextlib.contextmanager
-def by_proxy(folder: Path) -> Iterator[Hosts]:
+def by_proxy(folder: Path, kind: type[H] = Hosts) -> Iterator[H]:  # type: ignore[assignment]  # of a default
     """Hosts that are this machine."""
     if SSHD is None or shutil.which("ssh") is None:
         pytest.skip("SKIP: openssh-server is not installed")
     if os.geteuid() == 0:
         _PRIVILEGE_SEPARATION.mkdir(exist_ok=True)  # it stays: another test may be using it
-    yield Hosts(folder)
+    yield kind(folder)
+
+
+def _nothing(name: str) -> list[str]:
+    return []
 
 
 @contextlib.contextmanager
-def in_namespaces(folder: Path, names: tuple[str, ...]) -> Iterator[Hosts]:
-    """A network namespace for each name, in which an sshd listens."""
+def in_namespaces(
+    folder: Path,
+    names: tuple[str, ...],
+    kind: type[H] = Hosts,  # type: ignore[assignment]  # of a default
+    inside: Callable[[str], list[str]] = _nothing,
+) -> Iterator[H]:
+    """A network namespace for each name, in which an sshd listens. inside(name): words that start the sshd there."""
     if os.geteuid() != 0:
         pytest.skip("SKIP: network namespaces need root")
-    with by_proxy(folder) as hosts, _own_number() as own, contextlib.ExitStack() as stack:
+    with by_proxy(folder, kind) as hosts, _own_number() as own, contextlib.ExitStack() as stack:
+        bridge = f"flh{own}"
+        _tried("ip", "link", "del", bridge)  # of who was killed
+        _run("ip", "link", "add", bridge, "type", "bridge")
+        stack.callback(_tried, "ip", "link", "del", bridge)
+        _run("ip", "addr", "add", f"{_NETWORK.format(own, 1)}/24", "dev", bridge)
+        _run("ip", "link", "set", bridge, "up")
+        waiting = []
         for index, name in enumerate(names):
             space = f"{_SPACE}{own}-{name}"
             done = _tried("ip", "netns", "add", space)
             if done.returncode:
                 pytest.skip(f"SKIP: no network namespaces: {done.stderr.strip()}")
             stack.callback(_forget, space)
-            near, far = _link(own, index), f"flh{own}b{index}"
-            here, there = (_NETWORK.format(own, 4 * index + last) for last in (1, 2))
+            near, far = f"flh{own}a{index}", f"flh{own}b{index}"
+            hosts.spaces[name], hosts.links[name] = space, near
+            hosts.addresses[name] = there = _NETWORK.format(own, index + 2)
             _tried("ip", "link", "del", near)  # of who was killed between two of these steps
             _run("ip", "link", "add", near, "type", "veth", "peer", "name", far)
             stack.callback(_tried, "ip", "link", "del", near)
-            hosts.links[name] = near
             _run("ip", "link", "set", far, "netns", space)
-            _run("ip", "addr", "add", f"{here}/30", "dev", near)
-            _run("ip", "link", "set", near, "up")
-            _run("ip", "-n", space, "addr", "add", f"{there}/30", "dev", far)
+            _run("ip", "link", "set", near, "master", bridge, "up")
+            _run("ip", "-n", space, "addr", "add", f"{there}/24", "dev", far)
             for device in ("lo", far):
                 _run("ip", "-n", space, "link", "set", device, "up")
             hosts.add(name, address=there)
             config = hosts.config(name, {"XDG_CACHE_HOME": str(folder / name)}, f"ListenAddress {there}\n")
-            sshd = subprocess.Popen(["ip", "netns", "exec", space, str(SSHD), "-D", "-e", "-f", str(config)])
-            stack.callback(_end, sshd)
-            _wait_for(sshd, there)
+            sshd = [*inside(name), str(SSHD), "-D", "-e", "-f", str(config)]
+            process = subprocess.Popen(["ip", "netns", "exec", space, *sshd])
+            stack.callback(_end, process)
+            waiting.append((process, there))
+        for process, there in waiting:
+            _wait_for(process, there)
         yield hosts
 
 
@@ -161,10 +186,6 @@ def _taken(number: int) -> socket.socket:
     return held
 
 
-def _link(number: int, index: int) -> str:
-    return f"flh{number}a{index}"
-
-
 def machines(cache: Path) -> list[int]:
     """Processes of hypervisors that run an image of this cache."""
     found = []
@@ -189,12 +210,8 @@ def _wait_for(sshd: subprocess.Popen[bytes], address: str) -> None:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(_STEP_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait(_STEP_S)
+    process.kill()  # unshare waits for what it has started when it is asked
+    process.wait(_STEP_S)
 
 
 def _forget(space: str) -> None:
@@ -213,6 +230,12 @@ def _tried(*argv: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(argv, check=False, capture_output=True, text=True, timeout=_STEP_S)
 
 
-def _run(*argv: str) -> None:
+def output(*argv: str) -> str:
+    """Of a command that shall go well."""
     done = _tried(*argv)
     assert done.returncode == 0, f"{shlex.join(argv)}: {done.stderr}"
+    return done.stdout
+
+
+def _run(*argv: str) -> None:
+    output(*argv)

@@ -104,6 +104,17 @@ class GuestError(FloeError):
         self.output = output
 
 
+class HostError(FloeError):
+    """A host is not reached, or its libvirt refused."""
+
+    exit_code = EXIT_REFUSED
+
+    def __init__(self, message: str, *, hint: str = "", code: int = 0) -> None:
+        """code: libvirt's number of the error (virErrorNumber), 0 if it is none of its."""
+        super().__init__(message, hint=hint)
+        self.code = code
+
+
 class VmExitedEarly(VmError):
     """QEMU ended by itself, not by its guest. Carries what a person would ask for next."""
 

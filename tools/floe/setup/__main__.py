@@ -71,6 +71,9 @@ TEST_PACKAGES = {
     "runc": "/usr/sbin/runc",
     "slirp4netns": "slirp4netns",
     "catatonit": "catatonit",
+    "libvirt-daemon-system": "/usr/sbin/libvirtd",
+    "libvirt-clients": "virsh",
+    "python3-libvirt": "/usr/lib/python3/dist-packages/libvirt.py",
 }
 
 
