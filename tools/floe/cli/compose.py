@@ -96,7 +96,7 @@ def _attended(going: Up, profiles: tuple[str, ...], grace_s: float) -> int:
         except _FailedError:
             pass
         finally:
-            worst = _end(going, starting, grace_s)
+            worst = EXIT_OK if code == EXIT_OK and _is_halted(starting) else _end(going, starting, grace_s)
     code = code or worst
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -124,6 +124,13 @@ def _end(going: Up, starting: Future[None], grace_s: float) -> int:
             return code or EXIT_OK
         except KeyboardInterrupt:
             grace_s = 0
+
+
+def _is_halted(starting: Future[None]) -> bool:
+    """Whether an update has failed, and the VMs serve on as before."""
+    from floe.compose.rolling import UpdateHalted
+
+    return starting.done() and isinstance(starting.exception(), UpdateHalted)
 
 
 class _FailedError(Exception):
@@ -193,7 +200,7 @@ def down(file: Path, timeout: float) -> int:
 def plan(file: Path, profiles: tuple[str, ...], as_json: bool) -> int:
     """Print what `up` would do, and do nothing."""
     from floe.compose import stack as stacks
-    from floe.compose import up as bringing
+    from floe.compose import steps as planning
     from floe.store import stackfolder
     from floe.store.stackfolder import Stack
 
@@ -201,7 +208,7 @@ def plan(file: Path, profiles: tuple[str, ...], as_json: bool) -> int:
     folder = stackfolder.find(described.file)
     name = described.name or described.default_name
     stack = stacks.read(folder, str(file)) if folder else Stack(name=name, file=str(described.file))
-    steps = bringing.plan(described, stack, profiles, say)
+    steps = planning.plan(described, stack, profiles, say)
     if as_json:
         listed = [{"action": s.action, "vm": s.label, "name": s.name, "reason": s.reason} for s in steps]
         click.echo(json.dumps(listed, indent=2))

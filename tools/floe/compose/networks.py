@@ -158,25 +158,40 @@ def provide(folder: StackFolder, file: StackFile, stack: Stack) -> bool:
         fits = len(os.fsencode(own)) <= _LONGEST_FOLDER and "," not in str(own)
         stack.sockets = str(own) if fits else vmfolder.short_folder()
         folder.write(stack)
-    sockets = Path(stack.sockets)
-    new = sockets / f"{carrier.FILE}.new"
-    try:
-        sockets.mkdir(mode=0o700, exist_ok=True)
-        new.write_text(json.dumps(wanted))
-        os.replace(new, sockets / carrier.FILE)
-    except OSError as e:
-        userfile.forget(new)
-        full = DiskFull.of(e, sockets)
-        raise full or FloeError(f"cannot write {sockets}: {e.strerror}", hint="another XDG_STATE_HOME") from e
+    _write(Path(stack.sockets), wanted)
     if identity(stack):
         ask(stack, {"do": "reload"})
     else:
-        for left in sockets.iterdir():
+        for left in Path(stack.sockets).iterdir():
             if left.name != carrier.FILE:
                 left.unlink()  # of one that was killed
         _start(folder, stack)
     folder.write(stack)
     return identity(stack) != before
+
+
+def rename(file: StackFile, stack: Stack) -> None:
+    """Have the names say who serves now. Raises FloeError."""
+    if identity(stack) and (wanted := _content(file, stack)):
+        _write(Path(stack.sockets), wanted)
+        ask(stack, {"do": "reload"})
+
+
+def is_cut(stack: Stack) -> bool:
+    """Whether the VMs of this stack have lost their networks."""
+    return stack.carrier is not None and not identity(stack)
+
+
+def _write(sockets: Path, content: dict[str, Any]) -> None:
+    new = sockets / f"{carrier.FILE}.new"
+    try:
+        sockets.mkdir(mode=0o700, exist_ok=True)
+        new.write_text(json.dumps(content))
+        os.replace(new, sockets / carrier.FILE)
+    except OSError as e:
+        userfile.forget(new)
+        full = DiskFull.of(e, sockets)
+        raise full or FloeError(f"cannot write {sockets}: {e.strerror}", hint="another XDG_STATE_HOME") from e
 
 
 def _is_ours(folder: Path) -> bool:
@@ -195,7 +210,8 @@ def _content(file: StackFile, stack: Stack) -> dict[str, Any]:
         names: dict[str, list[tuple[str, str]]] = {}
         for member, address in stack.addresses[name].items():
             label = member.removeprefix(f"{stack.name}.")
-            for word in dict.fromkeys((label, label.partition(".")[0])):
+            apart = member in stack.vms and stack.vms[member].apart
+            for word in dict.fromkeys((label, label if apart else label.partition(".")[0])):
                 names.setdefault(word, []).append((address, hardware_address(member, name)))
         content[name] = {"address": str(ipaddress.IPv4Network(network.subnet)[1]), "names": names}
     return content

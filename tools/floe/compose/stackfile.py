@@ -65,10 +65,17 @@ class Vm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ready: Ready = Ready()
     restart: str = "no"
     replicas: int | None = None
+    update: str = ""
+    drain: float = 10.0  # seconds that one which is about to end is given for its connections
     children: int | None = None  # of one that forks, at a time; each has its addresses from the VM's networks
     profiles: list[str] = []
     accel: str = "auto"
     machine: str = "microvm"
+
+    @property
+    def rolls(self) -> bool:
+        """Whether its VMs are updated one after the other, and others serve in their place meanwhile."""
+        return self.update == "rolling" or (not self.update and (self.replicas or 0) > 1 and self.ready.exit is None)
 
 
 class Net(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -231,6 +238,7 @@ class _Reader:
         self._check_machine(key, vm)
         self._check_replicas(key, vm)
         self._check_ready(f"{key}.ready", vm.ready)
+        self._check_update(key, vm)
         return vm
 
     def _networks(self, tables: dict[str, dict[str, Any]], vms: dict[str, Vm]) -> dict[str, Net]:
@@ -320,16 +328,33 @@ class _Reader:
             return
         if not 0 <= vm.replicas <= MAX_REPLICAS:
             raise self._fail(f"{key}.replicas", f"{vm.replicas} is not from 0 to {MAX_REPLICAS}")
-        if vm.replicas < 2:
-            return
+        if vm.replicas > 1:
+            self._check_shared(key, vm, f"{vm.replicas} replicas")
+
+    def _check_shared(self, key: str, vm: Vm, who: str) -> None:
+        """What several VMs at a time cannot have."""
         for port in vm.ports:
             if any(forward.host_port for forward in parse_forwards(port)):
                 hint = f"0:{parse_forwards(port)[0].guest_port} for any free port, or a VM in front of them"
-                raise self._fail(f"{key}.ports", f"{vm.replicas} replicas cannot share the port of {port}", hint)
+                raise self._fail(f"{key}.ports", f"{who} cannot share the port of {port}", hint)
         for disk in vm.disks:
             if ":ro" not in disk:
                 hint = f"{disk}:ro, or a [vm.NAME] for each"
-                raise self._fail(f"{key}.disks", f"{vm.replicas} replicas cannot write to one disk, {disk}", hint)
+                raise self._fail(f"{key}.disks", f"{who} cannot write to one disk, {disk}", hint)
+
+    def _check_update(self, key: str, vm: Vm) -> None:
+        if vm.update not in ("", "rolling", "replace"):
+            raise self._fail(f"{key}.update", f"'{vm.update}' is none", "one of: rolling, replace")
+        if not 0 <= vm.drain <= 3600:
+            raise self._fail(f"{key}.drain", f"{vm.drain:g} is no number of seconds from 0 to 3600")
+        if vm.update != "rolling":
+            return
+        if vm.replicas is None or vm.ready.exit is not None:
+            why, hint = ("without replicas", "replicas = 1") if vm.replicas is None else ("with ready.exit", "replace")
+            raise self._fail(f"{key}.update", f"a VM {why} has no other beside it", hint)
+        self._check_shared(key, vm, "the old one and the new one")
+        if isinstance(vm.networks, dict) and (fixed := [own for own in vm.networks.values() if own not in ("", DHCP)]):
+            raise self._fail(f"{key}.update", f"the old one and the new one cannot share the address {fixed[0]}")
 
     def _check_ready(self, key: str, ready: Ready) -> None:
         if (ready.port != 0) + (ready.line != "") + (ready.exit is not None) > 1:

@@ -1,69 +1,27 @@
 # SPDX-License-Identifier: MIT
-"""From what there is of a stack to what its file asks for: the steps, and the way."""
+"""From what there is of a stack to what its file asks for: the way, step by step (steps.py)."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
-from typing import Literal
+
+import msgspec
 
 from floe.compose import instances as wanted
-from floe.compose import networks, ready
+from floe.compose import networks, ready, rolling
 from floe.compose import stack as stacks
 from floe.compose.instances import Instance
 from floe.compose.stack import Say
 from floe.compose.stackfile import StackFile
+from floe.compose.steps import Step, plan
 from floe.compose.workers import Workers, finish
-from floe.detached import control, launch
+from floe.detached import launch
 from floe.errors import FloeError, Interrupted
 from floe.spec.vmspec import VmSpec
 from floe.store.stackfolder import Placed, Stack, StackFolder
 from floe.vm.vm import STOP_GRACE_S
-
-
-@dataclass(frozen=True)
-class Step:
-    """What `up` does about one VM, and why."""
-
-    action: Literal["start", "replace", "keep", "remove"]
-    name: str  # as `floe ps` has it
-    label: str
-    reason: str = ""
-    instance: Instance | None = None  # None: it is removed
-
-
-def plan(file: StackFile, stack: Stack, profiles: Sequence[str], say: Say) -> list[Step]:
-    """Every step of `up`, in the file's order; what is removed comes first. Builds what must be built, and decides on
-    addresses. Raises FloeError with the key that it is about."""
-    chosen = file.chosen(profiles)
-    networks.settle(file, stack, wanted.names(stack.name, chosen).items())
-    steps = [_step(found, stack.vms.get(found.name)) for found in wanted.instances(file, stack, chosen, say)]
-    kept = {step.name for step in steps}
-    gone = []
-    for name, placed in stack.vms.items():
-        if name not in kept and (placed.vm in chosen or placed.vm not in file.vms):  # else its profile was not named
-            reason = "fewer replicas" if placed.vm in chosen else "not in the file"
-            gone.append(Step("remove", name, stacks.label(stack.name, name), reason))
-    return gone + steps
-
-
-def _step(instance: Instance, placed: Placed | None) -> Step:
-    def step(action: Literal["start", "replace", "keep"], reason: str = "") -> Step:
-        return Step(action, instance.name, instance.label, reason, instance)
-
-    folder = stacks.found(instance.name)
-    if placed is None or folder is None:
-        return step("start", "it is gone" if placed is not None else "")
-    if changed := wanted.differing(placed.aspects, instance.aspects):
-        return step("replace", f"{', '.join(changed)} changed")
-    status = control.status(folder)
-    if status.end is None:
-        return step("keep")
-    if instance.vm.ready.exit is not None and status.end.code == instance.vm.ready.exit:
-        return step("keep", "done")
-    return step("replace", stacks.how_ended(status))
 
 
 class Up:
@@ -85,17 +43,15 @@ class Up:
         with self.folder.locked():
             stack = self._stack = stacks.read(self.folder, str(self.file.file))
             # What cannot be built or makes no sense is told before anything is touched.
+            cut = networks.is_cut(stack)
             steps = plan(self.file, stack, profiles, self._say)
             if networks.provide(self.folder, self.file, stack):
-                steps = plan(self.file, stack, profiles, lambda text: None)  # it is built, and was told of
+                steps = plan(self.file, stack, profiles, lambda text: None, cut=cut)  # it is built, and was told of
             self._run(steps)
         return steps
 
     def _run(self, steps: list[Step]) -> None:
-        for step in steps:
-            if step.action == "remove":
-                self._remove(step.name)
-                self._say(f"{step.label} is removed: {step.reason}")
+        self._take_away([step for step in steps if step.action == "remove"])
         by_vm: dict[str, list[Step]] = {name: [] for name in self.file.vms}
         for step in steps:
             if step.instance is not None:
@@ -127,17 +83,78 @@ class Up:
             if other.exception() is not None:
                 raise Interrupted("what it comes after did not start")
         try:
-            for step, started in [(step, pool.submit(self._start, step)) for step in steps]:
-                started.result()
-                if step.action != "keep":
-                    self._say(f"{step.label} is started" + (f": {step.reason}" if step.reason else ""))
-            for step in steps:
-                self._wait_ready(step)
+            spare = next((step for step in steps if step.spare), None)
+            if spare is None or spare.instance is None:
+                self._start_at_once(steps, pool)
+                return
+            with rolling.halting(spare.instance.key, [step for step in steps if step.action == "update"]) as updates:
+                self._start_at_once([step for step in steps if step.action != "update" and not step.spare], pool)
+                rolling.roll(self, spare, updates, spare.instance.vm.drain)
         except BaseException:
             self.called_off.set()
             raise
 
-    def _start(self, step: Step) -> None:
+    def _start_at_once(self, steps: list[Step], pool: Workers) -> None:
+        for step, started in [(step, pool.submit(self._start, step)) for step in steps]:
+            started.result()
+            if step.action != "keep":
+                self._say(f"{step.label} is started" + (f": {step.reason}" if step.reason else ""))
+        for step in steps:
+            self._wait_ready(step)
+            self.admit(step.name, serving=True)
+
+    def _take_away(self, steps: list[Step]) -> None:
+        """Those first that nobody need be drained from."""
+        served = {step.name: step for step in steps if self._serves(step.name)}
+        for step in steps:
+            if step.name not in served:
+                self._remove(step.name)
+                self._say(f"{step.label} is removed: {step.reason}")
+        limits: dict[float, dict[str, str]] = {}
+        for name, step in served.items():
+            limits.setdefault(self.file.vms[self._stack.vms[name].vm].drain, {})[name] = step.label
+        for drain_s, names in limits.items():
+            rolling.retire(self, names, drain_s)
+            for name in names:
+                self._say(f"{served[name].label} is removed: {served[name].reason}")
+
+    def _serves(self, name: str) -> bool:
+        """Whether it is one of several that do."""
+        placed = self._stack.vms[name]
+        folder = stacks.found(name)
+        vm = self.file.vms.get(placed.vm)
+        return vm is not None and vm.rolls and placed.ready and folder is not None and not ready.has_ended(folder)
+
+    # ---- for an update: rolling.Hands ---------------------------------------------------------------
+
+    def begin(self, step: Step) -> None:
+        """Start the VM of a step that asks for it, which nobody asks yet; returns when it is ready."""
+        self._start(step, apart=True)
+        self._wait_ready(step)
+        if step.name in self.started:  # who ends the update ends it no more
+            self.started.remove(step.name)
+
+    def admit(self, name: str, *, serving: bool) -> None:
+        """Have the name of a VM's table stand for it, or no more."""
+        with self._lock:
+            placed = self._stack.vms[name]
+            if placed.apart != serving:
+                return
+            self._stack.vms[name] = msgspec.structs.replace(placed, apart=not serving)
+            self.folder.write(self._stack)
+            networks.rename(self.file, self._stack)
+
+    def end(self, name: str) -> None:
+        """End and forget a VM."""
+        self._remove(name)
+
+    def tell(self, text: str) -> None:
+        """A line for the user."""
+        self._say(text)
+
+    # -------------------------------------------------------------------------------------------------
+
+    def _start(self, step: Step, *, apart: bool = False) -> None:
         instance = step.instance
         assert instance is not None
         if self.called_off.is_set():
@@ -146,7 +163,7 @@ class Up:
             return
         if step.action == "replace":
             self._remove(step.name)
-        self._place(instance, is_ready=False)
+        self._place(instance, is_ready=False, apart=apart)
         try:
             with wanted.told(self.file.file, instance.key):
                 spec, restart = self._spec(instance), instance.vm.restart
@@ -178,9 +195,9 @@ class Up:
             return networks.answers(self.file, self._stack, instance.name, instance.vm)
 
         ready.wait(step.name, step.label, instance.vm.ready, answers, self.called_off)
-        self._place(instance, is_ready=True)
+        self._place(instance, is_ready=True, apart=self._stack.vms[step.name].apart)
 
-    def _place(self, instance: Instance, *, is_ready: bool) -> None:
+    def _place(self, instance: Instance, *, is_ready: bool, apart: bool) -> None:
         """Write down that there is this VM, before there is."""
         with self._lock:
             name = instance.key.removeprefix("vm.")
@@ -190,6 +207,7 @@ class Up:
                 aspects=instance.aspects,
                 ready=is_ready,
                 exit=instance.vm.ready.exit,
+                apart=apart,
             )
             self.folder.write(self._stack)
 
