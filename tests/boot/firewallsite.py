@@ -10,10 +10,11 @@ import socketserver
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet
@@ -23,6 +24,8 @@ from tests.boot import packetpeer
 from tests.support.fixtures import REPO
 from tests.support.spaces import Space, spaces
 
+K = TypeVar("K", bound="tuple[str | int, ...]")
+R = TypeVar("R")
 IMAGE = REPO / "images" / "firewall"
 DEADLINE_S = 180
 WAIT_S = 20.0
@@ -78,6 +81,14 @@ class Site:
     def ping(self, where: str, address: str, wanted: bool = True) -> bool:
         return self.hosts[where].call(packetpeer.ping, address, 56, WAIT_S if wanted else SILENT_S)
 
+    def tcps(self, wanted: dict[tuple[str, str, int], str]) -> dict[tuple[str, str, int], str]:
+        """As tcp(), what is wanted of each of them, all at once: for silence is waited once."""
+        return _at_once(self.tcp, wanted)
+
+    def pings(self, wanted: dict[tuple[str, str], bool]) -> dict[tuple[str, str], bool]:
+        """As ping(), all at once."""
+        return _at_once(self.ping, wanted)
+
     def until_there(self, where: str, address: str) -> None:
         end = time.monotonic() + WAIT_S
         while not self.hosts[where].call(packetpeer.ping, address, 56, 1.0):
@@ -109,6 +120,12 @@ class Site:
         """Packets that a rule counted."""
         wanted = f'packet_rule_packets_total{{rule="{rule}"}} '
         return int(next(line for line in self.page()[1].splitlines() if line.startswith(wanted)).rsplit(" ", 1)[1])
+
+
+def _at_once(ask: Callable[..., R], wanted: dict[K, R]) -> dict[K, R]:
+    with ThreadPoolExecutor(len(wanted)) as pool:
+        asked = {key: pool.submit(ask, *key, result) for key, result in wanted.items()}
+        return {key: answer.result() for key, answer in asked.items()}
 
 
 def _connect(address: str, port: int, patience_s: float) -> str:
