@@ -83,6 +83,7 @@ def test_a_request_is_all_of_a_connection(guest: Guest) -> None:
     assert json.loads(get(port, "/hello/hidden").body)["visits"] == 1
 
 
+@pytest.mark.any_accel
 def test_bounds(guest: Guest) -> None:
     port = guest.ports[80]
     assert said_to(port, [b"POST /sum HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n"]).startswith(b"HTTP/1.0 413 ")

@@ -199,6 +199,7 @@ def scan(space: Space, *words: str) -> dict[str, str]:
     }
 
 
+@pytest.mark.any_accel
 def test_nmap_finds_what_the_rules_say(firewall: Router, tmp_path: Path) -> None:
     left, right = firewall.left, firewall.right
     with Echo(right), captured(right, tmp_path / "right.pcap", "tcp") as came:

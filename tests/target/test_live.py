@@ -58,6 +58,7 @@ def start(boot: Boot, folder: Path, body: str, **options: object) -> Device:
     return d
 
 
+@pytest.mark.any_accel
 def test_mpremote_exec_beside_a_loaded_web_server(boot: Boot) -> None:
     """An answer within 100 ms of the connection, or not much later than without a load where the host is slow, and no
     request that fails. Of nine the third fastest counts: a host that runs other tests too delays mpremote itself, which

@@ -73,6 +73,7 @@ def fine(*argv: str | Path) -> str:
     return done.stdout
 
 
+@pytest.mark.any_accel
 def test_the_log_of_a_service_under_every_kind_of_host(vms: Vms, tmp_path: Path, accel: str) -> None:
     """Not a tick is lost, and nothing else is there."""
     vm = start(vms, tmp_path, SERVICE, "--accel", accel, "--console-port", "0", "--memory", "32M")
