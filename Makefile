@@ -52,7 +52,7 @@ check: setup-tests ## format, lint, types, layering, size limits, docs
 	$(PY) -m ruff check --config tools/pyproject.toml .
 	$(PY) -m ruff format --check --config tools/pyproject.toml .
 	$(PY) -m mypy --config-file tools/pyproject.toml tools/floe
-	@$(PYTEST) -q tests/check
+	@$(PYTEST) -q $(WORKED) tests/check
 
 bench: setup-tests ## measure, print JSON (minutes)
 	@$(PY) -m tests.bench
