@@ -29,8 +29,8 @@ _LOOK_S = 0.05
 
 class Placed(msgspec.Struct, frozen=True, kw_only=True):
     """A VM of a stack: of which table of the file, after which others it comes, and digests of what it was started
-    with, each by its key. exit: the code with which it is done, and ready. apart: the name of its table does not stand for
-    it, as it is not ready yet, or about to end."""
+    with, each by its key. exit: the code with which it is done, and ready. apart: the name of its table does not stand
+    for it, as it is not ready yet, or about to end."""
 
     vm: str
     after: list[str] = []
