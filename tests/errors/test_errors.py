@@ -59,6 +59,8 @@ COMMANDS = [
     ("build --nonsense ok.py", 125, "No such option", "floe build --help"),
     ("build", 125, "Missing argument 'APP'", "floe build --help"),
     ("run", 125, "Missing argument 'APP'", "floe run --help"),
+    ("hosts nobody", 127, "there is no host nobody", "floe host ls"),
+    ("host add x qemu+tcp://y/system", 125, "qemu+tcp://y/system: hosts are reached by ssh, or", "qemu+ssh://"),
     ("build ok.py --sign nothere", 127, "no such key: nothere", "ssh-keygen -t ed25519 -f nothere"),
     (
         "run --verify text.txt ok.py",

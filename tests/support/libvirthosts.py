@@ -26,6 +26,7 @@ from tests.support import sshhosts
 from tests.support.nobody import NOBODY
 from tests.support.sshhosts import Hosts
 
+EAST, WEST = "east", "west"
 SBIN = "/usr/sbin"  # libvirtd's, which is not in everybody's PATH
 _LEFT_S = 10.0
 _INSIDE = ("unshare", "--mount", "--pid", "--uts", "--fork", "--kill-child", "--mount-proc")

@@ -9,7 +9,6 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,24 +18,10 @@ from floe.errors import HostError, NotFound
 from floe.fleet import binding, connection, why
 from floe.hosts.table import LibvirtHost, SshHost
 from tests.support import libvirthosts, sshhosts
-from tests.support.libvirthosts import LibvirtHosts
+from tests.support.libvirthosts import EAST, WEST, LibvirtHosts
 from tests.support.nobody import error_for_nobody
 
-EAST, WEST = "east", "west"
-
-
-@pytest.fixture(scope="module")
-def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LibvirtHosts]:
-    with libvirthosts.in_namespaces(tmp_path_factory.mktemp("hosts"), (EAST, WEST)) as made:
-        yield made
-
-
-@pytest.fixture
-def known(hosts: LibvirtHosts, monkeypatch: pytest.MonkeyPatch) -> LibvirtHosts:
-    """The hosts, as this process's table has them."""
-    for name, value in hosts.environment.items():
-        monkeypatch.setenv(name, value)
-    return hosts
+GONE_S = 7.0  # 5, and a busy machine
 
 
 def refused(name: str, *, deadline_s: float = connection.OPEN_S) -> HostError:
@@ -99,7 +84,7 @@ def test_what_ssh_says(known: LibvirtHosts, tmp_path: Path, monkeypatch: pytest.
     e = now(f"UserKnownHostsFile {known.folder / 'known'}", f"UserKnownHostsFile {wrong}")
     assert e.message == "east is not trusted: its key has changed"
     e = now(f"HostName {known.addresses[EAST]}", f"HostName {known.addresses[EAST].rpartition('.')[0]}.77")
-    assert e.message.startswith("east is not reached: ") or e.message == "east does not answer within 5 s"
+    assert e.message.startswith("east is not reached: ") or e.message == "east does not answer within 10 s"
     monkeypatch.setenv("FLOE_SSH", "no-such-command")
     assert refused(EAST).message == "east: cannot start no-such-command: No such file or directory"
     monkeypatch.setenv("FLOE_SSH", "'")
@@ -146,9 +131,9 @@ def test_a_host_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
                 asking = pool.submit(list, connection.ask_all(("a", "b", "c"), lambda h: h.name))
                 with pytest.raises(HostError, match=r"^b is gone: .*keepalive"):
                     b.ask(lambda c: c.getHostname())
-                assert time.monotonic() - began < connection.OPEN_S + 1
+                assert time.monotonic() - began < GONE_S
                 found = dict(asking.result())
-            assert time.monotonic() - began < connection.OPEN_S + 1
+            assert time.monotonic() - began < GONE_S
         assert found["c"] == "c"
         assert isinstance(found["a"], HostError) and isinstance(found["b"], HostError)
 

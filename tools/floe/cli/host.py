@@ -13,9 +13,8 @@ from floe.hosts import table
 
 @click.group(short_help="Name other hosts.")
 def command() -> None:
-    """Name other hosts, for --host NAME and vm.fork(host="NAME").
-
-    They are written down in $XDG_CONFIG_HOME/floe/hosts.toml."""
+    """Name other hosts, for --host NAME and vm.fork(host="NAME"). They are written down in
+    $XDG_CONFIG_HOME/floe/hosts.toml."""
 
 
 @command.command()

@@ -28,8 +28,9 @@ from floe.hosts import ssh, table
 from floe.hosts.table import LibvirtHost
 
 T = TypeVar("T")
-OPEN_S = 5.0
-ASK_S = 10.0
+CONNECT_S = 4  # for ssh to be answered at all
+OPEN_S = 10.0
+ASK_S = 20.0  # a host that was just started looks at its QEMU first
 _BEAT_S, _BEATS = 1, 3  # keepalive: who says nothing for so many of them has gone
 _CLOSE_S = 1.0
 _SAID = 16 << 10  # bytes of ssh's words that are kept
@@ -113,7 +114,7 @@ def ask_all(names: Iterable[str], work: Callable[[Host], T]) -> Iterator[tuple[s
     """What work() returns for each host, all of them asked at once; in the order of the names. A host that does not
     answer costs its deadline."""
     binding()
-    asked = [(name, _started(partial(_one, name, work))) for name in names]
+    asked = [(name, started(partial(_one, name, work))) for name in names]
     for name, future in asked:
         try:
             yield name, future.result()
@@ -137,7 +138,7 @@ def _words(line: _Line | None, error: Any) -> tuple[int | None, str]:
     return line.words(lost=error.get_error_domain() == binding().VIR_FROM_RPC) if line else (None, "")
 
 
-def _started(work: Callable[[], T]) -> Future[T]:
+def started(work: Callable[[], T]) -> Future[T]:
     """A thread of its own does it, which a process does not wait for when it ends."""
     future: Future[T] = Future()
 
@@ -153,7 +154,7 @@ def _started(work: Callable[[], T]) -> Future[T]:
 
 def _within(work: Callable[[], T], deadline_s: float) -> T:
     """Raises TimeoutError when the deadline has passed; the work goes on, and nobody learns of it."""
-    return _started(work).result(deadline_s)
+    return started(work).result(deadline_s)
 
 
 class _Line:
@@ -164,7 +165,7 @@ class _Line:
         assert place.ssh is not None
         self._place = place
         try:
-            self._argv = ssh.argv(place.ssh, f"exec virt-ssh-helper {place.uri}")
+            self._argv = ssh.argv(place.ssh, f"exec virt-ssh-helper {place.uri}", connect_s=CONNECT_S)
         except ValueError as e:
             raise HostError(f"{ssh.SSH}: {e}") from None
         self._process: subprocess.Popen[bytes] | None = None
@@ -180,7 +181,7 @@ class _Line:
                 door.bind(path)
                 door.listen(1)
                 uri = f"{self._place.driver}+unix:///{self._place.instance}?socket={quote(path)}"
-                future = _started(lambda: connect(uri))
+                future = started(lambda: connect(uri))
                 door.settimeout(max(0.1, end - time.monotonic()))
                 try:
                     near = door.accept()[0]

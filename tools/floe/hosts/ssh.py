@@ -11,16 +11,17 @@ from floe.hosts.table import SshHost
 SSH = "FLOE_SSH"  # the environment's word for another command than ssh, with options
 # No password is asked for, nothing is forwarded, and a host that is gone is noticed in some seconds.
 _OPTIONS = (
-    "BatchMode=yes", "ConnectTimeout=8", "ServerAliveInterval=2", "ServerAliveCountMax=3", "ForwardAgent=no",
+    "BatchMode=yes", "ServerAliveInterval=2", "ServerAliveCountMax=3", "ForwardAgent=no",
     "ForwardX11=no", "ClearAllForwardings=yes", "PermitLocalCommand=no", "RequestTTY=no",
 )  # fmt: skip
 DENIED = ("Permission denied", "Host key verification failed", "Too many authentication failures")  # ssh's words
 FAILED = 255  # ssh's status where it, and not the command there, has failed
 
 
-def argv(host: SshHost, command: str) -> list[str]:
-    """What runs a shell's command there. Raises ValueError for a FLOE_SSH that is no command."""
-    options = [word for option in _OPTIONS for word in ("-o", option)]
+def argv(host: SshHost, command: str, *, connect_s: int = 8) -> list[str]:
+    """What runs a shell's command there; connect_s: for the host to answer. Raises ValueError for a FLOE_SSH that is no
+    command."""
+    options = [word for option in (*_OPTIONS, f"ConnectTimeout={connect_s}") for word in ("-o", option)]
     return [*_program(), *options, *_where(host), command]
 
 
