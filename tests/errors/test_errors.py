@@ -76,6 +76,7 @@ COMMANDS = [
     ("run --from text.txt", 125, "text.txt is no snapshot, or a part of one", "floe snapshot NAME FILE makes one"),
     ("run --from text.txt ok.py", 125, "--from goes on with the app and the arguments", "without APP and ARGS"),
     ("run --from text.txt --disk d.img", 125, "--disk: a VM that goes on from a snapshot has what", "without"),
+    ("scale nothere.web 2", 127, "no stack nothere is up", "floe compose up FILE"),
     ("snapshot nothere x.snap", 127, "no VM nothere", ""),
     ("lab xen up --memory 1M", 125, "--memory 1M: less than 32M (from 32M to 16G)", "--memory 512M"),
     ("lab xen fly", 125, "No such command 'fly'", "floe lab xen --help"),

@@ -208,7 +208,7 @@ def plan(file: Path, profiles: tuple[str, ...], as_json: bool) -> int:
     folder = stackfolder.find(described.file)
     name = described.name or described.default_name
     stack = stacks.read(folder, str(file)) if folder else Stack(name=name, file=str(described.file))
-    steps = planning.plan(described, stack, profiles, say)
+    steps = planning.plan(described.scaled(stack.scales), stack, profiles, say)
     if as_json:
         listed = [{"action": s.action, "vm": s.label, "name": s.name, "reason": s.reason} for s in steps]
         click.echo(json.dumps(listed, indent=2))
@@ -233,6 +233,7 @@ def graph(file: Path, output: Path | None, as_json: bool) -> int:
     described = _load(file)
     folder = stackfolder.find(described.file)
     stack = folder.read() if folder else None
+    described = described.scaled(stack.scales) if stack else described
     states = graphs.states(described, stack) if stack else {}
     if as_json:
         made = json.dumps(graphs.facts(described, states), indent=2) + "\n"

@@ -33,6 +33,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "stop": ("floe.cli.vms:stop", "End detached VMs."),
     "rm": ("floe.cli.vms:rm", "Forget detached VMs that have ended."),
     "compose": ("floe.cli.compose:command", "Several VMs as one stack, as a file describes them."),
+    "scale": ("floe.cli.scale:command", "More replicas of a VM of a stack, or fewer."),
     "service": ("floe.cli.service:command", "Print a systemd unit for an app or a detached VM."),
     "export": ("floe.cli.export:command", "Print what tells another engine to run an app."),
     "disk": ("floe.cli.disk:command", "Make disks, look into them, copy files."),

@@ -22,6 +22,7 @@ from floe.spec.network import MAX_CARDS, MAX_SPARE
 from floe.spec.ports import parse_forwards
 from floe.spec.restart import parse_restart
 from floe.spec.vmspec import DEFAULT_HYPERVISOR, parse_memory
+from floe.store.stackfolder import Scale
 
 FILE_NAME = "compose.toml"
 NAME_MAX = 24
@@ -77,6 +78,11 @@ class Vm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Whether its VMs are updated one after the other, and others serve in their place meanwhile."""
         return self.update == "rolling" or (not self.update and (self.replicas or 0) > 1 and self.ready.exit is None)
 
+    @property
+    def drains(self) -> bool:
+        """Whether one of its VMs is drained before it is ended for good: others may be asked in its place."""
+        return self.replicas is not None and self.ready.exit is None
+
 
 class Net(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A network between VMs: a switch of ours, whose own name server is asked where `dns` is "", or a bridge of this
@@ -103,6 +109,13 @@ class StackFile:
     name: str
     vms: dict[str, Vm]
     networks: dict[str, Net]
+    scales: dict[str, Scale]  # those that hold
+    _again: Callable[[dict[str, Scale]], StackFile]
+
+    def scaled(self, scales: dict[str, Scale]) -> StackFile:
+        """With other numbers of replicas, as far as the file says what it said then. Raises ConfigError where so many
+        cannot be."""
+        return self if scales == self.scales else self._again(scales)
 
     @property
     def default_name(self) -> str:
@@ -167,7 +180,11 @@ def load(path: Path, environment: Mapping[str, str]) -> StackFile:
         raise NotFound(f"no such file: {file}", hint="FILE is a stack's file, or a folder with compose.toml") from None
     except OSError as e:
         raise FloeError(f"cannot read {file}: {e.strerror}") from e
-    return _Reader(file, text, environment).read(raw)
+
+    def read(scales: dict[str, Scale]) -> StackFile:
+        return _Reader(file, text, environment, scales).read(raw, read)
+
+    return read({})
 
 
 _T = TypeVar("_T")
@@ -176,16 +193,18 @@ _T = TypeVar("_T")
 class _Reader:
     """Checks one file."""
 
-    def __init__(self, file: Path, text: str, environment: Mapping[str, str]) -> None:
+    def __init__(self, file: Path, text: str, environment: Mapping[str, str], scales: dict[str, Scale]) -> None:
         self._file = file
         self._text = text
         self._environment = environment
+        self._scales = scales
+        self._held: dict[str, Scale] = {}
 
     def _fail(self, key: str, problem: str, hint: str = "") -> ConfigError:
         line = tomlfile.line_of(self._text, key) if key else None
         return ConfigError(str(self._file), key, problem, line=line, hint=hint)
 
-    def read(self, raw: dict[str, Any]) -> StackFile:
+    def read(self, raw: dict[str, Any], again: Callable[[dict[str, Scale]], StackFile]) -> StackFile:
         top = self._as(_Top, self._replaced(raw, ""), "")
         if top.name and (len(top.name) > NAME_MAX or not _NAME.fullmatch(top.name)):
             raise self._fail("name", f"'{top.name}' is no name of a stack", _NAME_HINT)
@@ -193,7 +212,7 @@ class _Reader:
             raise self._fail("", "no VM is in it", '[vm.NAME] with app = "main.py"')
         vms = {name: self._vm(name, table) for name, table in top.vm.items()}
         self._check_order(vms)
-        stack = StackFile(self._file, top.name, vms, self._networks(top.network, vms))
+        stack = StackFile(self._file, top.name, vms, self._networks(top.network, vms), self._held, again)
         for name, vm in vms.items():
             self._check_networks(f"vm.{name}", vm, stack)
         self._check_gateways(stack)
@@ -226,6 +245,10 @@ class _Reader:
         if len(name) > NAME_MAX or not _NAME.fullmatch(name):
             raise self._fail(key, f"'{name}' is no name of a VM", _NAME_HINT)
         vm = self._as(Vm, table, key)
+        scale = self._scales.get(name)
+        if scale is not None and scale.said == vm.replicas:
+            self._held[name] = scale
+            vm = msgspec.structs.replace(vm, replicas=scale.count)
         if not vm.app:
             raise self._fail(key, "app is missing", 'app = "main.py": a script, an image\'s folder or an ELF')
         self._refused(f"{key}.memory", lambda: parse_memory(vm.memory) if vm.memory else None)

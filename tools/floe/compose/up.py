@@ -18,10 +18,12 @@ from floe.compose.stackfile import StackFile
 from floe.compose.steps import Step, plan
 from floe.compose.workers import Workers, finish
 from floe.detached import launch
-from floe.errors import FloeError, Interrupted
+from floe.errors import FloeError, Interrupted, NotFound, UsageError
 from floe.spec.vmspec import VmSpec
-from floe.store.stackfolder import Placed, Stack, StackFolder
+from floe.store.stackfolder import Placed, Scale, Stack, StackFolder
 from floe.vm.vm import STOP_GRACE_S
+
+_CUT = "the networks of {} are cut, because their process was ended"
 
 
 class Up:
@@ -42,6 +44,8 @@ class Up:
         """Returns when every VM that has to is ready. Raises the first FloeError; what runs by then goes on."""
         with self.folder.locked():
             stack = self._stack = stacks.read(self.folder, str(self.file.file))
+            self.file = self.file.scaled(stack.scales)
+            stack.scales = self.file.scales
             # What cannot be built or makes no sense is told before anything is touched.
             cut = networks.is_cut(stack)
             steps = plan(self.file, stack, profiles, self._say)
@@ -49,6 +53,41 @@ class Up:
                 steps = plan(self.file, stack, profiles, lambda text: None, cut=cut)  # it is built, and was told of
             self._run(steps)
         return steps
+
+    def scale(self, name: str, count: int) -> list[Step]:
+        """Have so many replicas of a table, until its file says another number; all other VMs are left as they are.
+        Returns when those that were started are ready. Raises ConfigError, UsageError, FloeError."""
+        with self.folder.locked():
+            stack = self._stack = stacks.read(self.folder, str(self.file.file))
+            said = self._said(name)
+            self.file = self.file.scaled({**stack.scales, name: Scale(count, said)})
+            if networks.is_cut(stack):
+                raise FloeError(_CUT.format(stack.name), hint=f"floe compose up {self.file.file}")
+            chosen = self.file.vms[name].profiles
+            plan(self.file, stack, chosen, self._say)
+            stack.scales = self.file.scales
+            self.folder.write(stack)
+            networks.provide(self.folder, self.file, stack)
+            steps = [step for step in plan(self.file, stack, chosen, lambda text: None) if self._is_of(step, name)]
+            self._run(steps)
+        return steps
+
+    def _said(self, name: str) -> int:
+        """Replicas as the file has them. Raises NotFound, UsageError."""
+        vm = self.file.scaled({}).vms.get(name)
+        if vm is None:
+            known = ", ".join(self.file.vms)
+            raise NotFound(f"there is no VM {name} in {self.file.file}", evidence=f"there are: {known}")
+        if vm.replicas is None:
+            hint = f"replicas = 1 in [vm.{name}] of {self.file.file}"
+            raise UsageError(f"{self._stack.name}.{name} is one VM, without replicas", hint=hint)
+        return vm.replicas
+
+    def _is_of(self, step: Step, name: str) -> bool:
+        """Whether a step makes another number of a table's VMs."""
+        placed = self._stack.vms.get(step.name)
+        vm = step.instance.key.removeprefix("vm.") if step.instance else placed.vm if placed else ""
+        return vm == name and not step.spare and step.action in ("start", "keep", "remove")
 
     def _run(self, steps: list[Step]) -> None:
         self._take_away([step for step in steps if step.action == "remove"])
@@ -123,7 +162,7 @@ class Up:
         placed = self._stack.vms[name]
         folder = stacks.found(name)
         vm = self.file.vms.get(placed.vm)
-        return vm is not None and vm.rolls and placed.ready and folder is not None and not ready.has_ended(folder)
+        return vm is not None and vm.drains and placed.ready and folder is not None and not ready.has_ended(folder)
 
     # ---- for an update: rolling.Hands ---------------------------------------------------------------
 

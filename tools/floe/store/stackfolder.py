@@ -40,9 +40,16 @@ class Placed(msgspec.Struct, frozen=True, kw_only=True):
     apart: bool = False
 
 
+class Scale(msgspec.Struct, frozen=True):
+    """How many replicas are wanted, in place of so many as the file said then."""
+
+    count: int
+    said: int
+
+
 class Stack(msgspec.Struct, kw_only=True):
     """A stack as it is. vms: by the names that `floe ps` shows. carrier: the process that carries its networks, with
-    its sockets in the folder `sockets`. addresses: by network and VM."""
+    its sockets in the folder `sockets`. addresses: by network and VM. scales: by table of the file."""
 
     name: str
     file: str
@@ -50,6 +57,7 @@ class Stack(msgspec.Struct, kw_only=True):
     carrier: Process | None = None
     sockets: str = ""
     addresses: dict[str, dict[str, str]] = {}
+    scales: dict[str, Scale] = {}
 
 
 class StackFolder:
