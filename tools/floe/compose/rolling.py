@@ -99,7 +99,8 @@ def retire(hands: Hands, names: dict[str, str], drain_s: float) -> None:
         raise
     for name, count in connected.items():
         if count:
-            hands.tell(f"{names[name]} is ended with {count} connections after {drain_s:g} s")
+            what = "a connection" if count == 1 else f"{count} connections"
+            hands.tell(f"{names[name]} has {what} still after {drain_s:g} s, and is ended")
     with Workers(stacks.WORKERS) as pool:
         for ending in [pool.submit(hands.end, name) for name in names]:
             ending.result()
