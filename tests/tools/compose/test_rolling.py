@@ -15,10 +15,15 @@ from pathlib import Path
 
 import pytest
 
-from floe.compose import rolling, stackfile
+from floe.compose import rolling, stackfile, steps
+from floe.compose import up as bringing
 from floe.compose.rolling import UpdateHalted
 from floe.compose.steps import Step
+from floe.detached import control
 from floe.errors import ConfigError, FloeError, Interrupted
+from floe.store import stackfolder, vmfolder
+from floe.store.stackfolder import Stack
+from floe.store.vmfolder import Process
 from tests.boot.rawhttp import RawHttp
 from tests.support.command import FLOE
 from tests.support.fixtures import REPO
@@ -83,7 +88,7 @@ class Clients:
 
     def ask(self, *, again: bool) -> None:
         client = RawHttp(self.port, timeout_s=30)
-        while not self.ending.wait(0.01):
+        while not self.ending.wait(0.02):
             if again:
                 client.sock.close()
                 client = RawHttp(self.port, timeout_s=30)
@@ -103,14 +108,35 @@ def write(stacks: Stacks, who: str, drain: float = 10) -> None:
     stacks.write(FILE.format(who=who, drain=drain, front=REPO / "images" / "web"), web=WEB)
 
 
-def pids(stacks: Stacks) -> dict[str, int]:
-    return {label: vm["pid"] for label, vm in stacks.ps().items()}
+def record() -> Stack:
+    (folder,) = stackfolder.everything()
+    stack = folder.read()
+    assert stack is not None
+    return stack
+
+
+def processes(stacks: Stacks) -> dict[str, Process | None]:
+    """Of all VMs of the stack, by label."""
+    found = {name: vmfolder.find(name) for name in record().vms}
+    for folder in found.values():
+        stacks.note(folder)
+    return {name.partition(".")[2]: folder.vm for name, folder in found.items()}
+
+
+def up(stacks: Stacks) -> list[str]:
+    """As `floe compose up -d`, and as quick as can be: what is said."""
+    said: list[str] = []
+    file = stackfile.load(stacks.folder, {})
+    folder = stackfolder.provide(file.file, file.name, file.default_name)
+    bringing.Up(file, folder, said.append).start()
+    return said
 
 
 def test_no_request_fails(stacks: Stacks) -> None:
     write(stacks, "v1")
-    stacks.compose("up", "-d")
-    clients = Clients(stacks.ps()["front"]["ports"][0]["host"])
+    up(stacks)
+    (name,) = [name for name in record().vms if name.endswith(".front")]
+    clients = Clients(control.status(vmfolder.find(name)).spec.forwards[0].host_port)
     with ThreadPoolExecutor(3) as pool:
         asking = [pool.submit(clients.ask, again=again) for again in (False, False, True)]
         try:
@@ -125,56 +151,54 @@ def test_no_request_fails(stacks: Stacks) -> None:
 
 def while_requests_flow(stacks: Stacks, clients: Clients, asking: list[Future[None]]) -> None:
     assert clients.now() == {"v1"}
-    first = pids(stacks)
+    first = processes(stacks)
 
     # All goes well.
     write(stacks, "v2")
-    assert [line.split() for line in stacks.compose("plan").stdout.splitlines()] == [
-        ["start", "web.3", "for", "the", "time", "of", "the", "update"],
-        ["update", "web.1", "env", "changed"], ["update", "web.2", "env", "changed"], ["keep", "front"],
+    planned = steps.plan(stackfile.load(stacks.folder, {}), record(), (), lambda text: None)
+    assert [(step.action, step.label, step.reason) for step in planned] == [
+        ("start", "web.3", "for the time of the update"),
+        ("update", "web.1", "env changed"), ("update", "web.2", "env changed"), ("keep", "front", ""),
     ]  # fmt: skip
-    said = stacks.compose("up", "-d").stderr.splitlines()
-    assert said == [
-        "floe: web.3 is started: for the time of the update",
-        "floe: web.1 is updated: env changed", "floe: web.2 is updated: env changed",
-        "floe: web.3 is removed: the update is done",
+    assert up(stacks) == [
+        "web.3 is started: for the time of the update",
+        "web.1 is updated: env changed", "web.2 is updated: env changed",
+        "web.3 is removed: the update is done",
     ]  # fmt: skip
     assert clients.now() == {"v2"}
-    second = pids(stacks)
+    second = processes(stacks)
     assert set(second) == {"web.1", "web.2", "front"}
     assert second["front"] == first["front"]
     assert not {second["web.1"], second["web.2"]} & set(first.values())
-    assert "nothing to do" in stacks.compose("up", "-d").stderr
 
-    # The new one does not start: the old ones are untouched.
-    write(stacks, "no")
-    done = stacks.compose("up", "-d", code=125)
+    # The new one does not start: the old ones are untouched, also where the logs are shown.
+    write(stacks, "no", 0.5)
+    done = stacks.compose("up", code=125)
     assert "floe: the update of web is halted: web.3 has ended before it was ready: 3, exit" in done.stderr
     assert "as before the update: web.1, web.2" in done.stderr
-    assert {label: pid for label, pid in pids(stacks).items() if label != "web.3"} == second
+    assert {label: process for label, process in processes(stacks).items() if label != "web.3"} == second
     assert clients.now() == {"v2"}
-
-    # Where the logs are shown, too: the stack is not ended.
-    attended = stacks.compose("up", code=125)
-    assert "the update of web is halted" in attended.stderr
-    assert {label: pid for label, pid in pids(stacks).items() if label != "web.3"} == second
 
     # An update that is killed in the middle, and one that is interrupted; another goes on. There is less time than the
     # proxy takes to hear of it.
     write(stacks, "v3", 0.5)
-    for number, label in ((signal.SIGKILL, "web.3"), (signal.SIGINT, "web.1")):
+    for number, line_of in ((signal.SIGKILL, "web.3 is started"), (signal.SIGINT, "web.1 is ")):
         argv = [*FLOE, "compose", "up", "-d", str(stacks.folder)]
-        up = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, start_new_session=True)
-        assert up.stderr is not None
-        assert any(line.startswith(f"floe: {label} is ") for line in up.stderr)
+        process = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, start_new_session=True)
+        assert process.stderr is not None
+        assert any(line.startswith(f"floe: {line_of}") for line in process.stderr)
         time.sleep(0.3)  # into what comes next
-        up.send_signal(number)
-        up.communicate(timeout=60)
-        assert up.returncode == (130 if number == signal.SIGINT else -number)
+        process.send_signal(number)
+        process.communicate(timeout=60)
+        assert process.returncode == (130 if number == signal.SIGINT else -number)
         assert clients.now() <= {"v2", "v3"}
-    assert "web.1" not in stacks.compose("up", "-d").stderr  # it is done
+        processes(stacks)
+    up(stacks)
     assert clients.now() == {"v3"}
-    assert set(pids(stacks)) == {"web.1", "web.2", "front"}
+    third = processes(stacks)
+    assert set(third) == {"web.1", "web.2", "front"}
+    assert third["front"] == first["front"]
+    assert [vm.apart for vm in record().vms.values()] == [False] * 3
     assert [each for each in asking if each.done()] == []
 
 
