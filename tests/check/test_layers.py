@@ -267,6 +267,7 @@ ROOMS: dict[str, set[str]] = {
     "store": {"spec"},
     "hostnet": {"spec", "store"},
     "build": {"image", "setup", "spec"},
+    "bootdisk": {"build", "image", "spec"},
     "disk": {"spec"},
     "qemu": {"spec"},
     "lab": {"qemu", "setup", "spec", "store"},

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+
+from floe.errors import UsageError
 
 _SHIFTS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 MEMORY_MIN = 2 << 20  # below it no image loads
@@ -50,3 +53,11 @@ def parse_seconds(text: str) -> float | None:
     """Seconds of "30s", "500ms", "5m", "1h" or a number alone; None where it is none of them."""
     match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h|)", text.strip().lower())
     return float(match[1]) * _SECONDS[match[2]] if match else None
+
+
+def epoch() -> int:
+    """SOURCE_DATE_EPOCH (reproducible-builds.org/specs/source-date-epoch), 0 if not set. Raises UsageError."""
+    text = os.environ.get("SOURCE_DATE_EPOCH", "") or "0"
+    if not text.isascii() or not text.isdigit() or int(text) >= 1 << 33:  # what a tar holds
+        raise UsageError(f"SOURCE_DATE_EPOCH={text}: no number of seconds since 1970", hint="unset SOURCE_DATE_EPOCH")
+    return int(text)

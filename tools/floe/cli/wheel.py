@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from floe.bootdisk import image as bootable
 from floe.build import bases, bytecode, config, contents, kernels, link, port_archive, report, sources
 from floe.errors import BuildError, FloeError, NotFound, UsageError
 from floe.oci import image
@@ -74,7 +75,7 @@ def files() -> list[Path]:
     kernels.index(lambda text: print(f"floe: {text}", file=sys.stderr))
     found |= set(_relative(sorted(kernels.READY.glob("*.elf"))))
     found |= set(_relative([kernels.READY / kernels.INDEX, port_archive.ROOT / "port" / "upstream.toml"]))
-    found |= set(_relative([image.ENTRY]))
+    found |= set(_relative([image.ENTRY, bootable.HANDOVER]))
     return sorted(found)
 
 

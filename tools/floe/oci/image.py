@@ -13,7 +13,8 @@ from floe.build.config import ImageConfig
 from floe.errors import DiskFull, NotFound, UsageError
 from floe.image import elf
 from floe.oci import qemufiles, rootfs
-from floe.oci.layout import Execution, Healthcheck, Layout, epoch, labels_of, write_tar
+from floe.oci.layout import Execution, Healthcheck, Layout, labels_of, write_tar
+from floe.units import epoch
 from floe.userfile import check_replaceable
 
 ENTRY = port_archive.ROOT / "build" / "container-entry"  # setup/__main__.py compiles it

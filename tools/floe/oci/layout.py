@@ -9,7 +9,6 @@ import datetime
 import gzip
 import hashlib
 import io
-import os
 import tarfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from typing import IO, Any
 
 import msgspec
 
-from floe.errors import UsageError
+from floe.units import epoch
 
 _CHUNK = 1 << 20
 _GZIP_LEVEL = 4  # 3 % larger than level 6, in half the time
@@ -192,14 +191,6 @@ def write_tar(out: Any, files: Iterable[File]) -> None:
 
 def _opened(content: bytes | Path) -> IO[bytes]:
     return content.open("rb") if isinstance(content, Path) else io.BytesIO(content)
-
-
-def epoch() -> int:
-    """SOURCE_DATE_EPOCH (reproducible-builds.org/specs/source-date-epoch), 0 if not set. Raises UsageError."""
-    text = os.environ.get("SOURCE_DATE_EPOCH", "") or "0"
-    if not text.isascii() or not text.isdigit() or int(text) >= 1 << 33:  # what a tar holds
-        raise UsageError(f"SOURCE_DATE_EPOCH={text}: no number of seconds since 1970", hint="unset SOURCE_DATE_EPOCH")
-    return int(text)
 
 
 def labels_of(folder: Path) -> dict[str, str] | None:

@@ -25,6 +25,12 @@ VENV = ROOT / ".venv"
 STAMPS = ROOT / "build" / ".setup"
 STEP_TIMEOUT_S = 1800
 _ENTRY_FLAGS = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O2", "-static", "-s", "-Wl,--build-id=none"]
+_HANDOVER_FLAGS = [
+    "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O2", "-s", "-Wl,--build-id=none", "-m32", "-march=i686",
+    "-mgeneral-regs-only", "-ffreestanding", "-fno-pic", "-fno-stack-protector", "-fcf-protection=none",
+    "-fno-asynchronous-unwind-tables", "-nostdlib", "-static", "-no-pie",
+    "-Wl,-m,elf_i386,-z,noexecstack,--no-warn-rwx-segments",
+]  # fmt: skip
 
 # Debian package: what shows that it is there (a command, a file, or a module of python3).
 RUN_PACKAGES = {
@@ -74,6 +80,12 @@ TEST_PACKAGES = {
     "libvirt-daemon-system": "/usr/sbin/libvirtd",
     "libvirt-clients": "virsh",
     "python3-libvirt": "/usr/lib/python3/dist-packages/libvirt.py",
+    "grub-pc-bin": "/usr/lib/grub/i386-pc/moddep.lst",
+    "grub-efi-amd64-bin": "/usr/lib/grub/x86_64-efi/moddep.lst",
+    "grub-common": "grub-mkimage",
+    "xorriso": "xorriso",
+    "qemu-utils": "qemu-img",
+    "ovmf": "/usr/share/OVMF/OVMF_CODE_4M.fd",
 }
 
 
@@ -176,19 +188,26 @@ def make_port() -> None:
         os.utime(checked, (began, began))
 
 
-def make_container_entry() -> None:
-    """What a container of `floe build --oci` starts with: no library of the container's is needed for it."""
-    made = ROOT / "build" / "container-entry"
-    sources = sorted((ROOT / "tools" / "floe" / "oci").glob("*.[ch]"))
-    key = _key([*(path.read_text() for path in sources), *_ENTRY_FLAGS])
-    if made.exists() and _stamped("container-entry", key):
+def make_programs() -> None:
+    """What containers of `floe build --oci` start with (no library of the container's is needed for it), and what
+    boot disks of `floe build --disk` start with."""
+    _make_program("container-entry", ROOT / "tools" / "floe" / "oci", _ENTRY_FLAGS)
+    folder = ROOT / "tools" / "floe" / "bootdisk"
+    _make_program("handover", folder, [*_HANDOVER_FLAGS, f"-Wl,-T,{folder.relative_to(ROOT)}/handover.ld"])
+
+
+def _make_program(name: str, folder: Path, flags: list[str]) -> None:
+    made = ROOT / "build" / name
+    sources = sorted(path for path in folder.iterdir() if path.suffix in (".c", ".h", ".S", ".ld"))
+    key = _key([*(path.read_text() for path in sources), *flags])
+    if made.exists() and _stamped(name, key):
         return
     made.parent.mkdir(exist_ok=True)
-    part = made.with_name(f".container-entry.{os.getpid()}")
-    compiled = [str(path.relative_to(ROOT)) for path in sources if path.suffix == ".c"]
-    _must(["gcc", *_ENTRY_FLAGS, "-o", str(part), *compiled], "the containers' first process could not be compiled")
+    part = made.with_name(f".{name}.{os.getpid()}")
+    compiled = [str(path.relative_to(ROOT)) for path in sources if path.suffix in (".c", ".S")]
+    _must(["gcc", *flags, "-o", str(part), *compiled], f"build/{name} could not be compiled")
     part.replace(made)
-    _stamp("container-entry", key)
+    _stamp(name, key)
 
 
 def _run(argv: list[str], *, quiet: bool) -> int:
@@ -233,7 +252,7 @@ def main(argv: list[str] | None = None) -> int:
             make_venv(args.tests)
             fetch_upstream()
             make_port()
-            make_container_entry()
+            make_programs()
     except subprocess.TimeoutExpired as e:
         print(
             FloeError(f"a step did not end within {STEP_TIMEOUT_S} s", evidence=shlex.join(e.cmd)).render(),
