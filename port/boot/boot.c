@@ -57,7 +57,7 @@ static void add_ram(uint64_t start, uint64_t end) {
     }
     start = PAGE_UP(start);
     end = PAGE_DOWN(end);
-    if (start < end && boot_ram_count < BOOT_RAM_MAX) {
+    if (start < end && boot_ram_count < BOOT_RAM_FOUND) {
         boot_ram[boot_ram_count++] = (boot_ram_t){start, end};
     }
 }
@@ -70,7 +70,7 @@ static void reserve(uint64_t start, uint64_t end) {
             continue;
         }
         boot_ram[i].end = start > r.start ? start : r.start;
-        if (end < r.end && boot_ram_count < BOOT_RAM_MAX) {
+        if (end < r.end && boot_ram_count < BOOT_RAM_FOUND) {
             boot_ram[boot_ram_count++] = (boot_ram_t){end, r.end};
         }
     }

@@ -9,7 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { BOOT_RAM_MAX = 16, BOOT_MODULE_MAX = 4, BOOT_CMDLINE_MAX = 4096 };
+// BOOT_RAM_FOUND: regions that are taken note of; dividing them makes more.
+enum { BOOT_RAM_MAX = 20, BOOT_RAM_FOUND = 16, BOOT_MODULE_MAX = 4, BOOT_CMDLINE_MAX = 4096 };
 
 typedef struct {
     uint64_t start, end; // bytes, page aligned, end exclusive
@@ -18,7 +19,9 @@ typedef struct {
 extern uint64_t boot_start_info; // physical address, from ebx
 extern uint64_t boot_entry_tsc;  // cycle counter at kernel entry
 // Addresses are physical until boot_go_on(), then ring 3's.
-extern boot_ram_t boot_ram[BOOT_RAM_MAX]; // free RAM, ascending; boot_ram[0] begins right after the image
+// Free RAM. Until boot_paging() it ascends, and boot_ram[0] begins right after the image. Then the C heap's comes first
+// and that for devices last, each with an unmapped page towards the rest.
+extern boot_ram_t boot_ram[BOOT_RAM_MAX];
 extern unsigned boot_ram_count;
 extern uint64_t boot_ram_total; // bytes of RAM the machine has
 extern char boot_cmdline[BOOT_CMDLINE_MAX];

@@ -38,7 +38,14 @@
 #define PML4E_SPAN (512 * GIB)
 #define RAM_MAX PML4E_SPAN
 
-enum { ENTRIES = 512, FIXED_TABLES = 31, IOMMU_TABLES = 12 };
+enum { ENTRIES = 512, FIXED_TABLES = 31, GUARD_TABLES = 4, IOMMU_TABLES = 12 };
+
+// Of the largest region, the C heap has this part at its start, and what devices are given this one at its end: more
+// than a few network cards need. Python's heap is between them; what outgrows its part goes on in another (hal/mem.c).
+enum { C_HEAP_DIVISOR = 4, DEVICES_DIVISOR = 8, GUARD = HAL_PAGE_SIZE };
+#define DEVICES_MAX (16ull << 20)
+#define PARTED_FROM (64ull << 10)      // bytes of a region worth it
+#define LARGE_PAGES_FROM (16ull << 20) // from here on Python's part ends where a large page does
 
 extern char boot_guard0[], boot_guard1[];
 uint64_t boot_arena_start, boot_arena_end;
@@ -115,10 +122,19 @@ static void map_image(uint64_t *pml4) {
     }
 }
 
-// The native code arena: small pages whose entries lie in consecutive tables, as MONITOR_PROTECT expects.
+static void insert_ram(unsigned at, boot_ram_t region) {
+    hal_assert(boot_ram_count < BOOT_RAM_MAX);
+    for (unsigned i = boot_ram_count++; i > at; i--) {
+        boot_ram[i] = boot_ram[i - 1];
+    }
+    boot_ram[at] = region;
+}
+
+// The native code arena: small pages whose entries lie in consecutive tables, as MONITOR_PROTECT expects, between two
+// unmapped ones.
 static void map_arena(uint64_t *pml4, size_t pages) {
     uint64_t size = (pages * (uint64_t)HAL_PAGE_SIZE + MIB2 - 1) & ~(MIB2 - 1);
-    uint64_t start = (boot_ram[0].start + MIB2 - 1) & ~(MIB2 - 1);
+    uint64_t start = (boot_ram[0].start + GUARD + MIB2 - 1) & ~(MIB2 - 1);
     if (pages == 0 || start + 2 * size > boot_ram[0].end) {
         return;
     }
@@ -135,12 +151,34 @@ static void map_arena(uint64_t *pml4, size_t pages) {
     monitor_arena_ptes = (uint64_t)first;
     monitor_arena_offset = hal_ram_offset;
     // The gap between the tables and the arena stays usable as RAM of its own.
-    hal_assert(boot_ram_count < BOOT_RAM_MAX);
-    for (unsigned i = boot_ram_count++; i > 1; i--) {
-        boot_ram[i] = boot_ram[i - 1];
+    insert_ram(1, (boot_ram_t){start + size + GUARD, boot_ram[0].end});
+    boot_ram[0].end = start - GUARD;
+    map(pml4, start - GUARD, start, hal_ram_offset, 0);
+    map(pml4, start + size, start + size + GUARD, hal_ram_offset, 0);
+}
+
+// The C heap's part of RAM and the devices', each with an unmapped page towards the rest.
+static void part_ram(uint64_t *pml4) {
+    unsigned largest = 0;
+    for (unsigned i = 1; i < boot_ram_count; i++) {
+        if (boot_ram[i].end - boot_ram[i].start > boot_ram[largest].end - boot_ram[largest].start) {
+            largest = i;
+        }
     }
-    boot_ram[1] = (boot_ram_t){start + size, boot_ram[0].end};
-    boot_ram[0].end = start;
+    boot_ram_t all = boot_ram[largest];
+    uint64_t size = all.end - all.start, for_devices = size / DEVICES_DIVISOR;
+    if (size < PARTED_FROM) {
+        return;
+    }
+    for_devices = for_devices < DEVICES_MAX ? for_devices : DEVICES_MAX;
+    uint64_t unit = size < LARGE_PAGES_FROM ? HAL_PAGE_SIZE : MIB2;
+    uint64_t c_heap_end = (all.start + size / C_HEAP_DIVISOR) & ~(uint64_t)(HAL_PAGE_SIZE - 1);
+    uint64_t python_end = (all.end - for_devices) & ~(unit - 1);
+    map(pml4, c_heap_end, c_heap_end + GUARD, hal_ram_offset, 0);
+    map(pml4, python_end, python_end + GUARD, hal_ram_offset, 0);
+    boot_ram[largest] = (boot_ram_t){c_heap_end + GUARD, python_end};
+    insert_ram(0, (boot_ram_t){all.start, c_heap_end});
+    insert_ram(boot_ram_count, (boot_ram_t){python_end + GUARD, all.end});
 }
 
 // Ring 0 never executes ring-3 pages (SMEP), ring 3 cannot ask where the descriptor tables are (UMIP).
@@ -178,8 +216,10 @@ static void map_tables(uint64_t *pml4, uint64_t start) {
         *pte_of(pml4, a + hal_ram_offset) = 0;
         *pte_of(pml4, a) = a | PROT_MONITOR_RW;
     }
-    if (boot_acpi.iommu == 0) {
-        boot_ram[0].start = pool_next;
+    for (unsigned i = 0; i < boot_ram_count && boot_acpi.iommu == 0; i++) {
+        if (boot_ram[i].start == pool_end) {
+            boot_ram[i].start = pool_next;
+        }
     }
 }
 
@@ -193,7 +233,7 @@ static void move_up(boot_ram_t *r, unsigned count) {
 _Noreturn void boot_paging(size_t arena_pages) {
     uint64_t ram_end = boot_ram[boot_ram_count - 1].end;
     hal_assert(ram_end <= RAM_MAX);
-    uint64_t of_ram = 2 * (boot_ram_count + boot_module_count) + (ram_end + GIB - 1) / GIB;
+    uint64_t of_ram = 2 * (boot_ram_count + boot_module_count) + (ram_end + GIB - 1) / GIB + GUARD_TABLES;
     uint64_t tables = FIXED_TABLES + (floe_app.appended != 0) + of_ram + arena_pages / ENTRIES + 1 +
                       (boot_acpi.iommu != 0 ? IOMMU_TABLES + of_ram : 0);
     uint64_t pool_start = pool_next = boot_ram[0].start;
@@ -223,6 +263,7 @@ _Noreturn void boot_paging(size_t arena_pages) {
     }
     map_image(pml4);
     map_arena(pml4, arena_pages);
+    part_ram(pml4);
     map_for_devices();
     map_tables(pml4, pool_start);
     move_up(boot_ram, boot_ram_count);

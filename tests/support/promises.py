@@ -23,6 +23,7 @@ _MONITOR_DATA = Edit(
 _DATA_RUNS = Edit(
     _PAGING, "PROT_RW (PTE_PRESENT | PTE_USER | PTE_WRITE | PTE_NX)", "PROT_RW (PTE_PRESENT | PTE_USER | PTE_WRITE)"
 )
+_NO_GUARDS = Edit(_PAGING, "GUARD = HAL_PAGE_SIZE", "GUARD = 0")
 _NO_SMEP = Edit(_PAGING, "BIT64(CR4_SMEP_BIT) : 0", "0ull : 0")  # ring 0 would not execute what ring 3 may read
 
 
@@ -60,6 +61,11 @@ PROMISES = {
         "stack overflow",
         (Edit(_PAGING, "boot_guard0 + HAL_PAGE_SIZE, hal_ram_offset, 0}", "boot_guard0, hal_ram_offset, 0}"),),
     ),
+    "past_c_heap": Promise("forbidden write", (_NO_GUARDS,)),
+    "past_heap": Promise("forbidden write", (_NO_GUARDS,)),
+    "past_devices": Promise("forbidden write", (_NO_GUARDS,)),
+    "past_arena": Promise("forbidden write", (_NO_GUARDS,)),
+    "before_arena": Promise("forbidden write", (_NO_GUARDS,)),
     "read_monitor": Promise("forbidden read", (_MONITOR_DATA,)),
     "read_monitor_code": Promise(
         "forbidden read",
@@ -73,7 +79,7 @@ PROMISES = {
             Edit(_MONITOR, "    jae service_bad\n    cmpq $0x100000, %rsi", "    cmpq $0x100000, %rsi"),
             Edit(_MONITOR, "    ja service_bad\n    movq %rdi, %r8", "    movq %rdi, %r8"),
             Edit(_PAGING, "a < pool_next; a +=", "a < pool_end; a +="),  # or there is no table behind the arena's
-            Edit(_PAGING, "boot_ram[0].start = pool_next", "boot_ram[0].start = pool_end"),
+            Edit(_PAGING, "boot_ram[i].start = pool_next", "boot_ram[i].start = pool_end"),
         ),
     ),
     "write_executable": Promise("forbidden write", (Edit(_MONITOR, "leaq 0x5(%rdi), %r9", "leaq 0x7(%rdi), %r9"),)),

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
-// port/hal/mem.c over RAM that is only numbers. Commands: ram START END; sbrk N; take BYTES ALIGN RESERVE; return ADDR
-// BYTES; largest RESERVE; free; used.
+// port/hal/mem.c over RAM that is only numbers. Commands: ram START END; sbrk N; take BYTES ALIGN RESERVE; dma BYTES
+// ALIGN; return ADDR BYTES; largest RESERVE; free; used.
 
 #include "talk.h"
 
+#define memset(p, byte, bytes) ((void)(byte), (void)(bytes))
 #include "hal/mem.c"
+#undef memset
 
 boot_ram_t boot_ram[BOOT_RAM_MAX];
 unsigned boot_ram_count;
@@ -17,6 +19,8 @@ static void command(const talk_t *t) {
         printf("%ld\n", (long)hal_mem_sbrk((ptrdiff_t)strtoll(t->word[1], NULL, 0)));
     } else if (talk_is(t, "take")) {
         printf("%ld\n", (long)hal_mem_take(talk_number(t, 1), talk_number(t, 2), talk_number(t, 3)));
+    } else if (talk_is(t, "dma")) {
+        printf("%ld\n", (long)hal_mem_dma(talk_number(t, 1), talk_number(t, 2)));
     } else if (talk_is(t, "return")) {
         printf("%d\n", hal_mem_return((void *)talk_number(t, 1), talk_number(t, 2)));
     } else if (talk_is(t, "largest")) {

@@ -182,6 +182,18 @@ def check(t: Tables, regions: Regions) -> None:
     assert t.rights(0xFED00000, 0xFED01000, low=True) == ({0} if t.dma else {MMIO})  # the HPET
     assert t.rights(0xFED90000, 0xFED91000, low=True) == ({0} if t.dma else {MMIO})  # the IOMMU
     assert t.total == sum(end - start for start, end in regions)
+    check_parts(t)
+
+
+def check_parts(t: Tables) -> None:
+    """The C heap's part comes first, that for devices last, each with a page towards its neighbour that is not there."""
+    c_heap, *_, devices = t.free
+    for page in (c_heap[1], devices[0] - PAGE) if len(t.free) > 2 else ():
+        assert t.rights(page, page + PAGE) == {0}, f"no guard page at {page:#x}"
+        assert sum(page in (end, start - PAGE) for start, end in t.free) == 2, f"not between two at {page:#x}"
+    assert len(t.free) > 2 or max(end - start for start, end in t.free) < 64 << 10
+    for page in (t.arena[0] - PAGE, t.arena[1]) if t.arena[1] else ():
+        assert t.rights(page, page + PAGE) == {0}, f"no guard page at {page:#x}, where the arena ends"
 
 
 @pytest.mark.parametrize("pages", [1, 0x5E, 0x400, 0x4321])

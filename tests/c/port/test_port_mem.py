@@ -15,9 +15,12 @@ from tests.c.support.harness import Harness
 from tests.c.support.port_programs import build
 
 PAGE = 4096
-LAYOUTS = [
+Regions = list[tuple[int, int]]
+LAYOUTS: list[Regions] = [
     [(0x200000, 0x400000)],
-    [(0x200000, 0x230000), (0x400000, 0x800000)],  # the gap before the native code arena, then the rest
+    [(0x200000, 0x300000), (0x301000, 0x500000), (0x501000, 0x600000)],  # the C heap's, Python's, and that for devices
+    [(0x400000, 0x500000), (0x200000, 0x230000), (0x501000, 0x700000), (0x701000, 0x800000)],  # and one before an arena
+    [(0x200000, 0x230000), (0x400000, 0x800000)],
     [(0x200000, 0xC0000000), (0x100000000, 0x180000000)],
     [(0x200000, 0x200000), (0x300000, 0x380000), (0x400000, 0x404000)],  # empty and tiny ones
 ]
@@ -33,11 +36,11 @@ class Ram:
     """What was handed out, checked against the layout at every step."""
 
     h: Harness
-    layout: list[tuple[int, int]]
-    heap_start: int = 0
+    layout: Regions
+    heap: Regions = field(default_factory=list)  # a piece for each region it has been in: start, peak
     heap_now: int = 0
-    heap_peak: int = 0
-    taken: list[tuple[int, int]] = field(default_factory=list)
+    used: int = 0
+    taken: Regions = field(default_factory=list)
 
     def start(self) -> None:
         for start, end in self.layout:
@@ -47,23 +50,30 @@ class Ram:
         old = self.h.number("sbrk", n)
         if old == -1:
             return False
-        if self.heap_start == 0:
-            self.heap_start = self.heap_now = self.heap_peak = old
-        assert old == self.heap_now
-        self.heap_now += n
-        self.heap_peak = max(self.heap_peak, self.heap_now)
-        assert self.heap_now >= self.heap_start
-        assert self.h.number("used") == self.heap_now - self.heap_start
-        self.check(self.heap_start, self.heap_peak, self.taken)
+        if old != self.heap_now or not self.heap:
+            self.went_on(n)
+            self.heap.append((old, old))
+        self.heap_now = old + n
+        self.used += n
+        start, peak = self.heap[-1]
+        assert self.heap_now >= start
+        self.heap[-1] = (start, max(peak, self.heap_now))
+        assert self.h.number("used") == self.used
+        self.check(*self.heap[-1], self.taken + self.heap[:-1])
         return True
+
+    def went_on(self, n: int) -> None:
+        """The C heap is in another region: the one that it was in has not as much as n bytes."""
+        for a, b in self.layout if self.heap else ():
+            end = min([b, *(start for start, _ in self.taken if a <= start < b)])
+            assert not a <= self.heap_now <= b or n > end - self.heap_now
 
     def take(self, n: int, align: int, reserve: int) -> bool:
         at = self.h.number("take", n, align, reserve)
         if at == 0:
             return False
         assert at % align == 0
-        heap = [(self.heap_start, self.heap_peak)] if self.heap_peak > self.heap_start else []
-        self.check(at, at + n, self.taken + heap)
+        self.check(at, at + n, self.taken + [(start, peak) for start, peak in self.heap if peak > start])
         self.taken.append((at, at + n))
         return True
 
@@ -104,7 +114,7 @@ STEP = st.one_of(
 
 @given(st.sampled_from(LAYOUTS), st.lists(STEP, max_size=60))
 @settings(deadline=None, max_examples=60)
-def test_the_two_ends_never_meet(mem: Path, layout: list[tuple[int, int]], steps: list[tuple[object, ...]]) -> None:
+def test_the_two_ends_never_meet(mem: Path, layout: Regions, steps: list[tuple[object, ...]]) -> None:
     with Harness(mem) as h:
         ram = Ram(h, layout)
         ram.start()
@@ -120,8 +130,7 @@ def test_until_nothing_is_left(ram: Ram) -> None:
             pass
     assert ram.h.number("free") < PAGE
     assert ram.h.number("largest", 0) == 0
-    used = ram.heap_now - ram.heap_start + sum(end - start for start, end in ram.taken)
-    assert used == size
+    assert ram.used + sum(end - start for start, end in ram.taken) == size
 
 
 @pytest.mark.parametrize("n", [2**31, 2**40, 2**63 - 1, 2**63, 2**64 - 1, 2**64 - PAGE])
@@ -134,12 +143,29 @@ def test_absurd_sizes_are_refused(ram: Ram, n: int) -> None:
 
 def test_the_reserve_stays_with_the_c_heap(ram: Ram) -> None:
     biggest = max(end - start for start, end in ram.layout)
-    reserve = biggest // 4 // PAGE * PAGE
+    reserve = biggest // 4 // (16 * PAGE) * 16 * PAGE
     for shift in range(30, 11, -1):
         while ram.take(1 << shift, PAGE, reserve):
             pass
     assert ram.h.number("largest", reserve) == 0
-    assert ram.sbrk(reserve)  # is there
+    assert all(ram.sbrk(reserve // 16) for _ in range(16))  # is there, perhaps not in one piece
+
+
+def test_each_has_a_region_of_its_own(mem: Path) -> None:
+    """Until it is full; what is for devices the heap of Python takes last but for the C heap's."""
+    c_heap, heap, devices = LAYOUTS[1]
+    with Harness(mem) as h:
+        ram = Ram(h, LAYOUTS[1])
+        ram.start()
+        assert h.number("dma", PAGE, PAGE) == devices[1] - PAGE
+        assert h.number("take", heap[1] - heap[0] - PAGE, PAGE, 0) == heap[0] + PAGE
+        assert h.number("take", 2 * PAGE, PAGE, 0) == devices[1] - 3 * PAGE
+        assert h.number("sbrk", c_heap[1] - c_heap[0]) == c_heap[0]
+        assert h.number("sbrk", PAGE) == heap[0]
+        assert h.number("dma", devices[1] - devices[0] - 3 * PAGE, PAGE) == devices[0]
+        assert h.number("take", PAGE, PAGE, 0) == h.number("dma", PAGE, PAGE) == 0
+        assert h.number("return", heap[0] + PAGE, PAGE) == 1
+        assert h.number("dma", PAGE, PAGE) == heap[0] + PAGE
 
 
 def test_largest_can_be_taken(ram: Ram) -> None:

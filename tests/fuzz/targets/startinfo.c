@@ -72,13 +72,17 @@ static uint64_t leaf_of(uint64_t a) {
 }
 
 int floe_main(void) {
-    uint64_t last = (uint64_t)link_end + hal_ram_offset;
+    uint64_t first = (uint64_t)link_end + hal_ram_offset;
     for (unsigned i = 0; i < boot_ram_count; i++) {
         boot_ram_t r = boot_ram[i];
         printf("free %llx to %llx\n", (unsigned long long)r.start, (unsigned long long)r.end);
-        FUZZ_CHECK(r.start >= last && r.start <= r.end); // nothing may be left between the tables and the arena
+        FUZZ_CHECK(r.start >= first && r.start < r.end);
+        FUZZ_CHECK(leaf_of(r.end) == 0 || i != 0 || boot_ram_count == 1);           // a guard page ends the C heap's
+        FUZZ_CHECK(leaf_of(r.start - 1) == 0 || i == 0 || i + 1 != boot_ram_count); // and begins what is for devices
         FUZZ_CHECK(((r.start | r.end) & (HAL_PAGE_SIZE - 1)) == 0);
-        last = r.end;
+        for (unsigned k = 0; k < i; k++) {
+            FUZZ_CHECK(boot_ram[k].end <= r.start || boot_ram[k].start >= r.end);
+        }
         for (uint64_t at = r.start; r.start < r.end; at = r.end - HAL_PAGE_SIZE) {
             uint64_t e = leaf_of(at);
             FUZZ_CHECK((e & (PTE_PRESENT | PTE_USER | PTE_WRITE | PTE_NX)) ==

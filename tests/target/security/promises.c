@@ -82,6 +82,33 @@ static bool write_tables(void) {
     return true;
 }
 
+// The last byte of what was given, and one past it.
+static bool writes_at(volatile char *last, ptrdiff_t past) {
+    last[0] = FOUND;
+    last[past] = FOUND;
+    return last[0] == FOUND && last[past] == FOUND;
+}
+
+// All of the C heap's own region, as malloc() asks for it.
+static bool past_c_heap(void) {
+    hal_mem_sbrk(0);
+    size_t bytes = boot_ram[0].end - boot_ram[0].start;
+    return writes_at((char *)hal_mem_sbrk((ptrdiff_t)bytes) + bytes - 1, 1);
+}
+
+// The first area, where Python's heap begins to take.
+static bool past_heap(void) { return writes_at((char *)hal_mem_take(PAGE, PAGE, 0) + PAGE - 1, 1); }
+
+// What is given to devices comes from the end of RAM; the other end is that towards the heap.
+static bool past_devices(void) {
+    const boot_ram_t *own = &boot_ram[boot_ram_count - 1];
+    return writes_at(hal_mem_dma(own->end - own->start, 1), -1);
+}
+
+static bool past_arena(void) { return writes_at((char *)boot_arena_end - 1, 1); }
+
+static bool before_arena(void) { return writes_at((char *)boot_arena_start, -1); }
+
 // ---- services -----------------------------------------------------------------------------------------
 
 static bool lock_again(void) {
@@ -174,7 +201,8 @@ static const struct {
     VERB(overflow_stack),  VERB(read_monitor),     VERB(write_tables), VERB(read_monitor_code), VERB(write_monitor),
     VERB(protect_outside), VERB(write_executable), VERB(run_writable), VERB(write_msr),         VERB(high_port),
     VERB(hypercall),       VERB(lock_again),       VERB(smash_stack),  VERB(silence),           VERB(write_too_much),
-    VERB(random_unfed),    VERB(random_stuck),     VERB(dma_port),
+    VERB(random_unfed),    VERB(random_stuck),     VERB(dma_port),     VERB(past_c_heap),       VERB(past_heap),
+    VERB(past_devices),    VERB(past_arena),       VERB(before_arena),
 };
 
 static size_t len_of(const char *word) {

@@ -45,7 +45,7 @@ FOUND = {
     "netdev_vitals": table(BASE + 0x200, 8, 40),
     "netstack_vitals": table(BASE + 0x300, 56),
 }
-RAM = table(*(BASE + at for at in (0xA00, 0xA80)), 16, *(BASE + at for at in (0xA88, 0xA90, 0xA98)))
+RAM = table(*(BASE + at for at in (0xA00, 0xA80)), 16, *(BASE + at for at in (0xA88, 0xA90, 0xA98, 0xAA0)))
 
 
 def test_what_is_read() -> None:
@@ -63,10 +63,11 @@ def test_what_is_read() -> None:
         heap=12 * 32, heap_used=4 * 32, rx_frames=11, rx_bytes=1100, tx_frames=22, tx_bytes=2200, connections=2
     )
     memory.put(BASE + 0xA00, 5000, 9000, 20000, 20500)  # two regions
-    memory.put(BASE + 0xA80, 2 | 7 << 32, 33000, 6000, 7000)  # how many, beside something else; RAM; the C heap's end
+    # How many, beside something else; RAM; the C heap's end, now and at most; what it has elsewhere.
+    memory.put(BASE + 0xA80, 2 | 7 << 32, 33000, 6000, 7000, 250)
     more = {"floe_gc_vitals": FOUND["floe_gc_vitals"], "hal_mem_vitals": RAM}
     assert vitals.read(more, memory.read) == Vitals(
-        heap=12 * 32, heap_used=4 * 32, c_heap=1000, ram=33000, ram_free=2500
+        heap=12 * 32, heap_used=4 * 32, c_heap=1250, ram=33000, ram_free=2500
     )
     memory.put(BASE + 0xA90, 0, 0)  # not used yet
     assert vitals.read(more, memory.read) == Vitals(heap=12 * 32, heap_used=4 * 32, c_heap=0, ram=33000, ram_free=4500)

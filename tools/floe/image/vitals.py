@@ -23,7 +23,7 @@ Read = Callable[[int, int], bytes]  # of the guest's physical memory: address, s
 _WORD = 8
 _STEP = 2 << 20  # a guest sees its memory a multiple of this above where it is (port/boot/place.c)
 _CODE = 64  # bytes of it that are looked for
-_WORDS = {"floe_gc_vitals": 5, "hal_mem_vitals": 6, "netdev_vitals": 3, "netstack_vitals": 2}  # in each table
+_WORDS = {"floe_gc_vitals": 5, "hal_mem_vitals": 7, "netdev_vitals": 3, "netstack_vitals": 2}  # in each table
 _AREAS = 64  # of the heap, at most
 _TABLES = 64 << 20  # bytes of their tables, at most: those of 8 GiB
 _BLOCKS_PER_BYTE = 4  # two bits say of a block whether it is free (00)
@@ -137,12 +137,12 @@ def _heap(words: tuple[int, ...], memory: Read) -> tuple[int, int]:
 
 def _ram(words: tuple[int, ...], memory: Read) -> dict[str, int]:
     """As hal_mem_sbrk_used(), hal_mem_total() and hal_mem_free() have it."""
-    regions, count_at, most, total_at, now_at, peak_at = words
+    regions, count_at, most, total_at, now_at, peak_at, left_at = words
     count = min(struct.unpack("<I", memory(count_at, 4))[0], most, _REGIONS)
     now, peak = _word(memory, now_at), _word(memory, peak_at)
     borders = struct.unpack(f"<{2 * count}Q", memory(regions, 2 * count * _WORD))
     starts, ends = [*borders[::2]], [*borders[1::2]]
-    heap = max(0, now - starts[0]) if starts and now else 0
+    heap = _word(memory, left_at) + max(0, now - starts[0]) if starts and now else 0
     if starts:
         starts[0] = peak or starts[0]
     free = sum(max(0, end - start) for start, end in zip(starts, ends, strict=True))
