@@ -11,6 +11,8 @@
 #include "netevent.h"
 #include "sock.h"
 
+enum { LABEL_MAX = 63 }; // bytes (RFC 1035, 2.3.4)
+
 static void finish(sock_query_t *q, bool v6, const ip_addr_t *ip) {
     *(v6 ? &q->v6 : &q->v4) = ip != NULL ? 0 : -ENOENT;
     if (ip != NULL) {
@@ -46,6 +48,21 @@ static void ask(sock_query_t *q, const char *name, bool v6) {
     }
 }
 
+// Whether it may be asked for: labels of 1 to 63 bytes, a dot behind each but the last, which may have one. Of others
+// lwIP would send something else, and ask again and again. No name has a colon, and lwIP takes for an address what
+// netcfg_parse() does not.
+static bool is_name(const char *text) {
+    do {
+        size_t n = strcspn(text, ".");
+        if (n == 0 || n > LABEL_MAX || memchr(text, ':', n) != NULL) {
+            return false;
+        }
+        text += n;
+        text += *text == '.';
+    } while (*text != '\0');
+    return true;
+}
+
 sock_query_t *sock_query_start(const char *name, int family) {
     sock_query_t *q = mem_malloc(sizeof *q);
     if (q == NULL) {
@@ -54,7 +71,7 @@ sock_query_t *sock_query_start(const char *name, int family) {
     memset(q, 0, sizeof *q);
     q->refs = 1;
     q->v4 = q->v6 = -EAFNOSUPPORT;
-    if (strchr(name, ':') != NULL) { // no name has one, and lwIP takes for an address what netcfg_parse() does not
+    if (!is_name(name)) {
         q->v4 = q->v6 = -ENOENT;
         return q;
     }

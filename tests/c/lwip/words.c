@@ -104,13 +104,26 @@ static bool has_fixed6(const struct netif *n, const char *text) {
     return at > 0 && netif_ip6_addr_state(n, at) == IP6_ADDR_PREFERRED && netif_ip6_addr_isstatic(n, at);
 }
 
+#define LABEL_63 "abcdefghijklmnopqrstuvwxyz-abcdefghijklmnopqrstuvwxyz-abcdefghi"
+
 void boot_words(void) {
     const struct netif *n =
         begin("10.0.0.2/28,gw=10.0.0.1,dns=10.0.0.3,dns2=10.0.0.4,ip6=2001:db8::9/64", "2001:db8::5/64");
     CHECK(said[0] == 0);
-    sock_query_t *q = sock_query_start("2001:db8::g", 0);
-    CHECK(q != NULL && sock_query_done(q) && q->v4 == -ENOENT && q->v6 == -ENOENT); // neither an address nor asked for
-    sock_query_release(q);
+    // Neither addresses nor names: nobody is asked.
+    static const char *const no_names[] = {"2001:db8::g", "",    ".",          ".a",
+                                           "a..b",        "a..", LABEL_63 "a", "a." LABEL_63 "a.b"};
+    for (unsigned i = 0; i < LWIP_ARRAYSIZE(no_names); i++) {
+        sock_query_t *q = sock_query_start(no_names[i], 0);
+        CHECK(q != NULL && sock_query_done(q) && q->v4 == -ENOENT && q->v6 == -ENOENT);
+        sock_query_release(q);
+    }
+    static const char *const names[] = {"a", "a.", "a_b.c", "a." LABEL_63 ".", LABEL_63};
+    for (unsigned i = 0; i < LWIP_ARRAYSIZE(names); i++) {
+        sock_query_t *q = sock_query_start(names[i], SOCK_AF_INET);
+        CHECK(q != NULL && !sock_query_done(q));
+        sock_query_release(q);
+    }
     CHECK(lwip_ntohl(netif_ip4_addr(n)->addr) == OUR_IP && lwip_ntohl(netif_ip4_gw(n)->addr) == PEER_IP);
     CHECK(lwip_ntohl(netif_ip4_netmask(n)->addr) == 0xfffffff0);
     CHECK(lwip_ntohl(ip_2_ip4(dns_getserver(0))->addr) == OUR_IP + 1);
