@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Mounts what `--disk` gave, before the script runs: the first disk at /, further ones at /disk1, /disk2, ... littlefs2
 # is known by its superblock, FAT by its boot sector; a blank disk is formatted littlefs2. A disk that cannot be mounted
-# is left as it is and ends the VM, unless the host said that it is optional.
+# is left as it is and ends the VM, unless the host said that it is optional. A disk that the VM booted from is none.
 
 import sys
 
@@ -101,19 +101,28 @@ def _boot():
     # What lies on a disk takes the place of no frozen module: only a dev image imports from there (_board.py).
     if "" in sys.path:
         sys.path.remove("")
-    n = 0
+    n = mounted = 0
     while True:
         try:
             dev = floe.BlockDevice(n)
         except OSError:
             return
-        problem = _mount(n, dev, "/disk%d" % n if n else "/")
+        n += 1
+        if _booted_from(dev):
+            continue
+        problem = _mount(n - 1, dev, "/disk%d" % mounted if mounted else "/")
+        mounted += 1
         if problem:
-            print("floe: disk %d %s" % (n, problem))
+            print("floe: disk %d %s" % (n - 1, problem))
             if not dev.optional:
                 print("floe: the script was not started; --disk FILE:optional starts it without that disk")
                 sys.exit(_NOT_MOUNTED)
-        n += 1
+
+
+def _booted_from(dev):
+    # The disk of `floe build --disk`, whose partition table protects it from whoever knows no other and has our mark.
+    head = bytearray(dev.sector_size)
+    return dev.readblocks(0, head) == 0 and head[440:444] == b"Floe" and head[450] == 0xEE
 
 
 def _mount(n, dev, where):

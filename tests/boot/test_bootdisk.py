@@ -6,14 +6,19 @@ Under emulation: what KVM is tried with need not have what runs firmware at spee
 from __future__ import annotations
 
 import shutil
+import socket
 import subprocess
+import time
+import urllib.request
 from pathlib import Path
 
 import pytest
 
 from floe.qemu.commandline import find_qemu
+from tests.boot.dnspeer import free_port
 from tests.support.command import floe
 
+ROOT = Path(__file__).resolve().parents[2]
 OVMF = Path("/usr/share/OVMF")
 BIOS, UEFI = "bios", "uefi"
 BOOT_S = 120
@@ -33,16 +38,16 @@ SAID = "['one two', '', 'it\\'s \"q\" \\\\ $x'] 100% $HOME 'q' é\n"
 
 def command(firmware: str, disk: Path, folder: Path, *more: str) -> list[str]:
     """Of a machine whose console is its 16550, on standard output."""
-    argv = [find_qemu(), *MACHINE, "-serial", "stdio", *more]
+    argv = [find_qemu(), *MACHINE, "-serial", "stdio"]
     if firmware == UEFI:
         variables = folder / "variables.fd"
         shutil.copy(OVMF / "OVMF_VARS_4M.fd", variables)
         argv += ["-drive", f"if=pflash,format=raw,readonly=on,file={OVMF / 'OVMF_CODE_4M.fd'}"]
         argv += ["-drive", f"if=pflash,format=raw,file={variables}"]
     if disk.suffix == ".iso":
-        return [*argv, "-cdrom", str(disk)]
+        return [*argv, "-cdrom", str(disk), *more]
     kind = {".vhd": "vpc"}.get(disk.suffix, disk.suffix[1:])
-    return [*argv, "-drive", f"if=virtio,format={kind},file={disk}"]
+    return [*argv, "-drive", f"if=virtio,format={kind},file={disk}", *more]
 
 
 def booted(firmware: str, disk: Path, folder: Path, *more: str) -> tuple[int, str]:
@@ -67,12 +72,64 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("firmware", [BIOS, UEFI])
-@pytest.mark.parametrize("form", ["raw", "iso"])
-def test_both_firmwares_boot_it(app: Path, form: str, firmware: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("form", "firmware"),
+    [("raw", BIOS), ("raw", UEFI), ("iso", BIOS), ("vmdk", BIOS), ("vhd", BIOS)],
+)
+def test_firmware_boots_it(app: Path, form: str, firmware: str, tmp_path: Path) -> None:
     """With the arguments and variables of image.toml, whatever they hold; and the exit code leaves as ever."""
-    disk = made(app, form, app)
-    status, console = booted(firmware, disk, tmp_path, *EXIT)
+    status, console = booted(firmware, made(app, form, app), tmp_path, *EXIT)
     assert console.endswith(SAID)
     assert "PANIC" not in console
     assert status == (7 + 1) * 2 + 1
+
+
+@pytest.mark.parametrize(("form", "firmware"), [("qcow2", BIOS), ("iso", UEFI)])
+def test_a_site_is_served_and_ends_when_asked(form: str, firmware: str, tmp_path: Path) -> None:
+    """With RAM above 4 GiB, for which UEFI gives devices addresses above it, too."""
+    disk, port = made(tmp_path, form, ROOT / "images" / "web"), free_port()
+    network = ["-netdev", f"user,id=n,hostfwd=tcp:127.0.0.1:{port}-:80", "-device", "virtio-net-pci,netdev=n"]
+    ours, monitor = socket.socketpair()
+    more = ["-m", "3G", *network, "-chardev", f"socket,id=m,fd={monitor.fileno()}", "-mon", "chardev=m"]
+    argv = command(firmware, disk, tmp_path, *more)
+    with ours, subprocess.Popen(
+        argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, pass_fds=[monitor.fileno()]
+    ) as qemu:  # fmt: skip
+        monitor.close()
+        try:
+            assert b"<title>Floe" in page(f"http://127.0.0.1:{port}/")
+            ours.sendall(b"system_powerdown\n")
+            console = qemu.communicate(timeout=BOOT_S)[0]
+        finally:
+            qemu.kill()
+    assert b"serving on port 80" in console
+    assert b"PANIC" not in console
+    assert qemu.returncode == 0
+
+
+def page(url: str) -> bytes:
+    """What is served there, as soon as something is."""
+    end = time.monotonic() + BOOT_S
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                return bytes(answer.read())
+        except OSError:
+            assert time.monotonic() < end, f"nothing at {url}"
+            time.sleep(0.2)
+
+
+def test_the_boot_disk_is_no_disk_of_the_script_s(tmp_path: Path) -> None:
+    """Which sees it beside its own: that is at /, and what it booted from stays as it is."""
+    (tmp_path / "app.py").write_text(
+        "import os, vfs\nopen('kept', 'w').write('x')\nprint(os.listdir('/'), vfs.mount())\n"
+    )
+    disk, data = made(tmp_path, "raw", tmp_path / "app.py"), tmp_path / "data.img"
+    data.write_bytes(bytes(1 << 20))
+    before = disk.read_bytes()
+    status, console = booted(BIOS, disk, tmp_path, "-drive", f"if=virtio,format=raw,file={data}")
+    assert "['kept'" in console
+    assert "/disk1" not in console
+    assert status == 0
+    assert disk.read_bytes() == before
+    assert floe("disk", "ls", data).stdout.split()[-1] == "kept"

@@ -27,7 +27,7 @@ def test_both_tables_say_the_same() -> None:
     assert sectors % gpt.ALIGNMENT == 0
     assert (first[:9], first[510:512]) == (b"boot code", b"\x55\xaa")
     assert struct.unpack_from("<B3xB3xII", first, 446) == (0, 0xEE, 1, sectors - 1)
-    assert not any(first[462:510])
+    assert (first[440:446], any(first[462:510])) == (b"Floe\0\0", False)
     entries = first[1024:]
     assert entries == last[:-512]
     one, other = header(first[512:1024]), header(last[-512:])

@@ -18,6 +18,7 @@ EFI_SYSTEM = UUID("c12a7328-f81f-11d2-ba4b-00a0c93ec93b")
 _ENTRIES, _ENTRY = 128, 128  # as many, bytes of one
 _TABLE = _ENTRIES * _ENTRY // SECTOR  # sectors
 _PROTECTIVE = 0xEE
+_MARK = b"Floe"  # in place of a disk's number: frozen/lib/_disks.py leaves alone what it booted from
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def tables(partitions: Sequence[Partition], disk: int, digest: bytes, boot_code:
 def _protective(disk: int, boot_code: bytes) -> bytes:
     sectors = min(disk - 1, 0xFFFFFFFF)
     entry = struct.pack("<B3sB3sII", 0, b"\x00\x02\x00", _PROTECTIVE, b"\xff\xff\xff", 1, sectors)
-    return boot_code.ljust(446, b"\0") + entry + bytes(48) + b"\x55\xaa"
+    return boot_code.ljust(440, b"\0") + _MARK + bytes(2) + entry + bytes(48) + b"\x55\xaa"
 
 
 def _guid(digest: bytes, number: int) -> UUID:
