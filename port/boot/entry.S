@@ -93,7 +93,7 @@ boot_entry:
     jne 1b
     movl $(120 + 1), %eax
     movl $0xf4, %edx
-    outl %eax, %dx
+    outb %al, %dx
 2:  hlt
     jmp 2b
 

@@ -2,7 +2,8 @@
 // Ending and resetting the VM. Owns nothing. Not here: what led to it. Context: any, once.
 //
 // The exit code leaves by QEMU's isa-debug-exit (port 0xf4) as code + 1, so that QEMU's own status,
-// (value << 1) | 1, is 3 for success and never 1, which is QEMU's own failure. Where that device is not there, the
+// (value << 1) | 1, is 3 for success and never 1, which is QEMU's own failure. One byte is written: isa-debugcon takes
+// no more, which hands it to a file where nobody sees QEMU's status (tools/floe/fleet). Where neither is there, the
 // VM powers off (ACPI) or resets, and only the console says how it ended. A reset leaves by the same
 // door first: floe starts the VM again for HAL_RESET_CODE and HAL_WAKE_CODE, and takes a reset of the machine for the
 // crash that it else is. Under Xen all of it is the platform's.
@@ -20,6 +21,7 @@ enum {
     RESET_CONTROL = 0xcf9,
     RESET_FULL = 0x06,
     ABSENT = 0xffff, // what a port reads as that no device has; isa-debug-exit's reads as 0
+    ABSENT_8 = 0xff,
 };
 #define FLUSH_NS 2000000000ull
 #define WAIT_CYCLES (1ull << 34) // of the TSC, which always goes: some seconds, for a host that has other things to do
@@ -40,8 +42,8 @@ static void leave(int code) {
     if (hal_platform != NULL) {
         hal_platform->end(code);
     }
-    hal_out32(DEBUG_EXIT_PORT, (uint32_t)code + 1);
-    await_end(hal_in32(DEBUG_EXIT_PORT));
+    hal_out8(DEBUG_EXIT_PORT, (uint8_t)(code + 1));
+    await_end(hal_in8(DEBUG_EXIT_PORT) == ABSENT_8 ? ABSENT : 0);
 }
 
 // All of these do the same, so that none waits for another.

@@ -248,7 +248,7 @@ fault_in_panic:
 1:  vmcall
 2:  movl $(120 + 1), %eax      // hal/power.c: code + 1 at isa-debug-exit's port
     movl $0xf4, %edx
-    outl %eax, %dx
+    outb %al, %dx
     movl $1 << 24, %ecx        // QEMU may let us run on until it ends
 1:  pause
     loop 1b
