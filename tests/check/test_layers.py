@@ -279,7 +279,7 @@ ROOMS: dict[str, set[str]] = {
     "family": {"spec", "stream"},
     "snapshot": {"family", "spec"},
     "hosts": {"family", "spec", "stream"},
-    "fleet": {"hosts", "image", "spec"},
+    "fleet": {"hosts", "hypervisor", "image", "qemu", "spec", "stream"},
     "vm": {"build", "family", "hostnet", "hosts", "hypervisor", "image", "snapshot", "spec", "stream"},
     "agent": {"family", "hosts", "hypervisor", "spec", "stream", "vm"},
     "detached": {"family", "hostnet", "hosts", "hypervisor", "image", "snapshot", "spec", "store", "stream", "vm"},

@@ -77,7 +77,10 @@ class LibvirtHosts(Hosts):
 
 def _number_inside(pid: int) -> int:
     """A process's number as those in its own namespace see it."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:  # it has ended meanwhile
+        return 0
     return int(next(line for line in lines if line.startswith("NSpid:")).split()[-1])
 
 

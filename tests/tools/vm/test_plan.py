@@ -30,6 +30,7 @@ class Third:
     accels = ()
     card_kinds = ("tap", "bridge")
     forwarding_kinds = ("bridge",)
+    is_here = True
     relays_forwards = False
     copies = False
 

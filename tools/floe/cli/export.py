@@ -12,9 +12,9 @@ import click
 from floe.build import config
 from floe.cli import service
 from floe.errors import NotFound, UsageError
+from floe.fleet import domain
 from floe.image import elf
 from floe.oci import manifests
-from floe.qemu import libvirt as libvirt_xml
 from floe.shown import shown
 from floe.spec.vmspec import VmSpec
 from floe.vm.plan import is_elf
@@ -64,7 +64,7 @@ def libvirt(image: Path, emulated: bool) -> None:
         accel="tcg" if emulated else "kvm",
         name=str(made.content["name"]),
     )
-    click.echo(libvirt_xml.domain(spec, networked="virtio-net" in made.content["drivers"]), nl=False)
+    click.echo(domain.exported(spec, networked="virtio-net" in made.content["drivers"]), nl=False)
 
 
 @command.command(short_help="A configuration for Xen's xl.")

@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 
 from floe import shown
+from floe.cli.hostword import on_host
 from floe.detached import control
 from floe.errors import EXIT_OK, NotFound
 from floe.store import vmfolder
@@ -75,13 +76,18 @@ class _Printer:
 @click.option("-n", "--tail", "lines", type=click.IntRange(min=0), metavar="N", help="Only the last N lines.")
 @click.option("-t", "--timestamps", "times", is_flag=True, help="The time (UTC) in front of each line.")
 @click.option("--raw", is_flag=True, help="Every byte as it came, control sequences too.")
-def command(name: str, follow: bool, lines: int | None, times: bool, raw: bool) -> int:
+@on_host
+def command(name: str, follow: bool, lines: int | None, times: bool, raw: bool, host: str | None) -> int:
     """Print what a VM said on its console; of more than 16 MiB the last 8 at least. What floe exec, cp, mount and
     mpremote exchange with it in raw mode stays out. Lines of a VM's children begin with [NAME.1]; floe logs NAME.1
     prints that child's alone.
 
     Control characters are shown (^[ is escape), so that no terminal obeys them. Standard error gets what came from
     early boot and from a panic."""
+    if host:
+        from floe.cli import hosted
+
+        return hosted.logs(host, name, follow=follow, lines=lines, times=times, raw=raw)
     folder, child = control.find(name)
     own = None if child is None else childlines.head(child)
     path = folder.console_log

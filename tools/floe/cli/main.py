@@ -44,6 +44,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "doctor": ("floe.cli.doctor:command", "Say what this machine has and lacks."),
 }
 
+# Verbs whose VMs are this machine's alone; with FLOE_HOST they would be taken for another's.
+LOCAL = frozenset({"serve", "top", "mount", "swap", "snapshot", "start", "compose", "service"})
 HIDDEN = {"agent": "floe.cli.agent:command"}  # verbs for other programs
 
 
@@ -57,6 +59,9 @@ class LazyVerbs(click.Group):
         place = VERBS[cmd_name][0] if cmd_name in VERBS else HIDDEN.get(cmd_name)
         if place is None:
             return None
+        if cmd_name in LOCAL and (host := os.environ.get("FLOE_HOST")):
+            problem = f"FLOE_HOST={host}: floe {cmd_name} is for VMs of this machine"
+            raise FloeError(problem, hint=f"env -u FLOE_HOST floe {cmd_name} ...")
         module, attribute = place.split(":")
         command = getattr(importlib.import_module(module), attribute)
         assert isinstance(command, click.Command)

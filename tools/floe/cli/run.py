@@ -8,10 +8,12 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import click
 
 from floe import errors
+from floe.cli.hostword import on_host
 from floe.errors import FloeError, UsageError
 from floe.hypervisor import registry
 from floe.image import elf
@@ -96,6 +98,7 @@ def _app(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path
                    "goes on then. With APP, FILE is made first: APP as it is at vm.ready().")  # fmt: skip
 @click.option("--no-aslr", is_flag=True, help="Do not move the image to random addresses, for a debugger.")
 @click.option("--stamps", is_flag=True, help="Print when kernel and script started.")
+@on_host
 @click.option("--dry-run", is_flag=True, help="Print the command line, or Xen's configuration, instead of running it.")
 @click.option("-v", "--verbose", is_flag=True, help="Say which accelerator and command line are used.")
 @click.option(
@@ -117,6 +120,8 @@ def command(
 
     ARGS are the script's sys.argv[1:]; put -- before them. Ctrl-C asks the script to end; a second Ctrl-C, or
     Ctrl-], ends the VM."""
+    if host := options.pop("host"):
+        return _on_host(str(host), options)
     if options.pop("from_file") is not None:
         from floe.cli import snapshot
 
@@ -153,6 +158,14 @@ def command(
         )
     session = Session(Vm(spec), interactive=elf.read(spec.elf).content["profile"] == "dev", say=say)
     return finish(session, {"timeout": timeout, "verbose": verbose, "as_json": as_json})
+
+
+def _on_host(host: str, options: dict[str, Any]) -> int:
+    from floe.cli import hosted
+
+    of_here = {"from_file", "copies", "pool_size", "detach", "name", "console_port", "restart"}
+    own = {key: value for key, value in options.items() if key not in of_here}
+    return hosted.run(host, click.get_current_context().params, own)
 
 
 def finish(session: Session, params: Mapping[str, object]) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import click
 
+from floe.cli.hostword import on_host, on_hosts
 from floe.detached import control
 from floe.detached.control import Status
 from floe.errors import EXIT_OK, FloeError, NotFound
@@ -36,11 +37,16 @@ def started(status: Status, *, as_json: bool) -> None:
 @click.command()
 @click.option("-a", "--all", "everything", is_flag=True, help="Also those that have ended.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON list of all that is known.")
-def ps(everything: bool, as_json: bool) -> int:
+@on_hosts
+def ps(everything: bool, as_json: bool, hosts: Sequence[str]) -> int:
     """List detached VMs: name, state, process, where the console is, forwarded ports, memory, time since start.
     Children of a VM that forks stand below it.
 
     `mpremote connect PTY` works on what stands under PTY, and on what stands under SOCKET (--console-port)."""
+    if hosts:
+        from floe.cli import hosted
+
+        return hosted.ps(hosts, everything=everything, as_json=as_json)
     found, damaged = [], []
     for folder in vmfolder.everything():
         try:
@@ -82,9 +88,14 @@ def start(names: Sequence[str], as_json: bool) -> int:
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @click.option("--timeout", type=click.FloatRange(min=0), default=STOP_GRACE_S, show_default=True, metavar="S",
               help="How long the script may take over its end.")  # fmt: skip
-def stop(names: Sequence[str], timeout: float) -> int:
+@on_host
+def stop(names: Sequence[str], timeout: float, host: str | None) -> int:
     """End VMs: Ctrl-C for the script, and after the timeout the end of the VM. Of a VM that forks all of the family is
     asked, children first; NAME.1 ends that child alone."""
+    if host:
+        from floe.cli import hosted
+
+        return hosted.stop(host, names, timeout)
     for folder, child in [control.find(name) for name in names]:
         if child is not None:
             ended = control.stop_child(folder, child, timeout)
@@ -101,9 +112,14 @@ def stop(names: Sequence[str], timeout: float) -> int:
 @click.command()
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @click.option("--force", "-f", is_flag=True, help="End those that run.")
-def rm(names: Sequence[str], force: bool) -> int:
+@on_host
+def rm(names: Sequence[str], force: bool, host: str | None) -> int:
     """Forget VMs that have ended: their logs and their names. What children said goes with their VM; of NAME.1 only
     --force has something to do."""
+    if host:
+        from floe.cli import hosted
+
+        return hosted.rm(host, names, force=force)
     for folder, child in [control.find(name) for name in names]:
         if child is None:
             control.remove(folder, force=force)
@@ -132,7 +148,7 @@ def _row(status: Status) -> tuple[str, ...]:
 
 def sizes(status: Status) -> tuple[str, str, str]:
     """Ports, memory and time since start, for a row."""
-    return _ports(status) or "-", f"{status.spec.memory / (1 << 20):g}M", _duration(status.uptime)
+    return _ports(status) or "-", f"{status.spec.memory / (1 << 20):g}M", duration(status.uptime)
 
 
 def table(rows: Sequence[tuple[str, ...]]) -> None:
@@ -154,7 +170,8 @@ def _ports(status: Status) -> str:
     return " ".join(f"{f.place()}->{f.guest_place()}" for f in status.spec.forwards)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """For people."""
     s = int(seconds)
     if s < 60:
         return f"{s}s"

@@ -38,11 +38,16 @@ def serial_port(name: str) -> str:
         )
     if status.client is not None:
         raise FloeError(f"{name} is in use by {status.client}", hint="one client at a time: end that one")
+    return known(f"floe://{name}")
+
+
+def known(port: str) -> str:
+    """The same, once pyserial knows what floe:// is."""
     import serial
 
     if "floe.device" not in serial.protocol_handler_packages:
         serial.protocol_handler_packages.append("floe.device")
-    return f"floe://{name}"
+    return port
 
 
 @contextlib.contextmanager
@@ -59,9 +64,10 @@ def told(name: str) -> Iterator[None]:
         raise VmError(f"{name} hung up: {e}", hint=f"floe ps --all; floe logs -n 20 {name}") from e
 
 
-def run(name: str, words: Sequence[str]) -> int:
-    """Run mpremote's commands on a VM's console and return its exit code. Raises what serial_port() does."""
-    port = serial_port(name)
+def run(name: str, words: Sequence[str], port: str = "") -> int:
+    """Run mpremote's commands on a VM's console and return its exit code. port: where it is, if not this machine's VM
+    of that name. Raises what serial_port() does."""
+    port = port or serial_port(name)
     from mpremote import main as program
 
     from floe.device import transfer

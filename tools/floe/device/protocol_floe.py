@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""pyserial's port for URLs floe://NAME: the console of a detached VM over its UNIX socket.
+"""pyserial's port for URLs floe://NAME: the console of a detached VM over its UNIX socket; floe:///PATH is
+a socket by its path.
 
 pyserial finds this module by its name (`serial.protocol_handler_packages`). Beside what pyserial's own socket:// has:
 `fd` for select(), an `in_waiting` that tells the truth, no delay, and reads ahead where single bytes are asked for.
@@ -36,7 +37,8 @@ class Serial(serial.SerialBase):  # type: ignore[misc, unused-ignore]  # pyseria
 
     def open(self) -> None:
         """Connect. Raises what control.endpoints() does, SerialException when the keeper refuses."""
-        where = control.endpoints(str(self.port).partition("://")[2]).unix
+        place = str(self.port).partition("://")[2]
+        where = place if place.startswith("/") else control.endpoints(place).unix
         self._sock = socket.socket(socket.AF_UNIX)
         try:
             self._sock.connect(where)

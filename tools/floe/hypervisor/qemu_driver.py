@@ -39,6 +39,7 @@ class Qemu:
     copies = True
     copies_to_hosts = True
     copy_s = 20.0
+    is_here = True
     relays_forwards = True
 
     def __init__(self) -> None:

@@ -13,6 +13,7 @@ ESCAPE = b"\x1d"  # Ctrl-], as in mpremote and telnet
 ENTER_RAW = b"\r" + RAW  # without mpremote's Ctrl-C: a script beside the REPL goes on
 RAW_BANNER = b"raw REPL; CTRL-B to exit\r\n"  # the prompt comes after it
 RAW_PROMPT = b">"
+PROMPT = b'Type "help()" for more information.\r\n>>> '  # a dev image's, once its script has ended
 
 # To a dev image, whose script may run on beside a REPL that takes Ctrl-C: the same for the script, then the VM's end.
 # The guest does it at Xen's wish too: port/dev/repl.c.

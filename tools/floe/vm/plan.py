@@ -24,8 +24,14 @@ from floe.spec.vmspec import DEFAULT_CHILDREN, VmSpec, parse_memory
 from floe.stream.stamps import SWITCH
 
 
-def plan(app: Path, options: RunOptions, say: Callable[[str], None] = lambda text: None) -> tuple[VmSpec, str]:
+def plan(
+    app: Path,
+    options: RunOptions,
+    say: Callable[[str], None] = lambda text: None,
+    hypervisor: Hypervisor | None = None,
+) -> tuple[VmSpec, str]:
     """What to boot, built if it must be, with ports known to be free; and why not KVM, "" if it is used or not wanted.
+    hypervisor: where it is not one of this machine's that the options name.
 
     Raises what pipeline.build(), signature.verify(), elf.read() and assemble() do, and UsageError."""
     if is_elf(app):
@@ -39,7 +45,7 @@ def plan(app: Path, options: RunOptions, say: Callable[[str], None] = lambda tex
             raise UsageError(
                 f"--variant {options.variant}: {app} is built already", hint="name the app instead of the ELF"
             )
-        spec, why_not_faster = assemble(made, None, options)
+        spec, why_not_faster = assemble(made, None, options, hypervisor=hypervisor)
         return replace(spec, verified=checked.sha256 if checked else ""), why_not_faster
     if options.verify:
         raise UsageError(
@@ -50,18 +56,22 @@ def plan(app: Path, options: RunOptions, say: Callable[[str], None] = lambda tex
     built = pipeline.build(app, profile=profile, variant=options.variant, how=options.how, say=say)
     for warning in built.warnings:
         say(f"warning: {warning}")
-    if built.config.ports and not registry.create(options.hypervisor).forwards_own():
+    if built.config.ports and not (hypervisor or registry.create(options.hypervisor)).forwards_own():
         say(f"port {', '.join(built.config.ports)} is not forwarded: in a dom0 a guest has its own address")
-    return assemble(built.image, built.config, options, say)
+    return assemble(built.image, built.config, options, say, hypervisor)
 
 
 def assemble(
-    made: elf.Image, config: ImageConfig | None, options: RunOptions, say: Callable[[str], None] = lambda text: None
+    made: elf.Image,
+    config: ImageConfig | None,
+    options: RunOptions,
+    say: Callable[[str], None] = lambda text: None,
+    hypervisor: Hypervisor | None = None,
 ) -> tuple[VmSpec, str]:
     """As plan() for an image that is built; `config` is its image.toml, None for an ELF alone.
 
     Raises what ports.claim(), disks.check_host(), the hypervisor's driver and handover do, and UsageError."""
-    hypervisor = registry.create(options.hypervisor)
+    hypervisor = hypervisor or registry.create(options.hypervisor)
     hypervisor.check(options)
     memory = parse_memory(options.memory) if options.memory else int(made.content["memory"])
     _check_memory(made, memory)
@@ -75,7 +85,8 @@ def assemble(
     env_files = handover.parse_env_files(options.env_files)
     asked_env = dict(map(_variable, options.env))
     accel, why_not_faster = hypervisor.choose_accel(options.accel)
-    disks.check_host(own_disks)
+    if hypervisor.is_here:
+        disks.check_host(own_disks)
     own = [f for text in (config.ports if config else ()) for f in ports.parse_forwards(text)]
     children = _children(made, options.children, hypervisor, spread=any(f.spread for f in (*forwards, *own)))
     spec = VmSpec(
@@ -86,7 +97,7 @@ def assemble(
         hypervisor=options.hypervisor,
         name=str(made.content["name"]),
         cards=hypervisor.with_macs(cards, own_uuid),
-        forwards=ports.claim(_spread(made, forwards, asked, children, hypervisor), through=hypervisor.relays_forwards),
+        forwards=_claimed(_spread(made, forwards, asked, children, hypervisor), hypervisor),
         disks=own_disks,
         env=_environment(config.env if config else {}, env_files, asked_env),
         asked=tuple(asked_env.items()),
@@ -234,6 +245,11 @@ def _spread(
                 why = f"not under {hypervisor.label}, where each port is one VM's"
             raise UsageError(f"{forward.option()}: {why}", hint=replace(forward, spread=False).option())
     return [replace(forward, spread=False) for forward in forwards]
+
+
+def _claimed(forwards: Sequence[ports.Forward], hypervisor: Hypervisor) -> tuple[ports.Forward, ...]:
+    """With ports of this machine that are free, where they are this machine's."""
+    return ports.claim(forwards, through=hypervisor.relays_forwards) if hypervisor.is_here else tuple(forwards)
 
 
 def _environment(

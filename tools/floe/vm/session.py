@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 from floe import errors
 from floe.errors import EXIT_FLOE, EXIT_INTERRUPTED, EXIT_OUT_OF_MEMORY, EXIT_PANIC, EXIT_TIMED_OUT
-from floe.stream.keys import ESCAPE, INPUT_END, INTERRUPT
+from floe.stream.keys import ESCAPE, INPUT_END, INTERRUPT, PROMPT
 from floe.stream.rawmode import RawMode
 from floe.stream.stamps import SWITCH, BootTimes, StampFilter
 from floe.stream.streams import Ended, Input, Output, RawTerminal, is_foreground_terminal
@@ -22,7 +22,6 @@ from floe.vm.outcome import Outcome
 from floe.vm.vm import STOP_GRACE_S, Vm
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
-_PROMPT = b'Type "help()" for more information.\r\n>>> '  # a dev image's, once its script has ended
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -148,11 +147,11 @@ class Session:
         self._outputs[0].put(shown if self._raw is None else self._raw.said(shown))
         if self._interactive:
             self._tail += data
-            if _PROMPT in self._tail:
+            if PROMPT in self._tail:
                 self._prompted = True
                 self._send_input_end()
                 self._tail = b""
-            self._tail = self._tail[-len(_PROMPT) :]
+            self._tail = self._tail[-len(PROMPT) :]
 
     def _input_ended(self) -> None:
         self._input_over = True

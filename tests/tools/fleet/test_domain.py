@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: MIT
+"""tools/floe/fleet/domain.py: a host's domains, as libvirt's own schema has them. test_vms.py starts some."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from floe.errors import UsageError
+from floe.fleet import domain
+from floe.fleet.mark import Mark
+from floe.spec.network import Card
+from floe.spec.ports import Forward
+from floe.spec.vmspec import VmSpec
+
+UUID = "0c2e7a34-27b1-4b5c-9d10-000000000001"
+MARK = Mark(app='a "<b>" & c.py', profile="sealed", image="0" * 64, memory=32 << 20)
+FILES = domain.Files.of("/pool of ours", UUID, "/pool of ours/x.elf", (("env/0", "/pool of ours/handed"),))
+
+
+def hosted(**values: object) -> str:
+    spec = VmSpec(Path("x.elf"), name="x", uuid=UUID, asked=(("A", "b"),), args=("a & b",), **values)  # type: ignore[arg-type]
+    return domain.hosted(spec, FILES, MARK, "name of ours")
+
+
+def qemus(text: str) -> list[str]:
+    return [word.get("value", "") for word in ElementTree.fromstring(text).iter(f"{{{domain.QEMU}}}arg")]
+
+
+@pytest.mark.parametrize("machine", ["microvm", "q35"])
+@pytest.mark.parametrize("accel", ["kvm", "tcg"])
+def test_the_schema_takes_it(machine: str, accel: str, tmp_path: Path) -> None:
+    if shutil.which("virt-xml-validate") is None or shutil.which("xmllint") is None:
+        pytest.skip("SKIP: virt-xml-validate, which reads it, is not installed")
+    cards = (Card("bridge", "br0", mac="02:00:00:00:00:01"), Card())
+    file = tmp_path / "domain.xml"
+    file.write_text(hosted(machine=machine, accel=accel, cards=cards, forwards=(Forward("0.0.0.0", 8080, 80),)))
+    done = subprocess.run(
+        ["virt-xml-validate", str(file), "domain"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_ports_are_the_first_user_card_s() -> None:
+    words = qemus(hosted(cards=(Card(), Card()), forwards=(Forward("127.0.0.1", 8080, 80),)))
+    first, second = (word for word in words if word.startswith("user,"))
+    assert "hostfwd=tcp:127.0.0.1:8080-10.0.2.15:80" in first and "hostfwd" not in second
+    assert [w for w in words if w.startswith("virtio-net")] == [
+        "virtio-net-device,netdev=net0",
+        "virtio-net-device,netdev=net1",
+    ]
+
+
+def test_what_is_asked_for_stands_on_no_command_line() -> None:
+    text = hosted()
+    assert "A=b" not in text and "env.A" not in text
+    assert '<entry name="opt/floe/env/0" file="/pool of ours/handed" />' in text
+    assert ElementTree.fromstring(text).findtext("os/cmdline", "").endswith("floe.env=1 -- a%20&%20b")
+
+
+@pytest.mark.parametrize(("values", "message"), [
+    ({"cards": (Card(), Card("bridge", "br0", mac="02:00:00:00:00:01"))}, "--net user comes before a bridge"),
+    ({"forwards": (Forward("::1", 8080, 80),)}, r"-p \[::1\]:8080:80: .* IPv4 alone"),
+    ({"forwards": (Forward("127.0.0.1", 0, 80),)}, "-p 0:80: which port is free"),
+])  # fmt: skip
+def test_what_cannot_be_had_there(values: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        hosted(**values)

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: MIT
+"""A VM's console on a host: what it said, from the file there, and a line to it, by libvirt's stream.
+
+The file has all that was said, however slowly somebody reads; the line is for who types, and for the REPL."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from floe.errors import FloeError
+from floe.fleet import domain
+from floe.fleet.binding import binding
+from floe.fleet.connection import Host
+from floe.fleet.store import Store
+from floe.fleet.vms import There, Vms
+
+_BLOCK = 1 << 16
+_OLDER = 9  # files that virtlogd may keep beside the one it writes
+_IN_USE = 55  # VIR_ERR_OPERATION_INVALID: another has the console
+_OPEN_S = 10.0
+_SEND_S = 30.0
+FOLLOW_S = 0.25  # how often what a VM says is looked for
+
+
+class Log:
+    """A file that virtlogd writes, and renames to NAME.0 when it is full: what is new in it, call by call."""
+
+    def __init__(self, store: Store, name: str) -> None:
+        self._store = store
+        self._name = name
+        self._offset = 0
+        self._begun = False
+
+    def news(self, connection: Any) -> bytes:
+        """What came since the last call; at the first one all that is kept."""
+        if not self._begun:
+            self._begun = True
+            older = [n for n in self._store.names(connection) if n.startswith(f"{self._name}.")]
+            first = b"".join(self._store.read(connection, name) for name in _by_age(older))
+            return first + self._rest(connection)
+        size = self._store.size(connection, self._name)
+        if size == self._offset:
+            return b""
+        if size > self._offset:
+            return self._rest(connection)
+        self._store.names(connection)  # looks at the files: it was renamed
+        last = self._store.read(connection, f"{self._name}.0", self._offset)
+        self._offset = 0
+        return last + self._rest(connection)
+
+    def _rest(self, connection: Any) -> bytes:
+        data = self._store.read(connection, self._name, self._offset)
+        self._offset += len(data)
+        return data
+
+
+def _by_age(names: list[str]) -> list[str]:
+    numbered = [(name.rpartition(".")[2], name) for name in names]
+    return [name for number, name in sorted(numbered, key=lambda n: -int(n[0]) if n[0].isdecimal() else 0)
+            if number.isdecimal() and int(number) <= _OLDER]  # fmt: skip
+
+
+class Line:
+    """A VM's console, for as long as it is open. One client at a time has it. What the VM says must be taken, or QEMU
+    drops what there is no more room for."""
+
+    def __init__(self, vms: Vms, vm: There, said: Callable[[bytes], object]) -> None:
+        """said: is called by another thread with what comes, and with b"" at the end. Raises FloeError where another
+        has the console; HostError."""
+        self._host: Host = vms.host
+        self._stream: Any = vms.on(vm.name, _opened, deadline_s=_OPEN_S)
+        self._said = said
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def send(self, data: bytes) -> None:
+        """Type. Raises HostError."""
+        self._host.ask(lambda connection: send_all(self._stream, data), deadline_s=_SEND_S)
+
+    def close(self) -> None:
+        """Hang up; what was typed arrives."""
+        with contextlib.suppress(FloeError):  # the host is gone, or the VM has ended
+            self._host.ask(lambda connection: _finish(self._stream), deadline_s=_OPEN_S)
+
+    def _listen(self) -> None:
+        with contextlib.suppress(binding().libvirtError, OSError):
+            while data := self._stream.recv(_BLOCK):
+                self._said(data)
+        with contextlib.suppress(OSError):
+            self._said(b"")
+
+
+class Door:
+    """A UNIX socket of this machine's at which one client finds a VM's console."""
+
+    def __init__(self, vms: Vms, vm: There, path: Path) -> None:
+        """Raises FloeError where another has the console; HostError, OSError."""
+        self.path = path
+        self._near, self._far = socket.socketpair()
+        self._line = Line(vms, vm, self._said)
+        self._listening = socket.socket(socket.AF_UNIX)
+        self._listening.bind(str(path))
+        self._listening.listen(1)
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def close(self) -> None:
+        """Hang up."""
+        for sock in (self._listening, self._near, self._far):
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+        self._line.close()
+
+    def _said(self, data: bytes) -> None:
+        if data:
+            self._far.sendall(data)
+        else:
+            self._far.shutdown(socket.SHUT_WR)
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            client = self._listening.accept()[0]
+            threading.Thread(target=_carry, args=(self._near.recv, client), daemon=True).start()
+            with contextlib.suppress(FloeError):
+                while data := client.recv(_BLOCK):
+                    self._line.send(data)
+
+
+def _carry(read: Callable[[int], bytes], sink: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := read(_BLOCK):
+            sink.sendall(data)
+    with contextlib.suppress(OSError):
+        sink.shutdown(socket.SHUT_WR)
+
+
+def send_all(stream: Any, data: bytes) -> None:
+    """Raises libvirtError."""
+    view = memoryview(data)
+    while view:
+        view = view[stream.send(bytes(view)) :]
+
+
+def _opened(connection: Any, dom: Any, vm: There) -> Any:
+    libvirt = binding()
+    stream = connection.newStream()
+    try:
+        dom.openChannel(domain.CHANNEL, stream, 0)
+    except libvirt.libvirtError as e:
+        if not vm.alive:
+            raise FloeError(f"{vm.name} has ended", hint=f"floe logs --host {vm.host} {vm.name}") from None
+        if "ctive console session" in str(e):
+            raise FloeError(
+                f"{vm.name} is in use by another client", hint="one client at a time: end that one"
+            ) from None
+        raise
+    return stream
+
+
+def _finish(stream: Any) -> None:
+    with contextlib.suppress(binding().libvirtError):
+        stream.finish()

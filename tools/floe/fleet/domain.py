@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: MIT
+"""A VM as a domain of libvirt's (libvirt.org/formatdomain.html) with an image as its kernel: one to be looked at
+(`floe export`), and one of a host's, whose output and exit code go to files there.
+
+On a host it is a microvm, as here, unless a q35 is asked for. The guest writes its exit code to isa-debugcon's port,
+by which the byte gets into a file: isa-debug-exit would end QEMU with a status that nobody there keeps. What the guest
+says goes to files by virtlogd, which bounds them.
+
+The console is a channel of libvirt's with a UNIX socket, behind which QEMU has a virtconsole, by `<qemu:override>`: of
+a virtserialport, which libvirt takes, QEMU drops all that is said while nobody reads; of libvirt's own console, a pty,
+it drops what does not fit into some KiB, from the log too. A user network's ports have no element in libvirt 9.0's XML,
+and go by `<qemu:commandline>`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from xml.etree import ElementTree
+
+from floe.errors import UsageError
+from floe.fleet.mark import Mark
+from floe.qemu import words
+from floe.spec.guestline import guest_command_line
+from floe.spec.network import Card
+from floe.spec.vmspec import VmSpec
+
+NETWORK = "default"  # libvirt's own, with DHCP
+CARDS: tuple[str, ...] = ("user", "bridge")  # kinds that a host can have
+CONSOLE, SERIAL, EXIT, SOCKET = ".console", ".serial", ".exit", ".sock"  # of files, behind a VM's UUID
+QEMU = "http://libvirt.org/schemas/domain/qemu/1.0"
+CHANNEL = "floe.console"
+_ALIAS = "ua-floe-console"  # libvirt takes names of others that begin so
+_EXIT_PORT = "0xf4"
+_EXIT_READS = "isa-debugcon.readback=255"  # as where nothing is: hal/power.c waits behind what is
+_PREFIX = "opt/floe/"  # of names in fw_cfg: port/hal/fwcfg.c
+
+
+@dataclass(frozen=True)
+class Files:
+    """Paths on the host: the image, what the guest says, and what it is handed, by name."""
+
+    image: str
+    console: str
+    serial: str
+    exit: str
+    socket: str  # the console's
+    blobs: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def of(cls, folder: str, own: str, image: str, blobs: tuple[tuple[str, str], ...] = ()) -> Files:
+        """Those of a VM in a folder; own: its UUID."""
+        console, serial, ended, sock = (f"{folder}/{own}{ending}" for ending in (CONSOLE, SERIAL, EXIT, SOCKET))
+        return cls(image, console, serial, ended, sock, blobs)
+
+
+def exported(spec: VmSpec, *, networked: bool) -> str:
+    """The XML of a q35, with a card on libvirt's own network where it is networked. Raises UsageError."""
+    root, devices = _machine(spec, "q35", str(spec.elf), (Card("bridge", NETWORK),) if networked else (), "restart")
+    if networked:
+        card = _add(devices, "interface", type="network")
+        _add(card, "source", network=NETWORK)
+        _add(card, "model", type="virtio")
+    _add(devices, "serial", type="pty")
+    _common(devices, "")
+    return _text_of(root)
+
+
+def hosted(spec: VmSpec, files: Files, mark: Mark, name: str) -> str:
+    """The XML of a host's domain; spec.uuid is its UUID. Raises UsageError for what cannot be had there."""
+    _check(spec)
+    # A panic ends with a reset, too, and would be the next start for ever.
+    root, devices = _machine(spec, spec.machine, files.image, spec.cards, "destroy")
+    root.set("xmlns:qemu", QEMU)
+    _text(root, "uuid", spec.uuid)
+    next(root.iter("name")).text = name
+    root.append(mark.element())
+    if files.blobs:
+        handed = _add(root, "sysinfo", type="fwcfg")
+        for blob, path in files.blobs:
+            _add(handed, "entry", name=_PREFIX + blob, file=path)
+    address = "virtio-mmio" if spec.machine == "microvm" else ""
+    _add(_add(devices, "serial", type="file"), "source", path=files.serial, append="on")
+    ending = _add(devices, "serial", type="file")
+    _add(ending, "source", path=files.exit, append="on")
+    _add(_add(ending, "target", type="isa-debug"), "model", name="isa-debugcon")
+    _add(ending, "address", type="isa", iobase=_EXIT_PORT)
+    console = _add(devices, "channel", type="unix")
+    _add(console, "source", mode="bind", path=files.socket)
+    _add(console, "target", type="virtio", name=CHANNEL)
+    _add(console, "alias", name=_ALIAS)
+    _add(console, "log", file=files.console, append="on")
+    _on(_add(devices, "controller", type="virtio-serial"), address)
+    _common(devices, address)
+    for card in spec.cards:
+        if card.kind == "bridge":
+            bridged = _add(devices, "interface", type="bridge")
+            _add(bridged, "mac", address=card.mac)
+            _add(bridged, "source", bridge=card.name)
+            _add(bridged, "model", type="virtio")
+            _on(bridged, address)
+    override = _add(_add(_add(root, "qemu:override"), "qemu:device", alias=_ALIAS), "qemu:frontend")
+    _add(override, "qemu:property", name="driver", type="string", value="virtconsole")
+    line = _add(root, "qemu:commandline")
+    for word in ["-global", _EXIT_READS, *_user_cards(spec)]:
+        _add(line, "qemu:arg", value=word)
+    return _text_of(root)
+
+
+def _machine(
+    spec: VmSpec, machine: str, image: str, cards: Sequence[Card], on_reboot: str
+) -> tuple[ElementTree.Element, ElementTree.Element]:
+    """What each has: the domain, and its devices, of which there is none yet."""
+    root = ElementTree.Element("domain", type=spec.accel if spec.accel == "kvm" else "qemu")
+    _text(root, "name", spec.name)
+    _text(root, "memory", str(spec.memory >> 10), unit="KiB")
+    _text(root, "vcpu", "1")
+    system = _add(root, "os")
+    _text(system, "type", "hvm", arch="x86_64", machine=machine)
+    _text(system, "kernel", image)
+    _text(system, "cmdline", guest_command_line(spec, cards))
+    _add(_add(root, "features"), "acpi")
+    if spec.accel == "kvm":
+        cpu = _add(root, "cpu", mode="host-passthrough")
+        _add(cpu, "feature", policy="disable", name="arch-capabilities")
+    else:
+        _add(root, "cpu", mode="maximum")
+    _text(root, "on_poweroff", "destroy")
+    _text(root, "on_reboot", on_reboot)
+    _text(root, "on_crash", "destroy")
+    return root, _add(root, "devices")
+
+
+def _common(devices: ElementTree.Element, address: str) -> None:
+    _add(devices, "controller", type="usb", model="none")
+    _add(devices, "memballoon", model="none")
+    source = _add(devices, "rng", model="virtio")
+    _text(source, "backend", "/dev/urandom", model="random")
+    _on(source, address)
+
+
+def _user_cards(spec: VmSpec) -> list[str]:
+    """QEMU's words for the cards that libvirt 9.0 forwards no ports to."""
+    argv: list[str] = []
+    forwards = spec.forwards
+    for index, card in enumerate(spec.cards):
+        if card.kind != "user":
+            continue
+        device = "virtio-net-device" if spec.machine == "microvm" else "virtio-net-pci,disable-legacy=on,romfile="
+        argv += ["-netdev", words.netdev(card, index, forwards, vhost=False)]
+        argv += ["-device", f"{device},netdev=net{index}" + (f",mac={card.mac}" if card.mac else "")]
+        forwards = ()
+    return argv
+
+
+def _check(spec: VmSpec) -> None:
+    """Raises UsageError."""
+    kinds = [card.kind for card in spec.cards]
+    if "bridge" in kinds and "user" in kinds[: len(kinds) - 1 - kinds[::-1].index("bridge")]:
+        raise UsageError(
+            "--net user comes before a bridge: on another host user cards come last", hint="--net user last"
+        )
+    for forward in spec.forwards:
+        if not forward.host_port:
+            problem = "which port is free on another host is not known here"
+            raise UsageError(f"{forward.option()}: {problem}", hint=f"-p PORT:{forward.guest_place()}")
+        if forward.is_ip6:
+            raise UsageError(f"{forward.option()}: QEMU's own network on another host forwards IPv4 alone")
+
+
+def _add(parent: ElementTree.Element, tag: str, **attributes: str) -> ElementTree.Element:
+    return ElementTree.SubElement(parent, tag, attributes)
+
+
+def _on(device: ElementTree.Element, address: str) -> None:
+    if address:
+        _add(device, "address", type=address)
+
+
+def _text(parent: ElementTree.Element, tag: str, content: str, **attributes: str) -> None:
+    ElementTree.SubElement(parent, tag, attributes).text = content
+
+
+def _text_of(root: ElementTree.Element) -> str:
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, encoding="unicode") + "\n"

@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: MIT
+"""Files on a host, in a storage pool of libvirt's: images, what VMs are handed, what they say.
+
+An image has its digest as its name, and is there once for all VMs. It is whole when the empty file beside it says so,
+which is made last, once the host has given back what it was sent: half an upload has none, and the next one replaces
+it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+from xml.etree import ElementTree
+
+from floe.errors import HostError, NotFound
+from floe.fleet.binding import binding
+from floe.fleet.connection import Host
+
+POOL = "floe"
+_SYSTEM = "/var/lib/libvirt/floe"
+_BLOCK = 1 << 18
+_PATIENCE_S = 60.0  # for another client, which is just bringing the same image
+_LOOK_S = 0.2
+BRING_S = 120.0  # what it may take to bring an image there
+ASK_S = 30.0
+
+# virErrorNumber
+NO_POOL, NO_VOLUME = 49, 50
+EXISTS = (9, 90)  # VIR_ERR_OPERATION_FAILED, VIR_ERR_STORAGE_VOL_EXIST
+IMAGE, WHOLE = ".elf", ".whole"
+
+
+class Store:
+    """The pool of one host. Its methods take the connection that Host.ask() lends, but for bring()."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._folder = ""
+
+    def bring(self, content: bytes) -> tuple[str, str]:
+        """An image's path there and its digest; it is sent only where it is not. Raises HostError."""
+        digest = hashlib.sha256(content).hexdigest()
+        return self._host.ask(lambda c: self._bring(c, digest, content), deadline_s=BRING_S), digest
+
+    def folder(self, connection: Any) -> str:
+        """Where the pool's files lie; it is made where there is none."""
+        if not self._folder:
+            self._folder = _folder_of(self._pool(connection))
+        return self._folder
+
+    def write(self, connection: Any, name: str, content: bytes, mode: str = "0600") -> str:
+        """A new file's path."""
+        volume = self._create(connection, name, len(content), mode)
+        if content:
+            _upload(connection, volume, content)
+        return str(volume.path())
+
+    def read(self, connection: Any, name: str, offset: int = 0, limit: int = 0) -> bytes:
+        """A file from there on; b"" where there is none. limit: so many bytes at most, 0: all."""
+        try:
+            volume = self._pool(connection).storageVolLookupByName(name)
+        except binding().libvirtError as e:
+            if e.get_error_code() == NO_VOLUME:
+                return b""
+            raise
+        return _download(connection, volume, offset, limit)
+
+    def size(self, connection: Any, name: str) -> int:
+        """How many bytes a file has now; 0 where there is none."""
+        libvirt = binding()
+        try:
+            volume = self._pool(connection).storageVolLookupByName(name)
+            return int(volume.infoFlags(libvirt.VIR_STORAGE_VOL_GET_PHYSICAL)[2])
+        except libvirt.libvirtError as e:
+            if e.get_error_code() == NO_VOLUME:
+                return 0
+            raise
+
+    def names(self, connection: Any) -> list[str]:
+        """All files, looked at anew."""
+        pool = self._pool(connection)
+        pool.refresh()
+        return sorted(pool.listVolumes())
+
+    def forget(self, connection: Any, names: Iterable[str]) -> None:
+        """Remove files, as far as they are there."""
+        pool = self._pool(connection)
+        for name in names:
+            try:
+                pool.storageVolLookupByName(name).delete()
+            except binding().libvirtError as e:
+                if e.get_error_code() != NO_VOLUME:
+                    raise
+
+    # ---- steps --------------------------------------------------------------------------------------
+
+    def _pool(self, connection: Any) -> Any:
+        libvirt = binding()
+        try:
+            pool = connection.storagePoolLookupByName(POOL)
+        except libvirt.libvirtError as e:
+            if e.get_error_code() != NO_POOL:
+                raise
+            pool = self._new_pool(connection)
+        if not pool.isActive():
+            pool.create()
+        return pool
+
+    def _new_pool(self, connection: Any) -> Any:
+        libvirt = binding()
+        root = ElementTree.Element("pool", type="dir")
+        ElementTree.SubElement(root, "name").text = POOL
+        target = ElementTree.SubElement(root, "target")
+        ElementTree.SubElement(target, "path").text = self._place()
+        ElementTree.SubElement(ElementTree.SubElement(target, "permissions"), "mode").text = "0711"
+        try:
+            pool = connection.storagePoolDefineXML(ElementTree.tostring(root, encoding="unicode"))
+            pool.build()
+            pool.setAutostart(True)
+        except libvirt.libvirtError:
+            end = time.monotonic() + _PATIENCE_S / 10
+            while time.monotonic() < end:  # another client makes it just now
+                try:
+                    found = connection.storagePoolLookupByName(POOL)
+                except libvirt.libvirtError:
+                    break
+                if found.isActive():
+                    return found
+                wait()
+            raise
+        return pool
+
+    def _place(self) -> str:
+        place = self._host.place
+        if place.instance == "system":
+            return _SYSTEM
+        if place.ssh is not None:
+            hint = f"there: virsh -c {place.uri} pool-define-as {POOL} dir --target /a/folder/of/yours"
+            raise NotFound(f"{place.name} has no storage pool {POOL}", hint=hint)
+        base = os.environ.get("XDG_DATA_HOME", "")
+        return os.path.join(base if os.path.isabs(base) else os.path.expanduser("~/.local/share"), "floe", "libvirt")
+
+    def _create(self, connection: Any, name: str, size: int, mode: str) -> Any:
+        root = ElementTree.Element("volume", type="file")
+        ElementTree.SubElement(root, "name").text = name
+        ElementTree.SubElement(root, "capacity", unit="bytes").text = str(size)
+        ElementTree.SubElement(root, "allocation", unit="bytes").text = "0"
+        target = ElementTree.SubElement(root, "target")
+        ElementTree.SubElement(target, "format", type="raw")
+        ElementTree.SubElement(ElementTree.SubElement(target, "permissions"), "mode").text = mode
+        return self._pool(connection).createXML(ElementTree.tostring(root, encoding="unicode"), 0)
+
+    def _bring(self, connection: Any, digest: str, content: bytes) -> str:
+        libvirt = binding()
+        pool = self._pool(connection)
+        name = digest + IMAGE
+        end = time.monotonic() + _PATIENCE_S
+        while not _has(pool, digest + WHOLE):
+            try:
+                volume = self._create(connection, name, len(content), "0644")
+            except libvirt.libvirtError as e:
+                if e.get_error_code() not in EXISTS or not _exists(pool, name):
+                    raise
+                # Half of an upload that was cut off, or one that goes on: libvirt does not delete what is written to.
+                if not _deleted(pool, name) and time.monotonic() > end:
+                    raise
+                wait()
+                continue
+            try:
+                _upload(connection, volume, content)
+                if hashlib.sha256(_download(connection, volume, 0, 0)).hexdigest() != digest:
+                    raise HostError(f"{self._host.name} gave back another image than it was sent", hint="again")
+                self._create(connection, digest + WHOLE, 0, "0644")
+            except BaseException:
+                _deleted(pool, name)
+                raise
+        return f"{self.folder(connection)}/{name}"
+
+
+def _folder_of(pool: Any) -> str:
+    return ElementTree.fromstring(pool.XMLDesc(0)).findtext("target/path") or _SYSTEM
+
+
+def _has(pool: Any, name: str) -> bool:
+    try:
+        pool.storageVolLookupByName(name)
+    except binding().libvirtError as e:
+        if e.get_error_code() != NO_VOLUME:
+            raise
+        return False
+    return True
+
+
+def _exists(pool: Any, name: str) -> bool:
+    """Also where libvirt has not seen the file yet."""
+    if not _has(pool, name):
+        pool.refresh()
+    return _has(pool, name)
+
+
+def _deleted(pool: Any, name: str) -> bool:
+    try:
+        pool.storageVolLookupByName(name).delete()
+    except binding().libvirtError as e:
+        return bool(e.get_error_code() == NO_VOLUME)
+    return True
+
+
+def _upload(connection: Any, volume: Any, content: bytes) -> None:
+    stream = connection.newStream()
+    try:
+        volume.upload(stream, 0, len(content))
+        view = memoryview(content)
+        while view:
+            sent = stream.send(bytes(view[:_BLOCK]))
+            view = view[sent:]
+        stream.finish()
+    except BaseException:
+        _abort(stream)
+        raise
+
+
+def _download(connection: Any, volume: Any, offset: int, limit: int) -> bytes:
+    stream = connection.newStream()
+    parts: list[bytes] = []
+    try:
+        volume.download(stream, offset, limit)
+        while piece := stream.recv(_BLOCK):
+            parts.append(piece)
+        stream.finish()
+    except BaseException:
+        _abort(stream)
+        raise
+    return b"".join(parts)
+
+
+def _abort(stream: Any) -> None:
+    try:
+        stream.abort()
+    except binding().libvirtError:
+        return  # it has ended by itself
+
+
+def settle() -> None:
+    """What QEMU wrote last goes through virtlogd, which may still have it."""
+    wait(_LOOK_S / 2)
+
+
+def wait(seconds: float = _LOOK_S) -> None:
+    threading.Event().wait(seconds)
+
+
+def read_when(read: Callable[[], bytes], seconds: float) -> bytes:
+    """What a file has once there is something in it, or b"" after so long."""
+    end = time.monotonic() + seconds
+    while not (content := read()) and time.monotonic() < end:
+        wait(_LOOK_S / 10)
+    return content
