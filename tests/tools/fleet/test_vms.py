@@ -4,8 +4,10 @@ where there is any and without; what others have there stays as it is, and what 
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -123,6 +125,7 @@ def test_half_an_upload_is_not_booted(floe: Hosted, loop: Path) -> None:
         path, digest = vms.store.bring(loop.read_bytes())
         host.ask(lambda c: vms.store.forget(c, [f"{digest}.whole"]))
         floe.hosts.run(WEST, "truncate", "--size", "1000", path)
+        floe.hosts.run(WEST, "touch", "--date", "1 minute ago", path)
         assert vms.store.bring(loop.read_bytes()) == (path, digest)
         assert floe.hosts.run(WEST, "sha256sum", path).split()[0] == digest
         began = time.monotonic()
@@ -175,3 +178,12 @@ def test_a_full_disk(
 def test_no_option_is_ignored(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run(["run", "--host", EAST, *words, "x.py"]) == 125
     assert capsys.readouterr().err.startswith(f"floe: {message}")
+
+
+def test_two_bring_one_image_at_once(floe: Hosted, tmp_path: Path) -> None:
+    content = os.urandom(3 << 20)
+    with connection.open(WEST) as one, connection.open(WEST) as two, ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda host: Vms(host).store.bring(content), (one, two)))
+    assert found[0] == found[1]
+    assert floe.hosts.run(WEST, "sha256sum", found[0][0]).split()[0] == found[0][1]
+    assert [name for name in floe.files(WEST) if name.endswith(".now")] == []

@@ -12,6 +12,7 @@ import hashlib
 import os
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterable
 from typing import Any
 from xml.etree import ElementTree
@@ -31,7 +32,9 @@ ASK_S = 30.0
 # virErrorNumber
 NO_POOL, NO_VOLUME = 49, 50
 EXISTS = (9, 90)  # VIR_ERR_OPERATION_FAILED, VIR_ERR_STORAGE_VOL_EXIST
-IMAGE, WHOLE = ".elf", ".whole"
+IMAGE, WHOLE, NOW = ".elf", ".whole", ".now"
+ABANDONED_S = 10.0  # what was not written to for so long, and not finished, is nobody's any more
+_REFRESHES = 50
 
 
 class Store:
@@ -82,8 +85,20 @@ class Store:
 
     def names(self, connection: Any) -> list[str]:
         """All files, looked at anew."""
+        libvirt = binding()
         pool = self._pool(connection)
-        pool.refresh()
+        for left in reversed(range(_REFRESHES)):
+            try:
+                pool.refresh()
+                break
+            except libvirt.libvirtError as e:  # not while a file is made
+                if (
+                    e.get_error_code() != libvirt.VIR_ERR_INTERNAL_ERROR
+                    or "asynchronous jobs" not in str(e)
+                    or not left
+                ):
+                    raise
+                wait()
         return sorted(pool.listVolumes())
 
     def forget(self, connection: Any, names: Iterable[str]) -> None:
@@ -163,12 +178,12 @@ class Store:
             try:
                 volume = self._create(connection, name, len(content), "0644")
             except libvirt.libvirtError as e:
-                if e.get_error_code() not in EXISTS or not _exists(pool, name):
+                if e.get_error_code() not in EXISTS or time.monotonic() > end:
                     raise
-                # Half of an upload that was cut off, or one that goes on: libvirt does not delete what is written to.
-                if not _deleted(pool, name) and time.monotonic() > end:
-                    raise
-                wait()
+                if self._is_abandoned(connection, name):
+                    _deleted(pool, name)  # not where it is written to: libvirt refuses
+                else:
+                    wait()
                 continue
             try:
                 _upload(connection, volume, content)
@@ -179,6 +194,21 @@ class Store:
                 _deleted(pool, name)
                 raise
         return f"{self.folder(connection)}/{name}"
+
+    def _is_abandoned(self, connection: Any, name: str) -> bool:
+        """Whether half an upload is nobody's any more: it was not written to for a while, by the host's own clock."""
+        if not _has(self._pool(connection), name):
+            self.names(connection)  # a file that libvirt has not seen yet
+        pool, now = self._pool(connection), f"{uuid.uuid4()}{NOW}"
+        try:
+            clock = _written_at(self._create(connection, now, 0, "0600"))
+            return clock - _written_at(pool.storageVolLookupByName(name)) > ABANDONED_S
+        except binding().libvirtError as e:
+            if e.get_error_code() != NO_VOLUME:
+                raise
+            return False  # it has just been removed
+        finally:
+            _deleted(pool, now)
 
 
 def _folder_of(pool: Any) -> str:
@@ -195,11 +225,8 @@ def _has(pool: Any, name: str) -> bool:
     return True
 
 
-def _exists(pool: Any, name: str) -> bool:
-    """Also where libvirt has not seen the file yet."""
-    if not _has(pool, name):
-        pool.refresh()
-    return _has(pool, name)
+def _written_at(volume: Any) -> float:
+    return float(ElementTree.fromstring(volume.XMLDesc()).findtext("target/timestamps/mtime") or 0)
 
 
 def _deleted(pool: Any, name: str) -> bool:

@@ -135,8 +135,6 @@ class Vms:
         if order.name is not None:
             self._check_free(order.name)
         spec = order.spec
-        line = guest_command_line(spec).encode()
-        handed = {blob.name: blob.content for blob in order.blobs} | {"line": line}
 
         def begin(connection: Any) -> There:
             own = order.name or _free(connection, spec.name)
@@ -153,7 +151,7 @@ class Vms:
             told = structs.replace(
                 order.mark,
                 image=digest,
-                environment=mark.digest_of(spec.uuid, handed),
+                environment=environment_of(spec, order.blobs),
                 memory=spec.memory,
                 created=time.time(),
             )
@@ -344,6 +342,12 @@ class Vms:
     def _forget_files(self, connection: Any, own: str) -> None:
         names = self.store.names(connection)
         self.store.forget(connection, (name for name in names if name.startswith(f"{own}.")))
+
+
+def environment_of(spec: VmSpec, blobs: Sequence[Blob]) -> str:
+    """Mark.environment of a VM that is started so: the same for the same variables, secrets and arguments."""
+    handed = {blob.name: blob.content for blob in blobs} | {"line": guest_command_line(spec).encode()}
+    return mark.digest_of(spec.uuid, handed)
 
 
 def _state(libvirt: Any, state: int, reason: int) -> str:
