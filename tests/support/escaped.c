@@ -67,6 +67,91 @@ static int capability(int number) {
     return data[number / 32].permitted >> number % 32 & 1 ? 0 : EPERM;
 }
 
+static struct sockaddr_in loopback(const char *port) {
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((unsigned short)atoi(port))};
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    return to;
+}
+
+static int message(int sock, const char *port, int flags) {
+    struct sockaddr_in to = loopback(port);
+    struct iovec data = {.iov_base = "x", .iov_len = 1};
+    struct msghdr header = {.msg_name = &to, .msg_namelen = sizeof(to), .msg_iov = &data, .msg_iovlen = 1};
+    return error_of(sendmsg(sock, &header, flags));
+}
+
+static int messages(int sock, const char *port) {
+    struct sockaddr_in to = loopback(port);
+    struct iovec data = {.iov_base = "x", .iov_len = 1};
+    struct mmsghdr one = {.msg_hdr = {.msg_name = &to, .msg_namelen = sizeof(to), .msg_iov = &data, .msg_iovlen = 1}};
+    return error_of(sendmmsg(sock, &one, 1, 0));
+}
+
+// A socket by another number, which a filter that judges numbers would have to see.
+static int renumbered(int sock, const char *how) {
+    if (strcmp(how, "dup") == 0) {
+        return error_of(dup(sock));
+    }
+    if (strcmp(how, "dup2") == 0) {
+        return error_of(dup2(sock, 9));
+    }
+    if (strcmp(how, "dup3") == 0) {
+        return error_of(dup3(sock, 9, O_CLOEXEC));
+    }
+    if (strcmp(how, "dupfd") == 0) {
+        return error_of(fcntl(sock, F_DUPFD, 5));
+    }
+    if (strcmp(how, "dupfd_cloexec") == 0) {
+        return error_of(fcntl(sock, F_DUPFD_CLOEXEC, 5));
+    }
+    if (strcmp(how, "getfd") == 0) {
+        return error_of(syscall(SYS_pidfd_getfd, (int)syscall(SYS_pidfd_open, getpid(), 0), sock, 0));
+    }
+    int ends[2];
+    return error_of(socketpair(AF_UNIX, SOCK_DGRAM, 0, ends));
+}
+
+static int tcp6(const char *port) {
+    struct sockaddr_in6 to = {.sin6_family = AF_INET6, .sin6_port = htons((unsigned short)atoi(port))};
+    to.sin6_addr = in6addr_loopback;
+    return error_of(connect(socket(AF_INET6, SOCK_STREAM, 0), (struct sockaddr *)&to, sizeof(to)));
+}
+
+// An address of IPv4 in IPv6's clothes.
+static int mapped(const char *port) {
+    struct sockaddr_in6 to = {.sin6_family = AF_INET6, .sin6_port = htons((unsigned short)atoi(port))};
+    inet_pton(AF_INET6, "::ffff:127.0.0.1", &to.sin6_addr);
+    return error_of(connect(socket(AF_INET6, SOCK_STREAM, 0), (struct sockaddr *)&to, sizeof(to)));
+}
+
+// What reaches a port of this host by UDP, or without a connect().
+static int sent(const char *verb, const char *what) {
+    struct sockaddr_in to = loopback(what);
+    int udp = socket(AF_INET, SOCK_DGRAM, 0), stream = socket(AF_INET, SOCK_STREAM, 0);
+    if (strcmp(verb, "udp") == 0) {
+        return error_of(sendto(udp, "x", 1, 0, (struct sockaddr *)&to, sizeof(to)));
+    }
+    if (strcmp(verb, "udp_connect") == 0) {
+        return error_of(connect(udp, (struct sockaddr *)&to, sizeof(to)));
+    }
+    if (strcmp(verb, "message") == 0) {
+        return message(udp, what, 0);
+    }
+    if (strcmp(verb, "messages") == 0) {
+        return messages(udp, what);
+    }
+    if (strcmp(verb, "fast") == 0) {
+        return error_of(sendto(stream, "x", 1, MSG_FASTOPEN, (struct sockaddr *)&to, sizeof(to)));
+    }
+    if (strcmp(verb, "fast_message") == 0) {
+        return message(stream, what, MSG_FASTOPEN);
+    }
+    if (strcmp(verb, "renumber") == 0) {
+        return renumbered(udp, what);
+    }
+    return 255;
+}
+
 static int tried(const char *verb, const char *what) {
     if (strcmp(verb, "read") == 0) {
         return opened(what, O_RDONLY);
@@ -113,7 +198,26 @@ static int tried(const char *verb, const char *what) {
     if (strcmp(verb, "capability") == 0) {
         return capability(atoi(what));
     }
-    return 255;
+    if (strcmp(verb, "connect6") == 0) {
+        return tcp6(what);
+    }
+    if (strcmp(verb, "mapped") == 0) {
+        return mapped(what);
+    }
+    if (strcmp(verb, "raw") == 0) {
+        return error_of(socket(AF_INET, SOCK_RAW, atoi(what)));
+    }
+    if (strcmp(verb, "ping") == 0) {
+        return error_of(socket(AF_INET, SOCK_DGRAM, IPPROTO_ICMP));
+    }
+    if (strcmp(verb, "family") == 0) {
+        return error_of(socket(atoi(what), SOCK_DGRAM, 0));
+    }
+    if (strcmp(verb, "ring") == 0) {
+        char parameters[120] = {0};
+        return error_of(syscall(SYS_io_uring_setup, 1, parameters));
+    }
+    return sent(verb, what);
 }
 
 int main(void) {

@@ -49,10 +49,11 @@ class Grant(NamedTuple):
 
 class Confinement(NamedTuple):
     """What a process takes upon itself. ruleset: a descriptor of Landlock's, -1 where there is none. kept: a mask of
-    capabilities."""
+    capabilities. egress: what a guard of its connections is given (floe.egress.guard), "" for none."""
 
     ruleset: int
     kept: int
+    egress: str = ""
 
 
 @functools.cache

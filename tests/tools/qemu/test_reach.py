@@ -75,7 +75,7 @@ def tried(
     with reach.confinement(spec, Wires("", "", ""), str(program)) as limits:
         done = subprocess.run(
             argv, env=environment, capture_output=True, text=True, timeout=60, check=False, user=user,
-            preexec_fn=confined.confining(*limits),
+            preexec_fn=confined.confining(limits.ruleset, limits.kept),
         )  # fmt: skip
     return came_of(done.stdout)
 

@@ -49,6 +49,8 @@ def _app(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path
 @click.option("--net", "cards", multiple=True,
               metavar="KIND[,ip=ADDR/BITS[+N]|dhcp|none][,gw=ADDR][,dns=ADDR][,ip6=ADDR/BITS|none][,mac=MAC]",
               help="Card: user, none, tap:NAME, bridge:NAME, listen:PATH, connect:PATH.  [default: user]")  # fmt: skip
+@click.option("--allow", multiple=True, metavar="HOST:PORT[/udp]|none",
+              help="What the VM may reach, a name or an address, and nothing else.  [default: all]")  # fmt: skip
 @click.option("--disk", "disks", multiple=True, metavar="FILE[:ro][:size=N][:optional]",
               help="A disk, mounted at /, /disk1, /disk2, ...; with size=16M a missing FILE is created.\n"
                    "The VM ends with 119 where it cannot be mounted and is not optional.")  # fmt: skip
@@ -200,6 +202,8 @@ def check_attached(what: str, name: object, console_port: object) -> None:
 
 def _show(spec: VmSpec, *, as_json: bool) -> None:
     click.echo(registry.create(spec.hypervisor).show(spec, as_json=as_json))
+    if spec.egress is not None:
+        say("--allow is not in this command, whose VM may reach all that this host does")
     for forward in spec.forwards:
         if forward.through:
             say(f"{forward.place()} is not in this command: floe carries it to 127.0.0.1:{forward.through}")

@@ -27,7 +27,7 @@ from floe.stream.streams import Output
 from floe.vm.childlines import ChildLines
 from floe.vm.plan import plan
 
-_OF_RUN = ("variant", "how", "memory", "forwards", "cards", "disks", "env", "env_files", "secrets",
+_OF_RUN = ("variant", "how", "memory", "forwards", "cards", "allow", "disks", "env", "env_files", "secrets",
            "child_secrets", "accel_name", "machine", "children")  # fmt: skip
 _IDLE = "30s"
 _MOST = 16

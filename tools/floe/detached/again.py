@@ -20,7 +20,7 @@ from floe.errors import FloeError, ImageRefused, NotFound
 from floe.hostnet import taps
 from floe.hypervisor import registry
 from floe.image import elf, signature
-from floe.spec import disks, handover, ports
+from floe.spec import disks, egress, handover, ports
 from floe.spec.vmspec import VmSpec
 from floe.store import vmfolder
 from floe.store.records import End, Life, Names
@@ -79,7 +79,8 @@ def _checked(folder: Folder, plan: VmSpec) -> tuple[VmSpec, Sequence[handover.Bl
     taps.check_host(plan.cards)
     blobs = handover.read(plan.secrets, plan.env_files, dict(plan.asked))
     asked = [replace(forward, through=0) for forward in plan.forwards]
-    return replace(plan, accel=accel, forwards=ports.claim(asked, through=hypervisor.relays_forwards)), blobs
+    forwards = ports.claim(asked, through=hypervisor.relays_forwards)
+    return replace(plan, accel=accel, forwards=forwards, egress=egress.pinned(plan.egress)), blobs
 
 
 def _start(folder: Folder, plan: VmSpec, blobs: Sequence[handover.Blob]) -> None:

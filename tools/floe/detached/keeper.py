@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from floe.detached import kin, requests
+from floe.detached import kin, refused, requests
 from floe.detached.endpoints import Listener, Pty, tcp_socket, unix_socket
 from floe.detached.hub import Hub
 from floe.detached.requests import Request
@@ -97,6 +97,7 @@ class Keeper:
                 self._process.kill()
             if not self._spec.policy.ever and self._spec.snapshot < 0:  # whose disks are these, for its children too
                 self._let_go()
+            refused.listen(self._folder, self._log.note, self._loop)
             self._open_endpoints()
             self._carry_ports(adopt=adopt)
             os.chdir("/")

@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from floe import confined
-from floe.detached import parent
+from floe.detached import parent, refused
 from floe.errors import FloeError, VmError
 from floe.hostnet import taps
 from floe.hypervisor import registry
@@ -137,7 +137,8 @@ def begin(folder: Folder, told: Spec, spec: VmSpec, blobs: Sequence[handover.Blo
             handed = [*fds, *brought]
             if limits is not None:
                 handed += [limits.ruleset] if limits.ruleset >= 0 else []
-                told = msgspec.structs.replace(told, confined=f"{limits.ruleset},{limits.kept}")
+                told = msgspec.structs.replace(told, confined=f"{limits.ruleset},{limits.kept}", egress=limits.egress)
+                refused.provide(folder, limits.egress)
             folder.spec = msgspec.structs.replace(told, argv=argv, handed=handed, ports=_ports(spec))
             start_keeper(folder, inherited=handed)
     finally:

@@ -11,7 +11,8 @@ The first start comes AFTER so many seconds. HANDED, numbers with commas between
 to a keeper that is replaced, so that it can start the VM anew; "no" where it will not.
 COMMAND inherits all descriptors that this process did. KEEPER is the number of the keeper that started this process.
 Where its first word is @CONFINED@RULESET,CAPABILITIES, it is confined as confined.py has it, which lies beside this
-file: the numbers of a descriptor, which it does not inherit, and of a mask.
+file: the numbers of a descriptor, which it does not inherit, and of a mask. Where @EGRESS@RULES is next, this process
+is its guard, by the package egress that lies there too, and writes what is refused into a FIFO, a line each.
 """
 
 from __future__ import annotations
@@ -24,10 +25,12 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
+from typing import Any
 
 # Of the VM's folder: records.Names.
-PID, EXIT, HYPERVISOR_LOG = "pid", "exit", "hv.log"
-ONCE, CONFINED = "@ONCE@", "@CONFINED@"
+PID, EXIT, HYPERVISOR_LOG, REFUSED = "pid", "exit", "hv.log", "refused"
+ONCE, CONFINED, EGRESS = "@ONCE@", "@CONFINED@", "@EGRESS@"
 _RECORD_BYTES = 64  # of what record() overwrites; vmfolder.py gives a record more
 _SOON_S = 5.0  # a keeper that lived for less is not replaced: the next would die too
 
@@ -55,8 +58,9 @@ def inherited() -> list[int]:
     return fds
 
 
-def spawn(folder: str, command: list[str], fds: list[int], confine: Callable[[], None] | None) -> int:
-    """Start the command with its messages in hv.log, and return its process id. Raises OSError."""
+def spawn(folder: str, command: list[str], fds: list[int], confine: Callable[[], None] | None, guard: Any) -> int:
+    """Start the command with its messages in hv.log, and return its process id. confine, guard: None for none; where
+    there is a guard the command is confined, too. Raises OSError."""
     null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
     log = os.open(f"{folder}/{HYPERVISOR_LOG}", os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
     actions = [
@@ -69,13 +73,21 @@ def spawn(folder: str, command: list[str], fds: list[int], confine: Callable[[],
         return os.posix_spawn(command[0], command, os.environ, file_actions=actions, setsigdef=reset, setsigmask=[])
 
     try:
-        return start() if confine is None else in_thread(confine, start)
+        if confine is None:
+            return start()
+        guarded: AbstractContextManager[Callable[[], None]] = guard.entrance() if guard else nullcontext(_no_guard)
+        with guarded as enter:
+            return in_thread([confine, enter], start)
     finally:
         os.close(null)
         os.close(log)
 
 
-def in_thread(confine: Callable[[], None], start: Callable[[], int]) -> int:
+def _no_guard() -> None:
+    pass
+
+
+def in_thread(limits: list[Callable[[], None]], start: Callable[[], int]) -> int:
     """start(), from a thread that is confined, as what it starts then is: this process, which starts keepers too, is
     not. Raises OSError."""
     done = _thread.allocate_lock()
@@ -84,7 +96,8 @@ def in_thread(confine: Callable[[], None], start: Callable[[], int]) -> int:
 
     def run() -> None:
         try:
-            confine()
+            for limit in limits:
+                limit()
             started.append(start())
         except OSError as e:
             failed.append(e)
@@ -107,6 +120,17 @@ def confining(word: str) -> Callable[[], None]:
     number, _, kept = word.removeprefix(CONFINED).partition(",")
     confine: Callable[[], None] = confined.confining(int(number), int(kept))
     return confine
+
+
+def guarding(folder: str, word: str) -> Any:
+    """The guard that the word asks for, an egress.guard.Guard. Raises OSError, ValueError."""
+    told = os.open(f"{folder}/{REFUSED}", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)  # what no keeper has read waits
+
+    def tell(text: str) -> None:
+        with suppress(OSError):  # full: no keeper has been there for long
+            os.write(told, f"{text}\n".encode())
+
+    return importlib.import_module("egress.guard").Guard(word.removeprefix(EGRESS), tell)
 
 
 def spawn_keeper(folder: str, handed: list[int]) -> int:
@@ -189,16 +213,21 @@ def main(folder: str, started_by: int, again: dict[int, str], manner: tuple[floa
     fds = inherited()
     after, handed = manner
     keeper = Keeper(folder, started_by, [int(fd) for fd in handed.split(",") if fd.isdecimal()])
-    confine = None
+    confine, guard = None, None
     if command[0].startswith(CONFINED):
         confine = confining(command[0])
         fds = [fd for fd in fds if fd != int(command[0].removeprefix(CONFINED).partition(",")[0])]
+        command = command[1:]
+    if command[0].startswith(EGRESS):
+        guard = guarding(folder, command[0])
         command = command[1:]
     rest(after, keeper)
     word = ""
     while True:
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # no hypervisor that nobody knows of
-        pid = spawn(folder, [text.removeprefix(ONCE).replace("@BOOTED@", word) for text in command], fds, confine)
+        pid = spawn(
+            folder, [text.removeprefix(ONCE).replace("@BOOTED@", word) for text in command], fds, confine, guard
+        )
         record(folder, PID, pid)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         status = wait(pid, keeper)

@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Se
 from pathlib import Path
 from typing import Any
 
-from floe.detached.parent import CONFINED
+from floe.detached.parent import CONFINED, EGRESS
 from floe.errors import EXIT_INTERRUPTED, FloeError, ImageRefused, VmError, VmExitedEarly
 from floe.family.pipes import Kept
 from floe.hypervisor import registry
@@ -131,11 +131,16 @@ class VmProcess:
         handed is lost with the processes that had it. Raises VmError."""
         number, plan = self._spec.ruleset, self._folder.plan
         if number < 0 or number in inherited or plan is None:
-            yield [CONFINED + self._spec.confined] if self._spec.confined else [], []
+            confined, guarded = self._spec.confined, self._spec.egress
+            yield [*([CONFINED + confined] if confined else []), *([EGRESS + guarded] if guarded else [])], []
             return
         with self._hypervisor.confinement(plan, Wires(*PLACES), self._spec.argv) as limits:
             assert limits is not None
-            yield [f"{CONFINED}{limits.ruleset},{limits.kept}"], [limits.ruleset] if limits.ruleset >= 0 else []
+            words = [f"{CONFINED}{limits.ruleset},{limits.kept}"]
+            yield (
+                [*words, EGRESS + limits.egress] if limits.egress else words,
+                [limits.ruleset] if limits.ruleset >= 0 else [],
+            )
 
     def adopt(self) -> None:
         """Connect to a hypervisor that an earlier keeper started. Raises VmError when there is none, unless it is to be

@@ -303,6 +303,8 @@ class Family:
         spec = parent.machine.spec
         if not parent.machine.copies() or not self._top.machine.spec.children:
             raise _Refused(errno.ENOSYS)
+        if host and spec.egress is not None:  # what it may reach is looked up and held here
+            raise _Refused(errno.EOPNOTSUPP)
         if host and (self.elsewhere is None or any(card.kind not in _CARDS_ELSEWHERE for card in spec.cards)):
             raise _Refused(errno.EOPNOTSUPP)
         if parent.host and any(not disk.readonly for disk in spec.disks):

@@ -22,6 +22,7 @@ class Elsewhere(Qemu):
     copies = False
     copies_to_hosts = False
     is_here = False
+    guards_egress = False
     relays_forwards = False
 
     def __init__(self, host: Host) -> None:

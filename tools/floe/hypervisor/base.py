@@ -59,6 +59,7 @@ class Hypervisor(Protocol):
     copies_to_hosts: bool  # whether a copy may run on another host
     copy_s: float  # what a fork may take, on a busy machine; a guest waits for 240
     is_here: bool  # on this machine, whose ports and disks are looked at before a start
+    guards_egress: bool  # what a guest may reach is held by confinement(): VmSpec.egress
     relays_forwards: bool  # what it cannot forward itself goes through a relay of ours: ports.claim(through=True)
 
     # ---- while a VM is planned

@@ -40,6 +40,7 @@ class Qemu:
     copies_to_hosts = True
     copy_s = 20.0
     is_here = True
+    guards_egress = True
     relays_forwards = True
 
     def __init__(self) -> None:

@@ -39,6 +39,7 @@ class Xen:
     copies_to_hosts = False
     copy_s = 180.0  # 4 s for 16 MiB in a dom0 that is emulated, by itself
     is_here = True
+    guards_egress = False
     relays_forwards = False
 
     def __init__(self) -> None:

@@ -3,7 +3,8 @@
 
 It reads its program, libraries and firmware, the system's own files below /usr, /proc and /sys, and what the VM was
 given; nobody's home. It writes what the user named for that: disks and captured packets, which are made beforehand. It
-listens on the ports that are forwarded, and makes connections where a card is of kind user. UDP is not restricted, and
+listens on the ports that are forwarded, and makes connections where a card is of kind user; with --allow a guard
+(floe.egress) makes them. UDP is not restricted, and
 a socket that listens without a port gets one of the kernel's choice: Landlock knows neither.
 """
 
@@ -17,9 +18,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from floe import landlock
+from floe.egress import filter as seccomp
 from floe.errors import VmError
 from floe.landlock import EXECUTE, IOCTL, LIST, MAKE_SOCKET, READ, REMOVE_FILE, TRUNCATE, WRITE, Confinement, Grant
-from floe.spec import network
+from floe.spec import egress, network
 from floe.spec.network import Card
 from floe.spec.vmspec import VmSpec, Wires, capture_files
 
@@ -46,15 +48,21 @@ def lacks() -> str:
 def confinement(spec: VmSpec, wires: Wires, program: str) -> Iterator[Confinement]:
     """Of this program as the VM's QEMU, whose descriptor is closed at the end. Raises VmError."""
     user = any(card.kind == "user" for card in spec.cards)
+    rules = ""
+    if spec.egress is not None:
+        if lacking := seccomp.lacks():
+            raise VmError(f"--allow: {lacking}", hint="without --allow, or --net none")
+        rules = egress.rules(spec.egress, spec.cards, spec.forwards)
+    connects = user and not rules
     binds = {f.through or f.host_port for f in spec.forwards if f.protocol == "tcp"} if user else set()
     try:
         _prepare(spec)
         grants = [*_program(program), *_system(user=user), *_devices(spec), *_files(spec, wires)]
-        made = landlock.ruleset(grants, binds=binds, connects=user)
+        made = landlock.ruleset(grants, binds=binds, connects=connects)
     except OSError as e:
         raise VmError(f"QEMU cannot be confined: {e.strerror}") from e
     try:
-        yield Confinement(made, _capabilities(spec.cards, user=user))
+        yield Confinement(made, _capabilities(spec.cards, user=user, pings=connects), rules)
     finally:
         if made >= 0:
             os.close(made)
@@ -145,11 +153,13 @@ def _files(spec: VmSpec, wires: Wires) -> list[Grant]:
     return grants + [Grant(folder, MAKE_SOCKET | REMOVE_FILE) for folder in folders]
 
 
-def _capabilities(cards: Sequence[Card], *, user: bool) -> int:
+def _capabilities(cards: Sequence[Card], *, user: bool, pings: bool) -> int:
     """What root keeps: files of others' that were named, ports below 1024, a guest's ping, a tap by its name."""
     kept = 1 << landlock.DAC_OVERRIDE
     if user:
-        kept |= 1 << landlock.NET_BIND_SERVICE | 1 << landlock.NET_RAW
+        kept |= 1 << landlock.NET_BIND_SERVICE
+    if pings:
+        kept |= 1 << landlock.NET_RAW
     if any(card.kind == "tap" and card.fd < 0 for card in cards):  # one on a bridge is inherited
         kept |= 1 << landlock.NET_ADMIN
     return kept

@@ -20,6 +20,7 @@ class RunOptions:
     memory: str | None = None
     forwards: tuple[str, ...] = ()
     cards: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()
     disks: tuple[str, ...] = ()
     env: tuple[str, ...] = ()
     env_files: tuple[str, ...] = ()

@@ -9,6 +9,7 @@ from pathlib import Path
 from floe import units
 from floe.errors import UsageError
 from floe.spec.disks import Disk
+from floe.spec.egress import Egress
 from floe.spec.network import Card
 from floe.spec.ports import Forward
 
@@ -29,6 +30,7 @@ class VmSpec:
     accel: str = DEFAULT_ACCEL
     cards: tuple[Card, ...] = (Card(),)
     forwards: tuple[Forward, ...] = ()
+    egress: Egress | None = None  # what it may reach beyond its own network; None: all that this host does
     disks: tuple[Disk, ...] = ()
     env: tuple[tuple[str, str], ...] = ()  # the image's own variables
     asked: tuple[tuple[str, str], ...] = field(default=(), repr=False)  # --env's, on no command line

@@ -34,6 +34,8 @@ class Names:
     IMAGE = "image.elf"
     PROGRAM = "parent.py"  # the parent's, as it was when the VM was first started: another floe may be installed by now
     CONFINED = "confined.py"  # floe.confined, for that one
+    EGRESS = "egress"  # a folder: floe.egress, for that one too
+    REFUSED = "refused"  # a FIFO: what its guard refused
     CONSOLE_LOG = "console.log"
     SERIAL_LOG = "serial.log"
     HYPERVISOR_LOG = "hv.log"
@@ -70,6 +72,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     handed: list[int] = []  # descriptors that the hypervisor inherits: secrets, taps, leases
     confined: str = ""  # what parent.py has behind its word for it: a descriptor among the handed ones, capabilities
 
+    egress: str = ""  # Confinement.egress
     origin: str = ""  # the snapshot that it goes on from
     snapshot: int = -1  # its descriptor, among the handed ones
     pool: str = ""  # it waits until it is claimed, among the others that go on from the snapshot of this identity

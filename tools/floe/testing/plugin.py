@@ -40,7 +40,7 @@ from floe.vm import plan
 __all__ = ["EOF", "TIMEOUT", "Boot", "BootOptions", "Guest", "GuestError"]
 
 DEADLINE_S = 60.0
-_LISTS = ("net", "ports", "disks", "args", "switches", "env_files")
+_LISTS = ("net", "allow", "ports", "disks", "args", "switches", "env_files")
 _HYPERVISOR = registry.create(DEFAULT_HYPERVISOR)
 _ACCELS = (*_HYPERVISOR.accels, "both")
 _LIVE: list[Boot] = []  # what a report of a failure tells about
@@ -53,6 +53,7 @@ class BootOptions(TypedDict, total=False):
     memory: str  # "32M"
     machine: str  # "microvm", "q35", "pc"
     net: Sequence[str]  # values of --net
+    allow: Sequence[str]  # values of --allow
     ports: Sequence[int | str]  # of the guest; "53/udp" for UDP. Those of image.toml are always there
     args: Sequence[str]
     env: Mapping[str, str]
@@ -173,6 +174,7 @@ class Boot:
             memory=options.get("memory"),
             forwards=tuple(f"0:{port}" for port in sorted(guest_ports)),
             cards=tuple(options.get("net", ())),
+            allow=tuple(options.get("allow", ())),
             disks=tuple(options.get("disks", ())),
             env=tuple(f"{key}={value}" for key, value in options.get("env", {}).items()),
             env_files=tuple(map(str, options.get("env_files", ()))),

@@ -18,7 +18,7 @@ from floe.errors import NotFound, UsageError
 from floe.hypervisor import registry
 from floe.hypervisor.base import Hypervisor
 from floe.image import elf, signature
-from floe.spec import disks, handover, network, ports
+from floe.spec import disks, egress, handover, network, ports
 from floe.spec.runoptions import RunOptions
 from floe.spec.vmspec import DEFAULT_CHILDREN, VmSpec, parse_memory
 from floe.stream.stamps import SWITCH
@@ -77,6 +77,7 @@ def assemble(
     _check_memory(made, memory)
     asked = [f for text in options.forwards for f in ports.parse_forwards(text)]
     cards = _cards(made, options.cards, asked, hypervisor)
+    allowed = _egress(options.allow, cards, hypervisor)
     forwards = [*asked, *_own_forwards(config, hypervisor, cards, asked, say)]
     own_uuid = _uuid(options.uuid)
     own_disks = _disks(made, options.disks)
@@ -98,6 +99,7 @@ def assemble(
         name=str(made.content["name"]),
         cards=hypervisor.with_macs(cards, own_uuid),
         forwards=_claimed(_spread(made, forwards, asked, children, hypervisor), hypervisor),
+        egress=egress.pinned(allowed),
         disks=own_disks,
         env=_environment(config.env if config else {}, env_files, asked_env),
         asked=tuple(asked_env.items()),
@@ -155,6 +157,15 @@ def _cards(
             possible = ", or ".join("--net user" if k == "user" else f"--net {k}:NAME" for k in hypervisor.card_kinds)
             raise UsageError(f"--net {card.kind}:{card.name}: not under {hypervisor.label}", hint=possible)
     return cards
+
+
+def _egress(values: Sequence[str], cards: Sequence[network.Card], hypervisor: Hypervisor) -> egress.Egress | None:
+    """What the VM may reach, names not looked up yet."""
+    found = egress.parse_allow(values)
+    if found is not None and not hypervisor.guards_egress:
+        raise UsageError(f"--allow: not under {hypervisor.label}, whose guests send without being looked at")
+    egress.check_cards(found, cards)
+    return found
 
 
 def _forwarding(cards: Sequence[network.Card], hypervisor: Hypervisor) -> bool:

@@ -20,16 +20,15 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from floe.confined import confining
 from floe.errors import EXIT_INTERRUPTED, EXIT_TIMED_OUT, FloeError, VmError, VmExitedEarly
 from floe.hostnet import taps
 from floe.hypervisor import registry
-from floe.landlock import Confinement
 from floe.spec import disks, handover, network
 from floe.spec.ports import HostPorts
 from floe.spec.vmspec import VmSpec, Wires
 from floe.stream.keys import stop_keys
 from floe.stream.streams import Closed, Ended, Matched, Stream, TimedOut
+from floe.vm.beginning import Beginning
 from floe.vm.outcome import Ending, Failure, Outcome, evidence
 
 if TYPE_CHECKING:
@@ -44,7 +43,6 @@ if TYPE_CHECKING:
 _SAY_S = 1.0  # what it may take to say where it stands
 STOP_GRACE_S = 5.0  # how long a guest may take over an orderly end
 _KEEP = 4 << 20  # bytes of each stream that are kept for whoever asks later
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class Vm:
@@ -75,6 +73,7 @@ class Vm:
         self._failure: FloeError | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._relay: Relay | None = None
+        self._beginning = Beginning(self._tell)
         self._exited = False
         self._past = ["", ""]  # console and 16550 before the last reset
         self._unread = b""  # of them, what read_console() has not returned
@@ -224,6 +223,7 @@ class Vm:
             with (
                 self._hypervisor.command(spec, wires, self._blobs) as (self.argv, fds),
                 self._hypervisor.confinement(spec, wires, self.argv) as limits,
+                self._beginning.under(limits) as begin,
             ):
                 self.started_at = time.monotonic()
                 self._process = subprocess.Popen(
@@ -233,7 +233,7 @@ class Vm:
                     stdout=theirs[3].fileno(),
                     stderr=theirs[3].fileno(),
                     start_new_session=True,  # a terminal's Ctrl-C is for floe alone
-                    preexec_fn=_begun(limits),  # noqa: PLW1509 - a few system calls, no lock is taken
+                    preexec_fn=begin,  # noqa: PLW1509 - a few system calls, no lock is taken
                 )
         except OSError as e:
             raise VmError(
@@ -243,6 +243,9 @@ class Vm:
             for s in theirs:
                 s.close()
         return [pair[0] for pair in pairs]
+
+    def _tell(self, text: str) -> None:
+        self.say(text)
 
     def _attach(self, sockets: list[socket.socket]) -> None:
         console, serial, monitor, messages, *family = sockets
@@ -471,26 +474,3 @@ class Vm:
         assert self._process is not None
         if not self._exited:
             self._process.send_signal(number)
-
-
-def _begun(confinement: Confinement | None) -> Callable[[], None]:
-    """A function for the new process to call: the kernel kills it when the thread that made it ends; and it is
-    confined, or does not go on."""
-    import ctypes
-
-    prctl = ctypes.CDLL(None).prctl
-    parent = os.getpid()
-    confine = confining(*confinement) if confinement is not None else None
-
-    def begun() -> None:
-        prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-        if os.getppid() != parent:  # it ended before prctl took effect
-            os._exit(1)
-        if confine is not None:
-            try:
-                confine()
-            except OSError as e:
-                os.write(2, f"QEMU cannot be confined: {e.strerror}\n".encode())
-                os._exit(1)
-
-    return begun
