@@ -14,10 +14,13 @@ from tests.support import sshhosts
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 COMMAND_S = 120.0
-NEEDS = {"disks.md": ("mformat", "mtools is not installed")}  # page: a program, and what to say without it
+NEEDS = {  # page: a program, and what to say without it
+    "disk-images.md": ("grub-mkimage", "grub-common is not installed"),
+    "disks.md": ("mformat", "mtools is not installed"),
+}
 
 
-PAGES = ("compose.md", "disks.md", "fork.md", "serve.md", "services.md", "signing.md", "snapshots.md")
+PAGES = ("compose.md", "disk-images.md", "disks.md", "fork.md", "serve.md", "services.md", "signing.md", "snapshots.md")
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -56,6 +56,12 @@ COMMANDS = [
     ("build ok.py -o no/such/folder/x.elf", 127, "cannot write no/such/folder/x.elf", "name another file with -o"),
     ("build ok.py -o empty", 125, "empty is a folder", "floe build ok.py -o empty/ok.elf"),
     ("build ok.py --oci text.txt", 125, "--oci text.txt: it is no folder", "--oci text.txt.tar"),
+    (
+        "build ok.py --disk floppy",
+        125,
+        "'floppy' is not one of 'raw', 'qcow2', 'iso', 'vmdk', 'vhd'",
+        "floe build --help",
+    ),
     ("build --nonsense ok.py", 125, "No such option", "floe build --help"),
     ("build", 125, "Missing argument 'APP'", "floe build --help"),
     ("run", 125, "Missing argument 'APP'", "floe run --help"),

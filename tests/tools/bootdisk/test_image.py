@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -73,3 +75,32 @@ def test_missing_programs_are_named(script: Path, tmp_path: Path) -> None:
         assert f"floe: --disk {form} takes programs that are not here: {lacking}\n" in done.stderr
         assert f"apt-get install --no-install-recommends {lacking.replace(',', '')}\n" in done.stderr
         assert not (tmp_path / f"a.{form}").exists()
+
+
+def test_secrets_are_for_nobody_to_hand_over(tmp_path: Path) -> None:
+    (tmp_path / "image.toml").write_text('name = "app"\nsecrets = ["key"]\n')
+    (tmp_path / "main.py").write_text("import floe\nprint(floe.secret('key'))\n")
+    done = floe("build", tmp_path, "--disk", "raw", "-o", tmp_path / "app.elf")
+    assert done.returncode == 125
+    assert "floe: app takes secrets (key), and nobody hands them over to a boot disk\n" in done.stderr
+    assert not (tmp_path / "app.raw").exists()
+
+
+def test_what_is_no_file_is_not_replaced(script: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.raw").mkdir()
+    done = floe("build", script, "--disk", "raw", "-o", tmp_path / "a.elf")
+    assert done.returncode == 125
+    assert f"floe: {tmp_path / 'a.raw'} is a folder\n" in done.stderr
+
+
+@pytest.mark.parametrize(("form", "kib"), [("raw", 600), ("qcow2", 5000), ("iso", 4000)])
+def test_a_full_disk_leaves_the_elf_alone(
+    form: str, kib: int, script: Path, small_disk: Callable[[str], AbstractContextManager[Path]]
+) -> None:
+    """Whichever of the programs meets it."""
+    with small_disk(f"{kib}k") as disk:
+        done = floe("build", script, "--disk", form, "-o", disk / "app.elf")
+        assert [path.name for path in disk.iterdir()] == ["app.elf"]
+    assert done.returncode == 125
+    assert "floe: the disk is full: " in done.stderr
+    assert "Traceback" not in done.stderr

@@ -46,6 +46,14 @@ def test_this_machine_has_what_the_tests_need() -> None:
         assert any(line[8:].startswith(name) for line in done.stdout.splitlines()), name
 
 
+def test_what_boot_disks_take_is_optional(tools: Path) -> None:
+    """And named by Debian's packages, each once."""
+    code, found = findings(tools)
+    disks = found["boot disks"]
+    assert (code, disks["ok"], disks["needed"]) == (0, False, False)
+    assert str(disks["mend"]).endswith(" grub-common mtools qemu-utils xorriso")
+
+
 @pytest.mark.parametrize(
     ("tool", "finding", "package"),
     [

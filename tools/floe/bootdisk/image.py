@@ -31,21 +31,24 @@ _BESIDE = 2 * _MIB  # of an EFI system partition, for the FAT itself and whoever
 _BIOS_CD, _EFI_CD = "bios.img", "efi.img"
 
 
+def lacking(form: Format) -> list[str]:
+    """Debian's packages that are not installed, of those that make such a disk."""
+    wanted = ["mformat", *(["xorriso"] if form == "iso" else ["qemu-img"] if form in _CONVERTED else [])]
+    return grub.lacking() + [_TOOLS[name] for name in wanted if shutil.which(name) is None]
+
+
 def check(made: elf.Image, settings: ImageConfig, form: Format) -> None:
     """Whether this image can be on such a disk, and this machine can make it. Raises UsageError, NotFound."""
     secrets = made.content.get("secrets", ())
     if secrets:
         raise UsageError(
-            f"{settings.name} takes secrets ({', '.join(secrets)}), and no hypervisor hands them over to a boot disk",
+            f"{settings.name} takes secrets ({', '.join(secrets)}), and nobody hands them over to a boot disk",
             hint="[env] of image.toml, for what may lie on the disk",
         )
-    lacking = grub.lacking()
-    wanted = ["mformat", *(["xorriso"] if form == "iso" else ["qemu-img"] if form in _CONVERTED else [])]
-    lacking += [_TOOLS[name] for name in wanted if shutil.which(name) is None]
-    if lacking:
+    if packages := lacking(form):
         raise NotFound(
-            f"--disk {form} takes programs that are not here: {', '.join(lacking)}",
-            hint=f"sudo apt-get install --no-install-recommends {' '.join(lacking)}",
+            f"--disk {form} takes programs that are not here: {', '.join(packages)}",
+            hint=f"sudo apt-get install --no-install-recommends {' '.join(packages)}",
         )
     if not HANDOVER.is_file():
         raise NotFound("the boot disks' kernel is not compiled", evidence=f"missing: {HANDOVER}", hint="make setup")

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from floe.errors import DiskFull, FloeError
 
 _TIMEOUT_S = 120
+_FULL = (os.strerror(errno.ENOSPC), "Disk full", "exceeds free space")  # the C library's, mtools', xorriso's words
 
 
 def run(argv: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
@@ -25,6 +26,6 @@ def run(argv: Sequence[str], environment: Mapping[str, str] | None = None) -> No
         raise FloeError(f"{argv[0]} did not end within {_TIMEOUT_S} s") from None
     if done.returncode:
         said = (done.stderr + done.stdout).strip()[-1000:]
-        if os.strerror(errno.ENOSPC) in said:
+        if any(words in said for words in _FULL):
             raise DiskFull(str(argv[-1]))
         raise FloeError(f"{argv[0]} failed", evidence=said)

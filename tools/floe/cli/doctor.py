@@ -17,6 +17,8 @@ from dataclasses import asdict, dataclass
 import click
 
 from floe import landlock
+from floe.bootdisk import image as bootable
+from floe.bootdisk.formats import FORMATS
 from floe.build import link, pipeline, port_archive
 from floe.errors import EXIT_NOT_FOUND, EXIT_OK, FloeError, VmError
 from floe.image import signature
@@ -78,6 +80,7 @@ def examine() -> Iterator[Finding]:
         yield _apt_source()
     yield _cache()
     yield _signatures()
+    yield _boot_disks()
     yield from _qemu()
     kvm = _kvm()
     yield kvm
@@ -157,6 +160,14 @@ def _signatures() -> Finding:
             "signatures", False, False, f"no {signature.TOOL}: for --sign and --verify", f"{_APT} openssh-client"
         )
     return Finding("signatures", True, False, f"{signature.TOOL} makes and verifies them")
+
+
+def _boot_disks() -> Finding:
+    packages = dict.fromkeys(package for form in FORMATS for package in bootable.lacking(form))
+    if packages:
+        lacks = f"for floe build --disk only, not installed: {', '.join(packages)}"
+        return Finding("boot disks", False, False, lacks, f"{_APT} {' '.join(packages)}")
+    return Finding("boot disks", True, False, f"floe build --disk makes them: {', '.join(FORMATS)}")
 
 
 def _qemu() -> Iterator[Finding]:
