@@ -176,6 +176,15 @@ def test_send(card: XenCard) -> None:
         assert card.returned() == 0
         card.complete(requests)
         assert card.returned() == cookie and card.returned() == 0
+    assert (card.stats().tx_frames, card.stats().tx_bytes) == (4, 14 + 60 + 1514 + 1518)
+
+
+def test_what_is_on_its_way_has_pages_of_its_own(card: XenCard) -> None:
+    card.up(**ALL)
+    assert card.send(1, 60) == 0 and card.send(2, 14, 1500) == 0
+    for _ in range(card.buffers()):
+        card.receive(b"\xff" * 1514)
+    assert card.bytes_of(card.sent()) == pattern(60) and card.bytes_of(card.sent()) == pattern(1514)
 
 
 @pytest.mark.parametrize("kind", [1, 2])
@@ -201,8 +210,9 @@ def test_send_checksum_left_to_the_backend(card: XenCard, v6: bool, features: di
     assert card.sent()[0].flags == CSUM_BLANK | DATA_VALIDATED
 
 
-@pytest.mark.parametrize("total", [60, 61, 1514, PAGE, 9001])
+@pytest.mark.parametrize("total", [60, 61, 801, 867, 1514, PAGE, 9001])
 def test_send_checksum_made_by_us(card: XenCard, total: int) -> None:
+    """Of 801 and 867 bytes the sum has a carry when it was folded once."""
     card.h.do("xs_set", f"{card.back.front}/mtu", 9000)
     card.up(feature__sg=1, feature__no__csum__offload=1)
     assert card.send(1, 50, total - 50, csum=1, start=34, offset=16) == 0
@@ -341,6 +351,20 @@ def test_sent_frames_wake_only_who_waits_for_room(card: XenCard) -> None:
     assert card.send(4000, 60) == EAGAIN
     assert card.arm() == 0
     assert [card.complete(frames[k]) for k in range(2, 130)].index(True) == 127  # half of what is out
+
+
+def test_a_sent_frame_wakes_the_stack_that_wants_to_know(card: XenCard) -> None:
+    card.up()
+    card.send(1, 60)
+    card.complete(card.sent())  # asked for by the ring's first state
+    card.returned()
+    card.send(2, 60)
+    assert card.arm() == 0 and card.complete(card.sent()) is False
+    card.returned()
+    card.h.do("wanted", 0, 1)
+    card.send(3, 60)
+    assert card.arm() == 0 and card.complete(card.sent()) is True
+    assert card.arm() == 1
 
 
 def test_a_pending_event_is_taken(card: XenCard) -> None:
