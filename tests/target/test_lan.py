@@ -235,7 +235,7 @@ def test_config(boot: Boot, tmp_path: Path) -> None:
     with Wire(path, lease=("10.9.0.200", 60)) as net:
         net.servers = ["10.9.0.55"]
         text = ended(vm)
-    assert "<LAN 0 virtio-net link up 10.9.0.2>\n" in text
+    assert "<LAN 0 virtio-net link up 10.9.0.2> True\n" in text
     assert "mac 525400123477 1500 virtio-net 7\n" in text
     errors = re.search(r"^errors \[(.*)\]$", text, re.MULTILINE)
     assert errors is not None
@@ -245,7 +245,8 @@ def test_config(boot: Boot, tmp_path: Path) -> None:
     assert "set ('10.9.0.7', '255.255.0.0', '10.9.0.1', '10.9.0.53') False 10.9.0.53\n" in text
     assert "set ('10.9.0.8', '255.255.255.0', '10.9.0.1')\nset ('10.9.0.9', '255.255.255.128')\n" in text
     assert "six True\nsix False\ndns 10.9.0.54 6\n" in text
-    assert "dhcp 10.9.0.200 10.9.0.54 renamed\n" in text  # what the script has set stays before what the lease brings
+    # What the script has set stays before what the lease brings.
+    assert "at once True\ndhcp 10.9.0.200 10.9.0.54 renamed\n" in text
     assert "down False False 0 True\n" in text
 
 

@@ -146,7 +146,7 @@ def many():
 
 def config():
     nic = network.LAN(0)
-    print(nic)
+    print(nic, network.LAN() is nic)
     print("mac", nic.config("mac").hex(), nic.config("mtu"), nic.config("driver"), len(nic.config("stats")))
     wrong = (
         lambda: nic.config("nothing"),
@@ -179,7 +179,9 @@ def config():
     network.ipconfig(dns="10.9.0.54", prefer=6)
     print("dns", network.ipconfig("dns"), network.ipconfig("prefer"))
     network.hostname("renamed")
+    began = time.ticks_ms()
     nic.ifconfig("dhcp")
+    print("at once", time.ticks_diff(time.ticks_ms(), began) < 9000)  # it would wait for 10 s
     print("dhcp", nic.ifconfig()[0], network.ipconfig("dns"), network.hostname())
     nic.active(False)
     print("down", nic.active(), nic.isconnected(), nic.status(), errno_of(nic.ifconfig, "dhcp") == errno.EHOSTUNREACH)

@@ -113,6 +113,10 @@ def test_names():
     assert network.ipconfig("dns") == "127.0.0.1"
     both = socket.getaddrinfo("host.example", 80)
     assert both[0] == (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("10.1.2.3", 80))
+    network.ipconfig(prefer=6)
+    assert [i[0] for i in socket.getaddrinfo("host.example", 80)] == [i[0] for i in both[::-1]]
+    network.ipconfig(prefer=4)
+    assert socket.getaddrinfo("host.example", 80) == both and len(both) == 2
     six = socket.getaddrinfo("host.example", 81, socket.AF_INET6, socket.SOCK_DGRAM)
     assert six == [(socket.AF_INET6, socket.SOCK_DGRAM, 0, "", ("2001:db8::1", 81, 0, 0))]
     n = len(asked)

@@ -281,6 +281,7 @@ def test_families():
     assert errno_of(socket.socket, 3) == 97
     assert socket.inet_ntop(socket.AF_INET, b"\x7f\0\0\1") == "127.0.0.1"
     assert socket.inet_pton(socket.AF_INET6, "fe80::1") == b"\xfe\x80" + bytes(13) + b"\x01"
+    assert errno_of(socket.inet_pton, 3, "1.2.3.4") == errno_of(socket.inet_ntop, 3, bytes(4)) == 97
 
 
 run(globals())
