@@ -67,6 +67,13 @@ COMMANDS = [
     ("run", 125, "Missing argument 'APP'", "floe run --help"),
     ("hosts nobody", 127, "there is no host nobody", "floe host ls"),
     ("host add x qemu+tcp://y/system", 125, "qemu+tcp://y/system: hosts are reached by ssh, or", "qemu+ssh://"),
+    ("run --allow example.com ok.py", 125, "--allow example.com: a port is missing", "--allow HOST:PORT"),
+    (
+        "run --allow none --allow 192.0.2.1:1 ok.py",
+        125,
+        "--allow none does not go with another --allow",
+        "--allow HOST:",
+    ),
     ("build ok.py --sign nothere", 127, "no such key: nothere", "ssh-keygen -t ed25519 -f nothere"),
     (
         "run --verify text.txt ok.py",

@@ -124,6 +124,16 @@ def test_ports_without_a_card_of_kind_user(server: Path, tmp_path: Path) -> None
     assert hint.startswith("--net user, or without -p")
 
 
+def test_what_only_a_user_network_is_held_to(server: Path) -> None:
+    """--allow is never silently without effect."""
+    options = ("run", "--allow", "192.0.2.1:80")
+    cause, _, hint = failure(*options, "--net", "user", "--net", "tap:floe-none", server, code=125)
+    assert cause == "--allow: not with --net tap:floe-none, whose frames leave without being looked at"
+    assert hint.startswith("--net user")
+    done = floe(*options, "--dry-run", server)
+    assert "floe: --allow is not in this command" in done.stderr
+
+
 def test_ports_of_the_image_mean_nothing_on_a_tap(tmp_path: Path) -> None:
     (tmp_path / "main.py").write_text(SERVER)
     (tmp_path / "image.toml").write_text('name = "served"\nports = ["8080:80", "53:53/udp"]\n')

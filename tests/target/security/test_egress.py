@@ -129,13 +129,22 @@ def query(name: str, kind: str) -> str:
     return dns.message.make_query(name, kind).to_wire().hex()
 
 
-def test_a_hostile_guest(boot: Boot, outside: Outside, site: int, frames_file: Path) -> None:
+def test_a_hostile_guest(
+    boot: Boot, outside: Outside, site: int, frames_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nothing of its own reaches anybody; what is allowed works before and after."""
     told: list[str] = []
-    vm = boot(GUEST, allow=[f"{GATEWAY}:{site}"], secrets={"frames": frames_file})
+    real = socket.getaddrinfo
+    known = {"site.example": HERE, "two.example": "192.0.2.3"}
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *more, **by: real(known.get(host, host), *more, **by))
+    allow = [f"{GATEWAY}:{site}", f"site.example:{site}", "two.example:1/udp"]
+    vm = boot(GUEST, allow=allow, secrets={"frames": frames_file})
     vm.say = told.append
     vm.expect("<READY>", timeout=60)
     assert said(vm, f"get {GATEWAY} {site}") == f"<('302', '{GATEWAY}:{outside.tcp}')>"
+    assert said(vm, f"get Site.Example {site}").startswith("<('302'")
+    assert [said(vm, f"names {name}.example") for name in ("site", "two")] == [f"<['{GATEWAY}']>", "<['192.0.2.3']>"]
+    assert said(vm, f"get site.example {outside.tcp}") == REFUSED
     # An allowed server may say where to go; the guest is not let there.
     vm.send(f"follow {GATEWAY} {site}\n".encode())
     vm.expect_exact(f"sent to {GATEWAY}:{outside.tcp}", timeout=60)
