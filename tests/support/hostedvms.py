@@ -11,10 +11,8 @@ from typing import Any
 import pytest
 
 from floe.cli import main
-from tests.support import libvirthosts
-from tests.support.libvirthosts import LibvirtHosts
+from tests.support.libvirthosts import EAST, WEST, LibvirtHosts
 
-EAST, WEST = "east", "west"
 LOOP = """
 import asyncio, os, sys
 
@@ -61,18 +59,8 @@ class Hosted:
         return [name for name in names if not name.endswith((".elf", ".whole"))]
 
 
-def two_hosts(folder: Path) -> Iterator[LibvirtHosts]:
-    """For a module's fixture."""
-    with libvirthosts.in_namespaces(folder, (EAST, WEST)) as made:
-        yield made
-
-
-def hosted(
-    hosts: LibvirtHosts, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Hosted]:
-    """For a test's fixture: no VM is left."""
-    for name, value in hosts.environment.items():
-        monkeypatch.setenv(name, value)
+def hosted(hosts: LibvirtHosts, capsys: pytest.CaptureFixture[str]) -> Iterator[Hosted]:
+    """For a test's fixture, where this process's table has the hosts: no VM is left."""
     made = Hosted(hosts, capsys)
     try:
         yield made

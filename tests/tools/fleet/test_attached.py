@@ -15,8 +15,8 @@ import pytest
 from floe.fleet import console
 from tests.support import hostedvms
 from tests.support.command import FLOE
-from tests.support.hostedvms import EAST, LOOP, Build, Hosted
-from tests.support.libvirthosts import LibvirtHosts
+from tests.support.hostedvms import LOOP, Build, Hosted
+from tests.support.libvirthosts import EAST, LibvirtHosts
 
 MUCH = """
 import sys
@@ -31,14 +31,9 @@ sys.exit(9)
 """
 
 
-@pytest.fixture(scope="module")
-def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LibvirtHosts]:
-    yield from hostedvms.two_hosts(tmp_path_factory.mktemp("hosts"))
-
-
 @pytest.fixture
-def floe(hosts: LibvirtHosts, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Hosted]:
-    yield from hostedvms.hosted(hosts, monkeypatch, capsys)
+def floe(known: LibvirtHosts, capsys: pytest.CaptureFixture[str]) -> Iterator[Hosted]:
+    yield from hostedvms.hosted(known, capsys)
 
 
 def app(build: Build, tmp_path: Path, text: str, *, dev: bool = False) -> Path:

@@ -16,21 +16,16 @@ from floe.cli import main
 from floe.fleet import connection
 from floe.fleet.vms import Vms
 from tests.support import hostedvms, libvirthosts
-from tests.support.hostedvms import EAST, LOOP, WEST, Build, Hosted
-from tests.support.libvirthosts import LibvirtHosts
+from tests.support.hostedvms import LOOP, Build, Hosted
+from tests.support.libvirthosts import EAST, WEST, LibvirtHosts
 
 FOREIGN = """<domain type='qemu'><name>foreign</name><memory unit='MiB'>16</memory><os><type arch='x86_64'
 machine='q35'>hvm</type></os></domain>"""
 
 
-@pytest.fixture(scope="module")
-def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LibvirtHosts]:
-    yield from hostedvms.two_hosts(tmp_path_factory.mktemp("hosts"))
-
-
 @pytest.fixture
-def floe(hosts: LibvirtHosts, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Hosted]:
-    yield from hostedvms.hosted(hosts, monkeypatch, capsys)
+def floe(known: LibvirtHosts, capsys: pytest.CaptureFixture[str]) -> Iterator[Hosted]:
+    yield from hostedvms.hosted(known, capsys)
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +123,8 @@ def test_half_an_upload_is_not_booted(floe: Hosted, loop: Path) -> None:
         floe.hosts.run(WEST, "touch", "--date", "1 minute ago", path)
         assert vms.store.bring(loop.read_bytes()) == (path, digest)
         assert floe.hosts.run(WEST, "sha256sum", path).split()[0] == digest
+        host.ask(lambda c: vms.store.forget(c, [f"{digest}.elf"]))
+        assert vms.store.bring(loop.read_bytes()) == (path, digest)
         began = time.monotonic()
         vms.store.bring(loop.read_bytes())
         assert time.monotonic() - began < 0.2  # it is there
@@ -187,3 +184,25 @@ def test_two_bring_one_image_at_once(floe: Hosted, tmp_path: Path) -> None:
     assert found[0] == found[1]
     assert floe.hosts.run(WEST, "sha256sum", found[0][0]).split()[0] == found[0][1]
     assert [name for name in floe.files(WEST) if name.endswith(".now")] == []
+
+
+def test_what_nobody_needs_is_removed(floe: Hosted, loop: Path) -> None:
+    floe("run", "--host", EAST, "-d", "--name", "one", loop)
+    folder = "/var/lib/libvirt/floe"
+    left, fresh = "0c2e7a34-27b1-4b5c-9d10-000000000001", "0c2e7a34-27b1-4b5c-9d10-000000000002"
+    made = " ".join((*("0" * 64 + end for end in (".elf", ".whole")), "1" * 64 + ".elf", "2" * 64 + ".elf"))
+    floe.hosts.run(
+        EAST, "bash", "-c", f"cd {folder}; for f in {made} {left}.console {fresh}.console mine; do echo > $f; done"
+    )
+    old = ("1" * 64 + ".elf", f"{left}.console", "mine")
+    floe.hosts.run(EAST, "bash", "-c", f"cd {folder}; touch -d '1 hour ago' {' '.join(old)}")
+    assert floe("host", "gc", EAST) == "east\n"
+    names = floe.hosts.run(EAST, "ls", folder).split()
+    assert len([name for name in names if name.endswith(".whole")]) == 1
+    assert [name for name in names if name.startswith(("0" * 64, "1" * 64, left))] == []
+    assert {"2" * 64 + ".elf", f"{fresh}.console", "mine"} <= set(names)
+    assert floe.ps(EAST)[0]["state"] == "running"
+    floe("rm", "-f", "--host", EAST, "one")
+    floe("host", "gc", EAST)
+    assert [name for name in floe.hosts.run(EAST, "ls", folder).split() if name.endswith(".whole")] == []
+    floe.hosts.run(EAST, "bash", "-c", f"cd {folder}; rm -f {fresh}.console mine {'2' * 64}.elf")

@@ -45,3 +45,16 @@ def ls(as_json: bool) -> None:
         click.echo(json.dumps([{"name": name, "uri": entry.uri} for name, entry in found.items()]))
         return
     show([("NAME", "URI"), *((name, entry.uri) for name, entry in found.items())])
+
+
+@command.command()
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+def gc(names: tuple[str, ...]) -> None:
+    """Remove images and files on hosts that no VM there needs any more."""
+    from floe.cli.hosted import vms_of
+
+    for name in names:
+        with vms_of(name) as vms:
+            gone = vms.collect()
+        click.echo(name)
+        click.echo(f"floe: {name}: {gone / (1 << 20):.1f} MiB removed", err=True)

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 from xml.etree import ElementTree
 
@@ -34,7 +35,10 @@ NO_POOL, NO_VOLUME = 49, 50
 EXISTS = (9, 90)  # VIR_ERR_OPERATION_FAILED, VIR_ERR_STORAGE_VOL_EXIST
 IMAGE, WHOLE, NOW = ".elf", ".whole", ".now"
 ABANDONED_S = 10.0  # what was not written to for so long, and not finished, is nobody's any more
+GIVEN_UP_S = 120.0  # the same, of what a start leaves behind
 _REFRESHES = 50
+_DIGEST = re.compile("[0-9a-f]{64}")
+_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class Store:
@@ -72,6 +76,11 @@ class Store:
             raise
         return _download(connection, volume, offset, limit)
 
+    def full(self) -> HostError:
+        """There is no room."""
+        name = self._host.name
+        return HostError(f"the disk of {name} is full", hint=f"floe host gc {name}, or make room there: df -h")
+
     def size(self, connection: Any, name: str) -> int:
         """How many bytes a file has now; 0 where there is none."""
         libvirt = binding()
@@ -100,6 +109,31 @@ class Store:
                     raise
                 wait()
         return sorted(pool.listVolumes())
+
+    def collect(
+        self, connection: Any, kernels: Callable[[], Collection[str]], uuids: Callable[[], Collection[str]]
+    ) -> int:
+        """Remove images that are no domain's kernel, what half uploads and given up starts have left; how many bytes
+        that was. Both are asked for once it is known what there is."""
+        names = self.names(connection)
+        used, living = kernels(), uuids()
+        folder = self.folder(connection)
+        clock = self._clock(connection)
+        gone = 0
+        for name in sorted(names, key=lambda name: not name.endswith(WHOLE)):  # what says that it is there goes first
+            stem, dot, ending = name.partition(".")
+            ending = dot + ending
+            image = bool(_DIGEST.fullmatch(stem)) and ending in (IMAGE, WHOLE)
+            if image and f"{folder}/{stem}{IMAGE}" in used:
+                continue
+            if not image and (not _UUID.fullmatch(stem) or stem in living):
+                continue
+            half = image and stem + WHOLE not in names
+            if (half or not image) and clock - self._written(connection, name, clock) < GIVEN_UP_S:
+                continue
+            gone += self.size(connection, name)
+            _deleted(self._pool(connection), name)  # not where it is written to: libvirt refuses
+        return gone
 
     def forget(self, connection: Any, names: Iterable[str]) -> None:
         """Remove files, as far as they are there."""
@@ -174,7 +208,7 @@ class Store:
         pool = self._pool(connection)
         name = digest + IMAGE
         end = time.monotonic() + _PATIENCE_S
-        while not _has(pool, digest + WHOLE):
+        while not (_has(pool, digest + WHOLE) and _has(pool, name)):
             try:
                 volume = self._create(connection, name, len(content), "0644")
             except libvirt.libvirtError as e:
@@ -186,8 +220,12 @@ class Store:
                     wait()
                 continue
             try:
+                _deleted(pool, digest + WHOLE)  # of an image that somebody removed
                 _upload(connection, volume, content)
                 if hashlib.sha256(_download(connection, volume, 0, 0)).hexdigest() != digest:
+                    self.names(connection)
+                    if pool.info()[3] < len(content):  # free there: libvirt did not always say so
+                        raise self.full()
                     raise HostError(f"{self._host.name} gave back another image than it was sent", hint="again")
                 self._create(connection, digest + WHOLE, 0, "0644")
             except BaseException:
@@ -199,16 +237,25 @@ class Store:
         """Whether half an upload is nobody's any more: it was not written to for a while, by the host's own clock."""
         if not _has(self._pool(connection), name):
             self.names(connection)  # a file that libvirt has not seen yet
-        pool, now = self._pool(connection), f"{uuid.uuid4()}{NOW}"
+        clock = self._clock(connection)
+        return clock - self._written(connection, name, clock) > ABANDONED_S
+
+    def _clock(self, connection: Any) -> float:
+        """The host's, as its files have it."""
+        now = f"{uuid.uuid4()}{NOW}"
         try:
-            clock = _written_at(self._create(connection, now, 0, "0600"))
-            return clock - _written_at(pool.storageVolLookupByName(name)) > ABANDONED_S
+            return _written_at(self._create(connection, now, 0, "0600"))
+        finally:
+            _deleted(self._pool(connection), now)
+
+    def _written(self, connection: Any, name: str, clock: float) -> float:
+        """When a file was last written; now, where it has just been removed."""
+        try:
+            return _written_at(self._pool(connection).storageVolLookupByName(name))
         except binding().libvirtError as e:
             if e.get_error_code() != NO_VOLUME:
                 raise
-            return False  # it has just been removed
-        finally:
-            _deleted(pool, now)
+            return clock
 
 
 def _folder_of(pool: Any) -> str:

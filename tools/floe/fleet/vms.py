@@ -196,14 +196,27 @@ class Vms:
         folder = f"/{store.POOL}"
         return domain.hosted(spec, domain.Files.of(folder, spec.uuid, f"{folder}/{spec.elf.name}"), told, name)
 
+    def collect(self) -> int:
+        """Remove files that no domain needs any more; how many bytes that was. Raises HostError."""
+
+        def work(connection: Any) -> int:
+            def kernels() -> set[str]:
+                domains = (ElementTree.fromstring(dom.XMLDesc()) for dom in connection.listAllDomains())
+                return {root.findtext("os/kernel") or "" for root in domains}
+
+            def uuids() -> set[str]:
+                return {dom.UUIDString() for dom in connection.listAllDomains()}
+
+            return self.store.collect(connection, kernels, uuids)
+
+        return self.host.ask(work, deadline_s=store.BRING_S)
+
     # ---- steps, with the connection -----------------------------------------------------------------
 
     def _why(self, error: HostError, spec: VmSpec) -> FloeError:
         """In words of what was asked for."""
         if "No space left on device" in error.message:
-            return HostError(
-                f"the disk of {self.host.name} is full", hint=f"floe host gc {self.host.name}, or df -h there"
-            )
+            return self.store.full()
         taken = _FORWARD.search(error.message)
         for forward in spec.forwards:
             if taken and int(taken[1]) == forward.host_port:
