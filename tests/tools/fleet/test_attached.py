@@ -7,13 +7,14 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from floe.fleet import console
-from tests.support import hostedvms
+from tests.support import hostedvms, libvirthosts
 from tests.support.command import FLOE
 from tests.support.hostedvms import LOOP, Build, Hosted
 from tests.support.libvirthosts import EAST, LibvirtHosts
@@ -131,3 +132,18 @@ def test_who_is_gone_leaves_a_vm_that_others_see(floe: Hosted, build: Build, tmp
         process.kill()
     (vm,) = floe.ps(EAST)
     assert vm["state"] == "running"
+
+
+def test_a_host_that_dies(tmp_path: Path, build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    with libvirthosts.in_namespaces(tmp_path / "hosts", ("mortal",)) as made:
+        for name, value in made.environment.items():
+            monkeypatch.setenv(name, value)
+        argv = [*FLOE, "run", "--host", "mortal", str(app(build, tmp_path, LOOP))]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        with subprocess.Popen(argv, stdin=subprocess.DEVNULL, **pipes) as process:  # type: ignore[call-overload]  # a dict
+            assert process.stdout.readline().startswith("up")
+            made.kill("mortal")
+            began = time.monotonic()
+            assert process.wait(30) == 126
+            assert time.monotonic() - began < 10
+            assert process.stderr.read().startswith("floe: mortal ")

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import time
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,11 +14,14 @@ from pathlib import Path
 import pytest
 
 from floe.cli import main
-from floe.fleet import connection
-from floe.fleet.vms import Vms
+from floe.fleet import connection, console, domain, mark
+from floe.fleet.mark import Mark
+from floe.fleet.vms import Order, Vms
+from floe.spec.vmspec import VmSpec
 from tests.support import hostedvms, libvirthosts
 from tests.support.hostedvms import LOOP, Build, Hosted
 from tests.support.libvirthosts import EAST, WEST, LibvirtHosts
+from tests.support.nobody import error_for_nobody
 
 FOREIGN = """<domain type='qemu'><name>foreign</name><memory unit='MiB'>16</memory><os><type arch='x86_64'
 machine='q35'>hvm</type></os></domain>"""
@@ -206,3 +210,28 @@ def test_what_nobody_needs_is_removed(floe: Hosted, loop: Path) -> None:
     floe("host", "gc", EAST)
     assert [name for name in floe.hosts.run(EAST, "ls", folder).split() if name.endswith(".whole")] == []
     floe.hosts.run(EAST, "bash", "-c", f"cd {folder}; rm -f {fresh}.console mine {'2' * 64}.elf")
+
+
+def test_as_an_ordinary_user(build: Build, tmp_path: Path) -> None:
+    """By the user's own libvirt."""
+    script = tmp_path / "seven.py"
+    script.write_text("import sys\nprint('up', sys.argv[1])\nsys.exit(7)\n")
+    image = build(script).read_bytes()
+    mark.digest_of(str(uuid.uuid4()), {})  # what is loaded late may lie where nobody cannot read
+
+    def life() -> None:
+        with connection.open("here", deadline_s=20) as host:
+            vms = Vms(host)
+            spec = VmSpec(script, name="a", uuid=str(uuid.uuid4()), cards=(), args=("there",))
+            vms.start(Order(spec, image, Mark(app="a", profile="sealed", image="", memory=0)))
+            assert vms.wait("a", 60).code == 7
+            assert host.ask(console.Log(vms.store, spec.uuid + domain.CONSOLE).news) == b"up there\n"
+            vms.remove("a", force=False)
+            assert vms.collect() > len(image) - 1
+
+    with libvirthosts.of_a_user() as environment, pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        patch.setenv("PATH", f"{os.environ['PATH']}:{libvirthosts.SBIN}")
+        patch.delenv("LD_PRELOAD", raising=False)
+        assert error_for_nobody(life) == (0, "")
