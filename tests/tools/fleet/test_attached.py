@@ -31,6 +31,14 @@ for n in range(6000):
 sys.exit(9)
 """
 
+RESETS = """
+import machine, os, sys
+print(os.getenv("A"))
+if sys.stdin.readline() == "reset\\n":
+    machine.reset()
+sys.exit(5)
+"""
+
 
 @pytest.fixture
 def floe(known: LibvirtHosts, capsys: pytest.CaptureFixture[str]) -> Iterator[Hosted]:
@@ -66,6 +74,18 @@ def test_asked_to_end(floe: Hosted, build: Build, tmp_path: Path, number: signal
         assert process.stdout.read() == "bye\n"
         assert process.wait(30) == code
     assert floe.ps(EAST) == []
+
+
+def test_a_reset(floe: Hosted, build: Build, tmp_path: Path) -> None:
+    argv = ["timeout", "60", *FLOE, "run", "--host", EAST, "-e", "A=b", str(app(build, tmp_path, RESETS))]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None and process.stdout is not None
+        for typed in ("reset\n", "end\n"):
+            assert process.stdout.readline() == "b\n"
+            process.stdin.write(typed)
+            process.stdin.flush()
+        assert process.wait(30) == 5
+    assert floe.files(EAST) == []
 
 
 def test_its_time_is_over(floe: Hosted, build: Build, tmp_path: Path) -> None:

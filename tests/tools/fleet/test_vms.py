@@ -65,6 +65,8 @@ def test_a_life(floe: Hosted, loop: Path, accel: str, tmp_path: Path) -> None:
     assert (vm["state"], vm["exit_code"], vm["cause"]) == ("ended", 7, "exit")
     floe("run", "--host", EAST, "-d", "--name", "one", loop, code=125)
     assert floe.said.startswith(f"floe: --name one: there is a VM that has ended of that name on {EAST}\n")
+    floe("start", "--host", EAST, "one", code=125)  # with variables
+    assert floe.said.startswith("floe: one was handed variables or secrets, which east does not keep\n")
     assert floe("rm", "--host", EAST, "one") == "one\n"
     assert floe.ps(EAST) == [] and floe.files(EAST) == []
     floe("logs", "--host", EAST, "one", code=127)
@@ -79,6 +81,9 @@ def test_who_does_not_end(floe: Hosted, tmp_path: Path, build: Build) -> None:
     until_it_says(floe, WEST, "stubborn", "up")
     floe("stop", "--host", WEST, "--timeout", "0.5", "stubborn")
     assert floe.said == "floe: stubborn ended (130, interrupt)\n"
+    assert floe("start", "--host", WEST, "stubborn") == "stubborn\n"
+    assert floe.ps(WEST)[0]["state"] == "running"
+    until_it_says(floe, WEST, "stubborn", "up\nup\n")
 
 
 def test_several_on_both(floe: Hosted, loop: Path) -> None:

@@ -75,7 +75,7 @@ def run(host: str, params: Mapping[str, Any], options: dict[str, Any]) -> int:
         if detach:
             _started(vm, as_json=params["as_json"])
             return EXIT_OK
-        return _attach(vms, vm, params)
+        return _attach(vms, vm, blobs, params)
 
 
 def _mark(params: Mapping[str, Any], spec: VmSpec) -> Mark:
@@ -89,11 +89,11 @@ def _mark(params: Mapping[str, Any], spec: VmSpec) -> Mark:
     )
 
 
-def _attach(vms: Vms, vm: There, params: Mapping[str, Any]) -> int:
+def _attach(vms: Vms, vm: There, blobs: Sequence[handover.Blob], params: Mapping[str, Any]) -> int:
     from floe.cli.run import say
     from floe.fleet.attached import Attached
 
-    session = Attached(vms, vm, interactive=vm.mark.profile == "dev", say=say)
+    session = Attached(vms, vm, blobs, say)
     code: int | None = None
     try:
         code = session.run(params["timeout"])
@@ -139,6 +139,14 @@ def ps(hosts: Sequence[str], *, everything: bool, as_json: bool) -> int:
     for error in failed:
         click.echo(error.render(), err=True)
     return failed[0].exit_code if failed else EXIT_OK
+
+
+def start(host: str, names: Sequence[str], *, as_json: bool) -> int:
+    """`floe start --host`."""
+    with vms_of(host) as vms:
+        for name in names:
+            _started(vms.again(name), as_json=as_json)
+    return EXIT_OK
 
 
 def stop(host: str, names: Sequence[str], timeout: float) -> int:

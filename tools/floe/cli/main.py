@@ -45,7 +45,7 @@ VERBS: dict[str, tuple[str, str]] = {
 }
 
 # Verbs whose VMs are this machine's alone; with FLOE_HOST they would be taken for another's.
-LOCAL = frozenset({"serve", "top", "mount", "swap", "snapshot", "start", "compose", "service"})
+LOCAL = frozenset({"serve", "top", "mount", "swap", "snapshot", "compose", "service"})
 HIDDEN = {"agent": "floe.cli.agent:command"}  # verbs for other programs
 
 

@@ -73,10 +73,15 @@ def ps(everything: bool, as_json: bool, hosts: Sequence[str]) -> int:
 @click.command()
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="One line of JSON per VM, as floe run --detach --json.")
-def start(names: Sequence[str], as_json: bool) -> int:
+@on_host
+def start(names: Sequence[str], as_json: bool, host: str | None) -> int:
     """Start VMs that have ended: image, name, ports, disks, addresses, variables and restart policy are as they were.
 
     Secrets and env files are read anew, from the files that were named; the log goes on."""
+    if host:
+        from floe.cli import hosted
+
+        return hosted.start(host, names, as_json=as_json)
     from floe.detached import again
 
     for name in names:

@@ -8,7 +8,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
@@ -17,7 +17,8 @@ from floe.errors import EXIT_INTERRUPTED, EXIT_OUT_OF_MEMORY, EXIT_PANIC, FloeEr
 from floe.fleet import store
 from floe.fleet.console import Line, Log
 from floe.fleet.domain import CONSOLE, SERIAL
-from floe.fleet.vms import There, Vms
+from floe.fleet.vms import RESETS, There, Vms
+from floe.spec.handover import Blob
 from floe.stream.keys import ESCAPE, INPUT_END, INTERRUPT, PROMPT
 from floe.stream.streams import RawTerminal, is_foreground_terminal
 
@@ -31,10 +32,12 @@ _GRACE_S = 5.0  # as vm.STOP_GRACE_S
 class Attached:
     """Runs one VM, which was started paused, to its end. `say` takes floe's own lines for standard error."""
 
-    def __init__(self, vms: Vms, vm: There, *, interactive: bool, say: Callable[[str], None]) -> None:
-        """interactive: Ctrl-C on the terminal is a key for the guest (a REPL), not a wish to stop."""
+    def __init__(self, vms: Vms, vm: There, blobs: Sequence[Blob], say: Callable[[str], None]) -> None:
+        """blobs: what it was handed, for its next start. Of a dev image Ctrl-C on the terminal is a key for the guest
+        (a REPL), not a wish to stop."""
         self._vms, self.vm = vms, vm
-        self._interactive = interactive
+        self._blobs = blobs
+        self._interactive = vm.mark.profile == "dev"
         self._say = say
         self._terminal = is_foreground_terminal(_STDIN)
         self._logs = (Log(vms.store, vm.uuid + CONSOLE), Log(vms.store, vm.uuid + SERIAL))
@@ -100,10 +103,21 @@ class Attached:
                 self._vms.stop(self.vm.name, 0)
             vm, said, serial = self._vms.on(self.vm.name, self._look)
             self._show(said, serial)
-            if not vm.alive:
+            if vm.cause in RESETS and not self._asked:
+                self._again()
+            elif not vm.alive:
                 self.vm = vm
                 return vm
             delay = _SOON_S if said or serial else min(_LATER_S, delay * 1.5)
+
+    def _again(self) -> None:
+        """machine.reset(), or the end of a deep sleep."""
+        if self._line is not None:
+            self._line.close()
+            self._line = None
+        self._vms.again(self.vm.name, self._blobs)
+        if self._interactive:
+            self._line = self._opened()
 
     def _look(self, connection: Any, dom: Any, vm: There) -> tuple[There, bytes, bytes]:
         """How it is; and what it has said until then, all of it where it has ended."""

@@ -31,8 +31,9 @@ _NO_DOMAIN = 42  # virErrorNumber
 _CODE_S = 2.0  # virtlogd hands on what QEMU wrote last
 _LOOK_S = 0.1
 _FORWARD = re.compile(r"host forwarding rule '?(?:tcp|udp):[^:]*:([0-9]+)-")  # QEMU's words
-_RESETS = {122: "reset", 123: "deepsleep"}  # machine.reset(), and the end of a deep sleep: docs/exit-codes.md
-_CAUSES = {EXIT_PANIC: "panic", EXIT_OUT_OF_MEMORY: "memory", **_RESETS}
+_CODES_OF_RESETS = {122: "reset", 123: "deepsleep"}  # machine.reset(), and the end of a deep sleep: docs/exit-codes.md
+RESETS = frozenset(_CODES_OF_RESETS.values())
+_CAUSES = {EXIT_PANIC: "panic", EXIT_OUT_OF_MEMORY: "memory", **_CODES_OF_RESETS}
 
 
 @dataclass(frozen=True)
@@ -158,6 +159,32 @@ class Vms:
             return self.host.ask(begin, deadline_s=START_S)
         except HostError as e:
             raise self._why(e, spec) from None
+
+    def again(self, name: str, blobs: Sequence[Blob] = ()) -> There:
+        """Start one that has ended; its log goes on. blobs: what it was handed, which its host has not kept:
+        raises FloeError without. Raises as find() does, too."""
+
+        def begin(connection: Any, dom: Any, vm: There) -> There:
+            libvirt = binding()
+            if vm.alive:
+                return vm
+            root = ElementTree.fromstring(dom.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
+            if len(root.findall("sysinfo/entry")) != len(blobs):
+                problem = f"{name} was handed variables or secrets, which {self.host.name} does not keep"
+                raise FloeError(problem, hint=f"floe rm --host {self.host.name} {name}, and floe run as before")
+            named = [(blob, f"{vm.uuid}{_HANDED}{number}") for number, blob in enumerate(blobs)]
+            self.store.forget(connection, [vm.uuid + domain.EXIT, *(file for _, file in named)])
+            self.store.write(connection, vm.uuid + domain.EXIT, b"")
+            for blob, file in named:
+                self.store.write(connection, file, blob.content)
+            _tell(dom, structs.replace(vm.mark, code=None, cause="", at=0.0, created=time.time()))
+            try:
+                dom.create()
+            finally:
+                self.store.forget(connection, (file for _, file in named))
+            return self._find(connection, name)[1]
+
+        return self.on(name, begin, deadline_s=START_S)
 
     def stop(self, name: str, grace_s: float) -> There:
         """Ask it for its end by its power button; after grace_s it is ended. Of one that has ended: how. Raises as
@@ -294,10 +321,7 @@ class Vms:
             return replace(vm, cause="unknown" if reason != libvirt.VIR_DOMAIN_SHUTOFF_FAILED else "failed")
         told = structs.replace(vm.mark, code=code, cause=cause, at=time.time())
         with contextlib.suppress(libvirt.libvirtError):  # it is removed; or the connection may only read
-            dom.setMetadata(
-                libvirt.VIR_DOMAIN_METADATA_ELEMENT, told.text(), mark.PREFIX, mark.NAMESPACE,
-                libvirt.VIR_DOMAIN_AFFECT_CONFIG,
-            )  # fmt: skip
+            _tell(dom, told)
         return replace(vm, mark=told, code=code, cause=cause)
 
     def _said_code(self, connection: Any, own: str, *, wait: bool) -> int | None:
@@ -355,6 +379,12 @@ class Vms:
     def _forget_files(self, connection: Any, own: str) -> None:
         names = self.store.names(connection)
         self.store.forget(connection, (name for name in names if name.startswith(f"{own}.")))
+
+
+def _tell(dom: Any, told: Mark) -> None:
+    libvirt = binding()
+    kind, where = libvirt.VIR_DOMAIN_METADATA_ELEMENT, libvirt.VIR_DOMAIN_AFFECT_CONFIG
+    dom.setMetadata(kind, told.text(), mark.PREFIX, mark.NAMESPACE, where)
 
 
 def environment_of(spec: VmSpec, blobs: Sequence[Blob]) -> str:
