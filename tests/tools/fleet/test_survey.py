@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,10 +23,12 @@ def test_the_command(known: LibvirtHosts, capfd: pytest.CaptureFixture[str]) -> 
     out, err = capfd.readouterr()
     heads, *rows = [line.split() for line in out.splitlines()]
     assert err == ""
-    assert heads[:3] == ["NAME", "STATE", "LIBVIRT"]
+    assert (heads[:3], heads[-2:]) == (["NAME", "STATE", "LIBVIRT"], ["VMS", "BOOTS"])
     assert [row[:2] for row in rows] == [[EAST, "up"], [WEST, "up"]]
+    assert all(re.search(r" 0 +(kvm [0-9.]+s, )?tcg [0-9.]+s$", line) for line in out.splitlines()[1:])
+    assert known.run(EAST, "virsh", "list", "--all", "--name").strip() == ""  # nothing is left of the trials
 
-    assert cli.run(["hosts", "--json", WEST]) == 0
+    assert cli.run(["hosts", "--no-boot", "--json", WEST]) == 0
     (told,) = json.loads(capfd.readouterr().out)
     assert (told["name"], told["uri"], told["up"]) == (WEST, "qemu+ssh://west/system", True)
     assert told["hypervisor"] == "QEMU" and told["cpus"] >= 1 and 0 < told["free"] < told["memory"]
@@ -36,7 +39,7 @@ def test_the_command(known: LibvirtHosts, capfd: pytest.CaptureFixture[str]) -> 
 def test_one_that_is_down(known: LibvirtHosts, capfd: pytest.CaptureFixture[str]) -> None:
     table.add("south", f"qemu+ssh://{known.addresses[EAST]}:1/system")
     try:
-        assert cli.run(["hosts"]) == 126
+        assert cli.run(["hosts", "--no-boot"]) == 126
         out, err = capfd.readouterr()
         assert [line.split()[:2] for line in out.splitlines()[1:]] == [[EAST, "up"], [WEST, "up"], ["south", "down"]]
         assert err.startswith("floe: south is not reached: ssh: connect to host ")
@@ -55,7 +58,7 @@ def test_a_clock_that_is_ahead(known: LibvirtHosts, tmp_path: Path, capfd: pytes
     path = known.run(WEST, "readlink", "-f", "/usr/bin/date").strip()
     known.run(WEST, "mount", "--bind", str(date), path)
     try:
-        assert cli.run(["hosts"]) == 0
+        assert cli.run(["hosts", "--no-boot"]) == 0
     finally:
         known.run(WEST, "umount", path)
     said = capfd.readouterr().err
@@ -63,7 +66,7 @@ def test_a_clock_that_is_ahead(known: LibvirtHosts, tmp_path: Path, capfd: pytes
 
 
 def test_what_differs() -> None:
-    facts = Facts(0.1, "9.0.0", "QEMU", "7.2.22", 2, 1 << 30, 1 << 29, ("kvm",), 0.3)
+    facts = Facts(0.1, "9.0.0", "QEMU", "7.2.22", 2, 1 << 30, 1 << 29, ("kvm",), skew=0.3)
     newer = replace(facts, version="10.0.0", skew=-60.4)
     down = HostError("down")
     assert survey.differences({"a": facts, "b": facts, "c": down}) == []

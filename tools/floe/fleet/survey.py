@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What there is of a host: whether it answers, or why not; its libvirt, hypervisor, processors, memory, accelerators,
-clock; and which hosts differ in what matters between them."""
+VMs, clock; and which hosts differ in what matters between them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from floe.errors import FloeError
 from floe.fleet import connection, why
 from floe.fleet.binding import binding
 from floe.fleet.connection import Host
+from floe.fleet.vms import Vms
 from floe.hosts import ssh
 from floe.hosts.table import SshHost
 
@@ -46,6 +47,7 @@ class Facts:
     memory: int
     free: int
     accelerators: tuple[str, ...]
+    vms: int = 0  # of floe's, that run
     skew: float | None = None
     trials: Mapping[str, Trial] = field(default_factory=dict)
 
@@ -83,7 +85,8 @@ def _facts(host: Host, boot: Boot | None) -> Facts:
     answered = time.monotonic() - began
     facts = host.ask(lambda c: _told(c, answered), deadline_s=_LOOK_S)
     trials = {accel: _trial(host, accel, boot) for accel in facts.accelerators} if boot else {}
-    return replace(facts, skew=clock.result() if clock else None, trials=trials)
+    running = sum(vm.alive for vm in Vms(host).all())
+    return replace(facts, vms=running, skew=clock.result() if clock else None, trials=trials)
 
 
 def _told(connected: Any, answered: float) -> Facts:
