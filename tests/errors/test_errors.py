@@ -65,6 +65,8 @@ COMMANDS = [
     ("build --nonsense ok.py", 125, "No such option", "floe build --help"),
     ("build", 125, "Missing argument 'APP'", "floe build --help"),
     ("run", 125, "Missing argument 'APP'", "floe run --help"),
+    ("move web east", 125, "a VM of this machine does not move while it runs", "floe move --host HOST NAME TARGET"),
+    ("move --host east web east", 125, "web is on east already", ""),
     ("hosts nobody", 127, "there is no host nobody", "floe host ls"),
     ("host add x qemu+tcp://y/system", 125, "qemu+tcp://y/system: hosts are reached by ssh, or", "qemu+ssh://"),
     ("run --allow example.com ok.py", 125, "--allow example.com: a port is missing", "--allow HOST:PORT"),

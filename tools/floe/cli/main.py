@@ -29,6 +29,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "mount": ("floe.cli.device:mount", "Show a folder of this machine to a detached VM."),
     "swap": ("floe.cli.swap:command", "Replace a module in a running program."),
     "snapshot": ("floe.cli.snapshot:command", "Keep a running VM's state in a file."),
+    "move": ("floe.cli.move:command", "Move a running VM to another host."),
     "start": ("floe.cli.vms:start", "Start detached VMs that have ended."),
     "stop": ("floe.cli.vms:stop", "End detached VMs."),
     "rm": ("floe.cli.vms:rm", "Forget detached VMs that have ended."),

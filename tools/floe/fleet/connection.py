@@ -59,6 +59,10 @@ class Host:
                 self._line.end()
             raise why.silent(self.place, deadline_s) from None
 
+    def ask_both(self, other: Host, work: Callable[[Any, Any], T], *, deadline_s: float) -> T:
+        """As ask(), of work(connection, the other's)."""
+        return self.ask(lambda connection: work(connection, other._connection), deadline_s=deadline_s)
+
     def close(self) -> None:
         """Whoever still asks gets an error."""
         with contextlib.suppress(Exception):  # the host may be gone, and nobody asks any more

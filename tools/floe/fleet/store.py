@@ -66,6 +66,10 @@ class Store:
             _upload(connection, volume, content)
         return str(volume.path())
 
+    def append(self, connection: Any, name: str, size: int, content: bytes) -> None:
+        """Write behind the first `size` bytes of a file, which has no more."""
+        _upload(connection, self._pool(connection).storageVolLookupByName(name), content, size)
+
     def read(self, connection: Any, name: str, offset: int = 0, limit: int = 0) -> bytes:
         """A file from there on; b"" where there is none. limit: so many bytes at most, 0: all."""
         try:
@@ -284,10 +288,10 @@ def _deleted(pool: Any, name: str) -> bool:
     return True
 
 
-def _upload(connection: Any, volume: Any, content: bytes) -> None:
+def _upload(connection: Any, volume: Any, content: bytes, offset: int = 0) -> None:
     stream = connection.newStream()
     try:
-        volume.upload(stream, 0, len(content))
+        volume.upload(stream, offset, len(content))
         view = memoryview(content)
         while view:
             sent = stream.send(bytes(view[:_BLOCK]))

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: MIT
+"""tools/floe/fleet/move.py and `floe move`: a VM goes on on another host, with all that it has said; or stays, and why."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from floe.cli import main as cli
+from floe.errors import FloeError
+from floe.fleet import connection, move, why
+from floe.fleet.console import Log
+from floe.fleet.domain import CONSOLE
+from floe.fleet.vms import Vms
+from tests.support.libvirthosts import EAST, WEST, LibvirtHosts
+
+Floe = Callable[..., tuple[str, str]]
+TICKS = """
+import time
+
+n = 0
+while True:
+    print("tick", n)
+    n += 1
+    time.sleep(0.02)
+"""
+LONG_S = 5.0  # for a pause that is no failure on a busy machine; docs/hosts.md has what was measured
+
+
+@pytest.fixture(scope="module")
+def pair(hosts: LibvirtHosts) -> Iterator[tuple[Vms, Vms]]:
+    """The VMs of both hosts, over connections that stay."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in hosts.environment.items():
+            patch.setenv(name, value)
+        with connection.open(EAST) as east, connection.open(WEST) as west:
+            yield Vms(east), Vms(west)
+
+
+@pytest.fixture(scope="module")
+def ticks(tmp_path_factory: pytest.TempPathFactory, build: Callable[..., Path]) -> Path:
+    app = tmp_path_factory.mktemp("app") / "ticks.py"
+    app.write_text(TICKS)
+    return build(app)
+
+
+@pytest.fixture
+def floe(known: LibvirtHosts, pair: tuple[Vms, Vms], capfd: pytest.CaptureFixture[str]) -> Iterator[Floe]:
+    """`floe` in this process: what it says on standard output and error. No VM is left."""
+
+    def run(*words: str | Path, code: int = 0) -> tuple[str, str]:
+        got = cli.run([str(word) for word in words])
+        out, err = capfd.readouterr()
+        assert got == code, err
+        return out, err
+
+    yield run
+    for vms in pair:
+        for vm in vms.all():
+            vms.remove(vm.name, force=True)
+
+
+def counted(vms: Vms) -> list[int]:
+    """What the VM has said."""
+    vm = vms.find("ticks")
+    said = vms.host.ask(Log(vms.store, vm.uuid + CONSOLE).news).decode()
+    return [int(line.split()[1]) for line in said.rpartition("\n")[0].splitlines()]
+
+
+def goes_on(vms: Vms) -> None:
+    """It runs there, and nothing that it has said is lost, twice there or out of order."""
+    before = counted(vms)
+    end = time.monotonic() + LONG_S
+    while len(found := counted(vms)) <= len(before):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert found == list(range(len(found)))
+
+
+def files(known: LibvirtHosts, name: str) -> list[str]:
+    """What is there of VMs, which images are not."""
+    found = known.run(name, "ls", "/var/lib/libvirt/floe").split()
+    return [file for file in found if not file.endswith((".elf", ".whole"))]
+
+
+def test_there_and_back(known: LibvirtHosts, pair: tuple[Vms, Vms], floe: Floe, ticks: Path, accel: str) -> None:
+    east, west = pair
+    floe("run", "--host", EAST, "-d", "--name", "ticks", "--accel", accel, ticks)
+    goes_on(east)
+    told = json.loads(floe("move", "--host", EAST, "--json", "ticks", WEST)[0])
+    assert (told["host"], told["state"], told["accel"]) == (WEST, "running", accel)
+    assert 0 < told["pause"] < LONG_S
+    assert east.all() == [] and files(known, EAST) == []
+    goes_on(west)
+    out, err = floe("move", "--host", WEST, "ticks", EAST)
+    assert out == "ticks\n" and err.startswith("floe: ticks is on east; it stood still for ")
+    assert west.all() == [] and files(known, WEST) == []
+    goes_on(east)
+
+
+@pytest.mark.any_accel
+def test_what_stays(known: LibvirtHosts, pair: tuple[Vms, Vms], floe: Floe, ticks: Path) -> None:
+    east, west = pair
+    floe("run", "--host", EAST, "-d", "--name", "ticks", ticks)
+    nowhere = f"{known.addresses[WEST].rpartition('.')[0]}.77"
+    _, err = floe("move", "--host", EAST, "--address", nowhere, "ticks", WEST, code=126)
+    assert err.startswith("floe: ticks stays on east: ") and f"at {nowhere}, ports 49152 to 49215" in err
+    goes_on(east)
+    assert west.all() == [] and files(known, WEST) == []
+
+    floe("run", "--host", WEST, "-d", "--name", "ticks", ticks)
+    with pytest.raises(FloeError, match=r"^west has a VM ticks already$"):
+        move.move("ticks", east.host, west.host, nowhere)
+    west.stop("ticks", 0)
+    with pytest.raises(FloeError, match=r"^ticks cannot move while it runs: it is ended$") as e:
+        move.move("ticks", west.host, east.host, nowhere)
+    assert e.value.hint.startswith("floe stop --host west ticks && floe rm --host west ticks\nfloe run --host east ")
+
+
+@pytest.mark.any_accel
+def test_what_does_not_fit(
+    pair: tuple[Vms, Vms], floe: Floe, ticks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hypervisors that differ, and a VM that was handed what lies nowhere any more."""
+    east, west = (vms.host for vms in pair)
+    secret = tmp_path / "secret"
+    secret.write_text("hidden")
+    floe("run", "--host", EAST, "-d", "--name", "ticks", "--secret", f"token={secret}", ticks)
+    with pytest.raises(FloeError, match="while it runs: it was handed secrets or files"):
+        move.move("ticks", east, west, "")
+    floe("rm", "--host", EAST, "--force", "ticks")
+    floe("run", "--host", EAST, "-d", "--name", "ticks", ticks)
+    versions = iter(("7.2.22", "10.0.0"))
+    monkeypatch.setattr(why, "dotted", lambda version: next(versions))
+    with pytest.raises(FloeError, match=r"while it runs: east has QEMU 7\.2\.22, west QEMU 10\.0\.0"):
+        move.move("ticks", east, west, "")
+
+
+@pytest.mark.any_accel
+@pytest.mark.parametrize("seconds", [0.0, 1.5])
+def test_interrupted(
+    pair: tuple[Vms, Vms], floe: Floe, ticks: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    """At once, or when it may have arrived: it is on one of both, and runs."""
+    floe("run", "--host", EAST, "-d", "--name", "ticks", ticks)
+    wait, interrupts = move._Steps.wait, iter([seconds])
+
+    def waiting(steps: move._Steps, until: float) -> None:
+        for delay in interrupts:
+            time.sleep(delay)
+            raise KeyboardInterrupt
+        wait(steps, until)
+
+    monkeypatch.setattr(move._Steps, "wait", waiting)
+    floe("move", "--host", EAST, "ticks", WEST, code=130)
+    (where,) = [vms for vms in pair if vms.all()]
+    goes_on(where)

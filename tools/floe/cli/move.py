@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: MIT
+"""`floe move`: a running VM from one host to another."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from floe.cli.hostword import on_host
+from floe.errors import EXIT_OK, UsageError
+from floe.fleet import connection, move
+from floe.hosts import ssh
+
+
+@click.command(short_help="Move a running VM to another host.")
+@click.argument("name")
+@click.argument("target", metavar="TARGET")
+@on_host
+@click.option("--address", metavar="ADDR", help="Of TARGET, as HOST reaches it.  [default: as this machine does]")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def command(name: str, target: str, host: str | None, address: str | None, as_json: bool) -> int:
+    """Move the VM NAME of --host HOST to TARGET while it runs, and tell how long it stood still. Its memory goes from
+    host to host by TCP, which nothing encrypts: over a network that is trusted."""
+    if not host:
+        raise UsageError("a VM of this machine does not move while it runs", hint="floe move --host HOST NAME TARGET")
+    if host == target:
+        raise UsageError(f"{name} is on {host} already")
+    with connection.open(host) as source, connection.open(target) as there:
+        where = address or (ssh.address(there.place.ssh) if there.place.ssh else "")
+        if not where:
+            raise UsageError(f"{target} is this machine: which of its addresses?", hint="--address ADDR")
+        moved = move.move(name, source, there, where)
+    if as_json:
+        click.echo(json.dumps({**moved.vm.as_dict(), "pause": round(moved.pause_s, 4)}))
+    else:
+        click.echo(name)
+        click.echo(f"floe: {name} is on {target}; it stood still for {moved.pause_s * 1000:.0f} ms", err=True)
+    return EXIT_OK

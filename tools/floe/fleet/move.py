@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: MIT
+"""A running VM goes from a host to another: its memory goes from QEMU to QEMU while it runs, and its output with it.
+
+libvirt's client leads it (virDomainMigrate3): the hosts need no key for each other, but the source must reach a port of
+the target's. The VM waits there until what it said last is in its new log, so that nothing is lost or out of order.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from operator import methodcaller
+from typing import Any
+from xml.etree import ElementTree
+
+from floe.errors import FloeError, HostError, NotFound
+from floe.fleet import connection, why
+from floe.fleet.binding import binding
+from floe.fleet.connection import Host
+from floe.fleet.console import Log
+from floe.fleet.domain import CONSOLE, EXIT, SERIAL
+from floe.fleet.store import BRING_S, IMAGE
+from floe.fleet.vms import There, Vms
+
+MOVE_S = 120.0
+PORTS = "49152 to 49215"  # libvirt's, of which one is the target's
+_FILES = (CONSOLE, SERIAL, EXIT)
+_EVENT_S = 2.0
+_CALLED_BACK_S = 20.0
+
+
+@dataclass(frozen=True)
+class Moved:
+    """How it went. pause_s: from when it stood still on one host until it went on on the other."""
+
+    vm: There
+    pause_s: float
+
+
+def move(name: str, source: Host, target: Host, address: str) -> Moved:
+    """Move a running VM; address: the target's, as the source reaches it. Raises NotFound, FloeError where it cannot go
+    while it runs, HostError; the VM runs on where it was then."""
+    here, there = Vms(source), Vms(target)
+    vm = here.on(name, lambda connection, domain, found: _checked(domain, found, target))
+    _check_alike(vm, source, target)
+    logs = {vm.uuid + ending: Log(here.store, vm.uuid + ending) for ending in _FILES}
+    try:
+        there.find(name)
+    except NotFound:
+        pass
+    else:
+        raise FloeError(f"{target.name} has a VM {name} already", hint=f"floe ps --all --host {target.name}")
+    image = source.ask(lambda c: here.store.read(c, vm.mark.image + IMAGE), deadline_s=BRING_S)
+    _, digest = there.store.bring(image)
+    if digest != vm.mark.image:
+        raise HostError(f"{source.name} gave another image than {name} has")
+    said = {file: _copied(source, there, file, log) for file, log in logs.items()}
+
+    def go_on(reading: Host) -> None:
+        try:
+            for file, rest in reading.ask(lambda c: [(name, log.news(c)) for name, log in logs.items()]):
+                if rest:
+                    target.ask(partial(there.store.append, name=file, size=said[file], content=rest))
+        finally:
+            target.ask(lambda c: c.lookupByUUIDString(vm.uuid).resume())
+
+    # A call beside the one that moves it waits for that, now and then, which ends 0.2 s after the VM has arrived.
+    with connection.connect(source.place) as reading, _watched(vm.uuid, source, target) as steps:
+        sent = connection.started(lambda: _sent(vm, source, target, address))
+        sent.add_done_callback(lambda _: steps.arrived.set())
+        interrupted = _interrupted(vm.uuid, steps, reading)
+        try:
+            if sent.done():
+                sent.result()
+            try:
+                go_on(reading)
+            except HostError:
+                sent.result()  # tells more
+                raise
+            sent.result()
+        except BaseException as e:
+            with suppress(FloeError):  # the first error is the one to be told
+                target.ask(lambda c: _forgotten(c, there, vm.uuid))
+            raise (interrupted or e) from None
+        pause_s = steps.pause_s()
+    with suppress(FloeError):  # it is there; what is left here is nobody's
+        source.ask(lambda c: _forgotten(c, here, vm.uuid))
+    if interrupted:
+        raise interrupted
+    return Moved(there.find(name), pause_s)
+
+
+def _interrupted(uuid: str, steps: _Steps, reading: Host) -> KeyboardInterrupt | None:
+    """Wait until it has arrived, or will not. Ctrl-C calls it back, if it is not too late."""
+    try:
+        steps.wait(MOVE_S)
+    except KeyboardInterrupt as e:
+        with suppress(FloeError):  # there is nothing to call back any more
+            reading.ask(lambda c: c.lookupByUUIDString(uuid).abortJob())
+        steps.wait(_CALLED_BACK_S)
+        return e
+    return None
+
+
+def _checked(domain: Any, vm: There, target: Host) -> There:
+    if vm.state != "running":
+        raise _not_live(vm, f"it is {vm.state}", target)
+    root = ElementTree.fromstring(domain.XMLDesc(0))
+    if root.find("sysinfo") is not None:
+        raise _not_live(vm, "it was handed secrets or files, which lie nowhere any more", target)
+    return vm
+
+
+def _check_alike(vm: There, source: Host, target: Host) -> None:
+    """Raises FloeError for hypervisors of which none takes the other's state."""
+    ours, theirs = (host.ask(lambda c: f"{c.getType()} {why.dotted(c.getVersion())}") for host in (source, target))
+    if ours != theirs:
+        raise _not_live(vm, f"{source.name} has {ours}, {target.name} {theirs}", target)
+
+
+def _not_live(vm: There, problem: str, target: Host) -> FloeError:
+    there = f"--host {vm.host}"
+    hint = f"floe stop {there} {vm.name} && floe rm {there} {vm.name}\n"
+    hint += f"floe run --host {target.name} --detach --name {vm.name} {vm.mark.app}, with its options"
+    return FloeError(f"{vm.name} cannot move while it runs: {problem}", hint=hint)
+
+
+def _copied(source: Host, there: Vms, name: str, log: Log) -> int:
+    """All that it has said by now is in the new log: so many bytes."""
+    said = source.ask(log.news, deadline_s=BRING_S)
+    there.host.ask(lambda c: there.store.write(c, name, said), deadline_s=BRING_S)
+    return len(said)
+
+
+def _sent(vm: There, source: Host, target: Host, address: str) -> None:
+    libvirt = binding()
+    flags = libvirt.VIR_MIGRATE_LIVE | libvirt.VIR_MIGRATE_PERSIST_DEST | libvirt.VIR_MIGRATE_UNDEFINE_SOURCE
+    flags |= libvirt.VIR_MIGRATE_PAUSED | libvirt.VIR_MIGRATE_ABORT_ON_ERROR
+    told = {libvirt.VIR_MIGRATE_PARAM_URI: f"tcp:{f'[{address}]' if ':' in address else address}"}
+
+    def go(connection: Any, other: Any) -> None:
+        connection.lookupByUUIDString(vm.uuid).migrate3(other, told, flags)
+
+    try:
+        source.ask_both(target, go, deadline_s=MOVE_S)
+    except HostError as e:
+        hint = f"{target.name} must be reached from {source.name} at {address}, ports {PORTS}; --address names another"
+        raise HostError(f"{vm.name} stays on {source.name}: {e.message}", hint=hint, code=e.code) from None
+
+
+def _forgotten(connection: Any, vms: Vms, uuid: str) -> None:
+    """Remove the files of a VM that is not there."""
+    if uuid not in {domain.UUIDString() for domain in connection.listAllDomains()}:
+        vms.store.forget(connection, [name for name in vms.store.names(connection) if name.startswith(f"{uuid}.")])
+
+
+class _Steps:
+    """What both hosts tell of a VM on its way, and when."""
+
+    def __init__(self) -> None:
+        self.arrived = threading.Event()  # all of it is there, or nothing more is to come
+        self._stood: float | None = None
+        self._went_on: float | None = None
+        self._goes = threading.Event()
+
+    def stands(self) -> None:
+        self._stood = time.monotonic()
+
+    def is_there(self) -> None:
+        self.arrived.set()
+
+    def goes_on(self) -> None:
+        self._went_on = time.monotonic()
+        self._goes.set()
+
+    def wait(self, seconds: float) -> None:
+        """Until it has arrived."""
+        self.arrived.wait(seconds)
+
+    def pause_s(self) -> float:
+        """How long it stood still."""
+        self._goes.wait(_EVENT_S)
+        return self._went_on - self._stood if self._went_on is not None and self._stood is not None else 0.0
+
+
+@contextmanager
+def _watched(uuid: str, source: Host, target: Host) -> Iterator[_Steps]:
+    libvirt = binding()
+    steps = _Steps()
+    suspended, resumed = libvirt.VIR_DOMAIN_EVENT_SUSPENDED, libvirt.VIR_DOMAIN_EVENT_RESUMED
+    listening = []
+    for host, wanted in (
+        (source, {suspended: steps.stands}),
+        (target, {suspended: steps.is_there, resumed: steps.goes_on}),
+    ):
+
+        def told(
+            connection: Any, domain: Any, event: int, detail: int, wanted: Mapping[int, Callable[[], None]]
+        ) -> None:
+            if domain.UUIDString() == uuid and event in wanted:
+                wanted[event]()
+
+        ask = methodcaller("domainEventRegisterAny", None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, told, wanted)
+        listening.append((host, host.ask(ask)))
+    try:
+        yield steps
+    finally:
+        for host, number in listening:
+            with suppress(FloeError):  # with the connection it ends, too
+                host.ask(methodcaller("domainEventDeregisterAny", number))
