@@ -54,6 +54,16 @@ libvirtd -d
 shift 3
 exec "$@"
 """
+# Once: the host's address, $1, becomes the bridge's.
+_BRIDGE = """
+read -r _ card _ < <(ip -o address show to "$1")
+[ "$card" != br0 ] || exit 0
+ip link add br0 type bridge
+ip address del "$1/24" dev "$card"
+ip link set "$card" master br0
+ip address add "$1/24" dev br0
+ip link set br0 up
+"""
 
 
 class LibvirtHosts(Hosts):
@@ -64,6 +74,11 @@ class LibvirtHosts(Hosts):
     def run(self, name: str, *argv: str) -> str:
         """Output of a command that runs there."""
         return sshhosts.output("nsenter", "-t", str(self.first(name)), "-a", "--", *argv)
+
+    def bridge(self, name: str) -> str:
+        """A bridge there, which the host's card is a port of."""
+        self.run(name, "bash", "-ec", _BRIDGE, "bash", self.addresses[name])
+        return "br0"
 
     def first(self, name: str) -> int:
         """The first process of a host, with which all of it ends."""

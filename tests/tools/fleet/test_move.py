@@ -3,9 +3,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -27,6 +31,24 @@ while True:
     print("tick", n)
     n += 1
     time.sleep(0.02)
+"""
+ECHO = """
+import asyncio
+
+
+async def serve(reader, writer):
+    while line := await reader.readline():
+        writer.write(line)
+        await writer.drain()
+    writer.close()
+
+
+async def main():
+    async with await asyncio.start_server(serve, "0.0.0.0", 7) as server:
+        await server.wait_closed()
+
+
+asyncio.run(main())
 """
 LONG_S = 5.0  # for a pause that is no failure on a busy machine; docs/hosts.md has what was measured
 
@@ -87,6 +109,17 @@ def files(known: LibvirtHosts, name: str) -> list[str]:
     return [file for file in found if not file.endswith((".elf", ".whole"))]
 
 
+def connected_to(address: str) -> socket.socket:
+    """As soon as it listens."""
+    end = time.monotonic() + LONG_S
+    while True:
+        try:
+            return socket.create_connection((address, 7), LONG_S)
+        except OSError:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+
+
 def test_there_and_back(known: LibvirtHosts, pair: tuple[Vms, Vms], floe: Floe, ticks: Path, accel: str) -> None:
     east, west = pair
     floe("run", "--host", EAST, "-d", "--name", "ticks", "--accel", accel, ticks)
@@ -100,6 +133,35 @@ def test_there_and_back(known: LibvirtHosts, pair: tuple[Vms, Vms], floe: Floe, 
     assert out == "ticks\n" and err.startswith("floe: ticks is on east; it stood still for ")
     assert west.all() == [] and files(known, WEST) == []
     goes_on(east)
+
+
+@pytest.mark.any_accel
+def test_a_connection_goes_with_it(known: LibvirtHosts, floe: Floe, tmp_path: Path) -> None:
+    """To a VM on a bridge: nobody at its other end notices, but for the pause."""
+    app, address = tmp_path / "echo.py", f"{known.addresses[EAST].rpartition('.')[0]}.50"
+    app.write_text(ECHO)
+    card = {known.bridge(name) for name in (EAST, WEST)}.pop()
+    floe("run", "--host", EAST, "-d", "--name", "echo", "--net", f"bridge:{card},ip={address}/24", app)
+    over = threading.Event()
+
+    def talk(connected: socket.socket) -> int:
+        answers = connected.makefile("rb")
+        for number in itertools.count():
+            if over.is_set():
+                return number
+            connected.sendall(b"%d\n" % number)
+            assert answers.readline() == b"%d\n" % number
+            time.sleep(0.002)
+        raise AssertionError("it counts for ever")
+
+    with ThreadPoolExecutor(1) as pool, connected_to(address) as sock:
+        talking = pool.submit(talk, sock)
+        try:
+            floe("move", "--host", EAST, "echo", WEST)
+            floe("move", "--host", WEST, "echo", EAST)
+        finally:
+            over.set()
+        assert talking.result(LONG_S) > 100
 
 
 @pytest.mark.any_accel
