@@ -296,7 +296,7 @@ ROOMS: dict[str, set[str]] = {
         "stream",
         "vm",
     },
-    "compose": {"build", "detached", "hostnet", "hypervisor", "image", "spec", "store", "stream", "vm"},
+    "compose": {"build", "detached", "fleet", "hostnet", "hypervisor", "image", "spec", "store", "stream", "vm"},
     "device": {"detached", "store", "stream"},
     "serve": {"hostnet", "image", "spec", "stream", "vm"},
     "testing": {"build", "compose", "detached", "device", "hypervisor", "image", "spec", "store", "stream", "vm"},

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from floe import userfile
-from floe.errors import EXIT_INTERRUPTED, EXIT_OK, DiskFull, FloeError, NotFound
+from floe.errors import EXIT_INTERRUPTED, EXIT_OK, DiskFull, FloeError, NotFound, UsageError
 from floe.shown import shown
 
 if TYPE_CHECKING:
@@ -54,6 +54,10 @@ def up(file: Path, profiles: tuple[str, ...], detach: bool, timeout: float) -> i
     from floe.store import stackfolder
 
     described = _load(file)
+    if described.hosts:
+        from floe.cli import compose_hosted
+
+        return compose_hosted.up(described, profiles, detach=detach)
     folder = stackfolder.provide(described.file, described.name, described.default_name)
     going = bringing.Up(described, folder, say)
     try:
@@ -187,6 +191,10 @@ def down(file: Path, timeout: float) -> int:
     """End and forget all VMs of the stack; nothing is left of it but the disks."""
     from floe.compose import stack as stacks
 
+    if (described := _hosted(file)) is not None:
+        from floe.cli import compose_hosted
+
+        return compose_hosted.down(described, timeout)
     folder, _ = _found(file)
     with folder.locked():
         stacks.down(folder, stacks.read(folder, str(file)), timeout, say)
@@ -205,6 +213,10 @@ def plan(file: Path, profiles: tuple[str, ...], as_json: bool) -> int:
     from floe.store.stackfolder import Stack
 
     described = _load(file)
+    if described.hosts:
+        from floe.cli import compose_hosted
+
+        return compose_hosted.plan(described, profiles, as_json=as_json)
     folder = stackfolder.find(described.file)
     name = described.name or described.default_name
     stack = stacks.read(folder, str(file)) if folder else Stack(name=name, file=str(described.file))
@@ -267,6 +279,10 @@ def ps(file: Path, as_json: bool) -> int:
     from floe.detached import control
     from floe.store import vmfolder
 
+    if (described := _hosted(file)) is not None:
+        from floe.cli import compose_hosted
+
+        return compose_hosted.ps(described, as_json=as_json)
     _, stack = _found(file)
     if stack.carrier is not None and not networks.identity(stack):
         say(_CUT.format(file))
@@ -310,6 +326,13 @@ def logs(file: Path, names: tuple[str, ...], follow: bool, lines: int | None, ti
     from floe.compose import stack as stacks
     from floe.compose.follow import Follow
 
+    if (described := _hosted(file)) is not None:
+        from floe.cli import compose_hosted
+
+        if follow or times or as_json:
+            problem = "--follow, --timestamps and --json are for VMs of this machine"
+            raise UsageError(problem, hint="floe logs --host HOST -f NAME")
+        return compose_hosted.logs(described, names, lines)
     folder, stack = _found(file)
     labels = [stacks.label(stack.name, name) for name in stack.vms]
     for name in names:
@@ -349,6 +372,18 @@ def _load(file: Path) -> StackFile:
     from floe.compose import stackfile
 
     return stackfile.load(file, os.environ)
+
+
+def _hosted(file: Path) -> StackFile | None:
+    """A file that names hosts; None for one that does not, or whose stack is up on this machine."""
+    from floe.compose import stackfile
+    from floe.store import stackfolder
+
+    path = stackfile.find(file)
+    if stackfolder.find(path) is not None or not path.exists():
+        return None
+    described = _load(file)
+    return described if described.hosts else None
 
 
 def _found(file: Path) -> tuple[StackFolder, Stack]:

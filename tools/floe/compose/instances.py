@@ -66,12 +66,12 @@ def instances(file: StackFile, stack: Stack, vms: dict[str, Vm], say: _Say) -> l
         app = file.file.parent / vm.app
         with told(file.file, f"{key}.app"):
             if (what := (app, vm.variant, vm.dev)) not in built:
-                built[what] = _image(app, vm, say)
+                built[what] = image_of(app, vm, say)
             image, config = built[what]
         for label in labels(name, vm):
             full = f"{stack.name}.{label}"
             with told(file.file, key):
-                options = replace(_options(file.file.parent, vm, full), cards=_cards(file, stack, full, vm, image))
+                options = replace(options_of(file.file.parent, vm, full), cards=_cards(file, stack, full, vm, image))
                 aspects = _aspects(image, config, options)
                 aspects |= {"networks": _wires(stack, options), "restart": vm.restart}
                 # What a VM that runs does not hold: told before that one makes room.
@@ -94,7 +94,8 @@ def told(file: Path, key: str) -> Iterator[None]:
         raise error from e
 
 
-def _image(app: Path, vm: Vm, say: _Say) -> tuple[elf.Image, ImageConfig | None]:
+def image_of(app: Path, vm: Vm, say: _Say) -> tuple[elf.Image, ImageConfig | None]:
+    """Built if it must be. Raises what a build raises."""
     if plan.is_elf(app):
         made = elf.read(app)
         if vm.variant or (vm.dev and made.content["profile"] != "dev"):
@@ -107,7 +108,8 @@ def _image(app: Path, vm: Vm, say: _Say) -> tuple[elf.Image, ImageConfig | None]
     return built.image, msgspec.structs.replace(built.config, ports=())
 
 
-def _options(folder: Path, vm: Vm, name: str) -> RunOptions:
+def options_of(folder: Path, vm: Vm, name: str) -> RunOptions:
+    """Without cards."""
     return RunOptions(
         dev=vm.dev,
         memory=vm.memory or None,

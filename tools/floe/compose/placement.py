@@ -20,13 +20,15 @@ How = Literal["spread", "pack"]
 @dataclass(frozen=True)
 class Wanted:
     """One VM. name: as `floe ps` has it; service: that of its table; memory: bytes; labels: all of which its host must
-    have. how: "spread" asks for the host with the fewest of its service, "pack" for the fullest."""
+    have; ports: of its host, which it has alone. how: "spread" asks for the host with the fewest of its service, "pack"
+    for the fullest."""
 
     name: str
     service: str
     memory: int
     how: How = "spread"
     labels: frozenset[str] = frozenset()
+    ports: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -58,12 +60,15 @@ class _Host:
         self.room = room
         self.left = room.memory
         self.services: dict[str, int] = {}
+        self.ports: dict[str, str] = {}
         self.count = 0
 
     def refuses(self, vm: Wanted) -> str:
         """Why, "" if it does not."""
         if missing := sorted(vm.labels - self.room.labels):
             return f"{self.room.name}: has no label {', '.join(missing)}"
+        if taken := sorted(vm.ports & self.ports.keys()):
+            return f"{self.room.name}: {self.ports[taken[0]]} has port {taken[0]}"
         if vm.memory > self.left:
             return f"{self.room.name}: {_text(self.left)} of {_text(self.room.memory)} are left"
         return ""
@@ -71,6 +76,7 @@ class _Host:
     def take(self, vm: Wanted) -> None:
         self.left -= vm.memory
         self.services[vm.service] = self.services.get(vm.service, 0) + 1
+        self.ports |= dict.fromkeys(vm.ports, vm.name)
         self.count += 1
 
 

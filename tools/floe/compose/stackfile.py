@@ -72,6 +72,13 @@ class Vm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     profiles: list[str] = []
     accel: str = "auto"
     machine: str = "microvm"
+    place: str | dict[str, str | list[str]] = "spread"
+
+    @property
+    def labels(self) -> frozenset[str]:
+        """All of which its host must have."""
+        wanted = self.place.get("label", []) if isinstance(self.place, dict) else []
+        return frozenset([wanted] if isinstance(wanted, str) else wanted)
 
     @property
     def rolls(self) -> bool:
@@ -94,10 +101,18 @@ class Net(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dns: str = ""
 
 
+class HostWords(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a file says of one of its hosts."""
+
+    labels: list[str] = []
+
+
 class _Top(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str = ""
     vm: dict[str, dict[str, Any]] = {}
     network: dict[str, dict[str, Any]] = {}
+    hosts: list[str] = []
+    host: dict[str, HostWords] = {}
 
 
 @dataclass(frozen=True)
@@ -109,6 +124,7 @@ class StackFile:
     name: str
     vms: dict[str, Vm]
     networks: dict[str, Net]
+    hosts: dict[str, frozenset[str]]  # with their labels; none: all runs on this machine
     scales: dict[str, Scale]  # those that hold
     _again: Callable[[dict[str, Scale]], StackFile]
 
@@ -199,6 +215,7 @@ class _Reader:
         self._environment = environment
         self._scales = scales
         self._held: dict[str, Scale] = {}
+        self._hosted = False
 
     def _fail(self, key: str, problem: str, hint: str = "") -> ConfigError:
         line = tomlfile.line_of(self._text, key) if key else None
@@ -210,13 +227,51 @@ class _Reader:
             raise self._fail("name", f"'{top.name}' is no name of a stack", _NAME_HINT)
         if not top.vm:
             raise self._fail("", "no VM is in it", '[vm.NAME] with app = "main.py"')
+        self._hosted = bool(top.hosts)
         vms = {name: self._vm(name, table) for name, table in top.vm.items()}
         self._check_order(vms)
-        stack = StackFile(self._file, top.name, vms, self._networks(top.network, vms), self._held, again)
+        hosts = {name: frozenset(top.host.get(name, HostWords()).labels) for name in top.hosts}
+        self._check_hosts(top, vms, hosts)
+        networks = {} if hosts else self._networks(top.network, vms)
+        stack = StackFile(self._file, top.name, vms, networks, hosts, self._held, again)
         for name, vm in vms.items():
             self._check_networks(f"vm.{name}", vm, stack)
         self._check_gateways(stack)
         return stack
+
+    def _check_hosts(self, top: _Top, vms: dict[str, Vm], hosts: dict[str, frozenset[str]]) -> None:
+        for name in top.host:
+            if name not in hosts:
+                raise self._fail(f"host.{name}", f"'{name}' is none of the file's hosts", f"hosts = [{name!r}]")
+        if hosts and not top.name:
+            raise self._fail("name", "a stack on other hosts is known by its name there", 'name = "shop"')
+        if hosts and top.network:
+            raise self._fail("network", "there are no networks between hosts yet", "ports of the hosts")
+        known = frozenset().union(*hosts.values())
+        for name, vm in vms.items():
+            key = f"vm.{name}"
+            if isinstance(vm.place, str) and vm.place not in ("spread", "pack"):
+                raise self._fail(f"{key}.place", f"'{vm.place}' is none", 'one of: spread, pack, { label = "..." }')
+            if isinstance(vm.place, dict) and (list(vm.place) != ["label"] or not vm.labels):
+                raise self._fail(f"{key}.place", "label is wanted, and nothing else", '{ label = "ssd" }')
+            if not hosts and vm.place != "spread":
+                raise self._fail(f"{key}.place", "the file names no hosts", 'hosts = ["NAME", "NAME"]')
+            if missing := sorted(vm.labels - known):
+                raise self._fail(f"{key}.place", f"no host has the label {missing[0]}", f"labels = [{missing[0]!r}]")
+            if hosts:
+                self._check_elsewhere(key, vm)
+
+    def _check_elsewhere(self, key: str, vm: Vm) -> None:
+        """What a VM of another host cannot have yet."""
+        asked = {
+            "networks": vm.networks is not None, "outside": vm.outside is not None, "disks": bool(vm.disks),
+            "restart": vm.restart != "no", "children": vm.children is not None, "ready.port": vm.ready.port != 0,
+            "update": vm.update == "rolling",
+        }  # fmt: skip
+        if word := next((word for word, given in asked.items() if given), ""):
+            raise self._fail(f"{key}.{word}", "not on other hosts yet", f"without {word}, or without hosts")
+        if any(not forward.host_port for text in vm.ports for forward in parse_forwards(text)):
+            raise self._fail(f"{key}.ports", "any free port is for VMs of this machine", "0.0.0.0:8080:80")
 
     def _replaced(self, value: Any, key: str) -> Any:
         """A value with the variables of all strings in it replaced."""
@@ -351,7 +406,7 @@ class _Reader:
             return
         if not 0 <= vm.replicas <= MAX_REPLICAS:
             raise self._fail(f"{key}.replicas", f"{vm.replicas} is not from 0 to {MAX_REPLICAS}")
-        if vm.replicas > 1:
+        if vm.replicas > 1 and not self._hosted:
             self._check_shared(key, vm, f"{vm.replicas} replicas")
 
     def _check_shared(self, key: str, vm: Vm, who: str) -> None:

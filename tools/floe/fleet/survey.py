@@ -89,6 +89,11 @@ def _facts(host: Host, boot: Boot | None) -> Facts:
     return replace(facts, vms=running, skew=clock.result() if clock else None, trials=trials)
 
 
+def facts_of(host: Host) -> Facts:
+    """What it says at once: without its clock, and no accelerator is tried. Raises HostError."""
+    return host.ask(lambda c: _told(c, 0.0), deadline_s=_LOOK_S)
+
+
 def _told(connected: Any, answered: float) -> Facts:
     """What a connection tells."""
     information = connected.getInfo()

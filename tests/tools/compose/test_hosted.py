@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: MIT
+"""A stack on two hosts: placed, looked at, changed; a host dies, and what ran there runs on the other one."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from floe.compose import hosted, stackfile
+from floe.compose.hosted import Fleet
+from floe.compose.placement import NoPlace, Room, Wanted, place
+from floe.errors import ConfigError, FloeError
+from floe.fleet.vms import There
+from tests.support import libvirthosts
+from tests.support.command import floe
+from tests.support.fixtures import REPO
+from tests.support.libvirthosts import EAST, WEST, LibvirtHosts
+
+DEAD_S = 10.0  # for a host that has gone to be told of; on a busy machine, 5 s on one that is not
+
+SERVE = """
+import os, time
+print("serving", os.getenv("WHO"))
+while True:
+    time.sleep(1)
+"""
+FILE = """
+name = "shop"
+hosts = ["east", "west"]
+[host.west]
+labels = ["ssd"]
+[vm.db]
+app = "serve.py"
+place = {{ label = "ssd" }}
+ready = {{ line = "serving" }}
+[vm.web]
+app = "serve.py"
+replicas = {replicas}
+env = {{ WHO = "{who}" }}
+after = ["db"]
+ready = {{ line = "serving {who}" }}
+"""
+
+
+@pytest.fixture
+def hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LibvirtHosts]:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    with libvirthosts.in_namespaces(tmp_path / "hosts", (EAST, WEST)) as made:
+        for name, value in made.environment.items():
+            monkeypatch.setenv(name, value)
+        yield made
+
+
+class Shop:
+    """A stack in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+        (folder / "serve.py").write_text(SERVE)
+
+    def write(self, *, who: str = "v1", replicas: int = 3, more: str = "") -> None:
+        (self.folder / "compose.toml").write_text(FILE.format(who=who, replicas=replicas) + more)
+
+    def compose(self, verb: str, *words: str, code: int = 0) -> tuple[str, str]:
+        """As a user does it."""
+        done = floe("compose", verb, self.folder, *words)
+        assert done.returncode == code, done.stderr + done.stdout
+        return done.stdout, done.stderr
+
+    def up(self, *, act: bool = True) -> list[tuple[str, str, str, str]]:
+        """As `floe compose up`, or `plan`, and quicker: what was to be done."""
+        file = stackfile.load(self.folder, {})
+        with Fleet(list(file.hosts)) as fleet:
+            steps = hosted.plan(file, file.name, (), fleet, lambda text: None)
+            if act:
+                hosted.Up(file, file.name, fleet, lambda text: None).run(steps)
+        return [(step.action, step.label, step.host, step.reason) for step in steps]
+
+    def vms(self) -> dict[str, There]:
+        """By label."""
+        with Fleet((EAST, WEST)) as fleet:
+            return {vm.name.removeprefix("shop."): vm for vm in fleet.of("shop")}
+
+
+def test_a_stack_on_two_hosts(hosts: LibvirtHosts, tmp_path: Path) -> None:
+    shop = Shop(tmp_path / "a shop")
+    shop.write()
+    assert [line.split() for line in shop.compose("plan")[0].splitlines()] == [
+        ["start", "db", "west"], ["start", "web.1", "east"], ["start", "web.2", "west"], ["start", "web.3", "east"],
+    ]  # fmt: skip
+    said = shop.compose("up", "-d")[1].splitlines()
+    assert said[0] == "floe: db is started on west"
+    assert len(said) == 4
+    first = shop.vms()
+    assert {label: (vm.host, vm.state) for label, vm in first.items()} == {
+        "db": (WEST, "running"), "web.1": (EAST, "running"), "web.2": (WEST, "running"), "web.3": (EAST, "running"),
+    }  # fmt: skip
+    assert {step[0] for step in shop.up()} == {"keep"}
+    assert "web.3 | serving v1" in shop.compose("logs", "web")[0]
+
+    shop.write(who="v2", replicas=2)
+    assert shop.up() == [
+        ("remove", "web.3", EAST, "fewer replicas"), ("keep", "db", WEST, ""),
+        ("replace", "web.1", EAST, "env changed"), ("replace", "web.2", WEST, "env changed"),
+    ]  # fmt: skip
+    second = shop.vms()
+    assert {label: vm.mark.created == first[label].mark.created for label, vm in second.items()} == {
+        "db": True, "web.1": False, "web.2": False,
+    }  # fmt: skip
+    another_files(shop)
+    shop.write(who="v2", replicas=2)
+
+    hosts.kill(EAST)
+    begin = time.monotonic()
+    out, err = shop.compose("ps", code=126)
+    assert time.monotonic() - begin < DEAD_S
+    assert "floe: east is not reached" in err
+    assert [line.split()[:3] for line in out.splitlines()[1:]] == [["db", WEST, "running"], ["web.2", WEST, "running"]]
+    assert shop.up() == [("keep", "db", WEST, ""), ("start", "web.1", WEST, ""), ("keep", "web.2", WEST, "")]
+    said = shop.compose("down", "--timeout", "1", code=126)[1].splitlines()
+    assert len([line for line in said if " on west ended" in line]) == 3
+    assert shop.vms() == {}
+
+
+def another_files(shop: Shop) -> None:
+    """Nothing is removed of a stack of another file's that has this name, nor started without a place."""
+    (shop.folder / "compose.toml").write_text('name = "shop"\nhosts = ["east"]\n[vm.other]\napp = "serve.py"\n')
+    with pytest.raises(FloeError, match="name: there is another stack shop on these hosts"):
+        shop.up(act=False)
+    shop.write(more='[vm.large]\napp = "serve.py"\nmemory = "900G"\n')
+    with pytest.raises(NoPlace, match=r"shop\.large \(921600M\) has no place on any host"):
+        shop.up(act=False)
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        ('hosts = ["east"]', "name: a stack on other hosts is known by its name there"),
+        ('name = "s"\nhosts = ["east"]\n[network.x]', "network: there are no networks between hosts yet"),
+        ('name = "s"\nhosts = ["east"]\n[host.west]\nlabels = []', "host.west: 'west' is none of the file's hosts"),
+    ],
+)
+def test_a_file_that_makes_no_sense(tmp_path: Path, words: str, problem: str) -> None:
+    (tmp_path / "compose.toml").write_text(f'{words}\n[vm.a]\napp = "a.py"\n')
+    with pytest.raises(ConfigError, match=problem):
+        stackfile.load(tmp_path, {})
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        ('place = "round"', "place: 'round' is none"),
+        ('place = { label = "x" }', "place: no host has the label x"),
+        ('place = { name = "x" }', "place: label is wanted, and nothing else"),
+        ('ports = ["0:80"]', "ports: any free port is for VMs of this machine"),
+        ('disks = ["d.img"]', "disks: not on other hosts yet"),
+        ("ready = { port = 80 }", "ready.port: not on other hosts yet"),
+        ('restart = "always"', "restart: not on other hosts yet"),
+        ("outside = false", "outside: not on other hosts yet"),
+        ("networks = []", "networks: not on other hosts yet"),
+    ],
+)
+def test_a_vm_that_makes_no_sense_there(tmp_path: Path, words: str, problem: str) -> None:
+    (tmp_path / "compose.toml").write_text(f'name = "s"\nhosts = ["east"]\n[vm.a]\napp = "a.py"\n{words}\n')
+    with pytest.raises(ConfigError, match=rf"vm\.a\.{problem}"):
+        stackfile.load(tmp_path, {})
+
+
+def test_the_file_of_the_page(tmp_path: Path) -> None:
+    page = (REPO / "docs" / "compose.md").read_text()
+    (text,) = re.findall(r"^```toml\n(# hosts\.toml\n.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    (tmp_path / "compose.toml").write_text(text)
+    file = stackfile.load(tmp_path, {})
+    assert file.hosts == {"east": frozenset(), "west": frozenset({"ssd"})}
+    assert file.vms["store"].labels == {"ssd"}
+
+
+def test_a_place_without_hosts(tmp_path: Path) -> None:
+    (tmp_path / "compose.toml").write_text('[vm.a]\napp = "a.py"\nplace = "pack"\n')
+    with pytest.raises(ConfigError, match=r"vm\.a\.place: the file names no hosts"):
+        stackfile.load(tmp_path, {})
+
+
+def test_replicas_may_have_one_port_on_each_host(tmp_path: Path) -> None:
+    text = 'name = "s"\nhosts = ["east", "west"]\n[vm.a]\napp = "a.py"\nreplicas = 2\nports = ["8080:80"]\n'
+    (tmp_path / "compose.toml").write_text(text)
+    assert stackfile.load(tmp_path, {}).hosts == {"east": frozenset(), "west": frozenset()}
+    wanted = [Wanted(f"a.{n}", "a", 1, ports=frozenset({"8080/tcp"})) for n in (1, 2, 3)]
+    rooms = [Room("east", 100), Room("west", 100)]
+    assert place(wanted[:2], rooms, {}) == {"a.1": "east", "a.2": "west"}
+    with pytest.raises(NoPlace) as told:
+        place(wanted, rooms, {})
+    assert told.value.evidence == "east: a.1 has port 8080/tcp\nwest: a.2 has port 8080/tcp"

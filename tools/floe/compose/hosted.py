@@ -1,0 +1,336 @@
+# SPDX-License-Identifier: MIT
+"""A stack whose VMs run on other hosts, by their libvirts: what is there, what is to be done, and doing it.
+
+All that is known of a VM lies on its host, in the mark of its domain: any client on any machine sees the same, and
+whoever is interrupted leaves what the next one goes on from. A host that does not answer counts as gone."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from floe.build.config import ImageConfig
+from floe.compose import instances, placement
+from floe.compose.placement import Room, Wanted
+from floe.compose.stack import WORKERS, Say
+from floe.compose.stackfile import StackFile, Vm
+from floe.compose.workers import Workers
+from floe.errors import FloeError, HostError, Interrupted, NotFound, TimedOut
+from floe.fleet import connection, survey
+from floe.fleet.connection import Host
+from floe.fleet.console import Log
+from floe.fleet.domain import CONSOLE
+from floe.fleet.driver import Elsewhere
+from floe.fleet.mark import Mark
+from floe.fleet.vms import Order, There, Vms, environment_of
+from floe.image import elf
+from floe.spec import handover
+from floe.spec.handover import Blob
+from floe.spec.ports import parse_forwards
+from floe.spec.runoptions import RunOptions
+from floe.spec.vmspec import VmSpec, parse_memory
+from floe.vm import plan as plans
+
+_LOOK_S = 0.1
+_TAIL = 10  # lines
+
+
+class Fleet:
+    """The hosts of a file, all connected at once; a context manager. down: those that do not answer, and why."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.hosts: dict[str, Vms] = {}
+        self.down: dict[str, FloeError] = {}
+        self.rooms: dict[str, survey.Facts] = {}
+        self.vms: list[There] = []  # of all projects
+        for name, opening in [(name, connection.started(partial(_opened, name))) for name in names]:
+            try:
+                host, facts, vms = opening.result()
+            except NotFound:
+                self.close()
+                raise
+            except HostError as e:
+                self.down[name] = e
+            else:
+                self.hosts[name], self.rooms[name] = Vms(host), facts
+                self.vms += vms
+
+    def of(self, project: str) -> list[There]:
+        """The VMs of a stack, host by host."""
+        return [vm for vm in self.vms if vm.mark.project == project]
+
+    def close(self) -> None:
+        for vms in self.hosts.values():
+            vms.host.close()
+
+    def __enter__(self) -> Fleet:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def _opened(name: str) -> tuple[Host, survey.Facts, list[There]]:
+    host = connection.open(name)
+    try:
+        return host, survey.facts_of(host), Vms(host).all()
+    except BaseException:
+        host.close()
+        raise
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One VM, wherever it is to run. key: of its table in the file."""
+
+    name: str
+    label: str
+    key: str
+    vm: Vm
+    replica: int
+    app: Path
+    image: elf.Image
+    config: ImageConfig | None
+    options: RunOptions
+
+    def wanted(self) -> Wanted:
+        """For its place."""
+        text = self.options.memory
+        memory = parse_memory(text) if text else int(self.image.content["memory"])
+        forwards = [forward for port in self.vm.ports for forward in parse_forwards(port)]
+        ports = frozenset(f"{forward.host_port}/{forward.protocol}" for forward in forwards)
+        how: placement.How = "pack" if self.vm.place == "pack" else "spread"
+        return Wanted(self.name, self.key, memory, how, self.vm.labels, ports)
+
+    def spec(self, host: Host) -> VmSpec:
+        """As it is on a host. Raises FloeError."""
+        options = replace(self.options, uuid=plans.identity(f"{host.name}/{self.name}"))
+        return plans.assemble(self.image, self.config, options, hypervisor=Elsewhere(host))[0]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What `up` does about one VM on one host, and why."""
+
+    action: Literal["start", "replace", "keep", "remove"]
+    name: str
+    label: str
+    host: str
+    reason: str = ""
+    instance: Instance | None = None  # None: it is removed
+    last: bool = False  # removed when all others are ready: it has another place
+
+
+def plan(file: StackFile, project: str, profiles: Sequence[str], fleet: Fleet, say: Say) -> list[Step]:
+    """Every step of `up`: what is removed at once, what is there or starts, what is removed when that is ready. Raises
+    FloeError; NoPlace for a VM that fits on no host."""
+    if not fleet.hosts:
+        raise next(iter(fleet.down.values()))
+    chosen = file.chosen(profiles)
+    _check_ours(file, project, fleet)
+    wanted = {found.name: found for found in _instances(file, project, chosen, say)}
+    there = {(vm.host, vm.name): vm for vm in fleet.of(project)}
+    now: dict[str, str] = {}
+    for (host, name), vm in there.items():
+        if name not in now or (vm.alive and not there[now[name], name].alive):
+            now[name] = host
+    places = placement.place((found.wanted() for found in wanted.values()), _rooms(file, project, fleet), now)
+    steps = []
+    for name, instance in wanted.items():
+        host = places[name]
+        found = there.get((host, name))
+        if found is None:
+            before = now.get(name)
+            reason = f"it moves from {before}" if before else ""
+            steps.append(Step("start", name, instance.label, host, reason, instance))
+        else:
+            steps.append(_step(instance, found, fleet.hosts[host].host))
+    first, last = [], []
+    for (host, name), vm in there.items():
+        label = name.removeprefix(f"{project}.")
+        if name in wanted and places[name] != host:
+            last.append(Step("remove", name, label, host, f"it is on {places[name]}", last=True))
+        elif name not in wanted and (vm.mark.service in chosen or vm.mark.service not in file.vms):
+            reason = "fewer replicas" if vm.mark.service in chosen else "not in the file"
+            first.append(Step("remove", name, label, host, reason))
+    return first + steps + last
+
+
+def _check_ours(file: StackFile, project: str, fleet: Fleet) -> None:
+    """Raises FloeError where the stack of this name is one of another file, of which nothing must be removed."""
+    found = fleet.of(project)
+    if found and not any(vm.mark.service in file.vms for vm in found):
+        others = ", ".join(f"{vm.name} on {vm.host}" for vm in found)
+        raise FloeError(
+            f"{file.file}: name: there is another stack {project} on these hosts",
+            evidence=f"of it: {others}",
+            hint='another name = "NAME"',
+        )
+
+
+def _instances(file: StackFile, project: str, vms: dict[str, Vm], say: Say) -> Iterator[Instance]:
+    for name, vm in vms.items():
+        key, app = f"vm.{name}", file.file.parent / vm.app
+        with instances.told(file.file, f"{key}.app"):
+            image, config = instances.image_of(app, vm, say)
+        cards = ("user",) if "virtio-net" in image.content["drivers"] else ()
+        for number, label in enumerate(instances.labels(name, vm), 1):
+            full = f"{project}.{label}"
+            options = replace(instances.options_of(file.file.parent, vm, full), cards=cards)
+            yield Instance(full, label, key, vm, number, app, image, config, options)
+
+
+def _rooms(file: StackFile, project: str, fleet: Fleet) -> list[Room]:
+    """What is free on each host, and what this stack has there."""
+    own = dict.fromkeys(fleet.hosts, 0)
+    for vm in fleet.of(project):
+        own[vm.host] += vm.mark.memory if vm.alive else 0
+    return [
+        Room(name, facts.free + own[name], facts.cpus, file.hosts[name]) for name, facts in sorted(fleet.rooms.items())
+    ]
+
+
+def _step(instance: Instance, found: There, host: Host) -> Step:
+    def step(action: Literal["replace", "keep"], reason: str = "") -> Step:
+        return Step(action, instance.name, instance.label, host.name, reason, instance)
+
+    spec = instance.spec(host)
+    told = found.mark
+    differ = {
+        "app": told.image != hashlib.sha256(spec.elf.read_bytes()).hexdigest(),
+        "env": told.environment != environment_of(spec, _blobs(spec)),
+        "memory": told.memory != spec.memory,
+        "ports": told.ports != [forward.told() for forward in spec.forwards],
+    }
+    if changed := [key for key, differs in differ.items() if differs]:
+        return step("replace", f"{', '.join(changed)} changed")
+    if found.alive:
+        return step("keep")
+    if instance.vm.ready.exit is not None and found.code == instance.vm.ready.exit:
+        return step("keep", "done")
+    return step("replace", f"ended ({found.code}, {found.cause})" if found.code is not None else found.state)
+
+
+def _blobs(spec: VmSpec) -> list[Blob]:
+    return list(handover.read(spec.secrets, spec.env_files, dict(spec.asked)))
+
+
+class Up:
+    """Carries out the steps. VMs start after those that they come after are ready; replicas that change, one by one."""
+
+    def __init__(self, file: StackFile, project: str, fleet: Fleet, say: Say) -> None:
+        self._file = file
+        self._project = project
+        self._fleet = fleet
+        self._say = say
+        self._off = threading.Event()
+
+    def run(self, steps: Sequence[Step]) -> None:
+        """Returns when every VM that has to is ready. Raises the first FloeError; what runs by then goes on."""
+        self._remove_all([step for step in steps if step.action == "remove" and not step.last])
+        try:
+            with Workers(WORKERS) as pool:
+                try:
+                    for name in self._file.order():
+                        own = [step for step in steps if step.instance and step.instance.key == f"vm.{name}"]
+                        rolls = self._file.vms[name].rolls
+                        one_by_one = [step for step in own if step.action == "replace" and rolls]
+                        for group in ([step for step in own if step not in one_by_one], *([s] for s in one_by_one)):
+                            for future in [pool.submit(self._have, step) for step in group]:
+                                future.result()
+                except BaseException:
+                    self._off.set()
+                    raise
+        finally:
+            self._off.set()
+        self._remove_all([step for step in steps if step.last])
+
+    def _remove_all(self, steps: Sequence[Step]) -> None:
+        for step in steps:
+            remove(self._fleet.hosts[step.host], step.name, 5.0)
+            self._say(f"{step.label} is removed from {step.host}: {step.reason}")
+
+    def _have(self, step: Step) -> None:
+        """Until it is ready."""
+        if self._off.is_set():
+            raise Interrupted(f"{step.label} was not started")
+        assert step.instance is not None
+        vms = self._fleet.hosts[step.host]
+        if step.action == "replace":
+            remove(vms, step.name, 5.0)
+        if step.action != "keep":
+            with instances.told(self._file.file, step.instance.key):
+                self._start(vms, step.instance)
+            why = f": {step.reason}" if step.reason else ""
+            self._say(f"{step.label} is started on {step.host}{why}")
+        self._wait_ready(vms, step)
+
+    def _start(self, vms: Vms, instance: Instance) -> None:
+        spec = instance.spec(vms.host)
+        told = Mark(
+            app=str(instance.app),
+            profile=str(instance.image.content["profile"]),
+            image="",
+            memory=spec.memory,
+            ports=[forward.told() for forward in spec.forwards],
+            project=self._project,
+            service=instance.key.removeprefix("vm."),
+            replica=instance.replica,
+        )
+        vms.start(Order(spec, spec.elf.read_bytes(), told, instance.name, _blobs(spec)))
+
+    def _wait_ready(self, vms: Vms, step: Step) -> None:
+        assert step.instance is not None
+        ready = step.instance.vm.ready
+        if not ready.line and ready.exit is None:
+            return
+        found = vms.find(step.name)
+        log, said = Log(vms.store, found.uuid + CONSOLE), b""
+        end = time.monotonic() + ready.within
+        while True:
+            found, new = vms.on(step.name, lambda c, dom, vm: (vm, log.news(c)))
+            said += new
+            if ready.line and ready.line.encode() in said:
+                return
+            tail = "\n".join(said.decode(errors="replace").splitlines()[-_TAIL:])
+            hint = f"floe logs --host {step.host} {step.name}"
+            if not found.alive:
+                if ready.exit is not None and found.code == ready.exit:
+                    return
+                raise FloeError(
+                    f"{step.label} has ended before it was ready: {found.code}, {found.cause}", evidence=tail, hint=hint
+                )
+            if time.monotonic() > end:
+                raise TimedOut(f"{step.label} is not ready after {ready.within:g} s", evidence=tail, hint=hint)
+            if self._off.wait(_LOOK_S):
+                raise Interrupted(f"{step.label} was not waited for")
+
+
+def remove(vms: Vms, name: str, grace_s: float) -> There | None:
+    """End a VM and forget it: how it ended, None where somebody else was faster. Raises FloeError."""
+    with contextlib.suppress(NotFound):
+        ended = vms.stop(name, grace_s)
+        vms.remove(name, force=True)
+        return ended
+    return None
+
+
+def down(file: StackFile, project: str, fleet: Fleet, grace_s: float, said: Callable[[There], None]) -> None:
+    """End and forget all VMs of a stack on the hosts that answer, each before those that it comes after. Raises
+    FloeError."""
+    _check_ours(file, project, fleet)
+    left = fleet.of(project)
+    order = {name: number for number, name in enumerate(reversed(file.order()))}
+    with Workers(WORKERS) as pool:
+        for rank in sorted({order.get(vm.mark.service, -1) for vm in left}):
+            now = [vm for vm in left if order.get(vm.mark.service, -1) == rank]
+            for future in [pool.submit(remove, fleet.hosts[vm.host], vm.name, grace_s) for vm in now]:
+                if (ended := future.result()) is not None:
+                    said(ended)
