@@ -3,19 +3,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from floe.compose import hosted, stackfile
 from floe.compose.hosted import Fleet
 from floe.compose.placement import NoPlace, Room, Wanted, place
-from floe.errors import ConfigError, FloeError
-from floe.fleet.vms import There
-from tests.support import libvirthosts
+from floe.errors import ConfigError, FloeError, HostError
+from floe.fleet.mark import Mark
+from floe.fleet.survey import Facts
+from floe.fleet.vms import There, Vms, environment_of
+from floe.image import elf
+from floe.spec.runoptions import RunOptions
+from floe.vm.plan import assemble, identity
+from tests.support import libvirthosts, tiny
 from tests.support.command import floe
 from tests.support.fixtures import REPO
 from tests.support.libvirthosts import EAST, WEST, LibvirtHosts
@@ -135,6 +143,63 @@ def another_files(shop: Shop) -> None:
     shop.write(more='[vm.large]\napp = "serve.py"\nmemory = "900G"\n')
     with pytest.raises(NoPlace, match=r"shop\.large \(921600M\) has no place on any host"):
         shop.up(act=False)
+
+
+class Told(Fleet):
+    """What hosts would say: of each VM its host, its name, when it was started, and whether it runs."""
+
+    def __init__(self, image: Path, *vms: tuple[str, str, float, bool], down: str = "") -> None:
+        names = [name for name in (EAST, WEST) if name != down]
+        self.hosts = {name: cast("Vms", SimpleNamespace(host=SimpleNamespace(name=name))) for name in names}
+        self.rooms = {name: Facts(0, "", "", "", 1, 1 << 30, 1 << 30, ()) for name in names}
+        self.down = {down: HostError(f"{down} is not reached")} if down else {}
+        digest = hashlib.sha256(image.read_bytes()).hexdigest()
+        self.vms = []
+        for host, name, created, runs in vms:
+            spec = assemble(elf.read(image), None, RunOptions(uuid=identity(f"{host}/{name}"), accel="tcg"))[0]
+            own = environment_of(spec, ())
+            service, _, replica = name.partition(".")[2].partition(".")
+            told = Mark(app="a", profile="sealed", image=digest, memory=spec.memory, created=created, environment=own,
+                        project="s", service=service, replica=int(replica or 0))  # fmt: skip
+            self.vms.append(There(host, name, spec.uuid, told, "running" if runs else "ended", "tcg", "microvm"))
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> Iterator[Callable[..., list[tuple[str, str, str, str]]]]:
+    """The steps of a stack of two, of what hosts say."""
+    image = tiny.build(tmp_path, tiny.HANG)
+    (tmp_path / "compose.toml").write_text(
+        f'name = "s"\nhosts = ["east", "west"]\n[vm.a]\napp = "{image}"\nreplicas = 2\naccel = "tcg"\n'
+    )
+    file = stackfile.load(tmp_path, {})
+
+    def steps(*vms: tuple[str, str, float, bool], down: str = "") -> list[tuple[str, str, str, str]]:
+        found = hosted.plan(file, "s", (), Told(image, *vms, down=down), lambda text: None)
+        return [(step.action, step.label, step.host, step.reason) for step in found]
+
+    yield steps
+
+
+def test_a_host_that_comes_back(told: Callable[..., list[tuple[str, str, str, str]]]) -> None:
+    both = (EAST, "s.a.1", 1.0, True), (WEST, "s.a.2", 1.0, True)
+    keep = [("keep", "a.1", EAST, ""), ("keep", "a.2", WEST, "")]
+    assert told(*both) == keep
+    assert told(both[1], down=EAST) == [("start", "a.1", WEST, ""), ("keep", "a.2", WEST, "")]
+    # It is there twice: the newer one stays, and the other ends when all is ready.
+    assert told(*both, (WEST, "s.a.1", 2.0, True)) == [
+        ("keep", "a.1", WEST, ""), ("keep", "a.2", WEST, ""), ("remove", "a.1", EAST, "it is on west"),
+    ]  # fmt: skip
+    # The host was down itself, and what ran there has ended: it is forgotten.
+    assert told((EAST, "s.a.1", 3.0, False), both[1], (WEST, "s.a.1", 2.0, True))[2:] == [
+        ("remove", "a.1", EAST, "it is on west")
+    ]
+    assert told((EAST, "s.a.1", 3.0, False), both[1])[0] == ("replace", "a.1", EAST, "ended")
+
+
+def test_no_host_answers(told: Callable[..., list[tuple[str, str, str, str]]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Told, "hosts", property(lambda self: {}, lambda self, value: None), raising=False)
+    with pytest.raises(HostError, match="east is not reached"):
+        told(down=EAST)
 
 
 @pytest.mark.parametrize(

@@ -137,10 +137,8 @@ def plan(file: StackFile, project: str, profiles: Sequence[str], fleet: Fleet, s
     _check_ours(file, project, fleet)
     wanted = {found.name: found for found in _instances(file, project, chosen, say)}
     there = {(vm.host, vm.name): vm for vm in fleet.of(project)}
-    now: dict[str, str] = {}
-    for (host, name), vm in there.items():
-        if name not in now or (vm.alive and not there[now[name], name].alive):
-            now[name] = host
+    # Of one that is there twice, as its host did not answer for a while, the newest that runs.
+    now = {vm.name: vm.host for vm in sorted(there.values(), key=lambda vm: (vm.alive, vm.mark.created))}
     places = placement.place((found.wanted() for found in wanted.values()), _rooms(file, project, fleet), now)
     steps = []
     for name, instance in wanted.items():
