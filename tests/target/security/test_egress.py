@@ -4,6 +4,7 @@ by names, by a redirect. What a QEMU that it took over could do: tests/tools/egr
 
 from __future__ import annotations
 
+import asyncio
 import http.server
 import select
 import socket
@@ -166,6 +167,79 @@ def test_a_hostile_guest(
     for target in (f"{HERE}:{outside.tcp}", f"{HERE}:{outside.udp}/udp", "8.8.8.8:53/udp", "the name evil.example"):
         assert f"--allow: refused {target}" in told
     assert "--allow: refused ICMP: the guest's ping" in told
+
+
+FORKS = """
+import os, socket, sys
+
+def reached(port):
+    s = socket.socket()
+    s.settimeout(10)
+    try:
+        s.connect(("10.0.2.2", port))
+        return True
+    except OSError:
+        return False
+
+open_, closed = map(int, sys.argv[1:])
+if os.fork() == 0:
+    print("<child %s %s>" % (reached(open_), reached(closed)))
+    sys.exit(0)
+os.wait()
+print("<parent %s>" % reached(open_))
+"""
+
+
+def test_a_child_s_way_out_is_its_parent_s(boot: Boot, outside: Outside, site: int, tmp_path: Path) -> None:
+    """And what it was refused is told with its name."""
+    app = tmp_path / "forks.py"
+    app.write_text(FORKS)
+    told: list[str] = []
+    vm = boot(app, allow=[f"localhost:{site}"], args=(str(site), str(outside.tcp)))
+    vm.say = told.append
+    vm.expect_exact("<child True False>", timeout=60)
+    vm.expect_exact("<parent True>", timeout=60)
+    assert vm.wait() == 0
+    assert told == [f"{vm.spec.name}.1: --allow: refused {HERE}:{outside.tcp}"]
+    assert outside.heard() == 0
+
+
+SERVES = """
+import socket, sys
+
+s = socket.socket()
+s.bind(("0.0.0.0", 80))
+s.listen(1)
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+u.bind(("0.0.0.0", 53))
+print("<READY>")
+c, _ = s.accept()
+c.send(c.recv(10))
+c.close()
+for _ in range(2):
+    data, place = u.recvfrom(10)
+    u.sendto(data, place)
+u.sendto(b"leak", ("10.0.2.2", int(sys.argv[1])))
+"""
+
+
+def test_forwarded_ports_answer_whoever_asks(boot: Boot, outside: Outside, tmp_path: Path) -> None:
+    """By TCP and UDP, and nobody else: not from the same port either."""
+    app = tmp_path / "serves.py"
+    app.write_text(SERVES)
+    vm = boot(app, allow=["none"], ports=[80, "53/udp"], args=(str(outside.udp),))
+    vm.expect_exact("<READY>", timeout=60)
+    with socket.create_connection((HERE, vm.ports[80]), timeout=20) as stream:
+        stream.sendall(b"question")
+        vm.loop.run_until_complete(asyncio.to_thread(select.select, [stream], [], [], 20))
+        assert stream.recv(10) == b"question"
+    for _ in range(2):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.settimeout(20)
+            client.sendto(b"question", (HERE, vm.ports["53/udp"]))
+            assert client.recv(10) == b"question"
+    assert vm.wait() == 0
+    assert outside.heard() == 0
 
 
 def test_without_it_they_get_out(boot: Boot, outside: Outside, site: int, tmp_path: Path) -> None:

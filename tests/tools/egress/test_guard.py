@@ -19,6 +19,7 @@ from floe import landlock
 from floe.confined import confining
 from floe.egress import guard
 from floe.egress.guard import Guard
+from floe.errors import VmError
 from floe.qemu import reach
 from floe.spec import egress
 from floe.spec.egress import Egress, Target
@@ -165,6 +166,14 @@ def test_without_its_guard_nothing_gets_out(escaped: Path, outside: Outside, mon
     came, _ = tried(escaped, words, both_by_both(tcp, udp), None)
     assert came == words
     assert outside.heard() == (False, False)
+
+
+def test_where_there_can_be_no_guard_no_vm_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rather than one that is not held."""
+    monkeypatch.setattr("floe.egress.filter.lacks", lambda: "this kernel has none")
+    limits = reach.confinement(VmSpec(Path("/nowhere"), egress=Egress()), Wires("", "", ""), "/bin/true")
+    with pytest.raises(VmError, match="--allow: this kernel has none"), limits:
+        pass
 
 
 def test_lines_about_what_is_refused_end() -> None:

@@ -110,7 +110,9 @@ class Kin:
         self._process.kill()
 
     def _make(self, original: Machine, name: str, disks: PrivateDisks) -> Child:
-        return Child(spec_of_copy(original.spec, name, disks), self._loop, self._for_child(), disks)
+        child = Child(spec_of_copy(original.spec, name, disks), self._loop, self._for_child(), disks)
+        child.say = lambda text: self._say(f"{name}: {text}")
+        return child
 
     def _for_child(self) -> tuple[handover.Blob, ...]:
         return handover.for_child(self._blobs, self.spec.child_secrets)

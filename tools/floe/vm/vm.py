@@ -16,6 +16,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -184,7 +185,9 @@ class Vm:
             return handover.for_child(self._blobs, self.spec.child_secrets)
 
         def make(original: Machine, name: str, disks: PrivateDisks) -> Child:
-            return Child(spec_of_copy(original.spec, name, disks), self.loop, handed(), disks)
+            child = Child(spec_of_copy(original.spec, name, disks), self.loop, handed(), disks)
+            child.say = lambda text: self.say(f"{name}: {text}")
+            return child
 
         def listen(name: str, machine: Machine) -> None:
             assert isinstance(machine, Child | Remote)
@@ -245,7 +248,10 @@ class Vm:
         return [pair[0] for pair in pairs]
 
     def _tell(self, text: str) -> None:
-        self.say(text)
+        """Say it, from another thread."""
+        with suppress(RuntimeError):  # the loop is closed, and nobody listens any more
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self.say, text)
 
     def _attach(self, sockets: list[socket.socket]) -> None:
         console, serial, monitor, messages, *family = sockets
