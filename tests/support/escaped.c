@@ -204,6 +204,10 @@ static int tried(const char *verb, const char *what) {
     if (strcmp(verb, "mapped") == 0) {
         return mapped(what);
     }
+    if (strcmp(verb, "pipe") == 0) {
+        struct sockaddr_in to = loopback("9");
+        return error_of(connect(atoi(what), (struct sockaddr *)&to, sizeof(to)));
+    }
     if (strcmp(verb, "raw") == 0) {
         return error_of(socket(AF_INET, SOCK_RAW, atoi(what)));
     }

@@ -10,6 +10,7 @@ import re
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -156,6 +157,20 @@ def test_what_is_allowed_gets_out(escaped: Path, user: int | None, outside: Outs
 
 def both_by_both(tcp: int, udp: int) -> Egress:
     return Egress(tuple(Target(HERE, port, protocol) for port in (tcp, udp) for protocol in ("tcp", "udp")))
+
+
+def test_a_guard_keeps_nothing_of_what_it_looked_at(escaped: Path) -> None:
+    """Or a guest would use its owner's descriptors up: of what is no socket, too."""
+    words = dict.fromkeys(("pipe:1", "pipe:2", "pipe:77", "connect:9", "udp:9"))
+    tried(escaped, words, Egress(), None)  # what is loaded once
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        came, _ = tried(escaped, words, Egress(), None)
+        assert [came[word] for word in list(words)[:3]] == [errno.ENOTSOCK, errno.ENOTSOCK, errno.EBADF]
+    end = time.monotonic() + 10
+    while len(os.listdir("/proc/self/fd")) > before and time.monotonic() < end:
+        time.sleep(0.01)  # a guard sees a little later that its process has ended
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 def test_without_its_guard_nothing_gets_out(escaped: Path, outside: Outside, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -205,8 +205,7 @@ class Watch:
                 seccomp.SENDTO: self._sendto,
                 seccomp.RECVFROM: self._recvfrom,
             }[call.number]
-            fd = process.copy(call.args[0] & 0xFFFFFFFF)
-            with socket.socket(fileno=fd) as sock:
+            with _socket_of(process.copy(call.args[0] & 0xFFFFFFFF)) as sock:
                 value = how(process, sock, call.args)
         except (OSError, ValueError, KeyError) as e:
             value = -(getattr(e, "errno", None) or errno.EACCES)
@@ -297,7 +296,7 @@ class Watch:
             server = self._servers[sock.family] = _bound(sock.family, socket.SOCK_DGRAM)
         name = _raw_name(server)
         self._asked[name[: _size(name)]] = raw
-        with suppress(BlockingIOError):
+        with suppress(OSError):  # lost, as a datagram may be
             server.sendto(reply, socket.MSG_DONTWAIT, (_local(sock.family), sock.getsockname()[1]))
         return len(query)
 
@@ -372,6 +371,15 @@ def _place(sock: socket.socket, raw: bytes) -> Place:
 def _size(raw: bytes) -> int:
     """How much of a socket's address says where it is: what follows is padding, or a flow's label was in it."""
     return 8 if int.from_bytes(raw[:2], "little") == socket.AF_INET else 28
+
+
+def _socket_of(fd: int) -> socket.socket:
+    """The socket that a descriptor of ours is, which is closed where it is none. Raises OSError."""
+    try:
+        return socket.socket(fileno=fd)
+    except OSError:
+        os.close(fd)
+        raise
 
 
 def _local(family: int) -> str:
