@@ -17,7 +17,7 @@ from floe.errors import EXIT_INTERRUPTED, EXIT_OUT_OF_MEMORY, EXIT_PANIC, FloeEr
 from floe.fleet import store
 from floe.fleet.console import Line, Log
 from floe.fleet.domain import CONSOLE, SERIAL
-from floe.fleet.vms import RESETS, There, Vms
+from floe.fleet.vms import ASKING_AGAIN, There, Vms
 from floe.spec.handover import Blob
 from floe.stream.keys import ESCAPE, INPUT_END, INTERRUPT, PROMPT
 from floe.stream.streams import RawTerminal, is_foreground_terminal
@@ -103,7 +103,7 @@ class Attached:
                 self._vms.stop(self.vm.name, 0)
             vm, said, serial = self._vms.on(self.vm.name, self._look)
             self._show(said, serial)
-            if vm.cause in RESETS and not self._asked:
+            if vm.cause in ASKING_AGAIN and not self._asked:
                 self._again()
             elif not vm.alive:
                 self.vm = vm

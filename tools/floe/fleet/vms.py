@@ -32,7 +32,7 @@ _CODE_S = 2.0  # virtlogd hands on what QEMU wrote last
 _LOOK_S = 0.1
 _FORWARD = re.compile(r"host forwarding rule '?(?:tcp|udp):[^:]*:([0-9]+)-")  # QEMU's words
 _CODES_OF_RESETS = {122: "reset", 123: "deepsleep"}  # machine.reset(), and the end of a deep sleep: docs/exit-codes.md
-RESETS = frozenset(_CODES_OF_RESETS.values())
+ASKING_AGAIN = frozenset(_CODES_OF_RESETS.values())
 _CAUSES = {EXIT_PANIC: "panic", EXIT_OUT_OF_MEMORY: "memory", **_CODES_OF_RESETS}
 
 
