@@ -23,7 +23,9 @@ enum {
     BAR_64BIT = 4,
     SCAN_BUSES = 32, // plenty for the bridges of q35
 };
-#define WINDOW_START 0xe0000000ull
+// UEFI gives BARs addresses above 4 GiB, where ring 3 has none, and has the configuration space at 0xe0000000, 256 MiB
+// of it; a device put there is out of reach. SeaBIOS and qboot have it at 0xb0000000.
+#define WINDOW_START 0xf0000000ull
 #define WINDOW_END 0xfeb00000ull // below it: PCI; from there on: virtio-mmio, I/O APIC, LAPIC
 
 #define BRIDGE_WINDOW 0x100000ull // the smallest there is: a virtio device takes 20 KiB of it
