@@ -40,9 +40,9 @@
 
 enum { ENTRIES = 512, FIXED_TABLES = 31, GUARD_TABLES = 4, IOMMU_TABLES = 12 };
 
-// Of the largest region, the C heap has this part at its start, and what devices are given this one at its end: more
-// than a few network cards need. Python's heap is between them; what outgrows its part goes on in another (hal/mem.c).
-enum { C_HEAP_DIVISOR = 4, DEVICES_DIVISOR = 8, GUARD = HAL_PAGE_SIZE };
+// Of the largest region, the C heap has this part at its start, and what devices are given this one at its end: what
+// one or two network cards take. Python's heap is between them; what outgrows its part goes on in another (hal/mem.c).
+enum { C_HEAP_DIVISOR = 4, DEVICES_DIVISOR = 16, GUARD = HAL_PAGE_SIZE };
 #define DEVICES_MAX (16ull << 20)
 #define PARTED_FROM (64ull << 10)      // bytes of a region worth it
 #define LARGE_PAGES_FROM (16ull << 20) // from here on Python's part ends where a large page does

@@ -12,11 +12,12 @@ POOR = """
 import os
 
 kept = []
-try:
-    while True:
-        kept.append(bytearray(100000))
-except MemoryError:
-    pass
+for size in (100000, 10000, 1000):  # what is left of each part of the heap, too
+    try:
+        while True:
+            kept.append(bytearray(size))
+    except MemoryError:
+        pass
 for _ in range(2):
     try:
         print("got", os.getenv("K5"))
