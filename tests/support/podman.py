@@ -98,7 +98,8 @@ def podman(*, rootless: bool) -> Iterator[Podman]:
     runtimes = [runtime for runtime in ("crun", "runc") if shutil.which(runtime)]
     why = "neither crun nor runc"
     for runtime in runtimes:  # crun refuses some machines' cgroups, which runc takes
-        with tempfile.TemporaryDirectory(prefix="floe-", ignore_cleanup_errors=True) as made:
+        # Its name is a part of the images': "_" is drawn for it, which none of their parts begins or ends with.
+        with tempfile.TemporaryDirectory("p", "floe-p", ignore_cleanup_errors=True) as made:
             (Path(made) / "run").mkdir(mode=0o700)
             if rootless:
                 for path in (Path(made), Path(made) / "run"):
