@@ -342,13 +342,13 @@ def test_a_third_fault_is_said_by_ring_0(h: Harness, by: int, instruction: str, 
     hypercalls = [e for e in did.events if e[0].startswith("vm")]
     assert [e[:3] for e in hypercalls[:1]] == ([(instruction, "1d", "2")] if by else [])  # which does not return
     ends = [e[:3] for e in did.events[-3:]]
-    assert ends == [("outl", "f4", "79"), ("lidt", "0", "0"), ("ud2", "4", "0")]
+    assert ends == [("outb", "f4", "79"), ("lidt", "0", "0"), ("ud2", "4", "0")]
 
 
 def test_a_fourth_fault_only_ends_the_vm(h: Harness) -> None:
     for vector in (6, 13, 14):
         fault(h, vector)
-    assert [e[:3] for e in fault(h, 14).events] == [("outl", "f4", "79"), ("lidt", "0", "0"), ("ud2", "4", "0")]
+    assert [e[:3] for e in fault(h, 14).events] == [("outb", "f4", "79"), ("lidt", "0", "0"), ("ud2", "4", "0")]
 
 
 # ---- tables -----------------------------------------------------------------------------------------------
