@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -23,7 +24,8 @@ FILES = domain.Files.of("/pool of ours", UUID, "/pool of ours/x.elf", (("env/0",
 
 
 def hosted(**values: object) -> str:
-    spec = VmSpec(Path("x.elf"), name="x", uuid=UUID, asked=(("A", "b"),), args=("a & b",), **values)  # type: ignore[arg-type]
+    own = VmSpec(Path("x.elf"), name="x", uuid=UUID, asked=(("A", "b"),), args=("a & b",))
+    spec = replace(own, **values)  # type: ignore[arg-type]  # each test gives a field its own type
     return domain.hosted(spec, FILES, MARK, "name of ours")
 
 
