@@ -21,7 +21,6 @@ from floe.fleet.vms import There, Vms
 
 _BLOCK = 1 << 16
 _OLDER = 9  # files that virtlogd may keep beside the one it writes
-_IN_USE = 55  # VIR_ERR_OPERATION_INVALID: another has the console
 _OPEN_S = 10.0
 _SEND_S = 30.0
 FOLLOW_S = 0.25  # how often what a VM says is looked for
