@@ -117,7 +117,7 @@ def read_by_radvdump(text: str) -> list[dict[str, dict[str, str]]]:
 def test_what_radvdump_reads(boot: Boot, tmp_path: Path) -> None:
     """Another program's view of the advertisements, and of the one at the end."""
     if not Path("/usr/sbin/radvdump").exists():
-        pytest.skip("SKIP: radvdump is not installed; try: apt-get install radvd")
+        pytest.skip("SKIP: radvdump is not installed; try: apt-get install radvdump")
     text = FILE.replace("mtu = 1480", 'mtu = 1480\ndns = ["10.1.0.1", "2001:db8:1::1", "2001:db8:1::53"]')
     with routing(boot, disk_with(tmp_path, text), CARDS) as router:
         lan = router.lans[1]
