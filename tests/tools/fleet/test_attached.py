@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from floe.fleet import console
+from floe.fleet import connection, console
+from floe.fleet.vms import Vms
 from tests.support import hostedvms, libvirthosts
 from tests.support.command import FLOE
 from tests.support.hostedvms import LOOP, Build, Hosted
@@ -114,6 +115,23 @@ def test_code_and_files(floe: Hosted, build: Build, tmp_path: Path) -> None:
     floe("run", "--host", EAST, "-d", "--name", "sealed", app(build, tmp_path, LOOP))
     floe("exec", "--host", EAST, "sealed", "1", code=125)
     assert floe.said.startswith("floe: sealed has no REPL: its image is sealed\n")
+
+
+def test_one_client_at_a_time(floe: Hosted, build: Build, tmp_path: Path) -> None:
+    floe("run", "--host", EAST, "-d", "--name", "dev", app(build, tmp_path, "print('up')\n", dev=True))
+    with connection.open(EAST) as host:
+        vms = Vms(host)
+        line = console.Line(vms, vms.find("dev"))
+        try:
+            floe("exec", "--host", EAST, "dev", "1", code=125)
+            assert floe.said.startswith("floe: dev is in use by another client\n")
+            line.send(b"print(40 + 2)\r")
+            line.hang_up()
+            floe("exec", "--host", EAST, "dev", "1", code=125)
+        finally:
+            line.close()
+    assert floe("exec", "--host", EAST, "dev", "print(7)") == "7\r\n"
+    assert "42" in floe("logs", "--host", EAST, "dev")
 
 
 class Renamed:

@@ -4,6 +4,7 @@ where there is any and without; what others have there stays as it is, and what 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 import uuid
@@ -94,8 +95,9 @@ def test_several_on_both(floe: Hosted, loop: Path) -> None:
     found = floe.ps(EAST, WEST)
     assert time.monotonic() - began < 2  # of two ssh's; docs/hosts.md has the time
     assert [(vm["host"], vm["name"]) for vm in found] == [(host, name) for host in (EAST, WEST) for name in both]
-    images = floe.hosts.run(EAST, "ls", "/var/lib/libvirt/floe").split()
-    assert len([name for name in images if name.endswith(".elf")]) <= 2  # it was brought there once
+    digest = hashlib.sha256(loop.read_bytes()).hexdigest()
+    images = floe.hosts.run(EAST, "bash", "-c", "cd /var/lib/libvirt/floe && sha256sum *.elf").splitlines()
+    assert [line.split()[1] for line in images if line.startswith(digest)] == [f"{digest}.elf"]  # brought there once
 
 
 def test_by_the_environment(floe: Hosted, loop: Path, monkeypatch: pytest.MonkeyPatch) -> None:

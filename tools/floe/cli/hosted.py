@@ -186,7 +186,7 @@ def logs(host: str, name: str, *, follow: bool, lines: int | None, times: bool, 
         said = vms.host.ask(log.news, deadline_s=store.BRING_S)
         put(said if lines is None else b"".join(said.splitlines(keepends=True)[len(said.splitlines()) - lines :]))
         while follow and vm.alive:
-            store.wait(console.FOLLOW_S)
+            store.wait(console.LATER_S)
             vm, said = vms.on(name, lambda connection, dom, now: (now, log.news(connection)))
             put(said)
         put(b"", final=True)
@@ -197,7 +197,7 @@ def logs(host: str, name: str, *, follow: bool, lines: int | None, times: bool, 
 
 
 @contextlib.contextmanager
-def port_of(host: str, name: str) -> Iterator[str]:
+def port_of(host: str, name: str, *, typed_by_hand: bool = False) -> Iterator[str]:
     """A VM's console as a port of pyserial's. Raises FloeError for a VM that has ended, has no REPL or is in use."""
     from floe.fleet import console
 
@@ -210,7 +210,7 @@ def port_of(host: str, name: str) -> Iterator[str]:
         if vm.mark.verified:
             raise FloeError(f"{name} was started with --verify: only what was signed runs in it")
         with tempfile.TemporaryDirectory(prefix="floe-") as folder:
-            door = console.Door(vms, vm, Path(folder) / "console")
+            door = console.Door(vms, vm, Path(folder) / "console", hangs_up=not typed_by_hand)
             try:
                 yield f"floe://{door.path}"
             finally:

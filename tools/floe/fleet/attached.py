@@ -15,7 +15,7 @@ from typing import Any
 from floe import errors
 from floe.errors import EXIT_INTERRUPTED, EXIT_OUT_OF_MEMORY, EXIT_PANIC, FloeError
 from floe.fleet import store
-from floe.fleet.console import Line, Log
+from floe.fleet.console import LATER_S, SOON_S, Line, Log
 from floe.fleet.domain import CONSOLE, SERIAL
 from floe.fleet.vms import ASKING_AGAIN, There, Vms
 from floe.spec.handover import Blob
@@ -24,7 +24,6 @@ from floe.stream.streams import RawTerminal, is_foreground_terminal
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_SOON_S, _LATER_S = 0.02, 0.25  # how often what it says is looked for: soon after it has said something, else later
 _CHUNK = 1 << 16
 _GRACE_S = 5.0  # as vm.STOP_GRACE_S
 
@@ -64,7 +63,7 @@ class Attached:
                     signal.signal(number, stop)
             with terminal:
                 if self._interactive:
-                    self._line = self._opened()
+                    self._line = Line(self._vms, self.vm)
                 self._vms.on(self.vm.name, lambda connection, dom, vm: dom.resume())
                 return self._result(self._follow(wake, timeout_s), timeout_s)
         finally:
@@ -80,7 +79,7 @@ class Attached:
     def _follow(self, wake: int, timeout_s: float | None) -> There:
         """Until it has ended, and what it said is shown."""
         late = None if timeout_s is None else time.monotonic() + timeout_s
-        delay, acted = _SOON_S, 0
+        delay, acted = SOON_S, 0
         inputs = (
             [] if not self._terminal and _is_terminal(_STDIN) else [_STDIN]
         )  # in the background reading would stop us
@@ -91,6 +90,8 @@ class Attached:
                     os.read(wake, _CHUNK)
             if _STDIN in ready and not self._typed():
                 inputs = []
+                if self._line is not None:
+                    self._line.hang_up()
             while acted < self._asked:
                 acted += 1
                 self._ask(last=acted > 1)
@@ -108,7 +109,7 @@ class Attached:
             elif not vm.alive:
                 self.vm = vm
                 return vm
-            delay = _SOON_S if said or serial else min(_LATER_S, delay * 1.5)
+            delay = SOON_S if said or serial else min(LATER_S, delay * 1.5)
 
     def _again(self) -> None:
         """machine.reset(), or the end of a deep sleep."""
@@ -117,7 +118,7 @@ class Attached:
             self._line = None
         self._vms.again(self.vm.name, self._blobs)
         if self._interactive:
-            self._line = self._opened()
+            self._line = Line(self._vms, self.vm)
 
     def _look(self, connection: Any, dom: Any, vm: There) -> tuple[There, bytes, bytes]:
         """How it is; and what it has said until then, all of it where it has ended."""
@@ -157,11 +158,8 @@ class Attached:
 
     def _send(self, data: bytes) -> None:
         if self._line is None:
-            self._line = self._opened()
+            self._line = Line(self._vms, self.vm)
         self._line.send(data)
-
-    def _opened(self) -> Line:
-        return Line(self._vms, self.vm, lambda data: None)  # what it says comes from its log
 
     def _send_input_end(self) -> None:
         """A file or a pipe is over, and only the REPL is there to read: as `python -i`, the VM ends."""

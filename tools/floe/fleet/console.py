@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: MIT
 """A VM's console on a host: what it said, from the file there, and a line to it, by libvirt's stream.
 
-The file has all that was said, however slowly somebody reads; the line is for who types, and for the REPL."""
+The file has all that was said, however slowly somebody reads; the line is for who types."""
 
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import threading
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ _BLOCK = 1 << 16
 _OLDER = 9  # files that virtlogd may keep beside the one it writes
 _OPEN_S = 10.0
 _SEND_S = 30.0
-FOLLOW_S = 0.25  # how often what a VM says is looked for
+_MORE_S = 0.005  # a client that types no more for so long has typed
+SOON_S, LATER_S = 0.02, 0.25  # how often what a VM says is looked for: soon after it has said something, else later
 
 
 class Log:
@@ -52,6 +54,11 @@ class Log:
         self._offset = 0
         return last + self._rest(connection)
 
+    def skip(self, connection: Any) -> None:
+        """What was said until now is no news."""
+        self._begun = True
+        self._offset = self._store.size(connection, self._name)
+
     def _rest(self, connection: Any) -> bytes:
         data = self._store.read(connection, self._name, self._offset)
         self._offset += len(data)
@@ -65,75 +72,100 @@ def _by_age(names: list[str]) -> list[str]:
 
 
 class Line:
-    """A VM's console, for as long as it is open. One client at a time has it. What the VM says must be taken, or QEMU
-    drops what there is no more room for."""
+    """What is typed at a VM's console. One client at a time has it, from here to close().
 
-    def __init__(self, vms: Vms, vm: There, said: Callable[[bytes], object]) -> None:
-        """said: is called by another thread with what comes, and with b"" at the end. Raises FloeError where another
-        has the console; HostError."""
+    While it is connected QEMU drops what the VM says and there is no room for, from the log too. So who is interested
+    in all of that hangs up once it has typed."""
+
+    def __init__(self, vms: Vms, vm: There) -> None:
+        """Raises FloeError where another has the console; HostError."""
+        self._vms, self._vm = vms, vm
         self._host: Host = vms.host
-        self._stream: Any = vms.on(vm.name, _opened, deadline_s=_OPEN_S)
-        self._said = said
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._claim: Any = self._opened(domain.CLAIM)
+        self._stream: Any = None
 
     def send(self, data: bytes) -> None:
-        """Type. Raises HostError."""
-        self._host.ask(lambda connection: send_all(self._stream, data), deadline_s=_SEND_S)
+        """Type. Raises FloeError where it has ended; HostError."""
+        if self._stream is None:
+            self._stream = self._opened(domain.CHANNEL)
+            threading.Thread(target=_emptied, args=(self._stream,), daemon=True).start()
+        stream = self._stream
+        self._host.ask(lambda connection: send_all(stream, data), deadline_s=_SEND_S)
+
+    def hang_up(self) -> None:
+        """Until the next send(); what was typed arrives."""
+        stream, self._stream = self._stream, None
+        self._finish(stream)
 
     def close(self) -> None:
-        """Hang up; what was typed arrives."""
-        with contextlib.suppress(FloeError):  # the host is gone, or the VM has ended
-            self._host.ask(lambda connection: _finish(self._stream), deadline_s=_OPEN_S)
+        """Let others have it; what was typed arrives."""
+        self.hang_up()
+        claim, self._claim = self._claim, None
+        self._finish(claim)
 
-    def _listen(self) -> None:
-        with contextlib.suppress(binding().libvirtError, OSError):
-            while data := self._stream.recv(_BLOCK):
-                self._said(data)
-        with contextlib.suppress(OSError):
-            self._said(b"")
+    def _opened(self, channel: str) -> Any:
+        return self._vms.on(self._vm.name, partial(_opened, channel), deadline_s=_OPEN_S)
+
+    def _finish(self, stream: Any) -> None:
+        if stream is not None:
+            with contextlib.suppress(FloeError):  # the host is gone, or the VM has ended
+                self._host.ask(lambda connection: _finish(stream), deadline_s=_OPEN_S)
 
 
 class Door:
-    """A UNIX socket of this machine's at which one client finds a VM's console."""
+    """A UNIX socket of this machine's at which one client finds a VM's console: what it says from now on, from its
+    log, and what is typed."""
 
-    def __init__(self, vms: Vms, vm: There, path: Path) -> None:
-        """Raises FloeError where another has the console; HostError, OSError."""
+    def __init__(self, vms: Vms, vm: There, path: Path, *, hangs_up: bool) -> None:
+        """hangs_up: the client's program does not type ahead to a VM that hears nothing. Raises FloeError where
+        another has the console; HostError, OSError."""
         self.path = path
-        self._near, self._far = socket.socketpair()
-        self._line = Line(vms, vm, self._said)
+        self._vms, self._name = vms, vm.name
+        self._hangs_up = hangs_up
+        self._line = Line(vms, vm)
+        self._log = Log(vms.store, vm.uuid + domain.CONSOLE)
+        vms.host.ask(self._log.skip)
+        self._typed = threading.Event()  # an answer is soon to come
+        self._closed = False
         self._listening = socket.socket(socket.AF_UNIX)
         self._listening.bind(str(path))
         self._listening.listen(1)
+        self._client: socket.socket | None = None
         threading.Thread(target=self._serve, daemon=True).start()
 
     def close(self) -> None:
         """Hang up."""
-        for sock in (self._listening, self._near, self._far):
+        self._closed = True
+        self._typed.set()
+        for sock in filter(None, (self._listening, self._client)):
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
         self._line.close()
 
-    def _said(self, data: bytes) -> None:
-        if data:
-            self._far.sendall(data)
-        else:
-            self._far.shutdown(socket.SHUT_WR)
-
     def _serve(self) -> None:
         with contextlib.suppress(OSError):
-            client = self._listening.accept()[0]
-            threading.Thread(target=_carry, args=(self._near.recv, client), daemon=True).start()
+            client = self._client = self._listening.accept()[0]
+            threading.Thread(target=self._show, args=(client,), daemon=True).start()
             with contextlib.suppress(FloeError):
                 while data := client.recv(_BLOCK):
                     self._line.send(data)
+                    if self._hangs_up and not select.select([client], [], [], _MORE_S)[0]:
+                        self._line.hang_up()
+                    self._typed.set()
 
-
-def _carry(read: Callable[[int], bytes], sink: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while data := read(_BLOCK):
-            sink.sendall(data)
-    with contextlib.suppress(OSError):
-        sink.shutdown(socket.SHUT_WR)
+    def _show(self, client: socket.socket) -> None:
+        delay = SOON_S
+        with contextlib.suppress(FloeError, OSError):
+            alive = True
+            while alive and not self._closed:
+                vm, said = self._vms.on(self._name, lambda connection, dom, now: (now, self._log.news(connection)))
+                client.sendall(said)
+                alive = vm.alive
+                delay = SOON_S if said or self._typed.is_set() else min(LATER_S, delay * 1.5)
+                self._typed.clear()
+                self._typed.wait(delay)
+        with contextlib.suppress(OSError):
+            client.shutdown(socket.SHUT_WR)
 
 
 def send_all(stream: Any, data: bytes) -> None:
@@ -143,20 +175,26 @@ def send_all(stream: Any, data: bytes) -> None:
         view = view[stream.send(bytes(view)) :]
 
 
-def _opened(connection: Any, dom: Any, vm: There) -> Any:
+def _opened(channel: str, connection: Any, dom: Any, vm: There) -> Any:
     libvirt = binding()
     stream = connection.newStream()
     try:
-        dom.openChannel(domain.CHANNEL, stream, 0)
+        dom.openChannel(channel, stream, 0)
     except libvirt.libvirtError as e:
         if not vm.alive:
             raise FloeError(f"{vm.name} has ended", hint=f"floe logs --host {vm.host} {vm.name}") from None
-        if "ctive console session" in str(e):
+        if "ctive channel stream" in str(e):
             raise FloeError(
                 f"{vm.name} is in use by another client", hint="one client at a time: end that one"
             ) from None
         raise
     return stream
+
+
+def _emptied(stream: Any) -> None:
+    with contextlib.suppress(binding().libvirtError, OSError):
+        while stream.recv(_BLOCK):
+            pass
 
 
 def _finish(stream: Any) -> None:

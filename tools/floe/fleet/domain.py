@@ -8,7 +8,9 @@ says goes to files by virtlogd, which bounds them.
 
 The console is a channel of libvirt's with a UNIX socket, behind which QEMU has a virtconsole, by `<qemu:override>`: of
 a virtserialport, which libvirt takes, QEMU drops all that is said while nobody reads; of libvirt's own console, a pty,
-it drops what does not fit into some KiB, from the log too. A user network's ports have no element in libvirt 9.0's XML,
+it drops what does not fit into some KiB, from the log too. Of the UNIX socket it drops what a connected client is too
+slow for: who wants all reads the log, and connects to type. A second channel, of which the guest hears nothing, is for
+libvirt's promise that one client at a time has it. A user network's ports have no element in libvirt 9.0's XML,
 and go by `<qemu:commandline>`.
 """
 
@@ -29,7 +31,7 @@ NETWORK = "default"  # libvirt's own, with DHCP
 CARDS: tuple[str, ...] = ("user", "bridge")  # kinds that a host can have
 CONSOLE, SERIAL, EXIT, SOCKET = ".console", ".serial", ".exit", ".sock"  # of files, behind a VM's UUID
 QEMU = "http://libvirt.org/schemas/domain/qemu/1.0"
-CHANNEL = "floe.console"
+CHANNEL, CLAIM = "floe.console", "floe.claim"
 _ALIAS = "ua-floe-console"  # libvirt takes names of others that begin so
 _EXIT_PORT = "0xf4"
 _EXIT_READS = "isa-debugcon.readback=255"  # as where nothing is: hal/power.c waits behind what is
@@ -90,6 +92,7 @@ def hosted(spec: VmSpec, files: Files, mark: Mark, name: str) -> str:
     _add(console, "target", type="virtio", name=CHANNEL)
     _add(console, "alias", name=_ALIAS)
     _add(console, "log", file=files.console, append="on")
+    _add(_add(devices, "channel", type="unix"), "target", type="virtio", name=CLAIM)
     _on(_add(devices, "controller", type="virtio-serial"), address)
     _common(devices, address)
     for card in spec.cards:

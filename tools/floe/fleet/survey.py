@@ -104,7 +104,7 @@ def _told(connected: Any, answered: float) -> Facts:
         hypervisor=str(connected.getType()),
         version=why.dotted(connected.getVersion()),
         cpus=int(information[2]),
-        memory=int(information[1]) << 20,
+        memory=int(stats.get("total", 0)) << 10,  # of the same view as what is free: of nodes there may be another
         free=sum(int(stats.get(kind, 0)) for kind in ("free", "buffers", "cached")) << 10,
         accelerators=tuple(_accelerators(connected)),
     )
