@@ -17,9 +17,10 @@ import pytest
 from floe.cli import main as cli
 from floe.errors import FloeError
 from floe.fleet import connection, move, why
-from floe.fleet.console import Log
+from floe.fleet.console import Line, Log
 from floe.fleet.domain import CONSOLE
 from floe.fleet.vms import Vms
+from floe.spec.handover import Blob
 from tests.support.libvirthosts import EAST, WEST, LibvirtHosts
 
 Floe = Callable[..., tuple[str, str]]
@@ -49,6 +50,16 @@ async def main():
 
 
 asyncio.run(main())
+"""
+HANDED = """
+import os
+import sys
+
+import floe
+
+print(floe.secret("token"))
+for line in sys.stdin:
+    print(line.strip(), floe.secret("token"), floe.secrets(), os.getenv("A"), os.getenv("B"))
 """
 LONG_S = 5.0  # for a pause that is no failure on a busy machine; docs/hosts.md has what was measured
 
@@ -101,6 +112,17 @@ def goes_on(vms: Vms) -> None:
         assert time.monotonic() < end
         time.sleep(0.05)
     assert found == list(range(len(found)))
+
+
+def until_said(vms: Vms, text: str) -> str:
+    """All that its VM `ticks` has said, once that is in it."""
+    log = Log(vms.store, vms.find("ticks").uuid + CONSOLE)
+    end, said = time.monotonic() + LONG_S, ""
+    while text not in said:
+        assert time.monotonic() < end, said
+        said += vms.host.ask(log.news).decode()
+        time.sleep(0.05)
+    return said
 
 
 def files(known: LibvirtHosts, name: str) -> list[str]:
@@ -184,22 +206,51 @@ def test_what_stays(known: LibvirtHosts, pair: tuple[Vms, Vms], floe: Floe, tick
 
 
 @pytest.mark.any_accel
-def test_what_does_not_fit(
-    pair: tuple[Vms, Vms], floe: Floe, ticks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Hypervisors that differ, and a VM that was handed what lies nowhere any more."""
+def test_what_does_not_fit(pair: tuple[Vms, Vms], floe: Floe, ticks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hypervisors that differ, and what it was not handed."""
     east, west = (vms.host for vms in pair)
-    secret = tmp_path / "secret"
-    secret.write_text("hidden")
-    floe("run", "--host", EAST, "-d", "--name", "ticks", "--secret", f"token={secret}", ticks)
-    with pytest.raises(FloeError, match="while it runs: it was handed secrets or files"):
-        move.move("ticks", east, west, "")
-    floe("rm", "--host", EAST, "--force", "ticks")
     floe("run", "--host", EAST, "-d", "--name", "ticks", ticks)
+    with pytest.raises(FloeError, match="was handed no variables and no secrets: it moves with the same, which east "):
+        move.move("ticks", east, west, "", [Blob("secret/token", b"hidden")])
     versions = iter(("7.2.22", "10.0.0"))
     monkeypatch.setattr(why, "dotted", lambda version: next(versions))
     with pytest.raises(FloeError, match=r"while it runs: east has QEMU 7\.2\.22, west QEMU 10\.0\.0"):
         move.move("ticks", east, west, "")
+
+
+@pytest.mark.any_accel
+def test_what_it_was_handed(
+    known: LibvirtHosts, pair: tuple[Vms, Vms], floe: Floe, build: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Is read again on the other host, where it lies in no file either; a client that does not have it moves nothing."""
+    east, west = pair
+    app, secret, variables = (tmp_path / name for name in ("handed.py", "secret", "variables"))
+    app.write_text(HANDED)
+    secret.write_bytes(b"hidden")
+    variables.write_text("A=one\n")
+    given = ("--secret", f"token={secret}", "--env-file", variables, "-e", "B=two")
+    floe("run", "--host", EAST, "-d", "--name", "ticks", *given, build(app))
+    assert until_said(east, "hidden'") == "b'hidden'\n"
+
+    with pytest.raises(FloeError, match="was handed env/0, env/1, secret/token at its start: it moves with the ") as e:
+        move.move("ticks", east.host, west.host, "", [Blob("secret/token", b"hidden")])
+    again = "--env-file FILE|-e K=V --env-file FILE|-e K=V --secret token=FILE ticks west"
+    assert e.value.hint == f"floe move --host east {again}"
+    others = [Blob("secret/token", b"hidder"), Blob("env/0", b"A=one\n"), Blob("env/1", b"B=two\0")]
+    with pytest.raises(FloeError, match="was handed other variables or secrets at its start than it is given now"):
+        move.move("ticks", east.host, west.host, "", others)
+    assert west.all() == []
+
+    floe("move", "--host", EAST, *given[2:], *given[:2], "ticks", WEST)
+    assert east.all() == [] and files(known, EAST) == []
+    assert not [file for file in files(known, WEST) if ".handed" in file]
+    line = Line(west, west.find("ticks"))
+    line.send(b"asked\n")
+    line.close()
+    assert "asked b'hidden' ['token'] one two\n" in until_said(west, " two")
+    west.stop("ticks", 0)
+    _, err = floe("start", "--host", WEST, "ticks", code=125)
+    assert err.startswith("floe: ticks was handed variables or secrets, which west does not keep\n")
 
 
 @pytest.mark.any_accel

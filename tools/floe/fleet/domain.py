@@ -110,6 +110,12 @@ def hosted(spec: VmSpec, files: Files, mark: Mark, name: str) -> str:
     return _text_of(root)
 
 
+def handed(root: ElementTree.Element) -> dict[str, str]:
+    """The names of what a host's domain is handed at its start, and in which file each lies then."""
+    entries = root.findall("sysinfo/entry")
+    return {entry.get("name", "").removeprefix(_PREFIX): entry.get("file", "") for entry in entries}
+
+
 def _machine(
     spec: VmSpec, machine: str, image: str, cards: Sequence[Card], on_reboot: str
 ) -> tuple[ElementTree.Element, ElementTree.Element]:

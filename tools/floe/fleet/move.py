@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from operator import methodcaller
+from pathlib import PurePosixPath
 from typing import Any
 from xml.etree import ElementTree
 
@@ -22,9 +23,10 @@ from floe.fleet import connection, why
 from floe.fleet.binding import binding
 from floe.fleet.connection import Host
 from floe.fleet.console import Log
-from floe.fleet.domain import CONSOLE, EXIT, SERIAL
+from floe.fleet.domain import CONSOLE, EXIT, SERIAL, handed
 from floe.fleet.store import BRING_S, IMAGE
-from floe.fleet.vms import There, Vms
+from floe.fleet.vms import There, Vms, environment
+from floe.spec.handover import Blob
 
 MOVE_S = 120.0
 PORTS = "49152 to 49215"  # libvirt's, of which one is the target's
@@ -41,13 +43,12 @@ class Moved:
     pause_s: float
 
 
-def move(name: str, source: Host, target: Host, address: str) -> Moved:
-    """Move a running VM; address: the target's, as the source reaches it. Raises NotFound, FloeError where it cannot go
-    while it runs, HostError; the VM runs on where it was then."""
+def move(name: str, source: Host, target: Host, address: str, blobs: Sequence[Blob] = ()) -> Moved:
+    """Move a running VM; address: the target's, as the source reaches it; blobs: what it was handed at its start.
+    Raises NotFound, FloeError where it cannot go while it runs, HostError; the VM runs on where it was then."""
     here, there = Vms(source), Vms(target)
-    vm = here.on(name, lambda connection, domain, found: _checked(domain, found, target))
+    vm, handing = here.on(name, lambda connection, domain, found: _checked(domain, found, target, blobs))
     _check_alike(vm, source, target)
-    logs = {vm.uuid + ending: Log(here.store, vm.uuid + ending) for ending in _FILES}
     try:
         there.find(name)
     except NotFound:
@@ -58,6 +59,19 @@ def move(name: str, source: Host, target: Host, address: str) -> Moved:
     _, digest = there.store.bring(image)
     if digest != vm.mark.image:
         raise HostError(f"{source.name} gave another image than {name} has")
+    try:
+        pause_s = _carried(vm, here, there, address, handing)
+    except BaseException:
+        with suppress(FloeError):  # the first error is the one to be told
+            target.ask(lambda c: _forgotten(c, there, vm.uuid))
+        raise
+    return Moved(there.find(name), pause_s)
+
+
+def _carried(vm: There, here: Vms, there: Vms, address: str, handing: Mapping[str, bytes]) -> float:
+    """With its output, and what it is handed; how long it stood still."""
+    source, target = here.host, there.host
+    logs = {vm.uuid + ending: Log(here.store, vm.uuid + ending) for ending in _FILES}
     said = {file: _copied(source, there, file, log) for file, log in logs.items()}
 
     def go_on(reading: Host) -> None:
@@ -69,7 +83,11 @@ def move(name: str, source: Host, target: Host, address: str) -> Moved:
             target.ask(lambda c: c.lookupByUUIDString(vm.uuid).resume())
 
     # A call beside the one that moves it waits for that, now and then, which ends 0.2 s after the VM has arrived.
-    with connection.connect(source.place) as reading, _watched(vm.uuid, source, target) as steps:
+    with (
+        connection.connect(source.place) as reading,
+        _watched(vm.uuid, source, target) as steps,
+        _lent(there, handing),
+    ):
         sent = connection.started(lambda: _sent(vm, source, target, address))
         sent.add_done_callback(lambda _: steps.arrived.set())
         interrupted = _interrupted(vm.uuid, steps, reading)
@@ -83,15 +101,13 @@ def move(name: str, source: Host, target: Host, address: str) -> Moved:
                 raise
             sent.result()
         except BaseException as e:
-            with suppress(FloeError):  # the first error is the one to be told
-                target.ask(lambda c: _forgotten(c, there, vm.uuid))
             raise (interrupted or e) from None
         pause_s = steps.pause_s()
     with suppress(FloeError):  # it is there; what is left here is nobody's
         source.ask(lambda c: _forgotten(c, here, vm.uuid))
     if interrupted:
         raise interrupted
-    return Moved(there.find(name), pause_s)
+    return pause_s
 
 
 def _interrupted(uuid: str, steps: _Steps, reading: Host) -> KeyboardInterrupt | None:
@@ -106,13 +122,43 @@ def _interrupted(uuid: str, steps: _Steps, reading: Host) -> KeyboardInterrupt |
     return None
 
 
-def _checked(domain: Any, vm: There, target: Host) -> There:
+def _checked(domain: Any, vm: There, target: Host, blobs: Sequence[Blob]) -> tuple[There, dict[str, bytes]]:
+    """The VM, and the files of the target's from which its QEMU there reads what it was handed. A guest reads that when
+    its script asks, again each time. Raises FloeError."""
     if vm.state != "running":
         raise _not_live(vm, f"it is {vm.state}", target)
-    root = ElementTree.fromstring(domain.XMLDesc(0))
-    if root.find("sysinfo") is not None:
-        raise _not_live(vm, "it was handed secrets or files, which lie nowhere any more", target)
-    return vm
+    root = ElementTree.fromstring(domain.XMLDesc(binding().VIR_DOMAIN_XML_INACTIVE))
+    files, given = handed(root), {blob.name: blob.content for blob in blobs}
+    if files.keys() != given.keys():
+        wanted = sorted(files)
+        has = f"was handed {', '.join(wanted)} at its start" if wanted else "was handed no variables and no secrets"
+        raise FloeError(
+            f"{vm.name} {has}: it moves with the same, which {vm.host} does not keep",
+            hint=f"floe move --host {vm.host} {' '.join([*map(_option, wanted), vm.name, target.name])}",
+        )
+    if given and vm.mark.environment != environment(vm.uuid, root.findtext("os/cmdline") or "", blobs):
+        problem = f"{vm.name} was handed other variables or secrets at its start than it is given now"
+        raise FloeError(problem, hint="the same files and values as at its start")
+    return vm, {PurePosixPath(file).name: given[name] for name, file in files.items()}
+
+
+def _option(blob: str) -> str:
+    """Of `floe move`, by which it is given."""
+    kind, _, name = blob.partition("/")
+    return f"--secret {name}=FILE" if kind == "secret" else "--env-file FILE|-e K=V"
+
+
+@contextmanager
+def _lent(there: Vms, handing: Mapping[str, bytes]) -> Iterator[None]:
+    """Files that a QEMU reads when it is started, and that lie there for no longer."""
+    try:
+        for file, content in handing.items():
+            there.host.ask(partial(there.store.write, name=file, content=content))
+        yield
+    finally:
+        if handing:
+            with suppress(FloeError):  # the host is gone; what ended it is told
+                there.host.ask(lambda c: there.store.forget(c, handing))
 
 
 def _check_alike(vm: There, source: Host, target: Host) -> None:

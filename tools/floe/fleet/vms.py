@@ -169,7 +169,7 @@ class Vms:
             if vm.alive:
                 return vm
             root = ElementTree.fromstring(dom.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
-            if len(root.findall("sysinfo/entry")) != len(blobs):
+            if len(domain.handed(root)) != len(blobs):
                 problem = f"{name} was handed variables or secrets, which {self.host.name} does not keep"
                 raise FloeError(problem, hint=f"floe rm --host {self.host.name} {name}, and floe run as before")
             named = [(blob, f"{vm.uuid}{_HANDED}{number}") for number, blob in enumerate(blobs)]
@@ -389,8 +389,12 @@ def _tell(dom: Any, told: Mark) -> None:
 
 def environment_of(spec: VmSpec, blobs: Sequence[Blob]) -> str:
     """Mark.environment of a VM that is started so: the same for the same variables, secrets and arguments."""
-    handed = {blob.name: blob.content for blob in blobs} | {"line": guest_command_line(spec).encode()}
-    return mark.digest_of(spec.uuid, handed)
+    return environment(spec.uuid, guest_command_line(spec), blobs)
+
+
+def environment(own: str, line: str, blobs: Sequence[Blob]) -> str:
+    """The same, of a VM's UUID and its command line."""
+    return mark.digest_of(own, {blob.name: blob.content for blob in blobs} | {"line": line.encode()})
 
 
 def _state(libvirt: Any, state: int, reason: int) -> str:

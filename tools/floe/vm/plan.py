@@ -84,7 +84,7 @@ def assemble(
     hypervisor.before_claim(forwards=bool(forwards), disks=bool(own_disks))
     secrets = handover.parse_secrets(options.secrets, made.content.get("secrets", ()))
     env_files = handover.parse_env_files(options.env_files)
-    asked_env = dict(map(_variable, options.env))
+    asked_env = dict(map(variable, options.env))
     accel, why_not_faster = hypervisor.choose_accel(options.accel)
     if hypervisor.is_here:
         disks.check_host(own_disks)
@@ -295,7 +295,8 @@ def _check_capture(path: Path | None, cards: Sequence[network.Card]) -> Path | N
     return path
 
 
-def _variable(text: str) -> tuple[str, str]:
+def variable(text: str) -> tuple[str, str]:
+    """--env's value: a name, and what it is set to. Raises UsageError."""
     key, equals, value = text.partition("=")
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key):
         raise UsageError(f"--env {text}: not a name of an environment variable", hint="--env NAME=VALUE")
