@@ -206,7 +206,6 @@ def test_no_host_answers(told: Callable[..., list[tuple[str, str, str, str]]], m
     ("words", "problem"),
     [
         ('hosts = ["east"]', "name: a stack on other hosts is known by its name there"),
-        ('name = "s"\nhosts = ["east"]\n[network.x]', "network: there are no networks between hosts yet"),
         ('name = "s"\nhosts = ["east"]\n[host.west]\nlabels = []', "host.west: 'west' is none of the file's hosts"),
     ],
 )
@@ -227,7 +226,6 @@ def test_a_file_that_makes_no_sense(tmp_path: Path, words: str, problem: str) ->
         ("ready = { port = 80 }", "ready.port: not on other hosts yet"),
         ('restart = "always"', "restart: not on other hosts yet"),
         ("outside = false", "outside: not on other hosts yet"),
-        ("networks = []", "networks: not on other hosts yet"),
     ],
 )
 def test_a_vm_that_makes_no_sense_there(tmp_path: Path, words: str, problem: str) -> None:

@@ -59,15 +59,26 @@ def plan(file: StackFile, profiles: Sequence[str], *, as_json: bool) -> int:
         steps = hosted.plan(file, project(file), profiles, fleet, say)
         if as_json:
             listed = [
-                {"action": s.action, "vm": s.label, "name": s.name, "host": s.host, "reason": s.reason} for s in steps
+                {"action": s.action, "vm": s.label, "name": s.name, "host": s.host, "reason": s.reason}
+                | ({"addresses": s.addresses} if file.networks else {})
+                for s in steps
             ]
             click.echo(json.dumps(listed, indent=2))
         else:
-            rows = [(step.action, step.label, step.host, step.reason) for step in steps]
-            widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
+            rows = [
+                (
+                    f"{step.action:7}",
+                    step.label,
+                    step.host,
+                    *([" ".join(step.addresses.values()) or "-"] if file.networks else []),
+                    step.reason,
+                )
+                for step in steps
+            ]
+            widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
             for row in rows:
-                words = [f"{word:{width}}" for word, width in zip(row, [max(7, widths[0]), *widths[1:]], strict=False)]
-                click.echo(shown("  ".join([*words, row[3]]).rstrip()))
+                words = [f"{word:{width}}" for word, width in zip(row, widths, strict=True)]
+                click.echo(shown("  ".join(words).rstrip()))
         return _code(fleet)
 
 
@@ -79,7 +90,9 @@ def ps(file: StackFile, *, as_json: bool) -> int:
             listed = [{"vm": vm.mark.service, "label": _label(file, vm), **vm.as_dict()} for vm in found]
             click.echo(json.dumps(listed, indent=2))
         else:
-            local.table([("VM", "HOST", "STATE", "PORTS", "MEMORY", "UPTIME"), *(_row(file, vm) for vm in found)])
+            local.table(
+                [("VM", "HOST", "STATE", "ADDRESS", "PORTS", "MEMORY", "UPTIME"), *(_row(file, vm) for vm in found)]
+            )
         return _code(fleet)
 
 
@@ -87,7 +100,8 @@ def _row(file: StackFile, vm: There) -> tuple[str, ...]:
     forwards = [forward_of(told) for told in vm.mark.ports]
     ports = " ".join(f"{forward.place()}->{forward.guest_place()}" for forward in forwards)
     memory = f"{vm.mark.memory / (1 << 20):g}M"
-    return (_label(file, vm), vm.host, _state(vm), ports or "-", memory, local.duration(vm.uptime))
+    addresses = " ".join(address for address in vm.mark.addresses.values() if address)
+    return (_label(file, vm), vm.host, _state(vm), addresses or "-", ports or "-", memory, local.duration(vm.uptime))
 
 
 def _state(vm: There) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import ipaddress
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from floe.build.config import ImageConfig
-from floe.compose import instances, placement
+from floe.compose import instances, networks, placement
 from floe.compose.placement import Room, Wanted
 from floe.compose.stack import WORKERS, Say
 from floe.compose.stackfile import StackFile, Vm
@@ -36,6 +37,7 @@ from floe.spec.handover import Blob
 from floe.spec.ports import parse_forwards
 from floe.spec.runoptions import RunOptions
 from floe.spec.vmspec import VmSpec, parse_memory
+from floe.store.stackfolder import Stack
 from floe.vm import plan as plans
 
 _LOOK_S = 0.1
@@ -99,6 +101,12 @@ class Instance:
     image: elf.Image
     config: ImageConfig | None
     options: RunOptions
+    addresses: dict[str, str]  # by network
+
+    @property
+    def wires(self) -> list[str]:
+        """Its cards in networks of the file."""
+        return [card for card in self.options.cards if card != "user"]
 
     def wanted(self) -> Wanted:
         """For its place."""
@@ -127,6 +135,11 @@ class Step:
     instance: Instance | None = None  # None: it is removed
     last: bool = False  # removed when all others are ready: it has another place
 
+    @property
+    def addresses(self) -> dict[str, str]:
+        """By network, those that are known."""
+        return {net: own for net, own in self.instance.addresses.items() if own} if self.instance else {}
+
 
 def plan(file: StackFile, project: str, profiles: Sequence[str], fleet: Fleet, say: Say) -> list[Step]:
     """Every step of `up`: what is removed at once, what is there or starts, what is removed when that is ready. Raises
@@ -135,7 +148,7 @@ def plan(file: StackFile, project: str, profiles: Sequence[str], fleet: Fleet, s
         raise next(iter(fleet.down.values()))
     chosen = file.chosen(profiles)
     _check_ours(file, project, fleet)
-    wanted = {found.name: found for found in _instances(file, project, chosen, say)}
+    wanted = {found.name: found for found in _instances(file, _settled(file, project, chosen, fleet), chosen, say)}
     there = {(vm.host, vm.name): vm for vm in fleet.of(project)}
     # Of one that is there twice, as its host did not answer for a while, the newest that runs.
     now = {vm.name: vm.host for vm in sorted(there.values(), key=lambda vm: (vm.alive, vm.mark.created))}
@@ -173,16 +186,32 @@ def _check_ours(file: StackFile, project: str, fleet: Fleet) -> None:
         )
 
 
-def _instances(file: StackFile, project: str, vms: dict[str, Vm], say: Say) -> Iterator[Instance]:
+def _settled(file: StackFile, project: str, chosen: dict[str, Vm], fleet: Fleet) -> Stack:
+    """The addresses: of the VMs that are chosen, and of those that are there, which keep theirs. Raises FloeError."""
+    there = fleet.of(project)
+    before: dict[str, dict[str, str]] = {}
+    for vm in there:
+        for network, address in vm.mark.addresses.items():
+            with contextlib.suppress(ValueError):  # not known, or nobody's that floe has started
+                before.setdefault(network, {})[vm.name] = str(ipaddress.IPv4Address(address))
+    members = {vm.name: vm.mark.service for vm in there if vm.mark.service in file.vms}
+    found = networks.addresses(file, before, members | instances.names(project, chosen))
+    return Stack(name=project, file=str(file.file), addresses=found)
+
+
+def _instances(file: StackFile, stack: Stack, vms: dict[str, Vm], say: Say) -> Iterator[Instance]:
     for name, vm in vms.items():
         key, app = f"vm.{name}", file.file.parent / vm.app
         with instances.told(file.file, f"{key}.app"):
             image, config = instances.image_of(app, vm, say)
-        cards = ("user",) if "virtio-net" in image.content["drivers"] else ()
         for number, label in enumerate(instances.labels(name, vm), 1):
-            full = f"{project}.{label}"
+            full = f"{stack.name}.{label}"
+            with instances.told(file.file, key):
+                cards = instances.cards(file, stack, full, vm, image)
+            cards = tuple(sorted(cards, key="user".__eq__))  # behind the others, as fleet/domain.py wants it
             options = replace(instances.options_of(file.file.parent, vm, full), cards=cards)
-            yield Instance(full, label, key, vm, number, app, image, config, options)
+            addresses = {name: stack.addresses.get(name, {}).get(full, "") for name in file.joined(vm)}
+            yield Instance(full, label, key, vm, number, app, image, config, options, addresses)
 
 
 def _rooms(file: StackFile, project: str, fleet: Fleet) -> list[Room]:
@@ -201,9 +230,11 @@ def _step(instance: Instance, found: There, host: Host) -> Step:
 
     spec = instance.spec(host)
     told = found.mark
+    joined = told.cards == instance.wires  # their addresses are among what a VM is handed
     differ = {
+        "networks": not joined,
         "app": told.image != hashlib.sha256(spec.elf.read_bytes()).hexdigest(),
-        "env": told.environment != environment_of(spec, _blobs(spec)),
+        "env": joined and told.environment != environment_of(spec, _blobs(spec)),
         "memory": told.memory != spec.memory,
         "ports": told.ports != [forward.told() for forward in spec.forwards],
     }
@@ -281,6 +312,8 @@ class Up:
             project=self._project,
             service=instance.key.removeprefix("vm."),
             replica=instance.replica,
+            addresses=instance.addresses,
+            cards=instance.wires,
         )
         vms.start(Order(spec, spec.elf.read_bytes(), told, instance.name, _blobs(spec)))
 

@@ -71,7 +71,7 @@ def instances(file: StackFile, stack: Stack, vms: dict[str, Vm], say: _Say) -> l
         for label in labels(name, vm):
             full = f"{stack.name}.{label}"
             with told(file.file, key):
-                options = replace(options_of(file.file.parent, vm, full), cards=_cards(file, stack, full, vm, image))
+                options = replace(options_of(file.file.parent, vm, full), cards=cards(file, stack, full, vm, image))
                 aspects = _aspects(image, config, options)
                 aspects |= {"networks": _wires(stack, options), "restart": vm.restart}
                 # What a VM that runs does not hold: told before that one makes room.
@@ -127,7 +127,7 @@ def options_of(folder: Path, vm: Vm, name: str) -> RunOptions:
     )
 
 
-def _cards(file: StackFile, stack: Stack, name: str, vm: Vm, image: elf.Image) -> tuple[str, ...]:
+def cards(file: StackFile, stack: Stack, name: str, vm: Vm, image: elf.Image) -> tuple[str, ...]:
     """None for an image without a network that was not asked to have one. Raises UsageError for one that was."""
     if "virtio-net" not in image.content["drivers"]:
         if vm.networks or vm.outside or vm.ports or vm.ready.port:

@@ -232,7 +232,7 @@ class _Reader:
         self._check_order(vms)
         hosts = {name: frozenset(top.host.get(name, HostWords()).labels) for name in top.hosts}
         self._check_hosts(top, vms, hosts)
-        networks = {} if hosts else self._networks(top.network, vms)
+        networks = self._networks(top.network, vms)
         stack = StackFile(self._file, top.name, vms, networks, hosts, self._held, again)
         for name, vm in vms.items():
             self._check_networks(f"vm.{name}", vm, stack)
@@ -245,8 +245,6 @@ class _Reader:
                 raise self._fail(f"host.{name}", f"'{name}' is none of the file's hosts", f"hosts = [{name!r}]")
         if hosts and not top.name:
             raise self._fail("name", "a stack on other hosts is known by its name there", 'name = "shop"')
-        if hosts and top.network:
-            raise self._fail("network", "there are no networks between hosts yet", "ports of the hosts")
         known = frozenset().union(*hosts.values())
         for name, vm in vms.items():
             key = f"vm.{name}"
@@ -264,7 +262,7 @@ class _Reader:
     def _check_elsewhere(self, key: str, vm: Vm) -> None:
         """What a VM of another host cannot have yet."""
         asked = {
-            "networks": vm.networks is not None, "outside": vm.outside is not None, "disks": bool(vm.disks),
+            "outside": vm.outside is not None, "disks": bool(vm.disks),
             "restart": vm.restart != "no", "children": vm.children is not None, "ready.port": vm.ready.port != 0,
             "update": vm.update == "rolling",
         }  # fmt: skip
@@ -320,14 +318,15 @@ class _Reader:
         return vm
 
     def _networks(self, tables: dict[str, dict[str, Any]], vms: dict[str, Vm]) -> dict[str, Net]:
-        """Those of the file, and one for the VMs that name none, where they are several or a port is waited for."""
+        """Those of the file, and one for the VMs that name none, where they are several or a port is waited for. On
+        other hosts, where each takes rights, those of the file alone."""
         networks = {}
         for name, table in tables.items():
             if len(name) > NAME_MAX or not _NAME.fullmatch(name):
                 raise self._fail(f"network.{name}", f"'{name}' is no name of a network", _NAME_HINT)
             networks[name] = self._as(Net, table, f"network.{name}")
         silent = [vm for vm in vms.values() if vm.networks is None]
-        if silent and (len(vms) > 1 or silent[0].ready.port):
+        if not self._hosted and silent and (len(vms) > 1 or silent[0].ready.port):
             networks.setdefault(DEFAULT_NETWORK, Net())
         for number, (name, network) in enumerate(networks.items()):
             if not network.subnet and not network.bridge:
@@ -336,6 +335,10 @@ class _Reader:
         return networks
 
     def _check_network(self, key: str, network: Net) -> None:
+        if self._hosted and not network.bridge:
+            raise self._fail(
+                f"{key}.bridge", "between hosts a network is a bridge that each of them has", 'bridge = "br0"'
+            )
         if network.bridge and not _CARD_NAME.fullmatch(network.bridge):
             raise self._fail(f"{key}.bridge", f"'{network.bridge}' is no name of a bridge", "ip -brief link")
         if (network.gateway or network.dns) and network.bridge and not network.subnet:

@@ -31,6 +31,8 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
     project: str = ""  # of compose, with the service and its number there
     service: str = ""
     replica: int = 0
+    addresses: dict[str, str] = {}  # in the networks of its project, by their names; "" where it is not known
+    cards: list[str] = []  # in these networks, as --net has them
     code: int | None = None  # how it ended, once somebody has seen it; the exit code,
     cause: str = ""  # as vm.Outcome,
     at: float = 0.0  # and time.time() then

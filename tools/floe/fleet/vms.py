@@ -80,6 +80,7 @@ class There:
             "project": self.mark.project,
             "service": self.mark.service,
             "replica": self.mark.replica,
+            "addresses": {network: address for network, address in self.mark.addresses.items() if address},
             "environment": self.mark.environment,
             "exit_code": self.code,
             "cause": self.cause or None,
@@ -249,6 +250,10 @@ class Vms:
             if taken and int(taken[1]) == forward.host_port:
                 problem = f"{forward.option()}: the port is in use on {self.host.name}, or is not allowed there"
                 return HostError(problem, hint="another port")
+        for card in spec.cards:
+            if card.kind == "bridge" and f"'{card.name}': No such device" in error.message:
+                hint = f"there: ip link add {card.name} type bridge && ip link set {card.name} up"
+                return HostError(f"{self.host.name} has no bridge {card.name}", hint=hint)
         if (last := error.message.rpartition("qemu-system-x86_64: ")[2]) != error.message:
             return HostError(f"QEMU on {self.host.name} refuses: {last}", hint=error.hint, code=error.code)
         return error
