@@ -65,6 +65,7 @@ TEST_PACKAGES = {
     "iperf3": "iperf3",
     "udhcpc": "udhcpc",
     "isc-dhcp-client": "/sbin/dhclient",
+    "isc-dhcp-relay": "/usr/sbin/dhcrelay",
     "dhcpcd-base": "/usr/sbin/dhcpcd",
     "ndisc6": "rdisc6",
     "radvdump": "/usr/sbin/radvdump",
