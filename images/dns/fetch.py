@@ -45,7 +45,7 @@ class Fetch:
         self._clock = None
 
     def start(self) -> None:
-        self._clock = self._loop.call_later(_SILENCE_MS, self._check_silence)
+        self._clock = self._loop.call_later(_SILENCE_MS, self._check_silence, _SILENCE_MS)
         host, port = self._primary
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
@@ -103,9 +103,7 @@ class Fetch:
     def _check_silence(self) -> None:
         if not self._heard:
             self._end(None, "no answer")
-            return
         self._heard = False
-        self._clock = self._loop.call_later(_SILENCE_MS, self._check_silence)
 
     def _end(self, zone: Zone | None, error: str) -> None:
         if self._done is None:

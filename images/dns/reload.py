@@ -21,6 +21,7 @@ class Reloader:
         self._files: list = []  # ZoneSettings
         self._stamps: dict = {}  # name -> size and time of the file that was read last
         self._queue: list = []  # (ZoneSettings) to be read
+        self._worker = None  # calls _work() while there are any
         self._steps = None
         self._start = 0
 
@@ -38,7 +39,10 @@ class Reloader:
 
     def watch(self, every_s: int) -> None:
         """Look for changed files from now on."""
-        self._loop.call_later(every_s * 1000, lambda: self.watch(every_s))
+        self._loop.call_later(every_s * 1000, self._look, every_s * 1000)
+        self._look()
+
+    def _look(self) -> None:
         for settings in self._files:
             if self._stamps[settings.name] != _stamp(settings.file):
                 self._enqueue(settings)
@@ -50,20 +54,28 @@ class Reloader:
 
     def _enqueue(self, settings: object) -> None:
         if settings not in self._queue:
+            if self._worker is None:
+                self._worker = self._loop.call_later(0, self._work, 1)
             self._queue.append(settings)
-            if len(self._queue) == 1:
-                self._loop.call_later(0, self._work)
 
     def _work(self) -> None:
         """One step of what is to be read."""
+        if not self._queue:
+            self._worker.cancel()
+            self._worker = None
+            return
         settings = self._queue[0]
-        if self._steps is None:
-            self._begin(settings)
-        self._step(settings)
+        try:
+            if self._steps is None:
+                self._begin(settings)
+            self._step(settings)
+        except Exception:  # memory is short
+            self._steps = None
+            self._stamps[settings.name] = 0  # unlike a file's: it is read with the next look
+            self._queue.pop(0)
+            raise
         if self._steps is None:
             self._queue.pop(0)
-        if self._queue:
-            self._loop.call_later(0, self._work)
 
     def _begin(self, settings: object) -> None:
         self._start = time.ticks_ms()

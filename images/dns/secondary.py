@@ -51,12 +51,14 @@ class Secondary:
         if self._fetch is not None:
             self._again = True
             return
-        if self._timer is not None:
-            self._timer.cancel()
+        if self._timer is None:
+            self._timer = self._loop.call_later(0, self.refresh, _LONGEST_RETRY_S * 1000)
+        self._timer.again(_LONGEST_RETRY_S * 1000)  # if the memory for what follows is short
         primary = self._settings.primaries[self._next % len(self._settings.primaries)]
         serial = self._zone.serial() if self._zone is not None else None
-        self._fetch = Fetch(self._loop, self._settings, primary, serial, self._fetched)
-        self._fetch.start()
+        fetch = Fetch(self._loop, self._settings, primary, serial, self._fetched)
+        fetch.start()
+        self._fetch = fetch
 
     def _fetched(self, zone: object, error: str) -> None:
         """zone: a new one; None without an error: the one that is here is the newest."""
@@ -87,7 +89,7 @@ class Secondary:
         return min(_LONGEST_RETRY_S, _FIRST_RETRY_S << min(6, self._failures - 1))
 
     def _later(self, seconds: int) -> None:
-        self._timer = self._loop.call_later(min(seconds, _LONGEST_S) * 1000, self.refresh)
+        self._timer.again(min(seconds, _LONGEST_S) * 1000)
 
     def _serve(self, zone: object) -> None:
         self._zone = zone

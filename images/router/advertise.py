@@ -10,6 +10,7 @@ from names import wire
 
 _MOST_S, _LEAST_S = 600, 200  # between two that nobody asked for
 _FIRST_S, _FIRST = 16, 3  # and of the first ones
+_AGAIN_MS = 500  # after one that could not be sent
 _LIFETIME_S = 1800
 _VALID_S, _PREFERRED_S = 86400, 14400
 _NAMES_S = 1800
@@ -32,6 +33,7 @@ class Advertiser:
         self._card = card
         self._settings = settings
         self._timer = None
+        self._filler = None
         self._sent = 0
         self._room = _ANSWERS
         self._stopped = False
@@ -39,26 +41,19 @@ class Advertiser:
 
     def start(self) -> None:
         self._card.is_router()
-        self._fill()
-        self._again(0)
+        self._filler = self._loop.call_later(1000, self._fill, 1000)
+        self._timer = self._loop.call_later(0, self._send_unasked, _AGAIN_MS)
 
     def _fill(self) -> None:
-        if self._stopped:
-            return
         self._room = _ANSWERS
-        self._loop.call_later(1000, self._fill)
-
-    def _again(self, ms: int) -> None:
-        self._timer = self._loop.call_later(ms, self._send_unasked)
 
     def _send_unasked(self) -> None:
+        """What cannot be sent is sent a little later."""
         if self.send(_LIFETIME_S):
             self._sent += 1
             self.counts["advertised"] += 1
             ms = _LEAST_S * 1000 + _random((_MOST_S - _LEAST_S) * 1000)
-            self._again(min(ms, _FIRST_S * 1000) if self._sent < _FIRST else ms)
-        else:
-            self._again(500)
+            self._timer.again(min(ms, _FIRST_S * 1000) if self._sent < _FIRST else ms)
 
     def asked(self, solicitation: object) -> None:
         """Answer it, after a moment that is drawn."""
@@ -81,14 +76,14 @@ class Advertiser:
     def change(self, settings: object) -> None:
         """Advertise something else from now on."""
         self._settings = settings
-        self._timer.cancel()
-        self._again(0)
+        self._timer.again(0)
 
     def stop(self) -> None:
         """This is no router any more."""
         self._stopped = True
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._filler):
+            if timer is not None:
+                timer.cancel()
         self.send(0)
         self._card.is_router(False)
 

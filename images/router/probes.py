@@ -25,12 +25,12 @@ class Probes:
         if len(self._asked) >= _MOST or address in self._asked:
             return False
         entry = (owner, done)
-        self._asked[address] = entry
         frame = ether.arp_request(self._mac, address)
-        self._send(frame)
         if self._wait_ms > _EVERY_MS:
             self._loop.call_later(_EVERY_MS, lambda: self._again(address, entry, frame))
         self._loop.call_later(self._wait_ms, lambda: self._end(address, entry, None))
+        self._asked[address] = entry  # what is here ends: memory may have been short before
+        self._send(frame)
         return True
 
     def _again(self, address: int, entry: tuple, frame: bytes) -> None:

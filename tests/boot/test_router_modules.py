@@ -32,23 +32,41 @@ LINK_LOCAL, GLOBAL = "fe80::ff:fe00:201", "2001:db8:1::1"
 MAC = bytes.fromhex("020000000201")
 
 
+class Timer:
+    def __init__(self, loop: Loop, call: Callable[[], None], period: int) -> None:
+        self._loop, self.call, self.period, self.ms = loop, call, period, 0
+
+    def again(self, ms: int) -> None:
+        self.ms = ms
+        if self not in self._loop.calls:
+            self._loop.calls.append(self)
+
+    def cancel(self) -> None:
+        if self in self._loop.calls:
+            self._loop.calls.remove(self)
+
+
 class Loop:
     """Timers by hand."""
 
     def __init__(self) -> None:
-        self.calls: list[tuple[int, Callable[[], None]]] = []
+        self.calls: list[Timer] = []
 
-    def call_later(self, ms: int, call: Callable[[], None]) -> SimpleNamespace:
-        entry = (ms, call)
-        self.calls.append(entry)
-        return SimpleNamespace(cancel=lambda: entry in self.calls and self.calls.remove(entry))
+    def call_later(self, ms: int, call: Callable[[], None], period: int = 0) -> Timer:
+        made = Timer(self, call, period)
+        made.again(ms)
+        return made
 
     def run(self) -> list[int]:
         """Call what there is; in how many milliseconds it would have been."""
-        now, self.calls = self.calls, []
-        for _, call in now:
-            call()
-        return [ms for ms, _ in now]
+        now = [(timer, timer.ms) for timer in self.calls]
+        for timer, _ in now:
+            if timer.period:
+                timer.again(timer.period)
+            else:
+                timer.cancel()
+            timer.call()
+        return [ms for _, ms in now]
 
 
 class Card:
@@ -126,7 +144,7 @@ def test_without_addresses_it_waits(addresses: list[tuple[str, int]]) -> None:
     made = advertiser(card, loop)
     made.start()
     assert loop.run() and not card.sent and made.counts["advertised"] == 0
-    assert min(ms for ms, _ in loop.calls) == 500
+    assert min(timer.ms for timer in loop.calls) == 500
 
 
 def test_answers_to_solicitations_are_limited() -> None:

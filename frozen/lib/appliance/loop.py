@@ -16,14 +16,22 @@ _LACKS = 50  # turns in a row that end for want of memory
 class Timer:
     """A call to come; cancel() makes it not come."""
 
-    def __init__(self, timers: set, at: int, call: object, period: int) -> None:
-        self._timers = timers
-        self.at = at
+    def __init__(self, loop: object, call: object, period: int) -> None:
+        self._loop = loop
+        self.at = 0
         self.call = call
         self.period = period  # ms; 0: once
 
+    def again(self, ms: int) -> None:
+        """Come in so many milliseconds, in place of when it would. With a period that takes no memory."""
+        loop = self._loop
+        self.at = time.ticks_add(time.ticks_ms(), min(ms, 0x1FFFFFFF))
+        loop.timers.add(self)
+        if time.ticks_diff(self.at, loop.next) < 0:
+            loop.next = self.at
+
     def cancel(self) -> None:
-        self._timers.discard(self)
+        self._loop.timers.discard(self)
 
 
 class Loop:
@@ -36,8 +44,8 @@ class Loop:
         self.stopped = False
         self._poller = select.poll()
         self._watched: dict = {}  # id(socket) -> object
-        self._timers: set = set()
-        self._next = time.ticks_ms()  # no timer is due before
+        self.timers: set = set()
+        self.next = time.ticks_ms()  # no timer is due before
 
     def watch(self, sock: object, target: object, events: int) -> None:
         """Call target.ready() at these events from now on, and at no others."""
@@ -52,10 +60,8 @@ class Loop:
         """Call it without arguments in so many milliseconds, six days at most.
 
         period: ms, of one that comes again and again. That takes no memory: what keeps a server going needs it."""
-        timer = Timer(self._timers, time.ticks_add(time.ticks_ms(), min(ms, 0x1FFFFFFF)), call, period)
-        self._timers.add(timer)
-        if time.ticks_diff(timer.at, self._next) < 0:
-            self._next = timer.at
+        timer = Timer(self, call, period)
+        timer.again(ms)
         return timer
 
     def run(self) -> None:
@@ -72,7 +78,7 @@ class Loop:
                 self.report(exc)
 
     def _turn(self) -> None:
-        wait = time.ticks_diff(self._next, time.ticks_ms())
+        wait = time.ticks_diff(self.next, time.ticks_ms())
         if wait <= 0:
             wait = self._run_timers()
         target = None
@@ -96,25 +102,23 @@ class Loop:
     def _run_timers(self) -> int:
         """Call what is due. Returns for how many milliseconds nothing else will be."""
         now = time.ticks_ms()
-        self._next = time.ticks_add(now, _LONGEST_MS)
+        self.next = time.ticks_add(now, _LONGEST_MS)
         due = []
-        for timer in self._timers:
+        for timer in self.timers:
             if time.ticks_diff(timer.at, now) <= 0:
                 due.append(timer)
-            elif time.ticks_diff(timer.at, self._next) < 0:
-                self._next = timer.at
+            elif time.ticks_diff(timer.at, self.next) < 0:
+                self.next = timer.at
         if not due:
-            return time.ticks_diff(self._next, now)
+            return time.ticks_diff(self.next, now)
         if self.begin is not None:
             self.begin()
         for timer in due:
-            if timer in self._timers:  # else another one has cancelled it
+            if timer in self.timers:  # else another one has cancelled it
                 if timer.period:
-                    timer.at = time.ticks_add(now, timer.period)
-                    if time.ticks_diff(timer.at, self._next) < 0:
-                        self._next = timer.at
+                    timer.again(timer.period)
                 else:
-                    self._timers.remove(timer)
+                    self.timers.remove(timer)
                 try:
                     timer.call()
                 except Exception as exc:
