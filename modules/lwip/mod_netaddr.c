@@ -176,6 +176,9 @@ static mp_obj_t mod_netaddr_getaddrinfo(size_t n_args, const mp_obj_t *args) {
     }
     ip_addr_t ip = *(family == SOCK_AF_INET6 ? IP6_ADDR_ANY : IP4_ADDR_ANY);
     if (len > 0 && !parse_literal(host, len, &ip)) {
+        if (strlen(host) != len) {
+            mp_raise_OSError(EAI_NONAME); // lwIP would ask for what stands before the zero
+        }
         return resolve(host, port, family, type);
     }
     if (family != 0 && (family == SOCK_AF_INET6) != (IP_IS_V6(&ip) != 0)) {
