@@ -5,7 +5,11 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
+import shutil
+import signal
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -61,7 +65,33 @@ print(floe.secret("token"))
 for line in sys.stdin:
     print(line.strip(), floe.secret("token"), floe.secrets(), os.getenv("A"), os.getenv("B"))
 """
+WEB = """
+import asyncio
+
+ANSWER = b"HTTP/1.1 200 OK\\r\\nContent-Length: 3\\r\\n\\r\\nok\\n"
+connected = 0
+
+
+async def serve(reader, writer):
+    global connected
+    connected += 1
+    print("connected", connected)
+    while await reader.readline():
+        while await reader.readline() != b"\\r\\n":
+            pass
+        writer.write(ANSWER)
+        await writer.drain()
+
+
+async def main():
+    async with await asyncio.start_server(serve, "0.0.0.0", 80) as server:
+        await server.wait_closed()
+
+
+asyncio.run(main())
+"""
 LONG_S = 5.0  # for a pause that is no failure on a busy machine; docs/hosts.md has what was measured
+CLIENTS, LOAD_S = 4, 60
 
 
 @pytest.fixture(scope="module")
@@ -131,12 +161,12 @@ def files(known: LibvirtHosts, name: str) -> list[str]:
     return [file for file in found if not file.endswith((".elf", ".whole"))]
 
 
-def connected_to(address: str) -> socket.socket:
+def connected_to(address: str, port: int = 7) -> socket.socket:
     """As soon as it listens."""
     end = time.monotonic() + LONG_S
     while True:
         try:
-            return socket.create_connection((address, 7), LONG_S)
+            return socket.create_connection((address, port), LONG_S)
         except OSError:
             assert time.monotonic() < end
             time.sleep(0.05)
@@ -184,6 +214,36 @@ def test_a_connection_goes_with_it(known: LibvirtHosts, floe: Floe, tmp_path: Pa
         finally:
             over.set()
         assert talking.result(LONG_S) > 100
+
+
+@pytest.mark.any_accel
+def test_no_request_fails_while_it_moves(
+    known: LibvirtHosts, pair: tuple[Vms, Vms], floe: Floe, tmp_path: Path
+) -> None:
+    """Of a constant load, and no connection ends. -rP shows how long it stood still, and what clients saw of it."""
+    if shutil.which("wrk") is None:
+        pytest.skip("SKIP: wrk is not installed")
+    app, address = tmp_path / "web.py", f"{known.addresses[EAST].rpartition('.')[0]}.51"
+    app.write_text(WEB)
+    card = {known.bridge(name) for name in (EAST, WEST)}.pop()
+    where = ("--net", f"bridge:{card},ip={address}/24", "--memory", "8M")
+    floe("run", "--host", EAST, "-d", "--name", "ticks", *where, app)
+    connected_to(address, 80).close()
+    accepted = 1 + 1 + CLIENTS  # this one, and one by which wrk tries the address first
+    argv = ["wrk", "-t1", f"-c{CLIENTS}", f"-d{LOAD_S}s", f"--timeout={LOAD_S}s", f"http://{address}/"]
+    wrk = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+    try:
+        until_said(pair[0], f"connected {accepted}\n")
+        pause = json.loads(floe("move", "--host", EAST, "--json", "ticks", WEST)[0])["pause"]
+        wrk.send_signal(signal.SIGINT)
+        report, _ = wrk.communicate(timeout=LOAD_S)
+    finally:
+        wrk.kill()
+        wrk.wait()
+    print(f"it stood still for {pause * 1000:.0f} ms", report, sep="\n")
+    assert wrk.returncode == 0 and int(re.search(r"(\d+) requests in", report)[1]) > 100
+    assert "Socket errors" not in report and "Non-2xx" not in report
+    assert until_said(pair[1], "connected").count("connected") == accepted
 
 
 @pytest.mark.any_accel
