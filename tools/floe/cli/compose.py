@@ -7,9 +7,9 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import click
 
@@ -57,7 +57,7 @@ def up(file: Path, profiles: tuple[str, ...], detach: bool, timeout: float) -> i
     if described.hosts:
         from floe.cli import compose_hosted
 
-        return compose_hosted.up(described, profiles, detach=detach)
+        return compose_hosted.up(described, profiles, detach=detach, grace_s=timeout)
     folder = stackfolder.provide(described.file, described.name, described.default_name)
     going = bringing.Up(described, folder, say)
     try:
@@ -69,7 +69,7 @@ def up(file: Path, profiles: tuple[str, ...], detach: bool, timeout: float) -> i
                 stacks.surely(going.undo)
                 raise
             return EXIT_OK
-        return _attended(going, profiles, timeout)
+        return attended(_Here(going, profiles), timeout)
     finally:
         stacks.surely(lambda: stacks.clear_empty(folder))
 
@@ -79,28 +79,42 @@ def _start(going: Up, profiles: tuple[str, ...]) -> None:
         say("nothing to do: all is up as the file says")
 
 
-def _attended(going: Up, profiles: tuple[str, ...], grace_s: float) -> int:
+class Attended(Protocol):
+    """A stack that this command starts, shows and ends."""
+
+    def start(self) -> None:
+        """Returns when all is ready. Raises FloeError."""
+
+    def call_off(self) -> None:
+        """Have start() end soon."""
+
+    def follow(self, busy: Callable[[], bool]) -> None:
+        """Show what the VMs say until all of them have ended and nothing is busy starting them."""
+
+    def worst(self) -> int:
+        """The first exit code that is not 0, of VMs that have ended by themselves."""
+
+    def end(self, grace_s: float) -> None:
+        """End the stack; KeyboardInterrupt meanwhile ends it at once."""
+
+
+def attended(stack: Attended, grace_s: float) -> int:
     """Start in the background, show the logs here; all ends with the logs."""
-    from floe.compose import instances
-    from floe.compose.follow import Follow
     from floe.compose.workers import Workers
 
-    labels = [label for name, vm in going.file.vms.items() for label in instances.labels(name, vm)]
-    follow = Follow(going.folder, (), _Printer(labels).put)
-    follow.on_end = lambda label, how: say(f"{label} {how}")
     before = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
     code = EXIT_OK
     with Workers(1) as aside:
-        starting = aside.submit(_start, going, profiles)
+        starting = aside.submit(stack.start)
         try:
-            follow.run(_Watch(going, starting).busy)
+            stack.follow(lambda: _is_busy(starting))
         except KeyboardInterrupt:
             code = EXIT_INTERRUPTED
             say("ending the stack; again to end it at once")
         except _FailedError:
             pass
         finally:
-            worst = EXIT_OK if code == EXIT_OK and _is_halted(starting) else _end(going, starting, grace_s)
+            worst = EXIT_OK if code == EXIT_OK and _is_halted(starting) else _end(stack, starting, grace_s)
     code = code or worst
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -110,22 +124,18 @@ def _attended(going: Up, profiles: tuple[str, ...], grace_s: float) -> int:
     return code
 
 
-def _end(going: Up, starting: Future[None], grace_s: float) -> int:
+def _end(stack: Attended, starting: Future[None], grace_s: float) -> int:
     """End the whole stack, however often Ctrl-C is pressed: the exit code that its VMs had by themselves."""
     code: int | None = None
     while True:
         try:
-            from floe.compose import stack as stacks
             from floe.compose.workers import finish
 
-            going.called_off.set()
+            stack.call_off()
             finish([starting])
-            stack = going.folder.read()
-            if stack is not None:  # else another one has ended it
-                code = _worst(stack) if code is None else code
-                with going.folder.locked():
-                    stacks.down(going.folder, stack, grace_s, say)
-            return code or EXIT_OK
+            code = stack.worst() if code is None else code
+            stack.end(grace_s)
+            return code
         except KeyboardInterrupt:
             grace_s = 0
 
@@ -141,27 +151,59 @@ class _FailedError(Exception):
     """A VM did not start."""
 
 
-class _Watch:
-    """What is looked at while logs are shown."""
+def _is_busy(starting: Future[None]) -> bool:
+    """Whether VMs are being started. Raises _FailedError once one could not be."""
+    if not starting.done():
+        return True
+    if starting.exception() is not None:
+        raise _FailedError
+    return False
 
-    def __init__(self, going: Up, starting: Future[None]) -> None:
+
+class _Here:
+    """A stack on this machine, as Attended."""
+
+    def __init__(self, going: Up, profiles: tuple[str, ...]) -> None:
         self._going = going
-        self._starting = starting
+        self._profiles = profiles
         self._cut = False
 
-    def busy(self) -> bool:
-        """Whether VMs are being started. Raises _FailedError once one could not be."""
+    def start(self) -> None:
+        _start(self._going, self._profiles)
+
+    def call_off(self) -> None:
+        self._going.called_off.set()
+
+    def follow(self, busy: Callable[[], bool]) -> None:
+        from floe.compose import instances
+        from floe.compose.follow import Follow
+
+        labels = [label for name, vm in self._going.file.vms.items() for label in instances.labels(name, vm)]
+        follow = Follow(self._going.folder, (), Printer(labels).put)
+        follow.on_end = lambda label, how: say(f"{label} {how}")
+        follow.run(lambda: busy() or self._look())
+
+    def _look(self) -> bool:
+        """Tell when the networks are cut."""
         from floe.compose import networks
 
-        if not self._starting.done():
-            return True
-        if self._starting.exception() is not None:
-            raise _FailedError
         stack = self._going.folder.read()
         if not self._cut and stack is not None and stack.carrier is not None and not networks.identity(stack):
             self._cut = True
             say(_CUT.format(self._going.file.file))
         return False
+
+    def worst(self) -> int:
+        stack = self._going.folder.read()
+        return EXIT_OK if stack is None else _worst(stack)
+
+    def end(self, grace_s: float) -> None:
+        from floe.compose import stack as stacks
+
+        stack = self._going.folder.read()
+        if stack is not None:  # else another one has ended it
+            with self._going.folder.locked():
+                stacks.down(self._going.folder, stack, grace_s, say)
 
 
 def _interrupt(number: int, frame: object) -> None:
@@ -329,15 +371,14 @@ def logs(file: Path, names: tuple[str, ...], follow: bool, lines: int | None, ti
     if (described := _hosted(file)) is not None:
         from floe.cli import compose_hosted
 
-        if follow or times or as_json:
-            problem = "--follow, --timestamps and --json are for VMs of this machine"
-            raise UsageError(problem, hint="floe logs --host HOST -f NAME")
-        return compose_hosted.logs(described, names, lines)
+        if times:
+            raise UsageError("--timestamps: a host's log has no times", hint="without --timestamps")
+        return compose_hosted.logs(described, names, lines, follow=follow, as_json=as_json)
     folder, stack = _found(file)
     labels = [stacks.label(stack.name, name) for name in stack.vms]
     for name in names:
         _check_known(stack, name)
-    reader = Follow(folder, names, _Printer(labels, times=times, as_json=as_json).put)
+    reader = Follow(folder, names, Printer(labels, times=times, as_json=as_json).put)
     reader.put_all(None if lines is None and follow else lines if lines is not None else sys.maxsize)
     if follow:
         reader.run()
@@ -401,7 +442,7 @@ def _found(file: Path) -> tuple[StackFolder, Stack]:
     return folder, stacks.read(folder, str(file))
 
 
-class _Printer:
+class Printer:
     """Lines behind their VM's name, in colours where standard output is a terminal."""
 
     def __init__(self, labels: Sequence[str], *, times: bool = False, as_json: bool = False) -> None:

@@ -4,19 +4,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import click
 
 from floe.cli import vms as local
-from floe.cli.compose import say
+from floe.cli.compose import Printer, attended, say
 from floe.compose import hosted
 from floe.compose.hosted import Fleet
+from floe.compose.hostlogs import Follow
 from floe.compose.stackfile import StackFile
-from floe.errors import EXIT_OK, UsageError
-from floe.fleet.console import Log
-from floe.fleet.domain import CONSOLE
+from floe.errors import EXIT_OK, FloeError, NotFound
 from floe.fleet.vms import There
 from floe.shown import shown
 from floe.spec.ports import forward_of
@@ -41,16 +41,59 @@ def _code(fleet: Fleet) -> int:
     return next((error.exit_code for error in fleet.down.values()), EXIT_OK)
 
 
-def up(file: StackFile, profiles: Sequence[str], *, detach: bool) -> int:
-    """`floe compose up -d`."""
-    if not detach:
-        raise UsageError("VMs of other hosts go on without this command", hint="floe compose up -d")
+def up(file: StackFile, profiles: Sequence[str], *, detach: bool, grace_s: float) -> int:
+    """`floe compose up`."""
     with _fleet(file) as fleet:
+        # What cannot be built or has no place is told before anything is touched.
         steps = hosted.plan(file, project(file), profiles, fleet, say)
-        hosted.Up(file, project(file), fleet, say).run(steps)
-        if all(step.action == "keep" for step in steps):
-            say("nothing to do: all is up as the file says")
+        there = _There(file, fleet, steps)
+        if not detach:
+            return attended(there, grace_s) or _code(fleet)
+        there.start()
     return EXIT_OK
+
+
+class _There:
+    """A stack on hosts, as Attended."""
+
+    def __init__(self, file: StackFile, fleet: Fleet, steps: list[hosted.Step]) -> None:
+        self._file = file
+        self._fleet = fleet
+        self._steps = steps
+        self._up = hosted.Up(file, project(file), fleet, say)
+
+    def start(self) -> None:
+        self._up.run(self._steps)
+        if all(step.action == "keep" for step in self._steps):
+            say("nothing to do: all is up as the file says")
+
+    def call_off(self) -> None:
+        self._up.called_off.set()
+
+    def follow(self, busy: Callable[[], bool]) -> None:
+        labels = [step.label for step in self._steps if step.action != "remove"]
+        _follow(self._file, self._fleet, (), Printer(labels)).run(busy)
+
+    def worst(self) -> int:
+        self._fleet.look()
+        ended = [vm.code for vm in self._fleet.of(project(self._file)) if not vm.alive and vm.code != 0]
+        return EXIT_OK if not ended else FloeError.exit_code if ended[0] is None else ended[0]
+
+    def end(self, grace_s: float) -> None:
+        self._fleet.look()
+        hosted.down(self._file, project(self._file), self._fleet, grace_s, partial(_tell_end, self._file))
+
+
+def _follow(file: StackFile, fleet: Fleet, names: Sequence[str], printer: Printer) -> Follow:
+    """The logs; who ends is told of, and a host that goes."""
+    follow = Follow(fleet, project(file), names, printer.put)
+    follow.on_end = partial(_tell_end, file)
+    follow.on_gone = lambda error: click.echo(error.render(), err=True)
+    return follow
+
+
+def _tell_end(file: StackFile, vm: There) -> None:
+    say(f"{_label(file, vm)} on {vm.host} {_state(vm)}")
 
 
 def plan(file: StackFile, profiles: Sequence[str], *, as_json: bool) -> int:
@@ -109,27 +152,33 @@ def _state(vm: There) -> str:
 
 
 def _label(file: StackFile, vm: There) -> str:
-    return vm.name.removeprefix(f"{project(file)}.")
+    return hosted.label(project(file), vm)
 
 
-def logs(file: StackFile, names: Sequence[str], lines: int | None) -> int:
+def logs(file: StackFile, names: Sequence[str], lines: int | None, *, follow: bool, as_json: bool) -> int:
     """`floe compose logs`: VM by VM, as no host keeps the times of lines."""
     with _fleet(file) as fleet:
-        found = fleet.of(project(file))
-        wanted = [vm for vm in found if not names or vm.mark.service in names or _label(file, vm) in names]
-        width = max((len(_label(file, vm)) for vm in wanted), default=0)
-        for vm in wanted:
-            vms = fleet.hosts[vm.host]
-            said = vms.host.ask(Log(vms.store, vm.uuid + CONSOLE).news).decode("utf-8", "backslashreplace").splitlines()
-            for line in said if lines is None else said[max(0, len(said) - lines) :]:
-                click.echo(f"{_label(file, vm):{width}} | {shown(line)}")
-        return _code(fleet)
+        _check_known(file, fleet, names)
+        labels = [_label(file, vm) for vm in fleet.of(project(file))]
+        reader = _follow(file, fleet, names, Printer(labels, as_json=as_json))
+        reader.put_all(lines, final=not follow)
+        if follow:
+            reader.run()
+        return _code(fleet) or next((error.exit_code for error in reader.gone.values()), EXIT_OK)
+
+
+def _check_known(file: StackFile, fleet: Fleet, names: Sequence[str]) -> None:
+    """Raises NotFound for a name of no VM; where a host does not answer, nobody knows."""
+    found = fleet.of(project(file))
+    known = dict.fromkeys(word for vm in found for word in (vm.mark.service, _label(file, vm)))
+    for name in names:
+        if name not in known and not (fleet.down and name.partition(".")[0] in file.vms):
+            evidence = f"there are: {', '.join(known)}" if known else ""
+            raise NotFound(f"there is no VM {name} in the stack {project(file)}", evidence=evidence)
 
 
 def down(file: StackFile, timeout: float) -> int:
     """`floe compose down`: on the hosts that answer."""
     with _fleet(file) as fleet:
-        hosted.down(
-            file, project(file), fleet, timeout, lambda vm: say(f"{_label(file, vm)} on {vm.host} {_state(vm)}")
-        )
+        hosted.down(file, project(file), fleet, timeout, partial(_tell_end, file))
         return _code(fleet)

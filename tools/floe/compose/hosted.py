@@ -68,6 +68,17 @@ class Fleet:
         """The VMs of a stack, host by host."""
         return [vm for vm in self.vms if vm.mark.project == project]
 
+    def look(self) -> None:
+        """See anew what VMs there are. A host that answers no more is down from here on."""
+        asked = {name: connection.started(vms.all) for name, vms in self.hosts.items()}
+        self.vms = []
+        for name, looking in asked.items():
+            try:
+                self.vms += looking.result()
+            except HostError as e:
+                self.down[name] = e
+                self.hosts.pop(name).host.close()
+
     def close(self) -> None:
         for vms in self.hosts.values():
             vms.host.close()
@@ -86,6 +97,11 @@ def _opened(name: str) -> tuple[Host, survey.Facts, list[There]]:
     except BaseException:
         host.close()
         raise
+
+
+def label(project: str, vm: There) -> str:
+    """A VM's name without its stack's."""
+    return vm.name.removeprefix(f"{project}.")
 
 
 @dataclass(frozen=True)
@@ -165,12 +181,12 @@ def plan(file: StackFile, project: str, profiles: Sequence[str], fleet: Fleet, s
             steps.append(_step(instance, found, fleet.hosts[host].host))
     first, last = [], []
     for (host, name), vm in there.items():
-        label = name.removeprefix(f"{project}.")
+        short = label(project, vm)
         if name in wanted and places[name] != host:
-            last.append(Step("remove", name, label, host, f"it is on {places[name]}", last=True))
+            last.append(Step("remove", name, short, host, f"it is on {places[name]}", last=True))
         elif name not in wanted and (vm.mark.service in chosen or vm.mark.service not in file.vms):
             reason = "fewer replicas" if vm.mark.service in chosen else "not in the file"
-            first.append(Step("remove", name, label, host, reason))
+            first.append(Step("remove", name, short, host, reason))
     return first + steps + last
 
 
@@ -204,14 +220,14 @@ def _instances(file: StackFile, stack: Stack, vms: dict[str, Vm], say: Say) -> I
         key, app = f"vm.{name}", file.file.parent / vm.app
         with instances.told(file.file, f"{key}.app"):
             image, config = instances.image_of(app, vm, say)
-        for number, label in enumerate(instances.labels(name, vm), 1):
-            full = f"{stack.name}.{label}"
+        for number, short in enumerate(instances.labels(name, vm), 1):
+            full = f"{stack.name}.{short}"
             with instances.told(file.file, key):
                 cards = instances.cards(file, stack, full, vm, image)
             cards = tuple(sorted(cards, key="user".__eq__))  # behind the others, as fleet/domain.py wants it
             options = replace(instances.options_of(file.file.parent, vm, full), cards=cards)
             addresses = {name: stack.addresses.get(name, {}).get(full, "") for name in file.joined(vm)}
-            yield Instance(full, label, key, vm, number, app, image, config, options, addresses)
+            yield Instance(full, short, key, vm, number, app, image, config, options, addresses)
 
 
 def _rooms(file: StackFile, project: str, fleet: Fleet) -> list[Room]:
@@ -259,7 +275,7 @@ class Up:
         self._project = project
         self._fleet = fleet
         self._say = say
-        self._off = threading.Event()
+        self.called_off = threading.Event()
 
     def run(self, steps: Sequence[Step]) -> None:
         """Returns when every VM that has to is ready. Raises the first FloeError; what runs by then goes on."""
@@ -275,10 +291,10 @@ class Up:
                             for future in [pool.submit(self._have, step) for step in group]:
                                 future.result()
                 except BaseException:
-                    self._off.set()
+                    self.called_off.set()
                     raise
         finally:
-            self._off.set()
+            self.called_off.set()
         self._remove_all([step for step in steps if step.last])
 
     def _remove_all(self, steps: Sequence[Step]) -> None:
@@ -288,7 +304,7 @@ class Up:
 
     def _have(self, step: Step) -> None:
         """Until it is ready."""
-        if self._off.is_set():
+        if self.called_off.is_set():
             raise Interrupted(f"{step.label} was not started")
         assert step.instance is not None
         vms = self._fleet.hosts[step.host]
@@ -340,7 +356,7 @@ class Up:
                 )
             if time.monotonic() > end:
                 raise TimedOut(f"{step.label} is not ready after {ready.within:g} s", evidence=tail, hint=hint)
-            if self._off.wait(_LOOK_S):
+            if self.called_off.wait(_LOOK_S):
                 raise Interrupted(f"{step.label} was not waited for")
 
 
@@ -354,8 +370,8 @@ def remove(vms: Vms, name: str, grace_s: float) -> There | None:
 
 
 def down(file: StackFile, project: str, fleet: Fleet, grace_s: float, said: Callable[[There], None]) -> None:
-    """End and forget all VMs of a stack on the hosts that answer, each before those that it comes after. Raises
-    FloeError."""
+    """End and forget all VMs of a stack on the hosts that answer, each before those that it comes after.
+    KeyboardInterrupt meanwhile ends them at once. Raises FloeError."""
     _check_ours(file, project, fleet)
     left = fleet.of(project)
     order = {name: number for number, name in enumerate(reversed(file.order()))}
@@ -363,5 +379,13 @@ def down(file: StackFile, project: str, fleet: Fleet, grace_s: float, said: Call
         for rank in sorted({order.get(vm.mark.service, -1) for vm in left}):
             now = [vm for vm in left if order.get(vm.mark.service, -1) == rank]
             for future in [pool.submit(remove, fleet.hosts[vm.host], vm.name, grace_s) for vm in now]:
-                if (ended := future.result()) is not None:
+                try:
+                    ended = future.result()
+                except KeyboardInterrupt:
+                    grace_s = 0
+                    for vm in left:
+                        with contextlib.suppress(FloeError):  # who removes it tells
+                            fleet.hosts[vm.host].stop(vm.name, 0)
+                    ended = future.result()
+                if ended is not None:
                     said(ended)

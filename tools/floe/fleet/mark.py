@@ -26,6 +26,7 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
     memory: int  # bytes
     ports: list[dict[str, Any]] = []  # as Forward.told()
     created: float = 0.0  # time.time() of who started it
+    begun: float = 0.0  # the same of its first start, with which its log begins
     verified: bool = False  # only what was signed runs in it
     environment: str = ""  # digest_of()
     project: str = ""  # of compose, with the service and its number there

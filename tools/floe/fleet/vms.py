@@ -150,12 +150,14 @@ class Vms:
 
         try:
             path, digest = self.store.bring(order.image)
+            now = time.time()
             told = structs.replace(
                 order.mark,
                 image=digest,
                 environment=environment_of(spec, order.blobs),
                 memory=spec.memory,
-                created=time.time(),
+                created=now,
+                begun=now,
             )
             return self.host.ask(begin, deadline_s=START_S)
         except HostError as e:
