@@ -89,6 +89,7 @@ class Shop:
         """As `floe compose up`, or `plan`, and quicker: what was to be done."""
         file = stackfile.load(self.folder, {})
         with Fleet(list(file.hosts)) as fleet:
+            file = hosted.scaled(file, file.name, fleet)
             steps = hosted.plan(file, file.name, (), fleet, lambda text: None)
             if act:
                 hosted.Up(file, file.name, fleet, lambda text: None).run(steps)
@@ -188,7 +189,7 @@ def test_a_stack_on_two_hosts_attended(hosts: LibvirtHosts, tmp_path: Path) -> N
     code, said = Said("up", shop.folder / "job.toml").end()
     assert code == 3, said
     assert "job | done\n" in said
-    assert "floe: job on east ended (3, exit)" in said
+    assert len(re.findall(r"floe: job on (?:east|west) ended \(3, exit\)", said)) == 1
     assert shop.vms() == {}
 
     # A VM that does not become ready ends what was started, and the error tells why.
@@ -218,6 +219,48 @@ def test_a_stack_on_two_hosts_attended(hosts: LibvirtHosts, tmp_path: Path) -> N
     assert said.index("web.2 on west ended (1, exit)") < said.index("db on west ended (1, exit)")
     assert logs.end()[0] == 126
     assert shop.vms() == {}
+
+
+def test_more_replicas_and_code_in_one(hosts: LibvirtHosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who sees the VMs knows how many there are to be; the file says where they come from."""
+    shop = Shop(tmp_path / "a shop")
+    (shop.folder / "shell.py").write_text("print('a shell')\n")
+    shop.write(replicas=1, more='[vm.shell]\napp = "shell.py"\ndev = true\nready = { line = "a shell" }\n')
+    shop.up()
+    monkeypatch.chdir(tmp_path)
+    done = floe("scale", "shop.web", "3")
+    assert (done.returncode, "no stack shop is up" in done.stderr) == (127, True)
+    done = floe("scale", "-f", shop.folder, "shop.web", "3")
+    assert done.returncode == 0, done.stderr
+    said = re.sub(" on [a-z]+", "", done.stderr).splitlines()
+    assert sorted(said) == ["floe: web.2 is started", "floe: web.3 is started"]
+    assert set(shop.vms()) == {"db", "shell", "web.1", "web.2", "web.3"}
+    assert {vm.mark.scales["web"] for vm in shop.vms().values()} == {(3, 1)}
+
+    monkeypatch.chdir(shop.folder)
+    assert {step[0] for step in shop.up()} == {"keep"}
+    assert floe("scale", "shop.web", "0").stderr.count(": fewer replicas") == 3
+    assert {step[1] for step in shop.up()} == {"db", "shell"}
+    for words, code, problem in (
+        (("shop.db", "2"), 125, "shop.db is one VM, without replicas"),
+        (("shop.web", "65"), 125, "vm.web.replicas: 65 is not from 0 to 64"),
+    ):
+        done = floe("scale", *words)
+        assert (done.returncode, problem in done.stderr) == (code, True), done.stderr
+
+    assert shop.compose("exec", "shell", "print(6 * 7)")[0] == "42\n"
+    assert "ZeroDivisionError" in "".join(shop.compose("exec", "shell", "1 / 0", code=1))
+    assert "there is no VM none in the stack shop\n  there are: " in shop.compose("exec", "none", "1", code=127)[1]
+
+    # Another number in the file is the one that holds.
+    shop.write(replicas=2)
+    assert [step[:2] for step in shop.up()] == [
+        ("remove", "shell"), ("keep", "db"), ("start", "web.1"), ("start", "web.2")
+    ]  # fmt: skip
+    assert {str(vm.mark.scales) for vm in shop.vms().values()} == {"{}"}
+    shop.compose("down", "--timeout", "0")
+    done = floe("scale", "shop.web", "3")
+    assert (done.returncode, "no stack shop is up" in done.stderr) == (127, True)
 
 
 class Told(Fleet):

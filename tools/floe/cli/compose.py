@@ -394,6 +394,10 @@ def execute(file: Path, name: str, words: Sequence[str]) -> int:
     from floe.cli import device
     from floe.compose import stack as stacks
 
+    if (described := _hosted(file)) is not None:
+        from floe.cli import compose_hosted
+
+        return compose_hosted.execute(described, name, words)
     _, stack = _found(file)
     _check_known(stack, name)
     full = next(n for n, placed in stack.vms.items() if name in (placed.vm, stacks.label(stack.name, n)))

@@ -20,6 +20,7 @@ from floe.errors import EXIT_OK, FloeError, NotFound
 from floe.fleet.vms import There
 from floe.shown import shown
 from floe.spec.ports import forward_of
+from floe.store.stackfolder import Scale
 
 
 @contextmanager
@@ -44,6 +45,7 @@ def _code(fleet: Fleet) -> int:
 def up(file: StackFile, profiles: Sequence[str], *, detach: bool, grace_s: float) -> int:
     """`floe compose up`."""
     with _fleet(file) as fleet:
+        file = hosted.scaled(file, project(file), fleet)
         # What cannot be built or has no place is told before anything is touched.
         steps = hosted.plan(file, project(file), profiles, fleet, say)
         there = _There(file, fleet, steps)
@@ -61,6 +63,7 @@ class _There:
         self._fleet = fleet
         self._steps = steps
         self._up = hosted.Up(file, project(file), fleet, say)
+        self._told: set[str] = set()  # names of those whose end was told
 
     def start(self) -> None:
         self._up.run(self._steps)
@@ -72,7 +75,9 @@ class _There:
 
     def follow(self, busy: Callable[[], bool]) -> None:
         labels = [step.label for step in self._steps if step.action != "remove"]
-        _follow(self._file, self._fleet, (), Printer(labels)).run(busy)
+        follow = _follow(self._file, self._fleet, (), Printer(labels))
+        follow.on_end = self._tell_end
+        follow.run(busy)
 
     def worst(self) -> int:
         self._fleet.look()
@@ -81,7 +86,12 @@ class _There:
 
     def end(self, grace_s: float) -> None:
         self._fleet.look()
-        hosted.down(self._file, project(self._file), self._fleet, grace_s, partial(_tell_end, self._file))
+        hosted.down(self._file, project(self._file), self._fleet, grace_s, self._tell_end)
+
+    def _tell_end(self, vm: There) -> None:
+        if vm.name not in self._told:
+            self._told.add(vm.name)
+            _tell_end(self._file, vm)
 
 
 def _follow(file: StackFile, fleet: Fleet, names: Sequence[str], printer: Printer) -> Follow:
@@ -99,6 +109,7 @@ def _tell_end(file: StackFile, vm: There) -> None:
 def plan(file: StackFile, profiles: Sequence[str], *, as_json: bool) -> int:
     """`floe compose plan`."""
     with _fleet(file) as fleet:
+        file = hosted.scaled(file, project(file), fleet)
         steps = hosted.plan(file, project(file), profiles, fleet, say)
         if as_json:
             listed = [
@@ -165,6 +176,38 @@ def logs(file: StackFile, names: Sequence[str], lines: int | None, *, follow: bo
         if follow:
             reader.run()
         return _code(fleet) or next((error.exit_code for error in reader.gone.values()), EXIT_OK)
+
+
+def execute(file: StackFile, name: str, words: Sequence[str]) -> int:
+    """`floe compose exec`: in the first of these VMs that runs."""
+    from floe.cli import device
+
+    with _fleet(file) as fleet:
+        _check_known(file, fleet, [name])
+        found = [vm for vm in fleet.of(project(file)) if name in (vm.mark.service, _label(file, vm))]
+    if not found:
+        raise next(iter(fleet.down.values()))
+    vm = min(found, key=lambda vm: (not vm.alive, vm.mark.replica))
+    words = ["--host", vm.host, vm.name, *words]
+    code = device.execute.main(args=words, prog_name="floe exec", standalone_mode=False)
+    return code if isinstance(code, int) else EXIT_OK
+
+
+def scale(file: StackFile, name: str, count: int) -> int:
+    """`floe scale` of a stack whose file this is."""
+    own = project(file)
+    wanted = {name: Scale(count, file.replicas_of(name, own))}
+    file.scaled(wanted)  # what cannot be is told before anybody is asked
+    with _fleet(file) as fleet:
+        if not fleet.of(own):
+            raise next(
+                iter(fleet.down.values()), NotFound(f"no stack {own} is up", hint=f"floe compose up {file.file}")
+            )
+        file = file.scaled({**hosted.scaled(file, own, fleet).scales, **wanted})
+        steps = hosted.Up(file, own, fleet, say).scale(name, file.vms[name].profiles)
+        if all(step.action == "keep" for step in steps):
+            say(f"nothing to do: there are {count} of {own}.{name}")
+    return EXIT_OK
 
 
 def _check_known(file: StackFile, fleet: Fleet, names: Sequence[str]) -> None:

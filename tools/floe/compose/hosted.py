@@ -37,7 +37,7 @@ from floe.spec.handover import Blob
 from floe.spec.ports import parse_forwards
 from floe.spec.runoptions import RunOptions
 from floe.spec.vmspec import VmSpec, parse_memory
-from floe.store.stackfolder import Stack
+from floe.store.stackfolder import Scale, Stack
 from floe.vm import plan as plans
 
 _LOOK_S = 0.1
@@ -104,6 +104,13 @@ def label(project: str, vm: There) -> str:
     return vm.name.removeprefix(f"{project}.")
 
 
+def scaled(file: StackFile, project: str, fleet: Fleet) -> StackFile:
+    """With the numbers of replicas that were last wanted, as far as they hold."""
+    marks = [vm.mark for vm in fleet.of(project)]
+    last = max(marks, key=lambda mark: mark.scaled).scales if marks else {}
+    return file.scaled({name: Scale(count, said) for name, (count, said) in last.items()})
+
+
 @dataclass(frozen=True)
 class Instance:
     """One VM, wherever it is to run. key: of its table in the file."""
@@ -149,7 +156,8 @@ class Step:
     host: str
     reason: str = ""
     instance: Instance | None = None  # None: it is removed
-    last: bool = False  # removed when all others are ready: it has another place
+    moves: bool = False  # it has another place: started there, and removed here when all others are ready
+    service: str = ""
 
     @property
     def addresses(self) -> dict[str, str]:
@@ -176,17 +184,19 @@ def plan(file: StackFile, project: str, profiles: Sequence[str], fleet: Fleet, s
         if found is None:
             before = now.get(name)
             reason = f"it moves from {before}" if before else ""
-            steps.append(Step("start", name, instance.label, host, reason, instance))
+            moves, service = before is not None, instance.key.removeprefix("vm.")
+            steps.append(Step("start", name, instance.label, host, reason, instance, moves, service))
         else:
             steps.append(_step(instance, found, fleet.hosts[host].host))
     first, last = [], []
     for (host, name), vm in there.items():
         short = label(project, vm)
         if name in wanted and places[name] != host:
-            last.append(Step("remove", name, short, host, f"it is on {places[name]}", last=True))
+            why = f"it is on {places[name]}"
+            last.append(Step("remove", name, short, host, why, moves=True, service=vm.mark.service))
         elif name not in wanted and (vm.mark.service in chosen or vm.mark.service not in file.vms):
             reason = "fewer replicas" if vm.mark.service in chosen else "not in the file"
-            first.append(Step("remove", name, short, host, reason))
+            first.append(Step("remove", name, short, host, reason, service=vm.mark.service))
     return first + steps + last
 
 
@@ -242,7 +252,8 @@ def _rooms(file: StackFile, project: str, fleet: Fleet) -> list[Room]:
 
 def _step(instance: Instance, found: There, host: Host) -> Step:
     def step(action: Literal["replace", "keep"], reason: str = "") -> Step:
-        return Step(action, instance.name, instance.label, host.name, reason, instance)
+        service = instance.key.removeprefix("vm.")
+        return Step(action, instance.name, instance.label, host.name, reason, instance, service=service)
 
     spec = instance.spec(host)
     told = found.mark
@@ -276,15 +287,28 @@ class Up:
         self._fleet = fleet
         self._say = say
         self.called_off = threading.Event()
+        self._scales = {name: (scale.count, scale.said) for name, scale in file.scales.items()}
+        self._scaled = 0.0
+
+    def scale(self, name: str, profiles: Sequence[str]) -> list[Step]:
+        """Have as many replicas of a table as the file is scaled to; all other VMs are left as they are. As run()."""
+        steps = [
+            step
+            for step in plan(self._file, self._project, profiles, self._fleet, self._say)
+            if step.service == name and step.action != "replace" and not step.moves
+        ]
+        self.run(steps)
+        return steps
 
     def run(self, steps: Sequence[Step]) -> None:
         """Returns when every VM that has to is ready. Raises the first FloeError; what runs by then goes on."""
-        self._remove_all([step for step in steps if step.action == "remove" and not step.last])
+        self._note_scales()
+        self._remove_all([step for step in steps if step.action == "remove" and not step.moves])
         try:
             with Workers(WORKERS) as pool:
                 try:
                     for name in self._file.order():
-                        own = [step for step in steps if step.instance and step.instance.key == f"vm.{name}"]
+                        own = [step for step in steps if step.instance and step.service == name]
                         rolls = self._file.vms[name].rolls
                         one_by_one = [step for step in own if step.action == "replace" and rolls]
                         for group in ([step for step in own if step not in one_by_one], *([s] for s in one_by_one)):
@@ -295,7 +319,16 @@ class Up:
                     raise
         finally:
             self.called_off.set()
-        self._remove_all([step for step in steps if step.last])
+        self._remove_all([step for step in steps if step.action == "remove" and step.moves])
+
+    def _note_scales(self) -> None:
+        """On every VM there is: who sees one of them knows."""
+        known = self._fleet.of(self._project)
+        others = [vm for vm in known if vm.mark.scales != self._scales]
+        self._scaled = time.time() if others else max((vm.mark.scaled for vm in known), default=0.0)
+        for vm in others:
+            with contextlib.suppress(NotFound):
+                self._fleet.hosts[vm.host].tell(vm.name, scales=self._scales, scaled=self._scaled)
 
     def _remove_all(self, steps: Sequence[Step]) -> None:
         for step in steps:
@@ -330,6 +363,8 @@ class Up:
             replica=instance.replica,
             addresses=instance.addresses,
             cards=instance.wires,
+            scales=self._scales,
+            scaled=self._scaled,
         )
         vms.start(Order(spec, spec.elf.read_bytes(), told, instance.name, _blobs(spec)))
 

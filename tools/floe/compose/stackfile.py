@@ -133,6 +133,17 @@ class StackFile:
         cannot be."""
         return self if scales == self.scales else self._again(scales)
 
+    def replicas_of(self, name: str, project: str) -> int:
+        """As the file has them, of a VM that may be scaled. Raises NotFound, UsageError."""
+        vm = self.scaled({}).vms.get(name)
+        if vm is None:
+            known = ", ".join(self.vms)
+            raise NotFound(f"there is no VM {name} in {self.file}", evidence=f"there are: {known}")
+        if vm.replicas is None:
+            hint = f"replicas = 1 in [vm.{name}] of {self.file}"
+            raise UsageError(f"{project}.{name} is one VM, without replicas", hint=hint)
+        return vm.replicas
+
     @property
     def default_name(self) -> str:
         """What the stack is called where the file does not say: as its folder."""

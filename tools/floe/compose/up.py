@@ -18,7 +18,7 @@ from floe.compose.stackfile import StackFile
 from floe.compose.steps import Step, plan
 from floe.compose.workers import Workers, finish
 from floe.detached import launch
-from floe.errors import FloeError, Interrupted, NotFound, UsageError
+from floe.errors import FloeError, Interrupted
 from floe.spec.vmspec import VmSpec
 from floe.store.stackfolder import Placed, Scale, Stack, StackFolder
 from floe.vm.vm import STOP_GRACE_S
@@ -59,7 +59,7 @@ class Up:
         Returns when those that were started are ready. Raises ConfigError, UsageError, FloeError."""
         with self.folder.locked():
             stack = self._stack = stacks.read(self.folder, str(self.file.file))
-            said = self._said(name)
+            said = self.file.replicas_of(name, stack.name)
             self.file = self.file.scaled({**stack.scales, name: Scale(count, said)})
             if networks.is_cut(stack):
                 raise FloeError(_CUT.format(stack.name), hint=f"floe compose up {self.file.file}")
@@ -71,17 +71,6 @@ class Up:
             steps = [step for step in plan(self.file, stack, chosen, lambda text: None) if self._is_of(step, name)]
             self._run(steps)
         return steps
-
-    def _said(self, name: str) -> int:
-        """Replicas as the file has them. Raises NotFound, UsageError."""
-        vm = self.file.scaled({}).vms.get(name)
-        if vm is None:
-            known = ", ".join(self.file.vms)
-            raise NotFound(f"there is no VM {name} in {self.file.file}", evidence=f"there are: {known}")
-        if vm.replicas is None:
-            hint = f"replicas = 1 in [vm.{name}] of {self.file.file}"
-            raise UsageError(f"{self._stack.name}.{name} is one VM, without replicas", hint=hint)
-        return vm.replicas
 
     def _is_of(self, step: Step, name: str) -> bool:
         """Whether a step makes another number of a table's VMs."""

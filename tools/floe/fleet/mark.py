@@ -34,6 +34,10 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
     replica: int = 0
     addresses: dict[str, str] = {}  # in the networks of its project, by their names; "" where it is not known
     cards: list[str] = []  # in these networks, as --net has them
+    scales: dict[
+        str, tuple[int, int]
+    ] = {}  # of all of that project: how many are wanted, in place of how many were said
+    scaled: float = 0.0  # time.time() of who wanted that
     code: int | None = None  # how it ended, once somebody has seen it; the exit code,
     cause: str = ""  # as vm.Outcome,
     at: float = 0.0  # and time.time() then

@@ -206,6 +206,10 @@ class Vms:
             store.wait(_LOOK_S)
         return vm
 
+    def tell(self, name: str, **changed: Any) -> None:
+        """Write other values of these fields into its mark. Raises as find() does."""
+        self.on(name, lambda connection, dom, vm: _tell(dom, structs.replace(vm.mark, **changed)))
+
     def remove(self, name: str, *, force: bool) -> None:
         """Forget one that has ended. Raises FloeError for a running one, unless `force` ends it; and as find() does."""
 
