@@ -14,6 +14,7 @@ import pytest
 from floe.errors import UsageError
 from floe.fleet import domain
 from floe.fleet.mark import Mark
+from floe.spec.disks import Disk
 from floe.spec.network import Card
 from floe.spec.ports import Forward
 from floe.spec.vmspec import VmSpec
@@ -21,6 +22,9 @@ from floe.spec.vmspec import VmSpec
 UUID = "0c2e7a34-27b1-4b5c-9d10-000000000001"
 MARK = Mark(app='a "<b>" & c.py', profile="sealed", image="0" * 64, memory=32 << 20)
 FILES = domain.Files.of("/pool of ours", UUID, "/pool of ours/x.elf", (("env/0", "/pool of ours/handed"),))
+
+
+DISKS = (Disk(Path("d.img")), Disk(Path("e"), readonly=True, optional=True))
 
 
 def hosted(**values: object) -> str:
@@ -40,7 +44,8 @@ def test_the_schema_takes_it(machine: str, accel: str, tmp_path: Path) -> None:
         pytest.skip("SKIP: virt-xml-validate, which reads it, is not installed")
     cards = (Card("bridge", "br0", mac="02:00:00:00:00:01"), Card())
     file = tmp_path / "domain.xml"
-    file.write_text(hosted(machine=machine, accel=accel, cards=cards, forwards=(Forward("0.0.0.0", 8080, 80),)))
+    forwards = (Forward("0.0.0.0", 8080, 80),)
+    file.write_text(hosted(machine=machine, accel=accel, cards=cards, forwards=forwards, disks=DISKS))
     done = subprocess.run(
         ["virt-xml-validate", str(file), "domain"], capture_output=True, text=True, timeout=60, check=False
     )
@@ -57,6 +62,14 @@ def test_ports_are_the_first_user_card_s() -> None:
     ]
 
 
+def test_a_disk_is_raw_whatever_is_on_it_and_is_found_again() -> None:
+    root = ElementTree.fromstring(hosted(disks=DISKS))
+    assert [driver.get("type") for driver in root.findall("devices/disk/driver")] == ["raw", "raw"]
+    assert domain.disks_of(root) == [("/pool of ours/disk-d.img", False), ("/pool of ours/disk-e", True)]
+    assert domain.names_of_disks(root) == [("d.img", False), ("e", True)]
+    assert "floe.optional=1" in root.findtext("os/cmdline", "").split()
+
+
 def test_what_is_asked_for_stands_on_no_command_line() -> None:
     text = hosted()
     assert "A=b" not in text and "env.A" not in text
@@ -68,6 +81,7 @@ def test_what_is_asked_for_stands_on_no_command_line() -> None:
     ({"cards": (Card(), Card("bridge", "br0", mac="02:00:00:00:00:01"))}, "--net user comes before a bridge"),
     ({"forwards": (Forward("::1", 8080, 80),)}, r"-p \[::1\]:8080:80: .* IPv4 alone"),
     ({"forwards": (Forward("127.0.0.1", 0, 80),)}, "-p 0:80: which port is free"),
+    ({"disks": 6 * DISKS[:1]}, "1 network cards, 6 disks: microvm has room for 6 in all"),
 ])  # fmt: skip
 def test_what_cannot_be_had_there(values: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):

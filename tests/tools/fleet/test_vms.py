@@ -171,10 +171,13 @@ def test_a_full_disk(
         assert floe.said.startswith("floe: the disk of small is full")
         assert floe.ps("small") == [] and floe.files("small") == []
         assert "elf" not in made.run("small", "ls", "/var/lib/libvirt/floe")
+        disk = tmp_path / "disk"
+        disk.write_bytes(os.urandom(1 << 20))
+        floe("host", "disk", "push", "small", disk, code=126)
+        assert floe.said.startswith("floe: the disk of small is full") and floe.files("small") == []
 
 
 @pytest.mark.parametrize(("words", "message"), [
-    (["--disk", "x"], "--disk x: not on another host yet"),
     (["--console-port", "0", "-d"], "--console-port: not on another host"),
     (["--restart", "always", "-d"], "--restart always: nobody restarts it on another host"),
     (["--stamps"], "--stamps: not on another host yet"),

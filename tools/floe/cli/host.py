@@ -7,6 +7,7 @@ import json
 
 import click
 
+from floe.cli.hostdisk import disk
 from floe.cli.vms import table as show
 from floe.hosts import table
 
@@ -15,6 +16,9 @@ from floe.hosts import table
 def command() -> None:
     """Name other hosts, for --host NAME and vm.fork(host="NAME"). They are written down in
     $XDG_CONFIG_HOME/floe/hosts.toml."""
+
+
+command.add_command(disk)
 
 
 @command.command()

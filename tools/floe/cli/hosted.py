@@ -72,6 +72,8 @@ def run(host: str, params: Mapping[str, Any], options: dict[str, Any]) -> int:
         image = spec.elf.read_bytes()
         blobs = handover.read(spec.secrets, spec.env_files, dict(spec.asked))
         vm = vms.start(Order(spec, image, _mark(params, spec), name, blobs, paused=not detach))
+        for disk in vm.new_disks:
+            say(f"made the disk {disk} on {host}, where it stays; floe host disk pull {host} {disk} brings it here")
         if detach:
             _started(vm, as_json=params["as_json"])
             return EXIT_OK
@@ -114,9 +116,10 @@ def _started(vm: There, *, as_json: bool) -> None:
     if not vm.alive:
         click.echo(shown(f"floe: it has ended already: {_ending(vm)}; floe logs --host {vm.host} {vm.name}"), err=True)
         return
-    lines = [("host", vm.host), *([("ports", ports)] if (ports := _ports(vm)) else [])]
-    for what, where in lines:
-        click.echo(shown(f"  {what:6}  {where}"), err=True)
+    disks = " ".join(f"{disk.path}{':ro' if disk.readonly else ''}" for disk in vm.disks)
+    for what, where in (("host", vm.host), ("ports", _ports(vm)), ("disks", disks)):
+        if where:
+            click.echo(shown(f"  {what:6}  {where}"), err=True)
 
 
 def ps(hosts: Sequence[str], *, everything: bool, as_json: bool) -> int:
@@ -162,9 +165,13 @@ def stop(host: str, names: Sequence[str], timeout: float) -> int:
 def rm(host: str, names: Sequence[str], *, force: bool) -> int:
     """`floe rm --host`."""
     with vms_of(host) as vms:
-        for name in [vms.find(name).name for name in names]:
-            vms.remove(name, force=force)
-            click.echo(name)
+        for vm in [vms.find(name) for name in names]:
+            vms.remove(vm.name, force=force)
+            click.echo(vm.name)
+            for disk in vm.disks:
+                if not disk.readonly:
+                    there = f"floe host disk rm {host} {disk.path} removes it"
+                    click.echo(shown(f"floe: its disk {disk.path} stays on {host}; {there}"), err=True)
     return EXIT_OK
 
 

@@ -23,6 +23,8 @@ from xml.etree import ElementTree
 from floe.errors import UsageError
 from floe.fleet.mark import Mark
 from floe.qemu import words
+from floe.qemu.commandline import check_room
+from floe.spec.disks import Disk
 from floe.spec.guestline import guest_command_line
 from floe.spec.network import Card
 from floe.spec.vmspec import VmSpec
@@ -30,6 +32,7 @@ from floe.spec.vmspec import VmSpec
 NETWORK = "default"  # libvirt's own, with DHCP
 CARDS: tuple[str, ...] = ("user", "bridge")  # kinds that a host can have
 CONSOLE, SERIAL, EXIT, SOCKET = ".console", ".serial", ".exit", ".sock"  # of files, behind a VM's UUID
+DISK = "disk-"  # begins a disk's file, so that no UUID and no digest is one
 QEMU = "http://libvirt.org/schemas/domain/qemu/1.0"
 CHANNEL, CLAIM = "floe.console", "floe.claim"
 _ALIAS = "ua-floe-console"  # libvirt takes names of others that begin so
@@ -40,20 +43,21 @@ _PREFIX = "opt/floe/"  # of names in fw_cfg: port/hal/fwcfg.c
 
 @dataclass(frozen=True)
 class Files:
-    """Paths on the host: the image, what the guest says, and what it is handed, by name."""
+    """Paths on the host: the image, what the guest says, the folder with disks, and what it is handed, by name."""
 
     image: str
     console: str
     serial: str
     exit: str
     socket: str  # the console's
+    folder: str
     blobs: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def of(cls, folder: str, own: str, image: str, blobs: tuple[tuple[str, str], ...] = ()) -> Files:
         """Those of a VM in a folder; own: its UUID."""
         console, serial, ended, sock = (f"{folder}/{own}{ending}" for ending in (CONSOLE, SERIAL, EXIT, SOCKET))
-        return cls(image, console, serial, ended, sock, blobs)
+        return cls(image, console, serial, ended, sock, folder, blobs)
 
 
 def exported(spec: VmSpec, *, networked: bool) -> str:
@@ -95,6 +99,8 @@ def hosted(spec: VmSpec, files: Files, mark: Mark, name: str) -> str:
     _add(_add(devices, "channel", type="unix"), "target", type="virtio", name=CLAIM)
     _on(_add(devices, "controller", type="virtio-serial"), address)
     _common(devices, address)
+    for index, disk in enumerate(spec.disks):
+        _disk(devices, disk, index, files.folder, address)
     for card in spec.cards:
         if card.kind == "bridge":
             bridged = _add(devices, "interface", type="bridge")
@@ -148,6 +154,31 @@ def _common(devices: ElementTree.Element, address: str) -> None:
     _on(source, address)
 
 
+def _disk(devices: ElementTree.Element, disk: Disk, index: int, folder: str, address: str) -> None:
+    """As qemu/words.py's blockdev() has one of this machine."""
+    drive = _add(devices, "disk", type="file", device="disk")
+    # raw is said, not found out: a guest could write a header that names a file of the host's.
+    words = {"cache": "writeback", "discard": "unmap", "error_policy": "report", "rerror_policy": "report"}
+    _add(drive, "driver", name="qemu", type="raw", io="threads", **words)
+    _add(drive, "source", file=f"{folder}/{DISK}{disk.path}")
+    _add(drive, "target", dev=f"vd{chr(ord('a') + index)}", bus="virtio")
+    if disk.readonly:
+        _add(drive, "readonly")
+    _on(drive, address)
+
+
+def disks_of(root: ElementTree.Element) -> list[tuple[str, bool]]:
+    """Of a domain's XML: each disk that is a file: its path, and whether it is only read."""
+    found = ((drive.find("source"), drive.find("readonly")) for drive in root.findall("devices/disk"))
+    return [(source.get("file", ""), readonly is not None) for source, readonly in found if source is not None]
+
+
+def names_of_disks(root: ElementTree.Element) -> list[tuple[str, bool]]:
+    """As disks_of(), of disks of the pool: their names."""
+    found = ((path.rpartition("/")[2], readonly) for path, readonly in disks_of(root))
+    return [(file.removeprefix(DISK), readonly) for file, readonly in found if file.startswith(DISK)]
+
+
 def _user_cards(spec: VmSpec) -> list[str]:
     """QEMU's words for the cards that libvirt 9.0 forwards no ports to."""
     argv: list[str] = []
@@ -164,6 +195,7 @@ def _user_cards(spec: VmSpec) -> list[str]:
 
 def _check(spec: VmSpec) -> None:
     """Raises UsageError."""
+    check_room(spec, 2)  # console and entropy
     kinds = [card.kind for card in spec.cards]
     if "bridge" in kinds and "user" in kinds[: len(kinds) - 1 - kinds[::-1].index("bridge")]:
         raise UsageError(

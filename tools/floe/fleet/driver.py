@@ -7,6 +7,7 @@ from floe.errors import HostError, UsageError, VmError
 from floe.fleet import domain
 from floe.fleet.connection import Host
 from floe.hypervisor.qemu_driver import Qemu
+from floe.spec.disks import parse_disks
 from floe.spec.runoptions import RunOptions
 
 _ARCH = "x86_64"
@@ -54,8 +55,7 @@ def check(options: RunOptions) -> None:
         raise UsageError(f"--machine {options.machine}: {_LATER}", hint=f"one of {', '.join(Elsewhere.machines)}")
     if options.hypervisor != "qemu":
         raise UsageError(f"--hypervisor {options.hypervisor}: {_LATER}", hint="without --hypervisor")
-    if options.disks:
-        raise UsageError(f"--disk {options.disks[0]}: {_LATER}", hint="without --disk, or without --host")
+    parse_disks(options.disks, elsewhere=True)
     if options.capture is not None:
         raise UsageError(f"--capture {options.capture}: {_LATER}")
     if options.stamps:

@@ -128,6 +128,8 @@ def _checked(domain: Any, vm: There, target: Host, blobs: Sequence[Blob]) -> tup
     if vm.state != "running":
         raise _not_live(vm, f"it is {vm.state}", target)
     root = ElementTree.fromstring(domain.XMLDesc(binding().VIR_DOMAIN_XML_INACTIVE))
+    if root.find("devices/disk") is not None:
+        raise _not_live(vm, f"its disks lie on {vm.host}, where floe host disk pull gets them", target)
     files, given = handed(root), {blob.name: blob.content for blob in blobs}
     if files.keys() != given.keys():
         wanted = sorted(files)

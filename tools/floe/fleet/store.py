@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Files on a host, in a storage pool of libvirt's: images, what VMs are handed, what they say.
+"""Files on a host, in a storage pool of libvirt's: images, disks, what VMs are handed, what they say.
 
 An image has its digest as its name, and is there once for all VMs. It is whole when the empty file beside it says so,
 which is made last, once the host has given back what it was sent: half an upload has none, and the next one replaces
@@ -26,7 +26,7 @@ POOL = "floe"
 _SYSTEM = "/var/lib/libvirt/floe"
 _BLOCK = 1 << 18
 _PATIENCE_S = 60.0  # for another client, which is just bringing the same image
-_LOOK_S = 0.2
+LOOK_S = 0.2
 BRING_S = 120.0  # what it may take to bring an image there
 ASK_S = 30.0
 
@@ -61,14 +61,29 @@ class Store:
 
     def write(self, connection: Any, name: str, content: bytes, mode: str = "0600") -> str:
         """A new file's path."""
-        volume = self._create(connection, name, len(content), mode)
+        volume = self.create(connection, name, len(content), mode)
         if content:
             _upload(connection, volume, content)
         return str(volume.path())
 
+    def create(self, connection: Any, name: str, size: int, mode: str = "0600") -> Any:
+        """A new file of zeros, as libvirt's volume."""
+        root = ElementTree.Element("volume", type="file")
+        ElementTree.SubElement(root, "name").text = name
+        ElementTree.SubElement(root, "capacity", unit="bytes").text = str(size)
+        ElementTree.SubElement(root, "allocation", unit="bytes").text = "0"
+        target = ElementTree.SubElement(root, "target")
+        ElementTree.SubElement(target, "format", type="raw")
+        ElementTree.SubElement(ElementTree.SubElement(target, "permissions"), "mode").text = mode
+        return self._pool(connection).createXML(ElementTree.tostring(root, encoding="unicode"), 0)
+
     def append(self, connection: Any, name: str, size: int, content: bytes) -> None:
         """Write behind the first `size` bytes of a file, which has no more."""
-        _upload(connection, self._pool(connection).storageVolLookupByName(name), content, size)
+        self.put(connection, name, size, content)
+
+    def put(self, connection: Any, name: str, at: int, content: bytes) -> None:
+        """Write into a file."""
+        _upload(connection, self._pool(connection).storageVolLookupByName(name), content, at)
 
     def read(self, connection: Any, name: str, offset: int = 0, limit: int = 0) -> bytes:
         """A file from there on; b"" where there is none. limit: so many bytes at most, 0: all."""
@@ -79,6 +94,38 @@ class Store:
                 return b""
             raise
         return _download(connection, volume, offset, limit)
+
+    def sparse(self, connection: Any, name: str) -> Any:
+        """A file as a stream, with its holes."""
+        volume, stream = self._pool(connection).storageVolLookupByName(name), connection.newStream()
+        volume.download(stream, 0, 0, binding().VIR_STORAGE_VOL_DOWNLOAD_SPARSE_STREAM)
+        return stream
+
+    def room(self, connection: Any) -> int:
+        """Bytes that are free there."""
+        self.names(connection)
+        return int(self._pool(connection).info()[3])
+
+    def sizes(self, connection: Any, name: str) -> tuple[int, int]:
+        """How many bytes a file has, and how many of the host's disk it takes."""
+        return self.size(connection, name), int(self._pool(connection).storageVolLookupByName(name).info()[2])
+
+    def written(self, connection: Any, name: str, clock: float) -> float:
+        """When a file was last written, by the host's clock; `clock`, where it has just been removed."""
+        try:
+            return _written_at(self._pool(connection).storageVolLookupByName(name))
+        except binding().libvirtError as e:
+            if e.get_error_code() != NO_VOLUME:
+                raise
+            return clock
+
+    def clock(self, connection: Any) -> float:
+        """The host's, as its files have it."""
+        now = f"{uuid.uuid4()}{NOW}"
+        try:
+            return _written_at(self.create(connection, now, 0, "0600"))
+        finally:
+            _deleted(self._pool(connection), now)
 
     def full(self) -> HostError:
         """There is no room."""
@@ -118,11 +165,11 @@ class Store:
         self, connection: Any, kernels: Callable[[], Collection[str]], uuids: Callable[[], Collection[str]]
     ) -> int:
         """Remove images that are no domain's kernel, what half uploads and given up starts have left; how many bytes
-        that was. Both are asked for once it is known what there is."""
+        that was. Both are asked for once it is known what there is. Whole disks stay."""
         names = self.names(connection)
         used, living = kernels(), uuids()
         folder = self.folder(connection)
-        clock = self._clock(connection)
+        clock = self.clock(connection)
         gone = 0
         for name in sorted(names, key=lambda name: not name.endswith(WHOLE)):  # what says that it is there goes first
             stem, dot, ending = name.partition(".")
@@ -133,7 +180,7 @@ class Store:
             if not image and (not _UUID.fullmatch(stem) or stem in living):
                 continue
             half = image and stem + WHOLE not in names
-            if (half or not image) and clock - self._written(connection, name, clock) < GIVEN_UP_S:
+            if (half or not image) and clock - self.written(connection, name, clock) < GIVEN_UP_S:
                 continue
             gone += self.size(connection, name)
             _deleted(self._pool(connection), name)  # not where it is written to: libvirt refuses
@@ -197,16 +244,6 @@ class Store:
         base = os.environ.get("XDG_DATA_HOME", "")
         return os.path.join(base if os.path.isabs(base) else os.path.expanduser("~/.local/share"), "floe", "libvirt")
 
-    def _create(self, connection: Any, name: str, size: int, mode: str) -> Any:
-        root = ElementTree.Element("volume", type="file")
-        ElementTree.SubElement(root, "name").text = name
-        ElementTree.SubElement(root, "capacity", unit="bytes").text = str(size)
-        ElementTree.SubElement(root, "allocation", unit="bytes").text = "0"
-        target = ElementTree.SubElement(root, "target")
-        ElementTree.SubElement(target, "format", type="raw")
-        ElementTree.SubElement(ElementTree.SubElement(target, "permissions"), "mode").text = mode
-        return self._pool(connection).createXML(ElementTree.tostring(root, encoding="unicode"), 0)
-
     def _bring(self, connection: Any, digest: str, content: bytes) -> str:
         libvirt = binding()
         pool = self._pool(connection)
@@ -214,7 +251,7 @@ class Store:
         end = time.monotonic() + _PATIENCE_S
         while not (_has(pool, digest + WHOLE) and _has(pool, name)):
             try:
-                volume = self._create(connection, name, len(content), "0644")
+                volume = self.create(connection, name, len(content), "0644")
             except libvirt.libvirtError as e:
                 if e.get_error_code() not in EXISTS or time.monotonic() > end:
                     raise
@@ -227,11 +264,10 @@ class Store:
                 _deleted(pool, digest + WHOLE)  # of an image that somebody removed
                 _upload(connection, volume, content)
                 if hashlib.sha256(_download(connection, volume, 0, 0)).hexdigest() != digest:
-                    self.names(connection)
-                    if pool.info()[3] < len(content):  # free there: libvirt did not always say so
+                    if self.room(connection) < len(content):  # libvirt did not always say so
                         raise self.full()
                     raise HostError(f"{self._host.name} gave back another image than it was sent", hint="again")
-                self._create(connection, digest + WHOLE, 0, "0644")
+                self.create(connection, digest + WHOLE, 0, "0644")
             except BaseException:
                 _deleted(pool, name)
                 raise
@@ -241,25 +277,8 @@ class Store:
         """Whether half an upload is nobody's any more: it was not written to for a while, by the host's own clock."""
         if not _has(self._pool(connection), name):
             self.names(connection)  # a file that libvirt has not seen yet
-        clock = self._clock(connection)
-        return clock - self._written(connection, name, clock) > ABANDONED_S
-
-    def _clock(self, connection: Any) -> float:
-        """The host's, as its files have it."""
-        now = f"{uuid.uuid4()}{NOW}"
-        try:
-            return _written_at(self._create(connection, now, 0, "0600"))
-        finally:
-            _deleted(self._pool(connection), now)
-
-    def _written(self, connection: Any, name: str, clock: float) -> float:
-        """When a file was last written; now, where it has just been removed."""
-        try:
-            return _written_at(self._pool(connection).storageVolLookupByName(name))
-        except binding().libvirtError as e:
-            if e.get_error_code() != NO_VOLUME:
-                raise
-            return clock
+        clock = self.clock(connection)
+        return clock - self.written(connection, name, clock) > ABANDONED_S
 
 
 def _folder_of(pool: Any) -> str:
@@ -298,7 +317,7 @@ def _upload(connection: Any, volume: Any, content: bytes, offset: int = 0) -> No
             view = view[sent:]
         stream.finish()
     except BaseException:
-        _abort(stream)
+        abort(stream)
         raise
 
 
@@ -311,12 +330,13 @@ def _download(connection: Any, volume: Any, offset: int, limit: int) -> bytes:
             parts.append(piece)
         stream.finish()
     except BaseException:
-        _abort(stream)
+        abort(stream)
         raise
     return b"".join(parts)
 
 
-def _abort(stream: Any) -> None:
+def abort(stream: Any) -> None:
+    """Give up what is on its way."""
     try:
         stream.abort()
     except binding().libvirtError:
@@ -325,10 +345,10 @@ def _abort(stream: Any) -> None:
 
 def settle() -> None:
     """What QEMU wrote last goes through virtlogd, which may still have it."""
-    wait(_LOOK_S / 2)
+    wait(LOOK_S / 2)
 
 
-def wait(seconds: float = _LOOK_S) -> None:
+def wait(seconds: float = LOOK_S) -> None:
     threading.Event().wait(seconds)
 
 
@@ -336,5 +356,5 @@ def read_when(read: Callable[[], bytes], seconds: float) -> bytes:
     """What a file has once there is something in it, or b"" after so long."""
     end = time.monotonic() + seconds
     while not (content := read()) and time.monotonic() < end:
-        wait(_LOOK_S / 10)
+        wait(LOOK_S / 10)
     return content

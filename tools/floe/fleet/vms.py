@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, TypeVar
 from xml.etree import ElementTree
 
@@ -18,8 +19,10 @@ from floe.errors import EXIT_INTERRUPTED, EXIT_OUT_OF_MEMORY, EXIT_PANIC, FloeEr
 from floe.fleet import domain, mark, store
 from floe.fleet.binding import binding
 from floe.fleet.connection import Host
+from floe.fleet.disks import Disks
 from floe.fleet.mark import Mark
 from floe.fleet.store import Store
+from floe.spec.disks import Disk
 from floe.spec.guestline import guest_command_line
 from floe.spec.handover import Blob
 from floe.spec.vmspec import VmSpec
@@ -38,7 +41,8 @@ _CAUSES = {EXIT_PANIC: "panic", EXIT_OUT_OF_MEMORY: "memory", **_CODES_OF_RESETS
 
 @dataclass(frozen=True)
 class There:
-    """A VM of a host's. state: running, paused, ended (the guest or floe ended it), crashed (QEMU failed)."""
+    """A VM of a host's. state: running, paused, ended (the guest or floe ended it), crashed (QEMU failed). disks: by
+    their names there; new_disks: those that were made for it just now."""
 
     host: str
     name: str
@@ -49,6 +53,8 @@ class There:
     machine: str
     code: int | None = None
     cause: str = ""
+    disks: tuple[Disk, ...] = ()
+    new_disks: tuple[str, ...] = ()
 
     @property
     def alive(self) -> bool:
@@ -72,6 +78,7 @@ class There:
             "image": self.mark.image,
             "uuid": self.uuid,
             "ports": self.mark.ports,
+            "disks": [{"name": str(disk.path), "readonly": disk.readonly} for disk in self.disks],
             "memory": self.mark.memory,
             "accel": self.accel,
             "machine": self.machine,
@@ -105,6 +112,7 @@ class Vms:
     def __init__(self, host: Host) -> None:
         self.host = host
         self.store = Store(host)
+        self.disks = Disks(host, self.store)
 
     # ---- looking ------------------------------------------------------------------------------------
 
@@ -142,11 +150,12 @@ class Vms:
             own = order.name or _free(connection, spec.name)
             self._claim(connection, spec.uuid, own)
             try:
+                made = self.disks.provide(connection, spec.disks, spec.uuid)
                 self._begin(connection, replace(order, mark=told, name=own), path)
             except BaseException:
                 self._undo(connection, spec.uuid)
                 raise
-            return self._find(connection, own)[1]
+            return replace(self._find(connection, own)[1], new_disks=tuple(made))
 
         try:
             path, digest = self.store.bring(order.image)
@@ -175,6 +184,7 @@ class Vms:
             if len(domain.handed(root)) != len(blobs):
                 problem = f"{name} was handed variables or secrets, which {self.host.name} does not keep"
                 raise FloeError(problem, hint=f"floe rm --host {self.host.name} {name}, and floe run as before")
+            self.disks.provide(connection, vm.disks, vm.uuid)
             named = [(blob, f"{vm.uuid}{_HANDED}{number}") for number, blob in enumerate(blobs)]
             self.store.forget(connection, [vm.uuid + domain.EXIT, *(file for _, file in named)])
             self.store.write(connection, vm.uuid + domain.EXIT, b"")
@@ -187,7 +197,10 @@ class Vms:
                 self.store.forget(connection, (file for _, file in named))
             return self._find(connection, name)[1]
 
-        return self.on(name, begin, deadline_s=START_S)
+        try:
+            return self.on(name, begin, deadline_s=START_S)
+        except HostError as e:
+            raise self.disks.in_use(e) or e from None
 
     def stop(self, name: str, grace_s: float) -> There:
         """Ask it for its end by its power button; after grace_s it is ended. Of one that has ended: how. Raises as
@@ -241,7 +254,7 @@ class Vms:
             def uuids() -> set[str]:
                 return {dom.UUIDString() for dom in connection.listAllDomains()}
 
-            return self.store.collect(connection, kernels, uuids)
+            return self.store.collect(connection, kernels, uuids) + self.disks.collect(connection)
 
         return self.host.ask(work, deadline_s=store.BRING_S)
 
@@ -251,6 +264,8 @@ class Vms:
         """In words of what was asked for."""
         if "No space left on device" in error.message:
             return self.store.full()
+        if in_use := self.disks.in_use(error):
+            return in_use
         taken = _FORWARD.search(error.message)
         for forward in spec.forwards:
             if taken and int(taken[1]) == forward.host_port:
@@ -309,6 +324,7 @@ class Vms:
                 _state(libvirt, state, reason),
                 "kvm" if root.get("type") == "kvm" else "tcg",
                 (kind.get("machine") if kind is not None else "") or "?",
+                disks=tuple(Disk(Path(name), readonly) for name, readonly in domain.names_of_disks(root)),
             )
         except libvirt.libvirtError as e:
             if e.get_error_code() == _NO_DOMAIN:

@@ -129,12 +129,7 @@ def command_line(spec: VmSpec, endpoints: Endpoints, files: list[str] | None = N
         "-M", _MACHINE[spec.machine],
         "-bios", FIRMWARE,
     ]  # fmt: skip
-    most = _MAX_DEVICES[spec.machine] - 2 - bool(endpoints.family)
-    if len(spec.cards) + len(spec.disks) > most:
-        raise UsageError(
-            f"{len(spec.cards)} network cards, {len(spec.disks)} disks: {spec.machine} has room for {most} in all",
-            hint="--machine q35" if spec.machine == "microvm" else "",
-        )
+    check_room(spec, 2 + bool(endpoints.family))
     argv += accel.arguments(spec.accel)
     helped = any(card.kind == "bridge" and card.fd < 0 for card in spec.cards)  # QEMU calls its helper, which is setuid
     argv += ["-smp", "1", "-m", f"{spec.memory >> 10}K", "-sandbox", _SANDBOX_HELPED if helped else _SANDBOX]
@@ -180,6 +175,16 @@ def command_line(spec: VmSpec, endpoints: Endpoints, files: list[str] | None = N
     if spec.machine == "microvm":
         argv += ["-global", "virtio-mmio.force-legacy=false"]
     return [*argv, "-kernel", str(spec.elf), "-append", guest_command_line(spec)]
+
+
+def check_room(spec: VmSpec, beside: int) -> None:
+    """Whether the machine has room for cards and disks beside so many other devices. Raises UsageError."""
+    most = _MAX_DEVICES[spec.machine] - beside
+    if len(spec.cards) + len(spec.disks) > most:
+        raise UsageError(
+            f"{len(spec.cards)} network cards, {len(spec.disks)} disks: {spec.machine} has room for {most} in all",
+            hint="--machine q35" if spec.machine == "microvm" else "",
+        )
 
 
 def _virtio(machine: str, device: str, options: str = "") -> list[str]:

@@ -24,7 +24,10 @@ from floe.units import SizeError, parse_size
 MAX_DISKS = 8  # BLKDEV_MAX in modules/blkdev/blkdev.h
 SECTOR = 512
 MIN_SIZE = 64 << 10  # below it a file system has no room
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")  # of a disk on another host
 _HINT = "--disk FILE, then [:ro] for reading only, [:size=16M] to create it if it is missing, [:optional]"
+NAMES = "a name has letters, digits, _, - and ."
+PUSHES = "floe host disk push HOST FILE NAME brings a file of this machine there"
 # QEMU locks one byte of a disk for each right that it has, and one for each that it grants nobody beside itself
 # (file driver, locking=on); these two stand for writing.
 _READS, _WRITES, _NO_OTHER_READER, _NO_OTHER_WRITER = 100, 101, 200, 201
@@ -34,8 +37,8 @@ _BLKROGET = 0x125E  # linux/fs.h
 
 @dataclass(frozen=True)
 class Disk:
-    """One disk; its path is absolute. `size`: bytes of the file to create where there is none, 0 to create nothing.
-    `optional`: the script runs even where the disk cannot be mounted."""
+    """One disk; its path is absolute, or on another host its name there. `size`: bytes of the file to create where
+    there is none, 0 to create nothing. `optional`: the script runs even where the disk cannot be mounted."""
 
     path: Path
     readonly: bool = False
@@ -43,21 +46,21 @@ class Disk:
     optional: bool = False
 
 
-def parse_disks(values: Sequence[str]) -> tuple[Disk, ...]:
-    """The disks of all --disk options together. Raises UsageError."""
+def parse_disks(values: Sequence[str], *, elsewhere: bool = False) -> tuple[Disk, ...]:
+    """The disks of all --disk options together; elsewhere: they are another host's. Raises UsageError."""
     if len(values) > MAX_DISKS:
         raise UsageError(f"{len(values)} disks; a guest has at most {MAX_DISKS}")
-    disks = tuple(parse_disk(value) for value in values)
+    disks = tuple(parse_disk(value, elsewhere=elsewhere) for value in values)
     seen: set[Path] = set()
     for text, disk in zip(values, disks, strict=True):
-        real = disk.path.resolve()
+        real = disk.path if elsewhere else disk.path.resolve()
         if real in seen:
-            raise UsageError(f"--disk {text}: the same file is given twice")
+            raise UsageError(f"--disk {text}: the same {'disk' if elsewhere else 'file'} is given twice")
         seen.add(real)
     return disks
 
 
-def parse_disk(text: str) -> Disk:
+def parse_disk(text: str, *, elsewhere: bool = False) -> Disk:
     """One --disk option. Raises UsageError."""
     name, readonly, size, optional = text, False, 0, False
     while match := re.fullmatch(r"(.+):(ro|optional|size=([^:]*))", name, re.DOTALL):
@@ -72,7 +75,16 @@ def parse_disk(text: str) -> Disk:
         raise UsageError(f"--disk {text}: names no file", hint=_HINT)
     if readonly and size:
         raise UsageError(f"--disk {text}: a new disk that cannot be written is of no use", hint=_HINT)
-    return Disk(Path(name).absolute(), readonly, size, optional)
+    if not elsewhere:
+        return Disk(Path(name).absolute(), readonly, size, optional)
+    if not is_name(name):
+        raise UsageError(f"--disk {text}: a disk of another host has a name, and no path", hint=f"{NAMES}; {PUSHES}")
+    return Disk(Path(name), readonly, size, optional)
+
+
+def is_name(text: str) -> bool:
+    """Whether a disk of another host may be called so."""
+    return _NAME.fullmatch(text) is not None
 
 
 def _size(text: str, value: str) -> int:

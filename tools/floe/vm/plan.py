@@ -80,7 +80,7 @@ def assemble(
     allowed = _egress(options.allow, cards, hypervisor)
     forwards = [*asked, *_own_forwards(config, hypervisor, cards, asked, say)]
     own_uuid = _uuid(options.uuid)
-    own_disks = _disks(made, options.disks)
+    own_disks = _disks(made, options.disks, hypervisor)
     hypervisor.before_claim(forwards=bool(forwards), disks=bool(own_disks))
     secrets = handover.parse_secrets(options.secrets, made.content.get("secrets", ()))
     env_files = handover.parse_env_files(options.env_files)
@@ -191,8 +191,8 @@ def _own_forwards(
     return [f for f in own if (f.guest_port, f.protocol) not in taken]
 
 
-def _disks(made: elf.Image, values: Sequence[str]) -> tuple[disks.Disk, ...]:
-    found = disks.parse_disks(values)
+def _disks(made: elf.Image, values: Sequence[str], hypervisor: Hypervisor) -> tuple[disks.Disk, ...]:
+    found = disks.parse_disks(values, elsewhere=not hypervisor.is_here)
     if found and "virtio-blk" not in made.content["drivers"]:
         raise UsageError(
             f"--disk {values[0]}: {made.content['name']} has no file systems: nothing in it imports vfs",
