@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.boot import dnsguest
-from tests.boot.test_router_modules import Loop
+from tests.boot.handloop import Loop
 
 assert dnsguest.IMAGE  # puts the image's folder into sys.path
 ZONE = "$ORIGIN a.example.\n$TTL 60\n@ SOA ns.example. h.example. {serial} 1 1 1 1\n NS ns.example.\n"
