@@ -200,6 +200,16 @@ def test_two_bring_one_image_at_once(floe: Hosted, tmp_path: Path) -> None:
     assert [name for name in floe.files(WEST) if name.endswith(".now")] == []
 
 
+def test_two_make_the_pool_at_once(floe: Hosted) -> None:
+    """Neither meets what the other one has not finished."""
+    gone = "virsh pool-destroy floe; virsh pool-undefine floe; rm -rf /var/lib/libvirt/floe"
+    with connection.open(WEST) as one, connection.open(WEST) as two, ThreadPoolExecutor(2) as pool:
+        for _ in range(6):
+            floe.hosts.run(WEST, "bash", "-c", gone)
+            found = list(pool.map(lambda host: host.ask(Vms(host).store.folder), (one, two)))
+            assert found == ["/var/lib/libvirt/floe"] * 2
+
+
 def test_what_nobody_needs_is_removed(floe: Hosted, loop: Path) -> None:
     floe("run", "--host", EAST, "-d", "--name", "one", loop)
     folder = "/var/lib/libvirt/floe"

@@ -26,6 +26,7 @@ POOL = "floe"
 _SYSTEM = "/var/lib/libvirt/floe"
 _BLOCK = 1 << 18
 _PATIENCE_S = 60.0  # for another client, which is just bringing the same image
+_MAKING_S = 3.0  # for another client, which is just making the pool
 LOOK_S = 0.2
 BRING_S = 120.0  # what it may take to bring an image there
 ASK_S = 30.0
@@ -206,8 +207,7 @@ class Store:
             if e.get_error_code() != NO_POOL:
                 raise
             pool = self._new_pool(connection)
-        if not pool.isActive():
-            pool.create()
+        _activate(pool)
         return pool
 
     def _new_pool(self, connection: Any) -> Any:
@@ -279,6 +279,18 @@ class Store:
             self.names(connection)  # a file that libvirt has not seen yet
         clock = self.clock(connection)
         return clock - self.written(connection, name, clock) > ABANDONED_S
+
+
+def _activate(pool: Any) -> None:
+    """Another client may be just making it: its folder comes after it, and it may be active before we have it so."""
+    end = time.monotonic() + _MAKING_S
+    while not pool.isActive():
+        try:
+            pool.create()
+        except binding().libvirtError:
+            if time.monotonic() > end:
+                raise
+            wait()
 
 
 def _folder_of(pool: Any) -> str:
