@@ -36,10 +36,11 @@ def test_contexts(boot: Boot) -> None:
     assert "PANIC" not in vm.console_text
 
 
-def test_tls(boot: Boot, certificates: Certificates) -> None:
+@pytest.mark.parametrize("guest", ["guest_tls.py", "guest_tlsread.py"])
+def test_tls(boot: Boot, certificates: Certificates, guest: str) -> None:
     with TlsServices(certificates) as services:
         env = certificates.env("ca", "good", "client")
-        vm = boot(GUESTS / "guest_tls.py", deadline_s=120, args=services.arguments, env=env)
+        vm = boot(GUESTS / guest, deadline_s=120, args=services.arguments, env=env)
         vm.expect_exact("all done")
         assert vm.wait() == 0
     assert "PANIC" not in vm.console_text

@@ -21,7 +21,7 @@ class TlsServices:
     """`arguments` names every service and its port for the guest's command line.
 
     good, rsa, wrong, expired, future, selfsigned, unknown: echo, showing that certificate. v12, v13: good, with this
-    version of TLS alone. v12rsa, v12first: rsa with TLS 1.2 alone, by the client's and by its own order. upper: answers in capitals after the end. cut: "bye" and no close_notify. mutual: echo for
+    version of TLS alone. ticketless: v13 that gives no session. v12rsa, v12first: rsa with TLS 1.2 alone, by the client's and by its own order. upper: answers in capitals after the end. cut: "bye" and no close_notify. mutual: echo for
     clients with a certificate of the CA. ended: "bye" and close_notify, then it waits. big: answers N bytes to a line that holds N. plain: no TLS at all."""
 
     def __init__(self, certificates: Certificates) -> None:
@@ -43,6 +43,10 @@ class TlsServices:
         mutual.load_verify_locations(self._certificates.pem("ca"))
         self._listen("v12", v12, _echo)
         self._listen("v13", v13, _echo)
+        ticketless = self._context("good")
+        ticketless.minimum_version = ssl.TLSVersion.TLSv1_3
+        ticketless.num_tickets = 0
+        self._listen("ticketless", ticketless, _echo)
         for name, mine in (("v12rsa", False), ("v12first", True)):
             context = self._context("rsa")
             context.maximum_version = ssl.TLSVersion.TLSv1_2
