@@ -14,16 +14,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from floe.cli import main as cli
-from floe.errors import FloeError
+from floe.errors import EXIT_FLOE, FloeError
 from floe.fleet import connection, move, why
 from floe.fleet.console import Line, Log
 from floe.fleet.domain import CONSOLE
 from floe.fleet.vms import Vms
+from floe.hosts.table import LibvirtHost
 from floe.spec.handover import Blob
 from tests.support.libvirthosts import EAST, WEST, LibvirtHosts
 
@@ -92,6 +95,7 @@ asyncio.run(main())
 """
 LONG_S = 5.0  # for a pause that is no failure on a busy machine; docs/hosts.md has what was measured
 CLIENTS, LOAD_S = 4, 60
+MARKER = bytes(range(200, 232))  # its digits are in the memory of a VM, and in no frame by chance
 
 
 @pytest.fixture(scope="module")
@@ -247,12 +251,71 @@ def test_no_request_fails_while_it_moves(
 
 
 @pytest.mark.any_accel
-def test_what_stays(known: LibvirtHosts, pair: tuple[Vms, Vms], floe: Floe, ticks: Path) -> None:
+def test_its_memory_is_seen_by_nobody(known: LibvirtHosts, floe: Floe, tmp_path: Path) -> None:
+    """Who hears all that goes between the hosts finds in it what the VM knows where --address has it go in plain, and
+    not where it goes by ssh."""
+    app = tmp_path / "known.py"
+    app.write_text(f"import time\nknown = b'{MARKER.hex()}' * 4000\nprint('up')\nwhile True:\n    time.sleep(1)\n")
+    floe("run", "--host", EAST, "-d", "--name", "ticks", "--memory", "8M", app)
+    for words, target, source, heard in (
+        ((), WEST, EAST, False),
+        (("--address", known.addresses[EAST]), EAST, WEST, True),
+    ):
+        with overheard(known.links[WEST]) as frames:
+            floe("move", "--host", source, *words, "ticks", target)
+        assert len(frames) > 100
+        assert any(MARKER.hex().encode() in frame for frame in frames) == heard
+
+
+def test_where_no_ssh_goes(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    """A host that is this machine wants an address."""
+    here = LibvirtHost("here", "qemu", "system")
+    monkeypatch.setattr(connection, "open", lambda name: nullcontext(SimpleNamespace(name=name, place=here)))
+    assert cli.run(["move", "--host", "here", "web", "there"]) == EXIT_FLOE
+    err = capfd.readouterr().err
+    assert err.startswith("floe: here is this machine, to which no ssh goes\n") and "--address ADDR: of there," in err
+
+
+@contextmanager
+def overheard(device: str) -> Iterator[list[bytes]]:
+    """All frames of a device; the list is whole at the end."""
+    frames: list[bytes] = []
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)) as sock:  # ETH_P_ALL
+        sock.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)  # SO_RCVBUFFORCE
+        sock.bind((device, 0))
+        sock.settimeout(0.1)
+        over = threading.Event()
+
+        def listen() -> None:
+            while not over.is_set():
+                with suppress(TimeoutError):
+                    frames.append(sock.recv(1 << 16))
+
+        with ThreadPoolExecutor(1) as pool:
+            listening = pool.submit(listen)
+            try:
+                yield frames
+            finally:
+                over.set()
+                listening.result(LONG_S)
+
+
+@pytest.mark.any_accel
+def test_what_stays(
+    known: LibvirtHosts, pair: tuple[Vms, Vms], floe: Floe, ticks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     east, west = pair
     floe("run", "--host", EAST, "-d", "--name", "ticks", ticks)
     nowhere = f"{known.addresses[WEST].rpartition('.')[0]}.77"
     _, err = floe("move", "--host", EAST, "--address", nowhere, "ticks", WEST, code=126)
     assert err.startswith("floe: ticks stays on east: ") and f"at {nowhere}, ports 49152 to 49215" in err
+    goes_on(east)
+    ends = move.Tunnel(9, SimpleNamespace(last=lambda: "open failed"))  # nothing leads there
+    with monkeypatch.context() as patch:
+        patch.setattr(move, "through_here", lambda source, target: nullcontext(ends))
+        _, err = floe("move", "--host", EAST, "ticks", WEST, code=126)
+    assert err.startswith("floe: ticks stays on east: ") and "(open failed)\n" in err
+    assert "by ssh it goes to 127.0.0.1:9 of west: its sshd must allow that (AllowTcpForwarding)" in err
     goes_on(east)
     assert west.all() == [] and files(known, WEST) == []
 

@@ -10,7 +10,6 @@ import click
 from floe.cli.hostword import on_host
 from floe.errors import EXIT_OK, UsageError
 from floe.fleet import connection, move
-from floe.hosts import ssh
 from floe.spec import handover
 from floe.vm.plan import variable
 
@@ -19,7 +18,8 @@ from floe.vm.plan import variable
 @click.argument("name")
 @click.argument("target", metavar="TARGET")
 @on_host
-@click.option("--address", metavar="ADDR", help="Of TARGET, as HOST reaches it.  [default: as this machine does]")
+@click.option("--address", metavar="ADDR",
+              help="Of TARGET, straight by TCP, which nothing encrypts.  [default: by ssh, through here]")  # fmt: skip
 @click.option("--secret", "secrets", multiple=True, metavar="NAME=FILE", help="As at its start.")
 @click.option("--env-file", "env_files", multiple=True, metavar="FILE", help="As at its start.")
 @click.option("-e", "--env", "env", multiple=True, metavar="K[=V]", help="As at its start.")
@@ -27,9 +27,9 @@ from floe.vm.plan import variable
 def command(
     name: str, target: str, host: str | None, address: str | None, *, as_json: bool, **given: tuple[str, ...]
 ) -> int:
-    """Move the VM NAME of --host HOST to TARGET while it runs, and tell how long it stood still. Its memory goes from
-    host to host by TCP, which nothing encrypts: over a network that is trusted. The
-    secrets and variables that it was handed at its start are given again: HOST does not keep them."""
+    """Move the VM NAME of --host HOST to TARGET while it runs, and tell how long it stood still. Its memory goes
+    through this machine by ssh, or straight to --address. The secrets and variables that it was handed at its start are
+    given again: HOST does not keep them."""
     if not host:
         raise UsageError("a VM of this machine does not move while it runs", hint="floe move --host HOST NAME TARGET")
     if host == target:
@@ -40,10 +40,11 @@ def command(
         dict(map(variable, given["env"])),
     )
     with connection.open(host) as source, connection.open(target) as there:
-        where = address or (ssh.address(there.place.ssh) if there.place.ssh else "")
-        if not where:
-            raise UsageError(f"{target} is this machine: which of its addresses?", hint="--address ADDR")
-        moved = move.move(name, source, there, where, blobs)
+        for end in (source, there):
+            if not (address or end.place.ssh):
+                hint = f"--address ADDR: of {target}, straight by TCP, which nothing encrypts"
+                raise UsageError(f"{end.name} is this machine, to which no ssh goes", hint=hint)
+        moved = move.move(name, source, there, address or "", blobs)
     if as_json:
         click.echo(json.dumps({**moved.vm.as_dict(), "pause": round(moved.pause_s, 4)}))
     else:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """A running VM goes from a host to another: its memory goes from QEMU to QEMU while it runs, and its output with it.
 
-libvirt's client leads it (virDomainMigrate3): the hosts need no key for each other, but the source must reach a port of
-the target's. The VM waits there until what it said last is in its new log, so that nothing is lost or out of order.
+libvirt's client leads it (virDomainMigrate3): the hosts need no key for each other. The memory goes by ssh through this
+machine, or by TCP to a port of the target's where an address is given. The VM waits there until what it said last is in
+its new log, so that nothing is lost or out of order.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from operator import methodcaller
@@ -25,6 +26,7 @@ from floe.fleet.connection import Host
 from floe.fleet.console import Log
 from floe.fleet.domain import CONSOLE, EXIT, SERIAL, handed
 from floe.fleet.store import BRING_S, IMAGE
+from floe.fleet.tunnel import LOOPBACK, Tunnel, through_here
 from floe.fleet.vms import There, Vms, environment
 from floe.spec.handover import Blob
 
@@ -44,8 +46,9 @@ class Moved:
 
 
 def move(name: str, source: Host, target: Host, address: str, blobs: Sequence[Blob] = ()) -> Moved:
-    """Move a running VM; address: the target's, as the source reaches it; blobs: what it was handed at its start.
-    Raises NotFound, FloeError where it cannot go while it runs, HostError; the VM runs on where it was then."""
+    """Move a running VM; address: the target's, as the source reaches it by TCP, "" for the way through here; blobs:
+    what it was handed at its start. Raises NotFound, FloeError where it cannot go while it runs, HostError; the VM runs
+    on where it was then."""
     here, there = Vms(source), Vms(target)
     vm, handing = here.on(name, lambda connection, domain, found: _checked(domain, found, target, blobs))
     _check_alike(vm, source, target)
@@ -84,11 +87,12 @@ def _carried(vm: There, here: Vms, there: Vms, address: str, handing: Mapping[st
 
     # A call beside the one that moves it waits for that, now and then, which ends 0.2 s after the VM has arrived.
     with (
+        nullcontext() if address else through_here(source.place, target.place) as tunnel,
         connection.connect(source.place) as reading,
         _watched(vm.uuid, source, target) as steps,
         _lent(there, handing),
     ):
-        sent = connection.started(lambda: _sent(vm, source, target, address))
+        sent = connection.started(lambda: _sent(vm, source, target, tunnel or address))
         sent.add_done_callback(lambda _: steps.arrived.set())
         interrupted = _interrupted(vm.uuid, steps, reading)
         try:
@@ -184,11 +188,17 @@ def _copied(source: Host, there: Vms, name: str, log: Log) -> int:
     return len(said)
 
 
-def _sent(vm: There, source: Host, target: Host, address: str) -> None:
+def _sent(vm: There, source: Host, target: Host, way: Tunnel | str) -> None:
     libvirt = binding()
     flags = libvirt.VIR_MIGRATE_LIVE | libvirt.VIR_MIGRATE_PERSIST_DEST | libvirt.VIR_MIGRATE_UNDEFINE_SOURCE
     flags |= libvirt.VIR_MIGRATE_PAUSED | libvirt.VIR_MIGRATE_ABORT_ON_ERROR
-    told = {libvirt.VIR_MIGRATE_PARAM_URI: f"tcp:{f'[{address}]' if ':' in address else address}"}
+    if isinstance(way, Tunnel):
+        told = {
+            libvirt.VIR_MIGRATE_PARAM_URI: f"tcp:{LOOPBACK}:{way.port}",
+            libvirt.VIR_MIGRATE_PARAM_LISTEN_ADDRESS: LOOPBACK,
+        }
+    else:
+        told = {libvirt.VIR_MIGRATE_PARAM_URI: f"tcp:{f'[{way}]' if ':' in way else way}"}
 
     def go(connection: Any, other: Any) -> None:
         connection.lookupByUUIDString(vm.uuid).migrate3(other, told, flags)
@@ -196,8 +206,14 @@ def _sent(vm: There, source: Host, target: Host, address: str) -> None:
     try:
         source.ask_both(target, go, deadline_s=MOVE_S)
     except HostError as e:
-        hint = f"{target.name} must be reached from {source.name} at {address}, ports {PORTS}; --address names another"
-        raise HostError(f"{vm.name} stays on {source.name}: {e.message}", hint=hint, code=e.code) from None
+        problem = f"{vm.name} stays on {source.name}: {e.message}"
+        if isinstance(way, Tunnel):
+            hint = f"by ssh it goes to {LOOPBACK}:{way.port} of {target.name}: its sshd must allow that "
+            hint += "(AllowTcpForwarding), and the port be free: again"
+            problem += f" ({said})" if (said := way.problem()) else ""
+        else:
+            hint = f"{target.name} must be reached from {source.name} at {way}, ports {PORTS}; --address names another"
+        raise HostError(problem, hint=hint, code=e.code) from None
 
 
 def _forgotten(connection: Any, vms: Vms, uuid: str) -> None:
