@@ -81,6 +81,35 @@ def test_what_is_written_is_there_the_next_time(floe: Hosted, notes: Path, accel
     assert (tmp_path / "notes.txt").read_text() == "buy milk\ncall home\n"
 
 
+HEADER = """
+import os, vfs
+from floe import BlockDevice
+
+disk = BlockDevice(0)
+block = bytearray(512)
+header = b"QFI\\xfb\\0\\0\\0\\x02" + (48).to_bytes(8, "big") + (9).to_bytes(4, "big")
+header += (16).to_bytes(4, "big") + (1 << 20).to_bytes(8, "big") + bytes(16) + b"/run/fifo"
+block[: len(header)] = header
+disk.writeblocks(0, block)
+disk.ioctl(3, 0)
+print("written")
+"""
+
+
+@pytest.mark.any_accel
+def test_a_header_that_a_vm_writes_is_only_its_data(floe: Hosted, build: Build, tmp_path: Path) -> None:
+    """Of qcow2, whose backing file is a FIFO: a libvirtd that believed it would open that, and hang."""
+    script, back = tmp_path / "header.py", tmp_path / "back"
+    script.write_text(HEADER)
+    floe.hosts.run(EAST, "bash", "-c", "[ -p /run/fifo ] || mkfifo /run/fifo")
+    floe("run", "-d", "--host", EAST, "--name", "one", "--disk", "d:size=1M:optional", build(script, dev=True))
+    said_by(floe, EAST, "one", "written")
+    floe("rm", "--force", "--host", EAST, "one")
+    assert [disk["size"] for disk in listed(floe, EAST)] == [1 << 20]
+    floe("host", "disk", "pull", EAST, "d", back)
+    assert back.read_bytes()[:4] == b"QFI\xfb" and b"/run/fifo" in back.read_bytes()[:512]
+
+
 ALL = """
 import os, vfs
 

@@ -30,7 +30,8 @@ DISKS = (Disk(Path("d.img")), Disk(Path("e"), readonly=True, optional=True))
 def hosted(**values: object) -> str:
     own = VmSpec(Path("x.elf"), name="x", uuid=UUID, asked=(("A", "b"),), args=("a & b",))
     spec = replace(own, **values)  # type: ignore[arg-type]  # each test gives a field its own type
-    return domain.hosted(spec, FILES, MARK, "name of ours")
+    files = replace(FILES, disks=tuple(1 << 20 for _ in spec.disks))
+    return domain.hosted(spec, files, MARK, "name of ours")
 
 
 def qemus(text: str) -> list[str]:
@@ -65,6 +66,8 @@ def test_ports_are_the_first_user_card_s() -> None:
 def test_a_disk_is_raw_whatever_is_on_it_and_is_found_again() -> None:
     root = ElementTree.fromstring(hosted(disks=DISKS))
     assert [driver.get("type") for driver in root.findall("devices/disk/driver")] == ["raw", "raw"]
+    slices = [(part.get("offset"), part.get("size")) for part in root.iter("slice")]
+    assert slices == 2 * [(str(64 << 10), str(1 << 20))]
     assert domain.disks_of(root) == [("/pool of ours/disk-d.img", False), ("/pool of ours/disk-e", True)]
     assert domain.names_of_disks(root) == [("d.img", False), ("e", True)]
     assert "floe.optional=1" in root.findtext("os/cmdline", "").split()

@@ -3,6 +3,9 @@
 
 A VM has them by libvirt's own element, so that libvirt gives QEMU the right to them; QEMU locks each, so that nobody
 beside it has one that it writes. While a disk is brought there an empty file beside it says that it is not whole.
+
+What a VM has begins behind 64 KiB of zeros, domain.HEAD: libvirt looks at the begin of each file of a pool, now and
+then, and opens what a header there names as its backing file, raw or not. With a FIFO for one libvirtd hangs.
 """
 
 from __future__ import annotations
@@ -67,18 +70,27 @@ class Disks:
     def provide(self, connection: Any, disks: Sequence[Disk], own: str) -> list[str]:
         """Create what is missing and was asked for, check each, and return names of the new ones. own: the UUID of the
         VM that is to have them. Raises NotFound, FloeError, libvirtError."""
-        made = []
+        made: list[str] = []
         for disk in disks:
             name = str(disk.path)
             if disk.size and domain.DISK + name not in self._files.names(connection):
                 try:
-                    self._files.create(connection, domain.DISK + name, disk.size)
+                    self._files.create(connection, domain.DISK + name, domain.HEAD + disk.size)
                     made.append(name)
                 except binding().libvirtError as e:
                     if e.get_error_code() not in store.EXISTS:
                         raise
             self._check(connection, disk, own)
         return made
+
+    def sizes(self, connection: Any, disks: Sequence[Disk]) -> tuple[int, ...]:
+        """How many bytes each has, or will have. Raises NotFound, libvirtError."""
+        names = self._files.names(connection)
+        for disk in disks:
+            if not disk.size and f"{domain.DISK}{disk.path}" not in names:
+                raise self._missing(str(disk.path))
+        found = (self._files.size(connection, f"{domain.DISK}{disk.path}") for disk in disks)
+        return tuple(size - domain.HEAD if size else disk.size for size, disk in zip(found, disks, strict=True))
 
     def _check(self, connection: Any, disk: Disk, own: str) -> None:
         name, there = str(disk.path), self._host.name
@@ -137,7 +149,7 @@ class Disks:
         writes it, or has written it meanwhile; HostError, OSError."""
         size, written = self._host.ask(lambda c: self._quiet(c, name))
         os.ftruncate(fd, size)
-        stream = self._host.ask(lambda c: self._files.sparse(c, domain.DISK + name))
+        stream = self._host.ask(lambda c: self._files.sparse(c, domain.DISK + name, domain.HEAD))
         at = came = 0
         try:
             while piece := self._host.ask(lambda c: _received(stream), deadline_s=store.ASK_S):
@@ -201,7 +213,9 @@ class Disks:
 
     def _disk(self, connection: Any, name: str, whole: bool, users: dict[str, list[User]]) -> HostDisk:
         size, used = self._files.sizes(connection, domain.DISK + name)
-        return HostDisk(name, size, used, whole, tuple(users.get(self._path(connection, name), ())))
+        return HostDisk(
+            name, max(0, size - domain.HEAD), used, whole, tuple(users.get(self._path(connection, name), ()))
+        )
 
     def _path(self, connection: Any, name: str) -> str:
         return f"{self._files.folder(connection)}/{domain.DISK}{name}"
@@ -234,7 +248,7 @@ class Disks:
                 raise
             raise self._half(name) from None
         try:
-            self._files.create(connection, domain.DISK + name, size)
+            self._files.create(connection, domain.DISK + name, domain.HEAD + size)
         except libvirt.libvirtError as e:
             self._files.forget(connection, [HALF + name])
             if e.get_error_code() not in store.EXISTS:
@@ -244,7 +258,7 @@ class Disks:
 
     def _send(self, connection: Any, name: str, at: int, piece: bytes) -> None:
         """And read it back: libvirt does not always say that a disk was full."""
-        file = domain.DISK + name
+        file, at = domain.DISK + name, domain.HEAD + at
         self._files.put(connection, file, at, piece)
         if self._files.read(connection, file, at, len(piece)) != piece:
             if self._files.room(connection) < len(piece):

@@ -33,6 +33,7 @@ NETWORK = "default"  # libvirt's own, with DHCP
 CARDS: tuple[str, ...] = ("user", "bridge")  # kinds that a host can have
 CONSOLE, SERIAL, EXIT, SOCKET = ".console", ".serial", ".exit", ".sock"  # of files, behind a VM's UUID
 DISK = "disk-"  # begins a disk's file, so that no UUID and no digest is one
+HEAD = 64 << 10  # bytes in front of what the VM has as its disk: fleet/disks.py
 QEMU = "http://libvirt.org/schemas/domain/qemu/1.0"
 CHANNEL, CLAIM = "floe.console", "floe.claim"
 _ALIAS = "ua-floe-console"  # libvirt takes names of others that begin so
@@ -43,7 +44,8 @@ _PREFIX = "opt/floe/"  # of names in fw_cfg: port/hal/fwcfg.c
 
 @dataclass(frozen=True)
 class Files:
-    """Paths on the host: the image, what the guest says, the folder with disks, and what it is handed, by name."""
+    """Paths on the host: the image, what the guest says, the folder with disks, and what it is handed, by name; and how
+    many bytes each disk has."""
 
     image: str
     console: str
@@ -52,12 +54,15 @@ class Files:
     socket: str  # the console's
     folder: str
     blobs: tuple[tuple[str, str], ...] = ()
+    disks: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, folder: str, own: str, image: str, blobs: tuple[tuple[str, str], ...] = ()) -> Files:
+    def of(
+        cls, folder: str, own: str, image: str, blobs: tuple[tuple[str, str], ...] = (), disks: tuple[int, ...] = ()
+    ) -> Files:
         """Those of a VM in a folder; own: its UUID."""
         console, serial, ended, sock = (f"{folder}/{own}{ending}" for ending in (CONSOLE, SERIAL, EXIT, SOCKET))
-        return cls(image, console, serial, ended, sock, folder, blobs)
+        return cls(image, console, serial, ended, sock, folder, blobs, disks)
 
 
 def exported(spec: VmSpec, *, networked: bool) -> str:
@@ -99,8 +104,10 @@ def hosted(spec: VmSpec, files: Files, mark: Mark, name: str) -> str:
     _add(_add(devices, "channel", type="unix"), "target", type="virtio", name=CLAIM)
     _on(_add(devices, "controller", type="virtio-serial"), address)
     _common(devices, address)
-    for index, disk in enumerate(spec.disks):
-        _disk(devices, disk, index, files.folder, address)
+    for index, (disk, size) in enumerate(zip(spec.disks, files.disks, strict=True)):
+        drive = _disk(devices, disk, f"{files.folder}/{DISK}{disk.path}", size)
+        _add(drive, "target", dev=f"vd{chr(ord('a') + index)}", bus="virtio")
+        _on(drive, address)
     for card in spec.cards:
         if card.kind == "bridge":
             bridged = _add(devices, "interface", type="bridge")
@@ -154,17 +161,16 @@ def _common(devices: ElementTree.Element, address: str) -> None:
     _on(source, address)
 
 
-def _disk(devices: ElementTree.Element, disk: Disk, index: int, folder: str, address: str) -> None:
+def _disk(devices: ElementTree.Element, disk: Disk, path: str, size: int) -> ElementTree.Element:
     """As qemu/words.py's blockdev() has one of this machine."""
     drive = _add(devices, "disk", type="file", device="disk")
-    # raw is said, not found out: a guest could write a header that names a file of the host's.
     words = {"cache": "writeback", "discard": "unmap", "error_policy": "report", "rerror_policy": "report"}
     _add(drive, "driver", name="qemu", type="raw", io="threads", **words)
-    _add(drive, "source", file=f"{folder}/{DISK}{disk.path}")
-    _add(drive, "target", dev=f"vd{chr(ord('a') + index)}", bus="virtio")
+    source = _add(drive, "source", file=path)
+    _add(_add(source, "slices"), "slice", type="storage", offset=str(HEAD), size=str(size))
     if disk.readonly:
         _add(drive, "readonly")
-    _on(drive, address)
+    return drive
 
 
 def disks_of(root: ElementTree.Element) -> list[tuple[str, bool]]:

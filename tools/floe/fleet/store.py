@@ -96,10 +96,10 @@ class Store:
             raise
         return _download(connection, volume, offset, limit)
 
-    def sparse(self, connection: Any, name: str) -> Any:
-        """A file as a stream, with its holes."""
+    def sparse(self, connection: Any, name: str, offset: int) -> Any:
+        """A file from there on as a stream, with its holes."""
         volume, stream = self._pool(connection).storageVolLookupByName(name), connection.newStream()
-        volume.download(stream, 0, 0, binding().VIR_STORAGE_VOL_DOWNLOAD_SPARSE_STREAM)
+        volume.download(stream, offset, 0, binding().VIR_STORAGE_VOL_DOWNLOAD_SPARSE_STREAM)
         return stream
 
     def room(self, connection: Any) -> int:

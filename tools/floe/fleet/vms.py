@@ -239,9 +239,12 @@ class Vms:
         self.on(name, forget)
 
     def xml(self, spec: VmSpec, told: Mark, name: str) -> str:
-        """What start() would have libvirt define, of an image that is brought there first. Raises UsageError."""
+        """What start() would have libvirt define, of an image that is brought there first. Raises UsageError; NotFound
+        for a disk that is not there."""
         folder = f"/{store.POOL}"
-        return domain.hosted(spec, domain.Files.of(folder, spec.uuid, f"{folder}/{spec.elf.name}"), told, name)
+        sizes = self.host.ask(lambda c: self.disks.sizes(c, spec.disks)) if spec.disks else ()
+        files = domain.Files.of(folder, spec.uuid, f"{folder}/{spec.elf.name}", disks=sizes)
+        return domain.hosted(spec, files, told, name)
 
     def collect(self) -> int:
         """Remove files that no domain needs any more; how many bytes that was. Raises HostError."""
@@ -387,7 +390,8 @@ class Vms:
         for ending in (domain.SERIAL, domain.EXIT):
             self.store.write(connection, own + ending, b"")
         handed = [(blob.name, self.store.write(connection, file, blob.content)) for blob, file in named]
-        files = domain.Files.of(folder, own, path, tuple(handed))
+        sizes = self.disks.sizes(connection, order.spec.disks)
+        files = domain.Files.of(folder, own, path, tuple(handed), sizes)
         dom = connection.defineXML(domain.hosted(order.spec, files, order.mark, order.name or ""))
         dom.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED if order.paused else 0)
         self.store.forget(connection, (file for _, file in named))  # QEMU has read them
