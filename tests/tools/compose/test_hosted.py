@@ -4,11 +4,9 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import select
-import signal
-import subprocess
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +18,7 @@ import pytest
 from floe.compose import hosted, stackfile
 from floe.compose.hosted import Fleet
 from floe.compose.placement import NoPlace, Room, Wanted, place
+from floe.compose.rolling import UpdateHalted
 from floe.errors import ConfigError, FloeError, HostError
 from floe.fleet.mark import Mark
 from floe.fleet.survey import Facts
@@ -28,35 +27,12 @@ from floe.image import elf
 from floe.spec.runoptions import RunOptions
 from floe.vm.plan import assemble, identity
 from tests.support import libvirthosts, tiny
-from tests.support.command import FLOE, floe
+from tests.support.command import floe
 from tests.support.fixtures import REPO
+from tests.support.hostedstacks import Shop
 from tests.support.libvirthosts import EAST, WEST, LibvirtHosts
 
-PATIENCE_S = 90.0
 DEAD_S = 10.0  # for a host that has gone to be told of; on a busy machine, 5 s on one that is not
-
-SERVE = """
-import os, time
-print("serving", os.getenv("WHO"))
-while True:
-    time.sleep(1)
-"""
-FILE = """
-name = "shop"
-hosts = ["east", "west"]
-[host.west]
-labels = ["ssd"]
-[vm.db]
-app = "serve.py"
-place = {{ label = "ssd" }}
-ready = {{ line = "serving" }}
-[vm.web]
-app = "serve.py"
-replicas = {replicas}
-env = {{ WHO = "{who}" }}
-after = ["db"]
-ready = {{ line = "serving {who}" }}
-"""
 
 
 @pytest.fixture
@@ -66,39 +42,6 @@ def hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LibvirtHo
         for name, value in made.environment.items():
             monkeypatch.setenv(name, value)
         yield made
-
-
-class Shop:
-    """A stack in one folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        folder.mkdir()
-        (folder / "serve.py").write_text(SERVE)
-
-    def write(self, *, who: str = "v1", replicas: int = 3, more: str = "") -> None:
-        (self.folder / "compose.toml").write_text(FILE.format(who=who, replicas=replicas) + more)
-
-    def compose(self, verb: str, *words: str, code: int = 0) -> tuple[str, str]:
-        """As a user does it."""
-        done = floe("compose", verb, self.folder, *words)
-        assert done.returncode == code, done.stderr + done.stdout
-        return done.stdout, done.stderr
-
-    def up(self, *, act: bool = True) -> list[tuple[str, str, str, str]]:
-        """As `floe compose up`, or `plan`, and quicker: what was to be done."""
-        file = stackfile.load(self.folder, {})
-        with Fleet(list(file.hosts)) as fleet:
-            file = hosted.scaled(file, file.name, fleet)
-            steps = hosted.plan(file, file.name, (), fleet, lambda text: None)
-            if act:
-                hosted.Up(file, file.name, fleet, lambda text: None).run(steps)
-        return [(step.action, step.label, step.host, step.reason) for step in steps]
-
-    def vms(self) -> dict[str, There]:
-        """By label."""
-        with Fleet((EAST, WEST)) as fleet:
-            return {vm.name.removeprefix("shop."): vm for vm in fleet.of("shop")}
 
 
 def test_a_stack_on_two_hosts(hosts: LibvirtHosts, tmp_path: Path) -> None:
@@ -119,8 +62,8 @@ def test_a_stack_on_two_hosts(hosts: LibvirtHosts, tmp_path: Path) -> None:
 
     shop.write(who="v2", replicas=2)
     assert shop.up() == [
-        ("remove", "web.3", EAST, "fewer replicas"), ("keep", "db", WEST, ""),
-        ("replace", "web.1", EAST, "env changed"), ("replace", "web.2", WEST, "env changed"),
+        ("keep", "db", WEST, ""), ("replace", "web.3", EAST, "for the time of the update"),
+        ("update", "web.1", EAST, "env changed"), ("update", "web.2", WEST, "env changed"),
     ]  # fmt: skip
     second = shop.vms()
     assert {label: vm.mark.created == first[label].mark.created for label, vm in second.items()} == {
@@ -149,76 +92,6 @@ def another_files(shop: Shop) -> None:
     shop.write(more='[vm.large]\napp = "serve.py"\nmemory = "900G"\n')
     with pytest.raises(NoPlace, match=r"shop\.large \(921600M\) has no place on any host"):
         shop.up(act=False)
-
-
-class Said:
-    """A `floe compose` that goes on, and what it says."""
-
-    def __init__(self, *words: str | Path) -> None:
-        self.process = subprocess.Popen(
-            [*FLOE, "compose", *map(str, words)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        self.said = b""
-
-    def until(self, *parts: str) -> None:
-        """Until it has said all of these."""
-        assert self.process.stdout is not None
-        end = time.monotonic() + PATIENCE_S
-        while not all(part.encode() in self.said for part in parts):
-            left = max(0.0, end - time.monotonic())
-            assert select.select([self.process.stdout], [], [], left)[0], self.said.decode()
-            more = os.read(self.process.stdout.fileno(), 1 << 16)
-            assert more, self.said.decode()
-            self.said += more
-
-    def end(self) -> tuple[int, str]:
-        """Its exit code and all that it said."""
-        rest = self.process.communicate(timeout=PATIENCE_S)[0]
-        return self.process.returncode, (self.said + rest).decode()
-
-
-def test_a_stack_on_two_hosts_attended(hosts: LibvirtHosts, tmp_path: Path) -> None:
-    """Logs, a VM's end and a host's are told; Ctrl-C ends all and leaves nothing, and so does the end of all VMs."""
-    shop = Shop(tmp_path / "a shop")
-    # They end by themselves: with the first code that is not 0; what was said without an end of line is shown, too.
-    (shop.folder / "job.py").write_text("import sys\nsys.stdout.write('done')\nraise SystemExit(3)\n")
-    (shop.folder / "job.toml").write_text('name = "shop"\nhosts = ["east", "west"]\n[vm.job]\napp = "job.py"\n')
-    code, said = Said("up", shop.folder / "job.toml").end()
-    assert code == 3, said
-    assert "job | done\n" in said
-    assert len(re.findall(r"floe: job on (?:east|west) ended \(3, exit\)", said)) == 1
-    assert shop.vms() == {}
-
-    # A VM that does not become ready ends what was started, and the error tells why.
-    text = FILE.format(who="v1", replicas=1).replace('"serving v1"', '"never", within = 1')
-    (shop.folder / "compose.toml").write_text(text)
-    code, said = Said("up", shop.folder).end()
-    assert code == 124, said
-    assert "web.1 is not ready after 1 s" in said
-    assert shop.vms() == {}
-
-    shop.write(replicas=2)
-    up = Said("up", shop.folder)
-    up.until("db    | serving None", "web.1 | serving v1", "web.2 | serving v1", "floe: web.2 is started on west")
-    logs = Said("logs", "-f", "--json", shop.folder, "web.2")
-    logs.until('{"vm": "web.2", "time": null, "line": "serving v1"}')
-    with Fleet((EAST,)) as fleet:
-        fleet.hosts[EAST].stop("shop.web.1", 0)
-    up.until("floe: web.1 on east ended (130, interrupt)")
-    hosts.kill(EAST)
-    up.until("floe: east is not reached")
-    logs.until("floe: east is not reached")
-    assert logs.process.poll() is None  # the other one goes on
-    up.process.send_signal(signal.SIGINT)
-    code, said = up.end()
-    assert code == 130
-    assert "floe: ending the stack; again to end it at once" in said
-    assert said.index("web.2 on west ended (1, exit)") < said.index("db on west ended (1, exit)")
-    assert logs.end()[0] == 126
-    assert shop.vms() == {}
 
 
 def test_more_replicas_and_code_in_one(hosts: LibvirtHosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,6 +134,105 @@ def test_more_replicas_and_code_in_one(hosts: LibvirtHosts, tmp_path: Path, monk
     shop.compose("down", "--timeout", "0")
     done = floe("scale", "shop.web", "3")
     assert (done.returncode, "no stack shop is up" in done.stderr) == (127, True)
+
+
+WEB = """
+import os, socket
+if os.getenv("WHO") == "no":
+    raise SystemExit(3)
+s = socket.socket()
+s.bind(("0.0.0.0", 80))
+s.listen(4)
+while True:
+    client, _ = s.accept()
+    client.send(os.getenv("WHO").encode())
+    client.close()
+"""
+ROLLING = """
+name = "shop"
+hosts = ["east", "west"]
+[vm.web]
+app = "web.py"
+replicas = 1
+update = "rolling"
+drain = 1
+ports = ["0.0.0.0:8080:80"]
+env = {{ WHO = "{who}" }}
+ready = {{ port = 80 }}
+"""
+
+
+class Clients:
+    """Ask both hosts, one after the other, until told to end."""
+
+    def __init__(self, hosts: LibvirtHosts) -> None:
+        self._addresses = [hosts.addresses[name] for name in (EAST, WEST)]
+        self._ending = threading.Event()
+        self.rounds: list[set[bytes]] = []  # what has answered in each
+
+    def run(self) -> None:
+        while not self._ending.wait(0.02):
+            self.rounds.append({answer for address in self._addresses if (answer := asked(address))})
+
+    def __enter__(self) -> Clients:
+        self._thread = threading.Thread(target=self.run)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._ending.set()
+        self._thread.join()
+
+
+def asked(address: str) -> bytes:
+    try:
+        with socket.create_connection((address, 8080), 20) as client:
+            return client.recv(100)
+    except OSError:
+        return b""
+
+
+def test_one_new_and_one_old_after_the_other(hosts: LibvirtHosts, tmp_path: Path) -> None:
+    """One more is there until all are updated; one that does not become ready leaves the old ones as they are."""
+    shop = Shop(tmp_path / "a shop")
+    (shop.folder / "web.py").write_text(WEB)
+    file = shop.folder / "compose.toml"
+    file.write_text(ROLLING.format(who="v1"))
+    shop.up()
+    (first,) = shop.vms().values()
+    assert first.mark.ready
+    other = WEST if first.host == EAST else EAST
+    with Clients(hosts) as clients:
+        file.write_text(ROLLING.format(who="v2"))
+        said: list[str] = []
+        assert shop.up(said) == [
+            ("start", "web.2", other, "for the time of the update"), ("update", "web.1", first.host, "env changed")
+        ]  # fmt: skip
+        assert said == [
+            f"web.2 is started on {other}: for the time of the update",
+            f"web.1 is updated on {first.host}: env changed",
+            f"web.2 is removed from {other}: the update is done",
+        ]
+    assert len(clients.rounds) > 3
+    assert [answers for answers in clients.rounds if not answers] == []  # never nobody
+    assert clients.rounds[0] == {b"v1"}
+    (second,) = shop.vms().values()
+    assert asked(hosts.addresses[second.host]) == b"v2"
+
+    file.write_text(ROLLING.format(who="no"))
+    with pytest.raises(
+        UpdateHalted, match=r"update of web is halted: web\.2 has ended before it was ready: 3"
+    ) as halted:
+        shop.up()
+    assert halted.value.evidence.endswith("as before the update: web.1")
+    assert shop.vms()["web.1"] == second
+    assert [row.split()[:4] for row in shop.compose("ps")[0].splitlines()[1:]] == [
+        ["web.1", second.host, "running", "yes"], ["web.2", other, "ended", "(3,"],
+    ]  # fmt: skip
+    file.write_text(ROLLING.format(who="v2"))
+    assert shop.up() == [("remove", "web.2", other, "fewer replicas"), ("keep", "web.1", second.host, "")]
+    assert shop.vms() == {"web.1": second}
+    shop.compose("down", "--timeout", "0")
 
 
 class Told(Fleet):
@@ -314,6 +286,39 @@ def test_a_host_that_comes_back(told: Callable[..., list[tuple[str, str, str, st
     assert told((EAST, "s.a.1", 3.0, False), both[1])[0] == ("replace", "a.1", EAST, "ended")
 
 
+def planned(folder: Path, words: str, *vms: tuple[str, str, float, bool]) -> list[tuple[str, str, str, str]]:
+    """The steps for VMs that were started without arguments."""
+    image = tiny.build(folder, tiny.HANG)
+    text = f'name = "s"\nhosts = ["east", "west"]\n[vm.a]\napp = "{image}"\nreplicas = 2\naccel = "tcg"\nargs = ["x"]\n'
+    (folder / "compose.toml").write_text(text + words)
+    steps = hosted.plan(stackfile.load(folder, {}), "s", (), Told(image, *vms), lambda text: None)
+    return [(step.action, step.label, step.host, step.reason) for step in steps]
+
+
+BOTH = (EAST, "s.a.1", 1.0, True), (WEST, "s.a.2", 1.0, True)
+UPDATES = [("update", "a.1", EAST, "env changed"), ("update", "a.2", WEST, "env changed")]
+SPARE = "for the time of the update"
+
+
+def test_an_update_of_replicas(tmp_path: Path) -> None:
+    assert planned(tmp_path, "", *BOTH) == [("start", "a.3", EAST, SPARE), *UPDATES]
+    # One that is left of another update is used, where it is.
+    assert planned(tmp_path, "", *BOTH, (WEST, "s.a.3", 2.0, True)) == [("replace", "a.3", WEST, SPARE), *UPDATES]
+    # Who has ended serves nobody.
+    assert planned(tmp_path, "", (EAST, "s.a.1", 1.0, False), BOTH[1]) == [
+        ("start", "a.3", WEST, SPARE), ("replace", "a.1", EAST, "env changed"), UPDATES[1],
+    ]  # fmt: skip
+    assert {step[0] for step in planned(tmp_path, 'update = "replace"', *BOTH)} == {"replace"}
+
+
+def test_an_update_for_which_no_host_has_room(tmp_path: Path) -> None:
+    """One after the other nevertheless; not where the file insists on one more meanwhile."""
+    found = planned(tmp_path, 'memory = "600M"', *BOTH)
+    assert [step[:2] for step in found] == [("update", "a.1"), ("update", "a.2")]
+    with pytest.raises(NoPlace, match=r"s\.a\.3 .* has no place on any host"):
+        planned(tmp_path, 'memory = "600M"\nupdate = "rolling"', *BOTH)
+
+
 def test_no_host_answers(told: Callable[..., list[tuple[str, str, str, str]]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Told, "hosts", property(lambda self: {}, lambda self, value: None), raising=False)
     with pytest.raises(HostError, match="east is not reached"):
@@ -341,7 +346,8 @@ def test_a_file_that_makes_no_sense(tmp_path: Path, words: str, problem: str) ->
         ('place = { name = "x" }', "place: label is wanted, and nothing else"),
         ('ports = ["0:80"]', "ports: any free port is for VMs of this machine"),
         ('disks = ["d.img"]', "disks: not on other hosts yet"),
-        ("ready = { port = 80 }", "ready.port: not on other hosts yet"),
+        ("ready = { port = 80 }", "ready.port: on another host a port is asked that is forwarded"),
+        ('ready = { port = 80 }\nports = ["8080:80/udp"]', "ready.port: on another host a port is asked that is"),
         ('restart = "always"', "restart: not on other hosts yet"),
         ("outside = false", "outside: not on other hosts yet"),
     ],

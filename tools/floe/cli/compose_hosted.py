@@ -141,11 +141,17 @@ def ps(file: StackFile, *, as_json: bool) -> int:
     with _fleet(file) as fleet:
         found = sorted(fleet.of(project(file)), key=lambda vm: (vm.mark.service, vm.mark.replica))
         if as_json:
-            listed = [{"vm": vm.mark.service, "label": _label(file, vm), **vm.as_dict()} for vm in found]
+            listed = [
+                {"vm": vm.mark.service, "label": _label(file, vm), "ready": _ready(file, vm), **vm.as_dict()}
+                for vm in found
+            ]
             click.echo(json.dumps(listed, indent=2))
         else:
             local.table(
-                [("VM", "HOST", "STATE", "ADDRESS", "PORTS", "MEMORY", "UPTIME"), *(_row(file, vm) for vm in found)]
+                [
+                    ("VM", "HOST", "STATE", "READY", "ADDRESS", "PORTS", "MEMORY", "UPTIME"),
+                    *(_row(file, vm) for vm in found),
+                ]
             )
         return _code(fleet)
 
@@ -154,8 +160,15 @@ def _row(file: StackFile, vm: There) -> tuple[str, ...]:
     forwards = [forward_of(told) for told in vm.mark.ports]
     ports = " ".join(f"{forward.place()}->{forward.guest_place()}" for forward in forwards)
     memory = f"{vm.mark.memory / (1 << 20):g}M"
-    addresses = " ".join(address for address in vm.mark.addresses.values() if address)
-    return (_label(file, vm), vm.host, _state(vm), addresses or "-", ports or "-", memory, local.duration(vm.uptime))
+    addresses = " ".join(address for address in vm.mark.addresses.values() if address) or "-"
+    ready = "yes" if _ready(file, vm) else "no"
+    return (_label(file, vm), vm.host, _state(vm), ready, addresses, ports or "-", memory, local.duration(vm.uptime))
+
+
+def _ready(file: StackFile, vm: There) -> bool:
+    """Whether it has become so and is so still: it runs, or has ended as it should."""
+    table = file.vms.get(vm.mark.service)
+    return vm.mark.ready and (vm.alive or (table is not None and vm.code is not None and vm.code == table.ready.exit))
 
 
 def _state(vm: There) -> str:

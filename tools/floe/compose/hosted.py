@@ -11,15 +11,15 @@ import hashlib
 import ipaddress
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from floe.build.config import ImageConfig
-from floe.compose import instances, networks, placement
-from floe.compose.placement import Room, Wanted
+from floe.compose import instances, networks, placement, rolling
+from floe.compose.placement import NoPlace, Room, Wanted
 from floe.compose.stack import WORKERS, Say
 from floe.compose.stackfile import StackFile, Vm
 from floe.compose.workers import Workers
@@ -30,11 +30,12 @@ from floe.fleet.console import Log
 from floe.fleet.domain import CONSOLE
 from floe.fleet.driver import Elsewhere
 from floe.fleet.mark import Mark
+from floe.fleet.probe import Probe
 from floe.fleet.vms import Order, There, Vms, environment_of
 from floe.image import elf
 from floe.spec import handover
 from floe.spec.handover import Blob
-from floe.spec.ports import parse_forwards
+from floe.spec.ports import forward_of, parse_forwards
 from floe.spec.runoptions import RunOptions
 from floe.spec.vmspec import VmSpec, parse_memory
 from floe.store.stackfolder import Scale, Stack
@@ -42,6 +43,7 @@ from floe.vm import plan as plans
 
 _LOOK_S = 0.1
 _TAIL = 10  # lines
+_GRACE_S = 5.0  # as vm.STOP_GRACE_S
 
 
 class Fleet:
@@ -148,9 +150,9 @@ class Instance:
 
 @dataclass(frozen=True)
 class Step:
-    """What `up` does about one VM on one host, and why."""
+    """What `up` does about one VM on one host, and why. "update": as "replace", one after the other."""
 
-    action: Literal["start", "replace", "keep", "remove"]
+    action: Literal["start", "replace", "update", "keep", "remove"]
     name: str
     label: str
     host: str
@@ -158,6 +160,7 @@ class Step:
     instance: Instance | None = None  # None: it is removed
     moves: bool = False  # it has another place: started there, and removed here when all others are ready
     service: str = ""
+    spare: bool = False  # one more, for the time of an update
 
     @property
     def addresses(self) -> dict[str, str]:
@@ -188,6 +191,14 @@ def plan(file: StackFile, project: str, profiles: Sequence[str], fleet: Fleet, s
             steps.append(Step("start", name, instance.label, host, reason, instance, moves, service))
         else:
             steps.append(_step(instance, found, fleet.hosts[host].host))
+    rooms = _rooms(file, project, fleet)
+    for service in {step.service: None for step in steps if step.action == "update"}:
+        settled = _settled(file, project, chosen, fleet, service)
+        spare = next(_instances(file, settled, {service: chosen[service]}, lambda text: None, spare=True))
+        if (own := _room_for(spare, wanted.values(), rooms, {**now, **places})) is not None:
+            first_of = next(number for number, step in enumerate(steps) if step.service == service)
+            steps.insert(first_of, _spare_step(spare, there.get((own, spare.name)), fleet.hosts[own].host))
+            wanted[spare.name], places[spare.name] = spare, own
     first, last = [], []
     for (host, name), vm in there.items():
         short = label(project, vm)
@@ -198,6 +209,25 @@ def plan(file: StackFile, project: str, profiles: Sequence[str], fleet: Fleet, s
             reason = "fewer replicas" if vm.mark.service in chosen else "not in the file"
             first.append(Step("remove", name, short, host, reason, service=vm.mark.service))
     return first + steps + last
+
+
+def _room_for(spare: Instance, others: Iterable[Instance], rooms: list[Room], now: dict[str, str]) -> str | None:
+    """The host of one VM more beside the others. None: there is no room. Raises NoPlace, where the file insists."""
+    try:
+        return placement.place([found.wanted() for found in (*others, spare)], rooms, now)[spare.name]
+    except NoPlace:
+        if spare.vm.update == "rolling":
+            raise
+        return None
+
+
+def _spare_step(spare: Instance, found: There | None, host: Host) -> Step:
+    """One that an `up` before has left is taken, if it is as it would be now."""
+    action: Literal["start", "replace", "keep"] = "start"
+    if found is not None:
+        action = "keep" if _step(spare, found, host).action == "keep" else "replace"
+    service, why = spare.key.removeprefix("vm."), "for the time of the update"
+    return Step(action, spare.name, spare.label, host.name, why, spare, service=service, spare=True)
 
 
 def _check_ours(file: StackFile, project: str, fleet: Fleet) -> None:
@@ -212,8 +242,9 @@ def _check_ours(file: StackFile, project: str, fleet: Fleet) -> None:
         )
 
 
-def _settled(file: StackFile, project: str, chosen: dict[str, Vm], fleet: Fleet) -> Stack:
-    """The addresses: of the VMs that are chosen, and of those that are there, which keep theirs. Raises FloeError."""
+def _settled(file: StackFile, project: str, chosen: dict[str, Vm], fleet: Fleet, more: str = "") -> Stack:
+    """The addresses: of the VMs that are chosen, and of those that are there, which keep theirs. more: the table of
+    which there is one more for a while. Raises FloeError."""
     there = fleet.of(project)
     before: dict[str, dict[str, str]] = {}
     for vm in there:
@@ -221,16 +252,27 @@ def _settled(file: StackFile, project: str, chosen: dict[str, Vm], fleet: Fleet)
             with contextlib.suppress(ValueError):  # not known, or nobody's that floe has started
                 before.setdefault(network, {})[vm.name] = str(ipaddress.IPv4Address(address))
     members = {vm.name: vm.mark.service for vm in there if vm.mark.service in file.vms}
-    found = networks.addresses(file, before, members | instances.names(project, chosen))
-    return Stack(name=project, file=str(file.file), addresses=found)
+    members |= instances.names(project, chosen)
+    if more:
+        members[f"{project}.{_spare_label(more, chosen[more])}"] = more
+    return Stack(name=project, file=str(file.file), addresses=networks.addresses(file, before, members))
 
 
-def _instances(file: StackFile, stack: Stack, vms: dict[str, Vm], say: Say) -> Iterator[Instance]:
+def _spare_label(name: str, vm: Vm) -> str:
+    return f"{name}.{len(instances.labels(name, vm)) + 1}"
+
+
+def _instances(
+    file: StackFile, stack: Stack, vms: dict[str, Vm], say: Say, *, spare: bool = False
+) -> Iterator[Instance]:
+    """All VMs of these tables; spare: of each the one more alone."""
     for name, vm in vms.items():
         key, app = f"vm.{name}", file.file.parent / vm.app
         with instances.told(file.file, f"{key}.app"):
             image, config = instances.image_of(app, vm, say)
-        for number, short in enumerate(instances.labels(name, vm), 1):
+        known = instances.labels(name, vm)
+        numbered = [(len(known) + 1, _spare_label(name, vm))] if spare else list(enumerate(known, 1))
+        for number, short in numbered:
             full = f"{stack.name}.{short}"
             with instances.told(file.file, key):
                 cards = instances.cards(file, stack, full, vm, image)
@@ -251,7 +293,7 @@ def _rooms(file: StackFile, project: str, fleet: Fleet) -> list[Room]:
 
 
 def _step(instance: Instance, found: There, host: Host) -> Step:
-    def step(action: Literal["replace", "keep"], reason: str = "") -> Step:
+    def step(action: Literal["replace", "update", "keep"], reason: str = "") -> Step:
         service = instance.key.removeprefix("vm.")
         return Step(action, instance.name, instance.label, host.name, reason, instance, service=service)
 
@@ -266,7 +308,8 @@ def _step(instance: Instance, found: There, host: Host) -> Step:
         "ports": told.ports != [forward.told() for forward in spec.forwards],
     }
     if changed := [key for key, differs in differ.items() if differs]:
-        return step("replace", f"{', '.join(changed)} changed")
+        how: Literal["replace", "update"] = "update" if instance.vm.rolls and found.alive else "replace"
+        return step(how, f"{', '.join(changed)} changed")
     if found.alive:
         return step("keep")
     if instance.vm.ready.exit is not None and found.code == instance.vm.ready.exit:
@@ -309,11 +352,10 @@ class Up:
                 try:
                     for name in self._file.order():
                         own = [step for step in steps if step.instance and step.service == name]
-                        rolls = self._file.vms[name].rolls
-                        one_by_one = [step for step in own if step.action == "replace" and rolls]
-                        for group in ([step for step in own if step not in one_by_one], *([s] for s in one_by_one)):
-                            for future in [pool.submit(self._have, step) for step in group]:
-                                future.result()
+                        at_once = [step for step in own if step.action != "update" and not step.spare]
+                        for future in [pool.submit(self._have, step) for step in at_once]:
+                            future.result()
+                        self._update([step for step in own if step not in at_once], name, pool)
                 except BaseException:
                     self.called_off.set()
                     raise
@@ -330,9 +372,32 @@ class Up:
             with contextlib.suppress(NotFound):
                 self._fleet.hosts[vm.host].tell(vm.name, scales=self._scales, scaled=self._scaled)
 
+    def _update(self, steps: list[Step], name: str, pool: Workers) -> None:
+        """One after the other, while others and the spare one serve. Raises UpdateHalted at the first that does not
+        become ready: those that are left of the old ones go on, and the spare one."""
+        spare = next((step for step in steps if step.spare), None)
+        with rolling.halting(f"vm.{name}", [step for step in steps if not step.spare]) as left:
+            if spare is not None:
+                pool.submit(self._have, spare).result()
+            while left:
+                step = left[0]
+                if self.called_off.is_set():
+                    raise Interrupted(f"{step.label} was not updated")
+                pool.submit(self._end, step).result()
+                del left[0]
+                pool.submit(self._have, step).result()
+        if spare is not None:
+            pool.submit(self._end, spare).result()
+            self._say(f"{spare.label} is removed from {spare.host}: the update is done")
+
+    def _end(self, step: Step) -> None:
+        """Who may be asked by others has as long as its `drain` says, once it knows that it ends."""
+        vm = self._file.vms.get(step.service)
+        remove(self._fleet.hosts[step.host], step.name, max(_GRACE_S, vm.drain) if vm and vm.drains else _GRACE_S)
+
     def _remove_all(self, steps: Sequence[Step]) -> None:
         for step in steps:
-            remove(self._fleet.hosts[step.host], step.name, 5.0)
+            self._end(step)
             self._say(f"{step.label} is removed from {step.host}: {step.reason}")
 
     def _have(self, step: Step) -> None:
@@ -342,13 +407,17 @@ class Up:
         assert step.instance is not None
         vms = self._fleet.hosts[step.host]
         if step.action == "replace":
-            remove(vms, step.name, 5.0)
+            self._end(step)
         if step.action != "keep":
             with instances.told(self._file.file, step.instance.key):
                 self._start(vms, step.instance)
             why = f": {step.reason}" if step.reason else ""
-            self._say(f"{step.label} is started on {step.host}{why}")
+            how = "updated" if step.action == "update" else "started"
+            self._say(f"{step.label} is {how} on {step.host}{why}")
+        if step.action == "keep" and vms.find(step.name).mark.ready:
+            return
         self._wait_ready(vms, step)
+        vms.tell(step.name, ready=True)
 
     def _start(self, vms: Vms, instance: Instance) -> None:
         spec = instance.spec(vms.host)
@@ -371,15 +440,25 @@ class Up:
     def _wait_ready(self, vms: Vms, step: Step) -> None:
         assert step.instance is not None
         ready = step.instance.vm.ready
-        if not ready.line and ready.exit is None:
+        if not ready.line and not ready.port and ready.exit is None:
             return
         found = vms.find(step.name)
-        log, said = Log(vms.store, found.uuid + CONSOLE), b""
+        forwards = [forward_of(told) for told in found.mark.ports]
+        asked = [f for f in forwards if f.guest_port == ready.port and f.protocol == "tcp"]
+        with contextlib.ExitStack() as stack:
+            probe = stack.enter_context(contextlib.closing(Probe(vms, step.name, asked[0]))) if asked else None
+            self._look_until(vms, step, Log(vms.store, found.uuid + CONSOLE), probe)
+
+    def _look_until(self, vms: Vms, step: Step, log: Log, probe: Probe | None) -> None:
+        assert step.instance is not None
+        ready, said = step.instance.vm.ready, b""
         end = time.monotonic() + ready.within
         while True:
             found, new = vms.on(step.name, lambda c, dom, vm: (vm, log.news(c)))
             said += new
             if ready.line and ready.line.encode() in said:
+                return
+            if probe is not None and found.alive and probe.answers():
                 return
             tail = "\n".join(said.decode(errors="replace").splitlines()[-_TAIL:])
             hint = f"floe logs --host {step.host} {step.name}"

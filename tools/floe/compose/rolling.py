@@ -9,7 +9,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from floe.compose import stack as stacks
 from floe.compose.steps import Step
@@ -52,8 +52,18 @@ class Hands(Protocol):
         """A line for the user."""
 
 
+class Labelled(Protocol):
+    """What halting() asks of a step."""
+
+    @property
+    def label(self) -> str: ...
+
+
+S = TypeVar("S", bound=Labelled)
+
+
 @contextlib.contextmanager
-def halting(key: str, updates: Sequence[Step]) -> Iterator[list[Step]]:
+def halting(key: str, updates: Sequence[S]) -> Iterator[list[S]]:
     """Gives a list of the steps, from which those are to be taken that are done. Raises UpdateHalted for an error."""
     left = list(updates)
     try:

@@ -274,12 +274,16 @@ class _Reader:
         """What a VM of another host cannot have yet."""
         asked = {
             "outside": vm.outside is not None, "disks": bool(vm.disks),
-            "restart": vm.restart != "no", "children": vm.children is not None, "ready.port": vm.ready.port != 0,
-            "update": vm.update == "rolling",
+            "restart": vm.restart != "no", "children": vm.children is not None,
         }  # fmt: skip
         if word := next((word for word, given in asked.items() if given), ""):
             raise self._fail(f"{key}.{word}", "not on other hosts yet", f"without {word}, or without hosts")
-        if any(not forward.host_port for text in vm.ports for forward in parse_forwards(text)):
+        forwards = [forward for text in vm.ports for forward in parse_forwards(text)]
+        own = [forward.guest_port for forward in forwards if forward.protocol == "tcp"]
+        if vm.ready.port and vm.ready.port not in own:
+            hint = f'ports = ["8080:{vm.ready.port}"]'
+            raise self._fail(f"{key}.ready.port", "on another host a port is asked that is forwarded", hint)
+        if not all(forward.host_port for forward in forwards):
             raise self._fail(f"{key}.ports", "any free port is for VMs of this machine", "0.0.0.0:8080:80")
 
     def _replaced(self, value: Any, key: str) -> Any:
@@ -381,7 +385,11 @@ class _Reader:
             self._check_address(f"{key}.networks", address, vm, stack.networks[network])
         if len(joined) >= MAX_CARDS:
             raise self._fail(f"{key}.networks", f"{len(joined)} networks; a guest has at most {MAX_CARDS} cards")
-        if vm.ready.port and not any(stack.networks[name].subnet and own != DHCP for name, own in joined.items()):
+        if (
+            vm.ready.port
+            and not stack.hosts
+            and not any(stack.networks[name].subnet and own != DHCP for name, own in joined.items())
+        ):
             raise self._fail(f"{key}.ready.port", "the VM is in no network in which its address is known")
         if vm.ports and vm.outside is False:
             raise self._fail(f"{key}.outside", "ports are forwarded to a VM with a way outside only")
@@ -444,7 +452,8 @@ class _Reader:
         if vm.replicas is None or vm.ready.exit is not None:
             why, hint = ("without replicas", "replicas = 1") if vm.replicas is None else ("with ready.exit", "replace")
             raise self._fail(f"{key}.update", f"a VM {why} has no other beside it", hint)
-        self._check_shared(key, vm, "the old one and the new one")
+        if not self._hosted:
+            self._check_shared(key, vm, "the old one and the new one")
         if isinstance(vm.networks, dict) and (fixed := [own for own in vm.networks.values() if own not in ("", DHCP)]):
             raise self._fail(f"{key}.update", f"the old one and the new one cannot share the address {fixed[0]}")
 

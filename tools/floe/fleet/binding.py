@@ -11,6 +11,7 @@ import functools
 import importlib
 import sys
 import threading
+from collections.abc import Sequence
 from importlib.machinery import PathFinder
 from importlib.util import module_from_spec
 from types import ModuleType
@@ -20,6 +21,7 @@ from floe.errors import NotFound
 
 DEBIAN = "/usr/lib/python3/dist-packages"
 _PARTS = ("libvirtmod", "libvirt")  # in the order in which one needs the other
+_OF_QEMU = ("libvirtmod_qemu", "libvirt_qemu")
 _APT = "sudo apt-get install -y --no-install-recommends python3-libvirt"
 _once = threading.Lock()
 
@@ -30,9 +32,16 @@ def binding() -> Any:
         return _ready()
 
 
+def monitor() -> Any:
+    """The module `libvirt_qemu`, by which QEMU's monitor is asked. Raises NotFound."""
+    binding()
+    with _once:
+        return _load(_OF_QEMU)
+
+
 @functools.cache
 def _ready() -> Any:
-    libvirt: Any = _load()
+    libvirt: Any = _load(_PARTS)
     libvirt.registerErrorHandler(lambda context, error: None, None)  # it would print each error
     libvirt.virEventRegisterDefaultImpl()  # keepalive is answered there, and streams tell their events
     threading.Thread(target=_turn, args=(libvirt,), name="libvirt's events", daemon=True).start()
@@ -44,14 +53,14 @@ def _turn(libvirt: Any) -> None:
         libvirt.virEventRunDefaultImpl()
 
 
-def _load() -> ModuleType:
+def _load(parts: Sequence[str]) -> ModuleType:
     try:
-        return importlib.import_module("libvirt")
+        return importlib.import_module(parts[-1])
     except ImportError:
         pass
     loaded: dict[str, ModuleType] = {}
     try:
-        for name in _PARTS:
+        for name in parts:
             spec = PathFinder.find_spec(name, [DEBIAN])
             if spec is None or spec.loader is None:
                 raise NotFound("libvirt's Python binding is not installed", hint=_hint(name))
@@ -63,7 +72,7 @@ def _load() -> ModuleType:
         if isinstance(e, ImportError | OSError):
             raise NotFound(f"libvirt's Python binding cannot be loaded: {e}", hint=_APT) from None
         raise
-    return loaded["libvirt"]
+    return loaded[parts[-1]]
 
 
 def _hint(missing: str) -> str:

@@ -34,6 +34,7 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
     replica: int = 0
     addresses: dict[str, str] = {}  # in the networks of its project, by their names; "" where it is not known
     cards: list[str] = []  # in these networks, as --net has them
+    ready: bool = False  # it has become so, for those that come after it
     scales: dict[
         str, tuple[int, int]
     ] = {}  # of all of that project: how many are wanted, in place of how many were said

@@ -190,7 +190,7 @@ class Vms:
             self.store.write(connection, vm.uuid + domain.EXIT, b"")
             for blob, file in named:
                 self.store.write(connection, file, blob.content)
-            _tell(dom, structs.replace(vm.mark, code=None, cause="", at=0.0, created=time.time()))
+            _tell(dom, structs.replace(vm.mark, code=None, cause="", at=0.0, created=time.time(), ready=False))
             try:
                 dom.create()
             finally:

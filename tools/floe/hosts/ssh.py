@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Sequence
 
 from floe.hosts.table import SshHost
 
@@ -22,12 +23,19 @@ DENIED = ("Permission denied", "Host key verification failed", "Too many authent
 FAILED = 255  # ssh's status where it, and not the command there, has failed
 
 
-def argv(host: SshHost, command: str, *, connect_s: int = 8, forward: tuple[str, ...] = ()) -> list[str]:
+def argv(
+    host: SshHost, command: str, *, connect_s: int = 8, forward: tuple[str, ...] = (), more: Sequence[str] = ()
+) -> list[str]:
     """What runs a shell's command there; connect_s: for the host to answer; forward: ssh's words for what is forwarded
-    meanwhile. Raises ValueError for a FLOE_SSH that is no command."""
+    meanwhile; more: others of its words. Raises ValueError for a FLOE_SSH that is no command."""
     chosen = (*_OPTIONS, *(_ONE_FORWARD if forward else _NO_FORWARDS), f"ConnectTimeout={connect_s}")
     options = [word for option in chosen for word in ("-o", option)]
-    return [*_program(), *options, *forward, *_where(host), command]
+    return [*_program(), *options, *forward, *more, *_where(host), command]
+
+
+def through(host: SshHost, place: str, *, connect_s: int) -> list[str]:
+    """What is a connection to ADDRESS:PORT as the host reaches it, by its standard streams. Raises ValueError."""
+    return argv(host, "", connect_s=connect_s, more=("-W", place))[:-1]
 
 
 def typed(host: SshHost) -> str:
