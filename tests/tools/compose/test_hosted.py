@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -309,6 +309,24 @@ def test_an_update_of_replicas(tmp_path: Path) -> None:
         ("start", "a.3", WEST, SPARE), ("replace", "a.1", EAST, "env changed"), UPDATES[1],
     ]  # fmt: skip
     assert {step[0] for step in planned(tmp_path, 'update = "replace"', *BOTH)} == {"replace"}
+
+
+def test_an_image_is_hashed_once_for_all_its_vms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = tiny.build(tmp_path, tiny.HANG)
+    hashed: list[bytes] = []
+    digest_of = hashlib.sha256
+
+    def counted(content: bytes = b"") -> Any:
+        hashed.append(bytes(content))
+        return digest_of(content)
+
+    told = Told(image, *((EAST, f"s.{table}.{number}", 1.0, True) for table in "ab" for number in (1, 2, 3)))
+    table = f'app = "{image}"\nreplicas = 3\naccel = "tcg"\n'
+    (tmp_path / "compose.toml").write_text(f'name = "s"\nhosts = ["east", "west"]\n[vm.a]\n{table}[vm.b]\n{table}')
+    file = stackfile.load(tmp_path, {})
+    monkeypatch.setattr(hashlib, "sha256", counted)
+    assert [step.action for step in hosted.plan(file, "s", (), told, lambda text: None)] == ["keep"] * 6
+    assert hashed.count(image.read_bytes()) == 1
 
 
 def test_an_update_for_which_no_host_has_room(tmp_path: Path) -> None:

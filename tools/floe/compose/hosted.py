@@ -124,6 +124,8 @@ class Instance:
     replica: int
     app: Path
     image: elf.Image
+    content: bytes  # of the image, read once for all of its VMs
+    digest: str
     config: ImageConfig | None
     options: RunOptions
     addresses: dict[str, str]  # by network
@@ -266,12 +268,16 @@ def _instances(
     file: StackFile, stack: Stack, vms: dict[str, Vm], say: Say, *, spare: bool = False
 ) -> Iterator[Instance]:
     """All VMs of these tables; spare: of each the one more alone."""
+    known: dict[Path, tuple[bytes, str]] = {}
     for name, vm in vms.items():
         key, app = f"vm.{name}", file.file.parent / vm.app
         with instances.told(file.file, f"{key}.app"):
             image, config = instances.image_of(app, vm, say)
-        known = instances.labels(name, vm)
-        numbered = [(len(known) + 1, _spare_label(name, vm))] if spare else list(enumerate(known, 1))
+        if image.path not in known:
+            read = image.path.read_bytes()
+            known[image.path] = read, hashlib.sha256(read).hexdigest()
+        own = instances.labels(name, vm)
+        numbered = [(len(own) + 1, _spare_label(name, vm))] if spare else list(enumerate(own, 1))
         for number, short in numbered:
             full = f"{stack.name}.{short}"
             with instances.told(file.file, key):
@@ -279,7 +285,7 @@ def _instances(
             cards = tuple(sorted(cards, key="user".__eq__))  # behind the others, as fleet/domain.py wants it
             options = replace(instances.options_of(file.file.parent, vm, full), cards=cards)
             addresses = {name: stack.addresses.get(name, {}).get(full, "") for name in file.joined(vm)}
-            yield Instance(full, short, key, vm, number, app, image, config, options, addresses)
+            yield Instance(full, short, key, vm, number, app, image, *known[image.path], config, options, addresses)
 
 
 def _rooms(file: StackFile, project: str, fleet: Fleet) -> list[Room]:
@@ -302,7 +308,7 @@ def _step(instance: Instance, found: There, host: Host) -> Step:
     joined = told.cards == instance.wires  # their addresses are among what a VM is handed
     differ = {
         "networks": not joined,
-        "app": told.image != hashlib.sha256(spec.elf.read_bytes()).hexdigest(),
+        "app": told.image != instance.digest,
         "env": joined and told.environment != environment_of(spec, _blobs(spec)),
         "memory": told.memory != spec.memory,
         "ports": told.ports != [forward.told() for forward in spec.forwards],
@@ -424,7 +430,7 @@ class Up:
         told = Mark(
             app=str(instance.app),
             profile=str(instance.image.content["profile"]),
-            image="",
+            image=instance.digest,
             memory=spec.memory,
             ports=[forward.told() for forward in spec.forwards],
             project=self._project,
@@ -435,7 +441,7 @@ class Up:
             scales=self._scales,
             scaled=self._scaled,
         )
-        vms.start(Order(spec, spec.elf.read_bytes(), told, instance.name, _blobs(spec)))
+        vms.start(Order(spec, instance.content, told, instance.name, _blobs(spec)))
 
     def _wait_ready(self, vms: Vms, step: Step) -> None:
         assert step.instance is not None

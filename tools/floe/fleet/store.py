@@ -49,9 +49,10 @@ class Store:
         self._host = host
         self._folder = ""
 
-    def bring(self, content: bytes) -> tuple[str, str]:
-        """An image's path there and its digest; it is sent only where it is not. Raises HostError."""
-        digest = hashlib.sha256(content).hexdigest()
+    def bring(self, content: bytes, digest: str = "") -> tuple[str, str]:
+        """An image's path there and its digest; it is sent only where it is not. digest: where it is known. Raises
+        HostError."""
+        digest = digest or hashlib.sha256(content).hexdigest()
         return self._host.ask(lambda c: self._bring(c, digest, content), deadline_s=BRING_S), digest
 
     def folder(self, connection: Any) -> str:

@@ -96,7 +96,8 @@ class There:
 
 @dataclass(frozen=True)
 class Order:
-    """A VM that is to be started. mark: what of it is known here; name None: one that is free, made of the spec's."""
+    """A VM that is to be started. mark: what of it is known here, with the image's digest where that is; name None: one
+    that is free, made of the spec's."""
 
     spec: VmSpec
     image: bytes
@@ -158,7 +159,7 @@ class Vms:
             return replace(self._find(connection, own)[1], new_disks=tuple(made))
 
         try:
-            path, digest = self.store.bring(order.image)
+            path, digest = self.store.bring(order.image, order.mark.image)
             now = time.time()
             told = structs.replace(
                 order.mark,
