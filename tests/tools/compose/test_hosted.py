@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -309,6 +310,17 @@ def test_an_update_of_replicas(tmp_path: Path) -> None:
         ("start", "a.3", WEST, SPARE), ("replace", "a.1", EAST, "env changed"), UPDATES[1],
     ]  # fmt: skip
     assert {step[0] for step in planned(tmp_path, 'update = "replace"', *BOTH)} == {"replace"}
+
+
+def test_a_vm_that_has_moved_is_the_same_still(tmp_path: Path) -> None:
+    image = tiny.build(tmp_path, tiny.HANG)
+    told = Told(image, (EAST, "s.a", 1.0, True))
+    told.vms = [replace(vm, host=WEST) for vm in told.vms]
+    (tmp_path / "compose.toml").write_text(
+        f'name = "s"\nhosts = ["east", "west"]\n[vm.a]\napp = "{image}"\naccel = "tcg"\n'
+    )
+    (step,) = hosted.plan(stackfile.load(tmp_path, {}), "s", (), told, lambda text: None)
+    assert (step.action, step.host) == ("keep", WEST)
 
 
 def test_an_image_is_hashed_once_for_all_its_vms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

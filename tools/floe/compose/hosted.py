@@ -303,7 +303,7 @@ def _step(instance: Instance, found: There, host: Host) -> Step:
         service = instance.key.removeprefix("vm.")
         return Step(action, instance.name, instance.label, host.name, reason, instance, service=service)
 
-    spec = instance.spec(host)
+    spec = replace(instance.spec(host), uuid=found.uuid)  # another one where it has moved here
     told = found.mark
     joined = told.cards == instance.wires  # their addresses are among what a VM is handed
     differ = {
