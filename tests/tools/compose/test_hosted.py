@@ -379,7 +379,6 @@ def test_a_file_that_makes_no_sense(tmp_path: Path, words: str, problem: str) ->
         ("ready = { port = 80 }", "ready.port: on another host a port is asked that is forwarded"),
         ('ready = { port = 80 }\nports = ["8080:80/udp"]', "ready.port: on another host a port is asked that is"),
         ('restart = "always"', "restart: not on other hosts yet"),
-        ("outside = false", "outside: not on other hosts yet"),
     ],
 )
 def test_a_vm_that_makes_no_sense_there(tmp_path: Path, words: str, problem: str) -> None:

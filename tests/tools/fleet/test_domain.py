@@ -43,7 +43,7 @@ def qemus(text: str) -> list[str]:
 def test_the_schema_takes_it(machine: str, accel: str, tmp_path: Path) -> None:
     if shutil.which("virt-xml-validate") is None or shutil.which("xmllint") is None:
         pytest.skip("SKIP: virt-xml-validate, which reads it, is not installed")
-    cards = (Card("bridge", "br0", mac="02:00:00:00:00:01"), Card())
+    cards = (Card(), Card("bridge", "br0", mac="02:00:00:00:00:01", mtu=1450))
     file = tmp_path / "domain.xml"
     forwards = (Forward("0.0.0.0", 8080, 80),)
     file.write_text(hosted(machine=machine, accel=accel, cards=cards, forwards=forwards, disks=DISKS))
@@ -81,7 +81,7 @@ def test_what_is_asked_for_stands_on_no_command_line() -> None:
 
 
 @pytest.mark.parametrize(("values", "message"), [
-    ({"cards": (Card(), Card("bridge", "br0", mac="02:00:00:00:00:01"))}, "--net user comes before a bridge"),
+    ({"cards": (Card("bridge", "br0", mac="02:00:00:00:00:01"), Card())}, "--net user comes behind a bridge"),
     ({"forwards": (Forward("::1", 8080, 80),)}, r"-p \[::1\]:8080:80: .* IPv4 alone"),
     ({"forwards": (Forward("127.0.0.1", 0, 80),)}, "-p 0:80: which port is free"),
     ({"disks": 6 * DISKS[:1]}, "1 network cards, 6 disks: microvm has room for 6 in all"),

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from floe.build.config import ImageConfig
-from floe.compose import instances, networks, placement, rolling
+from floe.compose import instances, links, networks, placement, rolling
 from floe.compose.placement import NoPlace, Room, Wanted
 from floe.compose.stack import WORKERS, Say
 from floe.compose.stackfile import StackFile, Vm
@@ -133,7 +133,7 @@ class Instance:
     @property
     def wires(self) -> list[str]:
         """Its cards in networks of the file."""
-        return [card for card in self.options.cards if card != "user"]
+        return [card for card in self.options.cards if card not in ("user", "none")]
 
     def wanted(self) -> Wanted:
         """For its place."""
@@ -177,7 +177,8 @@ def plan(file: StackFile, project: str, profiles: Sequence[str], fleet: Fleet, s
         raise next(iter(fleet.down.values()))
     chosen = file.chosen(profiles)
     _check_ours(file, project, fleet)
-    wanted = {found.name: found for found in _instances(file, _settled(file, project, chosen, fleet), chosen, say)}
+    stack = _settled(file, project, chosen, fleet)
+    wanted = {found.name: found for found in _instances(links.joined(file, project), stack, chosen, say)}
     there = {(vm.host, vm.name): vm for vm in fleet.of(project)}
     # Of one that is there twice, as its host did not answer for a while, the newest that runs.
     now = {vm.name: vm.host for vm in sorted(there.values(), key=lambda vm: (vm.alive, vm.mark.created))}
@@ -253,8 +254,8 @@ def _settled(file: StackFile, project: str, chosen: dict[str, Vm], fleet: Fleet,
         for network, address in vm.mark.addresses.items():
             with contextlib.suppress(ValueError):  # not known, or nobody's that floe has started
                 before.setdefault(network, {})[vm.name] = str(ipaddress.IPv4Address(address))
-    members = {vm.name: vm.mark.service for vm in there if vm.mark.service in file.vms}
-    members |= instances.names(project, chosen)
+    members = instances.names(project, chosen)
+    members |= {vm.name: vm.mark.service for vm in there if vm.mark.service in file.vms}
     if more:
         members[f"{project}.{_spare_label(more, chosen[more])}"] = more
     return Stack(name=project, file=str(file.file), addresses=networks.addresses(file, before, members))
@@ -282,7 +283,6 @@ def _instances(
             full = f"{stack.name}.{short}"
             with instances.told(file.file, key):
                 cards = instances.cards(file, stack, full, vm, image)
-            cards = tuple(sorted(cards, key="user".__eq__))  # behind the others, as fleet/domain.py wants it
             options = replace(instances.options_of(file.file.parent, vm, full), cards=cards)
             addresses = {name: stack.addresses.get(name, {}).get(full, "") for name in file.joined(vm)}
             yield Instance(full, short, key, vm, number, app, image, *known[image.path], config, options, addresses)
@@ -338,6 +338,7 @@ class Up:
         self.called_off = threading.Event()
         self._scales = {name: (scale.count, scale.said) for name, scale in file.scales.items()}
         self._scaled = 0.0
+        self._mtu = 0  # of packets in the file's own networks
 
     def scale(self, name: str, profiles: Sequence[str]) -> list[Step]:
         """Have as many replicas of a table as the file is scaled to; all other VMs are left as they are. As run()."""
@@ -351,6 +352,7 @@ class Up:
 
     def run(self, steps: Sequence[Step]) -> None:
         """Returns when every VM that has to is ready. Raises the first FloeError; what runs by then goes on."""
+        self._mtu = links.have(self._file, self._project, self._fleet.hosts)
         self._note_scales()
         self._remove_all([step for step in steps if step.action == "remove" and not step.moves])
         try:
@@ -368,6 +370,8 @@ class Up:
         finally:
             self.called_off.set()
         self._remove_all([step for step in steps if step.action == "remove" and step.moves])
+        if links.stale(self._file, self._project, self._fleet.of(self._project)):
+            links.clear(self._project, self._fleet.hosts, links.networks(self._file))
 
     def _note_scales(self) -> None:
         """On every VM there is: who sees one of them knows."""
@@ -426,7 +430,7 @@ class Up:
         vms.tell(step.name, ready=True)
 
     def _start(self, vms: Vms, instance: Instance) -> None:
-        spec = instance.spec(vms.host)
+        spec = links.fitted(instance.spec(vms.host), self._file, self._project, self._mtu)
         told = Mark(
             app=str(instance.app),
             profile=str(instance.image.content["profile"]),
@@ -509,3 +513,5 @@ def down(file: StackFile, project: str, fleet: Fleet, grace_s: float, said: Call
                     ended = future.result()
                 if ended is not None:
                     said(ended)
+    if links.networks(file) or links.stale(file, project, left):
+        links.clear(project, fleet.hosts)

@@ -93,7 +93,7 @@ class Vm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Net(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A network between VMs: a switch of ours, whose own name server is asked where `dns` is "", or a bridge of this
-    machine's."""
+    machine's; of VMs on other hosts a VXLAN between these, or a bridge that each has."""
 
     subnet: str = ""
     bridge: str = ""
@@ -105,6 +105,7 @@ class HostWords(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a file says of one of its hosts."""
 
     labels: list[str] = []
+    address: str = ""  # for the other hosts
 
 
 class _Top(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -125,6 +126,7 @@ class StackFile:
     vms: dict[str, Vm]
     networks: dict[str, Net]
     hosts: dict[str, frozenset[str]]  # with their labels; none: all runs on this machine
+    addresses: dict[str, str]  # of hosts, for one another, where the file says them
     scales: dict[str, Scale]  # those that hold
     _again: Callable[[dict[str, Scale]], StackFile]
 
@@ -243,17 +245,22 @@ class _Reader:
         self._check_order(vms)
         hosts = {name: frozenset(top.host.get(name, HostWords()).labels) for name in top.hosts}
         self._check_hosts(top, vms, hosts)
+        addresses = {name: str(ipaddress.ip_address(h.address)) for name, h in top.host.items() if h.address}
         networks = self._networks(top.network, vms)
-        stack = StackFile(self._file, top.name, vms, networks, hosts, self._held, again)
+        stack = StackFile(self._file, top.name, vms, networks, hosts, addresses, self._held, again)
         for name, vm in vms.items():
             self._check_networks(f"vm.{name}", vm, stack)
         self._check_gateways(stack)
         return stack
 
     def _check_hosts(self, top: _Top, vms: dict[str, Vm], hosts: dict[str, frozenset[str]]) -> None:
-        for name in top.host:
+        for name, words in top.host.items():
             if name not in hosts:
                 raise self._fail(f"host.{name}", f"'{name}' is none of the file's hosts", f"hosts = [{name!r}]")
+            try:
+                ipaddress.ip_address(words.address or "::")
+            except ValueError as e:
+                raise self._fail(f"host.{name}.address", str(e), 'address = "192.0.2.1"') from None
         if hosts and not top.name:
             raise self._fail("name", "a stack on other hosts is known by its name there", 'name = "shop"')
         known = frozenset().union(*hosts.values())
@@ -273,8 +280,7 @@ class _Reader:
     def _check_elsewhere(self, key: str, vm: Vm) -> None:
         """What a VM of another host cannot have yet."""
         asked = {
-            "outside": vm.outside is not None, "disks": bool(vm.disks),
-            "restart": vm.restart != "no", "children": vm.children is not None,
+            "disks": bool(vm.disks), "restart": vm.restart != "no", "children": vm.children is not None,
         }  # fmt: skip
         if word := next((word for word, given in asked.items() if given), ""):
             raise self._fail(f"{key}.{word}", "not on other hosts yet", f"without {word}, or without hosts")
@@ -350,10 +356,6 @@ class _Reader:
         return networks
 
     def _check_network(self, key: str, network: Net) -> None:
-        if self._hosted and not network.bridge:
-            raise self._fail(
-                f"{key}.bridge", "between hosts a network is a bridge that each of them has", 'bridge = "br0"'
-            )
         if network.bridge and not _CARD_NAME.fullmatch(network.bridge):
             raise self._fail(f"{key}.bridge", f"'{network.bridge}' is no name of a bridge", "ip -brief link")
         if (network.gateway or network.dns) and network.bridge and not network.subnet:
@@ -369,7 +371,7 @@ class _Reader:
             raise self._fail(f"{key}.subnet", f"{subnet} is not from /8 to /29", 'subnet = "10.9.0.0/24"')
 
     def _check_gateways(self, stack: StackFile) -> None:
-        """On a switch of ours nobody but a VM forwards."""
+        """In a network of ours nobody but a VM forwards."""
         for name, network in stack.networks.items():
             fixed = {stack.joined(vm).get(name) for vm in stack.vms.values()}
             if network.gateway and not network.bridge and network.gateway not in fixed:

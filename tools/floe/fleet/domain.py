@@ -11,7 +11,8 @@ a virtserialport, which libvirt takes, QEMU drops all that is said while nobody 
 it drops what does not fit into some KiB, from the log too. Of the UNIX socket it drops what a connected client is too
 slow for: who wants all reads the log, and connects to type. A second channel, of which the guest hears nothing, is for
 libvirt's promise that one client at a time has it. A user network's ports have no element in libvirt 9.0's XML,
-and go by `<qemu:commandline>`.
+and go by `<qemu:commandline>`: QEMU makes devices that are written so before those that are JSON, as libvirt's are, and
+the guest sees user cards first.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ CHANNEL, CLAIM = "floe.console", "floe.claim"
 _ALIAS = "ua-floe-console"  # libvirt takes names of others that begin so
 _EXIT_PORT = "0xf4"
 _EXIT_READS = "isa-debugcon.readback=255"  # as where nothing is: hal/power.c waits behind what is
+_FIRST_SLOT = 0x10  # of user cards on a q35
 _PREFIX = "opt/floe/"  # of names in fw_cfg: port/hal/fwcfg.c
 
 
@@ -114,6 +116,8 @@ def hosted(spec: VmSpec, files: Files, mark: Mark, name: str) -> str:
             _add(bridged, "mac", address=card.mac)
             _add(bridged, "source", bridge=card.name)
             _add(bridged, "model", type="virtio")
+            if card.mtu:
+                _add(bridged, "mtu", size=str(card.mtu))
             _on(bridged, address)
     override = _add(_add(_add(root, "qemu:override"), "qemu:device", alias=_ALIAS), "qemu:frontend")
     _add(override, "qemu:property", name="driver", type="string", value="virtconsole")
@@ -192,7 +196,9 @@ def _user_cards(spec: VmSpec) -> list[str]:
     for index, card in enumerate(spec.cards):
         if card.kind != "user":
             continue
-        device = "virtio-net-device" if spec.machine == "microvm" else "virtio-net-pci,disable-legacy=on,romfile="
+        # libvirt's own devices have the low slots, and buses behind these, of which the guest learns later.
+        pci = f"virtio-net-pci,disable-legacy=on,romfile=,bus=pcie.0,addr={_FIRST_SLOT + index:#x}"
+        device = "virtio-net-device" if spec.machine == "microvm" else pci
         argv += ["-netdev", words.netdev(card, index, forwards, vhost=False)]
         argv += ["-device", f"{device},netdev=net{index}" + (f",mac={card.mac}" if card.mac else "")]
         forwards = ()
@@ -203,9 +209,9 @@ def _check(spec: VmSpec) -> None:
     """Raises UsageError."""
     check_room(spec, 2)  # console and entropy
     kinds = [card.kind for card in spec.cards]
-    if "bridge" in kinds and "user" in kinds[: len(kinds) - 1 - kinds[::-1].index("bridge")]:
+    if "user" in kinds and "bridge" in kinds[: len(kinds) - 1 - kinds[::-1].index("user")]:
         raise UsageError(
-            "--net user comes before a bridge: on another host user cards come last", hint="--net user last"
+            "--net user comes behind a bridge: on another host user cards come first", hint="--net user first"
         )
     for forward in spec.forwards:
         if not forward.host_port:

@@ -46,6 +46,7 @@ class Card:
     fd: int = -1  # of a tap that was made for it (hostnet/taps.py)
     spare: int = 0
     spare6: int = 0
+    mtu: int = 0  # of what it joins, where the guest is to be told it
 
     @property
     def is_told(self) -> bool:
