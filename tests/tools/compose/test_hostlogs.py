@@ -73,6 +73,21 @@ def test_a_stack_on_two_hosts_attended(hosts: LibvirtHosts, tmp_path: Path) -> N
     assert len(re.findall(r"floe: job on (?:east|west) ended \(3, exit\)", said)) == 1
     assert shop.vms() == {}
 
+    # One that does not end when it is asked to: a second Ctrl-C ends it at once.
+    stubborn = (
+        "import time\nwhile True:\n    try:\n        time.sleep(1)\n    except KeyboardInterrupt:\n        pass\n"
+    )
+    (shop.folder / "job.py").write_text(f"print('here')\n{stubborn}")
+    up = Said("up", "--timeout", "600", shop.folder / "job.toml")
+    up.until("job | here")
+    for said_before in ("is started on", "floe: ending the stack"):
+        up.until(said_before)
+        up.process.send_signal(signal.SIGINT)
+    code, said = up.end()
+    assert code == 130
+    assert re.search(r"floe: job on (?:east|west) ended \(130, interrupt\)", said), said
+    assert shop.vms() == {}
+
     # A VM that does not become ready ends what was started, and the error tells why.
     text = FILE.format(who="v1", replicas=1).replace('"serving v1"', '"never", within = 1')
     (shop.folder / "compose.toml").write_text(text)
