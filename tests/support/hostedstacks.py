@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from floe.compose import hosted, stackfile
+from floe.compose import hosted, hostedup, stackfile
 from floe.compose.hosted import Fleet
 from floe.fleet.vms import There
 from tests.support.command import floe
@@ -59,7 +59,7 @@ class Shop:
             file = hosted.scaled(file, file.name, fleet)
             steps = hosted.plan(file, file.name, (), fleet, lambda text: None)
             if act:
-                hosted.Up(file, file.name, fleet, ([] if said is None else said).append).run(steps)
+                hostedup.Up(file, file.name, fleet, ([] if said is None else said).append).run(steps)
         return [(step.action, step.label, step.host, step.reason) for step in steps]
 
     def vms(self) -> dict[str, There]:

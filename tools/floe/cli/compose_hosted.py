@@ -12,7 +12,7 @@ import click
 
 from floe.cli import vms as local
 from floe.cli.compose import Printer, attended, say
-from floe.compose import hosted
+from floe.compose import hosted, hostedup
 from floe.compose.hosted import Fleet
 from floe.compose.hostlogs import Follow
 from floe.compose.stackfile import StackFile
@@ -62,7 +62,7 @@ class _There:
         self._file = file
         self._fleet = fleet
         self._steps = steps
-        self._up = hosted.Up(file, project(file), fleet, say)
+        self._up = hostedup.Up(file, project(file), fleet, say)
         self._told: set[str] = set()  # names of those whose end was told
 
     def start(self) -> None:
@@ -86,7 +86,7 @@ class _There:
 
     def end(self, grace_s: float) -> None:
         self._fleet.look()
-        hosted.down(self._file, project(self._file), self._fleet, grace_s, self._tell_end)
+        hostedup.down(self._file, project(self._file), self._fleet, grace_s, self._tell_end)
 
     def _tell_end(self, vm: There) -> None:
         if vm.name not in self._told:
@@ -217,7 +217,7 @@ def scale(file: StackFile, name: str, count: int) -> int:
                 iter(fleet.down.values()), NotFound(f"no stack {own} is up", hint=f"floe compose up {file.file}")
             )
         file = file.scaled({**hosted.scaled(file, own, fleet).scales, **wanted})
-        steps = hosted.Up(file, own, fleet, say).scale(name, file.vms[name].profiles)
+        steps = hostedup.Up(file, own, fleet, say).scale(name, file.vms[name].profiles)
         if all(step.action == "keep" for step in steps):
             say(f"nothing to do: there are {count} of {own}.{name}")
     return EXIT_OK
@@ -236,5 +236,5 @@ def _check_known(file: StackFile, fleet: Fleet, names: Sequence[str]) -> None:
 def down(file: StackFile, timeout: float) -> int:
     """`floe compose down`: on the hosts that answer."""
     with _fleet(file) as fleet:
-        hosted.down(file, project(file), fleet, timeout, partial(_tell_end, file))
+        hostedup.down(file, project(file), fleet, timeout, partial(_tell_end, file))
         return _code(fleet)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import subprocess
 from collections.abc import Sequence
 
 from floe.hosts.table import SshHost
@@ -20,6 +21,7 @@ _NO_FORWARDS = ("ClearAllForwardings=yes",)
 # where several share one connection the port would stay.
 _ONE_FORWARD = ("ClearAllForwardings=no", "ExitOnForwardFailure=no", "LogLevel=INFO", "ControlPath=none")
 DENIED = ("Permission denied", "Host key verification failed", "Too many authentication failures")  # ssh's words
+_TELL_S = 5.0
 FAILED = 255  # ssh's status where it, and not the command there, has failed
 
 
@@ -41,6 +43,18 @@ def through(host: SshHost, place: str, *, connect_s: int) -> list[str]:
 def typed(host: SshHost) -> str:
     """What a person types to see whether ssh gets there. Raises ValueError."""
     return shlex.join([*_program(), *_where(host), "true"])
+
+
+def address(host: SshHost) -> str:
+    """Where ssh goes: its configuration may have an address for the name. The name where ssh does not tell."""
+    try:
+        done = subprocess.run(
+            [*_program(), "-G", *_where(host)], capture_output=True, text=True, timeout=_TELL_S, check=True
+        )
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return host.address
+    found = [line.partition(" ")[2] for line in done.stdout.splitlines() if line.startswith("hostname ")]
+    return found[0] if found else host.address
 
 
 def _program() -> list[str]:
