@@ -50,7 +50,8 @@ def run(host: str, params: Mapping[str, Any], options: dict[str, Any]) -> int:
         if params[key] is not None:
             raise UsageError(f"{option}: not on another host", hint=instead)
     if params["restart"] != "no":
-        raise UsageError(f"--restart {params['restart']}: nobody restarts it on another host", hint="without --restart")
+        hint = "without; floe start --host HOST NAME starts it again (docs/hosts.md says why)"
+        raise UsageError(f"--restart {params['restart']}: nobody restarts it on another host", hint=hint)
     detach, name = params["detach"], params["name"]
     if detach and params["timeout"] is not None:
         raise UsageError("--timeout: a detached VM is ended by `floe stop`")
