@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import json
 import re
+import shutil
 import socket
 import sys
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from floe.errors import ConfigError, FloeError, HostError
 from floe.fleet.vms import Vms
 from floe.hosts.table import LibvirtHost, SshHost
 from tests.support import libvirthosts
+from tests.support.fixtures import REPO
 from tests.support.libvirthosts import EAST, WEST, LibvirtHosts
 
 STORE = """
@@ -72,6 +74,23 @@ env = {{ STORE = "10.77.0.2" }}
 after = ["store"]
 place = {{ label = "hdd" }}
 ready = {{ line = "apples" }}
+"""
+
+NAMES = """
+[vm.names]
+app = "names"
+accel = "{accel}"
+networks = {{ lan = "10.77.0.53" }}
+place = {{ label = "hdd" }}
+ready = {{ line = "serving 1 zone" }}
+"""
+ZONE = """
+$ORIGIN shop.
+$TTL 60
+@ SOA names root 1 60 60 60 60
+@ NS names
+names A 10.77.0.53
+store A 10.77.0.2
 """
 
 
@@ -161,9 +180,14 @@ def test_a_bridge_that_a_host_has_not(shop: Shop) -> None:
 def test_vms_of_two_hosts_talk_over_a_vxlan_between_these(two: LibvirtHosts, shop: Shop, accel: str) -> None:
     split = {name: in_pieces(two, name) for name in (EAST, WEST)}
     text = FILE.replace("[vm.ask]", 'ports = ["0.0.0.0:7007:7"]\n[vm.ask]')
-    shop.write("", accel, text)
+    text = text.replace('"10.77.0.2"', '"store.shop"').replace('["store"]', '["store", "names"]') + NAMES
+    names = shop.folder / "names"
+    shutil.copytree(REPO / "images" / "dns", names, ignore=shutil.ignore_patterns("data", "build"))
+    (names / "data" / "zones").mkdir(parents=True)
+    (names / "data" / "zones" / "shop.zone").write_text(ZONE)
+    shop.write('dns = "10.77.0.53"', accel, text)
     shop.compose("up", "-d")
-    assert shop.compose("logs")[0].splitlines() == [
+    assert shop.compose("logs", "ask", "store")[0].splitlines() == [
         "ask   | got 60020 apples for 10.77.0.3",
         "store | serving at 10.0.2.15",
     ]
@@ -172,10 +196,10 @@ def test_vms_of_two_hosts_talk_over_a_vxlan_between_these(two: LibvirtHosts, sho
         assert s.recv(6) == b"apples"
     link = Link.of("shop", "lan")
     taps = two.run(EAST, "ip", "-o", "link", "show", "master", link.bridge).splitlines()
-    assert [mtu(tap) for tap in taps] == [1450, 1450], taps
+    assert [mtu(tap) for tap in taps] == [1450] * 3, taps  # the VXLAN, and two VMs
 
     # Another network in its place: the VMs are in it, and nothing is left of the first.
-    shop.write("", accel, text.replace("lan", "net"))
+    shop.write('dns = "10.77.0.53"', accel, text.replace("lan", "net"))
     assert "store is started on west: networks changed" in shop.compose("up", "-d")[1]
     assert theirs(two) == {name: {Link.of("shop", "net").bridge, Link.of("shop", "net").name} for name in (EAST, WEST)}
     shop.compose("down", "--timeout", "0")
@@ -314,6 +338,14 @@ def test_addresses_that_do_not_fit(tmp_path: Path, east: str, west: str, problem
     more = f'[host.east]\naddress = "{east}"\n[host.west]\naddress = "{west}"\n'
     with pytest.raises(FloeError, match=problem):
         links.have(stack(tmp_path / "compose.toml", more), "s", {})
+
+
+def test_the_picture_has_the_bridges_of_the_hosts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "compose.toml"
+    stack(path)
+    assert main.run(["compose", "graph", str(path)]) == 0
+    drawn = capsys.readouterr().out
+    assert f"bridge {Link.of('s', 'n').bridge}" in drawn and "names at" not in drawn
 
 
 def test_who_is_not_root_on_a_host_gets_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -285,6 +285,10 @@ def graph(file: Path, output: Path | None, as_json: bool) -> int:
     from floe.store import stackfolder
 
     described = _load(file)
+    if described.hosts:
+        from floe.compose import links
+
+        described = links.joined(described, described.name)
     folder = stackfolder.find(described.file)
     stack = folder.read() if folder else None
     described = described.scaled(stack.scales) if stack else described
