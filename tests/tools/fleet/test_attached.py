@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from floe.fleet import connection, console
+from floe.fleet import connection, console, domain
 from floe.fleet.vms import Vms
 from tests.support import hostedvms, libvirthosts
 from tests.support.command import FLOE
@@ -126,12 +126,24 @@ def test_one_client_at_a_time(floe: Hosted, build: Build, tmp_path: Path) -> Non
             floe("exec", "--host", EAST, "dev", "1", code=125)
             assert floe.said.startswith("floe: dev is in use by another client\n")
             line.send(b"print(40 + 2)\r")
-            line.hang_up()
-            floe("exec", "--host", EAST, "dev", "1", code=125)
         finally:
             line.close()
     assert floe("exec", "--host", EAST, "dev", "print(7)") == "7\r\n"
     assert "42" in floe("logs", "--host", EAST, "dev")
+
+
+def test_a_client_that_reads_nothing_costs_the_log_nothing(floe: Hosted, build: Build, tmp_path: Path) -> None:
+    script = "import sys\nsys.stdin.readline()\n" + "for n in range(20000):\n    print('%06d' % n, 'x' * (n % 90))\n"
+    floe("run", "--host", EAST, "-d", "--name", "much", app(build, tmp_path, script))
+    with connection.open(EAST) as host:
+        vms = Vms(host)
+        stream = vms.on("much", console._opened)
+        vms.host.ask(lambda c: console.send_all(stream, b"go\n"))
+        vms.wait("much", 60)
+        log = console.Log(vms.store, vms.find("much").uuid + domain.CONSOLE)
+        said = host.ask(log.news).replace(b"\r", b"").splitlines()
+        vms.host.ask(lambda c: console._finish(stream))
+    assert said == [b"%06d " % n + b"x" * (n % 90) for n in range(20000)]
 
 
 class Renamed:

@@ -22,7 +22,7 @@ def repl(name: str, host: str | None) -> int:
     """The console of a detached VM on this terminal; Ctrl-] or Ctrl-X leaves it, and the VM goes on."""
     if not sys.stdin.isatty():
         raise UsageError("floe repl needs a terminal", hint=f"floe exec {name} CODE")
-    with _port(host, name, typed_by_hand=True) as port:
+    with _port(host, name) as port:
         return mpremote.run(name, ["repl"], port)
 
 
@@ -89,14 +89,14 @@ def mount(name: str, folder: Path, words: Sequence[str]) -> int:
 
 
 @contextlib.contextmanager
-def _port(host: str | None, name: str, *, typed_by_hand: bool = False) -> Iterator[str]:
+def _port(host: str | None, name: str) -> Iterator[str]:
     """The port of a VM's console. Raises as mpremote.serial_port() does, and HostError."""
     if not host:
         yield mpremote.serial_port(name)
         return
     from floe.cli import hosted
 
-    with hosted.port_of(host, name, typed_by_hand=typed_by_hand) as port:
+    with hosted.port_of(host, name) as port:
         yield mpremote.known(port)
 
 

@@ -205,7 +205,7 @@ def logs(host: str, name: str, *, follow: bool, lines: int | None, times: bool, 
 
 
 @contextlib.contextmanager
-def port_of(host: str, name: str, *, typed_by_hand: bool = False) -> Iterator[str]:
+def port_of(host: str, name: str) -> Iterator[str]:
     """A VM's console as a port of pyserial's. Raises FloeError for a VM that has ended, has no REPL or is in use."""
     from floe.fleet import console
 
@@ -218,7 +218,7 @@ def port_of(host: str, name: str, *, typed_by_hand: bool = False) -> Iterator[st
         if vm.mark.verified:
             raise FloeError(f"{name} was started with --verify: only what was signed runs in it")
         with tempfile.TemporaryDirectory(prefix="floe-") as folder:
-            door = console.Door(vms, vm, Path(folder) / "console", hangs_up=not typed_by_hand)
+            door = console.Door(vms, vm, Path(folder) / "console")
             try:
                 yield f"floe://{door.path}"
             finally:

@@ -90,8 +90,6 @@ class Attached:
                     os.read(wake, _CHUNK)
             if _STDIN in ready and not self._typed():
                 inputs = []
-                if self._line is not None:
-                    self._line.hang_up()
             while acted < self._asked:
                 acted += 1
                 self._ask(last=acted > 1)

@@ -6,10 +6,8 @@ The file has all that was said, however slowly somebody reads; the line is for w
 from __future__ import annotations
 
 import contextlib
-import select
 import socket
 import threading
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +22,6 @@ _BLOCK = 1 << 16
 _OLDER = 9  # files that virtlogd may keep beside the one it writes
 _OPEN_S = 10.0
 _SEND_S = 30.0
-_MORE_S = 0.005  # a client that types no more for so long has typed
 SOON_S, LATER_S = 0.02, 0.25  # how often what a VM says is looked for: soon after it has said something, else later
 
 
@@ -72,56 +69,39 @@ def _by_age(names: list[str]) -> list[str]:
 
 
 class Line:
-    """What is typed at a VM's console. One client at a time has it, from here to close().
-
-    While it is connected QEMU drops what the VM says and there is no room for, from the log too. So who is interested
-    in all of that hangs up once it has typed."""
+    """What is typed at a VM's console. One client at a time has it, for as long as it is open. QEMU drops what the VM
+    says and such a client is too slow for, but not from the log: of a guest's buffer of 4 KiB a UNIX socket takes all
+    or nothing, and where it takes nothing the log has it."""
 
     def __init__(self, vms: Vms, vm: There) -> None:
         """Raises FloeError where another has the console; HostError."""
-        self._vms, self._vm = vms, vm
         self._host: Host = vms.host
-        self._claim: Any = self._opened(domain.CLAIM)
-        self._stream: Any = None
+        self._stream: Any = vms.on(vm.name, _opened, deadline_s=_OPEN_S)
+        threading.Thread(target=self._empty, daemon=True).start()
 
     def send(self, data: bytes) -> None:
-        """Type. Raises FloeError where it has ended; HostError."""
-        if self._stream is None:
-            self._stream = self._opened(domain.CHANNEL)
-            threading.Thread(target=_emptied, args=(self._stream,), daemon=True).start()
-        stream = self._stream
-        self._host.ask(lambda connection: send_all(stream, data), deadline_s=_SEND_S)
-
-    def hang_up(self) -> None:
-        """Until the next send(); what was typed arrives."""
-        stream, self._stream = self._stream, None
-        self._finish(stream)
+        """Type. Raises HostError."""
+        self._host.ask(lambda connection: send_all(self._stream, data), deadline_s=_SEND_S)
 
     def close(self) -> None:
-        """Let others have it; what was typed arrives."""
-        self.hang_up()
-        claim, self._claim = self._claim, None
-        self._finish(claim)
+        """Hang up."""
+        with contextlib.suppress(FloeError):  # the host is gone, or the VM has ended
+            self._host.ask(lambda connection: _finish(self._stream), deadline_s=_OPEN_S)
 
-    def _opened(self, channel: str) -> Any:
-        return self._vms.on(self._vm.name, partial(_opened, channel), deadline_s=_OPEN_S)
-
-    def _finish(self, stream: Any) -> None:
-        if stream is not None:
-            with contextlib.suppress(FloeError):  # the host is gone, or the VM has ended
-                self._host.ask(lambda connection: _finish(stream), deadline_s=_OPEN_S)
+    def _empty(self) -> None:
+        with contextlib.suppress(binding().libvirtError, OSError):
+            while self._stream.recv(_BLOCK):
+                pass
 
 
 class Door:
     """A UNIX socket of this machine's at which one client finds a VM's console: what it says from now on, from its
     log, and what is typed."""
 
-    def __init__(self, vms: Vms, vm: There, path: Path, *, hangs_up: bool) -> None:
-        """hangs_up: the client's program does not type ahead to a VM that hears nothing. Raises FloeError where
-        another has the console; HostError, OSError."""
+    def __init__(self, vms: Vms, vm: There, path: Path) -> None:
+        """Raises FloeError where another has the console; HostError, OSError."""
         self.path = path
         self._vms, self._name = vms, vm.name
-        self._hangs_up = hangs_up
         self._line = Line(vms, vm)
         self._log = Log(vms.store, vm.uuid + domain.CONSOLE)
         vms.host.ask(self._log.skip)
@@ -149,8 +129,6 @@ class Door:
             with contextlib.suppress(FloeError):
                 while data := client.recv(_BLOCK):
                     self._line.send(data)
-                    if self._hangs_up and not select.select([client], [], [], _MORE_S)[0]:
-                        self._line.hang_up()
                     self._typed.set()
 
     def _show(self, client: socket.socket) -> None:
@@ -175,11 +153,11 @@ def send_all(stream: Any, data: bytes) -> None:
         view = view[stream.send(bytes(view)) :]
 
 
-def _opened(channel: str, connection: Any, dom: Any, vm: There) -> Any:
+def _opened(connection: Any, dom: Any, vm: There) -> Any:
     libvirt = binding()
     stream = connection.newStream()
     try:
-        dom.openChannel(channel, stream, 0)
+        dom.openChannel(domain.CHANNEL, stream, 0)
     except libvirt.libvirtError as e:
         if not vm.alive:
             raise FloeError(f"{vm.name} has ended", hint=f"floe logs --host {vm.host} {vm.name}") from None
@@ -189,12 +167,6 @@ def _opened(channel: str, connection: Any, dom: Any, vm: There) -> Any:
             ) from None
         raise
     return stream
-
-
-def _emptied(stream: Any) -> None:
-    with contextlib.suppress(binding().libvirtError, OSError):
-        while stream.recv(_BLOCK):
-            pass
 
 
 def _finish(stream: Any) -> None:

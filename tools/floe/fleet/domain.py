@@ -9,8 +9,7 @@ says goes to files by virtlogd, which bounds them.
 The console is a channel of libvirt's with a UNIX socket, behind which QEMU has a virtconsole, by `<qemu:override>`: of
 a virtserialport, which libvirt takes, QEMU drops all that is said while nobody reads; of libvirt's own console, a pty,
 it drops what does not fit into some KiB, from the log too. Of the UNIX socket it drops what a connected client is too
-slow for: who wants all reads the log, and connects to type. A second channel, of which the guest hears nothing, is for
-libvirt's promise that one client at a time has it. A user network's ports have no element in libvirt 9.0's XML,
+slow for, but not from the log, which who wants all reads. A user network's ports have no element in libvirt 9.0's XML,
 and go by `<qemu:commandline>`: QEMU makes devices that are written so before those that are JSON, as libvirt's are, and
 the guest sees user cards first.
 """
@@ -36,7 +35,7 @@ CONSOLE, SERIAL, EXIT, SOCKET = ".console", ".serial", ".exit", ".sock"  # of fi
 DISK = "disk-"  # begins a disk's file, so that no UUID and no digest is one
 HEAD = 64 << 10  # bytes in front of what the VM has as its disk: fleet/disks.py
 QEMU = "http://libvirt.org/schemas/domain/qemu/1.0"
-CHANNEL, CLAIM = "floe.console", "floe.claim"
+CHANNEL = "floe.console"
 _ALIAS = "ua-floe-console"  # libvirt takes names of others that begin so
 _EXIT_PORT = "0xf4"
 _EXIT_READS = "isa-debugcon.readback=255"  # as where nothing is: hal/power.c waits behind what is
@@ -103,7 +102,6 @@ def hosted(spec: VmSpec, files: Files, mark: Mark, name: str) -> str:
     _add(console, "target", type="virtio", name=CHANNEL)
     _add(console, "alias", name=_ALIAS)
     _add(console, "log", file=files.console, append="on")
-    _add(_add(devices, "channel", type="unix"), "target", type="virtio", name=CLAIM)
     _on(_add(devices, "controller", type="virtio-serial"), address)
     _common(devices, address)
     for index, (disk, size) in enumerate(zip(spec.disks, files.disks, strict=True)):
