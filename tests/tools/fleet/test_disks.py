@@ -254,11 +254,23 @@ def test_half_a_disk_is_none(floe: Hosted, notes: Path, tmp_path: Path, monkeypa
     assert floe.files(EAST) == []
 
 
+def test_only_what_a_disk_holds_is_read(tmp_path: Path) -> None:
+    """Of 4 TiB: reading the rest would take hours."""
+    with (tmp_path / "large").open("w+b") as file:
+        file.truncate(4 << 40)
+        file.seek(1 << 40)
+        file.write(b"x")
+        file.flush()
+        ((at, piece),) = disks._pieces(file.fileno(), 4 << 40)
+        assert at == 1 << 40 and piece.startswith(b"x\0")
+
+
 def test_holes_stay_holes_and_nothing_else_changes(floe: Hosted, tmp_path: Path) -> None:
     own, back = tmp_path / "d", tmp_path / "back"
     size = 256 << 20
     with own.open("wb") as file:
-        for at in (0, (98 << 20) - 700, size - 900):
+        file.truncate(size)
+        for at in (0, (98 << 20) - 700, 200 << 20):
             file.seek(at)
             file.write(os.urandom(900))
     floe("host", "disk", "push", EAST, own)

@@ -10,6 +10,7 @@ then, and opens what a header there names as its backing file, raw or not. With 
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -303,8 +304,11 @@ def _pieces(fd: int, size: int) -> Iterator[tuple[int, bytes]]:
     """What a file holds, but for zeros, with its place."""
     at = 0
     while at < size:
-        with suppress(OSError):  # a block device, or nothing but a hole behind
+        try:
             at = os.lseek(fd, at, os.SEEK_DATA) // _PIECE * _PIECE
+        except OSError as e:
+            if e.errno == errno.ENXIO:  # nothing but a hole behind; a block device has another error, and is read
+                return
         piece = os.pread(fd, min(_PIECE, size - at), at)
         if not piece:
             return
