@@ -105,9 +105,10 @@ class Up:
         remove(self._fleet.hosts[step.host], step.name, max(_GRACE_S, vm.drain) if vm and vm.drains else _GRACE_S)
 
     def _remove_all(self, steps: Sequence[Step]) -> None:
-        for step in steps:
-            self._end(step)
-            self._say(f"{step.label} is removed from {step.host}: {step.reason}")
+        with Workers(WORKERS) as pool:
+            for step, ending in [(step, pool.submit(self._end, step)) for step in steps]:
+                ending.result()
+                self._say(f"{step.label} is removed from {step.host}: {step.reason}")
 
     def _have(self, step: Step) -> None:
         """Until it is ready."""
