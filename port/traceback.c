@@ -2,6 +2,7 @@
 // Python frames for a panic. There is no exception to ask, so the stack is searched for the bytecode
 // interpreter's frames (mp_code_state_t, py/bc.h): a word that points to a bytecode function, followed by an
 // instruction pointer inside that function's code. Owns nothing. Context: inside a panic, on the panic stack.
+// And what a host needs to find the same frames in a guest that runs (tools/floe/image/frames.py).
 
 #include <stdio.h>
 
@@ -13,6 +14,19 @@
 #include "py/objfun.h"
 
 enum { FRAMES_MAX = 16, CODE_MAX = 65536 };
+
+// The chain of those who catch exceptions, each call of the bytecode interpreter among them; the pools of names.
+__attribute__((section(".rodata.vitals"))) const uintptr_t floe_frame_vitals[] = {
+    (uintptr_t)&MP_STATE_THREAD(nlr_top),
+    (uintptr_t)&MP_STATE_VM(last_pool),
+};
+
+// What that host takes for granted beside them.
+_Static_assert(offsetof(nlr_buf_t, prev) == 0 && offsetof(nlr_buf_t, regs) == 16 && MICROPY_NLR_X64, "nlr_push");
+_Static_assert(offsetof(mp_code_state_t, fun_bc) == 0 && offsetof(mp_code_state_t, ip) == 8, "a frame");
+_Static_assert(offsetof(mp_obj_fun_bc_t, context) == 8 && offsetof(mp_obj_fun_bc_t, bytecode) == 24, "a function");
+_Static_assert(offsetof(mp_module_context_t, constants.qstr_table) == 16 && sizeof(qstr_short_t) == 2, "a module");
+_Static_assert(offsetof(qstr_pool_t, len) == 24 && offsetof(qstr_pool_t, qstrs) == 48, "a pool");
 
 static bool readable(uintptr_t p, size_t len) {
     if (p % sizeof(uintptr_t) != 0) {

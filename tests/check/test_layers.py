@@ -263,6 +263,7 @@ ROOMS: dict[str, set[str]] = {
     "setup": set(),
     "spec": set(),
     "image": set(),
+    "profile": set(),
     "stream": set(),
     "store": {"spec"},
     "hostnet": {"spec", "store"},

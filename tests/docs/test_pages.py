@@ -20,7 +20,10 @@ NEEDS = {  # page: a program, and what to say without it
 }
 
 
-PAGES = ("compose.md", "disk-images.md", "disks.md", "fork.md", "serve.md", "services.md", "signing.md", "snapshots.md")
+PAGES = (
+    "compose.md", "disk-images.md", "disks.md", "fork.md", "profile.md", "serve.md", "services.md", "signing.md",
+    "snapshots.md",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("page", PAGES)

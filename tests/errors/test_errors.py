@@ -98,6 +98,8 @@ COMMANDS = [
     ("run --from text.txt --disk d.img", 125, "--disk: a VM that goes on from a snapshot has what", "without"),
     ("scale nothere.web 2", 127, "no stack nothere is up", "floe compose up FILE"),
     ("snapshot nothere x.snap", 127, "no VM nothere", ""),
+    ("profile nothere", 127, "no VM nothere", "floe run --detach --name NAME APP"),
+    ("profile one --rate 0", 125, "Invalid value for '--rate'", "floe profile --help"),
     ("lab xen up --memory 1M", 125, "--memory 1M: less than 32M (from 32M to 16G)", "--memory 512M"),
     ("lab xen fly", 125, "No such command 'fly'", "floe lab xen --help"),
     ("fly", 125, "No such command 'fly'", "floe --help"),

@@ -9,11 +9,13 @@ import contextlib
 import io
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 from floe.detached.keeper import Keeper
+from floe.detached.requests import Request
 from floe.store.records import End, Life
 
 SEEDS = (
@@ -24,6 +26,7 @@ SEEDS = (
     b'{"do": "claim", "until": 12.5}\n{"do": "dismiss"}\n',
     b'{"do": "snapshot", "file": "/tmp/a.snapshot"}\n',
     b'{"do": "vitals", "child": "web.1"}\n',
+    b'{"do": "profile", "timeout": 0.5, "rate": 100}\n',
     b'["status"]\n',  # was a crash: no object
     b'{"do": "stop", "timeout": []}\n',  # was a crash: no number
     b"[" * 4000,  # was a crash: deeper than Python's stack
@@ -48,6 +51,12 @@ class _Kin:
         return [{"name": "web.1", "pid": 1}]
 
 
+class _Sampler:
+    async def answer(self, process: Any, request: Request, over: Callable[[], bool]) -> dict[str, Any]:
+        assert math.isfinite(request.timeout) and math.isfinite(request.rate) and not over()
+        return {"seconds": 0.5, "lost": 0, "idle": 0, "stacks": []}
+
+
 class _Keeper(Keeper):
     """Of a keeper what answers requests."""
 
@@ -62,6 +71,7 @@ class _Keeper(Keeper):
             "_kin": _Kin(),
             "_over": asyncio.Event(),
             "_serving": set(),
+            "_sampler": _Sampler(),
         }
         self.__dict__ |= fakes
         self._resets, self._stopping = 0, False

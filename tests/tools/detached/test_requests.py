@@ -11,6 +11,7 @@ from floe.detached.requests import BadRequest, Request, read
 def test_a_request_has_what_was_said() -> None:
     assert read(b'{"do": "stop", "timeout": 3, "child": "web.1"}\n') == Request(do="stop", timeout=3.0, child="web.1")
     assert read(b'{"do": "claim", "until": 12.5}') == Request(do="claim", until=12.5)
+    assert read(b'{"do": "profile", "timeout": 1, "rate": 50}') == Request(do="profile", timeout=1.0, rate=50.0)
 
 
 def test_what_another_version_adds_is_passed_over() -> None:

@@ -13,27 +13,7 @@ import pytest
 
 from floe.image import vitals
 from floe.image.vitals import Table, Vitals
-
-BASE, SIZE = 0x100000, 1 << 16
-
-
-class Memory:
-    """A guest's memory of 64 KiB."""
-
-    def __init__(self, content: bytes = bytes(SIZE)) -> None:
-        self.content = bytearray(content)
-        self.reads = 0
-        self.bytes = 0
-
-    def put(self, address: int, *words: int) -> None:
-        struct.pack_into(f"<{len(words)}Q", self.content, address - BASE, *words)
-
-    def read(self, address: int, size: int) -> bytes:
-        self.reads += 1
-        self.bytes += size
-        if not BASE <= address <= BASE + SIZE - size:
-            raise OSError(address)
-        return bytes(self.content[address - BASE : address - BASE + size])
+from tests.tools.image.memory import BASE, SIZE, Memory
 
 
 def table(*words: int) -> Table:

@@ -22,6 +22,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "serve": ("floe.cli.serve:command", "Start VMs of an app when somebody connects."),
     "ps": ("floe.cli.vms:ps", "List detached VMs."),
     "top": ("floe.cli.top:command", "What detached VMs use, live."),
+    "profile": ("floe.cli.profile:command", "Where a detached VM's time goes."),
     "logs": ("floe.cli.logs:command", "Print what a detached VM said."),
     "repl": ("floe.cli.device:repl", "The REPL of a detached VM on this terminal."),
     "exec": ("floe.cli.device:execute", "Run Python code in a detached VM."),
@@ -46,7 +47,7 @@ VERBS: dict[str, tuple[str, str]] = {
 }
 
 # Verbs whose VMs are this machine's alone; with FLOE_HOST they would be taken for another's.
-LOCAL = frozenset({"serve", "top", "mount", "swap", "snapshot", "compose", "service"})
+LOCAL = frozenset({"serve", "top", "profile", "mount", "swap", "snapshot", "compose", "service"})
 HIDDEN = {"agent": "floe.cli.agent:command"}  # verbs for other programs
 
 

@@ -278,6 +278,20 @@ def snapshot(folder: Folder, path: Path) -> int:
     return int(answer["size"])
 
 
+def profile(folder: Folder, seconds: float, rate: float) -> dict[str, Any] | None:
+    """What a running VM did so long (sampling.py), sampled so many times a second; None once it has ended. Raises
+    FloeError."""
+    answer = ask(folder, {"do": "profile", "timeout": seconds, "rate": rate}, timeout_s=seconds + _ANSWER_S)
+    if answer is None:
+        return None
+    if "error" in answer:
+        if not status(folder).alive:
+            return None
+        old = "floe stop and floe start it: its keeper is an older floe's" if "evidence" not in answer else ""
+        raise FloeError(answer["error"], evidence=answer.get("evidence", ""), hint=answer.get("hint", old))
+    return answer
+
+
 def remove(folder: Folder, *, force: bool) -> None:
     """Forget a VM. Raises FloeError for a running one, unless `force` ends it first."""
     if folder.vm is not None or folder.keeper is not None:

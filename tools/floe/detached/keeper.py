@@ -37,6 +37,7 @@ from floe.stream.keys import stop_keys
 from floe.stream.logfile import BoundedLog
 
 if TYPE_CHECKING:
+    from floe.detached.sampling import Sampler
     from floe.detached.usage import Guest
 
 _FLUSH_S = 2.0  # what the last client may take for the guest's last words
@@ -75,6 +76,7 @@ class Keeper:
         self._stopping = False
         self._restarting: asyncio.Task[None] | None = None
         self._serving: set[asyncio.Task[object]] = set()  # answers on their way
+        self._sampler: Sampler | None = None  # the same, for a profile
         self._guest: Guest | None = None  # once somebody asks for what it uses
 
     async def run(self, ready_fd: int, *, adopt: bool, inherited: Sequence[int] = ()) -> None:
@@ -262,6 +264,8 @@ class Keeper:
             return {"dismissed": await self._dismiss()}
         elif request.do == "snapshot":
             return await self._snapshot(Path(request.file))
+        elif request.do == "profile":
+            return await self._profile(request)
         elif request.do == "vitals":
             return {"vitals": self._vitals(request.child)}
         elif request.do != "status":
@@ -313,6 +317,12 @@ class Keeper:
             return {"error": e.message, "evidence": e.evidence, "hint": e.hint}
         except OSError as e:
             return {"error": f"cannot write {path}: {e.strerror}", "evidence": "", "hint": ""}
+
+    async def _profile(self, request: Request) -> dict[str, Any]:
+        from floe.detached.sampling import Sampler
+
+        self._sampler = self._sampler or Sampler(self._folder)
+        return await self._sampler.answer(self._process, request, lambda: self._stopping)
 
     def _vitals(self, child: str | None) -> dict[str, Any] | None:
         """Of the guest or of a child, for one who may not look into its memory."""

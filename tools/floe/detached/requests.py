@@ -13,13 +13,14 @@ class BadRequest(ValueError):
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     """do: what for. child: whom of the VM's family it is about. timeout: seconds of grace. until: when it ends, by
-    time.monotonic(). file: a path."""
+    time.monotonic(). file: a path. rate: how often a second."""
 
     do: str = ""
     child: str | None = None
     timeout: float = 0.0
     until: float | None = None
     file: str = ""
+    rate: float = 100.0
 
 
 def read(line: bytes) -> Request:

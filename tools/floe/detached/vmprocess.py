@@ -24,6 +24,7 @@ from floe.detached.parent import CONFINED, EGRESS
 from floe.errors import EXIT_INTERRUPTED, FloeError, ImageRefused, VmError, VmExitedEarly
 from floe.family.pipes import Kept
 from floe.hypervisor import registry
+from floe.hypervisor.base import GuestMemory
 from floe.snapshot.file import State, state_of
 from floe.spec.vmspec import Wires
 from floe.store.records import PLACES, End, Names, Spec
@@ -228,6 +229,19 @@ class VmProcess:
     async def send_copy(self, sock: socket.socket, meanwhile: Callable[[], Awaitable[None]]) -> None:
         """Stand still, call `meanwhile`, send all of the guest's state there, and go on. Raises VmError."""
         await self._hypervisor.send_copy(sock.fileno(), meanwhile)
+
+    # ---- what it does -------------------------------------------------------------------------------
+
+    async def instruction(self) -> int:
+        """The address that the guest's processor is at. Raises VmError."""
+        return await self._hypervisor.instruction()
+
+    def memory(self, known: tuple[int, bytes]) -> GuestMemory | None:
+        """The guest's, in which these bytes lie at an address. Raises OSError."""
+        process = self._folder.vm
+        if process is None:
+            return None
+        return self._hypervisor.memory(process.pid, self._spec.memory, self._spec.machine, known)
 
     # ---- ending -------------------------------------------------------------------------------------
 

@@ -110,6 +110,9 @@ class Hypervisor(Protocol):
         """Make the guest say where it stands (a PANIC line, Python frames), write out its console, and end. False:
         there is no way to."""
 
+    async def instruction(self) -> int:
+        """The address that the guest's processor is at, which goes on. Raises VmError, where nobody can tell too."""
+
     async def watch(self, sock: socket.socket, on_event: OnEvent) -> None:
         """Deliver the events from our end of their socket, which becomes ours to close, until the hypervisor closes it;
         returns after the last one was delivered."""

@@ -119,6 +119,10 @@ class Qemu:
             return False
         return self._monitor is not None
 
+    async def instruction(self) -> int:
+        """As its monitor prints the registers."""
+        return await qmp.instruction(self._copying.commands)
+
     async def watch(self, sock: socket.socket, on_event: OnEvent) -> None:
         """QMP by its library."""
         copying, self._on_event = self._copying, on_event

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
-from floe.errors import FloeError, UsageError
+from floe.errors import FloeError, UsageError, VmError
 from floe.hypervisor.base import HostUse, OnEvent
 from floe.lab import disk as labdisk
 from floe.landlock import Confinement
@@ -158,6 +158,10 @@ class Xen:
     def interrupt(self) -> bool:
         """Not under Xen."""
         return False
+
+    async def instruction(self) -> int:
+        """Its process has no way to ask."""
+        raise VmError("under Xen nobody tells what a VM does", hint="floe run --detach --hypervisor qemu APP")
 
     async def watch(self, sock: socket.socket, on_event: OnEvent) -> None:
         """Its lines."""

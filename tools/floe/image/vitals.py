@@ -23,7 +23,13 @@ Read = Callable[[int, int], bytes]  # of the guest's physical memory: address, s
 _WORD = 8
 _STEP = 2 << 20  # a guest sees its memory a multiple of this above where it is (port/boot/place.c)
 _CODE = 64  # bytes of it that are looked for
-_WORDS = {"floe_gc_vitals": 5, "hal_mem_vitals": 7, "netdev_vitals": 3, "netstack_vitals": 2}  # in each table
+_WORDS = {
+    "floe_gc_vitals": 5,
+    "floe_frame_vitals": 2,
+    "hal_mem_vitals": 7,
+    "netdev_vitals": 3,
+    "netstack_vitals": 2,
+}  # in each table
 _AREAS = 64  # of the heap, at most
 _TABLES = 64 << 20  # bytes of their tables, at most: those of 8 GiB
 _BLOCKS_PER_BYTE = 4  # two bits say of a block whether it is free (00)
@@ -96,9 +102,7 @@ def read(found: dict[str, Table], memory: Read) -> Vitals | None:
     """What a guest uses just now. None: the image does not say where that stands. Raises OSError, struct.error."""
     if "floe_gc_vitals" not in found:
         return None
-    one = found["floe_gc_vitals"]
-    up = _word(memory, one.address) - one.words[0]
-    memory = _moved(memory, up) if up > 0 and up % _STEP == 0 else memory
+    memory = moved(memory, up(found["floe_gc_vitals"], memory))
     heap, used = _heap(found["floe_gc_vitals"].words, memory)
     ram = _ram(found["hal_mem_vitals"].words, memory) if "hal_mem_vitals" in found else {}
     if "netdev_vitals" not in found:
@@ -108,7 +112,13 @@ def read(found: dict[str, Table], memory: Read) -> Vitals | None:
     return Vitals(heap, used, *cards, connections, **ram)
 
 
-def _moved(memory: Read, up: int) -> Read:
+def up(one: Table, memory: Read) -> int:
+    """How far above where it is a guest sees its memory; one's first word is an address. Raises OSError."""
+    found = _word(memory, one.address) - one.words[0]
+    return found if found > 0 and found % _STEP == 0 else 0
+
+
+def moved(memory: Read, up: int) -> Read:
     """Memory by the addresses that the guest uses; those of the image's file stay good."""
     return lambda address, size: memory(address - up if address >= up else address, size)
 

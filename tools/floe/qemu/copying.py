@@ -144,7 +144,8 @@ class Copying:
         deadline = time.monotonic() + _FINISH_S
         while True:
             try:
-                return await self.commands.ask("cont")
+                await self.commands.ask("cont")
+                return
             except VmError as e:
                 if self.commands.over or time.monotonic() > deadline:
                     raise StandsStill(e.message) from None

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import socket
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 # With ids: of an error to a command without one the library takes its leave.
 _NEGOTIATE = b'{"execute": "qmp_capabilities", "id": "first"}\n'
 _RUN = b'{"execute": "cont", "id": "second"}\n'
+
+_INSTRUCTION = re.compile(r"\b[RE]IP=([0-9a-f]+)")
 
 _NMI = b'{"execute": "inject-nmi", "id": "third"}\n'
 
@@ -62,8 +65,8 @@ class Commands:
             self.version = f"{said['major']}.{said['minor']}.{said['micro']}"
         self._connected.set()
 
-    async def ask(self, name: str, arguments: Mapping[str, object] | None = None, *, deadline_s: float = 5.0) -> None:
-        """Have it do a thing. Raises VmError: it refused, it did not answer in time, it has ended."""
+    async def ask(self, name: str, arguments: Mapping[str, object] | None = None, *, deadline_s: float = 5.0) -> object:
+        """Have it do a thing; its answer. Raises VmError: it refused, it did not answer in time, it has ended."""
         from qemu.qmp import QMPError
 
         try:
@@ -71,7 +74,7 @@ class Commands:
                 await self._connected.wait()
                 if self._client is None:
                     raise VmError("QEMU has ended")
-                await self._client.execute(name, dict(arguments) if arguments else None)
+                return await self._client.execute(name, dict(arguments) if arguments else None)
         except TimeoutError:
             raise VmError(f"QEMU does not answer {name}") from None
         except (QMPError, OSError) as e:
@@ -88,6 +91,15 @@ class Commands:
         except (QMPError, OSError) as e:
             raise VmError(f"QEMU takes no descriptor: {e}") from e
         await self.ask("getfd", {"fdname": name})
+
+
+async def instruction(commands: Commands) -> int:
+    """The address that the processor is at; it is interrupted for that and goes on. Raises VmError."""
+    said = str(await commands.ask("human-monitor-command", {"command-line": "info registers"}))
+    found = _INSTRUCTION.search(said)
+    if found is None:
+        raise VmError("QEMU does not say where the processor is", evidence=said[:200])
+    return int(found[1], 16)
 
 
 async def watch(

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: MIT
+"""`floe profile`: where a running VM's time goes, by lines of Python and by C functions."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from floe.detached import control
+from floe.errors import EXIT_OK, FloeError, UsageError
+from floe.profile import samples
+from floe.profile.samples import Samples
+from floe.shown import shown
+
+_PART_S = 1.0  # what is asked for at once: so late Ctrl-C is heard, and so much is lost with a VM that ends
+
+
+@click.command()
+@click.argument("name", metavar="NAME")
+@click.option("-s", "--seconds", type=click.FloatRange(min=0.1, max=86400), default=5.0, show_default=True,
+              help="For how long; Ctrl-C ends it earlier.")  # fmt: skip
+@click.option("--rate", type=click.FloatRange(min=1, max=1000), default=100.0, show_default=True, metavar="HZ",
+              help="Samples a second.")  # fmt: skip
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.svg",
+              help="Write a flame graph there, too.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Each stack, and in how many samples it was.")
+def command(name: str, seconds: float, rate: float, output: Path | None, *, as_json: bool) -> int:
+    """Where the time of the detached VM NAME goes. Its image needs nothing for that, a sealed one neither; no code runs
+    in it, and it is not stopped.
+
+    SELF: the part of the samples in which Python was at this line; below it, the C functions that were at work for it,
+    `idle` where the VM waited.
+    TOTAL: in which it was there, or in what is called there."""
+    folder, child = control.find(name)
+    if child is not None:
+        raise UsageError(
+            f"{name} is a child; only the first VM of a family is profiled", hint=f"floe profile {folder.name}"
+        )
+    if not control.status(folder).alive:
+        raise FloeError(f"{name} has ended", hint=f"floe start {name}")
+    if output is not None:
+        _write(output, "")  # where that fails, it does so before the time is spent
+    found = Samples()
+    try:
+        while found.seconds < seconds:
+            try:
+                told = control.profile(folder, min(_PART_S, seconds - found.seconds), rate)
+            except FloeError as e:
+                if not found.count:
+                    raise
+                click.echo(shown(f"floe: as far as it came: {e.message}"), err=True)  # it was started anew, for one
+                break
+            if told is None or not (told["stacks"] or told["lost"]):
+                click.echo(shown(f"floe: {name} has ended"), err=True)
+                break
+            found.add(told)
+    except KeyboardInterrupt:
+        pass
+    stacks = found.stacks
+    head = _head(name, found)
+    if output is not None:
+        from floe.profile import flamegraph
+
+        _write(output, flamegraph.draw(stacks, head))
+    if as_json:
+        click.echo(json.dumps(_as_dict(name, found)))
+        return EXIT_OK
+    click.echo(shown(head))
+    if stacks:
+        click.echo("  SELF   TOTAL  WHERE")
+    for row in samples.rows(stacks):
+        total = "" if row.total is None else f"{100 * row.total:.1f}%"
+        click.echo(shown(f"{100 * row.own:5.1f}%  {total:>6}  {'' if row.python else '    '}{row.text}"))
+    return EXIT_OK
+
+
+def _head(name: str, found: Samples) -> str:
+    text = f"{name}: {found.count} samples in {found.seconds:.1f} s"
+    if found.count:
+        text += f", {100 * found.idle / found.count:.0f} % idle"
+    return text + (f"; {found.lost} could not be read" if found.lost else "")
+
+
+def _write(output: Path, text: str) -> None:
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as e:
+        raise FloeError(f"cannot write {output}: {e.strerror}") from e
+
+
+def _as_dict(name: str, found: Samples) -> dict[str, object]:
+    return {
+        "name": name,
+        "seconds": round(found.seconds, 3),
+        "samples": found.count,
+        "idle": found.idle,
+        "lost": found.lost,
+        "stacks": [
+            {"frames": [frame._asdict() for frame in stack.frames], "c": stack.c, "count": stack.count}
+            for stack in found.stacks
+        ],
+    }
