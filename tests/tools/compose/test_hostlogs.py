@@ -8,13 +8,18 @@ import re
 import select
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from floe.compose import hostlogs
 from floe.compose.hosted import Fleet
+from floe.fleet.console import LATER_S
 from tests.support import libvirthosts
 from tests.support.command import FLOE
 from tests.support.hostedstacks import FILE, Shop
@@ -97,7 +102,7 @@ def test_a_stack_on_two_hosts_attended(hosts: LibvirtHosts, tmp_path: Path) -> N
     assert shop.vms() == {}
 
     shop.write(replicas=2)
-    up = Said("up", shop.folder)
+    up = Said("up", shop.folder, "--timeout", "600")
     up.until("db    | serving None", "web.1 | serving v1", "web.2 | serving v1", "floe: web.2 is started on west")
     logs = Said("logs", "-f", "--json", shop.folder, "web.2")
     logs.until('{"vm": "web.2", "time": null, "line": "serving v1"}')
@@ -115,3 +120,13 @@ def test_a_stack_on_two_hosts_attended(hosts: LibvirtHosts, tmp_path: Path) -> N
     assert said.index("web.2 on west ended (1, exit)") < said.index("db on west ended (1, exit)")
     assert logs.end()[0] == 126
     assert shop.vms() == {}
+
+
+def test_following_ends_where_each_look_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet = cast("Fleet", SimpleNamespace(hosts={"east": None, "west": None}))
+    follow = hostlogs.Follow(fleet, "s", (), lambda line: None)
+    monkeypatch.setattr(follow, "_look", lambda vms, final: (time.sleep(4 * LATER_S), [])[1])
+    running = threading.Thread(target=follow.run, daemon=True)
+    running.start()
+    running.join(60)
+    assert not running.is_alive()

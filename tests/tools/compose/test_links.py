@@ -191,6 +191,7 @@ def test_vms_of_two_hosts_talk_over_a_vxlan_between_these(two: LibvirtHosts, sho
         "ask   | got 60020 apples for 10.77.0.3",
         "store | serving at 10.0.2.15",
     ]
+    assert "nothing to do" in shop.compose("up", "-d")[1]
     assert {name: in_pieces(two, name) for name in (EAST, WEST)} == split
     with socket.create_connection((two.addresses[WEST], 7007), 60) as s:
         assert s.recv(6) == b"apples"

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 def command(service: str, count: int, file: Path) -> int:
     """Have N replicas of a VM of a stack that is up, as `floe compose ps` names both.
 
-    Those that are no more wanted end when nobody is connected to them. It holds for `floe compose up`, too, until FILE
-    has another number, or `floe compose down`."""
+    Those that are no more wanted end when nobody is connected to them, on other hosts within `drain` seconds. It holds
+    for `floe compose up`, too, until FILE has another number, or `floe compose down`."""
     from floe.cli.compose import say
     from floe.compose import stack as stacks
     from floe.compose import stackfile

@@ -167,8 +167,8 @@ def plan(file: StackFile, project: str, profiles: Sequence[str], fleet: Fleet, s
         raise next(iter(fleet.down.values()))
     chosen = file.chosen(profiles)
     check_ours(file, project, fleet)
-    stack = _settled(file, project, chosen, fleet)
-    wanted = {found.name: found for found in _instances(links.joined(file, project), stack, chosen, say)}
+    stack, joined = _settled(file, project, chosen, fleet), links.joined(file, project)
+    wanted = {found.name: found for found in _instances(joined, stack, chosen, say)}
     there = {(vm.host, vm.name): vm for vm in fleet.of(project)}
     # Of one that is there twice, as its host did not answer for a while, the newest that runs.
     now = {vm.name: vm.host for vm in sorted(there.values(), key=lambda vm: (vm.alive, vm.mark.created))}
@@ -187,7 +187,7 @@ def plan(file: StackFile, project: str, profiles: Sequence[str], fleet: Fleet, s
     rooms = _rooms(file, project, fleet)
     for service in {step.service: None for step in steps if step.action == "update"}:
         settled = _settled(file, project, chosen, fleet, service)
-        spare = next(_instances(file, settled, {service: chosen[service]}, lambda text: None, spare=True))
+        spare = next(_instances(joined, settled, {service: chosen[service]}, lambda text: None, spare=True))
         if (own := _room_for(spare, wanted.values(), rooms, {**now, **places})) is not None:
             first_of = next(number for number, step in enumerate(steps) if step.service == service)
             steps.insert(first_of, _spare_step(spare, there.get((own, spare.name)), fleet.hosts[own].host))

@@ -44,7 +44,7 @@ class Up:
         steps = [
             step
             for step in plan(self._file, self._project, profiles, self._fleet, self._say)
-            if step.service == name and step.action != "replace" and not step.moves
+            if step.service == name and step.action in ("start", "keep", "remove") and not step.moves and not step.spare
         ]
         self.run(steps)
         return steps
@@ -52,25 +52,42 @@ class Up:
     def run(self, steps: Sequence[Step]) -> None:
         """Returns when every VM that has to is ready. Raises the first FloeError; what runs by then goes on."""
         self._mtu = links.have(self._file, self._project, self._fleet.hosts)
-        self._note_scales()
-        self._remove_all([step for step in steps if step.action == "remove" and not step.moves])
+        linked = links.networks(self._file) or links.stale(self._file, self._project, self._fleet.of(self._project))
         try:
-            with Workers(WORKERS) as pool:
-                try:
-                    for name in self._file.order():
-                        own = [step for step in steps if step.instance and step.service == name]
-                        at_once = [step for step in own if step.action != "update" and not step.spare]
-                        for future in [pool.submit(self._have, step) for step in at_once]:
-                            future.result()
-                        self._update([step for step in own if step not in at_once], name, pool)
-                except BaseException:
-                    self.called_off.set()
-                    raise
-        finally:
-            self.called_off.set()
-        self._remove_all([step for step in steps if step.action == "remove" and step.moves])
-        if links.stale(self._file, self._project, self._fleet.of(self._project)):
-            links.clear(self._project, self._fleet.hosts, links.networks(self._file))
+            self._carry_out(steps)
+        except BaseException:
+            if linked:
+                with contextlib.suppress(FloeError):  # the first error is the one to be told
+                    self._clear_links()
+            raise
+        if linked:
+            self._clear_links()
+
+    def _carry_out(self, steps: Sequence[Step]) -> None:
+        self._note_scales()
+        # In a network a VM's addresses are those of its name: there must not be two.
+        wired = {step.name for step in steps if step.instance and step.instance.wires}
+        ends = [step for step in steps if step.action == "remove"]
+        last = [step for step in ends if step.moves and step.name not in wired]
+        self._remove_all([step for step in ends if step not in last])
+        with Workers(WORKERS) as pool:
+            try:
+                for name in self._file.order():
+                    own = [step for step in steps if step.instance and step.service == name]
+                    at_once = [step for step in own if step.action != "update" and not step.spare]
+                    for future in [pool.submit(self._have, step) for step in at_once]:
+                        future.result()
+                    self._update([step for step in own if step not in at_once], name, pool)
+            except BaseException:
+                self.called_off.set()
+                raise
+        self._remove_all(last)
+
+    def _clear_links(self) -> None:
+        """Of networks that the file has no more, and no VM is in."""
+        self._fleet.look()
+        used = {network for vm in self._fleet.of(self._project) for network in vm.mark.addresses}
+        links.clear(self._project, self._fleet.hosts, [*links.networks(self._file), *sorted(used)])
 
     def _note_scales(self) -> None:
         """On every VM there is: who sees one of them knows."""
@@ -100,9 +117,11 @@ class Up:
             self._say(f"{spare.label} is removed from {spare.host}: the update is done")
 
     def _end(self, step: Step) -> None:
-        """Who may be asked by others has as long as its `drain` says, once it knows that it ends."""
+        """Who may be asked by others has as long as its `drain` says, once it knows that it ends; but who calls all off
+        does not wait for that."""
         vm = self._file.vms.get(step.service)
-        remove(self._fleet.hosts[step.host], step.name, max(_GRACE_S, vm.drain) if vm and vm.drains else _GRACE_S)
+        grace_s = max(_GRACE_S, vm.drain) if vm and vm.drains else _GRACE_S
+        remove(self._fleet.hosts[step.host], step.name, grace_s, self.called_off)
 
     def _remove_all(self, steps: Sequence[Step]) -> None:
         with Workers(WORKERS) as pool:
@@ -184,10 +203,10 @@ class Up:
                 raise Interrupted(f"{step.label} was not waited for")
 
 
-def remove(vms: Vms, name: str, grace_s: float) -> There | None:
-    """End a VM and forget it: how it ended, None where somebody else was faster. Raises FloeError."""
+def remove(vms: Vms, name: str, grace_s: float, hurry: threading.Event | None = None) -> There | None:
+    """End a VM and forget it: how it ended, None where somebody else was faster. As Vms.stop(). Raises FloeError."""
     with contextlib.suppress(NotFound):
-        ended = vms.stop(name, grace_s)
+        ended = vms.stop(name, grace_s, hurry)
         vms.remove(name, force=True)
         return ended
     return None

@@ -72,17 +72,18 @@ class Follow:
     def run(self, busy: Callable[[], bool] = lambda: False) -> None:
         """Put lines as they come, until all these VMs have ended or are removed, or their hosts are gone, and nothing
         is busy starting them. A host that is slow holds up no other one."""
-        looks: dict[str, Future[list[_Said]]] = {}
-        alive: dict[str, bool] = {}
+        looks: dict[str, tuple[bool, Future[list[_Said]]]] = {}  # and whether nothing was busy when it began
+        over: dict[str, bool] = {}
         while True:
-            whole = not busy() and not looks  # looked at before what it leads to
+            idle = not busy()  # looked at before what it leads to
             for host, vms in self._hosts.items():
                 if host not in self.gone and host not in looks:
-                    looks[host] = started(partial(self._look, vms, final=False))
-            wait(looks.values(), LATER_S)
-            for host in [host for host, look in looks.items() if look.done()]:
-                alive[host] = self._taken(host, looks.pop(host))
-            if whole and not looks and not any(alive.values()):
+                    looks[host] = idle, started(partial(self._look, vms, final=False))
+            wait([look for _, look in looks.values()], LATER_S)
+            for host in [host for host, (_, look) in looks.items() if look.done()]:
+                began_idle, look = looks.pop(host)
+                over[host] = not self._taken(host, look) and began_idle
+            if all(host in self.gone or over.get(host, False) for host in self._hosts):
                 return
             store.wait(LATER_S)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -33,6 +34,7 @@ START_S = 60.0
 _NO_DOMAIN = 42  # virErrorNumber
 _CODE_S = 2.0  # virtlogd hands on what QEMU wrote last
 _LOOK_S = 0.1
+HURRIED_S = 5.0  # as vm.STOP_GRACE_S: for the end of a VM whose owner is in a hurry
 _FORWARD = re.compile(r"host forwarding rule '?(?:tcp|udp):[^:]*:([0-9]+)-")  # QEMU's words
 _CODES_OF_RESETS = {122: "reset", 123: "deepsleep"}  # machine.reset(), and the end of a deep sleep: docs/exit-codes.md
 ASKING_AGAIN = frozenset(_CODES_OF_RESETS.values())
@@ -203,20 +205,22 @@ class Vms:
         except HostError as e:
             raise self.disks.in_use(e) or e from None
 
-    def stop(self, name: str, grace_s: float) -> There:
-        """Ask it for its end by its power button; after grace_s it is ended. Of one that has ended: how. Raises as
-        find() does."""
+    def stop(self, name: str, grace_s: float, hurry: threading.Event | None = None) -> There:
+        """Ask it for its end by its power button; after grace_s it is ended. Of one that has ended: how. hurry: once
+        that is set, HURRIED_S are enough. Raises as find() does."""
         vm = self.on(name, lambda connection, dom, vm: (vm.alive and grace_s > 0 and dom.shutdown(), vm)[1])
         if not vm.alive:
             return vm
         if grace_s > 0:
-            self.wait(name, grace_s)
+            self.wait(name, grace_s, hurry)
         return self.on(name, self._destroyed)
 
-    def wait(self, name: str, seconds: float) -> There:
+    def wait(self, name: str, seconds: float, hurry: threading.Event | None = None) -> There:
         """Until it has ended, or for so long. Raises as find() does."""
         end = time.monotonic() + seconds
         while (vm := self.find(name)).alive and time.monotonic() < end:
+            if hurry is not None and hurry.is_set():
+                end, hurry = min(end, time.monotonic() + HURRIED_S), None
             store.wait(_LOOK_S)
         return vm
 
