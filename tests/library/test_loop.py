@@ -94,6 +94,17 @@ def test_one_that_says_when_it_comes_next(calls: Calls) -> None:
     assert calls.run(3000) == [0, 10, 2010, 2040]
 
 
+def test_one_that_is_put_off_as_it_is_due(calls: Calls) -> None:
+    """By another one of the same moment, whichever comes first."""
+
+    def call(other: int) -> None:
+        calls.note()
+        timers[other].again(400)
+
+    timers = [calls.loop.call_later(100, lambda: call(1)), calls.loop.call_later(100, lambda: call(0))]
+    assert calls.run(300) == [100]
+
+
 def test_one_that_is_told_to_come_earlier(calls: Calls) -> None:
     timer = calls.loop.call_later(900, calls.note, 900)
     calls.loop.call_later(50, lambda: timer.again(5))

@@ -114,7 +114,7 @@ class Loop:
         if self.begin is not None:
             self.begin()
         for timer in due:
-            if timer in self.timers:  # else another one has cancelled it
+            if timer in self.timers and time.ticks_diff(timer.at, now) <= 0:  # else another one has put it off
                 if timer.period:
                     timer.again(timer.period)
                 else:

@@ -110,7 +110,7 @@ def test_a_vm_that_waits_is_idle(vms: Vms, tmp_path: Path, accel: str) -> None:
 
 
 def test_a_vm_that_ends_meanwhile_is_told_as_far_as_it_came(vms: Vms, tmp_path: Path, accel: str) -> None:
-    limited = "end = time.ticks_ms() + 4000\n    while time.ticks_ms() < end"
+    limited = "end = time.ticks_ms() + 12000\n    while time.ticks_ms() < end"
     script = BUSY.replace("while True", limited)
     begin(vms, tmp_path, script + "\nraise SystemExit(7)\n", "busy", accel)
     done = floe("profile", "busy", "-s", "60", "--rate", "500")

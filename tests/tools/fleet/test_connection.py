@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -30,15 +31,14 @@ def refused(name: str, *, deadline_s: float = connection.OPEN_S) -> HostError:
     return e.value
 
 
-def test_asked_at_once(known: LibvirtHosts, capfd: pytest.CaptureFixture[str]) -> None:
+def test_asked_at_once(known: LibvirtHosts, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     found = dict(connection.ask_all((EAST, WEST), lambda h: h.ask(lambda c: c.getHostname())))
     assert found == {EAST: EAST, WEST: WEST}
     with connection.open(EAST) as host:
-        began = time.monotonic()
-        with pytest.raises(HostError, match="no domain with matching name") as e:
+        with monkeypatch.context() as patch, pytest.raises(HostError, match="no domain with matching name") as e:
+            patch.setattr(subprocess.Popen, "wait", lambda *words: pytest.fail("ssh is asked, and the line is there"))
             host.ask(lambda c: c.lookupByName("nobody"))
         assert e.value.code == 42  # VIR_ERR_NO_DOMAIN
-        assert time.monotonic() - began < 0.5  # ssh is asked only when the line is lost
         assert host.ask(lambda c: c.isAlive())
     assert capfd.readouterr() == ("", "")
 
@@ -51,7 +51,7 @@ def test_a_call_that_hangs(known: LibvirtHosts) -> None:
             began = time.monotonic()
             with pytest.raises(HostError, match=r"east does not answer within 0\.3 s") as e:
                 host.ask(lambda c: c.getHostname(), deadline_s=0.3)
-            assert time.monotonic() - began < 1
+            assert time.monotonic() - began < 5
             assert e.value.hint.endswith(f"-- {EAST} true")
             with pytest.raises(HostError):
                 host.ask(lambda c: c.getHostname(), deadline_s=1)

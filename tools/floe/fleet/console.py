@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """A VM's console on a host: what it said, from the file there, and a line to it, by libvirt's stream.
 
-The file has all that was said, however slowly somebody reads; the line is for who types."""
+The file has all that was said, as far as virtlogd keeps it (docs/hosts.md), however slowly somebody reads; the line is
+for who types."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from floe.errors import FloeError
-from floe.fleet import domain
+from floe.fleet import domain, store
 from floe.fleet.binding import binding
 from floe.fleet.connection import Host
 from floe.fleet.store import Store
@@ -22,6 +23,7 @@ _BLOCK = 1 << 16
 _OLDER = 9  # files that virtlogd may keep beside the one it writes
 _OPEN_S = 10.0
 _SEND_S = 30.0
+_ANSWER_S = 1.0  # a REPL that is typed at answers, if not while code runs
 SOON_S, LATER_S = 0.02, 0.25  # how often what a VM says is looked for: soon after it has said something, else later
 
 
@@ -106,21 +108,32 @@ class Door:
         self._log = Log(vms.store, vm.uuid + domain.CONSOLE)
         vms.host.ask(self._log.skip)
         self._typed = threading.Event()  # an answer is soon to come
+        self._answered = threading.Event()  # something has come since
+        self._answered.set()
         self._closed = False
         self._listening = socket.socket(socket.AF_UNIX)
         self._listening.bind(str(path))
         self._listening.listen(1)
         self._client: socket.socket | None = None
-        threading.Thread(target=self._serve, daemon=True).start()
+        self._serving = threading.Thread(target=self._serve, daemon=True)
+        self._serving.start()
 
     def close(self) -> None:
-        """Hang up."""
+        """Hang up, once the guest has heard what was typed: QEMU forgets what a guest has not read by then."""
+        self._shut(self._listening, socket.SHUT_RDWR)
+        self._shut(self._client, socket.SHUT_RD)
+        self._serving.join(_SEND_S)
+        self._answered.wait(_ANSWER_S)
         self._closed = True
         self._typed.set()
-        for sock in filter(None, (self._listening, self._client)):
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
+        self._shut(self._client, socket.SHUT_RDWR)
         self._line.close()
+
+    @staticmethod
+    def _shut(sock: socket.socket | None, how: int) -> None:
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.shutdown(how)
 
     def _serve(self) -> None:
         with contextlib.suppress(OSError):
@@ -128,6 +141,7 @@ class Door:
             threading.Thread(target=self._show, args=(client,), daemon=True).start()
             with contextlib.suppress(FloeError):
                 while data := client.recv(_BLOCK):
+                    self._answered.clear()
                     self._line.send(data)
                     self._typed.set()
 
@@ -136,14 +150,22 @@ class Door:
         with contextlib.suppress(FloeError, OSError):
             alive = True
             while alive and not self._closed:
-                vm, said = self._vms.on(self._name, lambda connection, dom, now: (now, self._log.news(connection)))
+                alive, said = self._vms.on(self._name, lambda connection, dom, vm: latest(self._log, connection, vm))
+                if said:
+                    self._answered.set()
                 client.sendall(said)
-                alive = vm.alive
                 delay = SOON_S if said or self._typed.is_set() else min(LATER_S, delay * 1.5)
                 self._typed.clear()
                 self._typed.wait(delay)
         with contextlib.suppress(OSError):
             client.shutdown(socket.SHUT_WR)
+
+
+def latest(log: Log, connection: Any, vm: There) -> tuple[bool, bytes]:
+    """Whether the VM runs; and what it has said since the last look, all of it where it has ended."""
+    if not vm.alive:
+        store.settle()
+    return vm.alive, log.news(connection)
 
 
 def send_all(stream: Any, data: bytes) -> None:

@@ -24,7 +24,7 @@ from xml.etree import ElementTree
 from floe.errors import FloeError, HostError, NotFound
 from floe.fleet import domain, store
 from floe.fleet.binding import binding
-from floe.fleet.connection import Host
+from floe.fleet.connection import Host, started
 from floe.fleet.store import Store
 from floe.spec.disks import Disk
 
@@ -72,6 +72,10 @@ class Disks:
         """Create what is missing and was asked for, check each, and return names of the new ones. own: the UUID of the
         VM that is to have them. Raises NotFound, FloeError, libvirtError."""
         made: list[str] = []
+        names = self._files.names(connection)
+        for disk in disks:  # first, that nothing is made for a VM that does not start
+            if not disk.size or f"{domain.DISK}{disk.path}" in names:
+                self._check(connection, disk, own)
         for disk in disks:
             name = str(disk.path)
             if disk.size and domain.DISK + name not in self._files.names(connection):
@@ -130,7 +134,13 @@ class Disks:
         """Bring a file there as a new disk; how many of its bytes were sent, which zeros are not. Raises FloeError
         where there is a disk of that name, HostError; nothing is left of it then, as far as the host answers."""
         size = os.lseek(fd, 0, os.SEEK_END)
-        self._host.ask(lambda c: self._begin(c, name, size))
+        begun = started(lambda: self._host.ask(lambda c: self._begin(c, name, size)))
+        try:
+            begun.result()
+        except KeyboardInterrupt:
+            if begun.exception() is None:
+                self._take_back(name)
+            raise
         sent = 0
         try:
             for at, piece in _pieces(fd, size):
@@ -138,8 +148,7 @@ class Disks:
                 sent += len(piece)
             self._host.ask(lambda c: self._files.forget(c, [HALF + name]))
         except BaseException as e:
-            with suppress(FloeError):  # the first error is the one to be told; what is left is told as half a disk
-                self._host.ask(lambda c: self._undo(c, name), deadline_s=_UNDO_S + store.ASK_S)
+            self._take_back(name)
             if isinstance(e, HostError) and "No space left on device" in e.message:
                 raise self._files.full() from None
             raise
@@ -175,13 +184,17 @@ class Disks:
         """Raises NotFound; FloeError where a VM has it, also one that has ended; HostError."""
 
         def forget(connection: Any) -> None:
+            names = self._files.names(connection)
+            if HALF + name in names and domain.DISK + name not in names:  # who brought it was killed at once
+                self._files.forget(connection, [HALF + name])
+                return
             found = self._find(connection, name)
             there = self._host.name
-            if names := [user.name for user in found.users]:
+            if users := [user.name for user in found.users]:
                 end = "--force " if any(user.alive for user in found.users) else ""
                 raise FloeError(
-                    f"the disk {name} on {there} is that of {', '.join(names)}",
-                    hint=f"floe rm {end}--host {there} {' '.join(names)}, and again",
+                    f"the disk {name} on {there} is that of {', '.join(users)}",
+                    hint=f"floe rm {end}--host {there} {' '.join(users)}, and again",
                 )
             self._files.forget(connection, [domain.DISK + name, HALF + name])
 
@@ -265,6 +278,10 @@ class Disks:
             if self._files.room(connection) < len(piece):
                 raise self._files.full()
             raise HostError(f"{self._host.name} gave back another disk than it was sent", hint="again")
+
+    def _take_back(self, name: str) -> None:
+        with suppress(FloeError):  # what is to be told has happened before; what is left is told as half a disk
+            self._host.ask(lambda c: self._undo(c, name), deadline_s=_UNDO_S + store.ASK_S)
 
     def _undo(self, connection: Any, name: str) -> None:
         """A piece may still be on its way, and libvirt deletes no file that it writes."""

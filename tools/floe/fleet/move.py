@@ -95,7 +95,8 @@ def _carried(vm: There, here: Vms, there: Vms, address: str, handing: Mapping[st
         sent = connection.started(lambda: _sent(vm, source, target, tunnel or address))
         sent.add_done_callback(lambda _: steps.arrived.set())
         interrupted = _interrupted(vm.uuid, steps, reading)
-        try:
+
+        def finish() -> None:
             if sent.done():
                 sent.result()
             try:
@@ -104,8 +105,16 @@ def _carried(vm: There, here: Vms, there: Vms, address: str, handing: Mapping[st
                 sent.result()  # tells more
                 raise
             sent.result()
-        except BaseException as e:
-            raise (interrupted or e) from None
+
+        rest = connection.started(finish)  # from here on Ctrl-C comes too late, and would leave it on both hosts
+        while True:
+            try:
+                rest.result()
+                break
+            except KeyboardInterrupt as e:
+                interrupted = interrupted or e
+            except FloeError as e:
+                raise (interrupted or e) from None
         pause_s = steps.pause_s()
     with suppress(FloeError):  # it is there; what is left here is nobody's
         source.ask(lambda c: _forgotten(c, here, vm.uuid))
@@ -121,7 +130,8 @@ def _interrupted(uuid: str, steps: _Steps, reading: Host) -> KeyboardInterrupt |
     except KeyboardInterrupt as e:
         with suppress(FloeError):  # there is nothing to call back any more
             reading.ask(lambda c: c.lookupByUUIDString(uuid).abortJob())
-        steps.wait(_CALLED_BACK_S)
+        with suppress(KeyboardInterrupt):  # once more: it is called back already
+            steps.wait(_CALLED_BACK_S)
         return e
     return None
 

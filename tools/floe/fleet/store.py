@@ -34,6 +34,7 @@ ASK_S = 30.0
 # virErrorNumber
 NO_POOL, NO_VOLUME = 49, 50
 EXISTS = (9, 90)  # VIR_ERR_OPERATION_FAILED, VIR_ERR_STORAGE_VOL_EXIST
+HANDED = ".handed"  # with a number: what a VM is handed, there while its QEMU starts
 IMAGE, WHOLE, NOW = ".elf", ".whole", ".now"
 ABANDONED_S = 10.0  # what was not written to for so long, and not finished, is nobody's any more
 GIVEN_UP_S = 120.0  # the same, of what a start leaves behind
@@ -179,7 +180,7 @@ class Store:
             image = bool(_DIGEST.fullmatch(stem)) and ending in (IMAGE, WHOLE)
             if image and f"{folder}/{stem}{IMAGE}" in used:
                 continue
-            if not image and (not _UUID.fullmatch(stem) or stem in living):
+            if not image and (not _UUID.fullmatch(stem) or (stem in living and not ending.startswith(HANDED))):
                 continue
             half = image and stem + WHOLE not in names
             if (half or not image) and clock - self.written(connection, name, clock) < GIVEN_UP_S:

@@ -29,7 +29,6 @@ from floe.spec.handover import Blob
 from floe.spec.vmspec import VmSpec
 
 T = TypeVar("T")
-_HANDED = ".handed"
 START_S = 60.0
 _NO_DOMAIN = 42  # virErrorNumber
 _CODE_S = 2.0  # virtlogd hands on what QEMU wrote last
@@ -188,7 +187,7 @@ class Vms:
                 problem = f"{name} was handed variables or secrets, which {self.host.name} does not keep"
                 raise FloeError(problem, hint=f"floe rm --host {self.host.name} {name}, and floe run as before")
             self.disks.provide(connection, vm.disks, vm.uuid)
-            named = [(blob, f"{vm.uuid}{_HANDED}{number}") for number, blob in enumerate(blobs)]
+            named = [(blob, f"{vm.uuid}{store.HANDED}{number}") for number, blob in enumerate(blobs)]
             self.store.forget(connection, [vm.uuid + domain.EXIT, *(file for _, file in named)])
             self.store.write(connection, vm.uuid + domain.EXIT, b"")
             for blob, file in named:
@@ -391,7 +390,7 @@ class Vms:
     def _begin(self, connection: Any, order: Order, path: str) -> None:
         libvirt = binding()
         own, folder = order.spec.uuid, self.store.folder(connection)
-        named = [(blob, f"{own}{_HANDED}{number}") for number, blob in enumerate(order.blobs)]
+        named = [(blob, f"{own}{store.HANDED}{number}") for number, blob in enumerate(order.blobs)]
         for ending in (domain.SERIAL, domain.EXIT):
             self.store.write(connection, own + ending, b"")
         handed = [(blob.name, self.store.write(connection, file, blob.content)) for blob, file in named]
