@@ -3,11 +3,20 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 from floe.compose import hosted, hostedup, stackfile
 from floe.compose.hosted import Fleet
-from floe.fleet.vms import There
+from floe.errors import HostError
+from floe.fleet.mark import Mark
+from floe.fleet.survey import Facts
+from floe.fleet.vms import There, Vms, environment_of
+from floe.image import elf
+from floe.spec.runoptions import RunOptions
+from floe.vm.plan import assemble, identity
 from tests.support.command import floe
 from tests.support.libvirthosts import EAST, WEST
 
@@ -66,3 +75,25 @@ class Shop:
         """By label."""
         with Fleet((EAST, WEST)) as fleet:
             return {vm.name.removeprefix("shop."): vm for vm in fleet.of("shop")}
+
+
+BOTH = (EAST, "s.a.1", 1.0, True), (WEST, "s.a.2", 1.0, True)
+
+
+class Told(Fleet):
+    """What hosts would say: of each VM its host, its name, when it was started, and whether it runs."""
+
+    def __init__(self, image: Path, *vms: tuple[str, str, float, bool], down: str = "") -> None:
+        names = [name for name in (EAST, WEST) if name != down]
+        self.hosts = {name: cast("Vms", SimpleNamespace(host=SimpleNamespace(name=name))) for name in names}
+        self.rooms = {name: Facts(0, "", "", "", 1, 1 << 30, 1 << 30, ()) for name in names}
+        self.down = {down: HostError(f"{down} is not reached")} if down else {}
+        digest = hashlib.sha256(image.read_bytes()).hexdigest()
+        self.vms = []
+        for host, name, created, runs in vms:
+            spec = assemble(elf.read(image), None, RunOptions(uuid=identity(f"{host}/{name}"), accel="tcg"))[0]
+            own = environment_of(spec, ())
+            service, _, replica = name.partition(".")[2].partition(".")
+            told = Mark(app="a", profile="sealed", image=digest, memory=spec.memory, created=created, environment=own,
+                        project="s", service=service, replica=int(replica or 0))  # fmt: skip
+            self.vms.append(There(host, name, spec.uuid, told, "running" if runs else "ended", "tcg", "microvm"))

@@ -8,31 +8,22 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from msgspec import structs
 
 from floe.cli import compose_hosted
-from floe.compose import hosted, hostedup, links, stackfile
-from floe.compose.hosted import Fleet
+from floe.compose import hosted, stackfile
 from floe.compose.placement import NoPlace, Room, Wanted, place
 from floe.compose.rolling import UpdateHalted
 from floe.errors import ConfigError, FloeError, HostError, NotFound
-from floe.fleet.mark import Mark
-from floe.fleet.survey import Facts
-from floe.fleet.vms import There, Vms, environment_of
-from floe.image import elf
-from floe.spec.runoptions import RunOptions
-from floe.vm.plan import assemble, identity
 from tests.support import libvirthosts, tiny
 from tests.support.command import floe
 from tests.support.fixtures import REPO
-from tests.support.hostedstacks import Shop
+from tests.support.hostedstacks import BOTH, Shop, Told
 from tests.support.libvirthosts import EAST, WEST, LibvirtHosts
 
 DEAD_S = 30.0  # for a host that has gone to be told of; 5 s on a machine that is not busy
@@ -237,25 +228,6 @@ def test_one_new_and_one_old_after_the_other(hosts: LibvirtHosts, tmp_path: Path
     shop.compose("down", "--timeout", "0")
 
 
-class Told(Fleet):
-    """What hosts would say: of each VM its host, its name, when it was started, and whether it runs."""
-
-    def __init__(self, image: Path, *vms: tuple[str, str, float, bool], down: str = "") -> None:
-        names = [name for name in (EAST, WEST) if name != down]
-        self.hosts = {name: cast("Vms", SimpleNamespace(host=SimpleNamespace(name=name))) for name in names}
-        self.rooms = {name: Facts(0, "", "", "", 1, 1 << 30, 1 << 30, ()) for name in names}
-        self.down = {down: HostError(f"{down} is not reached")} if down else {}
-        digest = hashlib.sha256(image.read_bytes()).hexdigest()
-        self.vms = []
-        for host, name, created, runs in vms:
-            spec = assemble(elf.read(image), None, RunOptions(uuid=identity(f"{host}/{name}"), accel="tcg"))[0]
-            own = environment_of(spec, ())
-            service, _, replica = name.partition(".")[2].partition(".")
-            told = Mark(app="a", profile="sealed", image=digest, memory=spec.memory, created=created, environment=own,
-                        project="s", service=service, replica=int(replica or 0))  # fmt: skip
-            self.vms.append(There(host, name, spec.uuid, told, "running" if runs else "ended", "tcg", "microvm"))
-
-
 @pytest.fixture
 def told(tmp_path: Path) -> Iterator[Callable[..., list[tuple[str, str, str, str]]]]:
     """The steps of a stack of two, of what hosts say."""
@@ -297,7 +269,6 @@ def planned(folder: Path, words: str, *vms: tuple[str, str, float, bool]) -> lis
     return [(step.action, step.label, step.host, step.reason) for step in steps]
 
 
-BOTH = (EAST, "s.a.1", 1.0, True), (WEST, "s.a.2", 1.0, True)
 UPDATES = [("update", "a.1", EAST, "env changed"), ("update", "a.2", WEST, "env changed")]
 SPARE = "for the time of the update"
 
@@ -311,84 +282,6 @@ def test_an_update_of_replicas(tmp_path: Path) -> None:
         ("start", "a.3", WEST, SPARE), ("replace", "a.1", EAST, "env changed"), UPDATES[1],
     ]  # fmt: skip
     assert {step[0] for step in planned(tmp_path, 'update = "replace"', *BOTH)} == {"replace"}
-
-
-class Dry(hostedup.Up):
-    """Says what it would do."""
-
-    def __init__(self, file: stackfile.StackFile, fleet: Fleet) -> None:
-        super().__init__(file, "s", fleet, lambda text: None)
-        self.did: list[tuple[str, str]] = []
-
-    def _note_scales(self) -> None:
-        pass
-
-    def _remove_all(self, steps: Sequence[hosted.Step]) -> None:
-        self.did += [("remove", step.label) for step in steps]
-
-    def _have(self, step: hosted.Step) -> None:
-        self.did.append((step.action, step.label))
-
-    def _end(self, step: hosted.Step) -> None:
-        self.did.append(("end", step.label))
-
-
-@pytest.fixture
-def wired(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An image that has a network; links between hosts are not made, and it is noted what is removed."""
-    monkeypatch.setitem(tiny.CONTENT, "drivers", ["virtio-net"])
-    monkeypatch.setattr(links, "have", lambda file, project, hosts: 1450)
-    monkeypatch.setattr(Told, "look", lambda self: None)
-    return tiny.build(tmp_path, tiny.HANG)
-
-
-def in_a_network(image: Path, words: str, networks: str = "[network.n]") -> stackfile.StackFile:
-    text = f'name = "s"\nhosts = ["east", "west"]\n{networks}\n[vm.a]\napp = "{image}"\naccel = "tcg"\n{words}\n'
-    (image.parent / "compose.toml").write_text(text)
-    return stackfile.load(image.parent, {})
-
-
-def test_one_more_for_an_update_is_in_the_network_of_the_others(wired: Path) -> None:
-    file = in_a_network(wired, 'replicas = 2\nargs = ["x"]\nnetworks = ["n"]')
-    spare, *updates = hosted.plan(file, "s", (), Told(wired, *BOTH), lambda text: None)
-    assert (spare.spare, [step.action for step in updates]) == (True, ["update", "update"])
-    bridge = links.Link.of("s", "n").bridge
-    assert spare.instance is not None and spare.instance.wires[0].startswith(f"bridge:{bridge},")
-    assert len({step.addresses["n"] for step in (spare, *updates)}) == 3
-
-
-def test_scaling_updates_nobody(wired: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(links, "clear", lambda project, hosts, kept: None)
-    file = in_a_network(wired, 'replicas = 3\nargs = ["x"]\nnetworks = ["n"]')
-    dry = Dry(file, Told(wired, *BOTH))
-    dry.scale("a", ())
-    assert dry.did == [("start", "a.3")]
-
-
-def test_networks_stay_as_long_as_a_vm_is_in_them(wired: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept: list[list[str]] = []
-    monkeypatch.setattr(links, "clear", lambda project, hosts, names: kept.append(list(names)))
-    told = Told(wired, *BOTH)
-    card = f"bridge:{links.Link.of('s', 'old').bridge},ip=10.100.0.2/24"
-    told.vms[0] = replace(
-        told.vms[0], mark=structs.replace(told.vms[0].mark, addresses={"old": "10.100.0.2"}, cards=[card])
-    )
-    Dry(in_a_network(wired, 'networks = ["n"]'), told).run([])
-    Dry(in_a_network(wired, "", networks=""), told).run([])
-    assert kept == [["n", "old"], ["old"]]
-
-
-def test_a_vm_of_a_network_is_never_on_two_hosts(wired: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(links, "clear", lambda project, hosts, kept: None)
-    place = 'place = { label = "x" }\n[host.west]\nlabels = ["x"]'
-    for words, did in (
-        ('networks = ["n"]\n', [("remove", "a"), ("start", "a")]),
-        ("", [("start", "a"), ("remove", "a")]),
-    ):
-        file, fleet = in_a_network(wired, words + place), Told(wired, (EAST, "s.a", 1.0, True))
-        dry = Dry(file, fleet)
-        dry.run(hosted.plan(file, "s", (), fleet, lambda text: None))
-        assert dry.did == did
 
 
 def test_a_name_that_no_vm_has(tmp_path: Path) -> None:
