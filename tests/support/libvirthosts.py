@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import shutil
 import signal
 import tempfile
@@ -86,8 +87,14 @@ class LibvirtHosts(Hosts):
         return next(pid for pid in pids if _number_inside(pid) == 1)
 
     def kill(self, name: str) -> None:
-        """Power off, all at once."""
-        os.kill(self.first(name), signal.SIGKILL)
+        """Power off: all at once, and over when this returns."""
+        first = self.first(name)
+        fd = os.pidfd_open(first)  # whose end is told when all others of its namespace have ended
+        try:
+            os.kill(first, signal.SIGKILL)
+            assert select.select([fd], [], [], 60)[0], f"{name} does not end"
+        finally:
+            os.close(fd)
 
 
 def _number_inside(pid: int) -> int:

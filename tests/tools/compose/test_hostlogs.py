@@ -90,7 +90,8 @@ def test_a_stack_on_two_hosts_attended(hosts: LibvirtHosts, tmp_path: Path) -> N
         up.process.send_signal(signal.SIGINT)
     code, said = up.end()
     assert code == 130
-    assert re.search(r"floe: job on (?:east|west) ended \(130, interrupt\)", said), said
+    # Ended here, or on a slow machine by the guest itself, 5 s after it was asked.
+    assert re.search(r"floe: job on (?:east|west) ended \((?:130, interrupt|1, exit)\)", said), said
     assert shop.vms() == {}
 
     # A VM that does not become ready ends what was started, and the error tells why.

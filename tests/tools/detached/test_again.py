@@ -133,6 +133,7 @@ def test_a_secret_from_a_pipe_is_kept_nowhere(vms: Vms, tmp_path: Path) -> None:
 def test_after_a_restart_of_the_host(vms: Vms, service: Folder, tmp_path: Path) -> None:
     """All that ran was killed, numbers mean other processes, /tmp is empty; the policy starts nothing by itself."""
     assert floe("start", "a").returncode == 0
+    until(lambda: "start 2" in log("a"), "its start")
     processes = [service.keeper, service.parent, service.vm]
     for process in (service.parent, service.keeper, service.vm):  # the parent first, which would replace the keeper
         kill(process)
