@@ -10,7 +10,6 @@ import shlex
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,12 +29,6 @@ async def main():
 asyncio.run(main())
 """
 ODD = "a b$c%d\u00fc\"q'\\"
-
-
-@pytest.fixture
-def vms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vms]:
-    with Vms(tmp_path, monkeypatch) as all_of_them:
-        yield all_of_them
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -50,12 +49,6 @@ except KeyboardInterrupt:
     sys.exit(4)
 """
 PLAIN = "import time\nprint('begun')\ntime.sleep(600)\n"
-
-
-@pytest.fixture
-def vms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vms]:
-    with Vms(tmp_path, monkeypatch) as all_of_them:
-        yield all_of_them
 
 
 def begun(vms: Vms, tmp_path: Path, text: str) -> str:

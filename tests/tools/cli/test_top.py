@@ -9,7 +9,6 @@ import re
 import signal
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +41,6 @@ while True:
 """
 IDLE = "import time\nprint('idle')\nwhile True:\n    time.sleep(1)\n"
 WAIT_S = 60
-
-
-@pytest.fixture
-def vms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vms]:
-    with Vms(tmp_path, monkeypatch) as all_of_them:
-        yield all_of_them
 
 
 def top(*words: object) -> list[dict[str, Any]]:

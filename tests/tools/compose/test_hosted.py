@@ -20,24 +20,16 @@ from floe.compose import hosted, stackfile
 from floe.compose.placement import NoPlace, Room, Wanted, place
 from floe.compose.rolling import UpdateHalted
 from floe.errors import ConfigError, FloeError, HostError, NotFound
-from tests.support import libvirthosts, tiny
+from tests.support import tiny
 from tests.support.command import floe
 from tests.support.fixtures import REPO
 from tests.support.hostedstacks import BOTH, Shop, Told
 from tests.support.libvirthosts import EAST, WEST, LibvirtHosts
 
-DEAD_S = 30.0  # for a host that has gone to be told of; 5 s on a machine that is not busy
+DEAD_S = 10.0  # for a host that has gone to be told of; 5 s on a machine that is not busy
 
 
-@pytest.fixture
-def hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LibvirtHosts]:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    with libvirthosts.in_namespaces(tmp_path / "hosts", (EAST, WEST)) as made:
-        for name, value in made.environment.items():
-            monkeypatch.setenv(name, value)
-        yield made
-
-
+@pytest.mark.alone
 def test_a_stack_on_two_hosts(hosts: LibvirtHosts, tmp_path: Path) -> None:
     shop = Shop(tmp_path / "a shop")
     shop.write()

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -20,21 +19,11 @@ import pytest
 from floe.compose import hostlogs
 from floe.compose.hosted import Fleet
 from floe.fleet.console import LATER_S
-from tests.support import libvirthosts
 from tests.support.command import FLOE
 from tests.support.hostedstacks import FILE, Shop
-from tests.support.libvirthosts import EAST, WEST, LibvirtHosts
+from tests.support.libvirthosts import EAST, LibvirtHosts
 
 PATIENCE_S = 90.0
-
-
-@pytest.fixture
-def hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LibvirtHosts]:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    with libvirthosts.in_namespaces(tmp_path / "hosts", (EAST, WEST)) as made:
-        for name, value in made.environment.items():
-            monkeypatch.setenv(name, value)
-        yield made
 
 
 class Said:
@@ -66,6 +55,7 @@ class Said:
         return self.process.returncode, (self.said + rest).decode()
 
 
+@pytest.mark.alone  # a guest that does not listen ends by itself 5 s after it was asked
 def test_a_stack_on_two_hosts_attended(hosts: LibvirtHosts, tmp_path: Path) -> None:
     """Logs, a VM's end and a host's are told; Ctrl-C ends all and leaves nothing, and so does the end of all VMs."""
     shop = Shop(tmp_path / "a shop")
@@ -90,8 +80,7 @@ def test_a_stack_on_two_hosts_attended(hosts: LibvirtHosts, tmp_path: Path) -> N
         up.process.send_signal(signal.SIGINT)
     code, said = up.end()
     assert code == 130
-    # Ended here, or on a slow machine by the guest itself, 5 s after it was asked.
-    assert re.search(r"floe: job on (?:east|west) ended \((?:130, interrupt|1, exit)\)", said), said
+    assert re.search(r"floe: job on (?:east|west) ended \(130, interrupt\)", said), said
     assert shop.vms() == {}
 
     # A VM that does not become ready ends what was started, and the error tells why.

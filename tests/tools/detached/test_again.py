@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +28,6 @@ with open("/count") as f:
 print("start", count, floe.secret("word"), os.getenv("A"), os.getenv("B"), sys.argv[1:])
 sys.exit(int(sys.stdin.readline()))
 """
-
-
-@pytest.fixture
-def vms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vms]:
-    with Vms(tmp_path, monkeypatch) as all_of_them:
-        yield all_of_them
 
 
 @pytest.fixture

@@ -32,12 +32,6 @@ for line in sys.stdin:
 
 
 @pytest.fixture
-def vms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vms]:
-    with Vms(tmp_path, monkeypatch) as all_of_them:
-        yield all_of_them
-
-
-@pytest.fixture
 def app(tmp_path: Path) -> Path:
     folder = tmp_path / "an app"
     folder.mkdir()

@@ -24,12 +24,6 @@ SmallDisk = Callable[[str], AbstractContextManager[Path]]
 OBEYS = "import floe, sys\nprint('up', floe.secret('word'))\nsys.exit(int(sys.stdin.readline()))\n"
 
 
-@pytest.fixture
-def vms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vms]:
-    with Vms(tmp_path, monkeypatch) as all_of_them:
-        yield all_of_them
-
-
 def type_in(name: str, text: str) -> None:
     with socket.socket(socket.AF_UNIX) as console:
         console.settimeout(20)

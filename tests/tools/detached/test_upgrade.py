@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,12 +57,6 @@ class Venv:
             [self.path / "bin" / "python", "-P", "-c", f"from {module} import main; main()", *map(str, argv)],
             stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
-
-
-@pytest.fixture
-def vms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vms]:
-    with Vms(tmp_path, monkeypatch) as all_of_them:
-        yield all_of_them
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ def app(build: Build, tmp_path: Path, text: str, *, dev: bool = False) -> Path:
     return build(script, dev=dev)
 
 
-def run(*words: str | Path, given: str = "", timeout_s: float = 180) -> subprocess.CompletedProcess[str]:
+def run(*words: str | Path, given: str = "", timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
     argv = [*FLOE, "run", "--host", EAST, *map(str, words)]
     return subprocess.run(argv, input=given, capture_output=True, text=True, timeout=timeout_s, check=False)
 

@@ -43,6 +43,7 @@ def test_asked_at_once(known: LibvirtHosts, capfd: pytest.CaptureFixture[str], m
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.alone
 def test_a_call_that_hangs(known: LibvirtHosts) -> None:
     with connection.open(EAST) as host:
         pid = int(known.run(EAST, "cat", "/run/libvirtd.pid"))
@@ -51,7 +52,7 @@ def test_a_call_that_hangs(known: LibvirtHosts) -> None:
             began = time.monotonic()
             with pytest.raises(HostError, match=r"east does not answer within 0\.3 s") as e:
                 host.ask(lambda c: c.getHostname(), deadline_s=0.3)
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 1
             assert e.value.hint.endswith(f"-- {EAST} true")
             with pytest.raises(HostError):
                 host.ask(lambda c: c.getHostname(), deadline_s=1)

@@ -171,7 +171,7 @@ def connected_to(address: str, port: int = 7) -> socket.socket:
     end = time.monotonic() + WAIT_S
     while True:
         try:
-            return socket.create_connection((address, port), WAIT_S)
+            return socket.create_connection((address, port), LONG_S)
         except OSError:
             assert time.monotonic() < end
             time.sleep(0.05)

@@ -78,12 +78,6 @@ asyncio.run(main())  # 1
 '''.replace("BLANKS", "\n" * 3000)
 
 
-@pytest.fixture
-def vms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vms]:
-    with Vms(tmp_path, monkeypatch) as all_of_them:
-        yield all_of_them
-
-
 @contextlib.contextmanager
 def reader(name: str) -> Iterator[Reader]:
     folder = vmfolder.find(name)

@@ -175,12 +175,6 @@ def test_root_s_rights(escaped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(tried(escaped, numbers).values()).count(0) > 30
 
 
-@pytest.fixture
-def vms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vms]:
-    with Vms(tmp_path, monkeypatch) as all_of_them:
-        yield all_of_them
-
-
 @needs_landlock
 @pytest.mark.parametrize("way", ["run", "run -d"])
 def test_each_qemu_is_confined(
