@@ -39,11 +39,11 @@ __attribute__((noinline)) static void grow_if_crowded(uint64_t cost_ns, uint64_t
 
 void gc_collect(void) {
     static uint64_t last_end;
-    uint64_t start = hal_clock_ns();
+    uint64_t start = hal_span_begin(HAL_SPAN_COLLECTION);
     gc_collect_start();
     gc_helper_collect_regs_and_stack();
     gc_collect_end();
-    uint64_t end = hal_clock_ns();
+    uint64_t end = hal_span_end();
     grow_if_crowded(end - start, end - last_end);
     last_end = end;
 }

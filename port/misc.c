@@ -12,6 +12,8 @@
 #include "py/runtime.h"
 #include "shared/timeutils/timeutils.h"
 
+enum { FRAME_ON_STACK = 40 * sizeof(mp_obj_t) }; // bytes, of which the interpreter's own are 56
+
 // vfs.rom_ioctl: one segment, the image's data/ folder, where there is one.
 mp_obj_t mp_vfs_rom_ioctl(size_t n_args, const mp_obj_t *args) {
     mp_int_t segments = floe_app.romfs != NULL ? 1 : 0;
@@ -30,6 +32,7 @@ mp_obj_t mp_vfs_rom_ioctl(size_t n_args, const mp_obj_t *args) {
 
 bool floe_obj_equal(mp_obj_t a, mp_obj_t b);
 mp_obj_t floe_unary_op(mp_unary_op_t op, mp_obj_t arg);
+void *floe_frame_alloc(size_t bytes);
 
 unsigned long floe_random_seed(void) {
     unsigned long seed;
@@ -60,6 +63,10 @@ mp_obj_t floe_unary_op(mp_unary_op_t op, mp_obj_t arg) {
     mp_cstack_check();
     return mp_unary_op(op, arg);
 }
+
+// Where the frame of a function goes that upstream would have on the heap, which is any with more than about seven
+// variables: the heap costs a call as much as the call itself. NULL: onto the stack.
+void *floe_frame_alloc(size_t bytes) { return bytes <= FRAME_ON_STACK ? NULL : m_malloc_maybe(bytes); }
 
 void floe_lfs_refused(int code) { mp_raise_OSError(code); }
 

@@ -100,14 +100,16 @@ static bool ask_for_snapshot(void) {
 
 // At the VM's start, so that the host can ask for a snapshot from then on.
 static mp_obj_t vm_boot(void) {
-    family_begin(ask_for_snapshot); // without a family, or one that answers, whoever asks for it is told
+    char flag[2];
+    size_t at = 0;
+    bool is_unserved = hal_cmdline_next("floe.unserved", &at, flag, sizeof flag) == 1 && flag[0] == '1';
+    family_begin(ask_for_snapshot, is_unserved); // without a family, or one that answers, whoever asks for it is told
     return mp_const_none;
 }
 static MP_DEFINE_CONST_FUN_OBJ_0(vm_boot_obj, vm_boot);
 
 // snapshot() -> True in a copy, False here, also where there is none: the host tells its user why.
 static mp_obj_t vm_snapshot(void) {
-    check(family_open());
     family_pipe_sweep();
     return mp_obj_new_bool(family_snapshot() == 0);
 }

@@ -69,6 +69,7 @@ void floe_heap_free(void *p);
 #define MICROPY_ERROR_REPORTING (MICROPY_ERROR_REPORTING_DETAILED)
 #define MICROPY_WARNINGS (1)
 #define MICROPY_OPT_COMPUTED_GOTO (1)
+#define MICROPY_OPT_MAP_LOOKUP_CACHE_SIZE (256) // names fall on every second entry: the index keeps a tag bit
 #define MICROPY_PY_FSTRINGS (1)
 #define MICROPY_PY_BUILTINS_HELP (FLOE_DEV)
 #define MICROPY_PY_BUILTINS_HELP_MODULES (FLOE_DEV)

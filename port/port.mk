@@ -120,6 +120,8 @@ $(addprefix $(BUILD)/py/, objfloat.o objcomplex.o): CFLAGS += -Dmp_format_float=
 # Where containers compare and hash what they hold, upstream forgets to look at the stack: port/misc.c does first.
 $(BUILD)/py/sequence.o $(BUILD)/py/objdict.o: CFLAGS += -Dmp_obj_equal=floe_obj_equal
 $(BUILD)/py/objtuple.o: CFLAGS += -Dmp_unary_op=floe_unary_op
+# What upstream takes for a frame with many variables: port/misc.c leaves more of them to the stack.
+$(BUILD)/py/objfun.o: CFLAGS += -Dm_malloc_maybe=floe_frame_alloc
 # Warnings are for our code; upstream's is not ours to change. libc/malloc.c includes dlmalloc.
 $(PY_O) $(addprefix $(BUILD)/, $(SRC_SHARED_C:.c=.o) $(SRC_THIRDPARTY_C:.c=.o) port/libc/malloc.o) \
     $(addprefix $(BUILD)/lwip/, $(LWIP_SRC_C:.c=.o)) \

@@ -65,7 +65,9 @@ def _until_close(sock):
 
 def _exactly(sock, left):
     def body(size):
-        n = left
+        n = int(left)  # as the server said it: who reads closes the connection where that is no number
+        if n < 0:
+            raise ValueError("a body of less than nothing")
         while n > 0:
             piece = sock.read(min(size, n))
             if not piece:
@@ -239,7 +241,7 @@ def request(
     elif "chunked" in got.get("transfer-encoding", "").lower():
         body = _chunks(sock)
     elif "content-length" in got:
-        body = _exactly(sock, int(got["content-length"]))
+        body = _exactly(sock, got["content-length"])
     else:
         body = _until_close(sock)
     answer = Response(sock, status, reason, got, body)

@@ -22,7 +22,7 @@ class Notifier:
         self._loop = app.loop
         self._log = app.log
         self._sockets: dict = {}  # family -> socket
-        self._waiting: dict = {}  # id of a message -> (address, message, name)
+        self._waiting: dict = {}  # id of a message -> [address, message, name, tries so far, its timer]
 
     def tell(self, settings: object, zone: object) -> None:
         """All that are to be told of a zone."""
@@ -34,22 +34,34 @@ class Notifier:
             message = number + bytes([NOTIFY << 3 | 4, 0]) + struct.pack(">HHHH", 1, 1, 0, 0) + body
             if settings.key is not None:
                 message = tsig.sign(message, settings.key)[0]
-            self._waiting[number] = (target, message, dnsname.to_text(settings.name))
-            self._send(number, 0)
+            self._wait_for(number, target, message, dnsname.to_text(settings.name))
+            self._send(number)
 
-    def _send(self, number: bytes, tries: int) -> None:
-        if number not in self._waiting:
-            return
-        target, message, name = self._waiting[number]
+    def _wait_for(self, number: bytes, target: tuple, message: bytes, name: str) -> None:
+        """All that the tries take is here before the first: a timer with a period needs no memory."""
+        timer = self._loop.call_later(_FIRST_WAIT_MS, lambda: self._send(number), _FIRST_WAIT_MS)
+        try:
+            self._waiting[number] = [target, message, name, 0, timer]
+        except MemoryError:
+            timer.cancel()
+            raise
+
+    def _send(self, number: bytes) -> None:
+        waiting = self._waiting[number]
+        target, message, name, tries, timer = waiting
         if tries == _TRIES:
-            del self._waiting[number]
+            self._forget(number)
             self._log.warning("zone %s: %s@%d does not answer to notifications", name, target[0], target[1])
             return
+        waiting[3] = tries + 1
+        timer.again(_FIRST_WAIT_MS << tries)
         try:
             self._socket(target[0]).sendto(message, target)
-        except OSError:
+        except (OSError, MemoryError):
             pass  # the next try may find a way
-        self._loop.call_later(_FIRST_WAIT_MS << tries, lambda: self._send(number, tries + 1))
+
+    def _forget(self, number: bytes) -> None:
+        self._waiting.pop(number)[4].cancel()
 
     def _socket(self, host: str) -> object:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -72,7 +84,7 @@ class Notifier:
             if waiting is None or len(message) < HEADER or message[2] & 0xF8 != 0x80 | NOTIFY << 3:
                 continue
             if address[0] == waiting[0][0] and address[1] == waiting[0][1]:
-                del self._waiting[message[:2]]
+                self._forget(message[:2])
 
     def failed(self, exc: Exception) -> None:
         """The next try shows it."""

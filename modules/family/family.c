@@ -42,6 +42,7 @@ static int32_t killed;
 static bool template;
 static bool held;            // it waits for somebody who wants it
 static bool (*wanted)(void); // what is called for a snapshot
+static bool unserved;
 
 static int32_t number(const family_frame_t *f, unsigned n) { return (int32_t)family_u32(f, n); }
 
@@ -85,9 +86,21 @@ static bool hear_hello(const family_frame_t *f) {
     return true;
 }
 
+// Of an unserved VM who is late does no harm: by then the VM goes on.
+static bool hear_prepared(const family_frame_t *f) {
+    if (stage != FORK_ASKED) {
+        return unserved && f->len == 0;
+    }
+    stage = FORK_PREPARED;
+    return f->len == 0;
+}
+
 static bool hear_result(const family_frame_t *f) {
-    if (f->len < 4 || stage == FORK_NONE || stage == FORK_DONE) {
+    if (f->len < 4) {
         return false;
+    }
+    if (stage == FORK_NONE || stage == FORK_DONE) {
+        return unserved;
     }
     result = number(f, 0);
     if (result >= 0 && stage != FORK_PREPARED) {
@@ -148,8 +161,7 @@ static bool on_frame(const family_frame_t *f) {
         case FAMILY_HELLO:
             return hear_hello(f);
         case FAMILY_PREPARED:
-            stage = stage == FORK_ASKED ? FORK_PREPARED : FORK_NONE;
-            return stage == FORK_PREPARED && f->len == 0;
+            return hear_prepared(f);
         case FAMILY_RESULT:
             return hear_result(f);
         case FAMILY_ENDED:
@@ -198,14 +210,15 @@ static int say_hello(void) {
     return family_link_send(FAMILY_HELLO, 0, &version, sizeof version);
 }
 
-int family_begin(bool (*ask)(void)) {
+int family_begin(bool (*ask)(void), bool is_unserved) {
     wanted = ask;
+    unserved = is_unserved;
     return say_hello();
 }
 
 int family_open(void) {
     uint64_t give_up = hal_clock_ns() + ANSWER_NS;
-    int r = say_hello();
+    int r = unserved ? -ENOSYS : say_hello();
     while (r == 0 && !greeted) {
         if (hal_clock_ns() >= give_up) {
             return family_link_fail("the host says nothing");
@@ -261,13 +274,19 @@ int family_kill(int32_t which, int32_t signal) {
     return r < 0 ? r : killed;
 }
 
+static int time_out(void) {
+    if (!unserved) { // else who wanted it has left, and another may come
+        family_link_fail("a fork that did not end");
+    }
+    return -ETIMEDOUT;
+}
+
 // Until the next stage of the fork is reached, in the VM and in its copy.
 static int await_after(stage_t now, uint64_t give_up) {
     int r = 0;
     while (r == 0 && stage == now) {
         if (hal_clock_ns() >= give_up) {
-            family_link_fail("a fork that did not end");
-            return -ETIMEDOUT;
+            return time_out();
         }
         family_link_wait_alone(give_up);
         r = family_link_state();
@@ -282,8 +301,7 @@ static int await_kept(void) {
     int r = 0;
     while (r == 0 && stage == FORK_PREPARED) {
         if (left == 0) {
-            family_link_fail("a fork that did not end");
-            return -ETIMEDOUT;
+            return time_out();
         }
         family_link_wait_alone(seen + STEP_NS);
         uint64_t now = hal_clock_ns(), passed = now - seen; // of a clock that is behind: very much
@@ -310,7 +328,7 @@ static int be_still(void) {
 // keeps: for copies that may be made much later.
 static int ask_for_copy(const char *place, uint32_t len, bool keeps) {
     int r = be_still();
-    uint64_t give_up = hal_clock_ns() + FORK_NS;
+    uint64_t give_up = hal_clock_ns() + (unserved ? ANSWER_NS : FORK_NS);
     if (r < 0) {
         return r;
     }
@@ -380,10 +398,14 @@ int32_t family_fork(const char *place, uint32_t len) {
 
 int32_t family_snapshot(void) {
     static const char mark[1]; // no place begins with NUL
+    int32_t r = say_hello();
+    if (r < 0) {
+        return r;
+    }
     flush();
     family_link_alone(true);
     uint64_t now = hal_clock_ns();
-    int32_t r = ask_for_copy(mark, sizeof mark, true);
+    r = ask_for_copy(mark, sizeof mark, true);
     bool unasked = r < 0 && stage == FORK_NONE;
     stage = FORK_NONE;
     if (r == 0) {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // A VM that begets VMs: fork(), its children and their ends, signals to others of the family, over the family's frames.
 // Owns: who this VM is, its children. Not here: pipes (familypipe.h), Python's names (port/mod_vm.c). Context: main
-// loop; where a verb waits it says for how long. -ENOSYS: this VM has no family; -EIO: its service has ended.
+// loop; where a verb waits it says for how long. -ENOSYS: this VM has no family; -EIO: its service has ended. A VM may
+// be unserved: there is a line, at which nobody is but, at times, who wants a snapshot.
 
 #ifndef FLOE_FAMILY_H
 #define FLOE_FAMILY_H
@@ -12,7 +13,7 @@
 
 enum { FAMILY_SIGINT = 2, FAMILY_SIGKILL = 9, FAMILY_SIGTERM = 15 };
 
-// Say hello to the host, once, and wait for its answer, some seconds at most. 0 or -errno.
+// Say hello to the host, once, and wait for its answer, some seconds at most. 0 or -errno; -ENOSYS if it is unserved.
 int family_open(void);
 // This VM's number in the family, and that of the one which begot it: 0 for the first.
 int32_t family_pid(void);
@@ -23,7 +24,7 @@ int32_t family_fork(const char *place, uint32_t len);
 // Say hello, and do not wait for the answer, only for the line itself: a second at most. `ask`, which may not wait, is
 // called when the host wants a snapshot. True: family_snapshot() or family_refuse() is to follow; false: the host is
 // told that it is not now. 0 or -errno.
-int family_begin(bool (*ask)(void));
+int family_begin(bool (*ask)(void), bool is_unserved);
 // Whether the host wants this VM for its state at a certain point alone. After family_open().
 bool family_is_template(void);
 // Let the host keep this VM's state. 0 in a copy, be it made much later, which is another machine, and the first of a

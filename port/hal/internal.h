@@ -101,6 +101,10 @@ void hal_irq_timer(uint64_t deadline_ns);
 void hal_irq_halt(void);
 // The stack of whoever halted last.
 extern uintptr_t hal_irq_halted;
+// Something that a host may see on a time line begins, and ends; the moment. In a collection, a wait may (spans.c).
+typedef enum { HAL_SPAN_WAIT, HAL_SPAN_COLLECTION } hal_span_kind_t;
+uint64_t hal_span_begin(hal_span_kind_t kind);
+uint64_t hal_span_end(void);
 // LAPIC timer ticks per second are read against this while the clock calibrates itself.
 uint32_t hal_irq_timer_count(void);
 void hal_irq_timer_start(uint32_t count);
@@ -116,5 +120,13 @@ size_t hal_mem_largest(size_t reserve);
 // MORECORE of the C allocator: grow or shrink the heap at the bottom of RAM. (void *)-1 when full.
 void *hal_mem_sbrk(ptrdiff_t bytes);
 size_t hal_mem_sbrk_used(void);
+
+// Zeroes, by words: the compiler's memset goes byte by byte in a file that is compiled for size, and a network card's
+// megabyte of buffers was most of an image's start.
+static inline void hal_clear(void *p, size_t bytes) {
+    size_t words = bytes / sizeof(uint64_t);
+    __asm__ volatile("rep stosq" : "+D"(p), "+c"(words) : "a"(0) : "memory");
+    __builtin_memset(p, 0, bytes % sizeof(uint64_t));
+}
 
 #endif

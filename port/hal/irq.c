@@ -128,5 +128,7 @@ uintptr_t hal_irq_halted;
 
 void hal_irq_halt(void) {
     hal_irq_halted = (uintptr_t)__builtin_frame_address(0);
+    hal_span_begin(HAL_SPAN_WAIT);
     monitor_call(MONITOR_IDLE, 0, 0, 0);
+    hal_span_end();
 }

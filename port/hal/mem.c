@@ -139,7 +139,7 @@ size_t hal_mem_largest(size_t reserve) {
 void *hal_mem_dma(size_t bytes, size_t align) {
     void *p = take_from_any(bytes, align, 0);
     if (p != NULL) {
-        memset(p, 0, bytes);
+        hal_clear(p, bytes);
     }
     return p;
 }

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench import unixport
+from floe.bench import unixport
 from tests.boot.rawhttp import RawHttp, exchange
 from tests.boot.webguest import DATA, HOST, POST_NOTE, Web, get, request, status_of
 

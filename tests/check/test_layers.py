@@ -281,7 +281,7 @@ ROOMS: dict[str, set[str]] = {
     "family": {"spec", "stream"},
     "snapshot": {"family", "spec"},
     "hosts": {"family", "spec", "stream"},
-    "fleet": {"hosts", "hypervisor", "image", "qemu", "spec", "stream"},
+    "fleet": {"family", "hosts", "hypervisor", "image", "qemu", "snapshot", "spec", "stream"},
     "vm": {"build", "egress", "family", "hostnet", "hosts", "hypervisor", "image", "snapshot", "spec", "stream"},
     "agent": {"family", "hosts", "hypervisor", "spec", "stream", "vm"},
     "detached": {
@@ -312,6 +312,7 @@ ROOMS: dict[str, set[str]] = {
     },
     "device": {"detached", "store", "stream"},
     "serve": {"hostnet", "image", "spec", "stream", "vm"},
+    "bench": {"build", "hypervisor", "image", "lab", "qemu", "setup", "spec", "stream", "vm"},
     "testing": {"build", "compose", "detached", "device", "hypervisor", "image", "spec", "store", "stream", "vm"},
 }
 ROOMS["cli"] = set(ROOMS)
@@ -350,7 +351,8 @@ def test_imports_of_the_host_tool(name: str) -> None:
 
 # Packages that know a hypervisor. `qemu` is also the library of QEMU's monitor.
 DRIVERS = {"qemu", "oci", "xen", "xenlab", "kvmlab", "lab"}
-KNOWING = DRIVERS | {"hypervisor", "cli", "fleet"}  # fleet: those that libvirt drives, by its names
+# fleet: those that libvirt drives, by its names; bench: accelerators are compared.
+KNOWING = DRIVERS | {"hypervisor", "cli", "fleet", "bench"}
 HYPERVISORS = {"qemu", "xen", "kvm", "tcg"}  # names of hypervisors and accelerators, as options and data have them
 DEFAULTS = "tools/floe/spec/vmspec.py"  # names those that hold where nobody names one, as DEFAULT_...
 
@@ -410,8 +412,9 @@ def test_a_package_s_init_is_a_docstring(name: str) -> None:
     assert len(body) == 1 or name == "tools/floe/testing/__init__.py"
 
 
-# The keeper and the process of a Xen domain are programs of their own: their standard error is their log.
-PRINTERS = r"tools/floe/((cli|setup)/.*|detached/keeper\.py|xen/domain\.py)"
+# The keeper and the process of a Xen domain are programs of their own: their standard error is their log. bench/scripts
+# run in guests.
+PRINTERS = r"tools/floe/((cli|setup|bench/scripts)/.*|detached/keeper\.py|xen/domain\.py)"
 
 
 @pytest.mark.parametrize("name", [n for n in matching(r"tools/floe/.*\.py") if not re.fullmatch(PRINTERS, n)])

@@ -86,6 +86,17 @@ def test_leases(boot: Boot, tmp_path: Path) -> None:
     assert text.count("net: card 0: DHCP has given 10.9.0.100\n") == 1
 
 
+def test_who_waits_for_a_lease(boot: Boot, tmp_path: Path) -> None:
+    path = tmp_path / "wire"
+    vm = start(boot, "waits", f"listen:{path}")
+    with Wire(path) as net:
+        assert line(vm, "first") == "False True"
+        assert line(vm, "waiting") == "still"
+        net.lease = ("10.9.0.42", 60)
+        assert line(vm, "lease") == "10.9.0.42"
+        ended(vm)
+
+
 A, AAAA = 1, 28
 ADDRESS = b"\x0a\x01\x02\x03"
 ADDRESS6 = b"\x20\x01\x0d\xb8" + bytes(11) + b"\x01"

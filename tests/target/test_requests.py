@@ -36,6 +36,15 @@ class Handler(BaseHTTPRequestHandler):
                 piece = CONTENT[at : at + 3000]
                 self.wfile.write(b"%x;note=1\r\n%s\r\n" % (len(piece), piece))
             self.wfile.write(b"0\r\nTrailer: x\r\n\r\n")
+        elif name == "/negative":
+            self.send_response(200)
+            self.send_header("Content-Length", "-5")
+            self.end_headers()
+        elif name == "/negative/chunk":
+            self.send_response(200)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            self.wfile.write(b"-5\r\nhello\r\n0\r\n\r\n")
         elif name in ("/close", "/short"):
             self.send_response(200)
             if name == "/short":

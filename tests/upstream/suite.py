@@ -20,13 +20,13 @@ from pathlib import Path
 
 import pytest
 
+from floe.bench import unixport
+from floe.bench.terminal import Pty
 from floe.build import port_archive
 from floe.setup.pins import chosen_release
 from floe.testing import Boot, Guest
 from floe.vm.vm import Vm
-from tests.bench import unixport
 from tests.support.fixtures import REPO
-from tests.support.terminal import Pty
 
 HERE = Path(__file__).resolve().parent
 TESTS = port_archive.MICROPYTHON / "tests"

@@ -62,7 +62,7 @@ class Answer(NamedTuple):
 
 
 def ask(sock: socket.socket) -> Answer:
-    """An answer, whose date is this machine's."""
+    """An answer, whose date is its host's: dom0's, which is this machine's but for what emulation loses under load."""
     before = time.time()
     sock.sendall(b"?\n")
     line = b""
@@ -72,7 +72,8 @@ def ask(sock: socket.socket) -> Answer:
         line += data
     steps, ticks, wall, drawn = line.split()
     answer = Answer(int(steps), int(ticks), int(wall), drawn.decode())
-    assert before - 2 < answer.wall / 1000 < time.time() + 2
+    late = 0.0 if before - 2 < answer.wall / 1000 else time.time() - int(the_lab.call("date +%s"))
+    assert before - 2 - late < answer.wall / 1000 < time.time() + 2
     return answer
 
 

@@ -13,6 +13,10 @@ BOOTS = [  # of each kind one, as a domain takes its time to be made
     ["write_text"],
     ["run_data"],
     ["read_monitor"],
+    ["overflow_stack"],
+    ["past_c_heap"],  # guard pages, where Xen says what is RAM
+    ["past_heap"],
+    ["past_devices"],
     ["high_port"],
     ["write_msr", "protect_outside", "hypercall", "lock_again"],
 ]

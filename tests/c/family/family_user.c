@@ -190,7 +190,10 @@ static void family_command(const talk_t *t) {
     } else if (talk_is(t, "begin")) {
         familydev_register(&fake);
         is_busy = t->n > 1;
-        printf("%d\n", family_begin(asked));
+        printf("%d\n", family_begin(asked, false));
+    } else if (talk_is(t, "unserved")) {
+        familydev_register(&fake);
+        printf("%d\n", family_begin(asked, true));
     } else if (talk_is(t, "snapshot")) {
         int r = family_snapshot();
         printf("%d %d %d\n", r, (int)family_pid(), (int)family_ppid());

@@ -37,7 +37,7 @@ from tests.c.family.guestline import (
     frame,
     numbers,
 )
-from tests.c.support.harness import EAGAIN, EIO, ETIMEDOUT, Died, Harness
+from tests.c.support.harness import EAGAIN, EIO, ENOSYS, ETIMEDOUT, Died, Harness
 
 
 def test_fork(family: Family) -> None:
@@ -161,6 +161,49 @@ def test_a_snapshot_for_which_there_is_no_room(h: Harness) -> None:
     h.do("room", 0)
     assert h.do("feed", frame(SNAPSHOT)).splitlines() == ["ASKED"]
     assert h.number("state") == 0
+
+
+def test_an_unserved_vm_has_no_family_and_is_kept_again_and_again(h: Harness) -> None:
+    """Nobody has answered its HELLO. Who asks may leave, after which it goes on, and the next one may ask."""
+    assert h.do("unserved").splitlines() == [f"SENT {frame(HELLO, numbers(1))}", "0"]
+    assert h.do("open").splitlines() == [f"{ENOSYS} 0 0"]
+    for _ in range(2):
+        assert h.do("feed", frame(SNAPSHOT)).splitlines() == ["ASKED"]
+        assert h.do("snapshot").splitlines()[-1] == f"{ETIMEDOUT} 0 0"
+        h.do("later", frame(PREPARED))
+        h.do("later", frame(RESULT, numbers(1)))
+        assert h.do("snapshot").splitlines()[-2:] == [f"SENT {frame(FROZEN)}", "1 0 0"]
+    h.do("later", frame(PREPARED))
+    h.do("later", frame(RESULT, numbers(0) + b"ok"))
+    assert h.do("snapshot").splitlines()[-2:] == ["BECAME 7", "0 7 3"]
+    assert h.do("open").splitlines() == [f"{ENOSYS} 7 3"]
+    assert h.number("state") == 0
+
+
+@pytest.mark.parametrize("late", [(), (PREPARED,), (RESULT,), (PREPARED, RESULT)])
+@pytest.mark.parametrize("prepared", [False, True])
+def test_an_unserved_vm_is_kept_after_one_who_was_lost_or_late(
+    h: Harness, prepared: bool, late: tuple[int, ...]
+) -> None:
+    """It has given up by then, and what the late one says is for nobody."""
+    h.do("unserved")
+    if prepared:
+        h.do("later", frame(PREPARED))
+    assert h.do("snapshot").splitlines()[-1] == f"{ETIMEDOUT} 0 0"
+    for kind in late:
+        assert h.do("feed", frame(kind, numbers(EAGAIN) if kind == RESULT else b"")) == ""
+    assert h.do("feed", frame(SNAPSHOT)).splitlines() == ["ASKED"]
+    h.do("later", frame(PREPARED))
+    h.do("later", frame(RESULT, numbers(1)))
+    assert h.do("snapshot").splitlines()[-2:] == [f"SENT {frame(FROZEN)}", "1 0 0"]
+    assert h.number("state") == 0
+
+
+@pytest.mark.parametrize("wrong", [frame(PREPARED, b"x"), frame(RESULT, b"abc")])
+def test_who_is_late_at_an_unserved_vm_sends_whole_frames(h: Harness, wrong: str) -> None:
+    h.do("unserved")
+    assert "floe: family: a frame that means nothing came" in h.do("feed", wrong).splitlines()
+    assert h.number("state") == EIO
 
 
 def test_a_vm_of_a_snapshot_is_alone_and_has_what_it_read_ahead(h: Harness) -> None:

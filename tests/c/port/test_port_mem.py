@@ -168,6 +168,12 @@ def test_each_has_a_region_of_its_own(mem: Path) -> None:
         assert h.number("dma", PAGE, PAGE) == heap[0] + PAGE
 
 
+@pytest.mark.parametrize("size", [0, 1, 7, 8, 9, 31, 40, 55])
+def test_what_is_zeroed_is_all_of_it_and_nothing_beside_it(mem: Path, size: int) -> None:
+    with Harness(mem) as h:
+        assert h.numbers("clear", size) == ([8, 8 + size, 0] if size else [0, 0, 0])
+
+
 def test_largest_can_be_taken(ram: Ram) -> None:
     for _ in range(4):
         n = ram.h.number("largest", PAGE)

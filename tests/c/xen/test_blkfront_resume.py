@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.c.support.harness import EAGAIN, EIO, ETIMEDOUT, Harness
-from tests.c.support.xen_harness import CONNECTED, INIT_WAIT, INITIALISING
+from tests.c.support.xen_harness import CLOSED, CONNECTED, INIT_WAIT, INITIALISING
 from tests.c.support.xendisk import MS, NOTHING, Disk
 
 WRITE = 1
@@ -184,3 +184,6 @@ def test_a_new_backend_that_lies(disk: Disk, fault: str, why: str) -> None:
     disk.wait(500)
     assert disk.info().dead == 1 and len(disk.h.log) == 1, disk.h.log
     assert disk.h.do("ports").split() == [] and disk.h.number("grants") == 0
+    disk.back.state(CLOSED)
+    disk.wait(500)
+    assert disk.front() == INITIALISING  # a dead disk has no say in the domain that it has come to

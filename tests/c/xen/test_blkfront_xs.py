@@ -398,6 +398,7 @@ def test_a_closing_backend_has_two_seconds_for_what_it_has(disk: Disk) -> None:
     disk.back.state(CLOSING)
     disk.work(1900)
     assert disk.front() == CONNECTED
+    assert disk.h.number("evleft") <= 101 * MS  # the main loop does not sleep beyond it
     disk.work(200)
     assert disk.front() == CLOSED
 

@@ -6,6 +6,7 @@ import socket
 import sys
 import time
 
+import machine
 import network
 from guest_base import errno_of
 
@@ -49,6 +50,16 @@ def leases():
     print("released", nic.active(), nic.isconnected(), address())
     nic.active(True)
     print("again", until(nic.isconnected), address())
+
+
+def waits():
+    """No lease yet: the first question waits for one, and ifconfig("dhcp") runs callbacks until there is one."""
+    nic = network.LAN(0)
+    began = time.ticks_ms()
+    print("first", nic.isconnected(), time.ticks_diff(time.ticks_ms(), began) >= 900)
+    machine.Timer(-1, mode=machine.Timer.ONE_SHOT, period=1, callback=lambda t: print("waiting still"))
+    nic.ifconfig("dhcp")
+    print("lease", address())
 
 
 def names():
@@ -200,7 +211,7 @@ def how_far(member):
     member.bind(("0.0.0.0", 9))
     member.settimeout(1)
     for level, option, value in (
-        (socket.IPPROTO_IP, socket.IP_TTL, 5),
+        (socket.IPPROTO_IP, socket.IP_TTL, b"\x05\0\0\0"),
         (socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, b"\x03"),
         (socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, True),
     ):

@@ -3,6 +3,7 @@
 
 import array
 import asyncio
+import gc
 import io
 import random
 import select
@@ -176,6 +177,32 @@ def unpollable():
         print("poll refuses", poll.poll(0))
 
 
+def bare(a):
+    return gc.mem_alloc()
+
+
+def crowded(a):
+    b = c = d = e = f = g = h = i = j = k = m = n = a
+    return gc.mem_alloc() + b + c + d + e + f + g + h + i + j + k + m + n
+
+
+def deep(a):
+    b = c = d = e = f = g = h = i = j = k = m = n = a
+    return deep(a + 1) + b + c + d + e + f + g + h + i + j + k + m + n
+
+
+def frames():
+    """A call of a function with many variables takes nothing of the heap; too many of them end as others do."""
+    gc.disable()
+    same = crowded(0) == bare(0)
+    gc.enable()
+    try:
+        deep(0)
+    except RuntimeError as e:
+        print("frames", same, e)
+
+
 asyncio.run(streams())
 unpollable()
+frames()
 print("the end")

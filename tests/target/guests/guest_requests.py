@@ -48,6 +48,8 @@ assert requests.get(HTTP + "/loop", redirects=3).status_code == 302
 assert why(requests.get, "ftp://x/") == "no http or https URL: ftp://x/"
 assert "line break" in why(requests.get, HTTP, headers={"A": "b\r\nC: d"})
 assert "control character" in why(requests.get, HTTP + "/a b")
+assert why(requests.get, HTTP + "/negative") == "a body of less than nothing"
+assert why(requests.get, HTTP + "/negative/chunk") == "a body of less than nothing"
 assert why(requests.get, HTTP + "/short") == "the connection ended before the body did"
 
 # ---- certificates ----

@@ -23,6 +23,11 @@ def test_echo():
     s.send(b"0123456789")
     assert s.readinto(buf) == 8 and buf == b"01234567"
     assert s.recv_into(memoryview(buf)[:4]) == 2 and buf[:2] == b"89"
+    try:
+        s.recv_into(buf, 2, 0)
+        raise AssertionError("no error")
+    except TypeError:
+        pass
     s.close()
     assert errno_of(s.send, b"x") == errno.EBADF
     assert errno_of(s.recv, 1) == errno.EBADF
@@ -86,6 +91,8 @@ def test_timeouts():
     assert errno_of(s.accept) == errno.ETIMEDOUT
     s.close()
     s = socket.socket()
+    s.settimeout(36000)
+    assert repr(s) == "<socket new timeout=36000000 ms>", s
     s.settimeout(0.2)
     assert errno_of(s.connect, (NOBODY, 80)) == errno.ETIMEDOUT
     s.close()
@@ -281,6 +288,8 @@ def test_families():
     assert errno_of(socket.socket, 3) == 97
     assert socket.inet_ntop(socket.AF_INET, b"\x7f\0\0\1") == "127.0.0.1"
     assert socket.inet_pton(socket.AF_INET6, "fe80::1") == b"\xfe\x80" + bytes(13) + b"\x01"
+    for family, other in ((socket.AF_INET, "::1"), (socket.AF_INET6, "1.2.3.4")):
+        assert errno_of(socket.inet_pton, family, other) == errno.EINVAL
     assert errno_of(socket.inet_pton, 3, "1.2.3.4") == errno_of(socket.inet_ntop, 3, bytes(4)) == 97
 
 

@@ -423,21 +423,6 @@ def test_asyncio():
     asyncio.run(_own_server())
 
 
-def test_zy_out_of_memory():
-    c = client()
-    kept = []
-    error = 0
-    while not error:
-        try:
-            kept.append(c.wrap_socket(Silent(), server_hostname=NAME, do_handshake_on_connect=False))
-        except OSError as e:
-            error = e.errno
-    assert error == 12 and len(kept) > 100, (error, len(kept))
-    kept.clear()
-    gc.collect()
-    assert why("good", c) == ""
-
-
 class Meddling(Silent):
     def readinto(self, buf):
         t = self.t

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import http.server
+import json
 import select
 import socket
 import threading
@@ -20,6 +21,7 @@ from scapy.layers.l2 import ARP, GRE, Ether
 from scapy.packet import Packet, Raw
 
 from floe.testing import Boot, Guest
+from tests.support.command import floe
 from tests.support.fixtures import REPO
 
 GUEST = REPO / "tests/target/guests/guest_egress.py"
@@ -252,3 +254,38 @@ def test_without_it_they_get_out(boot: Boot, outside: Outside, site: int, tmp_pa
     said(vm, "frames")
     assert said(vm, f"get {GATEWAY} {site}").startswith("<('302'")
     assert outside.heard() == 2
+
+
+TRIES = """
+import socket, sys
+for port in sys.argv[1:]:
+    s = socket.socket()
+    try:
+        s.connect(("10.0.2.2", int(port)))
+        print(port, "reached")
+    except OSError as e:
+        print(port, "refused", e.errno)
+    s.close()
+"""
+
+
+def test_a_file_says_what_may_be_reached(tmp_path: Path, floe_accel: str) -> None:
+    """The image's own holds, a stack's takes its place, and one in a network of which nobody can hold to it is refused."""
+    with socket.create_server((HERE, 0)) as one, socket.create_server((HERE, 0)) as other:
+        ports = [str(server.getsockname()[1]) for server in (one, other)]
+        (tmp_path / "main.py").write_text(TRIES)
+        (tmp_path / "image.toml").write_text(f'allow = ["{GATEWAY}:{ports[0]}"]\nmemory = "8M"\n')
+        done = floe("run", "--accel", floe_accel, tmp_path, "--", *ports)
+        said = [f"{ports[0]} reached", f"{ports[1]} refused 111"]
+        assert (done.returncode, done.stdout.splitlines()) == (0, said), done.stderr
+
+        table = f'[vm.a]\napp = "."\naccel = "{floe_accel}"\nargs = {json.dumps(ports)}\nready = {{ exit = 0 }}\n'
+        file = tmp_path / "compose.toml"
+        file.write_text(f'{table}allow = ["{GATEWAY}:{ports[1]}"]\n')
+        done = floe("compose", "up", tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert f"{ports[0]} refused 111" in done.stdout and f"{ports[1]} reached" in done.stdout
+        file.write_text(f'{table}networks = ["n"]\n[network.n]\n')
+        done = floe("compose", "plan", tmp_path)
+        assert (done.returncode, done.stdout) == (125, "")
+        assert "compose.toml: vm.a: allow of image.toml: not with --net connect:" in done.stderr

@@ -25,6 +25,7 @@ ports = ["8080:80", "127.0.0.1:2222:22", "5353:53/udp"]
 args = ["-v", "x y"]
 imports = ["plug"]
 data = "site"
+allow = ["api.example.com:443", "192.0.2.1:53/udp"]
 
 [env]
 MODE = "fast"
@@ -59,6 +60,7 @@ def test_everything(tmp_path: Path) -> None:
     assert c.main == tmp_path / "src/app.py"
     assert c.data == tmp_path / "site"
     assert c.ports == ("8080:80", "127.0.0.1:2222:22", "5353:53/udp")
+    assert c.allow == ("api.example.com:443", "192.0.2.1:53/udp")
     assert c.env == {"MODE": "fast"}
     assert c.args == ("-v", "x y")
     assert c.packages == {
@@ -81,6 +83,20 @@ def test_defaults(tmp_path: Path) -> None:
     )
     (folder / "data").mkdir()
     assert load(folder).data == folder / "data"
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        ('["a.example"]', "image.toml:1: allow: a.example: a port is missing"),
+        ('["none", "a.example:1"]', "image.toml:1: allow: none does not go with another --allow"),
+    ],
+)
+def test_what_may_be_reached_is_checked(tmp_path: Path, words: str, problem: str) -> None:
+    with pytest.raises(ConfigError) as e:
+        image(tmp_path, f"allow = {words}\n")
+    assert e.value.message.endswith(problem)
+    assert e.value.hint.startswith("allow = [")
 
 
 @pytest.mark.parametrize("key", ["disks", "fork"])
@@ -109,10 +125,10 @@ def test_script_of_an_image_is_that_image(tmp_path: Path) -> None:
     [
         ("name", 2),
         ("ports", 8),
-        ("env.MODE", 14),
-        ("packages.other.sha256", 18),
-        ("budget.elf", 21),
-        ("budget", 20),
+        ("env.MODE", 15),
+        ("packages.other.sha256", 19),
+        ("budget.elf", 22),
+        ("budget", 21),
         ("no", None),
     ],
 )

@@ -457,3 +457,26 @@ def test_no_image_of_ours_hides_a_module_of_ours() -> None:
     base = base_root()
     own = [path for path in IMAGES.glob("*/*.py") if base.find((path.stem,))[1]]
     assert own == []
+
+
+def test_folders_beside_a_script_are_read_when_they_are_imported(tmp_path: Path) -> None:
+    """The script may lie in a home folder, with all that is there."""
+    for name in ("wanted/deep/part.py", "other/deep/part.py", "empty/notes.txt"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text("")
+    (tmp_path / "link").symlink_to(tmp_path / "wanted")
+    (tmp_path / "main.py").write_text("import wanted.deep.part\n")
+    root = Root.beside_script(tmp_path, "app", "app")
+    resolver = Resolver([root], C_MODULES)
+
+    resolver.add(Frozen("main.py", tmp_path / "main.py", "app"))
+
+    assert names(resolver.closure) == ["main.py", "wanted/deep/part.py"]
+    assert set(root.files) == {"main.py", "wanted/deep/part.py"}
+    assert set(root.unread) == {"empty", "link", "other"}
+    assert root.find(("link",)) == (None, False), "as of_folder(), which follows no links"
+    for near, hint in (("othe", "did you mean `other`?"), ("empt", "put the file beside the script")):
+        (tmp_path / "main.py").write_text(f"import {near}\n")
+        with pytest.raises(BuildError) as raised:
+            Resolver([root], C_MODULES).add(Frozen("main.py", tmp_path / "main.py", "app"))
+        assert raised.value.hint.startswith(hint)

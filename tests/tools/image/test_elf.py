@@ -109,6 +109,18 @@ def test_stripped(hello: Path, scratch: Path) -> None:
     assert "not those that floe linked" in refused(scratch, scratch.read_bytes())
 
 
+def test_of_another_width_or_byte_order(scratch: Path) -> None:
+    """It is told before what stands in another place then, as the machine of a big-endian one does."""
+    arm32 = b"\x7fELF\x01\x01\x01" + bytes(9) + struct.pack("<HHIIIIIHHHHHH", 2, 40, 1, 0, 0, 0, 0, 52, 0, 0, 0, 0, 0)
+    assert "it is a 32-bit ELF, not a 64-bit x86 executable" in refused(scratch, arm32)
+    s390 = b"\x7fELF\x02\x02\x01" + bytes(9) + struct.pack(">HHIQQQIHHHHHH", 2, 22, 1, 0, 0, 0, 0, 64, 0, 0, 0, 0, 0)
+    assert "it is a big-endian ELF, not a 64-bit x86 executable" in refused(scratch, s390)
+    arm64 = b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HHIQQQIHHHHHH", 2, 183, 1, 0, 0, 0, 0, 64, 0, 0, 0, 0, 0)
+    assert "it is ET_EXEC for machine 183, not a 64-bit x86 executable" in refused(scratch, arm64)
+    for place in (4, 5):
+        assert "damaged or cut short" in refused(scratch, arm64[:place] + b"\x07" + arm64[place + 1 :])
+
+
 def test_other_files(scratch: Path, tmp_path: Path) -> None:
     assert "it is no ELF file" in refused(scratch, b"")
     assert "it is no ELF file" in refused(scratch, b"MZ" * 40)

@@ -16,7 +16,7 @@ import pytest
 from floe.build import pipeline, port_archive
 from floe.cli import main as cli
 from floe.image import elf, sbom
-from floe.setup.upstream import STAMP
+from floe.setup.pins import STAMP
 
 REPO = Path(__file__).resolve().parents[3]
 _SCHEMAS = "http://cyclonedx.org/schema/"

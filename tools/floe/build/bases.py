@@ -13,8 +13,8 @@ from typing import Any
 
 from floe.build.port_archive import ROOT
 
-INHERITED = ("main", "memory", "profile", "ports", "args", "env", "imports", "secrets", "child_secrets", "disks",
-             "fork", "packages")  # fmt: skip
+INHERITED = ("main", "memory", "profile", "ports", "allow", "args", "env", "imports", "secrets", "child_secrets",
+             "disks", "fork", "packages")  # fmt: skip
 IMAGES = ROOT / "images"
 _MOST = 8  # bases one below the other
 

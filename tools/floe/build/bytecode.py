@@ -13,7 +13,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from floe.build import missing, port_archive
@@ -60,6 +59,8 @@ def compile_all(mpy_cross: Path, frozen: Mapping[str, Frozen]) -> dict[str, Path
         return compile_file(mpy_cross, file.path, target, file.optimise)
 
     targets = sorted(frozen)
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return dict(zip(targets, pool.map(one, targets), strict=True))
 

@@ -16,6 +16,7 @@ import msgspec
 from floe import tomlfile
 from floe.build import bases, variants
 from floe.errors import ConfigError, NotFound, UsageError
+from floe.spec.egress import parse_allow
 from floe.spec.handover import check_name
 from floe.spec.ports import parse_forwards
 from floe.units import SizeError, parse_memory, parse_size
@@ -37,11 +38,13 @@ class Package(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Upper limits; a build over one of them fails. compiler: what they were measured with, as "gcc 12"; a build
-    with another one goes on with a warning."""
+    """Upper limits. elf: a build over it fails. compiler: what they were measured with, as "gcc 12"; a build with
+    another one goes on with a warning. first_line, request: instructions, which no build counts but Floe's tests."""
 
     elf: str = ""
     compiler: str = ""
+    first_line: int = 0
+    request: int = 0
 
 
 class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -62,6 +65,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     memory: str = "32M"
     profile: Literal["sealed", "dev"] = "sealed"
     ports: list[str] = []
+    allow: list[str] = []
     env: dict[str, str] = {}
     args: list[str] = []
     imports: list[str] = []
@@ -88,6 +92,7 @@ class ImageConfig(msgspec.Struct, frozen=True):
     memory: int
     profile: Literal["sealed", "dev"]
     ports: tuple[str, ...]
+    allow: tuple[str, ...]  # as --allow; empty: all
     env: dict[str, str]
     args: tuple[str, ...]
     imports: tuple[str, ...]
@@ -122,7 +127,8 @@ def load(app: Path, variant: str = "") -> ImageConfig:
         if config.main == app.resolve():
             return config
     if variant:
-        raise UsageError(f"--variant {variant}: {app} has no {FILE_NAME}", hint="variants stand in an image's folder")
+        hint = "a script that imports `ssl` has TLS" if variant == "tls" else "variants stand in an image's folder"
+        raise UsageError(f"--variant {variant}: {app} has no {FILE_NAME}", hint=hint)
     name = re.sub(r"[^A-Za-z0-9._-]", "-", app.stem).lstrip("._-")[:64] or "app"
     parsed = _File(name=name, main=app.name)
     return _Checker(parsed, (app.resolve().parent,), None, lambda key: None).image()
@@ -223,6 +229,7 @@ class _Checker:
             memory=self._size("memory", parsed.memory, parse_memory),
             profile=parsed.profile,
             ports=tuple(parsed.ports),
+            allow=tuple(parsed.allow),
             env=parsed.env,
             args=tuple(parsed.args),
             imports=tuple(parsed.imports),
@@ -279,13 +286,18 @@ class _Checker:
         return main
 
     def _check_words(self) -> None:
-        """Ports, names of variables and of secrets."""
+        """Ports, what may be reached, names of variables and of secrets."""
         for port in self._parsed.ports:
             try:
                 parse_forwards(port)
             except UsageError:
                 hint = 'HOST:GUEST, for example ports = ["8080:80"]'
                 raise self._fail("ports", f"'{port}' is no port forwarding", hint) from None
+        try:
+            parse_allow(self._parsed.allow)
+        except UsageError as e:
+            hint = 'allow = ["HOST:PORT", "HOST:PORT/udp"], or ["none"]'
+            raise self._fail("allow", e.message.removeprefix("--allow "), hint) from None
         for key in self._parsed.env:
             if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key):
                 raise self._fail(f"env.{key}", "no name of an environment variable")

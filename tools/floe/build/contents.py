@@ -84,8 +84,8 @@ def choose(config: ImageConfig, profile: str, say: Callable[[str], None]) -> Con
     base = base_root()
     own = config.main.parent if config.main.is_relative_to(config.folder) else config.folder
     dev = profile == "dev"
-    below = [Root.of_folder(folder, f"{show(folder)}/", "base") for folder in config.bases]
-    roots = [Root.of_folder(own, f"{show(own)}/", "app"), *below, *pypi.merged(packages), base]
+    below = [Root.beside_script(folder, f"{show(folder)}/", "base") for folder in config.bases]
+    roots = [Root.beside_script(own, f"{show(own)}/", "app"), *below, *pypi.merged(packages), base]
     resolver = Resolver(roots, archive.modules, at_run_time=dev)
     resolver.add(base.files["boot.py"])
     resolver.add(Frozen(config.main.name, config.main, "app"))

@@ -12,7 +12,7 @@ from typing import Any
 from floe import __version__
 from floe.build import kernels, port_archive
 from floe.build.contents import Contents
-from floe.setup.upstream import unpacked_from
+from floe.setup.pins import unpacked_from
 
 # What upstream keeps in lib/ of MicroPython's own archive: no pin of theirs in upstream.toml.
 _DISK_UPSTREAM = (("littlefs", "2.8", "BSD-3-Clause"), ("FatFs", "R0.13c", "BSD-1-Clause"))

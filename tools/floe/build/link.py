@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -52,6 +51,8 @@ def compile_sources(archive: Archive, folder: Path, sources: Iterable[Path]) -> 
         argv = ["gcc", *include, *_flags(archive), *how, "-o", str(out), str(source)]
         _run(argv, f"compiling {source.name}")
         return out
+
+    from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(compile_one, sources))

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from floe.build import bytecode, config, contents, kernels, link, port_archive, ready, sources
+from floe.build import bytecode, config, contents, kernels, link, port_archive, sources
 from floe.build.contents import Contents
 from floe.build.description import describe, note_text
 from floe.errors import BuildError, DiskFull, NotFound
@@ -180,6 +180,8 @@ def digest(chosen: Contents, kernel: kernels.Entry | None = None) -> str:
     add(chosen.data.image if chosen.data else b"", json.dumps(describe(chosen, {}), sort_keys=True))
     add(sources.app_c(chosen), sources.app_s(chosen, 0))
     if kernel is not None:
+        from floe.build import ready
+
         add(str(ready.FORMAT), kernel.sha256)
     return hashed.hexdigest()
 
@@ -199,6 +201,8 @@ def _make(chosen: Contents, folder: Path) -> None:
 
 def _make_ready(chosen: Contents, kernel: kernels.Entry, folder: Path) -> None:
     """Fill the folder of an image that is joined to a ready kernel."""
+    from floe.build import ready  # late, with pyelftools: no linked image needs them
+
     folder.mkdir(parents=True)
     brought = ready.make(chosen, kernel, folder / ELF_NAME)
     elf.seal(folder / ELF_NAME)

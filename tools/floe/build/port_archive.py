@@ -86,8 +86,14 @@ class Archive:
         if made is None:
             return None
         when = made.stat().st_mtime
-        files = (p for top in ("port", "modules") for p in sorted((ROOT / top).rglob("*")) if p.suffix in _SOURCES)
-        return next((p.relative_to(ROOT) for p in files if p.stat().st_mtime > when), None)
+        for top in ("port", "modules"):
+            for folder, folders, names in os.walk(ROOT / top):
+                folders.sort()
+                for name in sorted(names):
+                    path = os.path.join(folder, name)
+                    if os.path.splitext(name)[1] in _SOURCES and os.stat(path).st_mtime > when:
+                        return Path(path).relative_to(ROOT)
+        return None
 
     def module_definitions(self, names: set[str]) -> str:
         """The lines of moduledefs.collected for these modules only, sorted: input of makemoduledefs.py."""

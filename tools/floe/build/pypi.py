@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The packages of [packages]: from PyPI or by mip, fetched once into a cache, verified, unpacked, never installed, and
-held to packages.lock."""
+held to packages.lock. What brings and unpacks them is imported late: most builds have none to fetch."""
 
 from __future__ import annotations
 
@@ -9,15 +9,12 @@ import re
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from email.parser import HeaderParser
 from pathlib import Path
 
-from floe.build import index, mip
 from floe.build.config import ImageConfig, Package
 from floe.build.lock import Entry, Lock
 from floe.build.resolve import Frozen, Root
 from floe.errors import BuildError, UpstreamError
-from floe.setup.archive import unpack
 
 Say = Callable[[str], None]
 
@@ -77,6 +74,8 @@ def _fetch(name: str, pin: Package, lock: Lock, cache: Path, say: Say) -> Unpack
 
 
 def _by_mip(name: str, pin: Package, lock: Lock, cache: Path, say: Say) -> Unpacked:
+    from floe.build import mip
+
     asked = f"{pin.mip} {pin.version} {pin.index}".strip()
     locked = lock.get(name, asked)
     wanted = Package(version=locked.version if locked else pin.version, mip=pin.mip, index=pin.index)
@@ -94,6 +93,9 @@ def _by_mip(name: str, pin: Package, lock: Lock, cache: Path, say: Say) -> Unpac
 
 def _download(name: str, pin: Package, store: Path, say: Say) -> None:
     """Fill store/file (what the index has) and store/tree (unpacked), at once or not at all."""
+    from floe.build import index
+    from floe.setup.archive import unpack
+
     store.parent.mkdir(parents=True, exist_ok=True)
     file = index.find(name, pin.version)
     content = index.fetch(file.url)
@@ -120,6 +122,8 @@ def _download(name: str, pin: Package, store: Path, say: Say) -> None:
 
 def _licence(tree: Path) -> str:
     """The licence a package's metadata names, "unknown" if it names none."""
+    from email.parser import HeaderParser
+
     for metadata in [
         *sorted(tree.glob("*.dist-info/METADATA")),
         tree / "PKG-INFO",

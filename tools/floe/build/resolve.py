@@ -7,7 +7,6 @@ script's own, packages, frozen/lib, the base manifest), then extensible C module
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
 from collections import deque
@@ -38,32 +37,59 @@ class Frozen:
 @dataclass(frozen=True)
 class Root:
     """A place where Python modules are looked for: target name -> file. fuller: lazy packages that stand in for the
-    ones of their names in `files` where somebody names what only they have."""
+    ones of their names in `files` where somebody names what only they have. unread: folders of which nobody has asked
+    for a file yet, by name."""
 
     label: str
     origin: str
-    files: Mapping[str, Frozen]
+    files: dict[str, Frozen]
     fuller: Mapping[str, Frozen] = field(default_factory=dict)
+    unread: dict[str, Path] = field(default_factory=dict)
 
     @classmethod
     def of_folder(cls, folder: Path, label: str, origin: str) -> Root:
         """Every .py file below a folder, hidden and cache folders left out."""
+        root = cls.beside_script(folder, label, origin)
+        for name in list(root.unread):
+            root._read(name)
+        return root
+
+    @classmethod
+    def beside_script(cls, folder: Path, label: str, origin: str) -> Root:
+        """As of_folder(), but what lies in the folder's own folders is read once a module of such a name is looked for:
+        a script may lie in a home folder."""
         files: dict[str, Frozen] = {}
+        unread: dict[str, Path] = {}
+        for _, folders, names in os.walk(folder):
+            unread = {name: folder / name for name in sorted(folders) if _may_be_package(name)}
+            files = {name: Frozen(name, folder / name, origin) for name in sorted(names) if name.endswith(".py")}
+            break
+        return cls(label, origin, files, unread=unread)
+
+    def _read(self, top: str) -> None:
+        """Have the files of one of the folder's own folders."""
+        folder = self.unread.pop(top, None)
+        if folder is None or folder.is_symlink():
+            return
         for where, folders, names in os.walk(folder):
-            folders[:] = sorted(f for f in folders if not f.startswith(".") and f.isidentifier() and f != "__pycache__")
+            folders[:] = sorted(name for name in folders if _may_be_package(name))
             for name in sorted(n for n in names if n.endswith(".py")):
                 path = Path(where) / name
-                target = path.relative_to(folder).as_posix()
-                files[target] = Frozen(target, path, origin)
-        return cls(label, origin, files)
+                target = path.relative_to(folder.parent).as_posix()
+                self.files[target] = Frozen(target, path, self.origin)
 
     def find(self, parts: tuple[str, ...]) -> tuple[Frozen | None, bool]:
         """The file of a module and whether the name exists here at all (a folder without __init__.py has no file)."""
+        self._read(parts[0])
         base = "/".join(parts)
         for target in (f"{base}/__init__.py", f"{base}.py"):
             if target in self.files:
                 return self.files[target], True
         return None, any(target.startswith(base + "/") for target in self.files)
+
+
+def _may_be_package(name: str) -> bool:
+    return not name.startswith(".") and name.isidentifier() and name != "__pycache__"
 
 
 @dataclass
@@ -320,9 +346,13 @@ class Resolver:
         return any(attribute in source.loose for source in self.sources.values())
 
     def _missing(self, wanted: Import, missing: str, shown: str) -> BuildError:
+        import difflib
+
         top = missing.lstrip(".").partition(".")[0]
         known = {target.partition("/")[0].removesuffix(".py") for root in self.roots for target in root.files}
-        near = difflib.get_close_matches(top, sorted(known | set(self.c_modules)), 1, 0.8)
+        unread = {name for root in self.roots for name in root.unread}
+        near = difflib.get_close_matches(top, sorted(known | unread | set(self.c_modules)), 1, 0.8)
+        near = [n for n in near if n in self.c_modules or any(root.find((n,))[1] for root in self.roots)]
         if missing.startswith("."):
             hint = "relative imports work inside a package (a folder), up to its top"
         elif missing in INSTEAD:

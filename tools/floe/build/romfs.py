@@ -5,12 +5,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-
-from mpremote.romfs import VfsRomWriter
+from typing import TYPE_CHECKING
 
 from floe.build.resolve import show
 from floe.errors import BuildError
 from floe.userfile import read_file
+
+if TYPE_CHECKING:
+    from mpremote.romfs import VfsRomWriter
 
 MAX_DATA = 1 << 30
 
@@ -26,6 +28,8 @@ class Romfs:
 def make(folder: Path | None, ca: Path | None = None) -> Romfs:
     """Everything below `folder`, sorted by name; __pycache__ is left out. `ca` goes to tls/ca.pem. Raises BuildError
     for what ROMFS cannot hold: names that are not ASCII, and entries that are neither file nor folder."""
+    from mpremote.romfs import VfsRomWriter
+
     writer = VfsRomWriter()
     held: dict[str, int] = {}
     if folder is not None:

@@ -3,13 +3,13 @@
 
 Checked: ELF64 for x86-64, whole; a PVH note ("Xen", type 18: Xen's xen/include/public/elfnote.h) whose 32-bit
 entry lies in an executable segment; no segment writable and executable; Floe's own notes, with the digest
-of every other byte of the file. Anything else is refused.
+of every other byte of the file. Anything else is refused. The few headers (gABI, chapters 4 and 5) are read here:
+pyelftools takes longer to load than all the rest of a start.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import struct
 from collections.abc import Iterator
@@ -19,9 +19,6 @@ from stat import S_ISDIR, S_ISREG
 from typing import Annotated, Any, Literal
 
 import msgspec
-from elftools.common.exceptions import ELFError
-from elftools.construct import ConstructError
-from elftools.elf.elffile import ELFFile
 
 from floe.errors import ImageRefused, NotFound
 
@@ -31,6 +28,16 @@ DIGEST_NOTE = ("Floe", 2)  # SHA-256 of the file with these 32 bytes as zeros
 DIGEST_BYTES = 32
 MAX_BYTES = 2 << 30  # it is loaded below 3 GiB (port/README.md)
 _PF_X, _PF_W, _PF_R = 1, 2, 4
+_EI_CLASS, _EI_DATA = 4, 5
+_CLASSES = {1: "32-bit", 2: "64-bit"}
+_ORDERS = {1: "little-endian", 2: "big-endian"}
+_CLASS_64, _LITTLE_ENDIAN, _EM_X86_64, _ET_EXEC = 2, 1, 62, 2
+_TYPES = {0: "ET_NONE", 1: "ET_REL", 2: "ET_EXEC", 3: "ET_DYN", 4: "ET_CORE"}
+_PT_LOAD, _PT_NOTE = 1, 4
+_SHN_XINDEX = 0xFFFF
+_HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
+_PROGRAM = struct.Struct("<IIQQQQQQ")  # type, flags, offset, virtual and physical address, file and memory size, align
+_SECTION = struct.Struct("<IIQQQQIIQQ")  # name, type, flags, address, offset, size, link, info, align, entry size
 
 
 @dataclass(frozen=True)
@@ -93,6 +100,18 @@ class Image:
 
 
 @dataclass(frozen=True)
+class _Program:
+    """One program header."""
+
+    kind: int
+    flags: int
+    offset: int
+    address: int  # physical
+    file_bytes: int
+    memory_bytes: int
+
+
+@dataclass(frozen=True)
 class _Note:
     owner: str
     kind: int
@@ -117,18 +136,8 @@ def read(path: Path) -> Image:
     if raw[:4] != b"\x7fELF":
         raise _refused(path, "it is no ELF file")
     try:
-        return _read(path, raw, ELFFile(io.BytesIO(raw)))
-    except (
-        ELFError,
-        ConstructError,
-        ValueError,
-        LookupError,
-        ArithmeticError,
-        AttributeError,
-        TypeError,
-        struct.error,
-    ) as e:
-        # pyelftools lets what a damaged file does to its parser through as it comes.
+        return _read(path, raw)
+    except (ValueError, LookupError, ArithmeticError, struct.error) as e:
         raise _refused(path, "its ELF structure is damaged or cut short", f"{type(e).__name__}: {e}") from e
 
 
@@ -146,7 +155,7 @@ def _note(which: tuple[str, int], content: bytes) -> bytes:
 def seal(path: Path) -> None:
     """Write the digest into a freshly linked image. Raises ImageRefused when it has no room for it."""
     raw = bytearray(path.read_bytes())
-    note = _find(list(_notes(ELFFile(io.BytesIO(raw)), bytes(raw))), DIGEST_NOTE)
+    note = _find(list(_notes(_programs(bytes(raw)), bytes(raw))), DIGEST_NOTE)
     if note is None or len(note.data) != DIGEST_BYTES:
         raise _refused(path, "it has no digest note")
     raw[note.offset : note.offset + DIGEST_BYTES] = _digest(bytes(raw), note)
@@ -157,11 +166,19 @@ def _refused(path: Path, why: str, evidence: str = "") -> ImageRefused:
     return ImageRefused(f"{path} is not an image that floe boots: {why}", evidence=evidence, hint="floe build APP")
 
 
-def _read(path: Path, raw: bytes, elf: ELFFile) -> Image:
-    if elf.elfclass != 64 or not elf.little_endian or elf["e_machine"] != "EM_X86_64" or elf["e_type"] != "ET_EXEC":
-        raise _refused(path, f"it is {elf['e_type']} for {elf['e_machine']}, not a 64-bit x86 executable")
-    segments = tuple(_segments(path, raw, elf))
-    notes = list(_notes(elf, raw))
+def _read(path: Path, raw: bytes) -> Image:
+    for place, wanted, names in ((_EI_CLASS, _CLASS_64, _CLASSES), (_EI_DATA, _LITTLE_ENDIAN, _ORDERS)):
+        if (found := raw[place]) != wanted:  # all that follows has another shape then
+            if found not in names:
+                raise ValueError(f"byte {place} of the header is {found}")
+            raise _refused(path, f"it is a {names[found]} ELF, not a 64-bit x86 executable")
+    _, kind, machine, *_ = _HEADER.unpack_from(raw)
+    if (machine, kind) != (_EM_X86_64, _ET_EXEC):
+        what = f"{_TYPES.get(kind, kind)} for machine {machine}"
+        raise _refused(path, f"it is {what}, not a 64-bit x86 executable")
+    programs = _programs(raw)
+    segments = tuple(_segments(path, raw, programs))
+    notes = list(_notes(programs, raw))
     entry = _entry(path, notes, segments)
     content = _find(notes, CONTENT_NOTE)
     stamp = _find(notes, DIGEST_NOTE)
@@ -169,8 +186,29 @@ def _read(path: Path, raw: bytes, elf: ELFFile) -> Image:
         raise _refused(path, "it holds no Floe note: floe did not build it")
     if stamp.data != _digest(raw, stamp):
         raise _refused(path, "its bytes are not those that floe linked", "the digest in its Floe note differs")
-    sections = {s.name: s["sh_size"] for s in elf.iter_sections() if s.name and s["sh_size"]}
-    return Image(path, len(raw), entry, segments, sections, _content(path, content.data))
+    return Image(path, len(raw), entry, segments, _sections(raw), _content(path, content.data))
+
+
+def _programs(raw: bytes) -> list[_Program]:
+    """The program headers. Raises struct.error, ValueError."""
+    _, _, _, _, _, at, _, _, _, size, count, *_ = _HEADER.unpack_from(raw)
+    if count and size != _PROGRAM.size:
+        raise ValueError(f"a program header of {size} bytes")
+    headers = (_PROGRAM.unpack_from(raw, at + i * size) for i in range(count))
+    return [_Program(kind, flags, offset, to, file, memory) for kind, flags, offset, _, to, file, memory, _ in headers]
+
+
+def _sections(raw: bytes) -> dict[str, int]:
+    """Bytes of each section that has some, by its name. Raises struct.error, ValueError, IndexError."""
+    _, _, _, _, _, _, at, _, _, _, _, size, count, names = _HEADER.unpack_from(raw)
+    if not count:
+        return {}
+    if size != _SECTION.size or names == _SHN_XINDEX:
+        raise ValueError(f"{count} section headers of {size} bytes, names in {names}")
+    headers = [_SECTION.unpack_from(raw, at + i * size) for i in range(count)]
+    text = raw[headers[names][4] : headers[names][4] + headers[names][5]]
+    found = [(text[h[0] : text.index(b"\0", h[0])].decode("utf-8", "replace"), h[5]) for h in headers]
+    return {name: held for name, held in found if name and held}
 
 
 def _content(path: Path, data: bytes) -> dict[str, Any]:
@@ -181,21 +219,20 @@ def _content(path: Path, data: bytes) -> dict[str, Any]:
         raise _refused(path, "its Floe note is none that this floe reads", f"{type(e).__name__}: {e}") from e
 
 
-def _segments(path: Path, raw: bytes, elf: ELFFile) -> Iterator[Segment]:
-    loads = [s for s in elf.iter_segments() if s["p_type"] == "PT_LOAD"]
+def _segments(path: Path, raw: bytes, programs: list[_Program]) -> Iterator[Segment]:
+    loads = [p for p in programs if p.kind == _PT_LOAD]
     if not loads:
         raise _refused(path, "it has nothing to load")
-    for s in loads:
-        flags = s["p_flags"]
-        protection = "".join(c if flags & bit else "-" for c, bit in (("r", _PF_R), ("w", _PF_W), ("x", _PF_X)))
-        place = f"segment at {s['p_paddr']:#x}"
-        if flags & _PF_W and flags & _PF_X:
+    for p in loads:
+        protection = "".join(c if p.flags & bit else "-" for c, bit in (("r", _PF_R), ("w", _PF_W), ("x", _PF_X)))
+        place = f"segment at {p.address:#x}"
+        if p.flags & _PF_W and p.flags & _PF_X:
             raise _refused(path, f"its {place} is writable and executable")
-        if s["p_offset"] + s["p_filesz"] > len(raw):
+        if p.offset + p.file_bytes > len(raw):
             raise _refused(path, f"its {place} ends beyond the end of the file: the file is cut short")
-        if s["p_filesz"] > s["p_memsz"]:
+        if p.file_bytes > p.memory_bytes:
             raise _refused(path, f"its {place} is larger in the file than in memory")
-        yield Segment(s["p_paddr"], s["p_filesz"], s["p_memsz"], protection)
+        yield Segment(p.address, p.file_bytes, p.memory_bytes, protection)
 
 
 def _entry(path: Path, notes: list[_Note], segments: tuple[Segment, ...]) -> int:
@@ -211,12 +248,12 @@ def _entry(path: Path, notes: list[_Note], segments: tuple[Segment, ...]) -> int
     return entry
 
 
-def _notes(elf: ELFFile, raw: bytes) -> Iterator[_Note]:
+def _notes(programs: list[_Program], raw: bytes) -> Iterator[_Note]:
     """Every note of the PT_NOTE segments (gABI: three 32-bit words, owner and descriptor padded to 4)."""
-    for segment in elf.iter_segments():
-        if segment["p_type"] != "PT_NOTE":
+    for p in programs:
+        if p.kind != _PT_NOTE:
             continue
-        at, end = segment["p_offset"], min(segment["p_offset"] + segment["p_filesz"], len(raw))
+        at, end = p.offset, min(p.offset + p.file_bytes, len(raw))
         while at + 12 <= end:
             owner_size, size, kind = struct.unpack_from("<III", raw, at)
             data_at = at + 12 + (owner_size + 3 & ~3)

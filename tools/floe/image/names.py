@@ -12,12 +12,10 @@ import lzma
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from elftools.common.exceptions import ELFError
-from elftools.construct import ConstructError
-from elftools.elf.elffile import ELFFile
-from elftools.elf.sections import SymbolTableSection
+if TYPE_CHECKING:
+    from elftools.elf.elffile import ELFFile
 
 SECTION = ".gnu_debugdata"
 FORM = "2"  # of what pack() does: another one makes another image
@@ -47,6 +45,10 @@ class Symbol:
 
 def read(elf: ELFFile) -> list[Symbol]:
     """The names of an image, or of any other ELF; none where there is no table. Raises ELFError."""
+    from elftools.common.exceptions import ELFError  # late: pack() does without
+    from elftools.construct import ConstructError
+    from elftools.elf.elffile import ELFFile
+
     packed = elf.get_section_by_name(SECTION)
     if packed is None:
         return _listed(elf)
@@ -59,6 +61,8 @@ def read(elf: ELFFile) -> list[Symbol]:
 
 
 def _listed(elf: ELFFile) -> list[Symbol]:
+    from elftools.elf.sections import SymbolTableSection
+
     table: Any = elf.get_section_by_name(".symtab")
     if not isinstance(table, SymbolTableSection):
         return []

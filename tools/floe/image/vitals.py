@@ -27,6 +27,7 @@ _WORDS = {
     "floe_gc_vitals": 5,
     "floe_frame_vitals": 2,
     "hal_mem_vitals": 7,
+    "hal_span_vitals": 3,
     "netdev_vitals": 3,
     "netstack_vitals": 2,
 }  # in each table
