@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from floe.bench import peers
+from floe.bench.guests import watch_stamps
+from floe.bench.linux import MEMORY, LinuxVm, kernel, program
 from floe.errors import FloeError, VmError
 from floe.stream.stamps import SWITCH
-from tests.bench import nginx
-from tests.bench.boot import watch_stamps
-from tests.bench.common import ROOT, Options, Report, alternate, build, expect, floe_vm, say, spread
-from tests.bench.linux import MEMORY, LinuxVm, kernel, program
+from tests.bench.common import ROOT, WEB, Options, Report, alternate, build, expect, floe_vm, say, spread
 
 _DEADLINE_S = 30.0
 _OURS_KIB = (2048, 2304, 2560, 3072, 3584, 4096, 5120, 6144, 7168, 8192, 12288, 16384)
@@ -43,6 +43,27 @@ zone:
 """
 
 
+def nginx_vm(accel: str, memory: str = MEMORY) -> LinuxVm:
+    """nginx with the data of images/web; says when it listens."""
+    data = WEB / "data"
+    files = {f"site/{path.relative_to(data)}": path.read_bytes() for path in data.rglob("*") if path.is_file()}
+    text = (peers.FOLDER / "nginx.conf").read_text()
+    conf = peers.filled(text, {"dir": "/tmp", "port": "80", "data": "/site"}).encode()
+    root = program("nginx", "-e stderr -c /app/nginx.conf", {**files, "app/nginx.conf": conf}, port=80)
+    return LinuxVm(None, (80,), {}, accel=accel, root=root, memory=memory)
+
+
+def linux_starts(accel: str) -> bool:
+    """Not under each host's KVM."""
+    try:
+        with nginx_vm(accel) as vm:
+            vm.wait_for("serving on port 80")
+    except VmError as exc:
+        say(f"no Linux microVM with {accel}: {exc.evidence or exc.message}")
+        return False
+    return True
+
+
 @dataclass(frozen=True)
 class Appliance:
     """An image, what is said to its port and how the answer begins; and its counterpart's program."""
@@ -58,7 +79,7 @@ class Appliance:
 
     def linux_vm(self, accel: str, memory: str = MEMORY) -> LinuxVm:
         if self.program == "nginx":
-            return nginx.nginx_vm(accel, memory)
+            return nginx_vm(accel, memory)
         root = program(self.program, self.arguments, self.files, port=self.port)
         return LinuxVm(None, (self.port,), {}, accel=accel, root=root, memory=memory)
 
@@ -180,5 +201,5 @@ def _measure(appliance: Appliance, options: Options, linux_accels: list[str]) ->
 
 def bench(options: Options) -> Report:
     """By appliance: bytes, least RAM, and boot; the counterpart's under its name."""
-    linux_accels = [accel for accel in options.accels if nginx.linux_starts(accel)]
+    linux_accels = [accel for accel in options.accels if linux_starts(accel)]
     return {appliance.name: _measure(appliance, options, linux_accels) for appliance in appliances()}

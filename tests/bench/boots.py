@@ -16,10 +16,10 @@ from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 
+from floe.bench import unixport
 from floe.errors import VmError
 from floe.qemu.commandline import MACHINES
 from floe.vm.vm import Vm
-from tests.bench import unixport
 from tests.bench.common import ROOT, WEB, Options, Report, build, floe_vm, say
 
 _DEADLINE_S = 60.0

@@ -15,9 +15,9 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
+from floe.bench.linux import MACHINE, LinuxVm
 from floe.errors import VmError
 from tests.bench.common import GUESTS, Options, Report, alternate, build, expect, floe_vm, median, ratios, say, spread
-from tests.bench.linux import MACHINE, LinuxVm
 
 _SCRIPT = GUESTS / "guest_bulk.py"
 _PORT = 5001

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from floe.bench import unixport
 from floe.errors import VmError
 from floe.family.member import Machine
 from floe.hypervisor import registry
@@ -28,7 +29,6 @@ from floe.vm.child import Child
 from floe.vm.pool import Pool
 from floe.vm.restored import Restored, spec_of
 from floe.vm.vm import Vm
-from tests.bench import unixport
 from tests.bench.common import GUESTS, Options, Report, alternate, build, expect, floe_vm, median, say, spread
 
 _MEMORY = "16M"

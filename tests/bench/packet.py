@@ -22,9 +22,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 
+from floe.bench.linux import MACHINE, kernel, router
 from floe.errors import FloeError, NotFound, VmError
 from tests.bench.common import GUESTS, Options, Report, alternate, build, say, spread
-from tests.bench.linux import MACHINE, kernel, router
 from tests.bench.routers import WAIT_S, Rules, Way, check_rules, direct, load, nft_rules, ours, theirs
 
 # name: rules more that refuse, and whether behind the one for what is established

@@ -5,25 +5,21 @@ place. And what puts load on them: packetload.c."""
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any
 
-from floe.errors import NotFound, VmError
+from floe.bench.compiled import compiled
+from floe.bench.linux import MEMORY, LinuxVm, router
+from floe.errors import VmError
 from floe.spec.network import parse_cards
-from tests.bench import unixport
 from tests.bench.common import GUESTS, HERE, Report, build, expect, floe_vm
 from tests.bench.guests.refused import refused
-from tests.bench.linux import MEMORY, LinuxVm, router
 from tests.support.spaces import Space, spaces
 
 Rules = tuple[int, bool]  # rules that refuse, and whether they stand behind the one for what is established
@@ -135,24 +131,16 @@ def _deafen(space: Space) -> None:
     space.run("nft", f"table netdev sink {{\nchain sink {{\n{text}\n}}\n}}")
 
 
-@cache
-def _program() -> Path:
-    if shutil.which("gcc") is None:
-        raise NotFound("no gcc", hint="apt-get install gcc")
-    path = unixport.BENCH / "packetload"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f"packetload.{os.getpid()}")  # another process may run the one that is there
-    argv = ["gcc", "-std=gnu11", "-O2", str(HERE / "packetload.c"), "-o", str(new)]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
-    if done.returncode:
-        raise VmError("packetload.c does not compile", evidence=done.stderr)
-    new.replace(path)
-    return path
-
-
 def load(path: Way, rate: float, seconds: float, kind: str = "count", flows: int = _FLOWS) -> Report:
     """What packetload says."""
-    argv = [str(_program()), path.left.name, path.left.tap, path.hop, path.right.name, path.right.tap]
+    argv = [
+        str(compiled(HERE / "packetload.c")),
+        path.left.name,
+        path.left.tap,
+        path.hop,
+        path.right.name,
+        path.right.tap,
+    ]
     argv += [str(rate), str(seconds), str(flows), kind]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=seconds + WAIT_S, check=False)
     if done.returncode:

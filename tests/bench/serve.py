@@ -4,6 +4,7 @@ started for it, and where it runs already; and requests a second through it. Mil
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import select
@@ -15,8 +16,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from floe.bench import guests
 from floe.errors import VmError
-from tests.bench.boot import first_byte
+from floe.vm.vm import Vm
 from tests.bench.common import WEB, Options, Report, alternate, build, floe_vm, say, spread
 
 _DEADLINE_S = 60.0
@@ -74,9 +76,16 @@ def _serving(elf: Path, accel: str, *how: str) -> Iterator[_Server]:
             process.terminate()
 
 
+def _first_byte(vm: Vm) -> float:
+    try:
+        return vm.loop.run_until_complete(asyncio.wait_for(guests.served(vm), _DEADLINE_S))
+    except TimeoutError:
+        raise VmError(f"the guest did not serve within {_DEADLINE_S:.0f} s") from None
+
+
 def _boot(elf: Path, accel: str) -> Report:
     with floe_vm(elf, accel=accel, ports=[80]) as vm:
-        return {"first_byte": first_byte(vm)}
+        return {"first_byte": _first_byte(vm)}
 
 
 def _started(server: _Server) -> Report:
@@ -108,7 +117,7 @@ def _requests(port: int, seconds: int) -> float:
 def _throughput(elf: Path, accel: str, options: Options) -> Report:
     def direct() -> float:
         with floe_vm(elf, accel=accel, ports=[80]) as vm:
-            first_byte(vm)
+            _first_byte(vm)
             return _requests(vm.ports[80], options.seconds(5))
 
     def served() -> float:

@@ -16,8 +16,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from floe.bench import unixport
 from floe.errors import VmError
-from tests.bench import unixport
 from tests.bench.common import Options, Report, say, usable_accels
 from tests.bench.soakload import Load
 from tests.bench.soakset import Set, running

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from floe.bench import dns
 from floe.errors import VmError
-from tests.bench import dns
 from tests.bench.common import GUESTS, HERE
 from tests.bench.soakset import Set
 from tests.support.command import floe

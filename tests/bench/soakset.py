@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from floe.bench import dns
 from floe.errors import VmError
 from floe.store import vmfolder
-from tests.bench import dns
 from tests.bench.common import GUESTS, WEB, Report, wait_until
 from tests.support.command import floe
 

@@ -14,10 +14,10 @@ import pytest
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 
+from floe.bench.linux import MACHINE
 from floe.errors import VmError
 from tests.bench import packet, routers
 from tests.bench.common import Report
-from tests.bench.linux import MACHINE
 from tests.packet.language import rules as r
 from tests.support.spaces import spaces
 

@@ -18,12 +18,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
+from floe.bench import unixport
 from floe.errors import VmError
 from floe.lab import assets, deb, packages
 from floe.lab.cpio import Archive
 from floe.lab.tree import Tree
 from floe.xenlab import dom0image, lab, machine
-from tests.bench import unixport
 from tests.bench.common import GUESTS, ROOT, WEB, Options, Report, alternate, build, say, spread
 
 FOLDER = unixport.BENCH / "xen"

@@ -47,6 +47,7 @@ TEST_PACKAGES = {
     "mtools": "mformat",
     "dosfstools": "/usr/sbin/fsck.fat",
     "wrk": "wrk",
+    "chromium-headless-shell": "chromium-headless-shell",
     "iproute2": "ip",
     "nftables": "/usr/sbin/nft",
     "nmap": "nmap",

@@ -15,6 +15,7 @@ from typing import Any
 from floe.errors import ConfigError
 
 RELEASE = "FLOE_UPSTREAM"
+STAMP = ".floe-pin"  # in a folder of sources: which ones they are
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,15 @@ class Pin:
 def chosen_release() -> str:
     """The release that the environment asks for; empty: the pinned one."""
     return os.environ.get(RELEASE, "")
+
+
+def unpacked_from(target: Path, pin: Pin) -> str:
+    """The sha256 of the archive that lies unpacked there with all of its patches; "" where it does not."""
+    try:
+        stamp = (target / STAMP).read_text()
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return next((sha256 for sha256, text in pin.stamps.items() if text == stamp), "")
 
 
 def load_pins(path: Path, release: str = "") -> list[Pin]:

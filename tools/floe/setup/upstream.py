@@ -23,9 +23,8 @@ from pathlib import Path
 from floe.errors import FloeError, UpstreamError
 from floe.setup.apt import AptState
 from floe.setup.archive import unpack
-from floe.setup.pins import Origin, Patch, Pin, chosen_release, load_pins
+from floe.setup.pins import STAMP, Origin, Patch, Pin, chosen_release, load_pins, unpacked_from
 
-STAMP = ".floe-pin"
 NET_TIMEOUT_S = 30.0
 PATCH_TIMEOUT_S = 60
 CHUNK = 1 << 16
@@ -131,15 +130,6 @@ class Fetcher:
             if target.exists():
                 target.rename(Path(scratch) / "old")
             tree.rename(target)
-
-
-def unpacked_from(target: Path, pin: Pin) -> str:
-    """The sha256 of the archive that lies unpacked there with all of its patches; "" where it does not."""
-    try:
-        stamp = (target / STAMP).read_text()
-    except (OSError, UnicodeDecodeError):
-        return ""
-    return next((sha256 for sha256, text in pin.stamps.items() if text == stamp), "")
 
 
 def _stamped(target: Path, pin: Pin) -> bool:
