@@ -154,7 +154,7 @@ def test_one_child_is_stopped(app: str) -> None:
 
 def test_a_family_ends_with_its_first_vm_and_children_are_asked_first(app: str) -> None:
     others = machines(app)
-    done = floe("stop", app)
+    done = floe("stop", "--timeout", "60", app)
     assert (done.returncode, done.stdout) == (0, "app\n")
     assert done.stderr == "floe: app ended (6, stopped)\n"
     for process in others:

@@ -7,12 +7,16 @@ import asyncio
 import gc
 import socket
 from collections.abc import Mapping
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from qemu.qmp.message import Message
 
+from floe.errors import VmError
+from floe.hypervisor.qemu_driver import Qemu
 from floe.qemu import qmp
+from floe.qemu.copying import Copying
 
 GREETING = (
     b'{"QMP": {"version": {"qemu": {"micro": 0, "minor": 2, "major": 7}, "package": ""}, "capabilities": []}}\r\n'
@@ -47,6 +51,27 @@ def test_qemu_ends(capfd: pytest.CaptureFixture[str], said: bytes, events: list[
     gc.collect()  # an exception that nobody fetched is told of when its task goes
     assert seen == events
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("kvm", "told"),
+    [
+        (True, "this host's kernel does not tell QEMU how often its VMs exit"),
+        (False, "only KVM counts exits, and this VM is emulated"),
+    ],
+)
+def test_where_nobody_counts_exits_it_is_said_why(kvm: bool, told: str) -> None:
+    """A kernel before 5.14 has no statistics that QEMU could read."""
+    said: dict[str, object] = {"query-stats": [], "query-kvm": {"enabled": kvm, "present": True}}
+
+    async def ask(name: str, arguments: object = None) -> object:
+        return said[name]
+
+    driver = Qemu()
+    driver._copier = cast(Copying, SimpleNamespace(commands=SimpleNamespace(ask=ask)))
+    with pytest.raises(VmError) as raised:
+        asyncio.run(driver.exits())
+    assert raised.value.message == told
 
 
 def test_events_that_were_delivered_are_not_kept() -> None:

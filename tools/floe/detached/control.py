@@ -8,17 +8,17 @@ From Python: `control.endpoints("NAME")` says where the console of a running VM 
 from __future__ import annotations
 
 import contextlib
-import json
 import select
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
+from floe.detached import requests
 from floe.detached.launch import kill, start_keeper
 from floe.errors import FloeError, NotFound, VmError
 from floe.store import vmfolder
@@ -29,6 +29,7 @@ from floe.stream import inotify
 _ANSWER_S = 10.0
 _BRIEFLY_S = 0.02
 _SNAPSHOT_S = 600.0  # large disks take their time
+_T = TypeVar("_T")
 _LOOK_S = 0.25  # how often a keeper that is starting is looked for, should it die meanwhile
 
 
@@ -97,7 +98,8 @@ class Status:
 
 
 def ask(folder: Folder, request: dict[str, Any], *, timeout_s: float = _ANSWER_S) -> dict[str, Any] | None:
-    """The keeper's answer; None when there is no keeper, or it left without one. Raises VmError when it hangs."""
+    """The keeper's answer; None when there is no keeper, or it left without one. Raises VmError when it hangs, or says
+    what is none."""
     try:
         with _connect(folder, timeout_s) as s:
             s.sendall(vmfolder.dump(request).encode() + b"\n")
@@ -111,9 +113,23 @@ def ask(folder: Folder, request: dict[str, Any], *, timeout_s: float = _ANSWER_S
         raise VmError(f"the keeper of {folder.name} does not answer", hint=f"floe rm --force {folder.name}") from e
     except OSError:
         return None
-    answer = json.loads(said)
-    assert isinstance(answer, dict)
-    return answer
+    try:
+        return msgspec.json.decode(said, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+        raise _not_understood(folder, e) from e
+
+
+def _not_understood(folder: Folder, why: Exception) -> VmError:
+    hint = f"its keeper may be another floe's: floe stop and floe start {folder.name}"
+    return VmError(f"the keeper of {folder.name} answers what floe does not understand: {why}", hint=hint)
+
+
+def _understood(folder: Folder, answer: dict[str, Any], kind: type[_T]) -> _T:
+    """An answer as what it should be. Raises VmError."""
+    try:
+        return msgspec.convert(answer, kind)
+    except msgspec.ValidationError as e:
+        raise _not_understood(folder, e) from e
 
 
 def _connect(folder: Folder, timeout_s: float) -> socket.socket:
@@ -144,11 +160,10 @@ def status(folder: Folder) -> Status:
     spec = folder.spec
     deadline = time.monotonic() + _ANSWER_S
     while True:
-        answer = ask(folder, {"do": "status"}) if folder.keeper else None
+        told = _told(folder)
         process = folder.vm
-        waits = answer is not None and answer.get("restarting", False)
-        if answer is not None and answer["end"] is None and (process is not None or waits):
-            return _running(folder, spec, answer, process)
+        if told is not None and told.end is None and (process is not None or told.restarting):
+            return _running(folder, spec, told, process)
         late = time.monotonic() > deadline
         if folder.end is not None or (process is None and (late or folder.keeper is None) and not folder.due):
             return _ended(folder, spec)
@@ -161,28 +176,31 @@ def status(folder: Folder) -> Status:
         select.select([], [], [], _BRIEFLY_S)
 
 
-def _running(folder: Folder, spec: Spec, answer: dict[str, Any], process: Process | None) -> Status:
-    waits = answer.get("restarting", False)  # a keeper of an older floe's knows of no restarts
+def _told(folder: Folder) -> requests.Told | None:
+    answer = ask(folder, {"do": "status"}) if folder.keeper else None
+    return None if answer is None else _understood(folder, answer, requests.Told)
+
+
+def _running(folder: Folder, spec: Spec, told: requests.Told, process: Process | None) -> Status:
     return Status(
         folder,
         spec,
-        "restarting" if waits else "waiting" if answer.get("waiting") else "running",
-        pid=process.pid if process and not waits else None,
-        endpoints=Endpoints(pty=answer["pty"], port=answer["port"], unix=answer["unix"]),
-        client=answer["client"],
-        dropped=answer["dropped"],
-        resets=answer["resets"],
-        restarts=answer.get("restarts", 0),
-        began=answer.get("began", 0.0),
-        children=tuple(_child(folder, spec, told) for told in answer.get("children", ())),
+        "restarting" if told.restarting else "waiting" if told.waiting else "running",
+        pid=process.pid if process and not told.restarting else None,
+        endpoints=Endpoints(pty=told.pty, port=told.port, unix=told.unix),
+        client=told.client,
+        dropped=told.dropped,
+        resets=told.resets,
+        restarts=told.restarts,
+        began=told.began,
+        children=tuple(_child(folder, spec, child) for child in told.children),
     )
 
 
-def _child(folder: Folder, spec: Spec, told: dict[str, Any]) -> Status:
-    own = msgspec.structs.replace(spec, name=told["name"], ports=told["ports"], created=told["began"], restart="no")
-    addresses = tuple((before, now) for before, now in told.get("addresses", ()))
-    child = Status(folder, own, "running", pid=told["pid"], began=told["began"], parent=told["parent"])
-    return replace(child, addresses=addresses, host=told.get("host", ""))
+def _child(folder: Folder, spec: Spec, told: requests.Child) -> Status:
+    own = msgspec.structs.replace(spec, name=told.name, ports=told.ports, created=told.began, restart="no")
+    child = Status(folder, own, "running", pid=told.pid, began=told.began, parent=told.parent)
+    return replace(child, addresses=told.addresses, host=told.host)
 
 
 def tree(first: Status) -> list[tuple[int, Status]]:
@@ -237,16 +255,17 @@ def stop(folder: Folder, grace_s: float) -> Status:
 def stop_child(folder: Folder, name: str, grace_s: float) -> int:
     """End one child, and return how it ended, as waitpid() has it. Raises NotFound."""
     answer = ask(folder, {"do": "stop", "child": name, "timeout": grace_s}, timeout_s=grace_s + _ANSWER_S)
-    if answer is None or answer.get("status") is None:
+    ended = None if answer is None else _understood(folder, answer, requests.Done).status
+    if ended is None:
         running = ", ".join(child.spec.name for child in status(folder).children)
         raise NotFound(f"no child {name} runs", evidence=f"there are: {running}" if running else "", hint="floe ps")
-    return int(answer["status"])
+    return ended
 
 
 def child_runs(folder: Folder, name: str) -> bool:
     """Whether this child of a VM's is there. Raises VmError when its keeper hangs."""
-    answer = ask(folder, {"do": "status"}) if folder.keeper else None
-    return answer is not None and any(child["name"] == name for child in answer.get("children", ()))
+    told = _told(folder)
+    return told is not None and any(child.name == name for child in told.children)
 
 
 def remove_child(folder: Folder, name: str, *, force: bool) -> None:
@@ -273,23 +292,50 @@ def snapshot(folder: Folder, path: Path) -> int:
         ) from None
     if answer is None:
         raise VmError(f"{folder.name} ended meanwhile", hint=f"floe logs {folder.name}")
-    if "error" in answer:
-        raise FloeError(answer["error"], evidence=answer.get("evidence", ""), hint=answer.get("hint", ""))
-    return int(answer["size"])
+    done = _understood(folder, answer, requests.Done)
+    if done.error is not None:
+        raise FloeError(done.error, evidence=done.evidence or "", hint=done.hint or "")
+    return done.size
 
 
-def profile(folder: Folder, seconds: float, rate: float) -> dict[str, Any] | None:
+def profile(folder: Folder, seconds: float, rate: float, *, exits: bool = False) -> dict[str, Any] | None:
     """What a running VM did so long (sampling.py), sampled so many times a second; None once it has ended. Raises
     FloeError."""
-    answer = ask(folder, {"do": "profile", "timeout": seconds, "rate": rate}, timeout_s=seconds + _ANSWER_S)
+    request = {"do": "profile", "timeout": seconds, "rate": rate, "exits": exits}
+    answer = ask(folder, request, timeout_s=seconds + _ANSWER_S)
     if answer is None:
         return None
-    if "error" in answer:
+    done = _understood(folder, answer, requests.Done)
+    if done.error is not None:
         if not status(folder).alive:
             return None
-        old = "floe stop and floe start it: its keeper is an older floe's" if "evidence" not in answer else ""
-        raise FloeError(answer["error"], evidence=answer.get("evidence", ""), hint=answer.get("hint", old))
+        old = "floe stop and floe start it: its keeper is an older floe's" if done.evidence is None else ""
+        raise FloeError(done.error, evidence=done.evidence or "", hint=old if done.hint is None else done.hint)
     return answer
+
+
+def trace(folder: Folder, seconds: float, rate: float) -> Generator[dict[str, Any], None, None]:
+    """What its keeper tells of a running VM meanwhile (tracing.py), as it comes, and nothing of one that has ended;
+    closing it ends that. Raises FloeError."""
+    try:
+        with _connect(folder, _ANSWER_S) as s, s.makefile("rw", encoding="utf-8") as stream:
+            stream.write(vmfolder.dump({"do": "trace", "timeout": seconds, "rate": rate}) + "\n")
+            stream.flush()
+            for line in stream:
+                if not line.endswith("\n"):
+                    return  # it ended in the midst of it
+                told = msgspec.json.decode(line, type=dict[str, Any])
+                done = _understood(folder, told, requests.Done)
+                if done.error is not None:
+                    old = "floe stop and floe start it: its keeper is an older floe's" if done.evidence is None else ""
+                    raise FloeError(done.error, evidence=done.evidence or "", hint=done.hint or old)
+                yield told
+    except TimeoutError as e:
+        raise VmError(f"the keeper of {folder.name} does not answer", hint=f"floe rm --force {folder.name}") from e
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+        raise _not_understood(folder, e) from e
+    except OSError:  # it ended, with the VM
+        return
 
 
 def remove(folder: Folder, *, force: bool) -> None:

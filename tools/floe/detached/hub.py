@@ -13,6 +13,8 @@ is more than _SPOOL of it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import time
 from collections.abc import Callable
 
 from floe.stream import keys
@@ -173,6 +175,16 @@ class Hub:
         client = self.client
         if client is not None and client.link.hung_up and client.link.read_now():
             self.leave(client)
+
+    async def flush(self, seconds: float) -> None:
+        """Let the client take the guest's last words."""
+        deadline = time.monotonic() + seconds
+        client = self.client
+        while client is not None and not client.link.closed and client.link.queued and time.monotonic() < deadline:
+            taken = asyncio.Event()
+            client.link.on_room = taken.set
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(taken.wait(), deadline - time.monotonic())
 
     def hang_up(self) -> None:
         """The guest that the client spoke to has ended, and another one comes."""

@@ -38,6 +38,7 @@ from floe.stream.logfile import BoundedLog
 
 if TYPE_CHECKING:
     from floe.detached.sampling import Sampler
+    from floe.detached.tracing import Tracer
     from floe.detached.usage import Guest
 
 _FLUSH_S = 2.0  # what the last client may take for the guest's last words
@@ -77,6 +78,7 @@ class Keeper:
         self._restarting: asyncio.Task[None] | None = None
         self._serving: set[asyncio.Task[object]] = set()  # answers on their way
         self._sampler: Sampler | None = None  # the same, for a profile
+        self._tracer: Tracer | None = None  # and for a trace
         self._guest: Guest | None = None  # once somebody asks for what it uses
 
     async def run(self, ready_fd: int, *, adopt: bool, inherited: Sequence[int] = ()) -> None:
@@ -116,7 +118,7 @@ class Keeper:
         else:
             _answer(ready_fd, {})
         await self._over.wait()
-        await self._flush()
+        await self._hub.flush(_FLUSH_S)
         if self._serving:
             await asyncio.wait(self._serving, timeout=_FLUSH_S)
         control.close()
@@ -242,8 +244,11 @@ class Keeper:
         self._serving.add(task)
         try:
             request = requests.read(await reader.readline())
-            writer.write(dump(await self._do(request)).encode() + b"\n")
-            await writer.drain()
+            if request.do == "trace":
+                await self._trace(request, reader, writer)
+            else:
+                writer.write(dump(await self._do(request)).encode() + b"\n")
+                await writer.drain()
         except (ValueError, OSError) as e:
             print(f"bad request: {e}", file=sys.stderr)
         finally:
@@ -324,6 +329,14 @@ class Keeper:
         self._sampler = self._sampler or Sampler(self._folder)
         return await self._sampler.answer(self._process, request, lambda: self._stopping)
 
+    async def _trace(self, request: Request, *streams: Any) -> None:  # a reader and a writer
+        from floe.detached.tracing import Tracer
+
+        self._tracer = self._tracer or Tracer(self._folder)
+        # One that is being stopped is traced to its end: QEMU must not be asked for anything then (qemu/qmp.py).
+        process = self._process
+        await self._tracer.answer(process, request, streams, lambda: self._process is not process)
+
     def _vitals(self, child: str | None) -> dict[str, Any] | None:
         """Of the guest or of a child, for one who may not look into its memory."""
         from floe.detached import usage
@@ -332,11 +345,7 @@ class Keeper:
         if child is not None:
             found = [told["pid"] for told in self._kin.told() if told["name"] == child] if self._kin is not None else []
             process = Process.of(found[0]) if found else None
-        if self._guest is not None and self._guest.process != process:
-            self._guest.close()
-            self._guest = None
-        if self._guest is None and process is not None:
-            self._guest = usage.Guest(self._folder, process)
+        self._guest = usage.guest_of(self._folder, process, self._guest)
         read = self._guest.vitals() if self._guest is not None else None
         return asdict(read) if read is not None else None
 
@@ -412,7 +421,7 @@ class Keeper:
         self._set_life(restarts=number, delay=wait)
         self._since = 0.0
         self._log.note(f"it ended with {_told(end)}; restart {number} in {wait:g} s")
-        await self._flush()
+        await self._hub.flush(_FLUSH_S)
         self._hub.hang_up()  # as when it ends for good: nobody waits for an answer of the guest that is gone
         self._resets += self._process.resets
         self._process = self._make_process()
@@ -424,16 +433,6 @@ class Keeper:
             self._process.start(self._handed, after_s=wait)
         except FloeError as e:
             self._finish(End(code=None, cause="failed", at=time.time(), problem=e.message))
-
-    async def _flush(self) -> None:
-        """Let the client take the guest's last words."""
-        deadline = time.monotonic() + _FLUSH_S
-        client = self._hub.client
-        while client is not None and not client.link.closed and client.link.queued and time.monotonic() < deadline:
-            taken = asyncio.Event()
-            client.link.on_room = taken.set
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(taken.wait(), deadline - time.monotonic())
 
 
 def _told(end: End) -> str:

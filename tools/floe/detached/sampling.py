@@ -39,7 +39,9 @@ class Sampler:
             return {"error": told, "evidence": "", "hint": "again when that is over"}
         self._busy = True
         try:
-            return await self._take(process, min(request.timeout, LONGEST_S), max(1.0, min(request.rate, 1e3)), over)
+            before = await process.exits() if request.exits else {}
+            found = await self._take(process, min(request.timeout, LONGEST_S), max(1.0, min(request.rate, 1e3)), over)
+            return found | {"exits": await _since(before, process) if before else {}}
         except FloeError as e:
             return {"error": e.message, "evidence": e.evidence, "hint": e.hint}
         finally:
@@ -70,19 +72,19 @@ class Sampler:
         try:
             reader = Reader(self._program, memory.read)
             while True:
-                before = _stack(reader)
+                before = read_stack(reader)
                 try:
                     c = reader.function_at(await process.instruction())
                 except VmError:
                     break  # it has ended
-                stack = _stack(reader)
+                stack = read_stack(reader)
                 if stack is None:
                     lost += 1
                 else:
                     idle += c == frames.IDLE
                     found[stack, c if _functions(before) == _functions(stack) else frames.CHANGED] += 1
                 due = max(due + random.uniform(0.5, 1.5) / rate, time.monotonic())  # no timer of the guest's keeps step
-                await _until(due)
+                await until(due)
                 if over() or time.monotonic() - began >= seconds:
                     break
         except OSError as e:
@@ -93,7 +95,17 @@ class Sampler:
         return {"seconds": time.monotonic() - began, "lost": lost, "idle": idle, "stacks": stacks}
 
 
-async def _until(due: float) -> None:
+async def _since(before: dict[str, int], process: VmProcess) -> dict[str, int]:
+    """Exits by reasons; none where it has ended, or was started anew, which counts from 0."""
+    try:
+        after = await process.exits()
+    except VmError:
+        return {}
+    found = {name: count - before.get(name, 0) for name, count in after.items()}
+    return found if min(found.values()) >= 0 else {}
+
+
+async def until(due: float) -> None:
     """By time.monotonic(), which is the loop's."""
     come = asyncio.Event()
     asyncio.get_running_loop().call_at(due, come.set)
@@ -104,7 +116,7 @@ def _functions(stack: tuple[Frame, ...] | None) -> list[tuple[str, str]] | None:
     return None if stack is None else [(frame.file, frame.function) for frame in stack]
 
 
-def _stack(reader: Reader) -> tuple[Frame, ...] | None:
+def read_stack(reader: Reader) -> tuple[Frame, ...] | None:
     """None: it changes faster than it is read."""
     for _ in range(_TRIES):
         try:

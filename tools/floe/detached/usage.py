@@ -137,6 +137,15 @@ class Guest:
             self._memory.close()
 
 
+def guest_of(folder: Folder, process: Process | None, before: Guest | None) -> Guest | None:
+    """The way into this process, which may be the one before."""
+    if before is not None and before.process == process:
+        return before
+    if before is not None:
+        before.close()
+    return Guest(folder, process) if process is not None else None
+
+
 class _Watched:
     """One process of a hypervisor, and the sample before."""
 

@@ -24,8 +24,9 @@ from floe.detached.parent import CONFINED, EGRESS
 from floe.errors import EXIT_INTERRUPTED, FloeError, ImageRefused, VmError, VmExitedEarly
 from floe.family.pipes import Kept
 from floe.hypervisor import registry
-from floe.hypervisor.base import GuestMemory
+from floe.hypervisor.base import GuestMemory, Heard
 from floe.snapshot.file import State, state_of
+from floe.spec.network import Card
 from floe.spec.vmspec import Wires
 from floe.store.records import PLACES, End, Names, Spec
 from floe.store.vmfolder import Folder, Process
@@ -235,6 +236,17 @@ class VmProcess:
     async def instruction(self) -> int:
         """The address that the guest's processor is at. Raises VmError."""
         return await self._hypervisor.instruction()
+
+    async def exits(self) -> dict[str, int]:
+        """How often the processor has left the guest, by reasons. Raises VmError."""
+        return await self._hypervisor.exits()
+
+    async def hear(self, index: int, card: Card) -> Heard:
+        """The frames of one of its network cards. Raises VmError."""
+        process = self._folder.vm
+        if process is None:
+            raise VmError(f"{self._folder.name} has ended")
+        return await self._hypervisor.hear(process.pid, index, card)
 
     def memory(self, known: tuple[int, bytes]) -> GuestMemory | None:
         """The guest's, in which these bytes lie at an address. Raises OSError."""

@@ -44,6 +44,7 @@ class _Taken(msgspec.Struct, frozen=True):
     lost: int
     idle: int
     stacks: list[Stack]
+    exits: dict[str, int] = {}
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,14 @@ class Row:
 @dataclass
 class Samples:
     """All of a profile. seconds: what it was taken over; lost: samples whose Python frames could not be read;
-    idle: of the others, those in which the processor waited."""
+    idle: of the others, those in which the processor waited; exits: how often it left the guest, by reasons, and
+    counted: over how many seconds."""
 
     seconds: float = 0.0
     lost: int = 0
     idle: int = 0
+    exits: Counter[str] = field(default_factory=Counter)
+    counted: float = 0.0
     _found: Counter[tuple[tuple[Frame, ...], str]] = field(default_factory=Counter)
 
     def add(self, told: dict[str, Any]) -> None:
@@ -73,6 +77,8 @@ class Samples:
         self.seconds += taken.seconds
         self.lost += taken.lost
         self.idle += taken.idle
+        self.exits.update(taken.exits)
+        self.counted += taken.seconds if taken.exits else 0.0
         for stack in taken.stacks:
             self._found[stack.frames, stack.c] += stack.count
 

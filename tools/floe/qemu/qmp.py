@@ -3,14 +3,13 @@
 
 A guest can end before Python has even imported the library, and QEMU sends events only to a monitor that has
 negotiated. So negotiate() puts the request into the socket before QEMU starts, with the one to run the guest, which
-waits for it (-S): no end goes untold, however early. The library takes over later.
+waits for it (-S): no end goes untold, however early. The library takes over later; it and asyncio are
+imported while QEMU starts.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import logging
 import re
 import socket
 from collections.abc import Callable, Mapping
@@ -19,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 from floe.errors import VmError
 
 if TYPE_CHECKING:
+    import asyncio
+
     from qemu.qmp import QMPClient
 
 # With ids: of an error to a command without one the library takes its leave.
@@ -48,6 +49,8 @@ class Commands:
     for us, or stands still), and with a deadline."""
 
     def __init__(self) -> None:
+        import asyncio
+
         self.version = ""  # "7.2.22", once it has greeted
         self._client: QMPClient | None = None
         self._connected = asyncio.Event()
@@ -67,6 +70,8 @@ class Commands:
 
     async def ask(self, name: str, arguments: Mapping[str, object] | None = None, *, deadline_s: float = 5.0) -> object:
         """Have it do a thing; its answer. Raises VmError: it refused, it did not answer in time, it has ended."""
+        import asyncio
+
         from qemu.qmp import QMPError
 
         try:
@@ -82,6 +87,17 @@ class Commands:
 
     async def give(self, name: str, fd: int) -> None:
         """Give it a descriptor to be known by this name. Raises VmError."""
+        await self._send(fd)
+        await self.ask("getfd", {"fdname": name})
+
+    async def lend(self, fd: int) -> object:
+        """Give it a descriptor; its number there ("fd"), and by what "remove-fd" knows it ("fdset-id"). Raises
+        VmError."""
+        await self._send(fd)
+        return await self.ask("add-fd")
+
+    async def _send(self, fd: int) -> None:
+        """The request that takes it must come next. Raises VmError."""
         from qemu.qmp import QMPError
 
         await self._connected.wait()
@@ -90,7 +106,6 @@ class Commands:
                 self._client.send_fd_scm(fd)
         except (QMPError, OSError) as e:
             raise VmError(f"QEMU takes no descriptor: {e}") from e
-        await self.ask("getfd", {"fdname": name})
 
 
 async def instruction(commands: Commands) -> int:
@@ -102,13 +117,30 @@ async def instruction(commands: Commands) -> int:
     return int(found[1], 16)
 
 
+async def exits(commands: Commands) -> dict[str, int]:
+    """How often the processor has left the guest since its start, by what KVM calls the reasons; "exits": in all.
+    Empty where there is no KVM, or one that QEMU cannot read them of. Raises VmError."""
+    said: Any = await commands.ask("query-stats", {"target": "vcpu"})
+    found = {one["name"]: one["value"] for source in said for one in source["stats"] if source["provider"] == "kvm"}
+    return {name: value for name, value in found.items() if name.endswith("exits") and isinstance(value, int)}
+
+
+async def has_kvm(commands: Commands) -> bool:
+    """Whether it is KVM that runs the guest. Raises VmError."""
+    said: Any = await commands.ask("query-kvm")
+    return bool(said["enabled"])
+
+
 async def watch(
     sock: socket.socket, on_event: Callable[[str, Mapping[str, Any]], None], commands: Commands | None = None
 ) -> None:
     """Deliver events until QEMU closes the connection; `sock` must have gone through negotiate(), and becomes ours."""
+    import asyncio
+    import logging
+
     from qemu.qmp import QMPClient, QMPError, Runstate
 
-    ends = (QMPError, EOFError, OSError)
+    ends = (QMPError, EOFError, OSError, UnicodeDecodeError)  # the last one: of a QEMU that a guest has got into
 
     def overlook(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """The library leaves a task's exception for nobody to fetch where QEMU ends while it connects."""
