@@ -18,7 +18,7 @@ from tests.support import tiny
 from tests.support.command import failure, floe
 
 FILE_SYSTEMS = ["littlefs2", "FAT"]
-needs_mtools = pytest.mark.skipif(shutil.which("mformat") is None, reason="mtools is not installed")
+needs_mtools = pytest.mark.skipif(shutil.which("mformat") is None, reason="SKIP: mtools is not installed")
 
 
 def run(*words: str | Path) -> str:

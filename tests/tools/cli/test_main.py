@@ -166,3 +166,18 @@ main()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_what_asks_hosts_loads_nothing_that_builds_or_starts_here() -> None:
+    """`floe ps --host` takes longer to load that than to ask the hosts."""
+    code = "import sys, floe.cli.vms, floe.cli.hosted; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert not {"floe.build.pipeline", "floe.detached.launch", "floe.vm.plan"} & set(done.stdout.split())
+
+
+def test_run_loads_no_event_loop_before_qemu_and_nothing_that_fetches() -> None:
+    """What it loads beside a guest that starts costs the least time, and what is not used none."""
+    later = {"asyncio", "ssl", "http", "email", "tarfile", "mpremote", "qemu", "concurrent", "difflib", "elftools"}
+    code = f"import sys, floe.cli.run; print(sorted(set({sorted(later)}) & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "[]\n"

@@ -20,6 +20,7 @@ from floe.compose import hosted, stackfile
 from floe.compose.placement import NoPlace, Room, Wanted, place
 from floe.compose.rolling import UpdateHalted
 from floe.errors import ConfigError, FloeError, HostError, NotFound
+from floe.spec.disks import Disk
 from tests.support import tiny
 from tests.support.command import floe
 from tests.support.fixtures import REPO
@@ -354,7 +355,10 @@ def test_a_file_that_makes_no_sense(tmp_path: Path, words: str, problem: str) ->
         ('place = { label = "x" }', "place: no host has the label x"),
         ('place = { name = "x" }', "place: label is wanted, and nothing else"),
         ('ports = ["0:80"]', "ports: any free port is for VMs of this machine"),
-        ('disks = ["d.img"]', "disks: not on other hosts yet"),
+        ('allow = ["none"]', "allow: not on other hosts yet"),
+        ('disks = ["d.img"]\nreplicas = 2', "disks: a disk of another host is one VM's"),
+        ('disks = ["d.img"]\nreplicas = 1\nupdate = "rolling"', "disks: a disk of another host is one VM's"),
+        ('disks = ["a/d.img"]', "disks: --disk a/d.img: a disk of another host has a name, and no path"),
         ("ready = { port = 80 }", "ready.port: on another host a port is asked that is forwarded"),
         ('ready = { port = 80 }\nports = ["8080:80/udp"]', "ready.port: on another host a port is asked that is"),
         ('restart = "always"', "restart: not on other hosts yet"),
@@ -364,6 +368,73 @@ def test_a_vm_that_makes_no_sense_there(tmp_path: Path, words: str, problem: str
     (tmp_path / "compose.toml").write_text(f'name = "s"\nhosts = ["east"]\n[vm.a]\napp = "a.py"\n{words}\n')
     with pytest.raises(ConfigError, match=rf"vm\.a\.{problem}"):
         stackfile.load(tmp_path, {})
+
+
+DISKS = """
+name = "s"
+hosts = ["east", "west"]
+[host.{label}]
+labels = ["ssd"]
+[vm.a]
+app = "{app}"
+accel = "tcg"
+disks = ["{disk}:size=1M"]
+"""
+ON_SSD = 'place = { label = "ssd" }\n'
+
+
+def test_a_vm_stays_where_its_disk_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(tiny.CONTENT, "drivers", ["virtio-blk"])
+    image, file = tiny.build(tmp_path, tiny.HANG), tmp_path / "compose.toml"
+    file.write_text(DISKS.format(label=WEST, app=image, disk="d.img"))
+    with pytest.raises(ConfigError, match=r"vm\.a\.disks: a disk stays on its host, and the VM may run on east, west"):
+        stackfile.load(tmp_path, {})
+    told = Told(image, (WEST, "s.a", 1.0, True))
+    told.vms = [replace(vm, disks=(Disk(Path("d.img")),)) for vm in told.vms]
+
+    def steps(label: str, disk: str = "d.img") -> list[tuple[str, str, str]]:
+        file.write_text(DISKS.format(label=label, app=image, disk=disk) + ON_SSD)
+        planned = hosted.plan(stackfile.load(tmp_path, {}), "s", (), told, lambda text: None)
+        return [(step.action, step.host, step.reason) for step in planned]
+
+    assert [step[0] for step in steps(WEST)] in (["keep"], ["replace"])
+    assert "disks" not in steps(WEST)[0][2]
+    assert "disks" in steps(WEST, "e.img")[0][2]
+    with pytest.raises(FloeError, match=r"vm\.a\.place: a is on west, where its disk d\.img stays, not on east"):
+        steps(EAST)
+    told.vms = [replace(vm, disks=()) for vm in told.vms]
+    moved = [("start", EAST, f"it moves from {WEST}"), ("remove", WEST, f"it is on {EAST}")]
+    assert steps(EAST) == moved, "it has none yet, and may get one there"
+
+
+NOTES = """
+import os, time, vfs
+with open("/n.txt", "a") as f:
+    f.write(os.getenv("WHO") + " ")
+print("notes:", open("/n.txt").read())
+while True:
+    time.sleep(1)
+"""
+
+
+def test_what_is_on_a_disk_stays(hosts: LibvirtHosts, tmp_path: Path) -> None:
+    """For the VM that takes the place of another one, and until somebody removes it."""
+    (tmp_path / "notes.py").write_text(NOTES)
+
+    def up(who: str) -> tuple[str, str]:
+        text = DISKS.format(label=WEST, app="notes.py", disk="d.img") + ON_SSD
+        more = f'env = {{ WHO = "{who}" }}\nready = {{ line = "notes: " }}\n'
+        (tmp_path / "compose.toml").write_text(text + more)
+        done = floe("compose", "up", "-d", tmp_path)
+        assert done.returncode == 0, done.stderr
+        return done.stderr, floe("compose", "logs", tmp_path).stdout
+
+    assert "floe: made the disk d.img on west, where it stays" in up("ada")[0]
+    said, log = up("bob")
+    assert "a is started on west: env changed" in said and "made the disk" not in said
+    assert "notes: ada bob" in log
+    assert floe("compose", "down", "--timeout", "0", tmp_path).returncode == 0
+    assert floe("host", "disk", "ls", WEST).stdout.splitlines()[1].startswith("d.img")
 
 
 def test_the_file_of_the_page(tmp_path: Path) -> None:

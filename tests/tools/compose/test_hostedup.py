@@ -42,7 +42,7 @@ class Dry(hostedup.Up):
 def wired(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An image that has a network; links between hosts are not made, and it is noted what is removed."""
     monkeypatch.setitem(tiny.CONTENT, "drivers", ["virtio-net"])
-    monkeypatch.setattr(links, "have", lambda file, project, hosts: 1450)
+    monkeypatch.setattr(links, "have", lambda file, project, hosts, used: 1450)
     monkeypatch.setattr(Told, "look", lambda self: None)
     return tiny.build(tmp_path, tiny.HANG)
 

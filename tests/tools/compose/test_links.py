@@ -293,6 +293,25 @@ def test_frames_fit_between_the_hosts(
     assert theirs(two) == {EAST: set(), WEST: set()}
 
 
+def test_links_are_made_and_removed_by_one_script(
+    two: LibvirtHosts, fleet: dict[str, Vms], alone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of three networks that were there one is in the file still, and in another one is a VM."""
+    links.have(stack(alone, "[network.old]\n[network.used]"), "s", fleet)
+    asked: list[str] = []
+    run = links._run
+
+    def noted(place: LibvirtHost, script: str) -> str:
+        asked.append(place.name)
+        return run(place, script)
+
+    monkeypatch.setattr(links, "_run", noted)
+    links.have(stack(alone), "s", fleet, ["used"])
+    assert sorted(asked) == [EAST, EAST, WEST, WEST]  # how long packets may be is asked first
+    left = {word for name in ("n", "used") for word in (Link.of("s", name).bridge, Link.of("s", name).name)}
+    assert theirs(two) == {EAST: left, WEST: left}
+
+
 def peers(two: LibvirtHosts, name: str, link: Link) -> set[str]:
     entries = two.run(name, "bridge", "fdb", "show", "dev", link.name)
     found = re.findall(r"^00:00:00:00:00:00 dst (\S+)", entries, re.MULTILINE)

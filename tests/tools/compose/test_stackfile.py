@@ -123,6 +123,11 @@ def test_the_name_of_a_stack_is_its_folder_s(tmp_path: Path, folder: str, name: 
         ('[vm.a]\napp = "a.py"\nready = {port = 70000}', "compose.toml:3: vm.a.ready.port: 70000 is no port"),
         ('[vm.a]\napp = "a.py"\nready = {prot = 1}', "vm.a.ready.prot: unknown key"),
         ('[vm.a]\napp = "a.py"\nready = {line = "x", within = 0}', "0 is no number of seconds"),
+        (f'{ONE}allow = ["a.example"]', "compose.toml:3: vm.a.allow: --allow a.example: a port is missing"),
+        (
+            f'{ONE}allow = ["none"]\nnetworks = ["x"]\n{X}',
+            "compose.toml:3: vm.a.allow: what it sends into the network x is not looked at",
+        ),
         (f'{ONE}accel = "fast"', "compose.toml:3: vm.a.accel: 'fast' is none"),
         (f'{ONE}machine = "pdp11"', "compose.toml:3: vm.a.machine: 'pdp11' is none"),
         (f'{ONE}restart = "sometimes"', "compose.toml:3: vm.a.restart: --restart sometimes: no such policy"),

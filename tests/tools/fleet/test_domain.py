@@ -53,6 +53,33 @@ def test_the_schema_takes_it(machine: str, accel: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_a_processor_s_features_are_read_at_once() -> None:
+    """Else some 300 questions to QEMU's monitor are most of what a start costs."""
+    deleted = ElementTree.fromstring(hosted()).findall(f"{{{domain.QEMU}}}capabilities/{{{domain.QEMU}}}del")
+    assert [one.get("capability") for one in deleted] == ["cpu-unavailable-features"]
+
+
+def test_a_small_vm_has_small_pages() -> None:
+    """Huge ones are zeroed whole, and a small guest touches little of each."""
+    sources = [ElementTree.fromstring(hosted(memory=mib << 20)).find("memoryBacking/source") for mib in (64, 65)]
+    assert [source.get("type") if source is not None else None for source in sources] == ["memfd", None]
+
+
+def test_a_microvm_has_no_timer_that_ticks() -> None:
+    assert qemus(hosted())[:2] == ["-machine", "pit=off"]
+    assert "pit=off" not in qemus(hosted(machine="q35"))
+
+
+def test_a_guest_that_forks_has_a_line_for_snapshots_behind_its_console_s_device() -> None:
+    root = ElementTree.fromstring(hosted(children=0))
+    consoles = [one for one in root.findall("devices/controller") if one.get("type") == "virtio-serial"]
+    assert [one.get("index") for one in consoles] == ["0", "1"]
+    assert root.find("devices/channel/target[@name='floe.family']/../address[@controller='1']") is not None
+    drivers = [one.get("value") for one in root.iter(f"{{{domain.QEMU}}}property")]
+    assert drivers == ["virtconsole", "virtconsole"], "a guest takes a family whose serial port is hung up for gone"
+    assert "floe.family" not in hosted()
+
+
 def test_ports_are_the_first_user_card_s() -> None:
     words = qemus(hosted(cards=(Card(), Card()), forwards=(Forward("127.0.0.1", 8080, 80),)))
     first, second = (word for word in words if word.startswith("user,"))
@@ -84,6 +111,7 @@ def test_what_is_asked_for_stands_on_no_command_line() -> None:
     ({"cards": (Card("bridge", "br0", mac="02:00:00:00:00:01"), Card())}, "--net user comes behind a bridge"),
     ({"forwards": (Forward("::1", 8080, 80),)}, r"-p \[::1\]:8080:80: .* IPv4 alone"),
     ({"forwards": (Forward("127.0.0.1", 0, 80),)}, "-p 0:80: which port is free"),
+    ({"disks": 5 * DISKS[:1], "children": 0}, "1 network cards, 5 disks: microvm has room for 5 in all"),
     ({"disks": 6 * DISKS[:1]}, "1 network cards, 6 disks: microvm has room for 6 in all"),
 ])  # fmt: skip
 def test_what_cannot_be_had_there(values: dict[str, object], message: str) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from xml.etree import ElementTree
 
 import pytest
@@ -43,7 +44,14 @@ def test_without_the_element() -> None:
 
 def test_the_digest_is_of_what_is_handed_over() -> None:
     one, two = "0c2e7a34-27b1-4b5c-9d10-000000000001", "0c2e7a34-27b1-4b5c-9d10-000000000002"
-    first = mark.digest_of(one, {"a": b"1", "b": b"2"})
-    assert first == mark.digest_of(one, {"b": b"2", "a": b"1"})
-    assert first != mark.digest_of(one, {"a": b"12", "b": b""})
-    assert first != mark.digest_of(two, {"a": b"1", "b": b"2"})  # who tries secrets tries them for each VM anew
+    first = mark.digest_of(one, "line", {"a": b"1", "b": b"2"})
+    assert first == mark.digest_of(one, "line", {"b": b"2", "a": b"1"})
+    assert first != mark.digest_of(one, "line", {"a": b"12", "b": b""})
+    assert first != mark.digest_of(one, "lines", {"a": b"1", "b": b"2"})
+    assert first != mark.digest_of(two, "line", {"a": b"1", "b": b"2"})  # who tries secrets tries them for each VM anew
+
+
+def test_the_digest_of_a_command_line_alone_is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hashlib, "scrypt", None)  # whoever calls it fails
+    own = "0c2e7a34-27b1-4b5c-9d10-000000000001"
+    assert mark.digest_of(own, "a", {}) == mark.digest_of(own, "a", {}) != mark.digest_of(own, "b", {})

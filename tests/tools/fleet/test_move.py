@@ -26,8 +26,10 @@ from floe.fleet import connection, move, why
 from floe.fleet.console import Line, Log
 from floe.fleet.domain import CONSOLE
 from floe.fleet.vms import Vms
+from floe.hosts import table
 from floe.hosts.table import LibvirtHost
 from floe.spec.handover import Blob
+from tests.support.command import failure
 from tests.support.libvirthosts import EAST, WEST, LibvirtHosts
 
 Floe = Callable[..., tuple[str, str]]
@@ -268,6 +270,24 @@ def test_its_memory_is_seen_by_nobody(known: LibvirtHosts, floe: Floe, tmp_path:
         assert any(MARKER.hex().encode() in frame for frame in frames) == heard
 
 
+@pytest.mark.parametrize("ends", [("xen", "west"), ("west", "xen")])
+def test_under_xen_xl_moves(ends: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is asked: neither host is there."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    table.add("xen", "xen+ssh://root@dom0.invalid/system")
+    table.add("west", "qemu+ssh://west.invalid/system")
+    source, target = ends
+    said = failure("move", "--host", source, "clock", target, code=125)
+    assert said[0] == "xen is a dom0: floe moves no VM to one or from one"
+    assert said[2].startswith("by hand, from one dom0 to another: xl migrate clock DOM0; else stop it")
+    script = tmp_path / "a.py"
+    script.write_text("")
+    for words in (("run", "--host", "xen", script), ("stop", "--host", "xen", "clock")):
+        assert failure(*words, code=125)[0] == "xen is a dom0: floe starts VMs on one from there alone"
+    (tmp_path / "compose.toml").write_text('name = "s"\nhosts = ["west", "xen"]\n[vm.a]\napp = "a.py"\n')
+    assert failure("compose", "plan", tmp_path, code=125)[0] == "xen is a dom0: floe starts VMs on one from there alone"
+
+
 def test_where_no_ssh_goes(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     """A host that is this machine wants an address."""
     here = LibvirtHost("here", "qemu", "system")
@@ -356,7 +376,7 @@ def test_what_it_was_handed(
     floe("run", "--host", EAST, "-d", "--name", "ticks", *given, build(app))
     assert until_said(east, "hidden'") == "b'hidden'\n"
 
-    with pytest.raises(FloeError, match="was handed env/0, env/1, secret/token at its start: it moves with the ") as e:
+    with pytest.raises(FloeError, match="was handed variables and the secret token at its start: it moves ") as e:
         move.move("ticks", east.host, west.host, "", [Blob("secret/token", b"hidden")])
     again = "--env-file FILE|-e K=V --env-file FILE|-e K=V --secret token=FILE ticks west"
     assert e.value.hint == f"floe move --host east {again}"

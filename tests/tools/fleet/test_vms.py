@@ -218,18 +218,22 @@ def test_what_nobody_needs_is_removed(floe: Hosted, loop: Path) -> None:
     floe.hosts.run(
         EAST, "bash", "-c", f"cd {folder}; for f in {made} {left}.console {fresh}.console mine; do echo > $f; done"
     )
-    old = ("1" * 64 + ".elf", f"{left}.console", "mine")
+    lives = floe.ps(EAST)[0]["uuid"]
+    floe.hosts.run(EAST, "bash", "-c", f"cd {folder}; touch {lives}.state {lives}.handed0 {fresh}.state")
+    states = (f"{lives}.state", f"{lives}.handed0")
+    old = ("1" * 64 + ".elf", f"{left}.console", "mine", *states)
     floe.hosts.run(EAST, "bash", "-c", f"cd {folder}; touch -d '1 hour ago' {' '.join(old)}")
     assert floe("host", "gc", EAST) == "east\n"
     names = floe.hosts.run(EAST, "ls", folder).split()
     assert len([name for name in names if name.endswith(".whole")]) == 1
     assert [name for name in names if name.startswith(("0" * 64, "1" * 64, left))] == []
-    assert {"2" * 64 + ".elf", f"{fresh}.console", "mine"} <= set(names)
+    assert [name for name in states if name in names] == []
+    assert {"2" * 64 + ".elf", f"{fresh}.console", f"{fresh}.state", f"{lives}.console", "mine"} <= set(names)
     assert floe.ps(EAST)[0]["state"] == "running"
     floe("rm", "-f", "--host", EAST, "one")
     floe("host", "gc", EAST)
     assert [name for name in floe.hosts.run(EAST, "ls", folder).split() if name.endswith(".whole")] == []
-    floe.hosts.run(EAST, "bash", "-c", f"cd {folder}; rm -f {fresh}.console mine {'2' * 64}.elf")
+    floe.hosts.run(EAST, "bash", "-c", f"cd {folder}; rm -f {fresh}.* mine {'2' * 64}.elf")
 
 
 def test_as_an_ordinary_user(build: Build, tmp_path: Path) -> None:
@@ -237,7 +241,7 @@ def test_as_an_ordinary_user(build: Build, tmp_path: Path) -> None:
     script = tmp_path / "seven.py"
     script.write_text("import sys\nprint('up', sys.argv[1])\nsys.exit(7)\n")
     image = build(script).read_bytes()
-    mark.digest_of(str(uuid.uuid4()), {})  # what is loaded late may lie where nobody cannot read
+    mark.digest_of(str(uuid.uuid4()), "", {"a": b""})  # what is loaded late may lie where nobody cannot read
 
     def life() -> None:
         with connection.open("here", deadline_s=20) as host:

@@ -225,7 +225,9 @@ def test_datagrams_come_back_from_the_address_that_was_asked(address: str, asked
 
 
 def test_ipv6_and_ipv4_share_a_port_and_a_thread(guest: socket.socket) -> None:
-    (one,) = ports.claim([Forward("::", 0, guest.getsockname()[1])])
+    with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as both:
+        port = both.getsockname()[1]  # is free in both families
+    one = Forward("::", port, guest.getsockname()[1])
     two = Forward("0.0.0.0", one.host_port, one.guest_port)
     target = (GUEST, one.guest_port)
     with closing(Relay({one: target, two: target})):

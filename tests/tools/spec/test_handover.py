@@ -113,6 +113,19 @@ def test_content_is_shown_nowhere(tmp_path: Path) -> None:
     assert f"name=opt/floe/secret/pw,file={tmp_path}/pw" in command_line(spec, Endpoints.for_paste())
 
 
+@pytest.mark.parametrize(
+    "names, words",
+    [
+        (["env/0", "env/1"], "variables"),
+        (["secret/token"], "the secret token"),
+        (["secret/token", "env/0", "secret/key"], "variables and the secrets key, token"),
+        ([], ""),
+    ],
+)
+def test_what_is_handed_over_has_words(names: list[str], words: str) -> None:
+    assert handover.described(names) == words
+
+
 def test_there_is_room_for_them_beside_all_env_files(tmp_path: Path) -> None:
     for n in range(handover.MAX_ENV_FILES):
         (tmp_path / str(n)).write_text(f"A={n}\nN{n}=1\n")

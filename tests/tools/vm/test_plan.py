@@ -12,6 +12,7 @@ import pytest
 
 from floe.errors import UsageError
 from floe.hypervisor import registry
+from floe.spec.egress import Egress, Target
 from floe.spec.network import Card
 from floe.spec.ports import Forward
 from floe.spec.runoptions import RunOptions
@@ -33,6 +34,7 @@ class Third:
     is_here = True
     relays_forwards = False
     copies = False
+    guards_egress = False
 
     def __init__(self) -> None:
         self.claims: list[tuple[bool, bool]] = []
@@ -86,9 +88,25 @@ def test_what_the_driver_has_not_is_refused(third: Third, options: dict[str, obj
     assert third.claims == []
 
 
+def test_what_the_image_may_reach_holds_where_the_user_says_nothing(third: Third) -> None:
+    own = SimpleNamespace(ports=(), allow=("192.0.2.1:80",), env={}, args=())
+    options = RunOptions(hypervisor="third", cards=("tap:t0",))
+    with pytest.raises(UsageError, match=r"^allow of image\.toml: not under Third, whose guests send"):
+        plan.assemble(IMAGE, own, options)
+    third.guards_egress = True
+    with pytest.raises(UsageError, match=r"^allow of image\.toml: not with --net tap:t0, whose frames leave"):
+        plan.assemble(IMAGE, own, options)
+    with pytest.raises(UsageError, match=r"^--allow: not with --net tap:t0, whose frames leave"):
+        plan.assemble(IMAGE, own, replace(options, allow=("none",)))
+    third.card_kinds = ("user",)
+    options = replace(options, cards=("user",))
+    assert plan.assemble(IMAGE, own, options)[0].egress == Egress((Target("192.0.2.1", 80),))
+    assert plan.assemble(IMAGE, own, replace(options, allow=("none",)))[0].egress == Egress()
+
+
 def test_a_port_is_spread_over_a_family_alone(third: Third) -> None:
     image = SimpleNamespace(**{**vars(IMAGE), "content": {**IMAGE.content, "fork": True}})
-    own = SimpleNamespace(ports=("0:80/spread",), env={}, args=())
+    own = SimpleNamespace(ports=("0:80/spread",), allow=(), env={}, args=())
 
     def planned(made: object, config: object, *asked: str) -> Forward:
         options = RunOptions(hypervisor="third", cards=("bridge:b0",), forwards=asked)

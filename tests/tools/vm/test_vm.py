@@ -20,7 +20,7 @@ from floe.errors import VmError, VmExitedEarly
 from floe.qemu.accel import check_kvm
 from floe.qemu.commandline import Endpoints, command_line
 from floe.qemu.qmp import negotiate
-from floe.spec.vmspec import VmSpec, Wires
+from floe.spec.vmspec import VmSpec, Wires, parse_memory
 from floe.testing import Boot
 from floe.vm.outcome import Outcome
 from floe.vm.vm import Vm
@@ -173,6 +173,16 @@ def test_qemu_does_not_outlive_floe(tmp_path: Path, number: signal.Signals) -> N
         qemu = os.pidfd_open(pid)
         floe.send_signal(number)
     assert _ended(qemu, deadline_s=10)
+
+
+@pytest.mark.parametrize(("memory", "is_small"), [("64M", True), ("65M", False)])
+def test_a_small_vm_has_small_pages(tmp_path: Path, memory: str, is_small: bool) -> None:
+    """Huge ones are zeroed whole, and a small guest touches little of each. Others have what this process has."""
+    ours = Path("/proc/self/status").read_text()
+    huge = "0" if is_small else ours.partition("\nTHP_enabled:\t")[2][:1]
+    with Vm(VmSpec(tiny.build(tmp_path, tiny.HANG), memory=parse_memory(memory))) as vm:
+        status = Path(f"/proc/{vm.pid}/status").read_text()
+        assert f"\nTHP_enabled:\t{huge}\n" in status
 
 
 def test_two_vms_in_one_loop_serve_each_other(boot: Boot, tmp_path: Path) -> None:

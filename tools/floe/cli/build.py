@@ -48,6 +48,9 @@ def command(app: Path, output: Path | None, dev: bool, as_json: bool, **more: ob
         raise UsageError(f"{out} is a folder", hint=again)
     if out.suffix == f".{more['disk']}":  # whoever asks for a disk may name it
         out = out.with_suffix(".elf")
+    oci = more["oci"]
+    if isinstance(oci, Path) and oci.resolve() == out.resolve():
+        raise UsageError(f"{out} cannot be both the ELF and the container image", hint=f"-o {built.config.name}.elf")
     exported = pipeline.export(built, out)
     for path in _also(exported, built.config, **more):  # type: ignore[arg-type]  # click typed each
         progress(f"wrote {path}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import click
 
 from floe import userfile
+from floe.cli import signals
 from floe.errors import EXIT_INTERRUPTED, EXIT_OK, DiskFull, FloeError, NotFound, UsageError
 from floe.shown import shown
 
@@ -102,35 +102,36 @@ def attended(stack: Attended, grace_s: float) -> int:
     """Start in the background, show the logs here; all ends with the logs."""
     from floe.compose.workers import Workers
 
-    before = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
     code = EXIT_OK
-    with Workers(1) as aside:
+    with signals.as_ctrl_c(), Workers(1) as aside:
         starting = aside.submit(stack.start)
         try:
             stack.follow(lambda: _is_busy(starting))
         except KeyboardInterrupt:
             code = EXIT_INTERRUPTED
-            say("ending the stack; again to end it at once")
         except _FailedError:
             pass
         finally:
-            worst = EXIT_OK if code == EXIT_OK and _is_halted(starting) else _end(stack, starting, grace_s)
+            notice = "ending the stack; again to end it at once" if code else ""
+            worst = EXIT_OK if code == EXIT_OK and _is_halted(starting) else _end(stack, starting, grace_s, notice)
     code = code or worst
-    for number, handler in before.items():
-        signal.signal(number, handler)
     error = starting.exception()
     if error is not None and code != EXIT_INTERRUPTED:
         raise error
     return code
 
 
-def _end(stack: Attended, starting: Future[None], grace_s: float) -> int:
-    """End the whole stack, however often Ctrl-C is pressed: the exit code that its VMs had by themselves."""
+def _end(stack: Attended, starting: Future[None], grace_s: float, notice: str) -> int:
+    """End the whole stack, however often Ctrl-C is pressed, also while the notice is being said: the exit code that
+    its VMs had by themselves."""
     code: int | None = None
     while True:
         try:
             from floe.compose.workers import finish
 
+            if notice:
+                once, notice = notice, ""
+                say(once)
             stack.call_off()
             finish([starting])
             code = stack.worst() if code is None else code
@@ -204,10 +205,6 @@ class _Here:
         if stack is not None:  # else another one has ended it
             with self._going.folder.locked():
                 stacks.down(self._going.folder, stack, grace_s, say)
-
-
-def _interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
 
 
 def _worst(stack: Stack) -> int:

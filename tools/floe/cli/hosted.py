@@ -15,40 +15,48 @@ import click
 
 from floe.cli import vms as local
 from floe.errors import EXIT_OK, FloeError, UsageError
-from floe.fleet import connection, driver
+from floe.fleet import connection
 from floe.fleet.domain import CONSOLE, SERIAL
 from floe.fleet.mark import Mark
 from floe.fleet.vms import Order, There, Vms
-from floe.image import elf
 from floe.shown import Stream, shown
 from floe.spec import handover
 from floe.spec.ports import forward_of
 from floe.spec.runoptions import RunOptions
 from floe.spec.vmspec import VmSpec
-from floe.vm.plan import identity, plan
 
 # Options of `floe run` that say nothing of another host's VM, by click's names, and what stands for them.
 _HERE = {
     "console_port": ("--console-port", "floe repl --host HOST NAME"),
-    "from_file": ("--from", "without --host"),
-    "copies": ("-n", "without --host"),
-    "pool_size": ("--pool", "without --host"),
+    "pool_size": ("--pool", "without --host; there: floe run --host HOST -d --from FILE -n COPIES"),
     "children": ("--children", "without: a VM of another host does not fork"),
 }
 
 
 @contextlib.contextmanager
 def vms_of(host: str) -> Iterator[Vms]:
-    """The VMs of a host. Raises NotFound, HostError."""
+    """The VMs of a host. Raises NotFound, UsageError, HostError."""
+    from floe.fleet import driver
+
+    driver.check_host(host)
     with connection.open(host) as opened:
         yield Vms(opened)
 
 
 def run(host: str, params: Mapping[str, Any], options: dict[str, Any]) -> int:
     """`floe run --host`. params: all that click read; options: of them RunOptions', but for the accelerator."""
+    from floe.fleet import driver
+    from floe.vm.plan import identity, plan
+
     for key, (option, instead) in _HERE.items():
         if params[key] is not None:
             raise UsageError(f"{option}: not on another host", hint=instead)
+    if params["from_file"] is not None:
+        from floe.cli import snapshot
+
+        return snapshot.run_on_host(click.get_current_context(), host)
+    if params["copies"] is not None:
+        raise UsageError("-n is for VMs that go on from a snapshot", hint="floe run --from FILE -d -n COPIES")
     if params["restart"] != "no":
         hint = "without; floe start --host HOST NAME starts it again (docs/hosts.md says why)"
         raise UsageError(f"--restart {params['restart']}: nobody restarts it on another host", hint=hint)
@@ -76,12 +84,14 @@ def run(host: str, params: Mapping[str, Any], options: dict[str, Any]) -> int:
         for disk in vm.new_disks:
             say(f"made the disk {disk} on {host}, where it stays; floe host disk pull {host} {disk} brings it here")
         if detach:
-            _started(vm, as_json=params["as_json"])
+            started(vm, as_json=params["as_json"])
             return EXIT_OK
-        return _attach(vms, vm, blobs, params)
+        return attach(vms, vm, blobs, params)
 
 
 def _mark(params: Mapping[str, Any], spec: VmSpec) -> Mark:
+    from floe.image import elf
+
     return Mark(
         app=str(params["app"]),
         profile=str(elf.read(spec.elf).content["profile"]),
@@ -92,7 +102,8 @@ def _mark(params: Mapping[str, Any], spec: VmSpec) -> Mark:
     )
 
 
-def _attach(vms: Vms, vm: There, blobs: Sequence[handover.Blob], params: Mapping[str, Any]) -> int:
+def attach(vms: Vms, vm: There, blobs: Sequence[handover.Blob], params: Mapping[str, Any]) -> int:
+    """Its console is this terminal, until it has ended: its exit code. Raises FloeError."""
     from floe.cli.run import say
     from floe.fleet.attached import Attached
 
@@ -109,7 +120,8 @@ def _attach(vms: Vms, vm: There, blobs: Sequence[handover.Blob], params: Mapping
     return code
 
 
-def _started(vm: There, *, as_json: bool) -> None:
+def started(vm: There, *, as_json: bool) -> None:
+    """Tell of a VM that was started in the background."""
     if as_json:
         click.echo(json.dumps(vm.as_dict()))
         return
@@ -149,7 +161,7 @@ def start(host: str, names: Sequence[str], *, as_json: bool) -> int:
     """`floe start --host`."""
     with vms_of(host) as vms:
         for name in names:
-            _started(vms.again(name), as_json=as_json)
+            started(vms.again(name), as_json=as_json)
     return EXIT_OK
 
 

@@ -23,6 +23,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "ps": ("floe.cli.vms:ps", "List detached VMs."),
     "top": ("floe.cli.top:command", "What detached VMs use, live."),
     "profile": ("floe.cli.profile:command", "Where a detached VM's time goes."),
+    "trace": ("floe.cli.trace:command", "What a detached VM does, on a time line."),
     "logs": ("floe.cli.logs:command", "Print what a detached VM said."),
     "repl": ("floe.cli.device:repl", "The REPL of a detached VM on this terminal."),
     "exec": ("floe.cli.device:execute", "Run Python code in a detached VM."),
@@ -43,11 +44,12 @@ VERBS: dict[str, tuple[str, str]] = {
     "hosts": ("floe.cli.hosts:command", "Whether other hosts answer, and what they have."),
     "inspect": ("floe.cli.inspect:command", "Show what an ELF holds."),
     "lab": ("floe.cli.lab:command", "A Xen, an ordinary KVM, on a machine that has none."),
+    "bench": ("floe.cli.bench:command", "Measure on this machine, contenders in turns."),
     "doctor": ("floe.cli.doctor:command", "Say what this machine has and lacks."),
 }
 
 # Verbs whose VMs are this machine's alone; with FLOE_HOST they would be taken for another's.
-LOCAL = frozenset({"serve", "top", "profile", "mount", "swap", "snapshot", "compose", "service"})
+LOCAL = frozenset({"serve", "top", "profile", "trace", "mount", "swap", "compose", "service", "bench"})
 HIDDEN = {"agent": "floe.cli.agent:command"}  # verbs for other programs
 
 

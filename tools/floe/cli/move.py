@@ -9,7 +9,7 @@ import click
 
 from floe.cli.hostword import on_host
 from floe.errors import EXIT_OK, UsageError
-from floe.fleet import connection, move
+from floe.fleet import connection, driver, move
 from floe.spec import handover
 from floe.vm.plan import variable
 
@@ -34,6 +34,8 @@ def command(
         raise UsageError("a VM of this machine does not move while it runs", hint="floe move --host HOST NAME TARGET")
     if host == target:
         raise UsageError(f"{name} is on {host} already")
+    for each in (host, target):
+        driver.check_host(each, moving=name)
     blobs = handover.read(
         handover.parse_secrets(given["secrets"], ()),
         handover.parse_env_files(given["env_files"]),

@@ -8,10 +8,13 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 import click
 from click.core import ParameterSource
 
+from floe.cli import signals
+from floe.cli.hostword import on_host
 from floe.detached import control, launch
 from floe.errors import EXIT_OK, FloeError, UsageError
 from floe.image import elf
@@ -27,7 +30,19 @@ from floe.vm.session import Session
 # Options of `floe run` that are good with --from, by click's names; those that must be as they were; the others are
 # what a VM was begun with.
 _GOOD = frozenset(
-    {"from_file", "copies", "forwards", "detach", "name", "console_port", "timeout", "verbose", "as_json", "uuid"}
+    {
+        "from_file",
+        "copies",
+        "forwards",
+        "detach",
+        "name",
+        "console_port",
+        "timeout",
+        "verbose",
+        "as_json",
+        "uuid",
+        "host",
+    }
 )
 _AS_THEY_WERE = {"machine": "machine", "accel_name": "accel", "hypervisor": "hypervisor"}
 
@@ -35,19 +50,29 @@ _AS_THEY_WERE = {"machine": "machine", "accel_name": "accel", "hypervisor": "hyp
 @click.command()
 @click.argument("name", metavar="NAME")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-def command(name: str, file: Path) -> int:
+@on_host
+def command(name: str, file: Path, host: str | None) -> int:
     """Keep the state of the detached VM NAME in FILE: its memory, and the disks that it writes, as of this moment. The
     VM goes on. floe run --from FILE starts VMs that go on from there.
 
     Only images that may fork are copied. FILE holds all that the VM knows, secrets too: it is for you alone to read."""
+    if host:
+        from floe.cli.hosted import vms_of
+        from floe.fleet import snapshot
+
+        with signals.as_ctrl_c(), vms_of(host) as vms:
+            return _kept(name, file, snapshot.keep(vms, name, file))
     folder, child = control.find(name)
     if child is not None:
         raise UsageError(
             f"{name} is a child; only the first VM of a family is kept", hint=f"floe snapshot {folder.name} {file}"
         )
-    size = control.snapshot(folder, file)
+    return _kept(folder.name, file, control.snapshot(folder, file))
+
+
+def _kept(name: str, file: Path, size: int) -> int:
     click.echo(str(file))
-    click.echo(shown(f"floe: {folder.name} as of now, {size / (1 << 20):.1f} MiB on disk"), err=True)
+    click.echo(shown(f"floe: {name} as of now, {size / (1 << 20):.1f} MiB on disk"), err=True)
     return EXIT_OK
 
 
@@ -58,17 +83,9 @@ def run(ctx: click.Context) -> int:
         from floe.cli import pool
 
         return pool.run(ctx)
-    given = options_given(ctx)
-    if params["app"] is not None:
-        raise UsageError("--from goes on with the app and the arguments of the snapshot", hint="without APP and ARGS")
-    _check_given(ctx, given)
+    asked = _asked(ctx)
     snapshot = Snapshot.open(params["from_file"])
     try:
-        asked = {key: str(params[name]) for name, key in _AS_THEY_WERE.items() if name in given}
-        if "memory" in given:
-            asked["memory"] = f"{parse_memory(params['memory']) >> 20}M"
-        if asked.get("accel") == "auto":
-            del asked["accel"]
         restored.check(snapshot, **asked)
         forwards = [f for text in params["forwards"] for f in ports.parse_forwards(text)]
         copies = params["copies"] or 1
@@ -79,6 +96,67 @@ def run(ctx: click.Context) -> int:
         return _detach(snapshot, forwards, copies, params) if params["detach"] else _attach(snapshot, forwards, params)
     finally:
         snapshot.close()
+
+
+def run_on_host(ctx: click.Context, host: str) -> int:
+    """`floe run --host HOST --from FILE`. Raises FloeError."""
+    from floe.cli import hosted
+    from floe.cli.run import check_attached
+    from floe.fleet import snapshot as there
+
+    params = ctx.params
+    asked, detached = _asked(ctx), params["detach"]
+    forwards = [f for text in params["forwards"] for f in ports.parse_forwards(text)]
+    copies, name = params["copies"] or 1, params["name"]
+    if copies > 1 and (forwards or params["uuid"] or not detached):
+        wrong = "-p" if forwards else "--uuid" if params["uuid"] else "no --detach"
+        raise UsageError(
+            f"-n {copies}: {wrong} is for one VM of a host", hint="-n COPIES --detach, without -p and --uuid"
+        )
+    if detached and params["timeout"] is not None:
+        raise UsageError("--timeout: a detached VM is ended by `floe stop`")
+    if not detached:
+        check_attached(f"--host {host} --from {shlex.quote(str(params['from_file']))}", name, None)
+    snapshot = Snapshot.open(params["from_file"])
+    told: list[dict[str, object]] = []
+    try:
+        with hosted.vms_of(host) as vms:
+            there.check(snapshot, vms.host, **asked)
+            for number in range(1, copies + 1):
+                own = name if name is None or number == 1 else f"{name}-{number}"
+                uuid = str(params["uuid"]) or (identity(f"{host}/{own}") if own else str(uuid4()))
+                with signals.as_ctrl_c():
+                    vm = there.go_on(vms, snapshot, forwards, own, uuid)
+                if not detached:
+                    return hosted.attach(vms, vm, (), params)
+                if params["as_json"]:
+                    told.append(vm.as_dict())
+                else:
+                    hosted.started(vm, as_json=False)
+    finally:
+        snapshot.close()
+        _tell(told, params)
+    return EXIT_OK
+
+
+def _tell(told: Sequence[dict[str, object]], params: dict[str, object]) -> None:
+    """Those that run, also where another one could not be started: a list where -n may ask for several."""
+    if told:
+        click.echo(json.dumps(told[0] if params["copies"] is None else told))
+
+
+def _asked(ctx: click.Context) -> dict[str, str]:
+    """What the command line wants to be as it was. Raises UsageError for what it may not have."""
+    given = options_given(ctx)
+    if ctx.params["app"] is not None:
+        raise UsageError("--from goes on with the app and the arguments of the snapshot", hint="without APP and ARGS")
+    _check_given(ctx, given)
+    asked = {key: str(ctx.params[name]) for name, key in _AS_THEY_WERE.items() if name in given}
+    if "memory" in given:
+        asked["memory"] = f"{parse_memory(ctx.params['memory']) >> 20}M"
+    if asked.get("accel") == "auto":
+        del asked["accel"]
+    return asked
 
 
 def options_given(ctx: click.Context) -> set[str]:
@@ -144,7 +222,6 @@ def _detach(snapshot: Snapshot, forwards: list[ports.Forward], copies: int, para
                 told.append(control.status(folder).as_dict())
             else:
                 vms.started(control.status(folder), as_json=False)
-    finally:  # those that run, also where another one could not be started
-        if told:
-            click.echo(json.dumps(told[0] if params["copies"] is None else told))
+    finally:
+        _tell(told, params)
     return EXIT_OK

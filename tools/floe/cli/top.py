@@ -13,11 +13,11 @@ import termios
 import time
 import tty
 from collections.abc import Callable, Iterator, Sequence
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
 
+from floe.cli import signals
 from floe.errors import EXIT_OK, NotFound
 from floe.shown import shown
 
@@ -115,7 +115,7 @@ def _show(watch: Watch, key: str, interval: float) -> None:
     from rich.live import Live
 
     found = watch.sample()
-    with _ended_by_signals(), _keys() as typed, Live(console=Console(), screen=True, auto_refresh=False) as live:
+    with signals.as_ctrl_c(), _keys() as typed, Live(console=Console(), screen=True, auto_refresh=False) as live:
         due = time.monotonic() + min(_ONCE_S, interval)
         while True:
             for pressed in typed(due):
@@ -151,21 +151,6 @@ def _keys() -> Iterator[Callable[[float], str]]:
         if fd is not None and before is not None:
             termios.tcsetattr(fd, termios.TCSADRAIN, before)
         signal.signal(signal.SIGTSTP, stopping)
-
-
-@contextlib.contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """As by Ctrl-C, so that the terminal is as it was."""
-
-    def end(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _table(found: list[Usage], width: int) -> Table:

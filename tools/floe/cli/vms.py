@@ -1,20 +1,23 @@
 # SPDX-License-Identifier: MIT
-"""`floe ps`, `start`, `stop`, `rm`: detached VMs as `floe run --detach` starts them."""
+"""`floe ps`, `start`, `stop`, `rm`: detached VMs as `floe run --detach` starts them. What is for this machine alone is
+loaded late: it takes longer than to ask a host."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from floe.cli.hostword import on_host, on_hosts
-from floe.detached import control
-from floe.detached.control import Status
 from floe.errors import EXIT_OK, FloeError, NotFound
 from floe.shown import shown
 from floe.store import vmfolder
 from floe.vm.vm import STOP_GRACE_S
+
+if TYPE_CHECKING:
+    from floe.detached.control import Status
 
 
 def started(status: Status, *, as_json: bool) -> None:
@@ -47,6 +50,8 @@ def ps(everything: bool, as_json: bool, hosts: Sequence[str]) -> int:
         from floe.cli import hosted
 
         return hosted.ps(hosts, everything=everything, as_json=as_json)
+    from floe.detached import control
+
     found, damaged = [], []
     for folder in vmfolder.everything():
         try:
@@ -82,7 +87,7 @@ def start(names: Sequence[str], as_json: bool, host: str | None) -> int:
         from floe.cli import hosted
 
         return hosted.start(host, names, as_json=as_json)
-    from floe.detached import again
+    from floe.detached import again, control
 
     for name in names:
         started(control.status(again.start(name)), as_json=as_json)
@@ -101,6 +106,8 @@ def stop(names: Sequence[str], timeout: float, host: str | None) -> int:
         from floe.cli import hosted
 
         return hosted.stop(host, names, timeout)
+    from floe.detached import control
+
     for folder, child in [control.find(name) for name in names]:
         if child is not None:
             ended = control.stop_child(folder, child, timeout)
@@ -125,6 +132,8 @@ def rm(names: Sequence[str], force: bool, host: str | None) -> int:
         from floe.cli import hosted
 
         return hosted.rm(host, names, force=force)
+    from floe.detached import control
+
     for folder, child in [control.find(name) for name in names]:
         if child is None:
             control.remove(folder, force=force)

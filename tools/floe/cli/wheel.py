@@ -19,8 +19,7 @@ from floe.bootdisk import image as bootable
 from floe.build import bases, bytecode, config, contents, kernels, link, port_archive, report, sources
 from floe.errors import BuildError, FloeError, NotFound, UsageError
 from floe.oci import image
-from floe.setup.pins import RELEASE, chosen_release, load_pins
-from floe.setup.upstream import STAMP
+from floe.setup.pins import RELEASE, STAMP, chosen_release, load_pins
 
 PLATFORM = "linux_x86_64"  # mpy-cross and a container's first process are linked statically: any glibc, and others
 PIP_TIMEOUT_S = 300

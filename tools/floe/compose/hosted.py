@@ -22,9 +22,8 @@ from floe.compose.placement import NoPlace, Room, Wanted
 from floe.compose.stack import Say
 from floe.compose.stackfile import StackFile, Vm
 from floe.errors import FloeError, HostError, NotFound
-from floe.fleet import connection, survey
+from floe.fleet import connection, driver, survey
 from floe.fleet.connection import Host
-from floe.fleet.driver import Elsewhere
 from floe.fleet.vms import There, Vms, environment_of
 from floe.image import elf
 from floe.spec import handover
@@ -44,6 +43,8 @@ class Fleet:
         self.down: dict[str, FloeError] = {}
         self.rooms: dict[str, survey.Facts] = {}
         self.vms: list[There] = []  # of all projects
+        for name in names:
+            driver.check_host(name)
         for name, opening in [(name, connection.started(partial(_opened, name))) for name in names]:
             try:
                 host, facts, vms = opening.result()
@@ -137,7 +138,7 @@ class Instance:
     def spec(self, host: Host) -> VmSpec:
         """As it is on a host. Raises FloeError."""
         options = replace(self.options, uuid=plans.identity(f"{host.name}/{self.name}"))
-        return plans.assemble(self.image, self.config, options, hypervisor=Elsewhere(host))[0]
+        return plans.assemble(self.image, self.config, options, hypervisor=driver.Elsewhere(host))[0]
 
 
 @dataclass(frozen=True)
@@ -181,6 +182,8 @@ def plan(file: StackFile, project: str, profiles: Sequence[str], fleet: Fleet, s
             before = now.get(name)
             reason = f"it moves from {before}" if before else ""
             moves, service = before is not None, instance.key.removeprefix("vm.")
+            if before is not None and instance.vm.disks and there[before, name].disks:
+                raise _stays(file, instance, there[before, name], host)
             steps.append(Step("start", name, instance.label, host, reason, instance, moves, service))
         else:
             steps.append(_step(instance, found, fleet.hosts[host].host))
@@ -202,6 +205,16 @@ def plan(file: StackFile, project: str, profiles: Sequence[str], fleet: Fleet, s
             reason = "fewer replicas" if vm.mark.service in chosen else "not in the file"
             first.append(Step("remove", name, short, host, reason, service=vm.mark.service))
     return first + steps + last
+
+
+def _stays(file: StackFile, instance: Instance, before: There, host: str) -> FloeError:
+    """Of a VM that has another place now, which its disk has not."""
+    names = ", ".join(str(disk.path) for disk in before.disks)
+    problem = f"{instance.label} is on {before.host}, where its disk {names} stays, not on {host}"
+    return FloeError(
+        f"{file.file}: {instance.key}.place: {problem}",
+        hint=f"the place that it had; or floe compose down, floe host disk pull {before.host} and push {host}",
+    )
 
 
 def _room_for(spare: Instance, others: Iterable[Instance], rooms: list[Room], now: dict[str, str]) -> str | None:
@@ -273,7 +286,8 @@ def _instances(
             full = f"{stack.name}.{short}"
             with instances.told(file.file, key):
                 cards = instances.cards(file, stack, full, vm, image)
-            options = replace(instances.options_of(file.file.parent, vm, full), cards=cards)
+            options = instances.options_of(file.file.parent, vm, full)
+            options = replace(options, cards=cards, disks=tuple(vm.disks))  # names of a host's, and no paths
             addresses = {name: stack.addresses.get(name, {}).get(full, "") for name in file.joined(vm)}
             yield Instance(full, short, key, vm, number, app, image, *known[image.path], config, options, addresses)
 
@@ -302,6 +316,7 @@ def _step(instance: Instance, found: There, host: Host) -> Step:
         "env": joined and told.environment != environment_of(spec, blobs(spec)),
         "memory": told.memory != spec.memory,
         "ports": told.ports != [forward.told() for forward in spec.forwards],
+        "disks": [(d.path, d.readonly) for d in found.disks] != [(d.path, d.readonly) for d in spec.disks],
     }
     if changed := [key for key, differs in differ.items() if differs]:
         how: Literal["replace", "update"] = "update" if instance.vm.rolls and found.alive else "replace"

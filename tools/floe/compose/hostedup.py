@@ -51,17 +51,22 @@ class Up:
 
     def run(self, steps: Sequence[Step]) -> None:
         """Returns when every VM that has to is ready. Raises the first FloeError; what runs by then goes on."""
-        self._mtu = links.have(self._file, self._project, self._fleet.hosts)
-        linked = links.networks(self._file) or links.stale(self._file, self._project, self._fleet.of(self._project))
+        self._mtu = links.have(self._file, self._project, self._fleet.hosts, self._used())
+        # Each look over ssh takes its time: nobody looks again where no VM is about to leave a network for good.
+        left = links.stale(self._file, self._project, self._fleet.of(self._project))
         try:
             self._carry_out(steps)
         except BaseException:
-            if linked:
+            if left:
                 with contextlib.suppress(FloeError):  # the first error is the one to be told
                     self._clear_links()
             raise
-        if linked:
+        if left:
             self._clear_links()
+
+    def _used(self) -> list[str]:
+        """Networks in which a VM is."""
+        return sorted({network for vm in self._fleet.of(self._project) for network in vm.mark.addresses})
 
     def _carry_out(self, steps: Sequence[Step]) -> None:
         self._note_scales()
@@ -86,8 +91,7 @@ class Up:
     def _clear_links(self) -> None:
         """Of networks that the file has no more, and no VM is in."""
         self._fleet.look()
-        used = {network for vm in self._fleet.of(self._project) for network in vm.mark.addresses}
-        links.clear(self._project, self._fleet.hosts, [*links.networks(self._file), *sorted(used)])
+        links.clear(self._project, self._fleet.hosts, [*links.networks(self._file), *self._used()])
 
     def _note_scales(self) -> None:
         """On every VM there is: who sees one of them knows."""
@@ -139,16 +143,18 @@ class Up:
             self._end(step)
         if step.action != "keep":
             with instances.told(self._file.file, step.instance.key):
-                self._start(vms, step.instance)
+                found = self._start(vms, step.instance)
             why = f": {step.reason}" if step.reason else ""
             how = "updated" if step.action == "update" else "started"
             self._say(f"{step.label} is {how} on {step.host}{why}")
-        if step.action == "keep" and vms.find(step.name).mark.ready:
+            for disk in found.new_disks:
+                self._say(f"made the disk {disk} on {step.host}, where it stays")
+        elif (found := vms.find(step.name)).mark.ready:
             return
-        self._wait_ready(vms, step)
+        self._wait_ready(vms, step, found)
         vms.tell(step.name, ready=True)
 
-    def _start(self, vms: Vms, instance: Instance) -> None:
+    def _start(self, vms: Vms, instance: Instance) -> There:
         spec = links.fitted(instance.spec(vms.host), self._file, self._project, self._mtu)
         told = Mark(
             app=str(instance.app),
@@ -164,19 +170,19 @@ class Up:
             scales=self._scales,
             scaled=self._scaled,
         )
-        vms.start(Order(spec, instance.content, told, instance.name, blobs(spec)))
+        return vms.start(Order(spec, instance.content, told, instance.name, blobs(spec)))
 
-    def _wait_ready(self, vms: Vms, step: Step) -> None:
+    def _wait_ready(self, vms: Vms, step: Step, found: There) -> None:
         assert step.instance is not None
         ready = step.instance.vm.ready
         if not ready.line and not ready.port and ready.exit is None:
             return
-        found = vms.find(step.name)
         forwards = [forward_of(told) for told in found.mark.ports]
         asked = [f for f in forwards if f.guest_port == ready.port and f.protocol == "tcp"]
         with contextlib.ExitStack() as stack:
             probe = stack.enter_context(contextlib.closing(Probe(vms, step.name, asked[0]))) if asked else None
-            self._look_until(vms, step, Log(vms.store, found.uuid + CONSOLE), probe)
+            log = Log(vms.store, found.uuid + CONSOLE, begun=step.action != "keep")
+            self._look_until(vms, step, log, probe)
 
     def _look_until(self, vms: Vms, step: Step, log: Log, probe: Probe | None) -> None:
         assert step.instance is not None

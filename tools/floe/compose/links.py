@@ -138,9 +138,10 @@ def joined(file: StackFile, project: str) -> StackFile:
     return replace(file, networks=found)
 
 
-def have(file: StackFile, project: str, hosts: dict[str, Vms]) -> int:
-    """Make what is missing on these hosts, and have each know the others: how long a packet of theirs may be in it; 0
-    where the file has no such network. Raises HostError, FloeError."""
+def have(file: StackFile, project: str, hosts: dict[str, Vms], used: Iterable[str] = ()) -> int:
+    """Make what is missing on these hosts, have each know the others, and remove what is left of networks that are
+    neither in the file nor among `used`: how long a packet of theirs may be in it; 0 where the file has no such
+    network, and nothing is done. Raises HostError, FloeError."""
     wanted = [Link.of(project, name) for name in networks(file)]
     if not wanted:
         return 0
@@ -154,17 +155,15 @@ def have(file: StackFile, project: str, hosts: dict[str, Vms]) -> int:
     mtu = min(mtus) - _HEADERS[ipaddress.ip_address(next(iter(addresses.values()))).version]
     if mtu < _LEAST_MTU:
         raise FloeError(f"between the hosts packets have {min(mtus)} bytes at most: too few for a network in them")
-    _on_all(
-        hosts,
-        {
-            host: _HAVE
-            + "\n".join(
-                shlex.join(["have", n.bridge, n.name, n.alias, str(n.number), addresses[host], str(mtu), *peers[host]])
-                for n in wanted
-            )
-            for host in hosts
-        },
-    )
+    cleared = _cleared(project, [*networks(file), *used])
+    scripts = {}
+    for host in hosts:
+        made = [
+            shlex.join(["have", n.bridge, n.name, n.alias, str(n.number), addresses[host], str(mtu), *peers[host]])
+            for n in wanted
+        ]
+        scripts[host] = _HAVE + "\n".join(made) + cleared
+    _on_all(hosts, scripts)
     return mtu
 
 
@@ -185,9 +184,14 @@ def stale(file: StackFile, project: str, there: Iterable[There]) -> bool:
 
 def clear(project: str, hosts: dict[str, Vms], kept: Sequence[str] = ()) -> None:
     """Remove a stack's links on these hosts, but those of some of its networks. Raises HostError."""
+    _on_all(hosts, dict.fromkeys(hosts, _cleared(project, kept)))
+
+
+def _cleared(project: str, kept: Sequence[str]) -> str:
+    """What removes them, as a script."""
     links = [Link.of(project, name) for name in kept]
     stay = [word for link in links for word in (link.bridge, link.name)]
-    _on_all(hosts, dict.fromkeys(hosts, _CLEAR + shlex.join(["clear", _begin(project), *stay])))
+    return _CLEAR + shlex.join(["clear", _begin(project), *stay])
 
 
 def _addresses(file: StackFile, hosts: dict[str, Vms]) -> Iterator[tuple[str, str]]:

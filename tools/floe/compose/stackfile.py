@@ -18,6 +18,8 @@ import msgspec
 from floe import tomlfile
 from floe.compose import variables
 from floe.errors import ConfigError, FloeError, NotFound, UsageError
+from floe.spec.disks import parse_disks
+from floe.spec.egress import parse_allow
 from floe.spec.network import MAX_CARDS, MAX_SPARE
 from floe.spec.ports import parse_forwards
 from floe.spec.restart import parse_restart
@@ -59,6 +61,7 @@ class Vm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     child_secrets: list[str] = []
     disks: list[str] = []
     ports: list[str] = []
+    allow: list[str] = []
     args: list[str] = []
     networks: list[str] | dict[str, str] | None = None
     outside: bool | None = None
@@ -276,11 +279,12 @@ class _Reader:
                 raise self._fail(f"{key}.place", f"no host has the label {missing[0]}", f"labels = [{missing[0]!r}]")
             if hosts:
                 self._check_elsewhere(key, vm)
+                self._check_disks_there(key, vm, [name for name, labels in hosts.items() if vm.labels <= labels])
 
     def _check_elsewhere(self, key: str, vm: Vm) -> None:
         """What a VM of another host cannot have yet."""
         asked = {
-            "disks": bool(vm.disks), "restart": vm.restart != "no", "children": vm.children is not None,
+            "allow": bool(vm.allow), "restart": vm.restart != "no", "children": vm.children is not None,
         }  # fmt: skip
         if word := next((word for word, given in asked.items() if given), ""):
             raise self._fail(f"{key}.{word}", "not on other hosts yet", f"without {word}, or without hosts")
@@ -291,6 +295,15 @@ class _Reader:
             raise self._fail(f"{key}.ready.port", "on another host a port is asked that is forwarded", hint)
         if not all(forward.host_port for forward in forwards):
             raise self._fail(f"{key}.ports", "any free port is for VMs of this machine", "0.0.0.0:8080:80")
+
+    def _check_disks_there(self, key: str, vm: Vm, places: list[str]) -> None:
+        """A disk lies on one host, and stays there. places: hosts that the VM may run on."""
+        if vm.disks and ((vm.replicas or 1) > 1 or vm.update == "rolling"):
+            raise self._fail(f"{key}.disks", "a disk of another host is one VM's", "without replicas and update")
+        if vm.disks and len(places) != 1:
+            problem = f"a disk stays on its host, and the VM may run on {', '.join(places)}"
+            raise self._fail(f"{key}.disks", problem, 'place = { label = "..." } that one host has')
+        self._refused(f"{key}.disks", lambda: parse_disks(vm.disks, elsewhere=True))
 
     def _replaced(self, value: Any, key: str) -> Any:
         """A value with the variables of all strings in it replaced."""
@@ -328,6 +341,7 @@ class _Reader:
         self._refused(f"{key}.memory", lambda: parse_memory(vm.memory) if vm.memory else None)
         for port in vm.ports:
             self._refused(f"{key}.ports", lambda port=port: parse_forwards(port))  # type: ignore[misc]  # mypy: no type
+        self._refused(f"{key}.allow", lambda: parse_allow(vm.allow))
         for variable in vm.env:
             if not _VARIABLE_NAME.fullmatch(variable):
                 raise self._fail(f"{key}.env.{variable}", "no name of an environment variable")
@@ -385,6 +399,9 @@ class _Reader:
                 hint = f"one of: {', '.join(stack.networks)}" if stack.networks else f"add a table [network.{network}]"
                 raise self._fail(f"{key}.networks", f"there is no network '{network}'", hint)
             self._check_address(f"{key}.networks", address, vm, stack.networks[network])
+        if vm.allow and joined:
+            problem = f"what it sends into the network {next(iter(joined))} is not looked at"
+            raise self._fail(f"{key}.allow", problem, "networks = [], and ports of this machine between VMs")
         if len(joined) >= MAX_CARDS:
             raise self._fail(f"{key}.networks", f"{len(joined)} networks; a guest has at most {MAX_CARDS} cards")
         if (

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -152,3 +153,10 @@ def _check(machine: Machine) -> None:
     for card in machine.spec.cards:
         if card.kind not in CARD_KINDS:
             raise VmError(f"a VM with a network card of kind {card.kind} is not copied", hint="--net user")
+
+
+def not_kept(number: int) -> VmError:
+    """Why a guest that was asked has no snapshot. number: its -errno, as an unsigned one."""
+    if number == 2**32 - errno.EAGAIN:
+        return VmError("the script has too much to do for a snapshot just now", hint="try it again")
+    return VmError("the script does not let itself be copied", hint="its log says why")

@@ -20,7 +20,7 @@ from dataclasses import replace
 from floe import hostmemory
 from floe.errors import FloeError, VmError
 from floe.family import cards, frames
-from floe.family.capture import Capture, Captured
+from floe.family.capture import Capture, Captured, not_kept
 from floe.family.cards import Addresses, CannotForkError
 from floe.family.copies import PrivateDisks
 from floe.family.frames import BrokenFrame, Frame, Kind, numbers
@@ -245,7 +245,7 @@ class Family:
             member.forking = self._loop.create_task(way)
         elif frame.kind is Kind.SNAPSHOT:
             if self._capture is not None and member is self._top:
-                self._capture.fail(_not_kept(frame.number()))
+                self._capture.fail(not_kept(frame.number()))
         elif frame.kind is Kind.HOLD:
             self._held.set()
         elif frame.kind is Kind.GO:
@@ -485,10 +485,3 @@ def _told(error: FloeError | OSError | TimeoutError) -> str:
     if isinstance(error, FloeError):
         return error.message
     return error.strerror or str(error) or "it took too long"
-
-
-def _not_kept(number: int) -> VmError:
-    """Why a guest that was asked has no snapshot. number: its -errno, as an unsigned one."""
-    if number == 2**32 - errno.EAGAIN:
-        return VmError("the script has too much to do for a snapshot just now", hint="try it again")
-    return VmError("the script does not let itself be copied", hint="its log says why")

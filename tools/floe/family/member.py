@@ -9,6 +9,7 @@ import signal
 import socket
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Protocol
 
 from floe.errors import VmError
@@ -155,17 +156,7 @@ class Member:
 
     def identity(self) -> str:
         """What makes it a machine of its own."""
-        spec = self.machine.spec
-        own = {
-            "pid": self.pid,
-            "ppid": self.ppid,
-            "name": self.name,
-            "uuid": spec.uuid,
-            "seed": os.urandom(32).hex(),
-            "wall": time.time_ns(),
-            **cards.identity(spec.cards),
-        }
-        return "".join(f"{key}={value}\n" for key, value in own.items())
+        return identity(self.pid, self.ppid, replace(self.machine.spec, name=self.name))
 
     def finish(self) -> None:
         """Its hypervisor has ended: hear what was sent before, which the kernel still has."""
@@ -191,3 +182,17 @@ class Member:
     def _has_room(self) -> None:
         if self._link is not None and self._link.queued <= _HIGH:
             self._link.resume()
+
+
+def identity(pid: int, ppid: int, spec: VmSpec) -> str:
+    """What a copy is told, to be a machine of its own (port/hal/copied.c)."""
+    own = {
+        "pid": pid,
+        "ppid": ppid,
+        "name": spec.name,
+        "uuid": spec.uuid,
+        "seed": os.urandom(32).hex(),
+        "wall": time.time_ns(),
+        **cards.identity(spec.cards),
+    }
+    return "".join(f"{key}={value}\n" for key, value in own.items())

@@ -29,7 +29,8 @@ _GRACE_S = 5.0  # as vm.STOP_GRACE_S
 
 
 class Attached:
-    """Runs one VM, which was started paused, to its end. `say` takes floe's own lines for standard error."""
+    """Runs one VM, which was started paused, or went on from a snapshot, to its end. `say` takes floe's own
+    lines for standard error."""
 
     def __init__(self, vms: Vms, vm: There, blobs: Sequence[Blob], say: Callable[[str], None]) -> None:
         """blobs: what it was handed, for its next start. Of a dev image Ctrl-C on the terminal is a key for the guest
@@ -64,7 +65,7 @@ class Attached:
             with terminal:
                 if self._interactive:
                     self._line = Line(self._vms, self.vm)
-                self._vms.on(self.vm.name, lambda connection, dom, vm: dom.resume())
+                self._vms.on(self.vm.name, lambda connection, dom, vm: vm.state == "paused" and dom.resume())
                 return self._result(self._follow(wake, timeout_s), timeout_s)
         finally:
             for number, handler in before.items():

@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +32,12 @@ SOON_S, LATER_S = 0.02, 0.25  # how often what a VM says is looked for: soon aft
 class Log:
     """A file that virtlogd writes, and renames to NAME.0 when it is full: what is new in it, call by call."""
 
-    def __init__(self, store: Store, name: str) -> None:
+    def __init__(self, store: Store, name: str, *, begun: bool = False) -> None:
+        """begun: the VM has just been started, and nothing older is kept."""
         self._store = store
         self._name = name
         self._offset = 0
-        self._begun = False
+        self._begun = begun
 
     def news(self, connection: Any) -> bytes:
         """What came since the last call; at the first one all that is kept."""
@@ -75,10 +78,14 @@ class Line:
     says and such a client is too slow for, but not from the log: of a guest's buffer of 4 KiB a UNIX socket takes all
     or nothing, and where it takes nothing the log has it."""
 
-    def __init__(self, vms: Vms, vm: There) -> None:
-        """Raises FloeError where another has the console; HostError."""
+    def __init__(
+        self, vms: Vms, vm: There, channel: str = domain.CHANNEL, heard: Callable[[bytes], None] = lambda data: None
+    ) -> None:
+        """channel: the console's, or another one. heard: is called in another thread with what comes, b"" at the end.
+        Raises FloeError where another has it; HostError."""
         self._host: Host = vms.host
-        self._stream: Any = vms.on(vm.name, _opened, deadline_s=_OPEN_S)
+        self._heard = heard
+        self._stream: Any = vms.on(vm.name, partial(_opened, channel=channel), deadline_s=_OPEN_S)
         threading.Thread(target=self._empty, daemon=True).start()
 
     def send(self, data: bytes) -> None:
@@ -92,8 +99,9 @@ class Line:
 
     def _empty(self) -> None:
         with contextlib.suppress(binding().libvirtError, OSError):
-            while self._stream.recv(_BLOCK):
-                pass
+            while data := self._stream.recv(_BLOCK):
+                self._heard(data)
+        self._heard(b"")
 
 
 class Door:
@@ -175,11 +183,11 @@ def send_all(stream: Any, data: bytes) -> None:
         view = view[stream.send(bytes(view)) :]
 
 
-def _opened(connection: Any, dom: Any, vm: There) -> Any:
+def _opened(connection: Any, dom: Any, vm: There, channel: str = domain.CHANNEL) -> Any:
     libvirt = binding()
     stream = connection.newStream()
     try:
-        dom.openChannel(domain.CHANNEL, stream, 0)
+        dom.openChannel(channel, stream, 0)
     except libvirt.libvirtError as e:
         if not vm.alive:
             raise FloeError(f"{vm.name} has ended", hint=f"floe logs --host {vm.host} {vm.name}") from None

@@ -72,6 +72,8 @@ class Disks:
         """Create what is missing and was asked for, check each, and return names of the new ones. own: the UUID of the
         VM that is to have them. Raises NotFound, FloeError, libvirtError."""
         made: list[str] = []
+        if not disks:  # all files of the pool are looked at else
+            return made
         names = self._files.names(connection)
         for disk in disks:  # first, that nothing is made for a VM that does not start
             if not disk.size or f"{domain.DISK}{disk.path}" in names:
@@ -90,6 +92,8 @@ class Disks:
 
     def sizes(self, connection: Any, disks: Sequence[Disk]) -> tuple[int, ...]:
         """How many bytes each has, or will have. Raises NotFound, libvirtError."""
+        if not disks:
+            return ()
         names = self._files.names(connection)
         for disk in disks:
             if not disk.size and f"{domain.DISK}{disk.path}" not in names:

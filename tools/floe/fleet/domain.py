@@ -9,9 +9,10 @@ says goes to files by virtlogd, which bounds them.
 The console is a channel of libvirt's with a UNIX socket, behind which QEMU has a virtconsole, by `<qemu:override>`: of
 a virtserialport, which libvirt takes, QEMU drops all that is said while nobody reads; of libvirt's own console, a pty,
 it drops what does not fit into some KiB, from the log too. Of the UNIX socket it drops what a connected client is too
-slow for, but not from the log, which who wants all reads. A user network's ports have no element in libvirt 9.0's XML,
-and go by `<qemu:commandline>`: QEMU makes devices that are written so before those that are JSON, as libvirt's are, and
-the guest sees user cards first.
+slow for, but not from the log, which who wants all reads. A guest takes its family for gone whose virtserialport is
+hung up: the line by which a snapshot is asked for is a virtconsole, too. A user network's ports have no element in
+libvirt 9.0's XML, and go by `<qemu:commandline>`: QEMU makes devices that are written so before those that are JSON, as
+libvirt's are, and the guest sees user cards first.
 """
 
 from __future__ import annotations
@@ -32,13 +33,19 @@ from floe.spec.vmspec import VmSpec
 NETWORK = "default"  # libvirt's own, with DHCP
 CARDS: tuple[str, ...] = ("user", "bridge")  # kinds that a host can have
 CONSOLE, SERIAL, EXIT, SOCKET = ".console", ".serial", ".exit", ".sock"  # of files, behind a VM's UUID
+_FAMILY_SOCKET = ".family"
 DISK = "disk-"  # begins a disk's file, so that no UUID and no digest is one
 HEAD = 64 << 10  # bytes in front of what the VM has as its disk: fleet/disks.py
 QEMU = "http://libvirt.org/schemas/domain/qemu/1.0"
 CHANNEL = "floe.console"
-_ALIAS = "ua-floe-console"  # libvirt takes names of others that begin so
+FAMILY = "floe.family"  # where a snapshot is asked for
+_ALIAS, _FAMILY_ALIAS = "ua-floe-console", "ua-floe-family"  # libvirt takes names of others that begin so
 _EXIT_PORT = "0xf4"
 _EXIT_READS = "isa-debugcon.readback=255"  # as where nothing is: hal/power.c waits behind what is
+# With it libvirt asks QEMU for each of some 300 features of the processor at each start, and QEMU's monitor reads byte
+# by byte: 0.2 s of a processor. Without it libvirt reads all of them at once, as registers; a processor that named a
+# feature of an MSR (rdctl-no, vmx-...) would not start then.
+_CPU_BY_NAME = "cpu-unavailable-features"
 _FIRST_SLOT = 0x10  # of user cards on a q35
 _PREFIX = "opt/floe/"  # of names in fw_cfg: port/hal/fwcfg.c
 
@@ -102,7 +109,16 @@ def hosted(spec: VmSpec, files: Files, mark: Mark, name: str) -> str:
     _add(console, "target", type="virtio", name=CHANNEL)
     _add(console, "alias", name=_ALIAS)
     _add(console, "log", file=files.console, append="on")
-    _on(_add(devices, "controller", type="virtio-serial"), address)
+    _on(_add(devices, "controller", type="virtio-serial", index="0"), address)
+    ours = [_ALIAS]
+    if spec.children is not None:  # behind the console's device, by which the guest knows it
+        family = _add(devices, "channel", type="unix")
+        _add(family, "source", mode="bind", path=f"{files.folder}/{spec.uuid}{_FAMILY_SOCKET}")
+        _add(family, "target", type="virtio", name=FAMILY)
+        _add(family, "alias", name=_FAMILY_ALIAS)
+        _add(family, "address", type="virtio-serial", controller="1", bus="0", port="1")
+        _on(_add(devices, "controller", type="virtio-serial", index="1"), address)
+        ours.append(_FAMILY_ALIAS)
     _common(devices, address)
     for index, (disk, size) in enumerate(zip(spec.disks, files.disks, strict=True)):
         drive = _disk(devices, disk, f"{files.folder}/{DISK}{disk.path}", size)
@@ -117,10 +133,15 @@ def hosted(spec: VmSpec, files: Files, mark: Mark, name: str) -> str:
             if card.mtu:
                 _add(bridged, "mtu", size=str(card.mtu))
             _on(bridged, address)
-    override = _add(_add(_add(root, "qemu:override"), "qemu:device", alias=_ALIAS), "qemu:frontend")
-    _add(override, "qemu:property", name="driver", type="string", value="virtconsole")
+    override = _add(root, "qemu:override")
+    for alias in ours:
+        frontend = _add(_add(override, "qemu:device", alias=alias), "qemu:frontend")
+        _add(frontend, "qemu:property", name="driver", type="string", value="virtconsole")
+    _add(_add(root, "qemu:capabilities"), "qemu:del", capability=_CPU_BY_NAME)
     line = _add(root, "qemu:commandline")
-    for word in ["-global", _EXIT_READS, *_user_cards(spec)]:
+    # Nobody reads the PIT, and with KVM each of its ticks wakes a VM that waits: 250 idle ones took a processor.
+    quiet = ["-machine", "pit=off"] if spec.machine == "microvm" else []
+    for word in [*quiet, "-global", _EXIT_READS, *_user_cards(spec)]:
         _add(line, "qemu:arg", value=word)
     return _text_of(root)
 
@@ -138,6 +159,8 @@ def _machine(
     root = ElementTree.Element("domain", type=spec.accel if spec.accel == "kvm" else "qemu")
     _text(root, "name", spec.name)
     _text(root, "memory", str(spec.memory >> 10), unit="KiB")
+    if spec.small_pages:  # which memory by memfd has, but where a host's administrator wants it otherwise
+        _add(_add(root, "memoryBacking"), "source", type="memfd")
     _text(root, "vcpu", "1")
     system = _add(root, "os")
     _text(system, "type", "hvm", arch="x86_64", machine=machine)
@@ -205,7 +228,7 @@ def _user_cards(spec: VmSpec) -> list[str]:
 
 def _check(spec: VmSpec) -> None:
     """Raises UsageError."""
-    check_room(spec, 2)  # console and entropy
+    check_room(spec, 2 + (spec.children is not None))  # console, entropy and family
     kinds = [card.kind for card in spec.cards]
     if "user" in kinds and "bridge" in kinds[: len(kinds) - 1 - kinds[::-1].index("user")]:
         raise UsageError(

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import functools
+
 from floe.errors import HostError, UsageError, VmError
 from floe.fleet import domain
 from floe.fleet.connection import Host
+from floe.hosts import table
 from floe.hypervisor.qemu_driver import Qemu
 from floe.spec.disks import parse_disks
 from floe.spec.runoptions import RunOptions
@@ -38,15 +41,37 @@ class Elsewhere(Qemu):
         """KVM where it serves there."""
         if wanted == "tcg":
             return "tcg", ""
-        try:
-            self._host.ask(lambda connection: connection.getDomainCapabilities(None, _ARCH, None, "kvm"))
-        except HostError as e:
-            if not e.code:
-                raise
+        if why_not := _why_no_kvm(self._host):
             if wanted == "kvm":
-                raise VmError(f"KVM does not serve on {self._host.name}: {e.message}", hint="--accel tcg") from None
-            return "tcg", e.message
+                raise VmError(f"KVM does not serve on {self._host.name}: {why_not}", hint="--accel tcg")
+            return "tcg", why_not
         return "kvm", ""
+
+
+@functools.lru_cache(maxsize=16)  # of a stack's VMs each asks
+def _why_no_kvm(host: Host) -> str:
+    """Empty where it serves. Raises HostError for a host that does not answer."""
+    try:
+        host.ask(lambda connection: connection.getDomainCapabilities(None, _ARCH, None, "kvm"))
+    except HostError as e:
+        if not e.code:
+            raise
+        return e.message
+    return ""
+
+
+def check_host(name: str, *, moving: str = "") -> None:
+    """Without asking it. moving: the VM that is to go there or comes from there. Raises UsageError for a dom0,
+    ConfigError."""
+    entry = table.read().get(name)  # of one that is not in it whoever opens it tells
+    if entry is None or not entry.uri.startswith("xen"):
+        return
+    if moving:
+        hint = f"by hand, from one dom0 to another: xl migrate {moving} DOM0; else stop it, and start it there"
+        raise UsageError(f"{name} is a dom0: floe moves no VM to one or from one", hint=hint)
+    raise UsageError(
+        f"{name} is a dom0: floe starts VMs on one from there alone", hint="there: floe run --hypervisor xen"
+    )
 
 
 def check(options: RunOptions) -> None:

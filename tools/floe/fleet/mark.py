@@ -66,10 +66,14 @@ def of(domain: ElementTree.Element) -> Mark | None:
         return None
 
 
-def digest_of(uuid_text: str, handed: Mapping[str, bytes]) -> str:
-    """What a VM is handed, by name, as a digest that is the same for the same: whoever sees domains sees it, and must
-    not find a short secret by trying."""
-    told = msgspec.json.encode({name: hashlib.sha256(content).hexdigest() for name, content in sorted(handed.items())})
+def digest_of(uuid_text: str, line: str, handed: Mapping[str, bytes]) -> str:
+    """A VM's command line and what it is handed, by name, as a digest that is the same for the same: whoever sees
+    domains sees it, and must not find a short secret by trying. The line alone is no secret: the domain has it."""
+    told = msgspec.json.encode(
+        [line, {name: hashlib.sha256(content).hexdigest() for name, content in sorted(handed.items())}]
+    )
+    if not handed:
+        return hashlib.sha256(told).hexdigest()
     return hashlib.scrypt(told, salt=uuid.UUID(uuid_text).bytes, **_COST).hex()
 
 

@@ -28,7 +28,7 @@ from floe.fleet.domain import CONSOLE, EXIT, SERIAL, handed
 from floe.fleet.store import BRING_S, IMAGE
 from floe.fleet.tunnel import LOOPBACK, Tunnel, through_here
 from floe.fleet.vms import There, Vms, environment
-from floe.spec.handover import Blob
+from floe.spec.handover import Blob, described
 
 MOVE_S = 120.0
 PORTS = "49152 to 49215"  # libvirt's, of which one is the target's
@@ -147,7 +147,7 @@ def _checked(domain: Any, vm: There, target: Host, blobs: Sequence[Blob]) -> tup
     files, given = handed(root), {blob.name: blob.content for blob in blobs}
     if files.keys() != given.keys():
         wanted = sorted(files)
-        has = f"was handed {', '.join(wanted)} at its start" if wanted else "was handed no variables and no secrets"
+        has = f"was handed {described(wanted)} at its start" if wanted else "was handed no variables and no secrets"
         raise FloeError(
             f"{vm.name} {has}: it moves with the same, which {vm.host} does not keep",
             hint=f"floe move --host {vm.host} {' '.join([*map(_option, wanted), vm.name, target.name])}",

@@ -35,9 +35,10 @@ ASK_S = 30.0
 NO_POOL, NO_VOLUME = 49, 50
 EXISTS = (9, 90)  # VIR_ERR_OPERATION_FAILED, VIR_ERR_STORAGE_VOL_EXIST
 HANDED = ".handed"  # with a number: what a VM is handed, there while its QEMU starts
+STATE = ".state"  # all of a VM's state, there while it is brought or fetched
 IMAGE, WHOLE, NOW = ".elf", ".whole", ".now"
 ABANDONED_S = 10.0  # what was not written to for so long, and not finished, is nobody's any more
-GIVEN_UP_S = 120.0  # the same, of what a start leaves behind
+GIVEN_UP_S = 120.0  # the same, of what a start or a snapshot leaves behind
 _REFRESHES = 50
 _DIGEST = re.compile("[0-9a-f]{64}")
 _UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -49,6 +50,8 @@ class Store:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._folder = ""
+        # A connection and its pool: a look for it costs two questions, and each file would have one.
+        self._found: tuple[Any, Any] = (None, None)
 
     def bring(self, content: bytes, digest: str = "") -> tuple[str, str]:
         """An image's path there and its digest; it is sent only where it is not. digest: where it is known. Raises
@@ -167,8 +170,8 @@ class Store:
     def collect(
         self, connection: Any, kernels: Callable[[], Collection[str]], uuids: Callable[[], Collection[str]]
     ) -> int:
-        """Remove images that are no domain's kernel, what half uploads and given up starts have left; how many bytes
-        that was. Both are asked for once it is known what there is. Whole disks stay."""
+        """Remove images that are no domain's kernel, what half uploads, given up starts and snapshots have left; how
+        many bytes that was. Both are asked for once it is known what there is. Whole disks stay."""
         names = self.names(connection)
         used, living = kernels(), uuids()
         folder = self.folder(connection)
@@ -180,7 +183,7 @@ class Store:
             image = bool(_DIGEST.fullmatch(stem)) and ending in (IMAGE, WHOLE)
             if image and f"{folder}/{stem}{IMAGE}" in used:
                 continue
-            if not image and (not _UUID.fullmatch(stem) or (stem in living and not ending.startswith(HANDED))):
+            if not image and (not _UUID.fullmatch(stem) or (stem in living and not ending.startswith((HANDED, STATE)))):
                 continue
             half = image and stem + WHOLE not in names
             if (half or not image) and clock - self.written(connection, name, clock) < GIVEN_UP_S:
@@ -202,6 +205,13 @@ class Store:
     # ---- steps --------------------------------------------------------------------------------------
 
     def _pool(self, connection: Any) -> Any:
+        known, pool = self._found
+        if known is not connection:  # who moves a VM reads by a second one
+            pool = self._sought_pool(connection)
+            self._found = connection, pool
+        return pool
+
+    def _sought_pool(self, connection: Any) -> Any:
         libvirt = binding()
         try:
             pool = connection.storagePoolLookupByName(POOL)

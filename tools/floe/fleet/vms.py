@@ -98,7 +98,7 @@ class There:
 @dataclass(frozen=True)
 class Order:
     """A VM that is to be started. mark: what of it is known here, with the image's digest where that is; name None: one
-    that is free, made of the spec's."""
+    that is free, made of the spec's. begin: is called with the connection and the domain."""
 
     spec: VmSpec
     image: bytes
@@ -106,6 +106,7 @@ class Order:
     name: str | None = None
     blobs: Sequence[Blob] = ()
     paused: bool = False
+    begin: Callable[[Any, Any], None] | None = None  # of a domain that is defined, where it does not boot its image
 
 
 class Vms:
@@ -170,7 +171,7 @@ class Vms:
                 created=now,
                 begun=now,
             )
-            return self.host.ask(begin, deadline_s=START_S)
+            return self.host.ask(begin, deadline_s=START_S if order.begin is None else store.BRING_S)
         except HostError as e:
             raise self._why(e, spec) from None
 
@@ -397,7 +398,10 @@ class Vms:
         sizes = self.disks.sizes(connection, order.spec.disks)
         files = domain.Files.of(folder, own, path, tuple(handed), sizes)
         dom = connection.defineXML(domain.hosted(order.spec, files, order.mark, order.name or ""))
-        dom.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED if order.paused else 0)
+        if order.begin is not None:
+            order.begin(connection, dom)
+        else:
+            dom.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED if order.paused else 0)
         self.store.forget(connection, (file for _, file in named))  # QEMU has read them
 
     def _undo(self, connection: Any, own: str) -> None:
@@ -429,7 +433,7 @@ def environment_of(spec: VmSpec, blobs: Sequence[Blob]) -> str:
 
 def environment(own: str, line: str, blobs: Sequence[Blob]) -> str:
     """The same, of a VM's UUID and its command line."""
-    return mark.digest_of(own, {blob.name: blob.content for blob in blobs} | {"line": line.encode()})
+    return mark.digest_of(own, line, {blob.name: blob.content for blob in blobs})
 
 
 def _state(libvirt: Any, state: int, reason: int) -> str:

@@ -35,6 +35,20 @@ class GuestMemory(Protocol):
         """Read no more."""
 
 
+class Heard(Protocol):
+    """The frames of a VM's network card, from now on."""
+
+    seconds_apart: bool  # the stamps of the two ways may differ by whole seconds, beside what they should
+    lost: int  # frames that came too fast, in all
+
+    def read(self) -> list[tuple[bool, int, int, bytes]]:
+        """Those that came since: whether it comes in to the guest, when, in ns of a clock of its own, bytes that it
+        has, and the first ones of them."""
+
+    async def close(self) -> None:
+        """Hear no more."""
+
+
 @dataclass(frozen=True)
 class HostUse:
     """What a VM has used of its host that is no process of this machine. at: when, by time.monotonic()."""
@@ -112,6 +126,13 @@ class Hypervisor(Protocol):
 
     async def instruction(self) -> int:
         """The address that the guest's processor is at, which goes on. Raises VmError, where nobody can tell too."""
+
+    async def exits(self) -> dict[str, int]:
+        """How often the processor has left the guest since it started: "exits" in all, NAME_exits for a reason. Raises
+        VmError, where nobody counts too."""
+
+    async def hear(self, pid: int, index: int, card: Card) -> Heard:
+        """The frames of one of the network cards of the VM that this process is. Raises VmError."""
 
     async def watch(self, sock: socket.socket, on_event: OnEvent) -> None:
         """Deliver the events from our end of their socket, which becomes ours to close, until the hypervisor closes it;

@@ -9,20 +9,22 @@ import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from floe.errors import UsageError
+from floe.errors import UsageError, VmError
 from floe.hostnet import backlog, taps
-from floe.hypervisor.base import HostUse, OnEvent
+from floe.hypervisor.base import Heard, HostUse, OnEvent
 from floe.landlock import Confinement
 from floe.qemu import accel, commandline, qmp, reach, words
 from floe.qemu.commandline import Endpoints
-from floe.qemu.copying import Copying, StandsStill
 from floe.qemu.memory import GuestMemory
 from floe.spec import handover, network
 from floe.spec.network import Card
 from floe.spec.runoptions import RunOptions
 from floe.spec.vmspec import VmSpec, Wires
+
+if TYPE_CHECKING:
+    from floe.qemu.copying import Copying
 
 
 class Qemu:
@@ -45,8 +47,17 @@ class Qemu:
 
     def __init__(self) -> None:
         self._monitor: socket.socket | None = None
-        self._copying = Copying()
+        self._copier: Copying | None = None
         self._on_event: OnEvent = lambda name, data: None
+
+    @property
+    def _copying(self) -> Copying:
+        """Made, and imported with asyncio, once QEMU has been started: the two take about as long."""
+        from floe.qemu.copying import Copying
+
+        if self._copier is None:
+            self._copier = Copying()
+        return self._copier
 
     def check(self, options: RunOptions) -> None:
         """The machine is one of QEMU's that we know."""
@@ -107,7 +118,7 @@ class Qemu:
         """Ask for QMP's command mode, from which on events come, and for the guest to run."""
         self.release()
         self._monitor = sock.dup()
-        self._copying = Copying()
+        self._copier = None
         qmp.negotiate(sock, run=not copied)
 
     def interrupt(self) -> bool:
@@ -122,6 +133,26 @@ class Qemu:
     async def instruction(self) -> int:
         """As its monitor prints the registers."""
         return await qmp.instruction(self._copying.commands)
+
+    async def exits(self) -> dict[str, int]:
+        """KVM counts them."""
+        found = await qmp.exits(self._copying.commands)
+        if "exits" not in found:
+            if await qmp.has_kvm(self._copying.commands):
+                raise VmError("this host's kernel does not tell QEMU how often its VMs exit", hint="Linux 5.14 does")
+            raise VmError("only KVM counts exits, and this VM is emulated", hint="floe run --detach --accel kvm APP")
+        return found
+
+    async def hear(self, pid: int, index: int, card: Card) -> Heard:
+        """Of a tap by its interface, else by a filter of QEMU's."""
+        from floe.qemu import packets
+
+        commands = self._copying.commands
+        if card.kind in ("tap", "bridge"):
+            return packets.Tap(await packets.tap_name(commands, pid, index))
+        dump = packets.Dump(commands, index)
+        await dump.open()
+        return dump
 
     async def watch(self, sock: socket.socket, on_event: OnEvent) -> None:
         """QMP by its library."""
@@ -138,6 +169,8 @@ class Qemu:
 
     async def send_copy(self, fd: int, meanwhile: Callable[[], Awaitable[None]]) -> None:
         """By a migration to the socket. A guest that stands still after it has ended by that: STOP says so."""
+        from floe.qemu.copying import StandsStill
+
         try:
             await self._copying.send(fd, meanwhile)
         except StandsStill:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from floe.errors import FloeError, UsageError, VmError
-from floe.hypervisor.base import HostUse, OnEvent
+from floe.hypervisor.base import Heard, HostUse, OnEvent
 from floe.lab import disk as labdisk
 from floe.landlock import Confinement
 from floe.spec import guestline, handover, vmspec
@@ -161,6 +161,14 @@ class Xen:
 
     async def instruction(self) -> int:
         """Its process has no way to ask."""
+        raise VmError("under Xen nobody tells what a VM does", hint="floe run --detach --hypervisor qemu APP")
+
+    async def exits(self) -> dict[str, int]:
+        """As instruction()."""
+        raise VmError("under Xen nobody tells what a VM does", hint="floe run --detach --hypervisor qemu APP")
+
+    async def hear(self, pid: int, index: int, card: Card) -> Heard:
+        """As instruction()."""
         raise VmError("under Xen nobody tells what a VM does", hint="floe run --detach --hypervisor qemu APP")
 
     async def watch(self, sock: socket.socket, on_event: OnEvent) -> None:

@@ -22,6 +22,7 @@ import msgspec
 from floe.errors import DiskFull, FloeError, NotFound, UsageError
 from floe.family.capture import Captured
 from floe.family.pipes import Kept
+from floe.shown import shown
 from floe.spec.handover import Blob
 from floe.spec.vmspec import DEFAULT_HYPERVISOR, VmSpec
 
@@ -129,6 +130,22 @@ class Snapshot:
         if part is None:
             raise _broken(self.shown, f"it has no disk {number}")
         return part
+
+    def check_alike(self, here: dict[str, str], place: str) -> None:
+        """Raises UsageError with all that differs from what it needs. place: where, for a table's head."""
+        made = self.content.key | {"memory": f"{self.content.plan.memory >> 20}M"}
+        rows = [(name, made.get(name, "-"), here[name]) for name in here if made.get(name, "-") != here[name]]
+        if not rows:
+            return
+        rows.insert(0, ("", "the snapshot", place))
+        widths = [max(len(row[i]) for row in rows) for i in range(3)]
+        table = ["  ".join(word.ljust(w) for word, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+        there, host = ("here", "") if place == "here" else (f"on {place}", f"--host {place} ")
+        raise UsageError(
+            f"{self.shown} cannot go on {there}",
+            evidence=shown("\n".join(table)),
+            hint=f"make it anew {there}: floe snapshot {host}NAME FILE",
+        )
 
     def close(self) -> None:
         """May be called more than once."""

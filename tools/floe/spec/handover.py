@@ -39,6 +39,14 @@ class Blob:
     content: bytes = field(repr=False)
 
 
+def described(names: Collection[str]) -> str:
+    """Blobs of these names, in words: "variables and the secret token"."""
+    secrets = sorted(name.removeprefix(_SECRET) for name in names if name.startswith(_SECRET))
+    words = ["variables"] if len(secrets) < len(names) else []
+    words += [f"the secret{'s' if len(secrets) > 1 else ''} {', '.join(secrets)}"] if secrets else []
+    return " and ".join(words)
+
+
 def parse_secret(text: str) -> tuple[str, Path]:
     """--secret's value: a name and the file, whose path is made absolute. Raises UsageError, NotFound, FloeError."""
     name, equals, file = text.partition("=")

@@ -19,6 +19,8 @@ DEFAULT_CHILDREN = 16
 DEFAULT_HYPERVISOR = "qemu"
 DEFAULT_ACCEL = "tcg"  # serves on every machine
 
+_SMALL = 64 << 20  # bytes; above it huge pages may pay
+
 
 @dataclass(frozen=True)
 class VmSpec:
@@ -45,6 +47,12 @@ class VmSpec:
     name: str = ""  # of a Xen domain, made unique by the UUID
     children: int | None = None  # copies of it that may run at a time; None: the image does not fork
     verified: str = ""  # SHA-256 of the image whose signature was checked; "": none was asked for
+
+    @property
+    def small_pages(self) -> bool:
+        """Whether the host is to back its memory with pages of 4 KiB alone. QEMU asks for huge ones, of which each
+        costs a small guest 2 MiB and their zeroing, and which it touches little of."""
+        return self.memory <= _SMALL
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import select
 from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import asyncio
 
 _CHUNK = 1 << 18
 _READS = 16  # in a row, while they are short ones

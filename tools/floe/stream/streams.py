@@ -7,7 +7,6 @@ nothing here waits. Why a wait ended is one of Matched, TimedOut, Closed.
 
 from __future__ import annotations
 
-import asyncio
 import enum
 import os
 import socket
@@ -15,9 +14,12 @@ import termios
 import tty
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from floe.stream.link import Link
+
+if TYPE_CHECKING:
+    import asyncio
 
 _CHUNK = 65536
 _PIPE_CHUNK = 4096  # PIPE_BUF: a pipe that polls writable takes this much without blocking
@@ -149,6 +151,8 @@ class Output:
     its output. `spool` bytes are kept so; what comes on top is dropped and counted."""
 
     def __init__(self, fd: int, loop: asyncio.AbstractEventLoop, spool: int = SPOOL) -> None:
+        import asyncio
+
         self._fd = fd
         self._loop = loop
         self._spool = spool

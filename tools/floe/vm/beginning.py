@@ -17,7 +17,7 @@ from floe.landlock import Confinement
 if TYPE_CHECKING:
     from floe.egress.guard import Guard
 
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_PR_SET_PDEATHSIG, _PR_SET_THP_DISABLE = 1, 41  # linux/prctl.h
 
 
 class Beginning:
@@ -29,9 +29,10 @@ class Beginning:
         self._guard: Guard | None = None
 
     @contextmanager
-    def under(self, limits: Confinement | None) -> Iterator[Callable[[], None]]:
+    def under(self, limits: Confinement | None, *, small_pages: bool) -> Iterator[Callable[[], None]]:
         """A function for the new process to call, until the end of the context: the kernel kills it when the thread
-        that made it ends, and it has these limits, or does not go on. Raises OSError."""
+        that made it ends, and it has these limits, or does not go on. small_pages: its memory has no huge ones. Raises
+        OSError."""
         prctl = ctypes.CDLL(None).prctl
         parent = os.getpid()
         confine = confining(limits.ruleset, limits.kept) if limits is not None else _nothing
@@ -41,6 +42,8 @@ class Beginning:
                 prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
                 if os.getppid() != parent:  # it ended before prctl took effect
                     os._exit(1)
+                if small_pages:
+                    prctl(_PR_SET_THP_DISABLE, 1, 0, 0, 0)
                 try:
                     confine()
                     enter()

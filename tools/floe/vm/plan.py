@@ -77,7 +77,7 @@ def assemble(
     _check_memory(made, memory)
     asked = [f for text in options.forwards for f in ports.parse_forwards(text)]
     cards = _cards(made, options.cards, asked, hypervisor)
-    allowed = _egress(options.allow, cards, hypervisor)
+    allowed = _egress(options.allow, config.allow if config else (), cards, hypervisor)
     forwards = [*asked, *_own_forwards(config, hypervisor, cards, asked, say)]
     own_uuid = _uuid(options.uuid)
     own_disks = _disks(made, options.disks, hypervisor)
@@ -105,7 +105,7 @@ def assemble(
         asked=tuple(asked_env.items()),
         args=options.args or (config.args if config else ()),
         capture=_check_capture(options.capture, cards),
-        switches=_switches(options),
+        switches=(*_switches(options), *_unserved(children, hypervisor)),
         secrets=secrets,
         child_secrets=_child_secrets(made, options, secrets, children),
         env_files=env_files,
@@ -159,12 +159,19 @@ def _cards(
     return cards
 
 
-def _egress(values: Sequence[str], cards: Sequence[network.Card], hypervisor: Hypervisor) -> egress.Egress | None:
-    """What the VM may reach, names not looked up yet."""
-    found = egress.parse_allow(values)
-    if found is not None and not hypervisor.guards_egress:
-        raise UsageError(f"--allow: not under {hypervisor.label}, whose guests send without being looked at")
-    egress.check_cards(found, cards)
+def _egress(
+    values: Sequence[str], own: Sequence[str], cards: Sequence[network.Card], hypervisor: Hypervisor
+) -> egress.Egress | None:
+    """What the VM may reach, names not looked up yet. own: the image's own, where the user says nothing."""
+    found = egress.parse_allow(values or own)
+    try:
+        if found is not None and not hypervisor.guards_egress:
+            raise UsageError(f"--allow: not under {hypervisor.label}, whose guests send without being looked at")
+        egress.check_cards(found, cards)
+    except UsageError as e:
+        if values:
+            raise
+        raise UsageError(f"allow of image.toml{e.message.removeprefix('--allow')}", hint=e.hint) from None
     return found
 
 
@@ -234,6 +241,11 @@ def _child_secrets(
 def _switches(options: RunOptions) -> tuple[str, ...]:
     asked = [SWITCH] if options.stamps else []
     return (*options.switches, *asked, *(["floe.aslr=0"] if options.no_aslr else []))
+
+
+def _unserved(children: int | None, hypervisor: Hypervisor) -> tuple[str, ...]:
+    """Nobody is there for its family all the time where another host's libvirt has started it."""
+    return () if children is None or hypervisor.is_here else ("floe.unserved=1",)
 
 
 def _spread(

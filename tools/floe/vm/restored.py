@@ -13,7 +13,6 @@ from dataclasses import astuple, replace
 
 from floe.errors import FloeError, UsageError, VmError
 from floe.hypervisor import registry
-from floe.shown import shown
 from floe.snapshot.file import Snapshot, State
 from floe.snapshot.material import Material
 from floe.spec import disks, ports
@@ -28,6 +27,8 @@ def check(snapshot: Snapshot, **asked: str) -> None:
     """Raises UsageError where it cannot go on here, with all that differs. asked: what the user wants to be so; VmError
     for an accelerator that does not serve; FloeError for a machine that no snapshot has."""
     plan = snapshot.content.plan
+    if plan.hypervisor not in registry.HYPERVISORS:
+        raise UsageError(f"{snapshot.shown} was made on a host", hint="floe run --host HOST --from FILE")
     hypervisor = registry.create(plan.hypervisor)
     # They become words of a command line, and a snapshot of ours never has others.
     fields = [*map(astuple, plan.cards), *map(astuple, plan.forwards)]
@@ -43,17 +44,7 @@ def check(snapshot: Snapshot, **asked: str) -> None:
     if "hypervisor" in asked:
         asked["hypervisor"] = registry.create(asked["hypervisor"]).label
     here = hypervisor.state_key(plan) | {name: value for name, value in asked.items() if value}
-    made = snapshot.content.key | {"memory": f"{plan.memory >> 20}M"}
-    rows = [(name, made.get(name, "-"), here[name]) for name in here if made.get(name, "-") != here[name]]
-    if rows:
-        rows.insert(0, ("", "the snapshot", "here"))
-        widths = [max(len(row[i]) for row in rows) for i in range(3)]
-        table = ["  ".join(word.ljust(w) for word, w in zip(row, widths, strict=True)).rstrip() for row in rows]
-        raise UsageError(
-            f"{snapshot.shown} cannot go on here",
-            evidence=shown("\n".join(table)),
-            hint="make it anew here: floe snapshot NAME FILE",
-        )
+    snapshot.check_alike(here, "here")
     disks.check_host([disk for disk in plan.disks if disk.readonly])
 
 

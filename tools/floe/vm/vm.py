@@ -226,7 +226,7 @@ class Vm:
             with (
                 self._hypervisor.command(spec, wires, self._blobs) as (self.argv, fds),
                 self._hypervisor.confinement(spec, wires, self.argv) as limits,
-                self._beginning.under(limits) as begin,
+                self._beginning.under(limits, small_pages=spec.small_pages) as begin,
             ):
                 self.started_at = time.monotonic()
                 self._process = subprocess.Popen(
