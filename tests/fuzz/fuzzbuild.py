@@ -21,6 +21,8 @@ SANITIZED = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 FLAGS = ["-gline-tables-only", "-O1", "-std=gnu11", "-fno-omit-frame-pointer", "-fno-builtin-printf", *SANITIZED]
 # lwIP and others make a pointer out of an offset from null, and compare it with a register of 4 GiB: no more than gcc is told.
 FLAGS += ["-fno-delete-null-pointer-checks", f"-I{HERE / 'support'}"]
+# The operands of comparisons become parts of inputs: a help in what is tested, and else a loss of time.
+NO_OPERANDS = "-fno-sanitize-coverage=trace-cmp"
 WRAPPED = (
     "malloc",
     "calloc",
@@ -118,6 +120,8 @@ def _jobs(target: Target, copies: dict[Path, Path], folder: Path) -> list[Job]:
     files = {**target.group.sources, target.source: ("-Wall", "-Wextra", "-Werror")}
     found: list[Job] = []
     for source, own in files.items():
+        if REPO / "tests" in source.parents and (source != target.source or target.group.sources):
+            own = (*own, NO_OPERANDS)  # but for a target that includes what it tests
         other = {**changed, **copies}.get(source, source)
         if other != source or (copies and source == target.source):
             own = (*own, "-w")

@@ -19,6 +19,7 @@ from tests.fuzz.fuzztargets import Target, inputs
 HANG_S = 20  # a run that takes so long is a crash
 MEMORY_MB = 1500
 SLACK_S = 60  # for the start, and the corpus
+SAYS = {"FUZZ_SAY": "1", "ASAN_OPTIONS": "malloc_context_size=30"}  # and where each block comes from
 STARVED_S = 1800  # the same of a turn of a long run, which has the lowest priority
 
 
@@ -52,11 +53,12 @@ def found(target: Target) -> Path:
 def _limits(target: Target, seed: int) -> list[str]:
     limits = [f"-seed={seed}", f"-max_len={target.max_len}", f"-timeout={HANG_S}", f"-rss_limit_mb={MEMORY_MB}"]
     dictionary = [f"-dict={target.dictionary}"] if target.dictionary else []
-    return [*limits, *dictionary, "-len_control=20", "-print_final_stats=1", "-use_value_profile=0"]
+    told = ["-print_final_stats=1", "-print_funcs=0"]  # names of new functions: a symbolizer that is waited for
+    return [*limits, *dictionary, "-len_control=20", "-use_value_profile=0", *told]
 
 
 def _call(argv: list[str], deadline_s: float, say: bool = False) -> tuple[int, str]:
-    env = {**os.environ, "LC_ALL": "C"} | ({"FUZZ_SAY": "1"} if say else {})
+    env = {**os.environ, "LC_ALL": "C"} | (SAYS if say else {})
     try:
         done = subprocess.run(argv, env=env, capture_output=True, timeout=deadline_s, check=False)
     except subprocess.TimeoutExpired as e:

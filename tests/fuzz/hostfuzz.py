@@ -19,7 +19,7 @@ from floe.family.frames import BrokenFrame, Decoder, Frame
 from floe.image import elf, signature
 from floe.stream.logfile import BoundedLog
 from floe.stream.stamps import StampFilter
-from tests.fuzz import hostkeeper
+from tests.fuzz import hosthttp, hostkeeper
 
 
 @dataclass(frozen=True)
@@ -228,6 +228,13 @@ TARGETS = {
             (_ARMOUR, b"ssh-ed25519 " + _KEY + b" me\n"),
         ),
         HostTarget("host_keeper", "requests to the keeper of a detached VM", hostkeeper.feed, hostkeeper.SEEDS),
+        HostTarget("host_answers", "answers of such a keeper to a command", hostkeeper.answered, hostkeeper.ANSWERS),
+        HostTarget("host_qmp", "what a QEMU says on its monitor's socket", hostkeeper.monitored, hostkeeper.QMP),
+        HostTarget(
+            "web_http", "requests to images/web: heads, bodies, cut anyhow", hosthttp.requested, hosthttp.REQUESTED
+        ),
+        HostTarget("http_client", "answers to the guest's `requests`", hosthttp.answered, hosthttp.ANSWERED),
+        HostTarget("admin_http", "requests to an appliance's admin port", hosthttp.asked, hosthttp.ASKED),
     )
 }
 

@@ -13,7 +13,7 @@ from tests.mutate import __main__ as mutate
 from tests.mutate import objectcache, survivors
 from tests.mutate.operators import mutants
 from tests.mutate.trials import FOLDERS, trials
-from tests.mutate.workcopy import WorkCopy, first_failed
+from tests.mutate.workcopy import MAKE, WorkCopy, first_failed
 
 REPO = Path(__file__).resolve().parents[2]
 C = """#include <stdio.h>
@@ -196,3 +196,14 @@ def test_the_copy_is_set_right_again(tmp_path: Path) -> None:
         (copy.path / "tests/b.py").write_text("")
         copy.close()
     assert (top / "tests/a.py").read_text() == "one = 1\n"
+
+
+def test_the_port_of_a_copy_makes_no_tool_in_the_tree(tmp_path: Path) -> None:
+    """build/upstream is the tree's there, and mpy-cross would be made beside it, however new port.mk is. BUILD: port.mk
+    empties that folder while it is read, also where nothing is to be made, if it was made from something else."""
+    old = ("-o", "build/mpy-cross")
+    assert MAKE[2:4] == old
+    for argv, made in ((MAKE, False), ((*MAKE[:2], *MAKE[4:]), True)):
+        asked = [*argv, f"BUILD={tmp_path}/port", "-n", "-W", "port/port.mk", "build/mpy-cross"]
+        done = subprocess.run(asked, cwd=REPO, capture_output=True, text=True, timeout=120, check=True)
+        assert ("mpy-cross.d" in done.stdout) == made, done.stdout

@@ -50,6 +50,7 @@ _TRIALS: list[tuple[str, tuple[Trial, ...]]] = [
     (r"modules/xen/.*", (Trial(("tests/c/xen/test_{0}.py",)), Trial(("tests/c/xen",)))),
     (r"modules/lwip/mod_.*", (_SOCKETS,)),
     (r"modules/lwip/.*", (Trial(("tests/c/lwip",)), _SOCKETS)),
+    (r"modules/tls/tls_platform\.c", (Trial(("tests/c/tls",)), _TLS)),
     (r"modules/tls/.*", (_TLS,)),
     (r"tools/floe/image/.*", (Trial(("tests/tools/image/test_{0}.py",)), Trial(("tests/tools/image",)))),
 ]

@@ -34,7 +34,8 @@ _FAILED = re.compile(r"^(?:FAILED|ERROR) (tests/\S+?(?:\[.*?\])?)(?: - .*)?$", r
 _WAITED_S = 120  # for one test without a mutant
 _BUILT = ("port", "mpy-cross", "mpy-cross.d")  # what is copied of build/, so that make finds it up to date
 _UNCOMPILED = re.compile(r"does not compile|\[-Werror|cannot find the compiler|Assembler messages|ld returned")
-_MAKE = ("make", "-s", "-f", "port/port.mk", "PROFILE=sealed")
+# Where build/upstream is the tree's, as here, mpy-cross would be made in the tree: it is never too old.
+MAKE = ("make", "-s", "-o", "build/mpy-cross", "-f", "port/port.mk", "PROFILE=sealed")
 How = Literal["passed", "failed", "uncompiled", "late"]
 
 
@@ -87,7 +88,7 @@ class WorkCopy:
         """Build what the trial needs, and run it until its first failure. Raises RuntimeError when it cannot be run."""
         ends = time.monotonic() + limit_s
         if trial.guests:
-            code, said = self._run(list(_MAKE), {}, limit_s)
+            code, said = self._run(list(MAKE), {}, limit_s)
             if code != 0:
                 return Verdict("late" if code is None else "uncompiled", "", said)
             (self.path / "build/port/sealed/checked").touch()

@@ -42,12 +42,6 @@ uint32_t sim_below(uint32_t n) { return sim_host->below(sim_host->ctx, n); }
 void sim_note(const char *what, uint64_t a, uint64_t b) { sim_host->note(sim_host->ctx, what, a, b); }
 sim_phase_t sim_phase(void) { return sim_host->phase(sim_host->ctx); }
 
-uint8_t sim_byte(uint64_t name, uint64_t at) {
-    uint64_t x = (name ^ at >> 3) * 0x9e3779b97f4a7c15ull;
-    x ^= x >> 29;
-    return (uint8_t)((x * 0xbf58476d1ce4e5b9ull) >> (at % 8 * 8));
-}
-
 // ---- hal.h --------------------------------------------------------------------------------------
 
 void sim_point(void) { sim_host->point(sim_host->ctx); }

@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <dlfcn.h>
 #include <link.h>
+#include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -25,7 +26,7 @@
 #endif
 
 enum { STACK = 512 << 10, SEGMENTS = 4, POINT_FAR_NS = 50000, RAM = 64 << 20, PAGE = 4096 };
-#define RAM_AT ((uint8_t *)0x600000000000) // of the first node; nothing else is near, on Linux and in a sanitizer
+#define RAM_AT ((uint8_t *)0x200000000000) // of the first node; nothing else is near, on Linux and in a sanitizer
 
 typedef struct block {
     struct block *next, *before;
@@ -44,8 +45,9 @@ struct node {
     segment_t segment[SEGMENTS];
     unsigned segments;
     uint8_t *stack;
-    ucontext_t context;
-    bool on, ended, woken, halted, done, armed;
+    ucontext_t context; // where it begins
+    jmp_buf at;         // where it goes on
+    bool on, begun, ended, woken, halted, done, armed;
     uint64_t due;
     sim_start_t start;
     sim_host_t host;
@@ -58,7 +60,7 @@ struct node {
 };
 
 static node_t nodes[SIM_NODES];
-static ucontext_t world_context;
+static jmp_buf world_at;
 static const void *world_stack;
 static size_t world_stack_size;
 
@@ -97,7 +99,7 @@ static void deliver(node_t *n, event_t e) {
     switch (e.kind) {
         case EVENT_FRAME: {
             bool taken = n->on && !n->ended && n->calls->receive(e.data, e.len);
-            trace(n->index, taken ? "frame" : "missed", e.len, hash_bytes(e.data, e.len));
+            trace(n->index, taken ? "frame" : "missed", e.len, e.hash);
             free(e.data);
             break;
         }
@@ -144,7 +146,13 @@ static void change(node_t *from, node_t *to) {
     size_t size = to != NULL ? STACK : world_stack_size;
     world.running = to;
     __sanitizer_start_switch_fiber(&fake, bottom, size);
-    swapcontext(from != NULL ? &from->context : &world_context, to != NULL ? &to->context : &world_context);
+    if (_setjmp(from != NULL ? from->at : world_at) == 0) { // swapcontext() would ask the kernel for signals' mask
+        if (to != NULL && !to->begun) {
+            to->begun = true;
+            setcontext(&to->context);
+        }
+        _longjmp(to != NULL ? to->at : world_at, 1);
+    }
     if (from != NULL) {
         __sanitizer_finish_switch_fiber(fake, &world_stack, &world_stack_size);
     } else {
@@ -407,6 +415,7 @@ void node_boot(unsigned index, const sim_start_t *start) {
     node_t *n = &nodes[index];
     n->start = *start;
     n->on = n->halted = true;
+    n->begun = false;
     n->due = world.now;
     __asan_unpoison_memory_region(n->stack, STACK); // whoever ran here last has not returned
     madvise(n->stack, STACK, MADV_DONTNEED);        // zeros: a collector of garbage looks at what nobody has written

@@ -23,7 +23,7 @@ FILE_NAME = 0xF11E00
 # Not in a node: the machine (node.c and python.c are it), and what is compiled for it in another way (simbuild.py).
 _MACHINE = ("port/boot/", "port/hal/", "port/monitor/", "port/xen/", "modules/xen/")
 _INSTEAD = ("port/main.o", "port/traceback.o", "port/libc/malloc.o")
-_OF_THE_HAL = ("port/hal/console.o", "port/hal/suspend.o")
+_OF_THE_HAL = ("port/hal/console.o", "port/hal/spans.o", "port/hal/suspend.o")
 AR_DEADLINE_S = 60
 # At an address that nothing else is near, so that each run has the same one: objects without a hash of their own have
 # their address for it. It is the loader's to use what a shared object asks for (nodes.c looks at it).

@@ -19,6 +19,7 @@ typedef struct {
     uint8_t kind, which; // of work: the device; of a disk: the slot
     uint32_t len;
     uint8_t *data; // of a frame, the event's own
+    uint64_t hash; // of a frame
 } event_t;
 
 typedef struct node node_t;

@@ -10,6 +10,7 @@
 enum { HELD = 16, QUEUES = 6 };
 
 static fake_chain_t held[QUEUES][HELD];
+static uint8_t order[QUEUES][HELD]; // places in held: the first `holds` of them in use, oldest first
 static unsigned holds[QUEUES];
 
 // Capability lists that lie may lead the driver to registers that the fake has not: within the BARs that is fair.
@@ -36,6 +37,9 @@ fake_device_t *device_new(uint32_t type) {
         fake_hal.cmdline = "virtio_mmio.device=512@0xfeb00000:5";
         d = fake_mmio_new(0xfeb00000, type);
         d->version = kind & 4 ? 1 : 2;
+    }
+    for (unsigned i = 0; i < QUEUES * HELD; i++) {
+        order[i / HELD][i % HELD] = (uint8_t)(i % HELD);
     }
     d->features |= in_u64();
     unsigned size = kind >> 3;
@@ -76,11 +80,12 @@ static void answer_zeros(fake_queue_t *q, const fake_chain_t *c) {
 void device_works(fake_device_t *d, unsigned queue) {
     fake_queue_t *q = &d->queue[queue % QUEUES];
     fake_chain_t *mine = held[queue % QUEUES];
+    uint8_t *place = order[queue % QUEUES];
     unsigned *count = &holds[queue % QUEUES];
     if (q->used == 0 || !q->ready) {
         return;
     }
-    while (*count < HELD && fake_next_chain(q, &mine[*count])) {
+    while (*count < HELD && fake_next_chain(q, &mine[place[*count]])) {
         ++*count;
     }
     unsigned what = in_below(16);
@@ -94,8 +99,10 @@ void device_works(fake_device_t *d, unsigned queue) {
         fake_hal.now += (uint64_t)in_u8() << 24; // up to four seconds
     } else if (*count > 0) {
         unsigned k = what < 8 ? 0 : in_below(*count);
-        what >= 4 ? give_back(q, &mine[k]) : answer_zeros(q, &mine[k]);
+        uint8_t free = place[k];
+        what >= 4 ? give_back(q, &mine[free]) : answer_zeros(q, &mine[free]);
         --*count;
-        memmove(&mine[k], &mine[k + 1], (*count - k) * sizeof mine[0]);
+        memmove(&place[k], &place[k + 1], *count - k);
+        place[*count] = free;
     }
 }

@@ -103,14 +103,14 @@ void net_right_sums(uint8_t *frame, size_t len) {
 }
 
 void net_ip4(uint8_t protocol, uint8_t *payload, size_t len) {
-    static uint8_t frame[FRAME_MAX];
+    static FUZZ_SCRATCH uint8_t frame[FRAME_MAX];
     size_t n = make_ip4(frame, protocol, PEER_IP, payload, (uint32_t)len);
     net_right_sums(frame, n);
     net_frame(frame, n);
 }
 
 void net_ip6(unsigned from, uint8_t next, uint8_t *payload, size_t len) {
-    static uint8_t frame[FRAME_MAX];
+    static FUZZ_SCRATCH uint8_t frame[FRAME_MAX];
     static const uint8_t froms[NET_FROMS - 1][16] = {
         {0xfe, 0x80, [11] = 0xff, [12] = 0xfe, [15] = 1},
         {0xfe, 0x80, [15] = 2},

@@ -14,6 +14,7 @@
 #include <string.h>
 
 enum { BLOCK_MOST = 64 << 20, STATUS_STRAY = 3, STATUS_PANIC = 120, MAGIC = 0x464c4f45 };
+enum { BLOCK_LARGE = 64 << 10, LARGES = 32, LARGE_ALIGN = 64, FILL = 0xbe }; // FILL: as the sanitizer has new blocks
 
 bool fuzz_may_panic, fuzz_may_stray;
 
@@ -123,13 +124,47 @@ _Static_assert(sizeof(block_t) % 16 == 0, "alignment of malloc");
 static block_t blocks = {.next = &blocks, .prev = &blocks};
 static block_t *kept; // the first of fuzz_start()'s, NULL behind the last
 
+// Large blocks that were freed, poisoned. They serve a later run: the kernel takes longer to make their pages anew than
+// a run does. Within a run none comes back.
+static struct {
+    void *start;
+    size_t ahead, size;
+    bool spent; // freed in this run
+} large[LARGES];
+static unsigned larges;
+
+static void *take_large(size_t ahead, size_t size) {
+    for (unsigned i = 0; i < larges; i++) {
+        if (!large[i].spent && large[i].ahead == ahead && large[i].size == size) {
+            void *start = large[i].start;
+            large[i] = large[--larges];
+            ASAN_UNPOISON_MEMORY_REGION(start, ahead + size);
+            return start;
+        }
+    }
+    return NULL;
+}
+
+static bool keep_large(void *start, size_t ahead, size_t size) {
+    if (size < BLOCK_LARGE || larges == LARGES) {
+        return false;
+    }
+    large[larges].start = start;
+    large[larges].ahead = ahead;
+    large[larges].size = size;
+    large[larges++].spent = true;
+    ASAN_POISON_MEMORY_REGION(start, ahead + size);
+    return true;
+}
+
 static void *allocate(size_t align, size_t size) {
     if (size > BLOCK_MOST) {
         return NULL;
     }
+    align = size >= BLOCK_LARGE && align < LARGE_ALIGN ? LARGE_ALIGN : align;
     size_t ahead = align > sizeof(block_t) ? align : sizeof(block_t);
-    void *start = NULL;
-    if (posix_memalign(&start, align < 16 ? 16 : align, ahead + size) != 0) {
+    void *start = size >= BLOCK_LARGE ? take_large(ahead, size) : NULL;
+    if (start == NULL && posix_memalign(&start, align < 16 ? 16 : align, ahead + size) != 0) {
         return NULL;
     }
     uint8_t *p = (uint8_t *)start + ahead;
@@ -178,10 +213,16 @@ void fuzz_free(void *p) {
     set_neighbour(b->prev, b->next, NULL);
     ASAN_UNPOISON_MEMORY_REGION(b, sizeof *b);
     b->magic = 0;
-    free(b->start);
+    if (!keep_large(b->start, (size_t)((uint8_t *)p - (uint8_t *)b->start), b->size)) {
+        free(b->start);
+    }
 }
 
-void *fuzz_malloc(size_t size) { return allocate(16, size); }
+// What is in a block that served an earlier run does not decide anything.
+void *fuzz_malloc(size_t size) {
+    void *p = allocate(16, size);
+    return p == NULL || size < BLOCK_LARGE ? p : memset(p, FILL, size);
+}
 
 void *fuzz_calloc(size_t n, size_t size) {
     void *p = size != 0 && n > BLOCK_MOST / size ? NULL : allocate(16, n * size);
@@ -189,7 +230,7 @@ void *fuzz_calloc(size_t n, size_t size) {
 }
 
 void *fuzz_realloc(void *p, size_t size) {
-    void *new = allocate(16, size);
+    void *new = fuzz_malloc(size);
     if (new != NULL && p != NULL) {
         block_t *b = opened(p);
         size_t old = b->size;
@@ -206,6 +247,7 @@ char *fuzz_strdup(const char *s) {
     return p == NULL ? NULL : memcpy(p, s, size);
 }
 
+// The caller clears it: hal_mem_dma() of the fakes.
 int fuzz_posix_memalign(void **p, size_t align, size_t size) {
     *p = allocate(align, size);
     return *p == NULL ? ENOMEM : 0;
@@ -214,6 +256,9 @@ int fuzz_posix_memalign(void **p, size_t align, size_t size) {
 static void free_all(void) {
     while (blocks.next != &blocks) {
         fuzz_free(blocks.next + 1);
+    }
+    for (unsigned i = 0; i < larges; i++) {
+        large[i].spent = false;
     }
 }
 
@@ -258,10 +303,12 @@ static void restore_kept(void) {
     }
 }
 
-// A large quarantine costs more in page faults than it finds in runs that end after milliseconds.
+// A large quarantine costs more in page faults than it finds in runs that end after milliseconds. Where a block was
+// allocated is told when a crash is run once more (fuzzrun.py).
 const char *__asan_default_options(void);
 const char *__asan_default_options(void) {
-    return "detect_leaks=0:quarantine_size_mb=4:thread_local_quarantine_size_kb=64:allocator_may_return_null=1";
+    return "detect_leaks=0:quarantine_size_mb=4:thread_local_quarantine_size_kb=64:allocator_may_return_null=1:"
+           "malloc_context_size=1";
 }
 
 const char *__ubsan_default_options(void);

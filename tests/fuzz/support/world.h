@@ -15,6 +15,9 @@ void fuzz_one(void);
 // Once, before the first run, where a target has it: variables and memory are before each run what it leaves. No input.
 void fuzz_start(void) __attribute__((weak));
 
+// Of a large variable of the target's own that is written before it is read in each run: it is not put back.
+#define FUZZ_SCRATCH __attribute__((section("fuzz_scratch")))
+
 // What is left of the input. Past its end everything reads as zero: loops end on in_left() == 0.
 size_t in_left(void);
 uint8_t in_u8(void);

@@ -11,14 +11,14 @@
 #include "hal/console.c"
 #include "world.h"
 
-enum { INPUT_QUEUE = 65536, MOST = 1 << 18, DEEDS = 300, MOST_TYPED = 40000, CTRL_A = 1 };
+enum { INPUT_QUEUE = 65536, MOST = 1 << 18, MOST_QUEUED = 1 << 17, DEEDS = 300, MOST_TYPED = 40000, CTRL_A = 1 };
 
 // ---- the machine ---------------------------------------------------------------------------------
 
 const hal_platform_t *hal_platform; // a PC
 static uint64_t now;
 static size_t host_room, got, wrote;
-static uint8_t host_got[MOST], guest_wrote[MOST];
+static FUZZ_SCRATCH uint8_t host_got[MOST], guest_wrote[MOST];
 static hal_event_source_t *source;
 static bool
     known; // whether what the guest has not read is: an interrupt may drop it, and a serial port is read unasked
@@ -72,7 +72,7 @@ TYPE(mp_type_MemoryError);
 TYPE(mp_type_KeyboardInterrupt);
 TYPE(mp_type_SystemExit);
 
-static uint8_t program[MOST]; // what the host has pasted
+static FUZZ_SCRATCH uint8_t program[MOST]; // what the host has pasted
 static size_t program_len;
 static unsigned windows; // that it was told to go on with
 static bool program_exact, ran;
@@ -141,7 +141,8 @@ mp_uint_t mp_hal_stdout_tx_strn(const char *str, size_t len) {
 
 // ---- the host types, the guest reads -------------------------------------------------------------
 
-static uint8_t queue[INPUT_QUEUE], typed[MOST_TYPED];
+static FUZZ_SCRATCH uint8_t all_typed[MOST_QUEUED], typed[MOST_TYPED];
+static uint8_t *queue = all_typed;
 static size_t queued; // what the guest has not read, oldest first
 static bool takes;    // an interrupt is one, or an ordinary byte after all
 
@@ -154,7 +155,10 @@ static void type(const uint8_t *data, size_t len) {
     size_t before = hal_console_input_room(), n = hal_console_input(data, len);
     FUZZ_CHECK(n <= len && hal_console_input_room() <= INPUT_QUEUE && (n == len || n >= before || !known));
     if (known) {
-        FUZZ_CHECK(queued + n <= sizeof queue);
+        FUZZ_CHECK(queued + n <= INPUT_QUEUE);
+        if (queue + queued + n > all_typed + sizeof all_typed) {
+            queue = memmove(all_typed, queue, queued);
+        }
         memcpy(queue + queued, data, n);
         queued += n;
     }
@@ -168,7 +172,7 @@ static int next_char(void) {
     }
     if (known) {
         FUZZ_CHECK(queued > 0 && queue[0] == (uint8_t)c);
-        memmove(queue, queue + 1, --queued);
+        queue++, queued--;
     }
     return (uint8_t)c;
 }
@@ -190,7 +194,7 @@ static void paste_char(int c) {
                    memchr(queue, CHAR_CTRL_D, taken) == NULL);
         memcpy(program + program_len, queue, taken);
         program_len += taken;
-        memmove(queue, queue + taken, queued -= taken);
+        queue += taken, queued -= taken;
         FUZZ_CHECK(!program_exact || windows == program_len / WINDOW);
     } else {
         program_exact = program_exact && taken == 0;

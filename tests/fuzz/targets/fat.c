@@ -13,6 +13,7 @@
 enum { SECTOR = 512, SECTORS = 160, WALK = 60, DEPTH = 3 };
 
 static uint8_t disk[SECTORS][SECTOR], made[2][SECTORS][SECTOR];
+static changes_t content[2];
 static unsigned reads, walked, sector_size = SECTOR;
 
 DRESULT disk_read(void *drv, BYTE *buff, DWORD sector, UINT count) {
@@ -119,6 +120,7 @@ void fuzz_start(void) {
         memset(disk, 0, sizeof disk);
         make(&fs, i == 1);
         memcpy(made[i], disk, sizeof disk);
+        changes_find(&content[i], (uint8_t *)disk, sizeof disk, 0);
     }
 }
 
@@ -126,7 +128,7 @@ void fuzz_one(void) {
     static FATFS fs;
     unsigned kind = in_u8();
     memcpy(disk, made[kind & 1], sizeof disk);
-    changes_make((uint8_t *)disk, sizeof disk, 0);
+    changes_make(&content[kind & 1], (uint8_t *)disk, sizeof disk);
     memset(&fs, 0, sizeof fs);
     reads = 0;
     if (f_mount(&fs) != FR_OK) {

@@ -25,7 +25,6 @@ enum { MAP_START = 0x110000, MAP_END = 0x10000000, MIB = 1 << 20, ENTRIES_MOST =
 uint64_t boot_start_info, boot_entry_tsc, monitor_arena_start, monitor_arena_end, monitor_arena_ptes,
     monitor_arena_offset;
 uintptr_t hal_ram_offset;
-volatile uint64_t monitor_pending;
 uint8_t monitor_hypercalls;
 static bool xen;
 
