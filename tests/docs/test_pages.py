@@ -21,8 +21,8 @@ NEEDS = {  # page: a program, and what to say without it
 
 
 PAGES = (
-    "compose.md", "disk-images.md", "disks.md", "fork.md", "profile.md", "serve.md", "services.md", "signing.md",
-    "snapshots.md",
+    "bench.md", "compose.md", "disk-images.md", "disks.md", "fork.md", "profile.md", "serve.md", "services.md",
+    "signing.md", "snapshots.md",
 )  # fmt: skip
 
 
