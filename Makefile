@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Verbs only; each does what is missing first. What they do is in tools/floe and port/port.mk.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests build wheel run test test-quick test-next test-fresh test-wheel check bench mutate fuzz sim clean
+.PHONY: help setup setup-tests build wheel run test test-failed test-quick test-next test-fresh test-wheel check bench mutate fuzz sim clean
 PYTHON ?= python3
 PY := .venv/bin/python
 PYTEST := $(PY) -m pytest -c tools/pyproject.toml --rootdir=.
@@ -32,6 +32,9 @@ run: setup ## boot images/web, fetch a page from it, go on serving until Ctrl-C
 
 test: setup-tests ## run all tests
 	@$(PYTEST) $(WORKED) tests
+
+test-failed: setup-tests ## run what failed the last time, one test after the other
+	@$(PYTEST) --last-failed --last-failed-no-failures=none tests
 
 test-quick: setup-tests ## what to run before each commit: five minutes at most
 	@$(PYTEST) -q $(WORKED) tests/check tests/c tests/errors tests/support tests/tools tests/boot/test_hello.py \
