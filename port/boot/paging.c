@@ -44,7 +44,7 @@ enum { ENTRIES = 512, FIXED_TABLES = 31, GUARD_TABLES = 4, IOMMU_TABLES = 12 };
 // one or two network cards take. Python's heap is between them; what outgrows its part goes on in another (hal/mem.c).
 enum { C_HEAP_DIVISOR = 4, DEVICES_DIVISOR = 16, GUARD = HAL_PAGE_SIZE };
 #define DEVICES_MAX (16ull << 20)
-#define PARTED_FROM (64ull << 10)      // bytes of a region worth it
+#define PARTED_ABOVE (64ull << 10)     // bytes of a region worth it: each part has a page, past its guard
 #define LARGE_PAGES_FROM (16ull << 20) // from here on Python's part ends where a large page does
 
 extern char boot_guard0[], boot_guard1[];
@@ -167,7 +167,7 @@ static void part_ram(uint64_t *pml4) {
     }
     boot_ram_t all = boot_ram[largest];
     uint64_t size = all.end - all.start, for_devices = size / DEVICES_DIVISOR;
-    if (size < PARTED_FROM) {
+    if (size <= PARTED_ABOVE) {
         return;
     }
     for_devices = for_devices < DEVICES_MAX ? for_devices : DEVICES_MAX;
