@@ -11,11 +11,13 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from floe.cli import main
 from floe.fleet import connection, console, domain, mark, store
+from floe.fleet.binding import binding
 from floe.fleet.mark import Mark
 from floe.fleet.vms import Order, Vms
 from floe.spec.vmspec import VmSpec
@@ -234,6 +236,26 @@ def test_what_nobody_needs_is_removed(floe: Hosted, loop: Path) -> None:
     floe("host", "gc", EAST)
     assert [name for name in floe.hosts.run(EAST, "ls", folder).split() if name.endswith(".whole")] == []
     floe.hosts.run(EAST, "bash", "-c", f"cd {folder}; rm -f {fresh}.* mine {'2' * 64}.elf")
+
+
+def test_what_ends_while_libvirt_starts_it_has_run(floe: Hosted, build: Build, tmp_path: Path) -> None:
+    """libvirt ends a QEMU whose guest has, and on a busy host it does while it waits for that QEMU."""
+    script = tmp_path / "seven.py"
+    script.write_text("import sys\nprint('up')\nsys.exit(7)\n")
+    image = build(script).read_bytes()
+    spec = VmSpec(script, name="quick", uuid=str(uuid.uuid4()), cards=())
+
+    def told_that_it_failed(connected: Any, dom: Any) -> None:
+        dom.create()
+        while dom.isActive():
+            time.sleep(0.05)
+        raise binding().libvirtError("qemu-system-x86_64: terminating on signal 15 from pid 20 (libvirtd)")
+
+    order = Order(spec, image, Mark(app="quick", profile="sealed", image="", memory=0), begin=told_that_it_failed)
+    with connection.open(EAST, deadline_s=20) as host:
+        there = Vms(host).start(order)
+    assert (there.code, there.cause) == (7, "exit")
+    assert floe("logs", "--host", EAST, "quick") == "up\n"
 
 
 def test_as_an_ordinary_user(build: Build, tmp_path: Path) -> None:

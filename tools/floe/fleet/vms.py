@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from xml.etree import ElementTree
@@ -195,7 +196,7 @@ class Vms:
                 self.store.write(connection, file, blob.content)
             _tell(dom, structs.replace(vm.mark, code=None, cause="", at=0.0, created=time.time(), ready=False))
             try:
-                dom.create()
+                self._run(connection, vm.uuid, dom.create)
             finally:
                 self.store.forget(connection, (file for _, file in named))
             return self._find(connection, name)[1]
@@ -398,11 +399,19 @@ class Vms:
         sizes = self.disks.sizes(connection, order.spec.disks)
         files = domain.Files.of(folder, own, path, tuple(handed), sizes)
         dom = connection.defineXML(domain.hosted(order.spec, files, order.mark, order.name or ""))
-        if order.begin is not None:
-            order.begin(connection, dom)
-        else:
-            dom.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED if order.paused else 0)
+        flags = libvirt.VIR_DOMAIN_START_PAUSED if order.paused else 0
+        begin = partial(order.begin, connection, dom) if order.begin else partial(dom.createWithFlags, flags)
+        self._run(connection, own, begin)
         self.store.forget(connection, (file for _, file in named))  # QEMU has read them
+
+    def _run(self, connection: Any, own: str, begin: Callable[[], object]) -> None:
+        """Begin it. What ends before libvirt is done with its start has run all the same, though libvirt, which ends a
+        QEMU whose guest has, calls that a start that failed."""
+        try:
+            begin()
+        except binding().libvirtError as e:
+            if self._said_code(connection, own, wait="terminating on signal" in str(e)) is None:
+                raise
 
     def _undo(self, connection: Any, own: str) -> None:
         """What is there of a VM that does not start."""
