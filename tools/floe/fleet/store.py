@@ -25,6 +25,7 @@ from floe.fleet.connection import Host
 POOL = "floe"
 _SYSTEM = "/var/lib/libvirt/floe"
 _BLOCK = 1 << 18
+_LOOKED_AT = 1 << 16  # bytes from which on a look at the room there costs less than to send them
 _PATIENCE_S = 60.0  # for another client, which is just bringing the same image
 _MAKING_S = 3.0  # for another client, which is just making the pool
 LOOK_S = 0.2
@@ -69,7 +70,7 @@ class Store:
         """A new file's path."""
         volume = self.create(connection, name, len(content), mode)
         if content:
-            _upload(connection, volume, content)
+            self._send(connection, volume, content)
         return str(volume.path())
 
     def create(self, connection: Any, name: str, size: int, mode: str = "0600") -> Any:
@@ -89,7 +90,7 @@ class Store:
 
     def put(self, connection: Any, name: str, at: int, content: bytes) -> None:
         """Write into a file."""
-        _upload(connection, self._pool(connection).storageVolLookupByName(name), content, at)
+        self._send(connection, self._pool(connection).storageVolLookupByName(name), content, at)
 
     def read(self, connection: Any, name: str, offset: int = 0, limit: int = 0) -> bytes:
         """A file from there on; b"" where there is none. limit: so many bytes at most, 0: all."""
@@ -274,7 +275,7 @@ class Store:
                 continue
             try:
                 _deleted(pool, digest + WHOLE)  # of an image that somebody removed
-                _upload(connection, volume, content)
+                self._send(connection, volume, content)
                 if hashlib.sha256(_download(connection, volume, 0, 0)).hexdigest() != digest:
                     if self.room(connection) < len(content):  # libvirt did not always say so
                         raise self.full()
@@ -284,6 +285,12 @@ class Store:
                 _deleted(pool, name)
                 raise
         return f"{self.folder(connection)}/{name}"
+
+    def _send(self, connection: Any, volume: Any, content: bytes, offset: int = 0) -> None:
+        """Nothing of what the host's disk has no room for: libvirt 9 does not always say so, and 11.3 hangs up."""
+        if len(content) >= _LOOKED_AT and self.room(connection) < len(content):
+            raise self.full()
+        _upload(connection, volume, content, offset)
 
     def _is_abandoned(self, connection: Any, name: str) -> bool:
         """Whether half an upload is nobody's any more: it was not written to for a while, by the host's own clock."""
