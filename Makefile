@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Verbs only; each does what is missing first. What they do is in tools/floe and port/port.mk.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests build wheel run test test-failed test-quick test-next test-fresh test-wheel check bench mutate fuzz sim clean
+.PHONY: help setup setup-tests build wheel run test test-failed test-quick test-next test-fresh test-hosts test-wheel check bench mutate fuzz sim clean
 PYTHON ?= python3
 PY := .venv/bin/python
 PYTEST := $(PY) -m pytest -c tools/pyproject.toml --rootdir=.
@@ -46,6 +46,9 @@ test-next: setup-tests ## upstream's suite and the images, with the next release
 
 test-fresh: setup-tests ## the README's commands on fresh Debians, as root and as a user (root; hours)
 	@$(PY) -m tests.fresh
+
+test-hosts: setup-tests ## VMs on hosts that are Debian 13s, with their libvirt and QEMU (root; a quarter of an hour)
+	@$(PY) -m tests.fresh.hosts
 
 test-wheel: setup-tests ## the wheel on Debians that have no compiler (root; minutes)
 	@$(PY) -m tests.fresh.wheel

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Libvirt hosts for tests: namespaces of this machine, with an sshd, a libvirtd and a virtlogd each, all real ones.
 
-They share this machine's root file system. What libvirt reads and writes is each one's own and in memory, as /run is;
-so are host name, processes, and the UUID by which libvirt tells hosts apart. Without root: the user's own libvirt,
-which libvirt's client starts (qemu:///session), with folders of the test's.
+They share this machine's root file system, or that of another Debian in a folder which FLOE_HOST_ROOT names, or for one
+host FLOE_HOST_ROOT_EAST. What libvirt reads and writes is each one's own and in memory, as /run is; so are host name,
+processes, and the UUID by which libvirt tells hosts apart. Without root: the user's own libvirt, which libvirt's client
+starts (qemu:///session), with folders of the test's.
 """
 
 from __future__ import annotations
@@ -28,12 +29,27 @@ from tests.support.nobody import NOBODY
 from tests.support.sshhosts import Hosts
 
 EAST, WEST = "east", "west"
+ROOT = "FLOE_HOST_ROOT"
 SBIN = "/usr/sbin"  # libvirtd's, which is not in everybody's PATH
 _LEFT_S = 10.0
 _INSIDE = ("unshare", "--mount", "--pid", "--uts", "--fork", "--kill-child", "--mount-proc")
-# What a host does first: $1 its name, $2 its UUID, $3 how much libvirt may write; then what follows.
+# What a host does first: $1 its name, $2 its UUID, $3 how much libvirt may write, $4 its root and $5 what that gets of
+# this machine's files; then what follows.
 _START = """
 set -e
+if [ "$4" != / ]; then
+    mount --bind "$4" "$4"
+    cd "$4"
+    mount -t proc proc proc
+    mount --rbind /sys sys
+    mount --rbind /dev dev
+    mkdir -p ".$5"
+    mount --bind "$5" ".$5"
+    pivot_root . mnt
+    cd /
+    hash -r
+    umount -l /mnt
+fi
 export PATH=$PATH:/usr/sbin LC_ALL=C
 unset LD_PRELOAD XDG_RUNTIME_DIR
 hostname "$1"
@@ -52,7 +68,7 @@ namespaces = []
 END
 virtlogd -d
 libvirtd -d
-shift 3
+shift 5
 exec "$@"
 """
 # Once: the host's address, $1, becomes the bridge's.
@@ -106,6 +122,11 @@ def _number_inside(pid: int) -> int:
     return int(next(line for line in lines if line.startswith("NSpid:")).split()[-1])
 
 
+def root_of(name: str) -> str:
+    """The folder that is / on a host."""
+    return os.environ.get(f"{ROOT}_{name.partition('.')[0].upper()}") or os.environ.get(ROOT) or "/"
+
+
 def need() -> None:
     """Skip, with the reason, where there is no libvirt to start or none to speak with it."""
     for tool in ("libvirtd", "virtlogd"):
@@ -123,7 +144,7 @@ def in_namespaces(folder: Path, names: tuple[str, ...], size: str = "512m") -> I
     need()
 
     def inside(name: str) -> list[str]:
-        return [*_INSIDE, "bash", "-c", _START, "bash", name, str(uuid.uuid4()), size]
+        return [*_INSIDE, "bash", "-c", _START, "bash", name, str(uuid.uuid4()), size, root_of(name), str(folder)]
 
     with sshhosts.in_namespaces(folder, names, LibvirtHosts, inside) as hosts:
         yield hosts

@@ -8,7 +8,6 @@ import json
 import re
 import shutil
 import socket
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -277,8 +276,8 @@ def test_frames_fit_between_the_hosts(
         two.run(name, "ip", "address", "add", f"10.78.0.{number}/24", "dev", link.bridge)
     before = in_pieces(two, EAST)
     headers = 28  # of IPv4 and UDP
-    assert two.run(EAST, sys.executable, "-c", SEND, str(room - headers)).split()[0] == "ConnectionRefusedError"
-    assert two.run(EAST, sys.executable, "-c", SEND, str(room - headers + 1)).split()[1] == str(errno.EMSGSIZE)
+    assert two.run(EAST, "python3", "-c", SEND, str(room - headers)).split()[0] == "ConnectionRefusedError"
+    assert two.run(EAST, "python3", "-c", SEND, str(room - headers + 1)).split()[1] == str(errno.EMSGSIZE)
     assert in_pieces(two, EAST) == before
     # A host that was of the stack is not any more, and each other one is known once.
     gone = addresses[WEST] + "9"
