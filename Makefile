@@ -48,7 +48,7 @@ test-fresh: setup-tests ## the README's commands on fresh Debians, as root and a
 	@$(PY) -m tests.fresh
 
 test-hosts: setup-tests ## VMs on hosts that are Debian 13s, with their libvirt and QEMU (root; a quarter of an hour)
-	@$(PY) -m tests.fresh.hosts
+	@$(PY) -m tests.fresh.trixiehosts
 
 test-wheel: setup-tests ## the wheel on Debians that have no compiler (root; minutes)
 	@$(PY) -m tests.fresh.wheel
