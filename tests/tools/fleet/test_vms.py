@@ -179,6 +179,21 @@ def test_a_full_disk(
         assert floe.said.startswith("floe: the disk of small is full") and floe.files("small") == []
 
 
+def test_a_host_without_qemu(
+    tmp_path: Path, loop: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with libvirthosts.in_namespaces(tmp_path, ("bare",)) as made:
+        for name, value in made.environment.items():
+            monkeypatch.setenv(name, value)
+        qemu = made.run("bare", "readlink", "-f", "/usr/bin/qemu-system-x86_64").strip()
+        made.run("bare", "mount", "--bind", "/dev/null", qemu)
+        floe = Hosted(made, capsys)
+        floe("run", "--host", "bare", "-d", loop, code=126)
+        assert floe.said.startswith("floe: bare: libvirt finds no QEMU there: "), floe.said
+        assert "install" in floe.said and "restart libvirtd" in floe.said
+        assert floe.ps("bare") == [] and floe.files("bare") == []
+
+
 @pytest.mark.parametrize(("words", "message"), [
     (["--console-port", "0", "-d"], "--console-port: not on another host"),
     (["--restart", "always", "-d"], "--restart always: nobody restarts it on another host"),

@@ -12,6 +12,7 @@ from floe.hosts.table import LibvirtHost
 _INSTALL = "sudo apt-get install -y --no-install-recommends libvirt-daemon-system qemu-system-x86"
 _LETS_IN = "sudo usermod -aG libvirt $USER, and log in again"
 _START = "sudo systemctl start libvirtd"
+_AGAIN = "sudo systemctl restart libvirtd"
 # Numbers of libvirt's errors (virErrorNumber): who asks is not let in.
 _NOT_LET_IN = (45, 78, 79)
 
@@ -46,6 +47,9 @@ def refused(place: LibvirtHost, error: Any, line: tuple[int | None, str]) -> Hos
     if "libvirt-sock" in text or "virtqemud-sock" in text or "Failed to connect socket" in text:
         hint = f"{_there(place)}{_START}\nor, where it is not installed: {_INSTALL}"
         return HostError(f"{place.name}: no libvirtd is running: {text}", hint=hint, code=number)
+    if "suitable emulator" in text or "No emulator found" in text:
+        hint = f"{_there(place)}{_INSTALL}\nor, where it is installed, so that libvirt looks again: {_AGAIN}"
+        return HostError(f"{place.name}: libvirt finds no QEMU there: {text}", hint=hint, code=number)
     if status is not None or "keepalive" in text or "client socket is closed" in text:
         return HostError(f"{place.name} is gone: {last or text}", hint=_look(place), code=number)
     return HostError(f"{place.name}: {text}", code=number)
