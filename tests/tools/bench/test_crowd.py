@@ -24,7 +24,7 @@ def test_idle_vms_take_memory_and_little_time(monkeypatch: pytest.MonkeyPatch) -
     assert [(reading.at, reading.x) for reading in (one, two)] == [("1 VM", 1), ("2 VMs", 2)]
     for reading in (one, two):
         assert 4 < reading.values["own"] <= reading.values["memory"] < 200
-        assert 0 <= reading.values["cpu"] < 90
+        assert 0 < reading.values["cpu"] < 90
     assert set(surroundings.descendants()) <= before
 
 
