@@ -338,7 +338,7 @@ def test_a_crash_is_told_from_a_reset(tmp_path: Path) -> None:
     assert done.returncode == 120
     assert (
         done.stderr
-        == "last words\nfloe: the guest crashed: its machine was reset without its asking (a triple fault)\n"
+        == "last words\nfloe: the guest crashed: its machine was reset without its asking (a triple fault, or an INIT)\n"
     )
 
 

@@ -181,7 +181,7 @@ class Attached:
         if vm.code is None:
             raise errors.VmError(f"QEMU on {vm.host} failed", hint=f"there: /var/log/libvirt/qemu/{vm.name}.log")
         if vm.cause == "crash":
-            self._say("the guest crashed: its machine was reset without its asking (a triple fault)")
+            self._say("the guest crashed: its machine was reset without its asking (a triple fault, or an INIT)")
         elif vm.code == EXIT_PANIC:
             self._say("the guest panicked")
         elif vm.code == EXIT_OUT_OF_MEMORY:

@@ -298,7 +298,7 @@ static int verdict(const vm_t *vm) {
         return 0;
     }
     if (status == 0) {
-        entry_say("the guest crashed: its machine was reset without its asking (a triple fault)", "");
+        entry_say("the guest crashed: its machine was reset without its asking (a triple fault, or an INIT)", "");
         return EXIT_PANIC;
     }
     entry_say(status < 0 ? "QEMU was ended by signal " : "QEMU failed with status ", number);

@@ -191,7 +191,7 @@ class Session:
                 f"the guest did not end within {timeout_s:g} s", evidence=where, hint="a longer --timeout"
             )
         if outcome.cause == "crash":
-            self._say("the guest crashed: its machine was reset without its asking (a triple fault)")
+            self._say("the guest crashed: its machine was reset without its asking (a triple fault, or an INIT)")
         elif outcome.code == EXIT_PANIC:
             self._say("the guest panicked" + (f" in {where}" if where else ""))
         elif outcome.code == EXIT_OUT_OF_MEMORY:
