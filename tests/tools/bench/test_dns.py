@@ -64,7 +64,7 @@ def test_three_of_ten_questions_are_for_a_name_that_is_asked_for_once() -> None:
 
 def test_from_a_wheel_one_sentence_says_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
-    monkeypatch.setattr(dns, "_IMAGE", tmp_path / "none")
+    monkeypatch.setattr(dns, "_IMAGE", tmp_path / "dns")
     with pytest.raises(NotFound, match="images/dns is in a checkout of Floe only"):
         dns.prepare(Options(quick=True, accels=("tcg",)))
 

@@ -103,7 +103,7 @@ def test_what_cannot_be_prepared_is_left_out_with_its_reason(tmp_path: Path, mon
     monkeypatch.setattr(linux, "_run", fetches)
     file.write_text('title = "Mine"\nkind = "own"\nserves = ["json"]\ncommand = ["true"]\n')
     monkeypatch.setattr(running.unixport, "build", lambda: None)
-    monkeypatch.setattr(http.spaces, "why_none", lambda: "network namespaces need root")
+    monkeypatch.setattr(contest.spaces, "why_none", lambda: "network namespaces need root")
     experiment = http.prepare(Options(quick=True, accels=("tcg",), peers=(file, absent)))
     why = {one.name: one.why for one in experiment.left_out}
     assert why["Mine: JSON"] == "it needs a tap"

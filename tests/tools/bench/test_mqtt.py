@@ -165,7 +165,7 @@ def test_what_the_load_cannot_do_is_refused(words: list[str]) -> None:
 
 
 def test_from_a_wheel_one_sentence_says_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mqtt, "_IMAGE", tmp_path / "none")
+    monkeypatch.setattr(mqtt, "_IMAGE", tmp_path / "mqtt")
     with pytest.raises(NotFound, match="images/mqtt is in a checkout of Floe only"):
         mqtt.prepare(Options(quick=True, accels=("tcg",)))
 

@@ -85,7 +85,7 @@ def test_without_redis_benchmark_one_sentence_says_so(monkeypatch: pytest.Monkey
 
 def test_from_a_wheel_one_sentence_says_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
-    monkeypatch.setattr(redis, "_IMAGE", tmp_path / "none")
+    monkeypatch.setattr(redis, "_IMAGE", tmp_path / "redis")
     with pytest.raises(NotFound, match="images/redis is in a checkout of Floe only"):
         redis.prepare(Options(quick=True, accels=("tcg",)))
 

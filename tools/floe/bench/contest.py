@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 
-from floe.bench import linux, peers, running, surroundings
+from floe.bench import linux, peers, running, spaces, surroundings
 from floe.bench.experiment import Contender, LeftOut, Options, Turn
 from floe.bench.guests import LABELS, accels_left_out
 from floe.bench.peers import Peer
@@ -29,6 +29,22 @@ def start_by(turn: Turn) -> float:
 def titled(who: str, what: str) -> str:
     """A contender's name."""
     return f"{who}: {what}" if what else who
+
+
+def without_taps(lost: str = "taps", rest: str = "all") -> tuple[bool, list[LeftOut]]:
+    """Whether servers are behind taps here; and where not, what is lost by that, and that the rest is elsewhere."""
+    if why := spaces.why_none():
+        return False, [LeftOut(lost, f"{why}; {rest} is on loopback, VMs behind QEMU's user network")]
+    return True, []
+
+
+def of_one(
+    app: App, options: Options, make: Make, *, lost: str = "taps", rest: str = "all"
+) -> tuple[list[Contender], list[LeftOut]]:
+    """contenders() of an experiment that has no other app. lost, rest: as without_taps() has them."""
+    tap, left_out = without_taps(lost, rest)
+    found, without = contenders(app, "", options, tap, make)
+    return found, left_out + without
 
 
 def contenders(app: App, what: str, options: Options, tap: bool, make: Make) -> tuple[list[Contender], list[LeftOut]]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import asyncio
 import resource
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from floe import hostmemory
 from floe.bench import guests
-from floe.bench.experiment import Turn
+from floe.bench.experiment import LeftOut, Options, Turn
 from floe.bench.guests import HTTP_PORT
 from floe.errors import TimedOut
 from floe.vm.vm import Vm
@@ -77,6 +77,9 @@ def many(elf: Path, accel: str) -> Iterator[Crowd]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def has_room(more: int) -> bool:
-    """Whether this machine has memory for so many more."""
-    return hostmemory.has_room(more * _ON_THE_HOST)
+def fitting(counts: Sequence[int], options: Options) -> tuple[tuple[int, ...], tuple[LeftOut, ...]]:
+    """The counts of VMs for which this machine has memory; and what is left out: the others, accelerators."""
+    found = tuple(count for count in counts if hostmemory.has_room(count * _ON_THE_HOST))
+    too_many = [count for count in counts if count not in found]
+    left_out = [LeftOut(f"{count} VMs", "this machine has no memory for them") for count in too_many]
+    return found, (*guests.accels_left_out(options.accels, "Floe, {}"), *left_out)

@@ -18,12 +18,12 @@ from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 
-from floe.bench import contest, spaces
+from floe.bench import contest, guests
 from floe.bench.contest import Start
 from floe.bench.experiment import Contender, Experiment, Figure, LeftOut, Options, Reading, Turn
 from floe.bench.running import App, Endpoint
 from floe.build import port_archive
-from floe.errors import NotFound, VmError
+from floe.errors import VmError
 
 ZONE = "bench.test"
 _IMAGE = port_archive.ROOT / "images" / "dns"
@@ -48,15 +48,10 @@ _SAID = {
 
 def prepare(options: Options) -> Experiment:
     """Raises NotFound without dnsperf and without a checkout, what the builds do, and ConfigError of a peer's file."""
-    if shutil.which("dnsperf") is None:
-        raise NotFound("dnsperf is not installed", hint="apt-get install dnsperf")
-    if not _IMAGE.is_dir():
-        raise NotFound("images/dns is in a checkout of Floe only", hint="git clone, make setup")
+    guests.need("dnsperf", "dnsperf")
+    guests.need_image(_IMAGE)
     app = App("dns", image(), port="53/udp", ready="dns: serving 1 zones on port 53", memory="64M")
-    tap = not (why := spaces.why_none())
-    found, left_out = contest.contenders(app, "", options, tap, _contender)
-    if not tap:
-        left_out = [LeftOut("taps", f"{why}; all is on loopback, VMs behind QEMU's user network"), *left_out]
+    found, left_out = contest.of_one(app, options, _contender)
     if options.quick:
         left_out.append(LeftOut(f"rates above {_QUICK_RATES[-1]}/s", "not in --quick"))
     return Experiment(

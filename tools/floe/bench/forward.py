@@ -44,12 +44,10 @@ Route = Callable[[float], AbstractContextManager[tuple[Space, Space]]]  # by the
 
 def prepare(options: Options) -> Experiment:
     """Raises NotFound without iperf3, without root and without a checkout, and what the builds do."""
-    if shutil.which("iperf3") is None:
-        raise NotFound("iperf3 is not installed", hint="apt-get install iperf3")
+    guests.need("iperf3", "iperf3")
     if why := spaces.why_none():
         raise NotFound(why, hint="a router is measured between two network namespaces")
-    if not _IMAGE.is_dir():
-        raise NotFound("images/router is in a checkout of Floe only", hint="git clone, make setup")
+    guests.need_image(_IMAGE)
     options.say("forward: building images/router")
     guests.build(_IMAGE)
     left_out = list(guests.accels_left_out(options.accels, "Floe, {}"))

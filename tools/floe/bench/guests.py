@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import struct
 import time
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from floe.bench.experiment import LeftOut
 from floe.build import pipeline, port_archive
 from floe.build.pipeline import Profile
-from floe.errors import VmError
+from floe.errors import NotFound, VmError
 from floe.qemu import accel
 from floe.spec.ports import claim, parse_forward
 from floe.spec.vmspec import VmSpec, parse_memory
@@ -46,6 +47,18 @@ def accels_left_out(used: Sequence[str], what: str) -> tuple[LeftOut, ...]:
         for name, label in LABELS.items()
         if name not in used
     )
+
+
+def need(program: str, package: str) -> None:
+    """Raises NotFound without this program of a Debian package's."""
+    if shutil.which(program) is None:
+        raise NotFound(f"{program} is not installed", hint=f"apt-get install {package}")
+
+
+def need_image(folder: Path) -> None:
+    """Raises NotFound where there is no folder of an image's."""
+    if not folder.is_dir():
+        raise NotFound(f"images/{folder.name} is in a checkout of Floe only", hint="git clone, make setup")
 
 
 @cache

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
-from floe.bench import contest, guests, httpload, running, spaces
+from floe.bench import contest, guests, httpload, running
 from floe.bench.contest import Start
 from floe.bench.experiment import Contender, Experiment, Figure, LeftOut, Options, Reading, Turn
 from floe.bench.guests import LABELS, SCRIPTS, WEB
@@ -68,8 +68,7 @@ _QUICK_FASTEST = _FASTEST[1:2]
 def prepare(options: Options) -> Experiment:
     """Raises NotFound without gcc, what the builds do, and ConfigError of a peer's file."""
     httpload.program()
-    tap = not (why := spaces.why_none())
-    left_out = [] if tap else [LeftOut("taps", f"{why}; all is on loopback, VMs behind QEMU's user network")]
+    tap, left_out = contest.without_taps()
     contenders: list[Contender] = []
     for service, app in APPS.items():
         if service == "microdot" and options.quick:

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from floe.bench import contest, guests, spaces
+from floe.bench import contest, guests
 from floe.bench.compiled import compiled
 from floe.bench.contest import Start
 from floe.bench.experiment import Contender, Experiment, Figure, LeftOut, Options, Reading, Turn
 from floe.bench.running import App, Endpoint
 from floe.build import port_archive
-from floe.errors import NotFound, VmError
+from floe.errors import VmError
 
 _IMAGE = port_archive.ROOT / "images" / "mqtt"
 _RATE = 100  # messages a second of the publisher, which each subscriber gets
@@ -55,15 +55,11 @@ _QUICK_LOADS = tuple(load for load in _LOADS if load.subscribers == 1)
 def prepare(options: Options) -> Experiment:
     """Raises NotFound without gcc and without a checkout, what the builds do, and ConfigError of a peer's file."""
     program()
-    if not _IMAGE.is_dir():
-        raise NotFound("images/mqtt is in a checkout of Floe only", hint="git clone, make setup")
+    guests.need_image(_IMAGE)
     app = App("mqtt", _IMAGE, port=1883, ready="serving on port 1883")
     options.say("mqtt: building images/mqtt")
     guests.build(app.app)
-    tap = not (why := spaces.why_none())
-    found, left_out = contest.contenders(app, "", options, tap, _contender)
-    if not tap:
-        left_out = [LeftOut("taps", f"{why}; all is on loopback, VMs behind QEMU's user network"), *left_out]
+    found, left_out = contest.of_one(app, options, _contender)
     if options.quick:
         left_out.append(LeftOut("20 subscribers", "not in --quick"))
     return Experiment(

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import select
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,12 +13,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from floe.bench import contest, guests, spaces
+from floe.bench import contest, guests
 from floe.bench.contest import Start
 from floe.bench.experiment import Contender, Experiment, Figure, LeftOut, Options, Reading, Turn
 from floe.bench.running import App, Endpoint
 from floe.build import port_archive
-from floe.errors import NotFound, VmError
+from floe.errors import VmError
 
 _PORT = 5201
 _RATES = (5, 20, 100, 400, 1600)  # Mbit/s of UDP
@@ -51,15 +50,11 @@ WAYS = (Way("to"), Way("from", ("-R",)))
 
 def prepare(options: Options) -> Experiment:
     """Raises NotFound without iperf3, what the builds do, and ConfigError of a peer's file."""
-    if shutil.which("iperf3") is None:
-        raise NotFound("iperf3 is not installed", hint="apt-get install iperf3")
+    guests.need("iperf3", "iperf3")
     app = App("bulk", port_archive.ROOT / "images" / "iperf", port=_PORT, ready="serving")
     options.say("net: building images/iperf")
     guests.build(app.app)
-    tap = not (why := spaces.why_none())
-    found, left_out = contest.contenders(app, "", options, tap, _contender)
-    if not tap:
-        left_out = [LeftOut("taps, and UDP", f"{why}; TCP is on loopback, VMs behind QEMU's user network"), *left_out]
+    found, left_out = contest.of_one(app, options, _contender, lost="taps, and UDP", rest="TCP")
     if options.quick:
         left_out.append(LeftOut(f"4 connections, and UDP above {_QUICK_RATES[-1]} Mbit/s", "not in --quick"))
     return Experiment(

@@ -6,18 +6,17 @@ from __future__ import annotations
 
 import csv
 import math
-import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from floe.bench import contest, guests, spaces
+from floe.bench import contest, guests
 from floe.bench.contest import Start
 from floe.bench.experiment import Contender, Experiment, Figure, LeftOut, Options, Reading, Turn
 from floe.bench.running import App, Endpoint
 from floe.build import port_archive
-from floe.errors import NotFound, VmError
+from floe.errors import VmError
 
 _IMAGE = port_archive.ROOT / "images" / "redis"
 _KEYS = 10_000
@@ -50,17 +49,12 @@ _QUICK_LOADS = (_LOADS[0], _LOADS[3])
 def prepare(options: Options) -> Experiment:
     """Raises NotFound without redis-benchmark and without a checkout, what the builds do, and ConfigError of a peer's
     file."""
-    if shutil.which("redis-benchmark") is None:
-        raise NotFound("redis-benchmark is not installed", hint="apt-get install redis-tools")
-    if not _IMAGE.is_dir():
-        raise NotFound("images/redis is in a checkout of Floe only", hint="git clone, make setup")
+    guests.need("redis-benchmark", "redis-tools")
+    guests.need_image(_IMAGE)
     app = App("redis", _IMAGE, port=6379, ready="serving on port 6379", memory="64M")
     options.say("redis: building images/redis")
     guests.build(app.app)
-    tap = not (why := spaces.why_none())
-    found, left_out = contest.contenders(app, "", options, tap, _contender)
-    if not tap:
-        left_out = [LeftOut("taps", f"{why}; all is on loopback, VMs behind QEMU's user network"), *left_out]
+    found, left_out = contest.of_one(app, options, _contender)
     if options.quick:
         left_out += [LeftOut(load.at, "not in --quick") for load in _LOADS if load not in _QUICK_LOADS]
     return Experiment(

@@ -30,11 +30,7 @@ def prepare(options: Options) -> Experiment:
     options.say("scale: building images/web")
     elf = guests.build(WEB)
     counts = _QUICK_COUNTS if options.quick else _COUNTS
-    fitting = tuple(count for count in counts if crowd.has_room(count))
-    left_out = guests.accels_left_out(options.accels, "Floe, {}")
-    left_out += tuple(
-        LeftOut(f"{count} VMs", "this machine has no memory for them") for count in counts if count not in fitting
-    )
+    fitting, left_out = crowd.fitting(counts, options)
     if options.quick:
         left_out += (LeftOut(f"more than {counts[-1]} VMs", "--quick starts fewer"),)
     return Experiment(
