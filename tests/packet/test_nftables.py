@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.fixtures import REPO
+from tests.support.spaces import need_own_taps
 
 SETS, PACKETS = 40, 50
 PATHS = f"{os.environ['PATH']}:/usr/sbin:/sbin"
@@ -20,15 +21,12 @@ PATHS = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 def test_what_passes_there_passes_here(evaluator: Path) -> None:
     if shutil.which("nft", path=PATHS) is None:
         pytest.skip("SKIP: nftables is not installed")
-    if subprocess.run(["unshare", "-rn", "true"], capture_output=True, check=False).returncode:
-        pytest.skip("SKIP: no network namespace of one's own may be made here")
+    need_own_taps()
     environment = {**os.environ, "PATH": PATHS, "PYTHONPATH": str(REPO)}
     if subprocess.run(
         ["unshare", "-rn", "nft", "list", "ruleset"], env=environment, capture_output=True, check=False
     ).returncode:
         pytest.skip("SKIP: this kernel has no nftables")
-    if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
-        pytest.skip("SKIP: /dev/net/tun is not there")
     argv = ["unshare", "-rn", sys.executable, "-m", "tests.packet.nftables", str(evaluator), str(SETS), str(PACKETS)]
     done = subprocess.run(argv, env=environment, cwd=REPO, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr

@@ -4,7 +4,6 @@ own (guest_fork_cards.py inside; outside forking_bridge.py in a network namespac
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 import struct
@@ -22,6 +21,7 @@ from floe.testing import Boot
 from floe.testing.lan import Lan
 from tests.support.fixtures import REPO
 from tests.support.sockets import exactly
+from tests.support.spaces import need_own_taps
 from tests.support.vms import until
 from tests.target.peers.wire import Wire
 
@@ -30,10 +30,7 @@ GUEST = Path(__file__).resolve().parent / "guests" / "guest_fork_cards.py"
 
 
 def run_on_bridge(elf: Path, accel: str, kind: str) -> None:
-    if subprocess.run(["unshare", "-rn", "true"], capture_output=True, check=False).returncode:
-        pytest.skip("SKIP: no right to make a network namespace")
-    if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
-        pytest.skip("SKIP: no right to open /dev/net/tun")
+    need_own_taps()
     argv = ["unshare", "-rn", sys.executable, "-m", "tests.target.peers.forking_bridge", str(elf), accel, kind]
     done = subprocess.run(argv, cwd=REPO, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

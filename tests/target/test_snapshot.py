@@ -89,7 +89,7 @@ def boot_it(boot: Boot, tmp_path: Path, *args: str, **more: object) -> Guest:
     disk = tmp_path / "disk.img"
     disks = [f"{disk}:size=1M"]
     # mypy takes `more` for any of boot()'s options
-    vm = boot(GUEST, ports=[80], disks=disks, args=args, deadline_s=DEADLINE_S, **more)  # type: ignore[arg-type]
+    vm = boot(GUEST, ports=[80], disks=disks, args=args, deadline_s=DEADLINE_S, **more)  # type: ignore[arg-type]  # each is boot()'s own
     vm.expect_exact("serving 1")
     return vm
 

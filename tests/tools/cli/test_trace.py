@@ -29,6 +29,7 @@ from floe.errors import FloeError, VmError
 from floe.store import vmfolder
 from floe.store.vmfolder import Folder
 from tests.support.command import FLOE, failure, floe
+from tests.support.spaces import need_own_taps
 from tests.support.vms import Vms, log, ps, until
 
 # Asks its network for a name 50 times a second, which answers or does not, and leaves garbage behind.
@@ -181,10 +182,7 @@ finally:
 
 
 def test_the_packets_of_a_tap_are_those_of_its_interface(tmp_path: Path) -> None:
-    if subprocess.run(["unshare", "-rn", "true"], capture_output=True, check=False).returncode:
-        pytest.skip("SKIP: no right to make a network namespace")
-    if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
-        pytest.skip("SKIP: no right to open /dev/net/tun")
+    need_own_taps()
     (tmp_path / "tapped.py").write_text(SCRIPT)
     out = tmp_path / "tap.json"
     inside = ["unshare", "-rn", "--mount", "sh", "-c", 'mount -t sysfs none /sys && exec "$0" "$@"']

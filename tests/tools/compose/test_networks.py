@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
@@ -18,6 +17,7 @@ from floe.hostnet import networks as carrier
 from floe.store import stackfolder
 from floe.store.stackfolder import Stack, StackFolder
 from tests.support.command import FLOE
+from tests.support.spaces import need_own_taps
 from tests.support.stacks import Stacks, left
 from tests.support.vms import until
 
@@ -197,10 +197,7 @@ IN_NAMESPACE = 'mount -t sysfs none /sys && ip link add floebr type bridge && ip
 
 
 def test_a_bridge_of_this_machine(stacks: Stacks) -> None:
-    if subprocess.run(["unshare", "-rn", "true"], capture_output=True, check=False).returncode:
-        pytest.skip("SKIP: no right to make a network namespace")
-    if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
-        pytest.skip("SKIP: no right to open /dev/net/tun")
+    need_own_taps()
     stacks.write(BRIDGED, srv=SRV.replace("s.accept", "print('up')\ns.accept"), cli=CLI)
     argv = ["unshare", "-rn", "--mount", "sh", "-c", IN_NAMESPACE, *FLOE, "compose", "up", str(stacks.folder)]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)

@@ -110,7 +110,7 @@ def test_a_tar_has_the_same_layout(tmp_path: Path, app: Path, made: elf.Image) -
     assert image.write(made, settings, tmp_path / "two.tar").read_bytes() == first
     with tarfile.open(tmp_path / "one.tar") as tar:
         # Of a file there is always something to read, which typeshed does not know.
-        files = {member.name: tar.extractfile(member).read() for member in tar if member.isfile()}  # type: ignore[union-attr]
+        files = {member.name: tar.extractfile(member).read() for member in tar if member.isfile()}  # type: ignore[union-attr]  # a file has one
     assert files == {os.path.relpath(path, folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 

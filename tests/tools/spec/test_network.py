@@ -31,6 +31,7 @@ from floe.vm.vm import Vm
 from tests.support import tiny
 from tests.support.nobody import error_for_nobody
 from tests.support.sockets import connect_soon
+from tests.support.spaces import need_own_taps
 
 # ---- -p ----------------------------------------------------------------------------------------------
 
@@ -374,10 +375,7 @@ def test_a_tap_card(tmp_path: Path) -> None:
         f"with Vm(VmSpec(Path({str(elf)!r}), cards=parse_cards(['tap:floe0']))) as vm:\n"
         "    assert vm.wait(deadline_s=20) == 0, vm.messages.text\n"
     )
-    if subprocess.run(["unshare", "-rn", "true"], capture_output=True, check=False).returncode:
-        pytest.skip("SKIP: no right to make a network namespace")
-    if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
-        pytest.skip("SKIP: no right to open /dev/net/tun")
+    need_own_taps()
     inside = ["unshare", "-rn", "--mount", "sh", "-c", 'mount -t sysfs none /sys && exec "$0" "$@"']
     argv = [*inside, sys.executable, "-c", program]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
@@ -424,10 +422,7 @@ for name, what in (("nobr", "bridge nobr does not exist"), ("floe0", "bridge flo
 def test_taps_and_bridges_of_a_namespace(tmp_path: Path) -> None:
     """As under `nsenter -n`: /sys is that of another namespace. Who holds a tap is named; a bridge gets a tap that goes
     with the VM."""
-    if subprocess.run(["unshare", "-rn", "true"], capture_output=True, check=False).returncode:
-        pytest.skip("SKIP: no right to make a network namespace")
-    if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
-        pytest.skip("SKIP: no right to open /dev/net/tun")
+    need_own_taps()
     folder = tmp_path / "hang"
     folder.mkdir()
     elfs = [str(tiny.build(tmp_path, tiny.leave(0))), str(tiny.build(folder, tiny.say("up"), tiny.HANG))]

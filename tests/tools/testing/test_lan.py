@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from scapy.utils import rdpcap
 
 from floe.testing import Boot
 from floe.testing.lan import Lan
+from tests.support.spaces import need_own_taps
 
 OPEN = "import socket\ns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\ns.settimeout(10)\ns.bind(('0.0.0.0', 7))"
 
@@ -134,10 +134,7 @@ assert {p[Ether].type for p in packets} <= {0x800, 0x806, 0x86DD}, packets.summa
 
 
 def test_a_tap_s_packets_are_whole_frames(tmp_path: Path) -> None:
-    if subprocess.run(["unshare", "-rn", "true"], capture_output=True, check=False).returncode:
-        pytest.skip("SKIP: no right to make a network namespace")
-    if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
-        pytest.skip("SKIP: no right to open /dev/net/tun")
+    need_own_taps()
     app = tmp_path / "node.py"
     app.write_text("import network\n")
     inside = ["unshare", "-rn", "--mount", "sh", "-c", 'mount -t sysfs none /sys && exec "$0" "$@"']
